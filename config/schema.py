@@ -1,0 +1,231 @@
+"""Every setting, its default and its meaning. Read once, frozen, then passed on.
+
+Times are in seconds where the name ends in `_s`, in days where it ends in `_days`.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Sequence = Literal["t1c", "t2", "adc"]
+
+
+class Section(BaseModel):
+    """Frozen; an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Site(Section):
+    timezone: str = "UTC"
+    institution: str = ""
+    uid_root: str = "2.25"
+
+
+class Listen(Section):
+    """Who we are on the network, and what intake may cost."""
+
+    ae_title: str = "AXRAD"
+    host: str = "127.0.0.1"
+    port: int = Field(11112, ge=0, le=65535)
+    acceptors: int = Field(2, ge=1)
+    max_associations: int = Field(64, ge=1)
+    max_associations_per_peer: int = Field(16, ge=1)
+    max_pdu: int = Field(262144, ge=4096)
+    acse_timeout_s: float = 30.0
+    network_timeout_s: float = 60.0
+    max_instance_bytes: int = 4 * 1024**3
+    durability: Literal["instance", "association", "none"] = "association"
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None
+
+
+class Intake(Section):
+    on_conflict: Literal["keep_first", "keep_last"] = "keep_first"
+
+
+class Spool(Section):
+    path: Path = Path("axrad-data/spool")
+    warn_free_bytes: int = 20 * 1024**3
+    refuse_free_bytes: int = 2 * 1024**3
+
+
+class Ledger(Section):
+    url: str | None = None
+
+
+class Broker(Section):
+    url: str | None = None
+
+
+class Assembly(Section):
+    quiet_s: float = Field(120.0, ge=0)
+    give_up_days: float = Field(14.0, gt=0)
+    max_age_days: float | None = None
+    sweep_s: float = Field(2.0, gt=0)
+
+
+class Retention(Section):
+    keep_days: float = 30.0
+
+
+class Work(Section):
+    processes: int = Field(1, ge=1)
+    lease_s: float = 120.0
+    time_limit_s: float = 900.0
+    attempts: int = 3
+    backoff_s: float = 10.0
+    threads: int | None = None
+
+
+class Peer(Section):
+    """Who may send."""
+
+    ae_title: str
+    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+
+
+class Pacs(Section):
+    name: str
+    ae_title: str
+    host: str
+    port: int
+    tls: bool = False
+    dicomweb_url: str | None = None
+    can: tuple[Literal["find", "move", "get", "commit"], ...] = ()
+
+
+class Destination(Section):
+    """Where results go: a `pacs` by name, or an AE of its own."""
+
+    name: str
+    pacs: str | None = None
+    ae_title: str | None = None
+    host: str | None = None
+    port: int | None = None
+    what: tuple[Literal["sr", "page", "pdf", "key_slices"], ...] = ("sr", "page")
+    proof: Literal["commit", "readback", "status"] = "status"
+    via: Literal["cstore", "stow"] = "cstore"
+    allow_demonstration: bool = False
+
+    @model_validator(mode="after")
+    def _has_an_address(self) -> Destination:
+        if self.pacs is None and None in (self.ae_title, self.host, self.port):
+            raise ValueError("a destination needs either pacs, or ae_title, host and port")
+        return self
+
+
+class Sequences(Section):
+    phase: str = "first_post"
+    rules: Path | None = None
+    min_margin: float = 0.05
+    use: dict[str, str] = Field(default_factory=dict)
+    allow_lossy: bool = False
+
+
+class RoiSettings(Section):
+    fractional_threshold: float = Field(0.5, gt=0, le=1)
+    tumors: Literal["union", "largest"] = "union"
+    rules: Path | None = None
+
+
+class Align(Section):
+    registration: Literal["off", "rigid"] = "off"
+    max_shift_mm: float = 15.0
+    max_rotation_deg: float = 10.0
+    min_kept_volume: float = 0.5
+    max_kept_volume: float = 2.0
+    seed: int = 20210628
+
+
+class Bias(Section):
+    """N4 as Slicer's N4ITK sets it."""
+
+    engine: Literal["fast", "simpleitk"] = "fast"
+    sequences: tuple[Sequence, ...] = ("t1c", "t2", "adc")
+    shrink: int = Field(4, ge=1)
+    iterations: tuple[int, ...] = (50, 40, 30)
+    threshold: float = 1e-4
+    mesh: tuple[int, int, int] = (1, 1, 1)
+    fwhm: float = 0.15
+    wiener_noise: float = 0.01
+    histogram_bins: int = 200
+
+
+class Features(Section):
+    set: Literal["all", "signature"] = "all"
+    bin_width: float = 25.0
+    params: Path | None = None
+
+
+class SignatureSettings(Section):
+    """`path`: one signature file; `registry`: a directory of them. Neither: the demonstration signature."""
+
+    path: Path | None = None
+    registry: Path | None = None
+    max_outside: float = Field(0.05, ge=0, le=1)
+
+
+class Report(Section):
+    manufacturer: str = "axrad"
+    comprehensive_3d: bool = False
+    all_features: bool = False
+    report_not_evaluated: bool = True
+    what: tuple[Literal["sr", "page", "pdf", "key_slices"], ...] = ("sr", "page", "pdf")
+
+
+class Log(Section):
+    format: Literal["auto", "json", "human"] = "auto"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class FlowerSettings(Section):
+    port: int = 5555
+    host: str = "127.0.0.1"
+    user: str = "axrad"
+    password: str | None = Field(None, repr=False)
+
+
+class Settings(Section):
+    site: Site = Site()
+    listen: Listen = Listen()
+    intake: Intake = Intake()
+    spool: Spool = Spool()
+    ledger: Ledger = Ledger()
+    broker: Broker = Broker()
+    assembly: Assembly = Assembly()
+    retention: Retention = Retention()
+    work: Work = Work()
+    peer: tuple[Peer, ...] = ()
+    pacs: tuple[Pacs, ...] = ()
+    destination: tuple[Destination, ...] = ()
+    sequences: Sequences = Sequences()
+    roi: RoiSettings = RoiSettings()
+    align: Align = Align()
+    bias: Bias = Bias()
+    features: Features = Features()
+    signature: SignatureSettings = SignatureSettings()
+    report: Report = Report()
+    log: Log = Log()
+    flower: FlowerSettings = FlowerSettings()
+
+    @model_validator(mode="after")
+    def _machines_agree(self) -> Settings:
+        from urllib.parse import urlsplit
+
+        if self.broker.url and not self.ledger.url:
+            host = urlsplit(self.broker.url).hostname
+            if host not in (None, "localhost", "127.0.0.1", "::1"):
+                raise ValueError(
+                    "broker.url names another host, so ledger.url must be set too: both hosts need one ledger"
+                )
+        names = {p.name for p in self.pacs}
+        for destination in self.destination:
+            if destination.pacs is not None and destination.pacs not in names:
+                raise ValueError(f"destination {destination.name}: no [[pacs]] is named {destination.pacs}")
+        return self

@@ -1,0 +1,1 @@
+"""The processes: listener, indexer, sweep, tasks, export, command line."""

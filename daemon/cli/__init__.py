@@ -1,0 +1,1 @@
+"""One module per command; `daemon.main` loads only the one that was asked for."""

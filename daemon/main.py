@@ -1,0 +1,71 @@
+"""`axrad`: the command line. A command is loaded only when asked for: listening never loads the science."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+# command: module in daemon.cli that has a click command (or group) of that name, with "-" as "_"
+COMMANDS = {
+    "demo": "demo",
+    "up": "up",
+    "listen": "processes",
+    "work": "processes",
+    "beat": "processes",
+    "status": "ledger",
+    "studies": "ledger",
+    "show": "ledger",
+    "retry": "ledger",
+    "deliver": "ledger",
+    "ingest": "ingest",
+    "run": "run",
+    "match": "match",
+    "roi": "roi",
+    "bias": "bias",
+    "extract": "extract",
+    "signature": "signature",
+    "reproduce": "reproduce",
+    "cohort": "cohort",
+    "phantom": "phantom",
+    "check-sr": "check_sr",
+    "doctor": "doctor",
+}
+
+
+class LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"daemon.cli.{COMMANDS[name]}")
+        command = getattr(module, name.replace("-", "_"))
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="axrad")
+def cli() -> None:
+    """Breast MRI in, a DICOM Structured Report on axillary lymph node metastasis out."""
+
+
+def main() -> None:
+    """Exit 0 done, 1 the exam or input was rejected, 2 wrong usage, 3 a peer could not be reached."""
+    from config.load import ConfigError
+    from pipeline.errors import AxradError, TryLater
+
+    try:
+        cli.main(standalone_mode=True)
+    except ConfigError as error:
+        click.echo(f"axrad: {error}", err=True)
+        sys.exit(2)
+    except TryLater as error:
+        click.echo(f"axrad: {error.message}", err=True)
+        sys.exit(3)
+    except AxradError as error:
+        click.echo(f"axrad: {error.message}", err=True)
+        sys.exit(1)

@@ -1,0 +1,167 @@
+"""What the steps hand to each other. All frozen; arrays in them are never written to.
+
+`Sequence` keys are `t1c`, `t2`, `adc`; `Role` keys are `tumor`, `lymph_nodes`; sides are `L`, `R` or None (not told).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.geometry import Geometry
+
+Sequence = Literal["t1c", "t2", "adc"]
+Role = Literal["tumor", "lymph_nodes"]
+Side = Literal["L", "R"]
+SEQUENCES: tuple[Sequence, ...] = ("t1c", "t2", "adc")
+ROLES: tuple[Role, ...] = ("tumor", "lymph_nodes")
+
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class InstanceRef:
+    """One SOP instance, as references in DICOM name it."""
+
+    study_uid: str
+    series_uid: str
+    sop_class_uid: str
+    sop_instance_uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class SliceSource:
+    """Where one slice of a volume came from. `frame` is 1-based, None for a single-frame instance."""
+
+    ref: InstanceRef
+    frame: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """Voxels with their place. `voxels_zyx`: stored values with rescale applied; int16/int32 where exact, else float32.
+
+    `unit` is "arbitrary" or "10-6 mm2/s". `sources_z` has one entry per slice, in z order, or is empty for a
+    volume that was computed (then `derived_from` names all it came from).
+    """
+
+    voxels_zyx: npt.NDArray[np.generic]
+    geometry: Geometry
+    series_uid: str
+    unit: str = "arbitrary"
+    sources_z: tuple[SliceSource, ...] = ()
+    derived_from: tuple[InstanceRef, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.voxels_zyx.shape != self.geometry.shape_zyx:
+            raise ValueError(f"voxels {self.voxels_zyx.shape} do not fit the grid {self.geometry.shape_zyx}")
+
+    @property
+    def references(self) -> tuple[InstanceRef, ...]:
+        """Every instance that this volume was made from, once."""
+        return tuple(dict.fromkeys(s.ref for s in self.sources_z)) + self.derived_from
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """A binary region on a grid: bool, (z, y, x)."""
+
+    voxels_zyx: npt.NDArray[np.bool_]
+    geometry: Geometry
+
+    def __post_init__(self) -> None:
+        if self.voxels_zyx.dtype != np.bool_ or self.voxels_zyx.shape != self.geometry.shape_zyx:
+            raise ValueError(f"mask {self.voxels_zyx.dtype} {self.voxels_zyx.shape} on grid {self.geometry.shape_zyx}")
+
+    @property
+    def voxels(self) -> int:
+        return int(np.count_nonzero(self.voxels_zyx))
+
+    @property
+    def volume_mm3(self) -> float:
+        return self.voxels * self.geometry.voxel_mm3
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A coded concept: value, scheme designator, meaning."""
+
+    value: str
+    scheme: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One segment of a SEG, or one ROI of an RTSTRUCT, as its maker described it."""
+
+    source: InstanceRef
+    number: int
+    label: str
+    mask: Mask
+    property_category: Code | None = None
+    property_type: Code | None = None
+    anatomy: Code | None = None
+    laterality: Side | None = None
+    tracking_id: str | None = None
+    tracking_uid: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Roi:
+    """One of the two regions the signature reads, on the grid of T1+C: the union of `segments`.
+
+    `nodes` counts separate lymph nodes (segments, or connected components of a single segment); for a tumour it
+    counts lesions. `why` says how the segments were recognised.
+    """
+
+    role: Role
+    side: Side | None
+    mask: Mask
+    segments: tuple[Segment, ...]
+    nodes: int
+    why: str
+
+    @property
+    def frame_of_reference_uid(self) -> str | None:
+        return self.mask.geometry.frame_of_reference_uid
+
+
+@dataclass(frozen=True, slots=True)
+class AlignedRoi:
+    """A ROI carried onto another sequence's grid. `kept_volume` = volume there / volume on T1+C."""
+
+    mask: Mask
+    kept_volume: float
+
+
+@dataclass(frozen=True, slots=True)
+class AlignmentEvidence:
+    """How T1+C was related to one other sequence.
+
+    `transform` maps T1+C points to that sequence's points: LPS mm, 4x4, row by row.
+    """
+
+    method: Literal["same_grid", "frame_of_reference", "spatial_registration", "rigid"]
+    transform: tuple[float, ...] | None = None
+    shift_mm: float = 0.0
+    rotation_deg: float = 0.0
+    details: Mapping[str, float | str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSet:
+    """Values by full name `{sequence}.{roi}.{pyradiomics name}`, what is missing and why, and provenance.
+
+    `diagnostics` are PyRadiomics' diagnostics of image and mask by the same kind of name (numbers or lists of numbers).
+    `grey_levels` is the number of grey-level bins per `{sequence}.{roi}`.
+    """
+
+    values: Mapping[str, float]
+    missing: Mapping[str, str] = field(default_factory=dict)
+    diagnostics: Mapping[str, Json] = field(default_factory=dict)
+    grey_levels: Mapping[str, int] = field(default_factory=dict)

@@ -1,0 +1,170 @@
+"""The result of one exam: the record that `result.json` holds and that the report is rendered from.
+
+Schema `axrad.result/1`. Reading and writing round-trip; unknown keys are refused; numbers are finite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipeline.records import InstanceRef, Json, Role, Sequence, Side
+
+
+class Record(BaseModel):
+    """Frozen, closed, finite."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True)
+
+
+class SequenceChoice(Record):
+    """The series (and phase) used as one sequence. `computed_from_b`: s/mm2 an ADC was fitted from."""
+
+    series_uid: str
+    why: str
+    confidence: float = 1.0
+    phase: str | None = None
+    description: str = ""
+    computed_from_b: tuple[float, ...] | None = None
+    instances: tuple[InstanceRef, ...] = ()
+
+
+class SegmentSummary(Record):
+    """A segment as referred to from the report. `source` is the SEG or RTSTRUCT instance."""
+
+    source: InstanceRef
+    number: int
+    label: str
+    tracking_id: str | None = None
+    tracking_uid: str | None = None
+
+
+class RoiSummary(Record):
+    """One ROI. `voxels` per sequence grid; `kept_volume` per sequence: volume there / volume on T1+C."""
+
+    source_uid: str
+    segments: tuple[int, ...]
+    voxels: dict[Sequence, int]
+    volume_mm3: float
+    kept_volume: dict[Sequence, float] = Field(default_factory=dict)
+    nodes: int = 1
+    why: str = ""
+    segment_details: tuple[SegmentSummary, ...] = ()
+
+
+class Alignment(Record):
+    method: str
+    shift_mm: float = 0.0
+    rotation_deg: float = 0.0
+    transform: tuple[float, ...] | None = None
+    details: dict[str, float | str] = Field(default_factory=dict)
+
+
+class QualityCheck(Record):
+    """One check of the input. `ok` False is shown on the page; whether it stops the evaluation is said in `reasons`."""
+
+    check: str
+    value: float | str | None
+    limit: float | str | None = None
+    ok: bool
+    note: str = ""
+
+
+class Contribution(Record):
+    """What one feature (or clinical variable) did to this prediction, in units of the decision function."""
+
+    name: str
+    contribution: float
+    value: float | None = None
+
+
+class Prediction(Record):
+    """The signature's answer. `probability` and `cutoff` are in 0..1 and refer to `positive_class`."""
+
+    signature: str
+    positive_class: str
+    probability: float
+    cutoff: float
+    category: Literal["high", "low", "indeterminate"]
+    in_training_range: bool
+    top_features: tuple[Contribution, ...] = ()
+    conformal_set: tuple[str, ...] | None = None
+    conformal_alpha: float | None = None
+    conformal_band: tuple[float, float] | None = None
+    clinical_used: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class Part(Record):
+    """One side of one exam: its ROIs, measurements and prediction."""
+
+    rois: dict[Role, RoiSummary] = Field(default_factory=dict)
+    prediction: Prediction | None = None
+    reasons: tuple[str, ...] = ()
+    features: dict[str, float] = Field(default_factory=dict)
+    missing_features: dict[str, str] = Field(default_factory=dict)
+    grey_levels: dict[str, int] = Field(default_factory=dict)
+    shadow: tuple[Prediction, ...] = ()
+
+
+class StudyResult(Record):
+    """One revision of one exam, whole.
+
+    With both sides in one exam, `sides` holds a part per side and the top-level `rois` and `prediction` stay empty;
+    otherwise `sides` is empty and the top level is the part.
+    """
+
+    schema_: Literal["axrad.result/1"] = Field("axrad.result/1", alias="schema")
+    study_uid: str
+    revision: int = 1
+    laterality: Literal["L", "R", "B"] | None = None
+    demonstration: bool = False
+    status: Literal["evaluated", "not_evaluated"]
+    reasons: tuple[str, ...] = ()
+    reason_codes: tuple[str, ...] = ()
+    sequences: dict[Sequence, SequenceChoice] = Field(default_factory=dict)
+    rois: dict[Role, RoiSummary] = Field(default_factory=dict)
+    alignment: dict[Sequence, Alignment] = Field(default_factory=dict)
+    quality: tuple[QualityCheck, ...] = ()
+    prediction: Prediction | None = None
+    sides: dict[Side, Part] = Field(default_factory=dict)
+    features: dict[str, float] = Field(default_factory=dict)
+    missing_features: dict[str, str] = Field(default_factory=dict)
+    grey_levels: dict[str, int] = Field(default_factory=dict)
+    shadow: tuple[Prediction, ...] = ()
+    diagnostics: dict[str, Json] = Field(default_factory=dict)
+    evidence: tuple[InstanceRef, ...] = ()
+    signature: dict[str, Json] = Field(default_factory=dict)
+    settings_hash: str = ""
+    input_digest: str = ""
+    software: dict[str, str] = Field(default_factory=dict)
+    timings_s: dict[str, float] = Field(default_factory=dict)
+
+    def parts(self) -> Iterator[tuple[Side | None, Part]]:
+        """Each side with its part; one part where sides are not told apart."""
+        if self.sides:
+            yield from self.sides.items()
+            return
+        side: Side | None = self.laterality if self.laterality in ("L", "R") else None
+        yield (
+            side,
+            Part(
+                rois=self.rois,
+                prediction=self.prediction,
+                reasons=self.reasons,
+                features=self.features,
+                missing_features=self.missing_features,
+                grey_levels=self.grey_levels,
+                shadow=self.shadow,
+            ),
+        )
+
+    def to_json(self, indent: int | None = 1) -> str:
+        """`result.json`."""
+        return self.model_dump_json(by_alias=True, indent=indent)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> StudyResult:
+        return cls.model_validate_json(text)
