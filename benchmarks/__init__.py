@@ -1,0 +1,1 @@
+"""Comparisons with a reference, both sides in one run."""
