@@ -1,0 +1,5 @@
+"""The queue of record: every study's state is a row that anyone can read."""
+
+from daemon.ledger.engine import Ledger, open_ledger
+
+__all__ = ["Ledger", "open_ledger"]

@@ -1,0 +1,113 @@
+"""Opening the ledger: SQLite (WAL) on one machine, PostgreSQL for many. Same statements on both."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.engine import make_url
+
+from config.schema import Settings
+from daemon.ledger.tables import events, metadata
+from pipeline.errors import TryLater
+
+
+class LedgerBusy(TryLater):
+    code = "ledger-unreachable"
+
+
+def new_id() -> str:
+    """An opaque id: 16 hex digits, random."""
+    return secrets.token_hex(8)
+
+
+class Ledger:
+    """A connection pool and the one way to open a transaction."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self.engine = engine
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """A transaction that commits at the end. On SQLite it takes the write lock at once, so that reading
+        and then writing inside it is safe; on PostgreSQL callers lock the rows they compare."""
+        try:
+            with self.engine.begin() as connection:
+                yield connection
+        except sa.exc.OperationalError as error:
+            raise LedgerBusy("the ledger does not answer or stays locked; the work is repeated later") from error
+        except sa.exc.InterfaceError as error:
+            raise LedgerBusy("the ledger cannot be reached; the work is repeated later") from error
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """A consistent view that never waits for a writer on SQLite (WAL) nor on PostgreSQL."""
+        try:
+            with self.engine.connect().execution_options(axrad_read=True) as connection, connection.begin():
+                yield connection
+        except sa.exc.OperationalError as error:
+            raise LedgerBusy("the ledger does not answer; try again") from error
+        except sa.exc.InterfaceError as error:
+            raise LedgerBusy("the ledger cannot be reached") from error
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def note(
+    connection: sa.Connection, now: float, kind: str, detail: str = "", study_id: str | None = None, revision_id: str | None = None
+) -> None:
+    """One line in the timeline that `axrad show` prints."""
+    connection.execute(
+        events.insert().values(at=now, kind=kind, detail=detail, study_id=study_id, revision_id=revision_id)
+    )
+
+
+def ledger_url(settings: Settings) -> str:
+    """The configured URL, or SQLite beside the spool."""
+    if settings.ledger.url:
+        return settings.ledger.url
+    return f"sqlite:///{(settings.spool.path.parent / 'ledger.sqlite').absolute()}"
+
+
+def open_ledger(settings: Settings) -> Ledger:
+    """Open (and on first use create) the ledger. `hide_parameters`: values never reach a log."""
+    url = make_url(ledger_url(settings))
+    if url.drivername == "postgresql":
+        url = url.set(drivername="postgresql+pg8000")
+    if url.get_backend_name() == "sqlite":
+        if url.database:
+            Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        engine = sa.create_engine(url, hide_parameters=True, connect_args={"timeout": 30, "check_same_thread": False})
+        _sqlite_transactions(engine)
+    else:
+        engine = sa.create_engine(url, hide_parameters=True, pool_pre_ping=True)
+    ledger = Ledger(engine)
+    with ledger.write() as connection:
+        if engine.dialect.name == "postgresql":
+            # Two processes that start together must not both create the tables.
+            connection.execute(sa.text("SELECT pg_advisory_xact_lock(4217001)"))
+        metadata.create_all(connection)
+    return ledger
+
+
+def _sqlite_transactions(engine: sa.Engine) -> None:
+    """WAL, and BEGIN IMMEDIATE instead of the driver's own deferred transactions."""
+
+    @sa.event.listens_for(engine, "connect")
+    def _connect(connection: object, _record: object) -> None:
+        connection.isolation_level = None  # type: ignore[attr-defined]
+        cursor = connection.cursor()  # type: ignore[attr-defined]
+        cursor.execute("PRAGMA busy_timeout=30000")
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        reading = connection.get_execution_options().get("axrad_read", False)
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")

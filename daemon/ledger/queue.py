@@ -1,0 +1,114 @@
+"""Claims with leases and fencing tokens, for revisions and for deliveries alike.
+
+A claim is a compare-and-swap: it succeeds for one worker, counts the attempt *before* the work, and raises the row's
+fence. Every later write carries the fence and fails (`LeaseLost`) once somebody else has claimed the row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from daemon.ledger.tables import deliveries, revisions
+from pipeline.errors import AxradError
+
+TABLES = {"revision": revisions, "delivery": deliveries}
+# What may be claimed: revisions by their stage, deliveries by their state.
+OPEN = {
+    "revision": revisions.c.stage.in_(("analyse", "report")) & revisions.c.state.in_(("ready", "running", "not_evaluated")),
+    "delivery": deliveries.c.state.in_(("pending", "sending")),
+}
+
+
+class LeaseLost(AxradError):
+    """Another worker has taken this over; whatever was computed here is dropped."""
+
+    code = "lease-lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Proof of ownership. `exhausted`: the attempt limit was reached before this claim; give up instead of working."""
+
+    kind: str
+    id: str
+    fence: int
+    attempt: int
+    exhausted: bool
+
+
+def claim(
+    connection: sa.Connection, kind: str, row_id: str, owner: str, now: float, lease_s: float, attempts: int, stage: str | None = None
+) -> Claim | None:
+    """Take the row if it is due and nobody holds it; None otherwise (a second delivery of the same message)."""
+    table = TABLES[kind]
+    condition = (
+        (table.c.id == row_id)
+        & OPEN[kind]
+        & (table.c.next_attempt_at <= now)
+        & (table.c.lease_until.is_(None) | (table.c.lease_until < now))
+    )
+    if stage is not None:
+        condition &= table.c.stage == stage
+    row = connection.execute(sa.select(table.c.fence, table.c.attempts).where(condition)).one_or_none()
+    if row is None:
+        return None
+    done = connection.execute(
+        table.update()
+        .where(condition & (table.c.fence == row.fence))
+        .values(owner=owner, lease_until=now + lease_s, fence=row.fence + 1, attempts=row.attempts + 1, enqueued_until=None)
+    )
+    if done.rowcount != 1:
+        return None
+    return Claim(kind, row_id, row.fence + 1, row.attempts + 1, row.attempts >= attempts)
+
+
+def renew(connection: sa.Connection, held: Claim, now: float, lease_s: float) -> None:
+    """Keep the lease while the work goes on."""
+    update(connection, held, {"lease_until": now + lease_s})
+
+
+def update(connection: sa.Connection, held: Claim, values: dict[str, Any]) -> None:
+    """Write to the row, if it is still ours. Raises LeaseLost otherwise."""
+    table = TABLES[held.kind]
+    done = connection.execute(
+        table.update().where((table.c.id == held.id) & (table.c.fence == held.fence)).values(**values)
+    )
+    if done.rowcount != 1:
+        raise LeaseLost("another worker has taken over this work", uid=held.id)
+
+
+def release(connection: sa.Connection, held: Claim, values: dict[str, Any]) -> None:
+    """The last write of a claim: the row is free again."""
+    update(connection, held, {"owner": None, "lease_until": None, **values})
+
+
+def due(connection: sa.Connection, kind: str, now: float, limit: int) -> list[Any]:
+    """Rows that somebody should be told about: due, not held, and not announced recently."""
+    table = TABLES[kind]
+    return list(
+        connection.execute(
+            sa.select(table)
+            .where(
+                OPEN[kind]
+                & (table.c.next_attempt_at <= now)
+                & (table.c.lease_until.is_(None) | (table.c.lease_until < now))
+                & (table.c.enqueued_until.is_(None) | (table.c.enqueued_until < now))
+            )
+            .order_by(table.c.created_at)
+            .limit(limit)
+        ).all()
+    )
+
+
+def announced(connection: sa.Connection, kind: str, row_id: str, until: float) -> None:
+    """A message was sent; do not send another before `until` unless it proves lost."""
+    table = TABLES[kind]
+    connection.execute(table.update().where(table.c.id == row_id).values(enqueued_until=until))
+
+
+def backoff_s(base_s: float, attempt: int) -> float:
+    """Doubling, bounded at an hour."""
+    return float(min(base_s * 2 ** max(attempt - 1, 0), 3600.0))

@@ -1,0 +1,49 @@
+"""Which state may follow which. State is a table; a step that is not in it is a bug and raises.
+
+Who resumes what after a crash: `assembling`, `waiting` and `expired` are looked at by assembly (on arrival or when due),
+`ready`, `running` and `reported` are enqueued again by the sweep, `held` and `failed` wait for an operator's `retry`.
+"""
+
+from __future__ import annotations
+
+STUDY: dict[str, frozenset[str]] = {
+    "assembling": frozenset({"waiting", "held", "ready", "expired"}),
+    "waiting": frozenset({"assembling", "held", "ready", "expired"}),
+    "held": frozenset({"assembling", "expired"}),
+    "ready": frozenset({"running", "assembling", "failed", "held"}),
+    "running": frozenset({"reported", "not_evaluated", "failed", "assembling", "ready", "held"}),
+    "reported": frozenset({"delivered", "failed", "assembling", "held"}),
+    "delivered": frozenset({"assembling", "held", "reported", "ready"}),
+    "not_evaluated": frozenset({"assembling", "held", "ready"}),
+    "failed": frozenset({"assembling", "ready", "reported", "held"}),
+    "expired": frozenset({"assembling"}),
+}
+
+REVISION: dict[str, frozenset[str]] = {
+    "ready": frozenset({"running", "failed", "superseded"}),
+    "running": frozenset({"ready", "reported", "not_evaluated", "failed", "superseded"}),
+    "reported": frozenset({"delivered", "failed", "superseded"}),
+    "delivered": frozenset({"superseded", "reported"}),
+    "not_evaluated": frozenset({"superseded"}),
+    "failed": frozenset({"ready", "reported", "superseded"}),
+    "superseded": frozenset(),
+}
+
+DELIVERY: dict[str, frozenset[str]] = {
+    "pending": frozenset({"sending", "cancelled", "refused", "failed"}),
+    "sending": frozenset({"pending", "stored", "delivered", "failed", "cancelled"}),
+    "stored": frozenset({"delivered", "pending", "failed"}),
+    "delivered": frozenset({"pending"}),
+    "failed": frozenset({"pending", "cancelled"}),
+    "cancelled": frozenset({"pending"}),
+    "refused": frozenset({"pending"}),
+}
+
+# Studies in these states have nothing under way and nothing to wait for.
+SETTLED = frozenset({"delivered", "not_evaluated", "expired"})
+
+
+def check(table: dict[str, frozenset[str]], old: str, new: str) -> None:
+    """Raise unless `old` → `new` is a legal step (staying is)."""
+    if old != new and new not in table[old]:
+        raise AssertionError(f"no such transition: {old} → {new}")
