@@ -163,12 +163,46 @@ class Features(Section):
     params: Path | None = None
 
 
+class Training(Section):
+    """How a signature is trained. The defaults are the paper's recipe, calibrated and cut out of fold.
+
+    `recipe = "paper"` calibrates and cuts by resubstitution. `t_test_p` or `top` None leaves that selection out;
+    `gamma` None is 1/p. `clinical` makes a multiomic signature. `range_margin`: part of a feature's training range
+    by which a new value may exceed it.
+    """
+
+    recipe: Literal["out_of_fold", "paper"] = "out_of_fold"
+    sequences: tuple[Sequence, ...] = ("t1c", "t2", "adc")
+    rois: tuple[Literal["tumor", "lymph_nodes"], ...] = ("tumor", "lymph_nodes")
+    clinical: tuple[str, ...] = ()
+    z_score: bool = True
+    t_test_p: float | None = Field(0.05, gt=0, le=1)
+    trees: int = Field(500, ge=1)
+    top: int | None = Field(30, ge=1)
+    standardise: bool = True
+    classifier: Literal["svm", "logistic", "forest", "boosting"] = "svm"
+    cost: float = Field(1.0, gt=0)
+    gamma: float | None = Field(None, gt=0)
+    folds: int = Field(5, ge=2)
+    seed: int = Field(20210628, ge=0, lt=2**32)
+    range_margin: float = Field(0.1, ge=0)
+    complete_cases: bool = False
+
+
 class SignatureSettings(Section):
-    """`path`: one signature file; `registry`: a directory of them. Neither: the demonstration signature."""
+    """`path`: one signature file; `registry`: a directory of them. Neither: the demonstration signature.
+
+    Not evaluated: more than `max_outside` of the features outside their training range, or a distance from the
+    training data above `max_distance` times its 99 % quantile. `alpha`: the conformal band's error rate per class;
+    None leaves the category to the cutoff.
+    """
 
     path: Path | None = None
     registry: Path | None = None
     max_outside: float = Field(0.05, ge=0, le=1)
+    max_distance: float = Field(3.0, gt=0)
+    alpha: float | None = Field(0.1, gt=0, lt=1)
+    training: Training = Training()
 
 
 class Report(Section):
