@@ -1,0 +1,121 @@
+"""What N4 is given: a mask of the bright voxels, and image and mask on a coarser grid.
+
+As Slicer's N4ITK does it: the mask is Otsu's, found at full resolution, and every `shrink`-th voxel of each axis is
+kept of image and mask. Both engines start from here, so they see the same numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+
+from config.schema import Bias
+from pipeline.errors import GeometryRejected, PixelsRejected
+from pipeline.geometry import Geometry
+from pipeline.records import Volume
+
+OTSU_BINS = 200
+MIN_SAMPLES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """`image_zyx` float32 and `mask_zyx` bool on the shrunk grid; `geometry` is that of the whole volume."""
+
+    image_zyx: npt.NDArray[np.float32]
+    mask_zyx: npt.NDArray[np.bool_]
+    shrink_xyz: tuple[int, int, int]
+    geometry: Geometry
+    deviations: tuple[str, ...]
+
+    @property
+    def mask_voxels(self) -> int:
+        return int(np.count_nonzero(self.mask_zyx))
+
+
+def pose(volume: Volume, settings: Bias) -> Problem:
+    """Mask and shrink `volume`.
+
+    Raises:
+        GeometryRejected: an axis has a single sample, so no field can be told along it.
+        PixelsRejected: NaN or infinite voxels, one value everywhere, or too little left in the shrunk mask.
+    """
+    uid = volume.series_uid
+    voxels = volume.voxels_zyx
+    _check(voxels, uid)
+    shrink_xyz, deviations = shrink_factors(volume.geometry.shape_zyx, settings.shrink)
+    pick = tuple(_samples(n, f) for n, f in zip(voxels.shape, reversed(shrink_xyz), strict=True))
+    mask = otsu_mask(voxels)[pick]
+    image = np.ascontiguousarray(voxels[pick], dtype=np.float32)
+    inside = image[mask]
+    if inside.size < MIN_SAMPLES or inside.min() == inside.max():
+        raise PixelsRejected(
+            f"Series {uid}: {inside.size} voxels are left in the Otsu mask after shrinking by {settings.shrink}, and "
+            "no bias field can be fitted to them; lower bias.shrink or leave this sequence out of bias.sequences",
+            code="bias-mask-empty",
+            uid=uid,
+        )
+    return Problem(image, np.ascontiguousarray(mask), shrink_xyz, volume.geometry, deviations)
+
+
+def shrink_factors(shape_zyx: tuple[int, int, int], shrink: int) -> tuple[tuple[int, int, int], tuple[str, ...]]:
+    """The factor of each axis (x, y, z) and a sentence for each axis that is shrunk less than asked.
+
+    ITK's spline needs two samples along each axis; a thin axis is shrunk only as far as they remain.
+    """
+    factors, deviations = [], []
+    for axis, n in zip("xyz", reversed(shape_zyx), strict=True):
+        factor = max(1, min(shrink, n // MIN_SAMPLES))
+        if factor < shrink:
+            deviations.append(f"axis {axis} has {n} samples and was shrunk by {factor} instead of {shrink}")
+        factors.append(factor)
+    return (factors[0], factors[1], factors[2]), tuple(deviations)
+
+
+def otsu_mask(voxels_zyx: npt.NDArray[np.generic]) -> npt.NDArray[np.bool_]:
+    """Voxels above Otsu's threshold (200 bins over the whole volume)."""
+    mask = sitk.OtsuThreshold(as_image(voxels_zyx), 0, 1, OTSU_BINS)
+    return sitk.GetArrayFromImage(mask).astype(np.bool_)
+
+
+def as_image(voxels_zyx: npt.NDArray[np.generic], geometry: Geometry | None = None) -> sitk.Image:
+    """A SimpleITK image of a copy of `voxels_zyx`, in place if `geometry` is given."""
+    image = sitk.GetImageFromArray(voxels_zyx)
+    if geometry is not None:
+        image.SetSpacing(geometry.spacing_xyz_mm)
+        image.SetOrigin(geometry.origin_xyz_mm)
+        image.SetDirection(geometry.direction)
+    return image
+
+
+def _samples(n: int, factor: int) -> slice:
+    """The samples that ITK's Shrink keeps of an axis: as many as fit, centred, the later one when between two."""
+    count = n // factor
+    first = ((n - 1) - (count - 1) * factor + 1) // 2
+    return slice(first, first + (count - 1) * factor + 1, factor)
+
+
+def _check(voxels: npt.NDArray[np.generic], uid: str) -> None:
+    if min(voxels.shape) < MIN_SAMPLES:
+        raise GeometryRejected(
+            f"Series {uid}: a volume of {voxels.shape[0]} slices of {voxels.shape[1]} x {voxels.shape[2]} has an axis "
+            "of one sample, along which no bias field can be told",
+            code="bias-one-sample",
+            uid=uid,
+        )
+    low, high = voxels.min(), voxels.max()
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise PixelsRejected(
+            f"Series {uid} has NaN or infinite voxels; bias correction needs finite ones",
+            code="bias-not-finite",
+            uid=uid,
+        )
+    if low == high:
+        raise PixelsRejected(
+            f"Series {uid}: every voxel is {low}, so there is neither tissue nor bias in it",
+            code="bias-constant-image",
+            uid=uid,
+        )
