@@ -1,0 +1,211 @@
+"""Where each image of a DICOM file lies and how its stored values become real ones; headers only, no pixels.
+
+A `Frame` is one plane: a single-frame instance (number None) or one frame of a multi-frame instance (1-based).
+Functional groups are looked up per frame first, then shared (PS3.3 C.7.6.16); classic attributes of the data set
+stand in where a maker left a group out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydicom import Dataset, dcmread
+from pydicom.errors import InvalidDicomError
+
+from pipeline.errors import GeometryRejected, NotDicom, PixelsRejected
+from pipeline.records import InstanceRef, SliceSource
+
+Vector = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One plane and its place: `position` of the first pixel's centre, `across` along a row, `down` along a column.
+
+    `spacing_xy_mm`: between columns, between rows. `facets` tell frames of different volumes in one series apart
+    (phase, b-value, echo, kind of image); equal facets at equal positions are duplicates.
+    """
+
+    path: Path
+    source: SliceSource
+    rows: int
+    columns: int
+    position: Vector
+    across: Vector
+    down: Vector
+    spacing_xy_mm: tuple[float, float]
+    slope: float
+    intercept: float
+    bits: tuple[int, int, int, bool]
+    frame_of_reference_uid: str | None
+    instance_number: int
+    facets: tuple[tuple[str, str], ...]
+
+    @property
+    def normal(self) -> Vector:
+        return np.cross(self.across, self.down)
+
+    @property
+    def depth_mm(self) -> float:
+        """Position along the normal."""
+        return float(self.position @ self.normal)
+
+    @property
+    def name(self) -> str:
+        """How messages call this slice."""
+        where = ", ".join(f"{x:.2f}" for x in self.position)
+        frame = "" if self.source.frame is None else f" frame {self.source.frame}"
+        return f"{self.source.ref.sop_instance_uid}{frame} at ({where}) mm"
+
+
+def read_header(path: Path) -> Dataset:
+    """The data set without pixel data. Raises NotDicom."""
+    try:
+        return dcmread(path, stop_before_pixels=True)
+    except (InvalidDicomError, OSError, EOFError, ValueError, KeyError, AttributeError, NotImplementedError) as error:
+        raise NotDicom(f"{path.name} cannot be read as DICOM: {error}") from error
+
+
+def read_frames(path: Path, numbers: tuple[int, ...] | None = None) -> list[Frame]:
+    """Every plane of one image file, or those of `numbers` (1-based).
+
+    Raises NotDicom, PixelsRejected (not a grey image), GeometryRejected (no place in the patient).
+    """
+    ds = read_header(path)
+    if "Rows" not in ds or "SOPInstanceUID" not in ds:
+        raise PixelsRejected(f"{path.name} holds no image", uid=ds.get("SOPInstanceUID"))
+    uid = str(ds.SOPInstanceUID)
+    if int(ds.get("SamplesPerPixel", 1)) != 1:
+        raise PixelsRejected(f"image {uid} is in colour; only grey images carry a signal", uid=uid)
+    if "ModalityLUTSequence" in ds:
+        raise PixelsRejected(f"image {uid} uses a Modality LUT, which maps values in no linear way", uid=uid)
+    if "MOSAIC" in (ds.get("ImageType") or []):
+        raise GeometryRejected(
+            f"image {uid} is a Siemens mosaic: many slices tiled into one plane, whose stated position is not theirs; "
+            "export the series as single slices or enhanced MR",
+            uid=uid,
+        )
+    if "PerFrameFunctionalGroupsSequence" not in ds:
+        if int(ds.get("NumberOfFrames") or 1) > 1:
+            raise GeometryRejected(f"image {uid} has several frames without a place for each", uid=uid)
+        return [_frame(path, ds, ds, None, uid)]
+    count = len(ds.PerFrameFunctionalGroupsSequence)
+    wanted = range(1, count + 1) if numbers is None else numbers
+    if any(not 1 <= n <= count for n in wanted):
+        raise GeometryRejected(f"image {uid} has {count} frames; frame {max(wanted)} was asked for", uid=uid)
+    return [_frame(path, ds, Groups(ds, n - 1), n, uid) for n in wanted]
+
+
+class Groups:
+    """The attributes of one frame, looked up as though it were a classic data set."""
+
+    def __init__(self, ds: Dataset, index: int) -> None:
+        shared = ds.get("SharedFunctionalGroupsSequence") or []
+        self._sources = [ds.PerFrameFunctionalGroupsSequence[index], *shared[:1]]
+        self._ds = ds
+
+    def items(self) -> Iterator[Dataset]:
+        """Every functional group macro of the frame, its own before the shared ones."""
+        for source in self._sources:
+            for element in source:
+                if element.VR == "SQ" and element.value and not element.tag.is_private:
+                    yield element.value[0]
+
+    def get(self, keyword: str, default: Any = None) -> Any:
+        for item in self.items():
+            value = item.get(keyword)
+            if value is not None:
+                return value
+        return self._ds.get(keyword, default)
+
+
+def _frame(path: Path, ds: Dataset, groups: Dataset | Groups, number: int | None, uid: str) -> Frame:
+    ref = InstanceRef(
+        str(ds.get("StudyInstanceUID", "")), str(ds.get("SeriesInstanceUID", "")), str(ds.get("SOPClassUID", "")), uid
+    )
+    position = _numbers(groups, "ImagePositionPatient", 3, "Image Position (Patient)", uid, number)
+    orientation = _numbers(groups, "ImageOrientationPatient", 6, "Image Orientation (Patient)", uid, number)
+    spacing = _numbers(groups, "PixelSpacing", 2, "Pixel Spacing", uid, number)
+    if spacing.min() <= 0:
+        raise GeometryRejected(f"image {uid} has a Pixel Spacing of {spacing[0]:g} x {spacing[1]:g} mm", uid=uid)
+    across, down = _directions(orientation, uid)
+    return Frame(
+        path=path,
+        source=SliceSource(ref, number),
+        rows=int(ds.Rows),
+        columns=int(ds.Columns),
+        position=position,
+        across=across,
+        down=down,
+        spacing_xy_mm=(float(spacing[1]), float(spacing[0])),
+        slope=_real(groups.get("RescaleSlope"), 1.0, uid),
+        intercept=_real(groups.get("RescaleIntercept"), 0.0, uid),
+        bits=_bits(ds),
+        frame_of_reference_uid=str(ds.get("FrameOfReferenceUID") or "") or None,
+        instance_number=number or int(ds.get("InstanceNumber") or 0),
+        facets=_facets(ds, groups),
+    )
+
+
+def _numbers(groups: Dataset | Groups, keyword: str, count: int, name: str, uid: str, number: int | None) -> Vector:
+    value = groups.get(keyword)
+    if value is not None and not isinstance(value, str) and len(value) == count:
+        numbers = np.array([float(v) for v in value])
+        if np.isfinite(numbers).all():
+            return numbers
+    raise GeometryRejected(f"image {uid}{f' frame {number}' if number else ''} has no {name}", uid=uid)
+
+
+def _real(value: Any, default: float, uid: str) -> float:
+    if value is None or value == "":
+        return default
+    number = float(value)
+    if not np.isfinite(number):
+        raise PixelsRejected(f"image {uid} has a rescale of {value}", uid=uid)
+    return number
+
+
+def _bits(ds: Dataset) -> tuple[int, int, int, bool]:
+    """Bits allocated, bits stored, high bit, signed."""
+    allocated = int(ds.get("BitsAllocated", 16))
+    stored = int(ds.get("BitsStored", allocated))
+    return allocated, stored, int(ds.get("HighBit", stored - 1)), bool(ds.get("PixelRepresentation", 0))
+
+
+def _directions(orientation: Vector, uid: str) -> tuple[Vector, Vector]:
+    """Unit vectors at right angles. Raises when they are further from that than rounding explains (1e-3)."""
+    across, down = orientation[:3], orientation[3:]
+    lengths = float(np.linalg.norm(across)), float(np.linalg.norm(down))
+    if max(abs(lengths[0] - 1), abs(lengths[1] - 1), abs(float(across @ down))) > 1e-3:
+        raise GeometryRejected(
+            f"image {uid}: Image Orientation (Patient) is not two unit vectors at right angles", uid=uid
+        )
+    across = across / lengths[0]
+    down = down - across * (across @ down)
+    return across, down / np.linalg.norm(down)
+
+
+FACETS = (
+    "StackID",
+    "TemporalPositionIndex",
+    "TemporalPositionIdentifier",
+    "DiffusionBValue",
+    "DiffusionDirectionality",
+    "DiffusionGradientOrientation",
+    "EffectiveEchoTime",
+    "EchoTime",
+    "InversionTimes",
+    "ImageType",
+    "FrameType",
+    "ComplexImageComponent",
+)
+
+
+def _facets(ds: Dataset, groups: Dataset | Groups) -> tuple[tuple[str, str], ...]:
+    found = [(keyword, groups.get(keyword)) for keyword in FACETS]
+    return tuple((keyword, str(value)) for keyword, value in found if value is not None and value != "")

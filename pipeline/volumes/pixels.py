@@ -1,0 +1,66 @@
+"""Stored values of frames, decoded one frame at a time.
+
+Every lossless transfer syntax that pydicom, GDCM and CharLS know is decoded; lossy compression changes texture, so
+it is refused unless allowed. What cannot be decoded is refused with the name of its transfer syntax.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+from pydicom import Dataset
+from pydicom.pixels.utils import iter_pixels
+from pydicom.uid import UID
+
+from pipeline.errors import PixelsRejected
+from pipeline.volumes.frames import read_header
+
+# Transfer syntaxes of PS3.5 section 10 whose coding loses information, or may: JPEG baseline and extended,
+# JPEG-LS near-lossless, JPEG 2000 (single and multi-component), HTJ2K, JPEG XL (two of its kinds), MPEG, HEVC.
+LOSSY = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 81, 91, 93, 203, 111, 112, *range(100, 109)))
+MAY_BE_LOSSLESS = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (91, 93, 203, 112))
+
+
+def check_lossless(ds: Dataset, allow_lossy: bool) -> None:
+    """Raise PixelsRejected if the image has lost information in compression, now or earlier in its life."""
+    syntax = UID(ds.file_meta.get("TransferSyntaxUID", ""))
+    said = ds.get("LossyImageCompression")
+    lossy = said == "01" or (syntax in LOSSY and not (syntax in MAY_BE_LOSSLESS and said == "00"))
+    if lossy and not allow_lossy:
+        uid = ds.get("SOPInstanceUID")
+        raise PixelsRejected(
+            f"image {uid} was compressed with loss ({syntax.name}), which changes texture; "
+            "set sequences.allow_lossy to use it all the same",
+            code="lossy",
+            uid=uid,
+        )
+
+
+def decode(path: Path, numbers: Sequence[int | None], allow_lossy: bool = False) -> Iterator[npt.NDArray[Any]]:
+    """Stored values (rows, columns) of the frames in the order asked for; None or 1 is a single frame.
+
+    Unused high bits are cleared, sign bits extended. Raises NotDicom, PixelsRejected.
+    """
+    ds = read_header(path)
+    check_lossless(ds, allow_lossy)
+    uid = ds.get("SOPInstanceUID")
+    allocated, stored = int(ds.BitsAllocated), int(ds.BitsStored)
+    high = int(ds.get("HighBit", stored - 1))
+    name = UID(ds.file_meta.get("TransferSyntaxUID", "")).name
+    try:
+        for array in iter_pixels(path, indices=[(n or 1) - 1 for n in numbers], raw=True):
+            yield _used_bits(array, allocated, stored, high)
+    except (AttributeError, KeyError) as error:
+        raise PixelsRejected(f"image {uid} has no complete pixel data: {error}", uid=uid) from error
+    except (RuntimeError, ValueError, NotImplementedError, IndexError, EOFError, OSError) as error:
+        raise PixelsRejected(f"image {uid} cannot be decoded from {name}: {error}", uid=uid) from error
+
+
+def _used_bits(array: npt.NDArray[Any], allocated: int, stored: int, high: int) -> npt.NDArray[Any]:
+    """Only the bits that hold the value: what lies above the high bit (old overlays) or below the lowest is not it."""
+    if allocated == stored or allocated == 1 or array.dtype.kind == "f" or array.dtype.itemsize * 8 != allocated:
+        return array
+    return (array << (allocated - 1 - high)) >> (allocated - stored)
