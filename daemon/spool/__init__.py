@@ -1,0 +1,25 @@
+"""The spool: what was received, on disk, and the journals that say so. The truth that the ledger is built from."""
+
+from daemon.spool.journal import Entry, JournalWriter, is_finished, names, read_journals, retire
+from daemon.spool.part10 import FileMeta, read_meta
+from daemon.spool.store import Description, Incoming, Spool, Stored, uid_hash
+from daemon.spool.sync import Syncer
+from daemon.spool.uids import is_uid
+
+__all__ = [
+    "Description",
+    "Entry",
+    "FileMeta",
+    "Incoming",
+    "JournalWriter",
+    "Spool",
+    "Stored",
+    "Syncer",
+    "is_finished",
+    "is_uid",
+    "names",
+    "read_journals",
+    "read_meta",
+    "retire",
+    "uid_hash",
+]
