@@ -18,6 +18,16 @@ RTSTRUCT_CLASS = "1.2.840.10008.5.1.4.1.1.481.3"
 REGISTRATION_CLASS = "1.2.840.10008.5.1.4.1.1.66.1"
 MR_CLASSES = ("1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.4")
 
+OUR_MANUFACTURER = "axrad"
+# What axrad writes is one of these: structured reports, Secondary Captures, Encapsulated PDF, key objects,
+# presentation states. An MR image or a SEG is never taken for a result of ours.
+RESULT_CLASS_ROOTS = (
+    "1.2.840.10008.5.1.4.1.1.88",
+    "1.2.840.10008.5.1.4.1.1.7",
+    "1.2.840.10008.5.1.4.1.1.104",
+    "1.2.840.10008.5.1.4.1.1.11",
+)
+
 Value = None | int | float | str | list[int] | list[float] | list[str]
 
 
@@ -48,6 +58,14 @@ class InstanceFacts:
     segments: tuple[SegmentFacts, ...] = ()
     ours: bool = False
     path: Path | None = None
+
+    def per_frame(self, name: str) -> list[float | str | None]:
+        """A per-frame fact (`frame_...`) for every frame, in order; kept once where it is the same in all frames."""
+        values = self.tags.get(name)
+        if not isinstance(values, list) or not values:
+            return [None] * self.frames
+        each: list[float | str | None] = [v for v in values if isinstance(v, (int, float, str))]
+        return each * self.frames if len(each) == 1 else each
 
     @property
     def is_image(self) -> bool:
@@ -100,3 +118,32 @@ def exam_of(study_uid: str, instances: Sequence[InstanceFacts]) -> Exam:
         tuple(sorted((i for i in theirs if i.is_roi), key=lambda i: i.ref)),
         tuple(sorted((i for i in theirs if i.ref.sop_class_uid == REGISTRATION_CLASS), key=lambda i: i.ref)),
     )
+
+
+def exams(instances: Iterable[InstanceFacts]) -> list[Exam]:
+    """One exam per study of images.
+
+    A SEG, RTSTRUCT or registration belongs to the study of the images it refers to, even when its maker put it in a
+    study of its own: first where those images lie among `instances`, then the study that its references name, then its
+    own.
+    """
+    instances = [i for i in instances if not i.ours]
+    study_of: dict[str, str] = {}
+    for instance in instances:
+        if instance.is_image:
+            study_of[instance.ref.sop_instance_uid] = instance.ref.study_uid
+            study_of[instance.ref.series_uid] = instance.ref.study_uid
+    by_study: dict[str, list[InstanceFacts]] = {}
+    for instance in instances:
+        by_study.setdefault(_exam_key(instance, study_of), []).append(instance)
+    return [exam_of(study, by_study[study]) for study in sorted(by_study)]
+
+
+def _exam_key(instance: InstanceFacts, study_of: Mapping[str, str]) -> str:
+    if instance.is_image:
+        return instance.ref.study_uid
+    for reference in instance.references:
+        for uid in (reference.sop_instance_uid, reference.series_uid):
+            if uid and uid in study_of:
+                return study_of[uid]
+    return next((r.study_uid for r in instance.references if r.study_uid), instance.ref.study_uid)

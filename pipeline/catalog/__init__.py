@@ -1,0 +1,44 @@
+"""The catalog: what is known of each instance from its header alone, and instances grouped into exams."""
+
+from pipeline.catalog.codec import facts_from_json, facts_to_json
+from pipeline.catalog.facts import (
+    MR_CLASSES,
+    OUR_MANUFACTURER,
+    REGISTRATION_CLASS,
+    RESULT_CLASS_ROOTS,
+    RTSTRUCT_CLASS,
+    SEGMENTATION_CLASSES,
+    Exam,
+    InstanceFacts,
+    SegmentFacts,
+    SeriesFacts,
+    Value,
+    exam_of,
+    exams,
+    group,
+    patient_key,
+)
+from pipeline.catalog.read import read_facts
+from pipeline.catalog.scan import scan
+
+__all__ = [
+    "MR_CLASSES",
+    "OUR_MANUFACTURER",
+    "REGISTRATION_CLASS",
+    "RESULT_CLASS_ROOTS",
+    "RTSTRUCT_CLASS",
+    "SEGMENTATION_CLASSES",
+    "Exam",
+    "InstanceFacts",
+    "SegmentFacts",
+    "SeriesFacts",
+    "Value",
+    "exam_of",
+    "exams",
+    "facts_from_json",
+    "facts_to_json",
+    "group",
+    "patient_key",
+    "read_facts",
+    "scan",
+]

@@ -1,0 +1,310 @@
+"""One file's header to `InstanceFacts`. Pixels are not read, and a file that is no DICOM says why."""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+import warnings
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.multival import MultiValue
+
+from pipeline.catalog.facts import (
+    OUR_MANUFACTURER,
+    REGISTRATION_CLASS,
+    RESULT_CLASS_ROOTS,
+    RTSTRUCT_CLASS,
+    SEGMENTATION_CLASSES,
+    InstanceFacts,
+    Value,
+    patient_key,
+)
+from pipeline.catalog.frames import frame_facts
+from pipeline.catalog.references import author_tags, reference_tags, references, segments
+from pipeline.diffusion import bvalue
+from pipeline.errors import NotDicom
+from pipeline.records import InstanceRef
+from pipeline.text import clean, text_of
+
+# What pydicom and the code here raise on bytes that are not what they claim to be.
+MALFORMED = (
+    InvalidDicomError,
+    BytesLengthException,
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+    AssertionError,
+    NotImplementedError,
+    RecursionError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+)
+NUMBERS = [
+    "SeriesNumber",
+    "AcquisitionNumber",
+    "InstanceNumber",
+    "RepetitionTime",
+    "EchoTime",
+    "InversionTime",
+    "FlipAngle",
+    "EchoTrainLength",
+    "EchoNumbers",
+    "TemporalPositionIdentifier",
+    "NumberOfTemporalPositions",
+    "TemporalResolution",
+    "TriggerTime",
+    "ContrastBolusVolume",
+    "ContrastFlowRate",
+    "Rows",
+    "Columns",
+    "SliceThickness",
+    "SpacingBetweenSlices",
+    "SliceLocation",
+    "ImagesInAcquisition",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "MagneticFieldStrength",
+    "BitsAllocated",
+    "BitsStored",
+    "PixelRepresentation",
+    "SamplesPerPixel",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "MaximumFractionalValue",
+]
+TEXTS = [
+    "SpecificCharacterSet",
+    "StudyDate",
+    "StudyTime",
+    "StudyDescription",
+    "SeriesDate",
+    "SeriesTime",
+    "SeriesDescription",
+    "ProtocolName",
+    "SequenceName",
+    "PulseSequenceName",
+    "ImageType",
+    "ScanningSequence",
+    "SequenceVariant",
+    "ScanOptions",
+    "MRAcquisitionType",
+    "ContrastBolusAgent",
+    "ContrastBolusStartTime",
+    "AcquisitionDate",
+    "AcquisitionTime",
+    "AcquisitionDateTime",
+    "ContentDate",
+    "ContentTime",
+    "InstanceCreationDate",
+    "InstanceCreationTime",
+    "BodyPartExamined",
+    "Laterality",
+    "ImageLaterality",
+    "Manufacturer",
+    "ManufacturerModelName",
+    "SoftwareVersions",
+    "RescaleType",
+    "Units",
+    "LossyImageCompression",
+    "DerivationDescription",
+    "PhotometricInterpretation",
+    "AcquisitionContrast",
+    "VolumetricProperties",
+    "ComplexImageComponent",
+    "SegmentationType",
+    "SegmentationFractionalType",
+    "ContentLabel",
+    "ContentDescription",
+    "StructureSetLabel",
+    "StructureSetDate",
+    "StructureSetTime",
+    "ApprovalStatus",
+    "PatientPosition",
+]
+MOST_FRAMES = 1_000_000
+_UID = re.compile(r"[0-9]+(\.[0-9]+)+")
+
+
+def read_facts(path: Path) -> InstanceFacts:
+    """The facts of one file.
+
+    Raises:
+        NotDicom: the file cannot be read, is no DICOM, or does not say what it is. The reason holds no value that could
+            identify a patient.
+    """
+    try:
+        with warnings.catch_warnings():
+            # A value that breaks a rule of its VR is the sender's matter; what is needed from it is checked below.
+            warnings.simplefilter("ignore")
+            return _facts(_read(path), path)
+    except NotDicom:
+        raise
+    except MALFORMED as error:
+        raise NotDicom(f"{path} is no readable DICOM file: {_reason(error)}") from error
+
+
+def _read(path: Path) -> Dataset:
+    with path.open("rb") as file:
+        start = file.read(132)
+        file.seek(0)
+        # Files without preamble start with group 0008 in little endian; anything else is no DICOM.
+        bare = start[128:132] != b"DICM" and start[:2] == b"\x08\x00"
+        return pydicom.dcmread(file, stop_before_pixels=True, force=bare)
+
+
+def _facts(dataset: Dataset, path: Path) -> InstanceFacts:
+    uids = {k: text_of(dataset, k) for k in ("StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID", "SOPInstanceUID")}
+    for keyword, uid in uids.items():
+        if len(uid) > 64 or not _UID.fullmatch(uid):
+            raise NotDicom(f"{path} has {'no valid' if uid else 'no'} {keyword}, so it cannot be told apart")
+    sop_class = uids["SOPClassUID"]
+    is_roi = sop_class in (*SEGMENTATION_CLASSES, RTSTRUCT_CLASS)
+    found = references(dataset) if is_roi or sop_class == REGISTRATION_CLASS else ()
+    tags = _tags(dataset) | frame_facts(dataset) | _diffusion(dataset) | _contrast(dataset) | _real_world(dataset)
+    if is_roi:
+        tags |= reference_tags(found) | author_tags(dataset)
+        # Per-frame facts of a SEG are read by whoever reads its pixels.
+        tags = {k: v for k, v in tags.items() if not k.startswith("frame_")}
+    frame_of_reference = text_of(dataset, "FrameOfReferenceUID")
+    return InstanceFacts(
+        ref=InstanceRef(*uids.values()),
+        modality=text_of(dataset, "Modality"),
+        transfer_syntax_uid=_transfer_syntax(dataset),
+        patient_key=patient_key(text_of(dataset, "PatientID"), text_of(dataset, "IssuerOfPatientID")),
+        frame_of_reference_uid=frame_of_reference or None,
+        frames=_frames(dataset, path),
+        tags=tags,
+        references=tuple(r.ref for r in found),
+        segments=segments(dataset) if is_roi else (),
+        ours=_is_ours(dataset, sop_class),
+        path=path,
+    )
+
+
+def _frames(dataset: Dataset, path: Path) -> int:
+    frames = int(dataset.get("NumberOfFrames") or 1)
+    described = len(dataset.get("PerFrameFunctionalGroupsSequence") or [])
+    if not 0 < frames <= MOST_FRAMES or (described and described != frames):
+        raise NotDicom(f"{path} says that it has {frames} frames and describes {described}")
+    return frames
+
+
+def _transfer_syntax(dataset: Dataset) -> str:
+    named = getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None)
+    if named:
+        return str(named)
+    # Without file meta information it is what the bytes showed themselves to be.
+    implicit, _little = dataset.original_encoding
+    return "1.2.840.10008.1.2" if implicit else "1.2.840.10008.1.2.1"
+
+
+def _tags(dataset: Dataset) -> dict[str, Value]:
+    tags: dict[str, Value] = {}
+    unreadable: list[str] = []
+    for keywords, convert in ((NUMBERS, _numbers), (TEXTS, _texts)):
+        for keyword in keywords:
+            try:
+                value = convert(dataset.get(keyword))
+            except (ValueError, TypeError, LookupError, struct.error, BytesLengthException):
+                unreadable.append(keyword)
+                continue
+            if value is not None:
+                tags[keyword] = value
+    if unreadable:
+        tags["unreadable"] = unreadable
+    return tags
+
+
+def _numbers(value: Any) -> Value:
+    if value is None or value == "":
+        return None
+    if isinstance(value, (MultiValue, list)):
+        return [_number(v) for v in value] or None
+    return _number(value)
+
+
+def _number(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError("not finite")
+    return int(number) if number.is_integer() and isinstance(value, int) else number
+
+
+def _texts(value: Any) -> Value:
+    if value is None:
+        return None
+    if isinstance(value, (MultiValue, list)):
+        return [clean(v) for v in value] or None
+    return clean(value) or None
+
+
+def _diffusion(dataset: Dataset) -> dict[str, Value]:
+    """`b_value`, `b_value_source`, `diffusion_kind`, `diffusion_direction` of a single-frame image."""
+    tags: dict[str, Value] = {}
+    told = bvalue.kind(dataset)
+    if told is not None:
+        tags["diffusion_kind"] = told
+    if dataset.get("PerFrameFunctionalGroupsSequence"):
+        return tags
+    found = bvalue.b_value(dataset)
+    if found is not None:
+        tags["b_value"], tags["b_value_source"] = found.value, found.source
+    vector = bvalue.direction(dataset)
+    if vector is not None:
+        tags["diffusion_direction"] = list(vector)
+    return tags
+
+
+def _contrast(dataset: Dataset) -> dict[str, Value]:
+    """An agent named only inside the Contrast/Bolus Agent Sequence (enhanced objects) counts as named."""
+    if text_of(dataset, "ContrastBolusAgent"):
+        return {}
+    for item in dataset.get("ContrastBolusAgentSequence") or []:
+        return {"ContrastBolusAgent": text_of(item, "CodeMeaning") or "contrast agent"}
+    return {}
+
+
+def _real_world(dataset: Dataset) -> dict[str, Value]:
+    """Slope, intercept and unit (UCUM) of the first real world value mapping, PS3.3 C.7.6.16.2.11."""
+    shared = (dataset.get("SharedFunctionalGroupsSequence") or [])[:1]
+    for place in (dataset, *shared):
+        for item in (place.get("RealWorldValueMappingSequence") or [])[:1]:
+            units = (item.get("MeasurementUnitsCodeSequence") or [Dataset()])[0]
+            slope, intercept = item.get("RealWorldValueSlope"), item.get("RealWorldValueIntercept")
+            if slope is not None and text_of(units, "CodeValue"):
+                return {
+                    "real_world_unit": text_of(units, "CodeValue"),
+                    "real_world_slope": _number(slope),
+                    "real_world_intercept": _number(intercept or 0.0),
+                }
+    return {}
+
+
+def _is_ours(dataset: Dataset, sop_class: str) -> bool:
+    if not any(sop_class == root or sop_class.startswith(root + ".") for root in RESULT_CLASS_ROOTS):
+        return False
+    makers = [dataset, *(dataset.get("ContributingEquipmentSequence") or [])]
+    return any(text_of(m, "Manufacturer").lower() == OUR_MANUFACTURER for m in makers)
+
+
+def _reason(error: BaseException) -> str:
+    """A short reason: what went wrong, never a value from the file."""
+    if isinstance(error, RecursionError):
+        return "its sequences are nested too deeply"
+    if isinstance(error, InvalidDicomError):
+        return "it has no DICOM file header"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return f"its structure is damaged ({type(error).__name__})"
