@@ -1,0 +1,59 @@
+"""The diagnostics of image and mask, by PyRadiomics' names. They say where a ROI lay and on what grid: provenance.
+
+Of the image: Spacing, Size, Mean, Minimum, Maximum. Of the mask: Spacing, Size, BoundingBox, VoxelNum, VolumeNum,
+CenterOfMassIndex, CenterOfMass.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk  # noqa: N813
+
+from pipeline.features.region import Region
+from pipeline.geometry import Geometry
+from pipeline.records import Json, Volume
+
+
+def of_image(volume: Volume) -> dict[str, Json]:
+    """Five entries. Order of axes x, y, z; spacing in mm. Statistics that are not finite are None."""
+    voxels: npt.NDArray[Any] = volume.voxels_zyx
+    statistics = {
+        "Mean": np.mean(voxels, dtype=np.float64),
+        "Minimum": voxels.min(),
+        "Maximum": voxels.max(),
+    }
+    found: dict[str, Json] = dict(_grid("Image", volume.geometry))
+    for name, value in statistics.items():
+        found[f"diagnostics_Image-original_{name}"] = float(value) if np.isfinite(value) else None
+    return found
+
+
+def of_mask(region: Region, geometry: Geometry) -> dict[str, Json]:
+    """Seven entries. BoundingBox: x, y, z of the first voxel, then size; CenterOfMass in LPS mm."""
+    box = region.box
+    components = sitk.ConnectedComponentImageFilter()
+    components.FullyConnectedOn()
+    components.Execute(sitk.GetImageFromArray(region.mask_zyx.astype(np.uint8)))
+    coordinates = np.array(np.nonzero(region.mask_zyx)) + np.array(box.lo_zyx)[:, None]
+    center = tuple(float(c) for c in coordinates.mean(axis=1)[::-1])
+    grid = sitk.Image(1, 1, 1, sitk.sitkUInt8)
+    grid.SetSpacing(geometry.spacing_xyz_mm)
+    grid.SetOrigin(geometry.origin_xyz_mm)
+    grid.SetDirection(geometry.direction)
+    found: dict[str, Json] = dict(_grid("Mask", geometry))
+    found["diagnostics_Mask-original_BoundingBox"] = [*box.lo_zyx[::-1], *box.shape_zyx[::-1]]
+    found["diagnostics_Mask-original_VoxelNum"] = region.voxels
+    found["diagnostics_Mask-original_VolumeNum"] = int(components.GetObjectCount())
+    found["diagnostics_Mask-original_CenterOfMassIndex"] = list(center)
+    found["diagnostics_Mask-original_CenterOfMass"] = list(grid.TransformContinuousIndexToPhysicalPoint(center))
+    return found
+
+
+def _grid(what: str, geometry: Geometry) -> dict[str, Json]:
+    return {
+        f"diagnostics_{what}-original_Spacing": list(geometry.spacing_xyz_mm),
+        f"diagnostics_{what}-original_Size": list(geometry.shape_zyx[::-1]),
+    }

@@ -1,0 +1,83 @@
+"""PyRadiomics, imported in one place, kept quiet, with what it can compute.
+
+It writes to stderr through a handler of its own and lets numpy warn where a feature is not defined (0/0 in a flat
+region). Both are answered here: a feature without a value is reported as missing with its reason, so neither line
+would tell anyone anything.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # it asks pkg_resources for versions
+    import radiomics
+    from radiomics import featureextractor, imageoperations
+
+__all__ = [
+    "FOREIGN_ERRORS",
+    "VERSION",
+    "feature_classes",
+    "feature_names",
+    "featureextractor",
+    "imageoperations",
+    "quiet",
+]
+
+VERSION: str = radiomics.__version__
+
+# What PyRadiomics, numpy and SimpleITK raise on input that they cannot work with.
+FOREIGN_ERRORS = (ValueError, RuntimeError, ArithmeticError, LookupError, TypeError, MemoryError, np.linalg.LinAlgError)
+
+radiomics.setVerbosity(60)
+radiomics.logger.setLevel(60)
+
+_gate = threading.Lock()
+_inside = 0
+_saved: Any = None
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No warnings from numpy or PyRadiomics, in any number of threads at once.
+
+    `warnings.catch_warnings` swaps a list of the whole process, so the first thread in sets it and the last one out
+    restores it.
+    """
+    global _inside, _saved
+    with _gate:
+        if _inside == 0:
+            _saved = warnings.catch_warnings()
+            _saved.__enter__()
+            for category in (RuntimeWarning, DeprecationWarning, FutureWarning, np.exceptions.ComplexWarning):
+                warnings.simplefilter("ignore", category)
+        _inside += 1
+    try:
+        with np.errstate(all="ignore"):
+            yield
+    finally:
+        with _gate:
+            _inside -= 1
+            if _inside == 0:
+                _saved.__exit__(None, None, None)
+                _saved = None
+
+
+@cache
+def feature_classes() -> dict[str, type[Any]]:
+    """Class name (`glcm`) to PyRadiomics' class."""
+    return dict(radiomics.getFeatureClasses())
+
+
+@cache
+def feature_names(class_name: str) -> tuple[str, ...]:
+    """The features of a class that are not deprecated, as PyRadiomics spells them."""
+    known = feature_classes()[class_name].getFeatureNames()
+    return tuple(name for name, deprecated in known.items() if not deprecated)
