@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from daemon.ledger.engine import new_id, note
 from daemon.ledger.states import STUDY, check
 from daemon.ledger.tables import instances, revisions, roi_references, studies
-from pipeline.catalog import InstanceFacts, facts_to_json
+from pipeline.catalog import REGISTRATION_CLASS, InstanceFacts, facts_to_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def record(connection: sa.Connection, arrival: Arrival) -> None:
     exam_uid = facts.ref.study_uid
     if facts.references:
         exam_uid = _study_of(connection, [r.sop_instance_uid for r in facts.references]) or exam_uid
-    relevant = facts.is_image or facts.is_roi or facts.is_registration
+    relevant = facts.is_image or facts.is_roi or facts.ref.sop_class_uid == REGISTRATION_CLASS
     row = _columns(arrival, "stored" if relevant else "ignored", "" if relevant else "not used by axrad")
     instance_id = connection.execute(instances.insert().values(**row | {"exam_uid": exam_uid})).inserted_primary_key[0]  # type: ignore[index]
     if not relevant:

@@ -1,0 +1,1 @@
+"""Sending results, and proof that they arrived."""

@@ -1,0 +1,211 @@
+"""Turns the spool's journals into ledger rows, and holds the two against each other all the time.
+
+One indexer per spool (a file lock sees to it). Intake never waits for it: while the ledger is away, journals grow.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import threading
+from pathlib import Path
+
+import sqlalchemy as sa
+import structlog
+
+from config.schema import Settings
+from daemon.clock import Clock, system_clock
+from daemon.ledger import Ledger, open_ledger
+from daemon.ledger.intake import Arrival, known, mark_lost, record
+from daemon.ledger.studies import settle_if_delivered
+from daemon.ledger.tables import deliveries, instances, journal_positions
+from daemon.spool import Spool
+from daemon.spool.journal import Entry, is_finished, names, read_journals, retire
+from pipeline.catalog import read_facts
+from pipeline.errors import NotDicom, TryLater
+
+log = structlog.get_logger("axrad.indexer")
+BATCH = 200
+POLL_S = 0.25
+PROVEN = "storage commitment"
+RECONCILE_S = 600.0
+
+
+def index_once(ledger: Ledger, spool: Spool, now: float) -> int:
+    """Bring every journal line into the ledger; the number of new lines. Safe to repeat, safe to kill."""
+    with ledger.read() as connection:
+        rows = connection.execute(sa.select(journal_positions)).all()
+    positions = {row.name: int(row.position) for row in rows}
+    done = 0
+    batch: list[tuple[Entry, Arrival | None]] = []
+    for entry in read_journals(spool.root, positions):
+        batch.append((entry, _arrival(ledger, spool, entry)))
+        if len(batch) >= BATCH:
+            done += _write(ledger, batch, now)
+            batch = []
+    done += _write(ledger, batch, now)
+    _retire_finished(ledger, spool)
+    return done
+
+
+def _arrival(ledger: Ledger, spool: Spool, entry: Entry) -> Arrival | None:
+    """Read the header outside of any transaction. None for lines that bring no file, or one already known."""
+    if entry.event not in ("stored", "duplicate") or not entry.path or not entry.sop_instance_uid or not entry.digest:
+        return None
+    with ledger.read() as connection:
+        if known(connection, entry.sop_instance_uid, entry.digest):
+            return None
+    return describe(spool, entry.path, entry.sop_instance_uid, entry.digest, entry.ts, entry)
+
+
+def describe(
+    spool: Spool, path: str, sop_uid: str, digest: str, at: float, entry: Entry | None = None
+) -> Arrival:
+    """What the ledger should know of one file of the spool."""
+    file = spool.root / path
+    size = file.stat().st_size if file.exists() else 0
+    facts, why = None, ""
+    try:
+        facts = read_facts(file)
+    except NotDicom as error:
+        why = error.message
+    return Arrival(
+        sop_uid=sop_uid,
+        digest=digest,
+        path=path,
+        size=size,
+        at=at,
+        association=entry.association if entry else "",
+        calling_ae=entry.calling_ae if entry else "",
+        sop_class=(entry.sop_class_uid or "") if entry else "",
+        note=why,
+        facts=facts,
+    )
+
+
+def _write(ledger: Ledger, batch: list[tuple[Entry, Arrival | None]], now: float) -> int:
+    if not batch:
+        return 0
+    ends: dict[str, int] = {}
+    with ledger.write() as connection:
+        for entry, arrival in batch:
+            ends[entry.journal] = entry.end
+            if arrival is not None:
+                record(connection, arrival)
+            if entry.event == "commitment":
+                _committed(connection, entry, now)
+        for name, position in ends.items():
+            _remember(connection, name, position)
+    return len(batch)
+
+
+def _remember(connection: sa.Connection, name: str, position: int) -> None:
+    done = connection.execute(
+        journal_positions.update().where(journal_positions.c.name == name).values(position=position)
+    )
+    if done.rowcount == 0:
+        connection.execute(journal_positions.insert().values(name=name, position=position))
+
+
+def _committed(connection: sa.Connection, entry: Entry, now: float) -> None:
+    """A PACS reports on what we asked it to keep: delivered, or to be sent again."""
+    rows = connection.execute(
+        sa.select(deliveries).where(
+            deliveries.c.transaction_uid == entry.transaction_uid, deliveries.c.state.in_(("sending", "stored"))
+        )
+    ).all()
+    for row in rows:
+        if entry.failed:
+            values = {"transaction_uid": None, "reason": f"the PACS did not commit {len(entry.failed)} objects"}
+            if row.state == "stored":
+                values |= {"state": "pending", "next_attempt_at": now + 60.0}
+        else:
+            values = {"proof": PROVEN}
+            if row.state == "stored":
+                values |= {"state": "delivered", "finished_at": now}
+        connection.execute(deliveries.update().where(deliveries.c.id == row.id).values(**values))
+        settle_if_delivered(connection, row.revision_id, now)
+
+
+def _retire_finished(ledger: Ledger, spool: Spool) -> None:
+    """Journals whose writer is gone and whose lines are all in the ledger are removed."""
+    with ledger.read() as connection:
+        rows = connection.execute(sa.select(journal_positions)).all()
+    current = {row.name: int(row.position) for row in rows}
+    gone = [name for name in names(spool.root / "journal") if is_finished(spool.root, name)]
+    for name in gone:
+        path = spool.root / "journal" / name
+        # Finished before this look: nothing can follow. A torn last line is no entry.
+        if any(True for entry in read_journals(spool.root, current) if entry.journal == name):
+            continue
+        if path.exists():
+            retire(spool.root, name)
+        with ledger.write() as connection:
+            connection.execute(journal_positions.delete().where(journal_positions.c.name == name))
+
+
+def reconcile(ledger: Ledger, spool: Spool, now: float) -> tuple[int, int]:
+    """The spool is the truth: files without a row are recorded, rows without a file are marked lost. Counts of both."""
+    with ledger.read() as connection:
+        rows = connection.execute(
+            sa.select(instances.c.id, instances.c.path, instances.c.state)
+        ).all()
+    in_ledger = {row.path for row in rows if row.state not in ("lost", "purged")}
+    found = 0
+    for stored in spool.walk():
+        if stored.path in in_ledger:
+            continue
+        arrival = describe(spool, stored.path, stored.sop_instance_uid, stored.digest, now)
+        with ledger.write() as connection:
+            record(connection, arrival)
+        found += 1
+    lost = [row.id for row in rows if row.state in ("stored", "ignored", "unreadable") and not (spool.root / row.path).exists()]
+    if lost:
+        with ledger.write() as connection:
+            mark_lost(connection, lost, now)
+    return found, len(lost)
+
+
+def run(settings: Settings, stop: threading.Event, clock: Clock = system_clock) -> None:
+    """The indexer process: until `stop`, index, and reconcile at the start and every ten minutes."""
+    spool = Spool(settings.spool.path)
+    with _only_one(settings.spool.path, stop) as held:
+        if not held:
+            return
+        ledger: Ledger | None = None
+        reconciled_at = 0.0
+        while not stop.is_set():
+            try:
+                ledger = ledger or open_ledger(settings)
+                index_once(ledger, spool, clock())
+                if clock() - reconciled_at > RECONCILE_S:
+                    found, lost = reconcile(ledger, spool, clock())
+                    reconciled_at = clock()
+                    if found or lost:
+                        log.warning("reconciled", files_without_row=found, rows_without_file=lost)
+            except TryLater as error:
+                log.warning("ledger-away", code=error.code)
+                stop.wait(2.0)
+            stop.wait(POLL_S)
+        if ledger is not None:
+            ledger.close()
+
+
+class _only_one:  # noqa: N801 - reads as a word in `with`
+    """The lock that makes this the only indexer of a spool; waits for it until `stop`."""
+
+    def __init__(self, root: Path, stop: threading.Event) -> None:
+        root.mkdir(parents=True, exist_ok=True)
+        self._file = (root / "indexer.lock").open("w")
+        self._stop = stop
+
+    def __enter__(self) -> bool:
+        while not self._stop.is_set():
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            except BlockingIOError:
+                self._stop.wait(1.0)
+        return False
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()

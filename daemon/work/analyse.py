@@ -1,0 +1,89 @@
+"""`axrad.analyse`: from the files of a revision to `result.json` and the pictures of its page."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+import structlog
+
+from daemon.ledger.engine import note
+from daemon.ledger.queue import LeaseLost, claim, release, update
+from daemon.ledger.studies import move_study
+from daemon.ledger.tables import instances, revisions, studies
+from daemon.work.context import Context, kept, write_synced
+from daemon.work.failure import TaskFailed, code_of, revision_failed
+from pipeline.catalog import Exam, exam_of, facts_from_json
+from pipeline.errors import TryLater
+from pipeline.pictures import panels_to_bytes
+from pipeline.run import Analysis, Signatures, analyse
+
+log = structlog.get_logger("axrad.analyse")
+
+
+class FilesGone(TryLater):
+    """Files of this revision are no longer in the spool; they may be fetched or sent again."""
+
+    code = "files-gone"
+
+
+def run(context: Context, revision_id: str) -> None:
+    """Claim the revision, analyse it, keep the result. A second call for the same revision finds nothing to do."""
+    settings = context.settings
+    with context.ledger.write() as connection:
+        held = claim(
+            connection, "revision", revision_id, context.owner, context.clock(), settings.work.lease_s,
+            settings.work.attempts, stage="analyse",
+        )
+        if held is None:
+            return
+        row = connection.execute(sa.select(revisions).where(revisions.c.id == revision_id)).one()
+        study = connection.execute(sa.select(studies).where(studies.c.id == row.study_id)).one()
+        if not held.exhausted:
+            update(connection, held, {"state": "running"})
+            move_study(connection, study.id, "running", context.clock())
+            note(connection, context.clock(), "started", f"attempt {held.attempt}", study.id, revision_id)
+    if held.exhausted:
+        revision_failed(context, held, study.id, TryLater(row.reason or "the worker died or ran out of time each time"))
+        raise TaskFailed(row.reason_code or "given-up", revision_id)
+    try:
+        with kept(context, held):
+            analysis = _analyse(context, study.study_uid, row)
+            folder = context.result_folder(revision_id)
+            write_synced(folder / "panels.npz", panels_to_bytes(analysis.panels))
+            write_synced(folder / "result.json", analysis.result.to_json().encode())
+        with context.ledger.write() as connection:
+            release(connection, held, {"stage": "report", "attempts": 0, "next_attempt_at": context.clock()})
+            detail = "; ".join(analysis.result.reasons) or analysis.result.status
+            note(connection, context.clock(), "analysed", detail, study.id, revision_id)
+    except LeaseLost:
+        log.warning("lease-lost", revision=revision_id)
+        return
+    except Exception as error:  # noqa: BLE001 - the outermost loop of this work
+        revision_failed(context, held, study.id, error)
+        raise TaskFailed(code_of(error), revision_id) from None
+    result = analysis.result
+    log.info("analysed", study=study.id, revision=revision_id, status=result.status, seconds=result.timings_s.get("total"))
+    context.announce("axrad.report", revision_id)
+
+
+def _analyse(context: Context, study_uid: str, row: sa.Row[tuple[object, ...]]) -> Analysis:
+    exam = exam_of_revision(context, study_uid, row.inputs["context"])
+    signatures = Signatures.from_settings(context.settings.signature)
+    return analyse(exam, context.settings, signatures, revision=row.number, input_digest=row.input_digest)
+
+
+def exam_of_revision(context: Context, study_uid: str, ids: list[int]) -> Exam:
+    """The instances that were judged when the revision was made, with their files."""
+    facts = []
+    with context.ledger.read() as connection:
+        for start in range(0, len(ids), 500):
+            rows = connection.execute(
+                sa.select(instances).where(instances.c.id.in_(ids[start : start + 500])).order_by(instances.c.id)
+            ).all()
+            for row in rows:
+                path = context.settings.spool.path / row.path
+                if row.state != "stored" or not path.exists():
+                    raise FilesGone("files of this exam are no longer in the spool", uid=row.sop_uid)
+                facts.append(facts_from_json(row.facts, path))
+    return exam_of(study_uid, facts)
+
+

@@ -1,0 +1,84 @@
+"""What every piece of work is given: settings, ledger, clock, and a way to announce the next piece."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from config.schema import Settings
+from daemon.clock import Clock
+from daemon.ledger import Ledger
+from daemon.ledger.queue import Claim, LeaseLost, renew
+from pipeline.errors import TryLater
+
+log = structlog.get_logger("axrad.work")
+
+
+@dataclass(frozen=True)
+class Context:
+    """`announce(task, id)` sends a hint through the broker; losing it costs time, never work."""
+
+    settings: Settings
+    ledger: Ledger
+    clock: Clock
+    announce: Callable[[str, str], None]
+
+    @property
+    def owner(self) -> str:
+        return f"{socket.gethostname()}:{os.getpid()}:{threading.get_ident()}"
+
+    @property
+    def results(self) -> Path:
+        """Where finished results lie: one folder per revision."""
+        return self.settings.spool.path / "results"
+
+    def result_folder(self, revision_id: str) -> Path:
+        return self.results / revision_id
+
+
+@contextmanager
+def kept(context: Context, claim: Claim) -> Iterator[None]:
+    """Renew the lease in the background while the body runs."""
+    stop = threading.Event()
+    lease_s = context.settings.work.lease_s
+
+    def beat() -> None:
+        while not stop.wait(lease_s / 3):
+            try:
+                with context.ledger.write() as connection:
+                    renew(connection, claim, context.clock(), lease_s)
+            except LeaseLost:
+                return
+            except TryLater as error:
+                log.warning("lease-not-renewed", id=claim.id, code=error.code)
+
+    thread = threading.Thread(target=beat, name=f"lease-{claim.id}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def write_synced(path: Path, data: bytes) -> None:
+    """Write a file so that it is whole or absent, whatever dies."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,96 @@
+"""What happens when work does not succeed: repeat later, or set aside with the reason."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+
+from daemon.ledger.engine import note
+from daemon.ledger.queue import Claim, LeaseLost, backoff_s, release
+from daemon.ledger.studies import move_study
+from daemon.ledger.tables import revisions
+from daemon.work.context import Context
+from pipeline.errors import AxradError, TryLater
+
+log = structlog.get_logger("axrad.work")
+
+
+class TaskFailed(Exception):
+    """What Celery and Flower see of a failure: a code and an opaque id, never a value from the exam."""
+
+    def __init__(self, code: str, row_id: str) -> None:
+        super().__init__(code, row_id)
+        self.code = code
+        self.row_id = row_id
+
+    def __str__(self) -> str:
+        return f"{self.code} ({self.row_id})"
+
+
+def code_of(error: Exception) -> str:
+    """A stable code; a foreign error (a bug) is named by its type only, since its text may quote the exam."""
+    return error.code if isinstance(error, AxradError) else f"internal-{type(error).__name__}"
+
+
+def sentence_of(error: Exception) -> str:
+    return error.message if isinstance(error, AxradError) else f"an internal error ({type(error).__name__})"
+
+
+def where_in_our_code(error: BaseException) -> str:
+    """file:line of the innermost frame: enough to find a bug, and never PHI."""
+    trace, place = error.__traceback__, ""
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        place = f"{code.co_filename.rsplit('/', 2)[-2]}/{code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return place
+
+
+def revision_failed(context: Context, held: Claim, study_id: str, error: Exception) -> None:
+    """A transient or unforeseen error: again after a while, until the attempts are used up. A permanent one: at once."""
+    now = context.clock()
+    code, reason = code_of(error), sentence_of(error)
+    final = held.attempt >= context.settings.work.attempts or (
+        isinstance(error, AxradError) and not isinstance(error, TryLater)
+    )
+    values: dict[str, Any] = {"reason": reason, "reason_code": code}
+    if final:
+        values |= {"state": "failed", "stage": revisions.c.stage, "finished_at": now}
+        values["reason"] = reason = f"set aside after {held.attempt} attempts: {reason}"
+    else:
+        values |= {"next_attempt_at": now + backoff_s(context.settings.work.backoff_s, held.attempt)}
+    try:
+        with context.ledger.write() as connection:
+            release(connection, held, values)
+            kind = "failed" if final else "retry"
+            note(connection, now, kind, f"{code}: {reason}", study_id, held.id)
+            if final:
+                move_study(connection, study_id, "failed", now, reason, code)
+    except LeaseLost:
+        return
+    log.error("revision-failed" if final else "revision-retry", study=study_id, revision=held.id, code=code,
+              attempt=held.attempt, at=where_in_our_code(error))
+
+
+def delivery_failed(context: Context, held: Claim, study_id: str, revision_id: str, error: Exception) -> None:
+    """A destination that does not answer is tried again, less and less often; what it refuses for good is set aside."""
+    now = context.clock()
+    code, reason = code_of(error), sentence_of(error)
+    final = isinstance(error, AxradError) and not isinstance(error, TryLater)
+    wait = backoff_s(context.settings.work.backoff_s, held.attempt)
+    values: dict[str, Any] = {"reason": reason, "state": "failed" if final else "pending"}
+    if final:
+        values["finished_at"] = now
+    else:
+        values["next_attempt_at"] = now + wait
+    try:
+        with context.ledger.write() as connection:
+            release(connection, held, values)
+            note(connection, now, "delivery-failed" if final else "delivery-retry", f"{code}: {reason}", study_id, revision_id)
+    except LeaseLost:
+        return
+    log.warning("delivery-failed" if final else "delivery-retry", study=study_id, delivery=held.id, code=code,
+                attempt=held.attempt, at=where_in_our_code(error))
+
+

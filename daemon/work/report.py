@@ -1,0 +1,174 @@
+"""`axrad.report`: render once, check, keep the bytes, and open one delivery per destination."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
+import structlog
+
+from config.schema import Destination, Settings
+from daemon.ledger.engine import new_id, note
+from daemon.ledger.queue import Claim, LeaseLost, claim, release
+from daemon.ledger.studies import move_study, settle_if_delivered
+from daemon.ledger.tables import deliveries, revisions, studies
+from daemon.work.analyse import exam_of_revision
+from daemon.work.context import Context, kept, write_synced
+from daemon.work.failure import TaskFailed, code_of, revision_failed
+from dicom_sr import render
+from dicom_sr.check import check_report
+from dicom_sr.source import ReportSource, reference_of
+from pipeline.errors import ReportRejected, TryLater
+from pipeline.pictures import panels_from_bytes
+from pipeline.records import InstanceRef
+from pipeline.result import StudyResult
+
+log = structlog.get_logger("axrad.report")
+
+
+def run(context: Context, revision_id: str) -> None:
+    """Claim, render, check, keep, open deliveries."""
+    work = context.settings.work
+    with context.ledger.write() as connection:
+        held = claim(
+            connection, "revision", revision_id, context.owner, context.clock(), work.lease_s, work.attempts, stage="report"
+        )
+        if held is None:
+            return
+        row = connection.execute(sa.select(revisions).where(revisions.c.id == revision_id)).one()
+        study = connection.execute(sa.select(studies).where(studies.c.id == row.study_id)).one()
+    if held.exhausted:
+        revision_failed(context, held, study.id, TryLater(row.reason or "the worker died or ran out of time each time"))
+        raise TaskFailed(row.reason_code or "given-up", revision_id)
+    try:
+        with kept(context, held):
+            result = StudyResult.from_json((context.result_folder(revision_id) / "result.json").read_bytes())
+            objects = _render_once(context, study, row, result)
+        opened = _open_deliveries(context, held, study, result, objects)
+    except LeaseLost:
+        log.warning("lease-lost", revision=revision_id)
+        return
+    except Exception as error:  # noqa: BLE001 - the outermost loop of this work
+        revision_failed(context, held, study.id, error)
+        raise TaskFailed(code_of(error), revision_id) from None
+    log.info("reported", study=study.id, revision=revision_id, status=result.status, objects=objects)
+    for delivery_id in opened:
+        context.announce("axrad.deliver", delivery_id)
+
+
+def _render_once(context: Context, study: Any, row: Any, result: StudyResult) -> list[str]:
+    """The kinds of object there are to send. Bytes that exist are kept: a revision is rendered exactly once."""
+    folder = context.result_folder(row.id)
+    done = folder / "rendered"
+    if done.exists():
+        return done.read_text().split()
+    wanted = result.status == "evaluated" or context.settings.report.report_not_evaluated
+    if not wanted:
+        return []
+    source = report_source(context, study, row)
+    panels = panels_from_bytes((folder / "panels.npz").read_bytes())
+    rendered = render(result, source, panels, context.settings)
+    findings = check_report(rendered.objects["sr"], result)
+    if findings:
+        raise ReportRejected(f"the report failed its own check and is not sent: {findings[0].message}")
+    for kind, data in rendered.objects.items():
+        write_synced(folder / f"{kind}.dcm", data)
+    write_synced(folder / "page.pdf", rendered.page_pdf)
+    write_synced(folder / "page.png", rendered.page_png)
+    kinds = sorted(rendered.objects)
+    write_synced(done, " ".join(kinds).encode())
+    return kinds
+
+
+def report_source(context: Context, study: Any, row: Any) -> ReportSource:
+    """Headers of the exam's own files, and what was delivered before."""
+    exam = exam_of_revision(context, study.study_uid, row.inputs["context"])
+    selected = {uid for uid, _digest in row.inputs["selected"]}
+    images = [i for s in exam.series for i in s.instances if i.ref.sop_instance_uid in selected and i.path]
+    rois = [i for i in exam.rois if i.ref.sop_instance_uid in selected and i.path]
+    result = StudyResult.from_json((context.result_folder(row.id) / "result.json").read_bytes())
+    t1c = result.sequences.get("t1c")
+    first = next((i for i in images if t1c and i.ref.series_uid == t1c.series_uid), images[0])
+    began = datetime.fromtimestamp(row.created_at, tz=UTC).astimezone(ZoneInfo(context.settings.site.timezone))
+    assert first.path is not None
+    return ReportSource.from_files(
+        first.path,
+        [i.path for i in rois if i.path],
+        predecessor=_predecessor(context, study, row),
+        content_datetime=began,
+    )
+
+
+def _predecessor(context: Context, study: Any, row: Any) -> InstanceRef | None:
+    """The SR of the last revision that was delivered anywhere, or None."""
+    with context.ledger.read() as connection:
+        before = connection.execute(
+            sa.select(revisions.c.id)
+            .join(deliveries, deliveries.c.revision_id == revisions.c.id)
+            .where(
+                revisions.c.study_id == study.id,
+                revisions.c.number < row.number,
+                deliveries.c.state.in_(("delivered", "stored")),
+            )
+            .order_by(revisions.c.number.desc())
+            .limit(1)
+        ).scalar_one_or_none()
+    if before is None:
+        return None
+    path = context.result_folder(before) / "sr.dcm"
+    return reference_of(path.read_bytes()) if path.exists() else None
+
+
+def _open_deliveries(context: Context, held: Claim, study: Any, result: StudyResult, objects: list[str]) -> list[str]:
+    """One transaction: the revision leaves the analysis queue and its deliveries enter theirs."""
+    now = context.clock()
+    state = "reported" if result.status == "evaluated" else "not_evaluated"
+    reason = "; ".join(result.reasons)
+    opened: list[str] = []
+    with context.ledger.write() as connection:
+        release(
+            connection, held,
+            {"state": state, "stage": "done", "reason": reason, "reason_code": _first(result.reason_codes), "finished_at": now},
+        )
+        move_study(connection, study.id, state, now, reason, _first(result.reason_codes))
+        note(connection, now, state, reason, study.id, held.id)
+        for destination in context.settings.destination if objects else ():
+            kinds = [kind for kind in destination.what if kind in objects]
+            if not kinds:
+                continue
+            refused = refusal(result, destination, context.settings)
+            delivery_id = new_id()
+            connection.execute(
+                deliveries.insert().values(
+                    id=delivery_id, revision_id=held.id, destination=destination.name, objects=kinds,
+                    state="refused" if refused else "pending", reason=refused, created_at=now, next_attempt_at=now,
+                )
+            )
+            if refused:
+                note(connection, now, "delivery-refused", f"{destination.name}: {refused}", study.id, held.id)
+            else:
+                opened.append(delivery_id)
+        settle_if_delivered(connection, held.id, now)
+    return opened
+
+
+def _first(codes: tuple[str, ...]) -> str:
+    return codes[0] if codes else ""
+
+
+def refusal(result: StudyResult, destination: Destination, settings: Settings) -> str:
+    """Why this result may not go there; empty if it may."""
+    if not result.demonstration or destination.allow_demonstration:
+        return ""
+    host = destination.host or next(p.host for p in settings.pacs if p.name == destination.pacs)
+    try:
+        loopback = ip_address(host).is_loopback
+    except ValueError:
+        loopback = host == "localhost"
+    if loopback:
+        return ""
+    return "results of the demonstration signature go to this machine only (allow_demonstration = true lifts this)"
+
