@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import TypeAliasType
 
 from pipeline.geometry import Geometry
 
@@ -20,7 +21,8 @@ Side = Literal["L", "R"]
 SEQUENCES: tuple[Sequence, ...] = ("t1c", "t2", "adc")
 ROLES: tuple[Role, ...] = ("tumor", "lymph_nodes")
 
-Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+# A named alias: pydantic follows a nameless recursive union without end.
+Json = TypeAliasType("Json", "bool | int | float | str | list[Json] | dict[str, Json] | None")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -97,7 +99,10 @@ class Code:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One segment of a SEG, or one ROI of an RTSTRUCT, as its maker described it."""
+    """One segment of a SEG, or one ROI of an RTSTRUCT, as its maker described it.
+
+    `notes` say what was done to bring it onto the grid (resampled, parts outside).
+    """
 
     source: InstanceRef
     number: int
@@ -109,6 +114,7 @@ class Segment:
     laterality: Side | None = None
     tracking_id: str | None = None
     tracking_uid: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
