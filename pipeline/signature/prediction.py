@@ -1,0 +1,184 @@
+"""One exam's features to one prediction, or the reason why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from config.schema import SignatureSettings
+from pipeline.errors import FeatureRejected, OutsideTraining
+from pipeline.result import Contribution, Prediction
+from pipeline.signature import calibration, classifiers, conformal, design, explain, ranges
+from pipeline.signature.names import EXTRACTION_HASH
+from pipeline.signature.record import Floats, Signature
+
+TOP = 5
+
+
+def model_of(signature: Signature) -> classifiers.Model:
+    """The classifier inside a signature."""
+    kind = signature.header.classifier
+    return classifiers.Model(
+        kind, signature.header.constants, {n: signature.arrays[n] for n in classifiers.ARRAYS[kind]}
+    )
+
+
+def standardise(signature: Signature, raw: Floats) -> Floats:
+    """Raw columns (cases, p) with the training cohort's statistics applied."""
+    z = (raw - signature.array("z_mean")) / signature.array("z_std")
+    return np.asarray((z - signature.array("s_mean")) / signature.array("s_std"))
+
+
+def score(signature: Signature, raw: Floats) -> tuple[Floats, Floats]:
+    """Decision values and probabilities of the positive class for raw columns (cases, p)."""
+    decisions = classifiers.decision(model_of(signature), standardise(signature, raw))
+    a, b = signature.header.calibration.a, signature.header.calibration.b
+    return decisions, calibration.probability(decisions, a, b)
+
+
+def predict(
+    signature: Signature,
+    features: Mapping[str, float],
+    *,
+    missing: Mapping[str, str] | None = None,
+    clinical: Mapping[str, object] | None = None,
+    protocol: Mapping[str, object] | None = None,
+    settings: SignatureSettings | None = None,
+) -> Prediction:
+    """Score one exam.
+
+    `missing` says why features are absent; `clinical` has `age_years` and so on; `protocol` has facts named as the
+    signature names them, with `extraction_hash` the settings the features were extracted with.
+
+    Raises:
+        FeatureRejected: a feature or clinical variable is missing, or was extracted with other settings.
+        OutsideTraining: too far from what the signature was trained on; the features are named.
+    """
+    settings = settings or SignatureSettings()
+    header, clinical = signature.header, clinical or {}
+    _same_extraction(signature, protocol or {})
+    used_clinical = {k: v for k, v in clinical.items() if k in header.clinical}
+    row, lacking = design.vector(header.columns, features, used_clinical)
+    if lacking:
+        raise _incomplete(signature, lacking, missing or {})
+    standardised = standardise(signature, row[None, :])[0]
+    outside = ranges.judge(signature, row, standardised, protocol)
+    _inside_limits(signature, standardised, outside, settings)
+    _, probabilities = score(signature, row[None, :])
+    probability = float(probabilities[0])
+    category, conformal_facts, notes = _category(signature, probability, settings.alpha)
+    return Prediction(
+        signature=header.title,
+        positive_class=header.positive_class,
+        probability=probability,
+        cutoff=header.cutoff,
+        category=category,
+        in_training_range=not outside.any,
+        top_features=_top(signature, row, standardised),
+        clinical_used=tuple(header.clinical),
+        notes=(*_demonstration(signature), *notes, *_outside_notes(outside)),
+        **conformal_facts,
+    )
+
+
+def _same_extraction(signature: Signature, protocol: Mapping[str, object]) -> None:
+    trained, now = signature.header.extraction_hash, protocol.get(EXTRACTION_HASH)
+    if trained and now and str(now) != trained:
+        raise FeatureRejected(
+            f"{signature.header.title} was trained on features of other extraction settings ({trained[:12]}) than "
+            f"these ({str(now)[:12]}); extract with its settings, or use a signature trained with yours.",
+            code="other-extraction-settings",
+        )
+
+
+def _incomplete(signature: Signature, lacking: list[str], missing: Mapping[str, str]) -> FeatureRejected:
+    told = [f"{n}: {missing[n]}" if n in missing else n for n in lacking[:5]]
+    more = f" and {len(lacking) - 5} more" if len(lacking) > 5 else ""
+    clinical = [n for n in lacking if n in signature.header.clinical]
+    code = "missing-clinical" if len(clinical) == len(lacking) else "missing-features"
+    what = "clinical data" if code == "missing-clinical" else "features"
+    return FeatureRejected(
+        f"{signature.header.title} needs {what} that are missing: {'; '.join(told)}{more}", code=code
+    )
+
+
+def _inside_limits(
+    signature: Signature, standardised: Floats, outside: ranges.Outside, settings: SignatureSettings
+) -> None:
+    p = len(signature.header.columns)
+    if outside.share > settings.max_outside:
+        count = round(outside.share * p)
+        shown = ", ".join(outside.features[:5]) + (f" and {count - 5} more" if count > 5 else "")
+        raise OutsideTraining(
+            f"outside what the signature was trained on: {count} of {p} features ({outside.share:.0%}, limit "
+            f"{settings.max_outside:.0%}): {shown}"
+        )
+    if outside.ratio > settings.max_distance:
+        shown = ", ".join(ranges.farthest(signature, standardised))
+        raise OutsideTraining(
+            f"outside what the signature was trained on: {outside.ratio:.1f} times the 99 % training distance (limit "
+            f"{settings.max_distance:g}), most of all {shown}"
+        )
+
+
+def _category(
+    signature: Signature, probability: float, alpha: float | None
+) -> tuple[str, dict[str, object], tuple[str, ...]]:
+    header = signature.header
+    by_cutoff = "high" if probability >= header.cutoff else "low"
+    if alpha is None:
+        return by_cutoff, {}, ()
+    found = conformal.band(signature, alpha)
+    if isinstance(found, str):
+        return by_cutoff, {}, (found,)
+    positive, negative = found.classes(probability)
+    classes = (*([header.positive_class] if positive else []), *([negative_class(signature)] if negative else []))
+    category = "indeterminate" if positive == negative else "high" if positive else "low"
+    facts = {"conformal_set": classes, "conformal_alpha": alpha, "conformal_band": found.edges}
+    notes: tuple[str, ...] = ()
+    if category not in ("indeterminate", by_cutoff):
+        notes = (f"the conformal band says {category}, the cutoff alone would say {by_cutoff}",)
+    return category, facts, notes
+
+
+def negative_class(signature: Signature) -> str:
+    """The other class by name: its label where the positive class is called by its own, else "no POSITIVE"."""
+    header = signature.header
+    return header.negative_value if header.positive_class == header.positive_value else f"no {header.positive_class}"
+
+
+def _top(signature: Signature, row: Floats, standardised: Floats) -> tuple[Contribution, ...]:
+    columns = signature.header.columns
+    _, parts = explain.contributions(model_of(signature), standardised)
+    sums = explain.by_variable(columns, parts)
+    values = dict(zip(columns, row.tolist(), strict=True))
+    largest = sorted(sums, key=lambda name: (-abs(sums[name]), name))[:TOP]
+    return tuple(Contribution(name=n, contribution=sums[n], value=values.get(n)) for n in largest)
+
+
+def _demonstration(signature: Signature) -> tuple[str, ...]:
+    if not signature.header.demonstration:
+        return ()
+    return ("demonstration signature, trained on synthetic exams: the result means nothing for a patient",)
+
+
+def _outside_notes(outside: ranges.Outside) -> tuple[str, ...]:
+    notes = []
+    if outside.features:
+        more = f" and {len(outside.features) - 5} more" if len(outside.features) > 5 else ""
+        notes.append(f"outside the training range: {', '.join(outside.features[:5])}{more}")
+    if outside.ratio > 1:
+        notes.append(f"farther from the training data than 99 % of it: {outside.ratio:.2f} times that distance")
+    if outside.protocol:
+        notes.append(f"protocol not seen in training: {'; '.join(outside.protocol)}")
+    return tuple(notes)
+
+
+def outside_flags(signature: Signature, raw: Floats) -> npt.NDArray[np.bool_]:
+    """Whether each case (cases, p) would be flagged as outside the training range by its features or distance."""
+    low, high = signature.array("range_low"), signature.array("range_high")
+    far = ranges.distances(standardise(signature, raw), signature.array("precision"))
+    out = ((raw < low) | (raw > high)).any(axis=1) | (far > signature.header.distance_quantiles["0.99"])
+    return np.asarray(out, dtype=np.bool_)

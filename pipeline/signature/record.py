@@ -1,0 +1,157 @@
+"""What a signature file holds: a header of facts and a set of arrays.
+
+`p` below is the number of columns the classifier sees: the selected features, then the clinical columns, a
+category as one 0/1 column per level (`molecular_subtype=luminal A`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, model_validator
+
+from config.schema import Training
+from pipeline.errors import InputRejected
+from pipeline.records import Json
+from pipeline.result import Record
+
+Floats = npt.NDArray[np.float64]
+SCHEMA = "axrad.signature/1"
+
+
+class GroupEvidence(Record):
+    """What selection did with one sequence x ROI (or with the clinical columns)."""
+
+    candidates: int
+    passed: int
+    kept: int
+
+
+class ProtocolFact(Record):
+    """How the training exams were acquired: the values seen, or the range of a number."""
+
+    values: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+
+
+class Calibration(Record):
+    """Platt: probability = 1 / (1 + exp(a * decision + b)); a <= 0, so more decision is never less probability."""
+
+    a: float = Field(le=0)
+    b: float
+    method: Literal["out_of_fold", "paper"]
+
+
+class OutOfFold(Record):
+    """Performance inside the training cohort, none of it seen by the fold's selection."""
+
+    auc: float
+    folds: int
+    empty_folds: int = 0
+
+
+class Header(Record):
+    """Everything about a signature that is not an array."""
+
+    schema_: Literal["axrad.signature/1"] = Field("axrad.signature/1", alias="schema")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+\-]*$")
+    version: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+\-]*$")
+    demonstration: bool = False
+    label_column: str
+    id_column: str | None = None
+    positive_value: str
+    negative_value: str
+    positive_class: str
+    table_sha256: str
+    extraction_hash: str | None = None
+    foreign_columns: bool = False
+    positives: int
+    negatives: int
+    incomplete_cases_left_out: int = 0
+    recipe: Training
+    columns: tuple[str, ...]
+    clinical: tuple[str, ...] = ()
+    groups: dict[str, GroupEvidence]
+    constant_columns: tuple[str, ...] = ()
+    classifier: Literal["svm", "logistic", "forest", "boosting"]
+    constants: dict[str, float]
+    calibration: Calibration
+    cutoff: float = Field(ge=0, le=1)
+    out_of_fold: OutOfFold | None = None
+    distance_quantiles: dict[str, float]
+    protocol: dict[str, ProtocolFact] = Field(default_factory=dict)
+    intended_use: str = ""
+    software: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _classes_differ(self) -> Header:
+        if self.positive_value == self.negative_value:
+            raise ValueError("the positive and the negative class have the same label")
+        return self
+
+    @property
+    def title(self) -> str:
+        return f"{self.name}@{self.version}"
+
+
+@dataclass(frozen=True)
+class Signature:
+    """A header, its arrays and the SHA-256 of the file ("" until it was saved).
+
+    Arrays of every signature: `z_mean z_std s_mean s_std range_low range_high` (p), `range_low`/`range_high` in the
+    table's units; `precision` (p, p) of the standardised columns; `oof_positive oof_negative`, sorted out-of-fold
+    probabilities of the training cases per class (empty for recipe "paper"); `case_digests row_digests` (n, 6),
+    bytes that recognise training cases. Those of the classifier: see `classifiers`.
+    """
+
+    header: Header
+    arrays: Mapping[str, npt.NDArray[np.generic]]
+    sha256: str = ""
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the radiomic features it reads."""
+        clinical = set(self.header.clinical)
+        return tuple(c for c in self.header.columns if c.split("=")[0] not in clinical)
+
+    @property
+    def inputs(self) -> frozenset[str]:
+        """What must be available: `{sequence}.{roi}` groups and clinical columns."""
+        from pipeline.signature.names import group_of
+
+        return frozenset(group_of(f) for f in self.features) | frozenset(self.header.clinical)
+
+    def array(self, name: str) -> Floats:
+        """An array of numbers as float64."""
+        return np.asarray(self.arrays[name], dtype=np.float64)
+
+    def describe(self) -> dict[str, Json]:
+        """The facts about the signature that a result and a report carry."""
+        h = self.header
+        return {
+            "name": h.name,
+            "version": h.version,
+            "sha256": self.sha256,
+            "demonstration": h.demonstration,
+            "positive_class": h.positive_class,
+            "negative_value": h.negative_value,
+            "cutoff": h.cutoff,
+            "cases": h.positives + h.negatives,
+            "inputs": [*sorted(self.inputs)],
+            "features": len(self.features),
+            "clinical": list(h.clinical),
+            "extraction_hash": h.extraction_hash,
+        }
+
+    def require_positive(self, name: str) -> None:
+        """Refuse a caller that takes another class for the positive one."""
+        if name not in (self.header.positive_class, self.header.positive_value):
+            raise InputRejected(
+                f"the positive class of {self.header.title} is {self.header.positive_class}, not {name}",
+                code="other-positive-class",
+            )

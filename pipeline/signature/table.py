@@ -1,0 +1,259 @@
+"""Feature tables: one row per exam, read and checked before anything is computed from them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from pipeline.errors import InputRejected
+from pipeline.signature import names
+
+_HASH_COLUMNS = (names.EXTRACTION_HASH, names.PROTOCOL + names.EXTRACTION_HASH, "settings_hash")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A checked table.
+
+    `features`: (rows, columns) float64 with NaN where a cell is empty; `positive`: bool per row; `ids`: as in the
+    id column, or the row numbers (1 = first row under the header) where there is none; `others`: every column
+    that is neither feature, label nor id, cells as they were read.
+    """
+
+    name: str
+    sha256: str
+    label_column: str
+    positive_value: str
+    negative_value: str
+    id_column: str | None
+    ids: tuple[str, ...]
+    positive: npt.NDArray[np.bool_]
+    columns: tuple[str, ...]
+    features: npt.NDArray[np.float64]
+    others: Mapping[str, npt.NDArray[np.object_]]
+    extraction_hash: str | None = None
+    foreign_columns: bool = False
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def row(self, index: int) -> str:
+        """How a row is called in messages: its number, never its id, which may identify a person."""
+        return f"row {index + 1}"
+
+    def rows(self, which: npt.NDArray[np.bool_]) -> Table:
+        """The rows where `which` is true."""
+        return Table(
+            self.name, self.sha256, self.label_column, self.positive_value, self.negative_value, self.id_column,
+            tuple(i for i, keep in zip(self.ids, which, strict=True) if keep), self.positive[which], self.columns,
+            self.features[which], {k: v[which] for k, v in self.others.items()}, self.extraction_hash,
+            self.foreign_columns,
+        )  # fmt: skip
+
+
+def read(
+    path: Path,
+    *,
+    label: str,
+    positive: str,
+    negative: str | None = None,
+    id_column: str | None = None,
+    ignore: Sequence[str] = (),
+    companions: Sequence[str] = (),
+    foreign_columns: bool = False,
+) -> Table:
+    """Read a CSV (UTF-8, else GB18030) or Parquet table.
+
+    `companions` are further columns to keep for evaluation. `foreign_columns` takes every numeric column of another
+    name as a feature: for published tables, whose signatures cannot run on images.
+
+    Raises:
+        InputRejected: naming the rows or columns that are wrong.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputRejected(f"cannot read the table {path}: {error.strerror}", code="table-unreadable") from error
+    frame = _frame(path, data)
+    digest = hashlib.sha256(data).hexdigest()
+    return from_frame(
+        frame, name=path.name, sha256=digest, label=label, positive=positive, negative=negative, id_column=id_column,
+        ignore=ignore, companions=companions, foreign_columns=foreign_columns,
+    )  # fmt: skip
+
+
+def from_frame(
+    frame: pd.DataFrame,
+    *,
+    name: str,
+    label: str,
+    positive: str,
+    negative: str | None = None,
+    id_column: str | None = None,
+    ignore: Sequence[str] = (),
+    companions: Sequence[str] = (),
+    foreign_columns: bool = False,
+    sha256: str | None = None,
+) -> Table:
+    """`read` from a data frame. Without `sha256` the table's digest is that of its CSV form."""
+    sha256 = sha256 or hashlib.sha256(frame.to_csv(index=False).encode()).hexdigest()
+    frame = frame.drop(columns=[c for c in ignore if c in frame.columns])
+    _unique(list(frame.columns), name)
+    id_column = id_column or next((c for c in names.ID_COLUMNS if c in frame.columns and c != label), None)
+    missing = [c for c in (label, id_column, *companions) if c is not None and c not in frame.columns]
+    if missing:
+        raise InputRejected(f"{name}: missing columns: {', '.join(missing)}", code="missing-columns")
+    if not foreign_columns:
+        names.check(frame.columns, [c for c in (label, id_column) if c] + list(companions), name)
+    columns = _feature_columns(frame, label, id_column, companions, foreign_columns)
+    ids = tuple(map(_text, frame[id_column])) if id_column else tuple(str(i + 1) for i in range(len(frame)))
+    _no_repeats(ids, id_column, name)
+    positive, negative = _text(positive), None if negative is None else _text(negative)
+    is_positive, negative = _labels(frame[label], positive, negative, f"{name}, column {label}")
+    others = {c: frame[c].to_numpy(dtype=object) for c in frame.columns if c not in (*columns, label, id_column)}
+    return Table(
+        name, sha256, label, positive, negative, id_column, ids, is_positive, columns,
+        _numbers(frame, columns, name), others, _extraction_hash(frame, name), foreign_columns,
+    )  # fmt: skip
+
+
+def _frame(path: Path, data: bytes) -> pd.DataFrame:
+    import io
+
+    if path.suffix.lower() in (".parquet", ".pq"):
+        try:
+            return pd.read_parquet(io.BytesIO(data))
+        except (ValueError, OSError) as error:
+            raise InputRejected(f"{path.name} is no Parquet table: {error}", code="table-unreadable") from error
+    for encoding in ("utf-8-sig", "gb18030"):
+        try:
+            text = data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        try:
+            # Every cell as text first: an id 007 stays 007, and a number is parsed once, exactly.
+            header = text.split("\n", 1)[0]
+            if not header.strip():
+                raise InputRejected(f"{path.name} is empty", code="table-unreadable")
+            frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, header=None)
+        except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+            raise InputRejected(f"{path.name} is no CSV table: {error}", code="table-unreadable") from error
+        titles = [str(t).strip() for t in frame.iloc[0]]
+        frame = frame.iloc[1:].reset_index(drop=True)
+        frame.columns = pd.Index(titles)
+        return frame
+    raise InputRejected(f"{path.name} is neither UTF-8 nor GB18030 text", code="table-unreadable")
+
+
+def _unique(columns: list[Any], name: str) -> None:
+    twice = sorted({str(c) for c in columns if columns.count(c) > 1}) if len(set(columns)) < len(columns) else []
+    if twice:
+        raise InputRejected(f"{name}: columns that occur twice: {', '.join(twice[:10])}", code="duplicate-columns")
+
+
+def _feature_columns(
+    frame: pd.DataFrame, label: str, id_column: str | None, companions: Iterable[str], foreign: bool
+) -> tuple[str, ...]:
+    if not foreign:
+        return tuple(c for c in frame.columns if names.is_feature(c) and c not in (label, id_column))
+    aside = {label, id_column, *companions, *names.CLINICAL, *names.COMPANIONS}
+    return tuple(c for c in frame.columns if c not in aside and not c.startswith(names.PROTOCOL))
+
+
+def _text(value: object) -> str:
+    """A label or id as text; 1, 1.0 and "1.0" are the same."""
+    text = str(value).strip()
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return str(int(number)) if number.is_integer() and ("." in text or not isinstance(value, str)) else text
+
+
+def _no_repeats(ids: tuple[str, ...], column: str | None, name: str) -> None:
+    seen: dict[str, int] = {}
+    pairs = [(seen[i], row) for row, i in enumerate(ids) if seen.setdefault(i, row) != row]
+    empty = [row + 1 for row, i in enumerate(ids) if i in ("", "nan", "None")]
+    if empty:
+        raise InputRejected(f"{name}: no id in column {column} in rows {_list(empty)}", code="missing-ids")
+    if pairs:
+        told = ", ".join(f"{a + 1} and {b + 1}" for a, b in pairs[:10])
+        raise InputRejected(f"{name}: the same id in column {column} in rows {told}", code="duplicate-patients")
+
+
+def _labels(cells: pd.Series, positive: str, negative: str | None, place: str) -> tuple[npt.NDArray[np.bool_], str]:
+    labels = [_text(c) for c in cells]
+    empty = [i + 1 for i, text in enumerate(labels) if text in ("", "nan", "None")]
+    if empty:
+        raise InputRejected(f"{place}: no label in rows {_list(empty)}", code="missing-labels")
+    found = sorted(set(labels))
+    others = [v for v in found if v != positive]
+    if negative is None and len(others) == 1:
+        negative = others[0]
+    vocabulary = {positive, negative}
+    strange = [v for v in found if v not in vocabulary]
+    if negative is not None and strange:
+        rows = [i + 1 for i, text in enumerate(labels) if text in strange]
+        raise InputRejected(
+            f"{place}: labels {', '.join(strange)} are not in the vocabulary ({positive}, {negative}): "
+            f"rows {_list(rows)}",
+            code="unknown-labels",
+        )
+    if positive not in found:
+        raise InputRejected(
+            f"{place}: no case is {positive}, the positive class; found {', '.join(found[:10])}", code="one-class"
+        )
+    if negative is None:
+        what = f"only {positive}" if len(found) == 1 else f"{', '.join(found[:10])}: say which with --negative"
+        raise InputRejected(f"{place}: two classes are needed, found {what}", code="one-class")
+    if negative not in found:
+        raise InputRejected(f"{place}: every case is {positive}; one class only", code="one-class")
+    return np.array([text == positive for text in labels]), negative
+
+
+def _numbers(frame: pd.DataFrame, columns: tuple[str, ...], name: str) -> npt.NDArray[np.float64]:
+    cells = frame.loc[:, list(columns)].to_numpy(dtype=object)
+    empty = np.isin(cells.astype(str), ("", "NA", "NaN", "nan", "None", "<NA>"))
+    try:
+        values = np.where(empty, "nan", cells).astype(np.float64)
+    except ValueError:
+        wrong = [(r, c) for r, c in np.argwhere(~empty).tolist() if not _is_number(cells[r, c])]
+        told = ", ".join(f"row {r + 1} {columns[c]} = {cells[r, c]!r}" for r, c in wrong[:5])
+        raise InputRejected(f"{name}: cells that are no numbers: {told}", code="not-numbers") from None
+    infinite = np.argwhere(np.isinf(values))
+    if len(infinite):
+        told = ", ".join(f"row {r + 1} {columns[c]}" for r, c in infinite[:5].tolist())
+        raise InputRejected(f"{name}: infinite values: {told}", code="not-numbers")
+    return np.asarray(values, dtype=np.float64)
+
+
+def _is_number(cell: object) -> bool:
+    try:
+        float(str(cell))
+    except ValueError:
+        return False
+    return True
+
+
+def _extraction_hash(frame: pd.DataFrame, name: str) -> str | None:
+    column = next((c for c in _HASH_COLUMNS if c in frame.columns), None)
+    if column is None:
+        return None
+    found = sorted({_text(v) for v in frame[column]} - {"", "nan", "None"})
+    if len(found) > 1:
+        raise InputRejected(
+            f"{name}: rows were extracted with {len(found)} different settings ({column}: {', '.join(found[:5])})",
+            code="other-extraction-settings",
+        )
+    return found[0] if found else None
+
+
+def _list(rows: Sequence[int]) -> str:
+    return ", ".join(map(str, rows[:10])) + (f" and {len(rows) - 10} more" if len(rows) > 10 else "")

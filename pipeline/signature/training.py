@@ -1,0 +1,154 @@
+"""From a table to a signature: the recipe, its calibration and cutoff, and what the training data looked like."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from config.schema import Training
+from pipeline.signature import calibration, design, fitting, metrics, ranges
+from pipeline.signature.record import Calibration, Floats, Header, OutOfFold, Signature
+from pipeline.signature.table import Table
+
+INTENDED_USE = (
+    "Research. Decision support for a physician reading breast MRI of a patient with invasive breast cancer before "
+    "treatment, on exams like those of the training cohort. Not a medical device; it does not replace the "
+    "examination of the axilla."
+)
+DIGEST_BYTES = 6
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a signature is called and what its positive class is called where people read it."""
+
+    name: str = "signature"
+    version: str = "1"
+    positive_class: str | None = None
+    demonstration: bool = False
+    intended_use: str = INTENDED_USE
+
+
+@dataclass(frozen=True)
+class _Calibrated:
+    a: float
+    b: float
+    cutoff: float
+    positive: Floats
+    negative: Floats
+    evidence: OutOfFold | None
+
+
+def train(
+    table: Table,
+    recipe: Training | None = None,
+    identity: Identity | None = None,
+    progress: fitting.Progress | None = None,
+) -> Signature:
+    """Train a signature. The same table and recipe give the same signature, byte for byte.
+
+    Raises:
+        InputRejected: the table is not fit for it; rows and columns are named.
+    """
+    recipe, identity = recipe or Training(), identity or Identity()
+    cases = design.for_training(table, recipe)
+    fitted = fitting.fit(cases.values, cases.positive, cases.columns, cases.groups, recipe)
+    calibrated = _calibrate(cases, fitted, recipe, progress)
+    columns = tuple(cases.columns[j] for j in fitted.kept)
+    raw = cases.values[:, fitted.kept]
+    standardised = fitted.scaling.apply(raw)
+    kept_clinical = tuple(dict.fromkeys(c.split("=")[0] for c in columns if c.split("=")[0] in recipe.clinical))
+    header = Header(
+        name=identity.name,
+        version=identity.version,
+        demonstration=identity.demonstration,
+        label_column=table.label_column,
+        id_column=table.id_column,
+        positive_value=table.positive_value,
+        negative_value=table.negative_value,
+        positive_class=identity.positive_class or _class_name(table),
+        table_sha256=table.sha256,
+        extraction_hash=table.extraction_hash,
+        foreign_columns=table.foreign_columns,
+        positives=int(cases.positive.sum()),
+        negatives=int((~cases.positive).sum()),
+        incomplete_cases_left_out=cases.left_out,
+        recipe=recipe,
+        columns=columns,
+        clinical=kept_clinical,
+        groups=fitted.groups,
+        constant_columns=tuple(cases.columns[j] for j in fitted.constant),
+        classifier=recipe.classifier,
+        constants=dict(fitted.model.constants),
+        calibration=Calibration(a=calibrated.a, b=calibrated.b, method=recipe.recipe),
+        cutoff=calibrated.cutoff,
+        out_of_fold=calibrated.evidence,
+        distance_quantiles=ranges.held_out_quantiles(raw, recipe.seed),
+        protocol=ranges.protocol_of(table, cases.kept_rows),
+        intended_use=identity.intended_use,
+        software=software(),
+    )
+    low, high = ranges.limits(raw, recipe.range_margin)
+    arrays: dict[str, npt.NDArray[np.generic]] = {
+        "z_mean": fitted.scaling.z_mean,
+        "z_std": fitted.scaling.z_std,
+        "s_mean": fitted.scaling.s_mean,
+        "s_std": fitted.scaling.s_std,
+        "range_low": low,
+        "range_high": high,
+        "precision": ranges.precision_of(standardised),
+        "oof_positive": calibrated.positive,
+        "oof_negative": calibrated.negative,
+        "case_digests": digests(cases.ids if table.id_column else (), table.sha256),
+        "row_digests": digests(tuple(row.tobytes().hex() for row in raw), table.sha256),
+        **fitted.model.arrays,
+    }
+    return Signature(header, arrays)
+
+
+def digests(texts: tuple[str, ...], salt: str) -> npt.NDArray[np.uint8]:
+    """Six bytes per text, salted with the training table's digest: enough to recognise a case, not to list it."""
+    parts = [hashlib.sha256(f"{salt}\0{t}".encode()).digest()[:DIGEST_BYTES] for t in texts]
+    return np.frombuffer(b"".join(sorted(parts)), np.uint8).reshape(-1, DIGEST_BYTES)
+
+
+def software() -> dict[str, str]:
+    """Versions that a signature's numbers depend on."""
+    import scipy
+    import sklearn
+
+    return {
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "scipy": str(scipy.__version__),
+        "scikit-learn": str(sklearn.__version__),
+    }
+
+
+def _calibrate(
+    cases: design.Design, fitted: fitting.Fit, recipe: Training, progress: fitting.Progress | None
+) -> _Calibrated:
+    if recipe.recipe == "paper":
+        decisions, evidence = fitted.decision(cases.values), None
+    else:
+        decisions, empty = fitting.out_of_fold(
+            cases.values, cases.positive, cases.columns, cases.groups, recipe, progress
+        )
+        auc = metrics.auc(decisions, cases.positive)
+        evidence = OutOfFold(auc=auc, folds=recipe.folds, empty_folds=empty)
+    a, b = calibration.platt(decisions, cases.positive)
+    probabilities = calibration.probability(decisions, a, b)
+    cutoff = calibration.youden(probabilities, cases.positive)
+    kept = probabilities if evidence is not None else probabilities[:0]
+    classes = cases.positive[: len(kept)]
+    return _Calibrated(a, b, cutoff, np.sort(kept[classes]), np.sort(kept[~classes]), evidence)
+
+
+def _class_name(table: Table) -> str:
+    """The label itself, or COLUMN = LABEL where the label is a bare number."""
+    value = table.positive_value
+    return f"{table.label_column} = {value}" if value.replace(".", "").isdigit() else value
