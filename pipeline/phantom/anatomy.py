@@ -18,11 +18,11 @@ from pipeline.phantom.spec import Drawn, PhantomSpec
 AIR, FAT, GLAND, SKIN, MUSCLE, LUNG, BLOOD, TUMOR, NODE = range(9)
 
 _TORSO_CENTRE, _TORSO_AXES = (0.0, 120.0), (170.0, 110.0)
-_BREAST_CENTRE, _BREAST_AXES = (80.0, 25.0, 4.0), (58.0, 66.0, 64.0)
-_AXILLA_CENTRE, _AXILLA_AXES = (126.0, 64.0, 28.0), (30.0, 26.0, 44.0)
-_NODE_OFFSETS = ((0.0, 0.0, 0.0), (-11.0, 7.0, 11.0), (9.0, -7.0, -12.0))
+_BREAST_CENTRE, _BREAST_AXES = (80.0, 25.0, 4.0), (58.0, 62.0, 64.0)
+_AXILLA_CENTRE, _AXILLA_AXES = (120.0, 70.0, 28.0), (32.0, 26.0, 44.0)
+_NODE_OFFSETS = ((0.0, 0.0, 0.0), (-11.0, 4.0, 11.0), (7.0, -4.0, -12.0))
 _FIELD_CENTRE = (0.0, 50.0, 8.0)
-_ONE_SIDE_CENTRE = (112.0, 21.0, 17.0)
+_ONE_SIDE_CENTRE = (112.0, 24.0, 17.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,29 +108,27 @@ class Anatomy:
         labels[(heart < 0.75) & (torso < 0.80)] = BLOOD
         for lesion in self.lesions:
             window = lesion.shape.window(axes_zyx_mm)
-            labels[window][lesion.radius(_cut(axes_zyx_mm, window)) < 1] = lesion.tissue
+            labels[window][lesion.radius(cut(axes_zyx_mm, window)) < 1] = lesion.tissue
         return labels
 
     def _paint_breast(self, labels: npt.NDArray[np.uint8], axes_zyx_mm: Axes, side: int) -> None:
         breast = _mirrored(_BREAST_CENTRE, _BREAST_AXES, side)
         window = breast.window(axes_zyx_mm, 1.05)
-        axes = _cut(axes_zyx_mm, window)
+        axes = cut(axes_zyx_mm, window)
         radius = breast.radius(axes)
         part = labels[window]
         part[radius < 1] = SKIN
         part[radius < 0.965] = FAT
-        part[(radius < 0.8) & (self.parenchyma.at(axes) > 0.9 * radius - 0.1)] = GLAND
+        ducts = self.parenchyma.at(axes) + 0.45 * self.tissue.at(axes)
+        part[(radius < 0.85) & (ducts > 1.6 * radius - 0.6)] = GLAND
 
 
 def _mirrored(centre: tuple[float, float, float], axes: tuple[float, float, float], side: int) -> Ellipsoid:
     return Ellipsoid((centre[0] * side, centre[1], centre[2]), axes)
 
 
-def _cut(axes_zyx_mm: Axes, window: tuple[slice, slice, slice]) -> Axes:
+def cut(axes_zyx_mm: Axes, window: tuple[slice, slice, slice]) -> Axes:
     return axes_zyx_mm[0][window[0]], axes_zyx_mm[1][window[1]], axes_zyx_mm[2][window[2]]
-
-
-cut = _cut
 
 
 def make(spec: PhantomSpec, drawn: Drawn) -> Anatomy:
@@ -146,7 +144,7 @@ def make(spec: PhantomSpec, drawn: Drawn) -> Anatomy:
         side,
         _lesion(rng, tumor, drawn.heterogeneity_tumor, TUMOR),
         tuple(_lesion(rng, node, drawn.heterogeneity_nodes, NODE) for node in nodes),
-        Field.draw(rng, everywhere, 13.0),
+        Field.draw(rng, everywhere, 11.0),
         Field.draw(rng, everywhere, 5.0),
         Field.draw(rng, everywhere, 110.0),
     )
@@ -196,5 +194,5 @@ def grid(
 def axes_of(geometry: Geometry) -> Axes:
     """Coordinates of voxel centres along z, y and x (mm) of an axis-aligned grid."""
     sizes, spacing, origin = geometry.shape_zyx, geometry.spacing_xyz_mm[::-1], geometry.origin_xyz_mm[::-1]
-    z, y, x = (o + s * np.arange(n) for n, s, o in zip(sizes, spacing, origin, strict=True))
+    z, y, x = (o + s * np.arange(n, dtype=np.float64) for n, s, o in zip(sizes, spacing, origin, strict=True))
     return z, y, x

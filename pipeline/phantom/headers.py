@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
+from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage
 
 from pipeline.geometry import Geometry
 from pipeline.phantom.spec import PhantomSpec
 from pipeline.phantom.vendors import STYLES, VendorStyle
 
-IMPLEMENTATION_UID = "2.25.186452093215648701375460984617203948517"
+IMPLEMENTATION_UID = UID("2.25.186452093215648701375460984617203948517")
 _SCAN = {
     "localizer": ("GR", "SP", "2D", 8.0, 3.7, 1),
     "t2": ("SE", "SK", "2D", 4500.0, 85.0, 15),
@@ -137,7 +137,7 @@ def _pixels(ds: Dataset, style: VendorStyle, geometry: Geometry) -> None:
 
 
 def put_image(
-    ds: Dataset, plane_yx: npt.NDArray[np.generic], sop_uid: str, number: int, geometry: Geometry, z: int
+    ds: Dataset, plane_yx: npt.NDArray[np.floating | np.integer], sop_uid: str, number: int, geometry: Geometry, z: int
 ) -> None:
     """One slice into `ds`: identity, place and pixels. `plane_yx`: real values; stored after the inverse rescale."""
     ds.SOPInstanceUID = sop_uid

@@ -73,7 +73,7 @@ class Scene:
         adc = np.clip(self._textured(np.array(_ADC, dtype=np.float32), -1.0, -0.2), 0, 3500)
         b800 = b0 * np.exp(-B_VALUES[1] * 1e-6 * adc)
         low, high = self._magnitude(b0, rng, 0.35), self._magnitude(b800, rng, 0.35)
-        floor = 4 * self._sigma(0.35)
+        floor = 8 * self._sigma(0.35)
         seen = (low > floor) & (high > 0)
         ratio = np.log(np.maximum(low, 1) / np.maximum(high, 1)) / (B_VALUES[1] * 1e-6)
         return low, high, np.where(seen, np.clip(ratio, 0, 4000), 0).astype(np.float32)

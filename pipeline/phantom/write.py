@@ -20,6 +20,8 @@ from pipeline.phantom.spec import Drawn, PhantomExam, PhantomSeries, PhantomSpec
 from pipeline.phantom.vendors import PHASES, SECONDS_PER_PHASE, STYLES, tag_b_value
 from pipeline.records import Mask
 
+Voxels = npt.NDArray[np.floating | np.integer]
+Stack = tuple[Geometry, Voxels, int, float | None]  # grid, real values (z, y, x), phase, b-value
 _INJECTION_S = 1200 + SECONDS_PER_PHASE - 15
 
 
@@ -37,14 +39,15 @@ class _Writer:
         number: int,
         description: str,
         start_s: float,
-        stacks: Iterable[tuple[Geometry, npt.NDArray[np.generic], int, float | None]],
+        stacks: Iterable[Stack],
         phase: int | None = None,
     ) -> PhantomSeries:
         """One series of one or more stacks: (grid, voxels (z, y, x), phase, b-value)."""
         series_uid = self.spec.uid("series", number)
         folder = self.folder / f"{number:04d}_{label}"
         folder.mkdir(parents=True)
-        paths, uids = [], []
+        paths: list[Path] = []
+        uids: list[str] = []
         for ds, uid in self._images(kind, series_uid, number, description, start_s, stacks):
             path = folder / f"{len(paths) + 1:05d}.dcm"
             save(ds, path)
@@ -59,13 +62,13 @@ class _Writer:
         number: int,
         description: str,
         start_s: float,
-        stacks: Iterable[tuple[Geometry, npt.NDArray[np.generic], int, float | None]],
+        stacks: Iterable[Stack],
     ) -> Iterator[tuple[Dataset, str]]:
         instance = 0
         for geometry, voxels_zyx, phase, b in stacks:
             ds = series_header(self.spec, kind, series_uid, number, description, geometry, start_s)
             if kind in ("dce", "subtraction", "mip"):
-                _dynamic(ds, self.spec, phase, multi=self.one_dce_series and kind == "dce")
+                _dynamic(ds, self.spec, kind, phase, multi=self.one_dce_series and kind == "dce")
             if kind == "adc":
                 _adc_scale(ds)
             if b is not None:
@@ -82,11 +85,11 @@ class _Writer:
         return STYLES[self.spec.vendor].one_series if layout is None else layout == "one_series"
 
 
-def _dynamic(ds: Dataset, spec: PhantomSpec, phase: int, multi: bool) -> None:
+def _dynamic(ds: Dataset, spec: PhantomSpec, kind: str, phase: int, multi: bool) -> None:
     """Time and contrast of one phase as the vendor tags them."""
     seconds = phase * SECONDS_PER_PHASE
     ds.AcquisitionTime = ds.ContentTime = clock(1200 + seconds)
-    if spec.vendor == "ge":
+    if spec.vendor == "ge" and kind == "dce":
         ds.TriggerTime = seconds * 1000
     if multi or spec.vendor == "siemens":
         ds.AcquisitionNumber = phase + 1
