@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from config.schema import Bias
+from pipeline.bias import fast, reference
 from pipeline.bias import problem as problems
-from pipeline.bias import reference
 from pipeline.bias.evidence import BiasEvidence
+from pipeline.bias.lattice import ORDER, axis_weights, expand
 from pipeline.errors import PixelsRejected
 from pipeline.records import Volume
 
 # Voxels of the whole grid that are corrected at a time; bounds what is held in memory beside input and output
-SLAB_VOXELS = 4_000_000
+SLAB_VOXELS = 2_000_000
+
+F32 = npt.NDArray[np.float32]
+Slab = tuple[slice, F32]
 
 
 def correct(volume: Volume, settings: Bias) -> tuple[Volume, BiasEvidence]:
@@ -25,12 +30,10 @@ def correct(volume: Volume, settings: Bias) -> tuple[Volume, BiasEvidence]:
         GeometryRejected: an axis has a single sample.
         PixelsRejected: NaN or infinite voxels, a constant image, or nothing left in the mask to fit a field to.
     """
-    field, evidence = log_field(volume, settings)
+    slabs, evidence = _fit(volume, settings)
     corrected = np.empty(volume.voxels_zyx.shape, dtype=np.float32)
-    depth = max(1, SLAB_VOXELS // (corrected.shape[1] * corrected.shape[2]))
-    for z in range(0, corrected.shape[0], depth):
-        slab = slice(z, z + depth)
-        np.divide(volume.voxels_zyx[slab], np.exp(field[slab]), out=corrected[slab], casting="same_kind")
+    for z, field in slabs:
+        np.divide(volume.voxels_zyx[z], np.exp(field), out=corrected[z], casting="same_kind")
     if not np.isfinite(corrected).all():
         raise PixelsRejected(
             f"Series {volume.series_uid}: the bias field fitted to it is not finite, so it cannot be corrected",
@@ -40,15 +43,41 @@ def correct(volume: Volume, settings: Bias) -> tuple[Volume, BiasEvidence]:
     return replace(volume, voxels_zyx=corrected), evidence
 
 
-def log_field(volume: Volume, settings: Bias) -> tuple[npt.NDArray[np.float32], BiasEvidence]:
-    """The natural logarithm of the bias field on the whole grid, float32 (z, y, x), and what was done."""
+def log_field(volume: Volume, settings: Bias) -> tuple[F32, BiasEvidence]:
+    """The natural logarithm of the bias field on the whole grid, float32 (z, y, x), and what was done.
+
+    Raises: as `correct`.
+    """
+    slabs, evidence = _fit(volume, settings)
+    whole = np.empty(volume.voxels_zyx.shape, dtype=np.float32)
+    for z, field in slabs:
+        whole[z] = field
+    return whole, evidence
+
+
+def _fit(volume: Volume, settings: Bias) -> tuple[Iterator[Slab], BiasEvidence]:
+    """The log field, a few slices at a time so that it is never held whole beside input and output."""
     posed = problems.pose(volume, settings)
-    field, iterations = reference.fit(posed, settings)
-    evidence = BiasEvidence(
-        engine=settings.engine,
-        iterations=iterations,
-        mask_voxels=posed.mask_voxels,
-        shrink_xyz=posed.shrink_xyz,
-        deviations=posed.deviations,
+    if settings.engine == "simpleitk":
+        field, iterations = reference.fit(posed, settings)
+        slabs = ((z, field[z]) for z in _slabs(field.shape))
+    else:
+        lattice, iterations = fast.fit(posed, settings)
+        slabs = _evaluate(lattice, volume.geometry.shape_zyx)
+    evidence = BiasEvidence(settings.engine, iterations, posed.mask_voxels, posed.shrink_xyz, posed.deviations)
+    return slabs, evidence
+
+
+def _evaluate(lattice: npt.NDArray[np.float64], shape_zyx: tuple[int, int, int]) -> Iterator[Slab]:
+    """The spline at u = i / (n - 1) of each axis, as ITK's GetLogBiasFieldAsImage evaluates it."""
+    z_weights, y_weights, x_weights = (
+        axis_weights(n, points - ORDER).astype(np.float32) for n, points in zip(shape_zyx, lattice.shape, strict=True)
     )
-    return field, evidence
+    single = lattice.astype(np.float32)
+    for z in _slabs(shape_zyx):
+        yield z, expand(single, z_weights[z], y_weights, x_weights)
+
+
+def _slabs(shape_zyx: tuple[int, ...]) -> Iterator[slice]:
+    depth = max(1, SLAB_VOXELS // (shape_zyx[1] * shape_zyx[2]))
+    return (slice(z, min(z + depth, shape_zyx[0])) for z in range(0, shape_zyx[0], depth))

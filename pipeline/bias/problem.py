@@ -78,7 +78,8 @@ def shrink_factors(shape_zyx: tuple[int, int, int], shrink: int) -> tuple[tuple[
 def otsu_mask(voxels_zyx: npt.NDArray[np.generic]) -> npt.NDArray[np.bool_]:
     """Voxels above Otsu's threshold (200 bins over the whole volume)."""
     mask = sitk.OtsuThreshold(as_image(voxels_zyx), 0, 1, OTSU_BINS)
-    return sitk.GetArrayFromImage(mask).astype(np.bool_)
+    found: npt.NDArray[np.bool_] = sitk.GetArrayFromImage(mask).astype(np.bool_)
+    return found
 
 
 def as_image(voxels_zyx: npt.NDArray[np.generic], geometry: Geometry | None = None) -> sitk.Image:
