@@ -18,7 +18,7 @@ from daemon.ledger import Ledger, open_ledger
 from daemon.ledger.intake import Arrival, known, mark_lost, record
 from daemon.ledger.studies import settle_if_delivered
 from daemon.ledger.tables import deliveries, instances, journal_positions
-from daemon.spool import Spool
+from daemon.spool import Spool, read_meta
 from daemon.spool.journal import Entry, is_finished, names, read_journals, retire
 from pipeline.catalog import read_facts
 from pipeline.errors import NotDicom, TryLater
@@ -57,9 +57,7 @@ def _arrival(ledger: Ledger, spool: Spool, entry: Entry) -> Arrival | None:
     return describe(spool, entry.path, entry.sop_instance_uid, entry.digest, entry.ts, entry)
 
 
-def describe(
-    spool: Spool, path: str, sop_uid: str, digest: str, at: float, entry: Entry | None = None
-) -> Arrival:
+def describe(spool: Spool, path: str, sop_uid: str, digest: str, at: float, entry: Entry | None = None) -> Arrival:
     """What the ledger should know of one file of the spool."""
     file = spool.root / path
     size = file.stat().st_size if file.exists() else 0
@@ -151,10 +149,12 @@ def reconcile(ledger: Ledger, spool: Spool, now: float) -> tuple[int, int]:
         ).all()
     in_ledger = {row.path for row in rows if row.state not in ("lost", "purged")}
     found = 0
-    for stored in spool.walk():
-        if stored.path in in_ledger:
+    for path in spool.walk():
+        if path in in_ledger:
             continue
-        arrival = describe(spool, stored.path, stored.sop_instance_uid, stored.digest, now)
+        with (spool.root / path).open("rb") as file:
+            meta = read_meta(file)
+        arrival = describe(spool, path, meta.sop_instance_uid, Path(path).stem, now)
         with ledger.write() as connection:
             record(connection, arrival)
         found += 1

@@ -136,6 +136,7 @@ class StudyResult(Record):
     shadow: tuple[Prediction, ...] = ()
     diagnostics: dict[str, Json] = Field(default_factory=dict)
     evidence: tuple[InstanceRef, ...] = ()
+    protocol: dict[str, float | str] = Field(default_factory=dict)
     signature: dict[str, Json] = Field(default_factory=dict)
     settings_hash: str = ""
     input_digest: str = ""

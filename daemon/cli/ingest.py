@@ -1,0 +1,52 @@
+"""`axrad ingest`: files or folders treated as if just received."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from config.load import load
+from daemon.cli.options import config_option, json_option
+from daemon.logs import set_up
+
+
+@click.command()
+@config_option
+@json_option
+@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+def ingest(config_path: Path | None, as_json: bool, paths: tuple[Path, ...]) -> None:
+    """Put PATHS (files or folders) into the spool and the ledger."""
+    from rich.progress import track
+
+    from daemon.clock import system_clock
+    from daemon.indexer import index_once
+    from daemon.ledger import open_ledger
+    from daemon.spool import JournalWriter, Spool
+    from pipeline.errors import InputRejected, NotDicom
+
+    settings = load(config_path)
+    set_up(settings.log, "ingest")
+    spool = Spool(settings.spool.path)
+    ledger = open_ledger(settings)
+    files = [f for path in paths for f in (sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path])]
+    stored, refused = 0, []
+    journal = JournalWriter(spool.journal, "INGEST", "local")
+    try:
+        for file, outcome in track(spool.ingest(files, journal), total=len(files), description="ingesting", disable=as_json):
+            if isinstance(outcome, NotDicom):
+                refused.append({"file": str(file), "reason": outcome.message})
+            else:
+                stored += 1
+    finally:
+        journal.close("released")
+    index_once(ledger, spool, system_clock())
+    if as_json:
+        click.echo(json.dumps({"stored": stored, "refused": refused}))
+    else:
+        click.echo(f"{stored} files in the spool, {len(refused)} refused")
+        for item in refused:
+            click.echo(f"  {item['file']}: {item['reason']}", err=True)
+    if refused and not stored:
+        raise InputRejected("no file was DICOM")

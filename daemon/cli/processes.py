@@ -1,0 +1,68 @@
+"""`axrad listen | work | beat`: one process each."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+
+import click
+
+from config.load import load
+from daemon.cli.options import config_option
+from daemon.logs import set_up
+
+
+@click.command()
+@config_option
+def listen(config_path: Path | None) -> None:
+    """Receive exams: acceptors and the indexer of their spool."""
+    from daemon.receiving import receive
+
+    settings = load(config_path)
+    set_up(settings.log, "listen")
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    receive(settings, stop)
+
+
+@click.command()
+@config_option
+@click.option(
+    "--role", type=click.Choice(["all", "analyse", "deliver", "sweep"]), default="all", show_default=True,
+    help="Which queues this worker takes.",
+)
+@click.option("--concurrency", type=click.IntRange(1), help="Processes; default: work.processes for analyse, else 1.")
+def work(config_path: Path | None, role: str, concurrency: int | None) -> None:
+    """A Celery worker."""
+    from daemon.broker import broker_url
+    from daemon.celery_app import QUEUES, ROLES, make_app
+
+    settings = load(config_path)
+    set_up(settings.log, f"work-{role}")
+    app = make_app(settings, broker_url(settings))
+    queues = sorted(set(QUEUES.values())) if role == "all" else ROLES[role]
+    size = concurrency or (settings.work.processes if role in ("all", "analyse") else 2 if role == "deliver" else 1)
+    app.worker_main(
+        ["worker", f"--queues={','.join(queues)}", f"--concurrency={size}", f"--hostname={role}@%h", "--loglevel=WARNING",
+         "--without-gossip", "--without-mingle", "--task-events"]
+    )
+
+
+@click.command()
+@config_option
+def beat(config_path: Path | None) -> None:
+    """Tick the sweep. Two beats do no harm."""
+    from celery.beat import Service
+
+    from daemon.broker import broker_url
+    from daemon.celery_app import make_app
+
+    settings = load(config_path)
+    set_up(settings.log, "beat")
+    app = make_app(settings, broker_url(settings))
+    service = Service(app, max_interval=settings.assembly.sweep_s)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: service.stop(wait=False))
+    service.start()

@@ -1,0 +1,58 @@
+"""`axrad up`: all of it on this machine. `axrad flower`: the page that shows the tasks."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+
+import click
+
+from config.load import load
+from daemon.cli.options import config_option
+from daemon.logs import set_up
+
+
+@click.command()
+@config_option
+@click.option("--flower", "with_flower", is_flag=True, help="Also Flower, on flower.host and flower.port.")
+def up(config_path: Path | None, with_flower: bool) -> None:
+    """Start listener, workers, beat and, unless broker.url names one, a broker. Ctrl-C ends them in order."""
+    from daemon.supervisor import Supervisor, wait_for_port
+
+    settings = load(config_path)
+    set_up(settings.log, "up")
+    if with_flower and not settings.flower.password:
+        raise click.UsageError("--flower needs flower.password (or AXRAD_FLOWER__PASSWORD in the environment)")
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    supervisor = Supervisor(settings, config_path, with_flower)
+    supervisor.start()
+    listen = settings.listen
+    try:
+        if wait_for_port(listen.host, listen.port, 30):
+            click.echo(f"axrad listens as {listen.ae_title} at {listen.host}:{listen.port}; Ctrl-C ends it", err=True)
+        if with_flower:
+            click.echo(f"Flower: http://{settings.flower.host}:{settings.flower.port}", err=True)
+        supervisor.watch(stop)
+    finally:
+        supervisor.stop()
+
+
+@click.command()
+@config_option
+def flower(config_path: Path | None) -> None:
+    """Flower, behind a password, on localhost unless told otherwise."""
+    from daemon.broker import broker_url
+    from daemon.celery_app import make_app
+
+    settings = load(config_path)
+    set_up(settings.log, "flower")
+    if not settings.flower.password:
+        raise click.UsageError("set flower.password (or AXRAD_FLOWER__PASSWORD in the environment)")
+    app = make_app(settings, broker_url(settings))
+    app.start(
+        ["flower", f"--address={settings.flower.host}", f"--port={settings.flower.port}",
+         f"--basic-auth={settings.flower.user}:{settings.flower.password}", "--logging=WARNING"]
+    )

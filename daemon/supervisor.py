@@ -1,0 +1,132 @@
+"""`axrad up`: every process on this machine, started in order, restarted when one dies, ended in order."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from config.schema import Settings
+from daemon.broker import EmbeddedBroker
+from daemon.ledger import open_ledger
+
+log = structlog.get_logger("axrad.up")
+STOP_S = 20.0
+
+
+@dataclass
+class Child:
+    """One process of ours. `failures` counts quick deaths in a row, for the pause before the next start."""
+
+    name: str
+    arguments: Sequence[str]
+    process: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0
+    failures: int = 0
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+
+def axrad_command() -> list[str]:
+    """How to call ourselves: the console script beside this Python, else through the interpreter."""
+    script = Path(sys.executable).with_name("axrad")
+    return [str(script)] if script.exists() else [sys.executable, "-c", "from daemon.main import main; main()"]
+
+
+class Supervisor:
+    """Starts children with one configuration and keeps them running."""
+
+    def __init__(self, settings: Settings, config_path: Path | None, flower: bool, environ: Mapping[str, str] | None = None) -> None:
+        self._settings = settings
+        self._config = ["--config", str(config_path)] if config_path else []
+        self._environ = {**os.environ, "PYTHONUNBUFFERED": "1", **(environ or {})}
+        self._broker = None if settings.broker.url else EmbeddedBroker(settings)
+        self.children = [
+            Child("listen", ["listen"]),
+            Child("work-analyse", ["work", "--role", "analyse"], environ=_threads(settings)),
+            Child("work-deliver", ["work", "--role", "deliver"]),
+            Child("work-sweep", ["work", "--role", "sweep"]),
+            Child("beat", ["beat"]),
+        ]
+        if flower:
+            self.children.append(Child("flower", ["flower"]))
+
+    def start(self) -> None:
+        """Broker first, then the ledger, then who uses them."""
+        if self._broker is not None:
+            self._broker.start()
+        open_ledger(self._settings).close()
+        for child in self.children:
+            self._spawn(child)
+
+    def _spawn(self, child: Child) -> None:
+        child.process = subprocess.Popen(
+            [*axrad_command(), *child.arguments, *self._config],
+            env={**self._environ, **child.environ},
+            start_new_session=True,  # Ctrl-C reaches only us; we end the others in order
+        )
+        child.started_at = time.monotonic()
+
+    def watch(self, stop: threading.Event) -> None:
+        """Until `stop`: start again what died, after a pause that grows with every quick death."""
+        while not stop.wait(0.5):
+            if self._broker is not None and not self._broker.running():
+                log.error("broker-died")
+                self._broker.start()
+            for child in self.children:
+                if child.process is None or child.process.poll() is None:
+                    continue
+                quick = time.monotonic() - child.started_at < 30
+                child.failures = child.failures + 1 if quick else 0
+                log.error("process-died", name=child.name, exitcode=child.process.returncode)
+                if stop.wait(min(30.0, 0.5 * 2**child.failures)):
+                    return
+                self._spawn(child)
+
+    def stop(self) -> None:
+        """Intake first, so that nothing new starts; then beat, workers (they finish what they hold), Flower, broker."""
+        order = ["listen", "beat", "flower", "work-sweep", "work-analyse", "work-deliver"]
+        for name in order:
+            for child in (c for c in self.children if c.name == name):
+                self._end(child)
+        if self._broker is not None:
+            self._broker.stop()
+
+    def _end(self, child: Child) -> None:
+        process = child.process
+        if process is None or process.poll() is not None:
+            return
+        process.terminate()
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            log.warning("process-killed", name=child.name)
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _threads(settings: Settings) -> dict[str, str]:
+    """Thread counts that keep worker processes from fighting for the cores."""
+    share = settings.work.threads or max(1, (os.cpu_count() or 1) // settings.work.processes)
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
+    return {name: str(share) for name in names}
+
+
+def wait_for_port(host: str, port: int, timeout_s: float) -> bool:
+    """Whether somebody listens there within the time."""
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        try:
+            with socket.create_connection((host, port), timeout=1):
+                return True
+        except OSError:
+            time.sleep(0.1)
+    return False

@@ -1,0 +1,320 @@
+"""The whole of the science: from an exam's files to its result, step by step, each step a room of its own.
+
+matching → volumes → ROIs → alignment → bias field → features → prediction. What cannot be evaluated is a result too:
+`not_evaluated`, with the reason and with everything that was measured before.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from config.schema import Settings
+from pipeline import align, bias, diffusion, features, roi, sequences, volumes
+from pipeline.catalog import Exam, exams, scan
+from pipeline.errors import ExamRejected, RoiRejected, SequenceRejected
+from pipeline.pictures import Panel, make_panels
+from pipeline.quality import grey_level_checks, kept_volume_checks
+from pipeline.records import (
+    ROLES,
+    SEQUENCES,
+    AlignmentEvidence,
+    FeatureSet,
+    InstanceRef,
+    Mask,
+    Roi,
+    Role,
+    Side,
+    Volume,
+)
+from pipeline.records import Sequence as SequenceName
+from pipeline.result import Alignment, Part, QualityCheck, RoiSummary, SegmentSummary, SequenceChoice, StudyResult
+from pipeline.sequences import Match, Selection
+from pipeline.protocol import protocol_of
+from pipeline.signatures import Signatures
+from pipeline.versions import settings_hash, software
+
+Timer = Callable[[], float]
+Masks = dict[tuple[SequenceName, Role, Side | None], Mask]
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """The result, and the pictures for its page."""
+
+    result: StudyResult
+    panels: tuple[Panel, ...]
+
+
+@dataclass
+class _Draft:
+    """What is known so far; becomes the result whether or not the end is reached."""
+
+    study_uid: str
+    timer: Timer
+    fields: dict[str, Any] = field(default_factory=dict)
+    timings_s: dict[str, float] = field(default_factory=dict)
+    quality: list[QualityCheck] = field(default_factory=list)
+    evidence: list[InstanceRef] = field(default_factory=list)
+    panels: tuple[Panel, ...] = ()
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        started = self.timer()
+        try:
+            yield
+        finally:
+            self.timings_s[stage] = self.timings_s.get(stage, 0.0) + self.timer() - started
+
+
+def analyse(
+    exam: Exam,
+    settings: Settings,
+    signatures: Signatures,
+    *,
+    revision: int = 1,
+    input_digest: str = "",
+    clinical: Mapping[str, object] | None = None,
+    timer: Timer = time.perf_counter,
+) -> Analysis:
+    """Evaluate one exam whose facts carry paths. Never raises ExamRejected: that becomes the result's reason."""
+    started = timer()
+    draft = _Draft(exam.study_uid, timer)
+    draft.fields |= {
+        "revision": revision,
+        "input_digest": input_digest,
+        "demonstration": signatures.demonstration,
+        "signature": signatures.provenance,
+        "settings_hash": settings_hash(settings),
+        "software": software(),
+    }
+    try:
+        reasons = _evaluate(exam, settings, signatures, clinical or {}, draft)
+    except ExamRejected as error:
+        reasons = [(error.code, error.message)]
+    draft.timings_s["total"] = timer() - started
+    result = StudyResult(
+        study_uid=exam.study_uid,
+        status="not_evaluated" if reasons else "evaluated",
+        reasons=tuple(text for _, text in reasons),
+        reason_codes=tuple(code for code, _ in reasons),
+        quality=tuple(draft.quality),
+        evidence=tuple(dict.fromkeys(draft.evidence)),
+        timings_s={stage: round(seconds, 4) for stage, seconds in draft.timings_s.items()},
+        **draft.fields,
+    )
+    return Analysis(result, draft.panels)
+
+
+def _evaluate(
+    exam: Exam, settings: Settings, signatures: Signatures, clinical: Mapping[str, object], draft: _Draft
+) -> list[tuple[str, str]]:
+    """Run every step, filling the draft; the reasons why there is no prediction (empty: there is one)."""
+    with draft.timed("match"):
+        matched = sequences.match(exam, settings.sequences)
+        draft.fields["sequences"] = {name: _choice(s) for name, s in matched.chosen.items()}
+    if matched.reasons:
+        raise SequenceRejected("; ".join(matched.reasons), code=matched.codes[0])
+    if not exam.rois:
+        raise RoiRejected("there is no ROI object (DICOM SEG or RTSTRUCT) in this exam", code="no-roi-object")
+    with draft.timed("load"):
+        grids = _load_all(matched, settings)
+        draft.evidence += [r for volume in grids.values() for r in volume.references]
+    with draft.timed("roi"):
+        rois = roi.read(exam.rois, grids["t1c"], settings.roi, grids)
+        draft.evidence += [segment.source for found in rois for segment in found.segments]
+    with draft.timed("align"):
+        masks, kept = _carry(rois, grids, exam, settings, draft)
+    sides = _sides(rois)
+    draft.fields["laterality"] = "B" if len(sides) > 1 else sides[0]
+    draft.panels = make_panels(grids, masks)
+    with draft.timed("bias"):
+        corrected = _correct(grids, settings, draft)
+    protocol = protocol_of(exam, matched, grids, draft.fields["settings_hash"])
+    draft.fields["protocol"] = protocol
+    wanted = signatures.features if settings.features.set == "signature" else None
+    parts: dict[Side | None, Part] = {}
+    for side in sides:
+        with draft.timed("features"):
+            found = features.extract(
+                corrected, {(s, r): m for (s, r, where), m in masks.items() if where == side}, settings.features, wanted
+            )
+        draft.quality += grey_level_checks(found, side)
+        summaries = {r.role: _summary(r, masks, kept) for r in rois if r.side == side}
+        with draft.timed("predict"):
+            parts[side] = _part(found, summaries, signatures, clinical, protocol, settings)
+        if not draft.fields.get("diagnostics"):
+            draft.fields["diagnostics"] = dict(found.diagnostics)
+    return _fold(parts, draft)
+
+
+def _choice(selection: Selection) -> SequenceChoice:
+    computed = tuple(sorted(selection.frames_by_b)) or None
+    frames = [*selection.frames, *(f for group in selection.frames_by_b.values() for f in group)]
+    return SequenceChoice(
+        series_uid=selection.series_uid,
+        why=selection.why,
+        confidence=round(selection.confidence, 3),
+        phase=selection.phase,
+        description=selection.description,
+        computed_from_b=computed,
+        instances=tuple(dict.fromkeys(f.instance.ref for f in frames)),
+    )
+
+
+def _load_all(matched: Match, settings: Settings) -> dict[SequenceName, Volume]:
+    """The three volumes, side by side: reading is mostly waiting for disk and decoders."""
+
+    def load(name: SequenceName) -> Volume:
+        selection = matched.chosen[name]
+        if name == "adc":
+            return diffusion.load_adc(selection, settings.sequences)
+        return volumes.load(selection, settings.sequences)
+
+    with ThreadPoolExecutor(max_workers=3) as pool:
+        return dict(zip(SEQUENCES, pool.map(load, SEQUENCES), strict=True))
+
+
+def _sides(rois: Sequence[Roi]) -> list[Side | None]:
+    """The sides to evaluate one by one. With both sides present, every ROI must say which it is on."""
+    sides = sorted({r.side for r in rois}, key=lambda s: s or "")
+    if len(sides) > 1 and None in sides:
+        raise RoiRejected(
+            "ROIs of different sides are in this exam and at least one does not say which side it is on",
+            code="laterality-ambiguous",
+        )
+    return sides
+
+
+def _carry(
+    rois: Sequence[Roi], grids: Mapping[SequenceName, Volume], exam: Exam, settings: Settings, draft: _Draft
+) -> tuple[Masks, dict[tuple[SequenceName, Role, Side | None], float]]:
+    """Every ROI on every grid, with what it kept of its volume."""
+    masks: Masks = {}
+    kept: dict[tuple[SequenceName, Role, Side | None], float] = {}
+    alignment: dict[SequenceName, Alignment] = {}
+    for found in rois:
+        masks["t1c", found.role, found.side] = found.mask
+        for name in SEQUENCES[1:]:
+            carried, how = align.carry(found, grids[name], grids["t1c"], settings.align, exam.registrations)
+            masks[name, found.role, found.side] = carried.mask
+            kept[name, found.role, found.side] = carried.kept_volume
+            alignment[name] = _alignment(how)
+    draft.fields["alignment"] = alignment
+    draft.quality += kept_volume_checks(kept, settings.align)
+    return masks, kept
+
+
+def _alignment(how: AlignmentEvidence) -> Alignment:
+    return Alignment(
+        method=how.method,
+        shift_mm=how.shift_mm,
+        rotation_deg=how.rotation_deg,
+        transform=how.transform,
+        details=dict(how.details),
+    )
+
+
+def _correct(grids: Mapping[SequenceName, Volume], settings: Settings, draft: _Draft) -> dict[SequenceName, Volume]:
+    """N4 on the sequences that the settings name, side by side."""
+
+    def correct(name: SequenceName) -> tuple[Volume, QualityCheck | None]:
+        if name not in settings.bias.sequences:
+            return grids[name], None
+        corrected, evidence = bias.correct(grids[name], settings.bias)
+        note = "; ".join(evidence.deviations)
+        iterations = " + ".join(str(n) for n in evidence.iterations)
+        return corrected, QualityCheck(check=f"bias.{name}.iterations", value=iterations, ok=True, note=note)
+
+    with ThreadPoolExecutor(max_workers=settings.work.threads or 2) as pool:
+        done = dict(zip(SEQUENCES, pool.map(correct, SEQUENCES), strict=True))
+    draft.quality += [check for _, check in done.values() if check is not None]
+    return {name: volume for name, (volume, _) in done.items()}
+
+
+def _summary(found: Roi, masks: Masks, kept: Mapping[tuple[SequenceName, Role, Side | None], float]) -> RoiSummary:
+    return RoiSummary(
+        source_uid=found.segments[0].source.sop_instance_uid,
+        segments=tuple(s.number for s in found.segments),
+        voxels={name: masks[name, found.role, found.side].voxels for name in SEQUENCES},
+        volume_mm3=found.mask.volume_mm3,
+        kept_volume={n: round(kept[n, found.role, found.side], 4) for n in SEQUENCES[1:]},
+        nodes=found.nodes,
+        why=found.why,
+        segment_details=tuple(
+            SegmentSummary(
+                source=s.source, number=s.number, label=s.label, tracking_id=s.tracking_id, tracking_uid=s.tracking_uid
+            )
+            for s in found.segments
+        ),
+    )
+
+
+def _part(
+    found: FeatureSet,
+    summaries: Mapping[Role, RoiSummary],
+    signatures: Signatures,
+    clinical: Mapping[str, object],
+    protocol: Mapping[str, object],
+    settings: Settings,
+) -> Part:
+    """One side's measurements with its prediction, or with the reason why there is none."""
+    lacking = [role for role in ROLES if role not in summaries]
+    measured = {
+        "rois": dict(summaries),
+        "features": dict(found.values),
+        "missing_features": dict(found.missing),
+        "grey_levels": dict(found.grey_levels),
+    }
+    if lacking:
+        names = {"tumor": "the tumour ROI", "lymph_nodes": "the axillary lymph node ROI"}
+        return Part(reasons=(f"{' and '.join(names[r] for r in lacking)} is missing",), **measured)
+    outcome = signatures.predict(found, clinical, protocol, settings.signature)
+    return Part(prediction=outcome.prediction, reasons=outcome.reasons, shadow=outcome.shadow, **measured)
+
+
+def _fold(parts: Mapping[Side | None, Part], draft: _Draft) -> list[tuple[str, str]]:
+    """One side goes to the top level, two stay apart. Evaluated means: at least one side has a prediction."""
+    reasons = [
+        (f"side {side}: " if side and len(parts) > 1 else "") + reason for side, part in parts.items() for reason in part.reasons
+    ]
+    if len(parts) > 1:
+        draft.fields["sides"] = dict(parts)
+    else:
+        (part,) = parts.values()
+        draft.fields |= {name: getattr(part, name) for name in Part.model_fields if name != "reasons"}
+    if any(part.prediction is not None for part in parts.values()):
+        if reasons:
+            draft.quality.append(QualityCheck(check="one side not evaluated", value="; ".join(reasons), ok=False))
+        return []
+    return [(_code(reason), reason) for reason in reasons]
+
+
+def _code(reason: str) -> str:
+    return "outside-training" if "outside what the signature" in reason else "not-evaluated"
+
+
+def exam_in(folder: Path) -> Exam:
+    """The one exam in a folder (or file list): the one with ROIs where several studies lie there."""
+    facts, refused = scan([folder])
+    found = exams(facts)
+    with_rois = [e for e in found if e.rois and e.series] or [e for e in found if e.series]
+    if not with_rois:
+        what = f"; {len(refused)} files are not readable DICOM" if refused else ""
+        raise ExamRejected(f"{folder} holds no MR images{what}", code="no-images")
+    if len(with_rois) > 1:
+        uids = ", ".join(e.study_uid for e in with_rois)
+        raise ExamRejected(f"{folder} holds several exams ({uids}); give one folder per exam", code="several-exams")
+    return with_rois[0]
+
+
+def analyse_folder(path: Path, settings: Settings, signatures: Signatures | None = None) -> StudyResult:
+    """The pipeline on a folder of DICOM files, without pictures; for tables of features."""
+    chosen = signatures or Signatures.from_settings(settings.signature)
+    return analyse(exam_in(path), settings, chosen).result
