@@ -1,0 +1,88 @@
+"""Every coded concept that a report uses, in one table; a test holds the public ones against pydicom's dictionary.
+
+IBSI codes: Image Biomarker Standardisation Initiative, as PS3.16 uses them. Names on the left are PyRadiomics'.
+"""
+
+from __future__ import annotations
+
+from pipeline.records import Code, Sequence, Side
+
+PRIVATE_SCHEME = "99AXRAD"
+PRIVATE_NAME = "axrad concepts"
+
+
+def _dcm(value: str, meaning: str) -> Code:
+    return Code(value, "DCM", meaning)
+
+
+def _sct(value: str, meaning: str) -> Code:
+    return Code(value, "SCT", meaning)
+
+
+def _own(value: str, meaning: str) -> Code:
+    return Code(value, PRIVATE_SCHEME, meaning)
+
+
+TITLE = _dcm("126002", "Dynamic Contrast MR Measurement Report")
+TITLE_KEY_SLICES = _dcm("126000", "Imaging Measurement Report")
+LANGUAGE = _dcm("121049", "Language of Content Item and Descendants")
+ENGLISH = Code("en", "RFC5646", "English")
+OBSERVER_TYPE = _dcm("121005", "Observer Type")
+DEVICE = _dcm("121007", "Device")
+DEVICE_UID = _dcm("121012", "Device Observer UID")
+DEVICE_NAME = _dcm("121013", "Device Observer Name")
+DEVICE_MANUFACTURER = _dcm("121014", "Device Observer Manufacturer")
+DEVICE_MODEL = _dcm("121015", "Device Observer Model Name")
+PROCEDURE_REPORTED = _dcm("121058", "Procedure reported")
+MRI = Code("25056-3", "LN", "MRI unspecified body region")
+IMAGE_LIBRARY = _dcm("111028", "Image Library")
+MEASUREMENTS = _dcm("126010", "Imaging Measurements")
+GROUP = _dcm("125007", "Measurement Group")
+TRACKING_ID = _dcm("112039", "Tracking Identifier")
+TRACKING_UID = _dcm("112040", "Tracking Unique Identifier")
+FINDING = _dcm("121071", "Finding")
+FINDING_SITE = _sct("363698007", "Finding Site")
+LATERALITY = _sct("272741003", "Laterality")
+METHOD = _sct("370129005", "Measurement Method")
+SEGMENT = _dcm("121191", "Referenced Segment")
+SOURCE_SERIES = _dcm("121232", "Source series for segmentation")
+IMAGE_REGION = _dcm("111030", "Image Region")
+SOURCE_IMAGE = _dcm("121233", "Source image for segmentation")
+ALGORITHM_NAME = _dcm("111001", "Algorithm Name")
+ALGORITHM_VERSION = _dcm("111003", "Algorithm Version")
+ALGORITHM_PARAMETERS = _dcm("111002", "Algorithm Parameters")
+QUALITATIVE = Code("C0034375", "UMLS", "Qualitative Evaluations")
+CONCLUSION = _dcm("121077", "Conclusion")
+COMMENT = _dcm("121106", "Comment")
+PROCESSING_EQUIPMENT = _dcm("109102", "Processing Equipment")
+
+MASS = _sct("4147007", "Mass")
+AXILLARY_NODE = _sct("68171009", "Axillary lymph node")
+BREAST = _sct("76752008", "Breast")
+SIDES: dict[Side, Code] = {"L": _sct("7771000", "Left"), "R": _sct("24028007", "Right")}
+RISK: dict[str, Code] = {
+    "high": _sct("15508007", "High risk"),
+    "low": _sct("75976002", "Low risk"),
+    "indeterminate": _sct("64957009", "Uncertain risk"),
+}
+
+PROBABILITY = _own("P-ALNM", "ALN metastasis probability")
+CUTOFF = _own("CUTOFF", "Cutoff of the probability")
+NODES = _own("NODES", "Lymph nodes delineated")
+LESIONS = _own("LESIONS", "Lesions delineated")
+RISK_CATEGORY: dict[Side | None, Code] = {
+    None: _own("RISK", "Risk category"),
+    "L": _own("RISK-L", "Risk category, left side"),
+    "R": _own("RISK-R", "Risk category, right side"),
+}
+SEQUENCE_NAMES: dict[Sequence, str] = {"t1c": "T1+C", "t2": "T2", "adc": "ADC"}
+
+PERCENT = Code("%", "UCUM", "Percent")
+ONE = Code("1", "UCUM", "no units")
+MM = Code("mm", "UCUM", "mm")
+MM2 = Code("mm2", "UCUM", "square millimeter")
+MM3 = Code("mm3", "UCUM", "cubic millimeter")
+PER_MM = Code("/mm", "UCUM", "/mm")
+NODE_UNIT = Code("{nodes}", "UCUM", "nodes")
+LESION_UNIT = Code("{lesions}", "UCUM", "lesions")
+ADC_UNIT = Code("um2/s", "UCUM", "um2/s")

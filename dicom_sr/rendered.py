@@ -1,0 +1,47 @@
+"""A result becomes what is sent: once, then only resent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from config.schema import Settings
+from dicom_sr.companions import encapsulated_pdf, secondary_capture
+from dicom_sr.page import draw_page
+from dicom_sr.report import structured_report
+from dicom_sr.source import ReportSource
+from pipeline.errors import ReportRejected
+from pipeline.pictures import Panel
+from pipeline.result import StudyResult
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """`objects`: DICOM files by kind ("sr", "page", "pdf", "key_slices") as `report.what` asks. The page also as plain
+    files."""
+
+    objects: Mapping[str, bytes]
+    page_png: bytes
+    page_pdf: bytes
+
+
+def render(
+    result: StudyResult, source: ReportSource, panels: tuple[Panel, ...], settings: Settings | None = None
+) -> Rendered:
+    """Everything that a result is sent as. The same input gives the same bytes and UIDs.
+
+    Raises ReportRejected where result and source are not about the same exam.
+    """
+    settings = settings or Settings()
+    if source.study_uid != result.study_uid:
+        raise ReportRejected("the report's source is of another study than the result", uid=result.study_uid)
+    page = draw_page(result, source, panels, settings)
+    objects: dict[str, bytes] = {}
+    for kind in settings.report.what:
+        if kind == "sr":
+            objects[kind] = structured_report(result, source, settings)
+        elif kind == "page":
+            objects[kind] = secondary_capture(page.pixels_yxc, result, source, settings)
+        elif kind == "pdf":
+            objects[kind] = encapsulated_pdf(page.pdf, result, source, settings)
+    return Rendered(objects, page.png, page.pdf)

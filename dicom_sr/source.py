@@ -1,0 +1,219 @@
+"""What a report takes from the exam that it is about: patient, study, character set, references, times.
+
+Nothing is invented: a value that is absent or not valid in the source is left empty (type 2) or out (type 3).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.valuerep import PersonName, validate_value
+
+from pipeline.errors import NotDicom
+from pipeline.records import InstanceRef
+
+# PS3.3 C.7.1.1 and C.7.2: type 2 attributes, written even when empty.
+REQUIRED = (
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyTime",
+    "ReferringPhysicianName",
+    "StudyID",
+    "AccessionNumber",
+)
+# Copied where the source has them: archives compare patient and study attributes between the objects of a study.
+OPTIONAL = (
+    "IssuerOfPatientID",
+    "TypeOfPatientID",
+    "OtherPatientIDs",
+    "OtherPatientNames",
+    "PatientBirthTime",
+    "EthnicGroup",
+    "PatientComments",
+    "PatientIdentityRemoved",
+    "DeidentificationMethod",
+    "StudyDescription",
+    "PhysiciansOfRecord",
+    "NameOfPhysiciansReadingStudy",
+    "PatientAge",
+    "PatientSize",
+    "PatientWeight",
+    "Occupation",
+    "PregnancyStatus",
+    "PatientSexNeutered",
+)
+# Items of codes and identifiers, copied whole.
+SEQUENCES = (
+    "IssuerOfPatientIDQualifiersSequence",
+    "IssuerOfAccessionNumberSequence",
+    "OtherPatientIDsSequence",
+    "DeidentificationMethodCodeSequence",
+    "ProcedureCodeSequence",
+    "ReasonForPerformedProcedureCodeSequence",
+)
+_ALLOWED = {"PatientSex": {"M", "F", "O"}, "PatientIdentityRemoved": {"YES", "NO"}}
+# pydicom leaves some escape sequences of ISO 2022 (PS3.5 6.1.2.5) in the text that it decodes.
+_ESCAPE = re.compile("\x1b[\x20-\x2f]+[\x30-\x7e]")
+_LIMITED_VRS = {"CS", "SH", "LO", "DA", "TM", "AS", "DS", "IS", "PN", "UI"}
+
+
+@dataclass(frozen=True, slots=True)
+class ReportSource:
+    """`patient_study`: the attributes to copy. `began`: when the analysis began, with its time zone.
+
+    `segmented_series`: SOP Instance UID of a SEG to the series that it says it was drawn on. `predecessor`: the last
+    report on this exam that a reader may have. `prior`: images of earlier exams that were shown to the analysis.
+    `timezone_offset`: (0008,0201) of the source, for example "+0800".
+    """
+
+    patient_study: Dataset
+    study_uid: str
+    began: datetime
+    character_sets: tuple[str, ...] = ()
+    timezone_offset: str | None = None
+    image: InstanceRef | None = None
+    rois: tuple[InstanceRef, ...] = ()
+    segmented_series: Mapping[str, str] = field(default_factory=dict)
+    predecessor: InstanceRef | None = None
+    prior: tuple[InstanceRef, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.began.tzinfo is None:
+            raise ValueError("the time at which the analysis began needs its time zone")
+
+    @classmethod
+    def from_files(
+        cls,
+        t1c_path: Path,
+        seg_paths: Iterable[Path] = (),
+        *,
+        began: datetime,
+        predecessor: InstanceRef | None = None,
+        prior: Sequence[InstanceRef] = (),
+    ) -> ReportSource:
+        """Read the headers, no pixels, of one image of the exam and of its ROI objects. Raises NotDicom."""
+        return cls.from_datasets(
+            read_header(t1c_path),
+            [read_header(path) for path in seg_paths],
+            began=began,
+            predecessor=predecessor,
+            prior=prior,
+        )
+
+    @classmethod
+    def from_datasets(
+        cls,
+        image: Dataset,
+        rois: Sequence[Dataset] = (),
+        *,
+        began: datetime,
+        predecessor: InstanceRef | None = None,
+        prior: Sequence[InstanceRef] = (),
+    ) -> ReportSource:
+        offset = str(image.get("TimezoneOffsetFromUTC") or "")
+        return cls(
+            patient_study=patient_study(image),
+            study_uid=str(image.StudyInstanceUID),
+            began=began,
+            character_sets=_character_sets(image),
+            timezone_offset=offset if re.fullmatch(r"[+-](0\d|1[0-4])[0-5]\d", offset) else None,
+            image=reference(image),
+            rois=tuple(reference(roi) for roi in rois),
+            segmented_series={str(roi.SOPInstanceUID): uid for roi in rois if (uid := _segmented_series(roi))},
+            predecessor=predecessor,
+            prior=tuple(prior),
+        )
+
+
+def read_header(path: Path) -> Dataset:
+    """Everything before the pixel data. Raises NotDicom, also without the UIDs that every instance has."""
+    try:
+        header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
+        for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID", "SOPInstanceUID"):
+            if not header.get(keyword):
+                raise NotDicom(f"a file without {keyword} cannot be the source of a report")
+    except (InvalidDicomError, OSError, ValueError, NotImplementedError, EOFError) as error:
+        raise NotDicom("the header that the report should copy cannot be read") from error
+    return header
+
+
+def reference(header: Dataset) -> InstanceRef:
+    return InstanceRef(
+        str(header.StudyInstanceUID),
+        str(header.SeriesInstanceUID),
+        str(header.SOPClassUID),
+        str(header.SOPInstanceUID),
+    )
+
+
+def patient_study(image: Dataset) -> Dataset:
+    """The patient's and the study's attributes, valid values only; type 2 attributes are there even if empty."""
+    copied = Dataset()
+    copied.StudyInstanceUID = image.StudyInstanceUID
+    for keyword in (*REQUIRED, *OPTIONAL):
+        value = _valid(image, keyword)
+        if value is not None:
+            setattr(copied, keyword, value)
+        elif keyword in REQUIRED:
+            setattr(copied, keyword, None)
+    for keyword in SEQUENCES:
+        if image.get(keyword) and not _has_private(image[keyword].value):
+            setattr(copied, keyword, image[keyword].value)
+    return copied
+
+
+def plain(text: str) -> str:
+    """Text without the escape sequences that decoding left in it."""
+    return _ESCAPE.sub("", text)
+
+
+def _valid(image: Dataset, keyword: str) -> object:
+    """The value, decoded, if it is one that DICOM allows, else None."""
+    try:
+        element = image[keyword]
+        value = element.value
+    except (KeyError, ValueError, TypeError, NotImplementedError, AttributeError):
+        return None
+    many = list(value) if element.VM > 1 else [value]
+    if not many or all(v is None or str(v) == "" for v in many):
+        return None
+    texts = [plain(str(v)) for v in many]
+    allowed = _ALLOWED.get(keyword)
+    for text in texts:
+        if allowed is not None and text not in allowed:
+            return None
+        if element.VR in _LIMITED_VRS:
+            try:
+                validate_value(element.VR, text, pydicom.config.RAISE)
+            except ValueError:
+                return None
+    kept: list[object] = [PersonName(t) for t in texts] if element.VR == "PN" else list(texts)
+    return kept if element.VM > 1 else kept[0]
+
+
+def _has_private(items: Iterable[Dataset]) -> bool:
+    return any(element.tag.is_private for item in items for element in item.iterall())
+
+
+def _character_sets(image: Dataset) -> tuple[str, ...]:
+    value = image.get("SpecificCharacterSet")
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, str) else tuple(str(v) for v in value)
+
+
+def _segmented_series(roi: Dataset) -> str | None:
+    for series in roi.get("ReferencedSeriesSequence") or ():
+        if series.get("SeriesInstanceUID"):
+            return str(series.SeriesInstanceUID)
+    return None

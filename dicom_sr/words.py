@@ -1,0 +1,95 @@
+"""The sentences of a report. ASCII where we can, so that any archive's character set holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pipeline.records import Side
+from pipeline.result import Part, Prediction, StudyResult
+
+SIDE_WORDS: dict[Side | None, str] = {"L": "left", "R": "right", None: ""}
+CATEGORY_WORDS = {"high": "High risk", "low": "Low risk", "indeterminate": "Indeterminate"}
+QUESTION = "Axillary lymph node metastasis?"
+NOT_VERIFIED = "Computed by software, not verified by a physician."
+RESEARCH = "Research use only."
+DEMONSTRATION = "DEMONSTRATION SIGNATURE, NOT FOR CLINICAL USE."
+
+
+def percent(probability: float) -> str:
+    """One decimal, never rounded onto 0 or 100 %."""
+    text = f"{100 * probability:.1f}"
+    if text == "0.0" and probability > 0:
+        return "<0.1 %"
+    if text == "100.0" and probability < 1:
+        return ">99.9 %"
+    return f"{text} %"
+
+
+def comparison(prediction: Prediction) -> str:
+    """`73.2 % (cutoff 50.0 %)`, with more digits where one decimal would hide on which side it lies."""
+    shown, cutoff = percent(prediction.probability), percent(prediction.cutoff)
+    if shown == cutoff and prediction.probability != prediction.cutoff:
+        shown, cutoff = f"{100 * prediction.probability:.6g} %", f"{100 * prediction.cutoff:.6g} %"
+    return f"{shown} (cutoff {cutoff})"
+
+
+def conclusion(result: StudyResult, side: Side | None, part: Part) -> str:
+    """One text that stands alone: category, probability, cutoff, what it is for, and that nobody has verified it."""
+    where = f", {SIDE_WORDS[side]} side" if side else ""
+    head = f"{DEMONSTRATION} " if result.demonstration else ""
+    if part.prediction is None:
+        why = "; ".join(part.reasons or result.reasons) or "no reason was recorded"
+        return f"{head}Not evaluated{where}: {why.rstrip('.')}. {NOT_VERIFIED} {RESEARCH}"
+    prediction = part.prediction
+    answer = {
+        "high": "High risk of axillary lymph node metastasis",
+        "low": "Low risk of axillary lymph node metastasis",
+        "indeterminate": "Risk of axillary lymph node metastasis is indeterminate",
+    }[prediction.category]
+    sentence = f"{answer}{where}: probability {comparison(prediction)}, signature {prediction.signature}."
+    if prediction.conformal_set is not None and prediction.conformal_alpha is not None:
+        level = f"{100 * (1 - prediction.conformal_alpha):.0f} %"
+        names = " or ".join(prediction.conformal_set) or "no class"
+        sentence += f" Conformal prediction at {level}: {names}."
+    if prediction.clinical_used:
+        sentence += f" Clinical variables used: {', '.join(prediction.clinical_used)}."
+    if not prediction.in_training_range:
+        sentence += " Some measurements lie outside the range of the training data."
+    for note in prediction.notes:
+        sentence += f" {note.rstrip('.')}."
+    return f"{head}{sentence} {NOT_VERIFIED} {RESEARCH}"
+
+
+def failed_checks(result: StudyResult) -> tuple[str, ...]:
+    """Quality checks that failed, one line each."""
+    return tuple(_check(c.check, c.value, c.limit, c.note) for c in result.quality if not c.ok)
+
+
+def _check(name: str, value: object, limit: object, note: str) -> str:
+    text = name.replace("_", " ")
+    if value is not None:
+        text += f": {_short(value)}"
+    if limit is not None:
+        text += f" (limit {_short(limit)})"
+    return f"{text} - {note}" if note else text
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def categories(result: StudyResult) -> str:
+    """For a series list: `ALN metastasis risk: high`, per side where there are two."""
+    parts = list(result.parts())
+    if all(part.prediction is None for _, part in parts):
+        return "not evaluated"
+    return ", ".join(_category(side if len(parts) > 1 else None, part) for side, part in parts)
+
+
+def _category(side: Side | None, part: Part) -> str:
+    word = part.prediction.category if part.prediction else "not evaluated"
+    return f"{SIDE_WORDS[side]} {word}".strip()
+
+
+def joined(lines: Iterable[str]) -> str:
+    return "; ".join(lines)

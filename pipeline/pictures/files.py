@@ -1,0 +1,96 @@
+"""Panels as one `.npz` file: arrays as arrays, the rest as JSON; nothing pickled."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.errors import InputRejected
+from pipeline.pictures.panel import Contour, Panel
+from pipeline.records import InstanceRef, SliceSource
+
+_SCHEMA = "axrad.panels/1"
+
+
+def save_panels(path: Path, panels: tuple[Panel, ...]) -> None:
+    """Write `panels`; the same panels give the same bytes."""
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    described = []
+    for i, panel in enumerate(panels):
+        arrays[f"image_{i}"] = panel.image_yx
+        for j, contour in enumerate(panel.contours):
+            arrays[f"contour_{i}_{j}"] = contour.points_xy
+        described.append(_described(panel))
+    text = json.dumps({"schema": _SCHEMA, "panels": described}, ensure_ascii=True, sort_keys=True)
+    arrays["description"] = np.frombuffer(text.encode(), dtype=np.uint8)
+    with path.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
+
+
+def load_panels(path: Path) -> tuple[Panel, ...]:
+    """Read what `save_panels` wrote. Raises InputRejected."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            document = json.loads(arrays["description"].tobytes())
+            if document["schema"] != _SCHEMA:
+                raise InputRejected(f"{path.name} holds panels of another schema: {document['schema']}")
+            return tuple(_panel(i, entry, arrays) for i, entry in enumerate(document["panels"]))
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise InputRejected(f"{path.name} holds no panels that can be read") from error
+
+
+def _described(panel: Panel) -> dict[str, Any]:
+    source = panel.source
+    return {
+        "sequence": panel.sequence,
+        "focus": panel.focus,
+        "side": panel.side,
+        "spacing_yx_mm": panel.spacing_yx_mm,
+        "offset_yx": panel.offset_yx,
+        "edges": panel.edges,
+        "window": (panel.window_centre, panel.window_width),
+        "slice": (panel.slice_number, panel.slices),
+        "caption": panel.caption,
+        "series_uid": panel.series_uid,
+        "frame_of_reference_uid": panel.frame_of_reference_uid,
+        "contours": [(c.role, c.side, c.number) for c in panel.contours],
+        "source": None
+        if source is None
+        else [
+            source.ref.study_uid,
+            source.ref.series_uid,
+            source.ref.sop_class_uid,
+            source.ref.sop_instance_uid,
+            source.frame,
+        ],
+    }
+
+
+def _panel(i: int, entry: dict[str, Any], arrays: Any) -> Panel:
+    source = entry["source"]
+    return Panel(
+        sequence=entry["sequence"],
+        focus=entry["focus"],
+        side=entry["side"],
+        image_yx=arrays[f"image_{i}"],
+        spacing_yx_mm=tuple(entry["spacing_yx_mm"]),
+        offset_yx=tuple(entry["offset_yx"]),
+        edges=tuple(entry["edges"]),
+        window_centre=entry["window"][0],
+        window_width=entry["window"][1],
+        contours=tuple(
+            Contour(role, side, arrays[f"contour_{i}_{j}"], number)
+            for j, (role, side, number) in enumerate(entry["contours"])
+        ),
+        slice_number=entry["slice"][0],
+        slices=entry["slice"][1],
+        caption=entry["caption"],
+        series_uid=entry["series_uid"],
+        frame_of_reference_uid=entry["frame_of_reference_uid"],
+        source=None if source is None else SliceSource(InstanceRef(*source[:4]), source[4]),
+    )

@@ -1,0 +1,181 @@
+"""`Panel`: one slice, cropped around a ROI, with the outlines of all ROIs on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from pipeline.geometry import Geometry
+from pipeline.pictures.outline import outlines
+from pipeline.records import ROLES, SEQUENCES, Mask, Role, Sequence, Side, SliceSource, Volume
+
+FIELD_MM = 80.0
+MARGIN_MM = 15.0
+# 10-6 mm2/s; spans restricted lesions (about 800) to cysts and fluid (about 2500).
+_ADC_WINDOW = (1250.0, 2500.0)
+_LETTERS = (("L", "R"), ("P", "A"), ("H", "F"))
+
+
+@dataclass(frozen=True, slots=True)
+class Contour:
+    """One closed outline: (n, 2) points x, y in pixels of the whole slice; 0.0, 0.0 is the top left corner of the
+    top left pixel (PS3.3 C.18.6.1). `number` tells separate lymph nodes apart, from 1, in the order in which they
+    lie from head to feet."""
+
+    role: Role
+    side: Side | None
+    points_xy: npt.NDArray[np.float64]
+    number: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A part of one slice. `image_yx` starts at `offset_yx` of the slice, which is the `slice_number`-th (from 1) of
+    `slices`. `edges`: the patient's directions at left, right, top and bottom. `focus`: the ROI whose largest slice
+    this is. Contours are in pixels of the whole slice."""
+
+    sequence: Sequence
+    focus: Role
+    side: Side | None
+    image_yx: npt.NDArray[np.float32]
+    spacing_yx_mm: tuple[float, float]
+    offset_yx: tuple[int, int]
+    edges: tuple[str, str, str, str]
+    window_centre: float
+    window_width: float
+    contours: tuple[Contour, ...]
+    slice_number: int
+    slices: int
+    caption: str
+    series_uid: str
+    source: SliceSource | None = None
+    frame_of_reference_uid: str | None = None
+
+
+MaskKey = tuple[Sequence, Role, Side | None]
+
+
+def make_panels(volumes: Mapping[Sequence, Volume], masks: Mapping[MaskKey, Mask]) -> tuple[Panel, ...]:
+    """One panel per sequence, ROI and side, in that ROI's largest slice of that sequence; empty masks make none.
+
+    Order: side, ROI, sequence. All panels of one side show the same field of view in millimetres.
+    """
+    panels = []
+    for side in _sides(masks):
+        ours = {(s, r): m for (s, r, where), m in masks.items() if where == side and m.voxels}
+        field_mm = max([FIELD_MM, *(_extent_mm(mask) + 2 * MARGIN_MM for mask in ours.values())])
+        for role in ROLES:
+            for sequence in SEQUENCES:
+                if (sequence, role) in ours and sequence in volumes:
+                    here = {key: mask for key, mask in masks.items() if key[0] == sequence and mask.voxels}
+                    panels.append(_panel(volumes[sequence], here, (sequence, role, side), field_mm))
+    return tuple(panels)
+
+
+def _sides(masks: Mapping[MaskKey, Mask]) -> list[Side | None]:
+    return sorted({side for _, _, side in masks}, key=lambda s: s or "")
+
+
+def _largest_slice(mask: Mask) -> int:
+    return int(np.argmax(np.count_nonzero(mask.voxels_zyx, axis=(1, 2))))
+
+
+def _extent_mm(mask: Mask) -> float:
+    """The larger side of the box around the mask in its largest slice."""
+    rows, columns = np.nonzero(mask.voxels_zyx[_largest_slice(mask)])
+    x, y, _ = mask.geometry.spacing_xyz_mm
+    return float(max((np.ptp(rows) + 1) * y, (np.ptp(columns) + 1) * x))
+
+
+def _panel(volume: Volume, masks: Mapping[MaskKey, Mask], key: MaskKey, field_mm: float) -> Panel:
+    sequence, role, side = key
+    k = _largest_slice(masks[key])
+    whole = np.asarray(volume.voxels_zyx[k], dtype=np.float32)
+    x_mm, y_mm, _ = volume.geometry.spacing_xyz_mm
+    rows, columns = _crop(masks[key].voxels_zyx[k], (field_mm / y_mm, field_mm / x_mm))
+    image = np.ascontiguousarray(whole[rows, columns])
+    centre, width = _window(sequence, whole)
+    return Panel(
+        sequence=sequence,
+        focus=role,
+        side=side,
+        image_yx=image,
+        spacing_yx_mm=(y_mm, x_mm),
+        offset_yx=(rows.start, columns.start),
+        edges=edges(volume.geometry),
+        window_centre=centre,
+        window_width=width,
+        contours=tuple(c for (_, r, s), mask in sorted(masks.items(), key=str) for c in contours(mask, k, r, s)),
+        slice_number=k + 1,
+        slices=volume.geometry.shape_zyx[0],
+        caption=f"slice {k + 1} of {volume.geometry.shape_zyx[0]}",
+        series_uid=volume.series_uid,
+        source=volume.sources_z[k] if len(volume.sources_z) == volume.geometry.shape_zyx[0] else None,
+        frame_of_reference_uid=volume.geometry.frame_of_reference_uid,
+    )
+
+
+def _crop(region_yx: npt.NDArray[np.bool_], size_yx: tuple[float, float]) -> tuple[slice, slice]:
+    """A window of the wanted size in pixels around the region, moved (not shrunk) where it would leave the slice."""
+    found = np.nonzero(region_yx)
+    spans = []
+    for positions, wanted, length in zip(found, size_yx, region_yx.shape, strict=True):
+        size = min(length, max(2, round(wanted)))
+        middle = (int(positions.min()) + int(positions.max()) + 1) / 2
+        start = min(max(0, round(middle - size / 2)), length - size)
+        spans.append(slice(start, start + size))
+    return spans[0], spans[1]
+
+
+def _window(sequence: Sequence, slice_yx: npt.NDArray[np.float32]) -> tuple[float, float]:
+    """ADC has units, so its window is fixed; the others span the 1st to 99.7th percentile of what is not air."""
+    if sequence == "adc":
+        return _ADC_WINDOW
+    tissue = slice_yx[slice_yx > slice_yx.min()]
+    if tissue.size == 0:
+        return float(slice_yx.min()), 1.0
+    low, high = np.percentile(tissue, (1.0, 99.7))
+    return float((low + high) / 2), float(max(high - low, 1e-6))
+
+
+def edges(geometry: Geometry) -> tuple[str, str, str, str]:
+    """Patient directions at the left, right, top and bottom edge of a slice, as letters A P L R H F."""
+    matrix = np.asarray(geometry.direction).reshape(3, 3)
+    return _letters(-matrix[:, 0]), _letters(matrix[:, 0]), _letters(-matrix[:, 1]), _letters(matrix[:, 1])
+
+
+def _letters(vector: npt.NDArray[np.float64]) -> str:
+    """The main direction first, a second letter where the slice is oblique by more than about 15 degrees."""
+    order = np.argsort(-np.abs(vector))
+    names = [_LETTERS[axis][0 if vector[axis] > 0 else 1] for axis in order if abs(vector[axis]) > 0.26]
+    return "".join(names[:2])
+
+
+def contours(mask: Mask, k: int, role: Role, side: Side | None) -> tuple[Contour, ...]:
+    """Outlines of a mask in slice `k`; separate lymph nodes get numbers, other ROIs the number 1."""
+    if not mask.voxels_zyx[k].any():
+        return ()
+    if role != "lymph_nodes":
+        return tuple(Contour(role, side, points) for points in outlines(mask.voxels_zyx[k]))
+    labels, order = _numbered(mask)
+    return tuple(
+        Contour(role, side, points, number)
+        for label, number in sorted(order.items(), key=lambda item: item[1])
+        for points in outlines(labels[k] == label)
+    )
+
+
+def _numbered(mask: Mask) -> tuple[npt.NDArray[np.int32], dict[int, int]]:
+    """Connected components (26 neighbours), numbered from head to feet, then from right to left."""
+    labels, count = ndimage.label(mask.voxels_zyx, structure=np.ones((3, 3, 3)))
+    centres = ndimage.center_of_mass(mask.voxels_zyx, labels, range(1, count + 1))
+    affine = mask.geometry.affine
+    places = []
+    for label, (z, y, x) in enumerate(centres, 1):
+        left, _, head, _ = affine @ np.array([x, y, z, 1.0])
+        places.append((-round(float(head), 1), round(float(left), 1), label))
+    return labels, {label: number for number, (_, _, label) in enumerate(sorted(places), 1)}
