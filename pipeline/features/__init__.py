@@ -1,6 +1,6 @@
 """Radiomics of a region: PyRadiomics' numbers, bit for bit, in a fraction of its time."""
 
-from pipeline.features.extract import extract, extract_sequence, gather
+from pipeline.features.extraction import extract, extract_sequence, gather
 from pipeline.features.parameters import Parameters, from_settings, read
 from pipeline.features.plain import plain_extract
 from pipeline.features.values import RoiFeatures

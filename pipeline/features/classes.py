@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk  # noqa: N813
 
+from pipeline.features.faster import FasterFirstOrder, FasterGlcm
 from pipeline.features.library import FOREIGN_ERRORS, feature_classes, imageoperations
 from pipeline.features.values import sentence, sort_out
 
@@ -51,9 +52,9 @@ def bin_levels(image_zyx: Array, mask_zyx: npt.NDArray[np.bool_], settings: Mapp
     elif (bins := float(np.subtract(*extremes[::-1], dtype=np.float64)) / settings.get("binWidth", 25)) > MAX_BINS:
         raise ValueError(f"{bins:.0f} grey levels are more than {MAX_BINS}; is the image scaled as it should be?")
     edges = imageoperations.getBinEdges(extremes, **settings)
-    levels = np.zeros(image_zyx.shape, dtype="int")
+    levels = np.zeros(image_zyx.shape, dtype=np.intc)  # what the C code reads
     levels[mask_zyx] = np.digitize(inside, edges)
-    return Binned(mask_zyx, levels, np.unique(levels[mask_zyx]))
+    return Binned(mask_zyx, levels, np.unique(levels[mask_zyx]).astype(int))
 
 
 class _OnCrop:
@@ -75,10 +76,11 @@ class _OnCrop:
 
 @cache
 def _on_crop(class_name: str) -> type[Any]:
-    theirs = feature_classes()[class_name]
+    faster: dict[str, type[Any]] = {"glcm": FasterGlcm, "firstorder": FasterFirstOrder}
+    theirs = faster.get(class_name) or feature_classes()[class_name]
     names = theirs.getFeatureNames()  # by inspection, slow, always the same
     # under their module's name, because that is the logger they write to
-    ours = {"getFeatureNames": classmethod(lambda cls: dict(names)), "__module__": theirs.__module__}
+    ours = {"getFeatureNames": classmethod(lambda cls: dict(names)), "__module__": f"radiomics.{class_name}"}
     return type(theirs.__name__, (_OnCrop, theirs), ours)
 
 

@@ -6,7 +6,8 @@ it. Each axis is cut to the wanted voxels as soon as it is transformed, so that 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy.typing as npt
 import pywt
 
 from pipeline.features.region import Box
+from pipeline.records import Role
 
 WAVELET = pywt.Wavelet("coif1")
 
@@ -52,12 +54,11 @@ def _split(
         yield from _split(halves[letter], keep, tuple(rest), prefix + letter, wanted)
 
 
-def share(boxes: Sequence[Box], shape_zyx: Sequence[int]) -> list[Box]:
-    """One box around all where that is no more work than one box each, else the boxes."""
+def share(boxes: Mapping[Role, Box], shape_zyx: Sequence[int]) -> list[tuple[Box, list[Role]]]:
+    """One box around all ROIs where that is no more work than one box each, else one each; with the ROIs inside."""
+    apart = [(box, [role]) for role, box in boxes.items()]
     if len(boxes) < 2:
-        return list(boxes)
-    whole = boxes[0]
-    for box in boxes[1:]:
-        whole = whole.union(box)
-    apart = sum(box.with_margin(shape_zyx).voxels for box in boxes)
-    return [whole] if whole.with_margin(shape_zyx).voxels <= apart else list(boxes)
+        return apart
+    whole = reduce(Box.union, boxes.values())
+    work = sum(box.with_margin(shape_zyx).voxels for box in boxes.values())
+    return [(whole, list(boxes))] if whole.with_margin(shape_zyx).voxels <= work else apart

@@ -17,7 +17,7 @@ from pipeline.features import classes, diagnostics, wavelet
 from pipeline.features.library import FOREIGN_ERRORS, quiet
 from pipeline.features.parameters import Parameters, from_settings
 from pipeline.features.plain import plain_extract
-from pipeline.features.region import Box, Refusal, Region, find
+from pipeline.features.region import Refusal, Region, find
 from pipeline.features.values import RoiFeatures, refused, sentence
 from pipeline.records import FeatureSet, Json, Mask, Role, Sequence, Volume
 
@@ -167,15 +167,12 @@ class _Work:
             yield "original", role, np.ascontiguousarray(voxels[region.box.slices])
         asked = {r: frozenset(i[8:] for i in self.needs[r] if i.startswith("wavelet-")) for r in regions}
         boxes = {role: regions[role].box for role in regions if asked[role]}
-        for group in wavelet.share(list(boxes.values()), voxels.shape):
-            inside = {role: box for role, box in boxes.items() if _contains(group, box)}
-            if len(boxes) > 1 and group in boxes.values():
-                inside = {role: box for role, box in boxes.items() if box == group}
-            union = frozenset().union(*(asked[role] for role in inside))
-            for band, data in wavelet.bands(voxels, group, union):
-                for role, box in inside.items():
+        for box, roles in wavelet.share(boxes, voxels.shape):
+            union = frozenset[str]().union(*(asked[role] for role in roles))
+            for band, data in wavelet.bands(voxels, box, union):
+                for role in roles:
                     if band in asked[role]:
-                        yield f"wavelet-{band}", role, np.ascontiguousarray(data[box.within(group)])
+                        yield f"wavelet-{band}", role, np.ascontiguousarray(data[boxes[role].within(box)])
 
     def _texture(self, role: Role, region: Region, image: str, voxels_zyx: npt.NDArray[Any]) -> None:
         wanted = self.needs[role].get(image, {})
@@ -214,7 +211,3 @@ def _needs(parameters: Parameters, names: frozenset[str] | None) -> Needs:
         if names is None or f"{image}_{class_name}_{feature}" in names:
             needs.setdefault(image, {}).setdefault(class_name, []).append(feature)
     return needs
-
-
-def _contains(outer: Box, inner: Box) -> bool:
-    return outer.union(inner) == outer
