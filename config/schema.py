@@ -84,10 +84,12 @@ class Work(Section):
 
 
 class Peer(Section):
-    """Who may send."""
+    """Who may send. Without networks: from anywhere. `port`: where it listens for storage commitment reports."""
 
     ae_title: str
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    host: str | None = None
+    port: int | None = Field(None, ge=1, le=65535)
 
 
 class Pacs(Section):
@@ -132,6 +134,7 @@ class RoiSettings(Section):
     fractional_threshold: float = Field(0.5, gt=0, le=1)
     tumors: Literal["union", "largest"] = "union"
     rules: Path | None = None
+    min_inside: float = Field(0.95, ge=0, le=1)
 
 
 class Align(Section):

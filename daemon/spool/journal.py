@@ -16,7 +16,10 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any, Literal
+
+from daemon.spool.sync import sync_folder
 
 SUFFIX = ".jsonl"
 Event = Literal["opened", "stored", "duplicate", "refused", "commitment", "closed"]
@@ -66,6 +69,8 @@ class JournalWriter:
         self._who = {"calling_ae": calling_ae, "address": address}
         self._fd: int | None = None
         self._length = 0
+        self._named = False
+        self._lock = Lock()
 
     @property
     def started(self) -> bool:
@@ -73,9 +78,10 @@ class JournalWriter:
 
     def append(self, event: Event, **values: object) -> None:
         """Write one line with a single `write`, so that it is whole for every reader once this returns."""
-        if self._fd is None:
-            self._open()
-        self._line(event, values)
+        with self._lock:
+            if self._fd is None:
+                self._open()
+            self._line(event, values)
 
     def _open(self) -> None:
         # Locked before it has its name: a reader never takes a journal that is being born for a finished one.
@@ -100,12 +106,18 @@ class JournalWriter:
         self._length += len(raw)
 
     def sync(self) -> None:
+        """Have every line on the disk, and the first time the journal's name as well."""
         if self._fd is not None:
             os.fsync(self._fd)
+            if not self._named:
+                sync_folder(self.path.parent)
+                self._named = True
 
     def close(self, how: str) -> None:
         """Say that the association ended, and let go of the file."""
-        if self._fd is not None:
+        with self._lock:
+            if self._fd is None:
+                return
             try:
                 self._line("closed", {"how": how})
             finally:

@@ -17,6 +17,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,7 +110,8 @@ class Incoming:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-            os.unlink(self._temporary)
+            with suppress(FileNotFoundError):
+                os.unlink(self._temporary)
 
 
 class Spool:

@@ -1,0 +1,154 @@
+"""One acceptor process: takes connections from the shared listening socket, one thread pair per association.
+
+Started by the supervisor, which hands over the socket and the association table as descriptors and the settings on
+stdin; when stdin ends, because the supervisor says so or because it is gone, this process stops.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import os
+import select
+import socket
+import sys
+import threading
+import time
+
+import structlog
+from pynetdicom import AE
+
+from config.schema import Settings
+from daemon.listener import admission, contexts, logs, statuses
+from daemon.listener.association import House, Intake
+from daemon.listener.slots import Slots
+from daemon.listener.statuses import Rejection
+from daemon.spool import Spool
+from daemon.spool.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+
+log = structlog.get_logger("axrad.listener")
+
+# Leave a connection to a less busy process this long before taking it.
+COURTESY_S = 0.005
+GRACE_S = 5.0
+MAX_REFUSALS_AT_ONCE = 32
+
+
+class Acceptor:
+    """`run` takes connections until `stop` is set."""
+
+    def __init__(self, settings: Settings, listening: socket.socket, slots: Slots, number: int) -> None:
+        self._listening = listening
+        self._number = number
+        self._settings = settings
+        ae = AE(ae_title=settings.listen.ae_title)
+        ae.maximum_associations = 1_000_000  # the shared table counts
+        ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+        ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+        self._house = House(
+            settings=settings,
+            spool=Spool(settings.spool.path),
+            ae=ae,
+            slots=slots,
+            acceptor=number,
+            disk=admission.DiskGauge(settings.spool),
+            tls=admission.tls_context(settings.listen),
+        )
+        self._refusals = threading.BoundedSemaphore(MAX_REFUSALS_AT_ONCE)
+
+    def run(self, stop: threading.Event) -> None:
+        poll = select.poll()
+        poll.register(self._listening, select.POLLIN)
+        while not stop.is_set():
+            if not poll.poll(200):
+                continue
+            if self._others_are_idler():
+                time.sleep(COURTESY_S)
+            try:
+                connection, address = self._listening.accept()
+            except OSError:
+                continue  # another process took it, or it is gone, or descriptors are short for now
+            self._take(connection, address)
+        self._finish()
+
+    def _others_are_idler(self) -> bool:
+        load = self._house.slots.per_acceptor()
+        mine = load[self._number]
+        return any(load[other] < mine for other in range(1, self._settings.listen.acceptors + 1))
+
+    def _take(self, connection: socket.socket, address: tuple[object, ...]) -> None:
+        if not admission.may_connect(str(address[0]), self._settings.peer):
+            self._refuse(connection, str(address[0]), statuses.UNKNOWN_PEER)
+            return
+        slot = self._house.slots.take(self._number)
+        if slot is None:
+            self._refuse(connection, str(address[0]), statuses.TOO_MANY)
+            return
+        try:
+            Intake(self._house, connection, address, slot).start()
+        except (OSError, RuntimeError) as error:
+            log.error("connection dropped", address=str(address[0]), error=type(error).__name__)
+            connection.close()
+            self._house.slots.free(slot)
+
+    def _refuse(self, connection: socket.socket, address: str, rejection: Rejection) -> None:
+        """Say no without reading more than a little, and never wait for it here."""
+        log.warning("association refused", address=address, reason=rejection.reason)
+        if not self._refusals.acquire(blocking=False):
+            connection.close()
+            return
+
+        def say() -> None:
+            try:
+                with connection, contextlib.suppress(OSError):
+                    connection.settimeout(1.0)
+                    if self._house.tls is None:
+                        connection.sendall(rejection.pdu)
+                    connection.shutdown(socket.SHUT_WR)
+                    connection.recv(65536)
+            finally:
+                self._refusals.release()
+
+        threading.Thread(target=say, daemon=True).start()
+
+    def _finish(self) -> None:
+        """Let associations that are storing come to their end, for a while; then abort."""
+        deadline = time.monotonic() + GRACE_S
+        while (running := self._associations()) and time.monotonic() < deadline:
+            for association in running:
+                if not association.busy:
+                    association.stop()
+            time.sleep(0.05)
+        for association in running:
+            association.stop()
+        for association in running:
+            association.join(timeout=GRACE_S)
+
+    @staticmethod
+    def _associations() -> list[Intake]:
+        return [thread for thread in threading.enumerate() if isinstance(thread, Intake)]
+
+
+def main(listening_fd: int, slots_fd: int, number: int) -> None:
+    """Entry of the process."""
+    settings = Settings.model_validate_json(sys.stdin.buffer.readline())
+    logs.configure(settings.log)
+    logs.quiet_foreign_logs()
+    listen = settings.listen
+    listening = socket.socket(fileno=listening_fd)
+    listening.setblocking(False)
+    contexts.supported()
+    slots = Slots(slots_fd, listen.max_associations, listen.max_associations_per_peer)
+    stop = threading.Event()
+
+    def wait_for_the_end() -> None:
+        sys.stdin.buffer.read()
+        stop.set()
+
+    threading.Thread(target=wait_for_the_end, daemon=True).start()
+    gc.collect()
+    gc.freeze()
+    Acceptor(settings, listening, slots, number).run(stop)
+    logging.shutdown()
+    os._exit(0)  # threads that wait for a peer must not hold the process

@@ -1,0 +1,89 @@
+"""Who may send, and when: AE titles and networks, room on the disk, TLS."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import time
+from ipaddress import ip_address
+
+import structlog
+
+from config.schema import Listen, Peer, Spool
+
+log = structlog.get_logger("axrad.listener")
+
+
+class DiskGauge:
+    """Free space against the two watermarks; asked of the file system once a second at most."""
+
+    def __init__(self, settings: Spool) -> None:
+        self._settings = settings
+        self._asked = float("-inf")
+        self._warned = float("-inf")
+        self._refuse = False
+
+    def refuses(self) -> bool:
+        """Below the lower watermark nothing more is taken in. Below the upper one a warning is logged, hourly."""
+        now = time.monotonic()
+        if now - self._asked >= 1.0:
+            self._asked = now
+            state = os.statvfs(self._settings.path)
+            free = state.f_bavail * state.f_frsize
+            self._refuse = free < self._settings.refuse_free_bytes
+            if free < self._settings.warn_free_bytes and now - self._warned >= 3600.0:
+                self._warned = now
+                log.warning("disk space is low", free_bytes=free, refuse_below=self._settings.refuse_free_bytes)
+        return self._refuse
+
+
+def may_connect(address: str, peers: tuple[Peer, ...]) -> bool:
+    """Whether any peer may come from this address."""
+    return any(_network_allows(address, peer) for peer in peers) if peers else _is_loopback(address)
+
+
+def may_send(address: str, calling_ae: str, peers: tuple[Peer, ...]) -> bool:
+    """Whether this AE title may come from this address. No peers listed: any AE title, this machine only."""
+    if not peers:
+        return _is_loopback(address)
+    return any(peer.ae_title.strip() == calling_ae and _network_allows(address, peer) for peer in peers)
+
+
+def _network_allows(address: str, peer: Peer) -> bool:
+    """A peer without networks may come from anywhere."""
+    ip = ip_address(_plain(address))
+    return not peer.networks or any(ip in network for network in peer.networks)
+
+
+def _is_loopback(address: str) -> bool:
+    return ip_address(_plain(address)).is_loopback
+
+
+def _plain(address: str) -> str:
+    """Without the zone, and an IPv4 address that came through an IPv6 socket as itself."""
+    ip = ip_address(address.partition("%")[0])
+    mapped = getattr(ip, "ipv4_mapped", None)
+    return str(mapped or ip)
+
+
+def tls_context(listen: Listen) -> ssl.SSLContext | None:
+    """TLS 1.2 or newer; with a client CA, only senders that show a certificate of it (BCP 195 as PS3.15 B.9 says)."""
+    if listen.tls_certificate is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(listen.tls_certificate, listen.tls_key)
+    if listen.tls_client_ca is not None:
+        context.load_verify_locations(listen.tls_client_ca)
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def client_tls_context(listen: Listen) -> ssl.SSLContext:
+    """For associations that we open: our certificate shown, the peer's checked against the same CA or the system's."""
+    ca = str(listen.tls_client_ca) if listen.tls_client_ca else None
+    context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=ca)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if listen.tls_certificate is not None:
+        context.load_cert_chain(listen.tls_certificate, listen.tls_key)
+    return context

@@ -1,0 +1,150 @@
+"""One connection, from accept to close: pynetdicom's association with our receiver, our admission and our services."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from pynetdicom import AE, evt
+from pynetdicom._globals import MODE_ACCEPTOR
+from pynetdicom.association import Association
+from pynetdicom.transport import AddressInformation, AssociationSocket
+
+from config.schema import Settings
+from daemon.listener import admission, commitment, contexts, statuses
+from daemon.listener.gate import Gate, RingingQueue
+from daemon.listener.receive import Receiver
+from daemon.listener.slots import Slots
+from daemon.listener.statuses import Rejection
+from daemon.listener.storing import Store
+from daemon.spool import JournalWriter, Spool
+
+log = structlog.get_logger("axrad.listener")
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """What all associations of one acceptor process share."""
+
+    settings: Settings
+    spool: Spool
+    ae: AE
+    slots: Slots
+    acceptor: int
+    disk: admission.DiskGauge
+    tls: ssl.SSLContext | None
+
+
+class Intake(Association):  # type: ignore[misc]
+    """An association that somebody opened to us; a thread, started once the connection was accepted."""
+
+    def __init__(self, house: House, connection: socket.socket, address: tuple[Any, ...], slot: int) -> None:
+        super().__init__(house.ae, MODE_ACCEPTOR)
+        self.daemon = True
+        self._house = house
+        self._connection = connection
+        self._slot = slot
+        self.peer_address = str(address[0])
+        self.name = f"association-{slot}"
+        listen = house.settings.listen
+        gate = Gate()
+        self._reactor_checkpoint = gate
+        self.dul = Receiver(self, gate, self._open_store, listen)
+        self.dimse.msg_queue = RingingQueue(gate)
+        # The setters hand the times on to the upper layer, which is another one now.
+        self.acse_timeout = listen.acse_timeout_s
+        self.network_timeout = listen.network_timeout_s
+        self.dimse_timeout = listen.acse_timeout_s
+        self.acceptor.maximum_length = listen.max_pdu
+        self.acceptor.ae_title = listen.ae_title
+        self.acceptor.address_info = AddressInformation.from_tuple(connection.getsockname())
+        self.acceptor.implementation_class_uid = house.ae.implementation_class_uid
+        self.acceptor.implementation_version_name = house.ae.implementation_version_name
+        self.acceptor.supported_contexts = list(contexts.supported())
+        self.requestor.address_info = AddressInformation.from_tuple(address)
+        self.bind(evt.EVT_REQUESTED, self._on_request)
+        self.bind(evt.EVT_N_ACTION, self._on_action)
+        self.bind(evt.EVT_N_EVENT_REPORT, self._on_event_report)
+
+    @property
+    def calling_ae(self) -> str:
+        primitive = self.requestor.primitive
+        return str(primitive.calling_ae_title or "").strip() if primitive is not None else ""
+
+    @property
+    def busy(self) -> bool:
+        return self.dul.store is not None and not self.is_released
+
+    def run(self) -> None:
+        try:
+            self._connection.settimeout(self._house.settings.listen.acse_timeout_s)
+            self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._house.tls is not None:
+                self._connection = self._house.tls.wrap_socket(self._connection, server_side=True)
+            self.set_socket(AssociationSocket(self, client_socket=self._connection))
+            self.run_reactor()
+        except OSError as error:
+            log.warning("connection failed", address=self.peer_address, error=type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - outermost loop of this thread
+            log.error("association failed", association=self.name, error=type(error).__name__)
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        if self.dul.is_alive():
+            self.dul.kill_dul()
+            self.dul.join(timeout=self._house.settings.listen.network_timeout_s)
+        if self.dul.store is not None:
+            self.dul.store.close("released" if self.is_released else "aborted")
+        self._connection.close()
+        self._house.slots.free(self._slot)
+
+    def stop(self) -> None:
+        """Abort, because this process ends."""
+        if self.dul.store is not None:
+            self.dul.store.how = "stopped"
+        self.abort(block=False)
+
+    def _open_store(self) -> Store:
+        house = self._house
+        return Store(house.spool, house.settings, house.disk.refuses, self.calling_ae, self.peer_address)
+
+    # Who may
+
+    def _on_request(self, event: Any) -> None:
+        rejection = self._objection()
+        if rejection is None:
+            return
+        log.warning(
+            "association refused", address=self.peer_address, calling_ae=self.calling_ae, reason=rejection.reason
+        )
+        self.acse.send_reject(rejection.result, rejection.source, rejection.diagnostic)
+        self.kill()
+
+    def _objection(self) -> Rejection | None:
+        house = self._house
+        if not admission.may_send(self.peer_address, self.calling_ae, house.settings.peer):
+            return statuses.UNKNOWN_PEER
+        if house.disk.refuses():
+            return statuses.CONGESTED
+        if not house.slots.claim(self._slot, house.acceptor, f"{self.calling_ae}@{self.peer_address}"):
+            return statuses.TOO_MANY_OF_PEER
+        return None
+
+    # Storage commitment
+
+    def _on_action(self, event: Any) -> tuple[int, None]:
+        status = commitment.accept(self._house.spool, event, self.calling_ae, self.peer_address)
+        if status == statuses.SUCCESS:
+            commitment.answer_soon(self._house.settings, self)
+        return status, None
+
+    def _on_event_report(self, event: Any) -> tuple[int, None]:
+        journal = JournalWriter(self._house.spool.journal, self.calling_ae, self.peer_address)
+        try:
+            return commitment.note_report(event, journal), None
+        finally:
+            journal.close("released")

@@ -1,0 +1,211 @@
+"""What one association stores: from a C-STORE request and its bytes to a file, a journal line and a status.
+
+No sockets, no pynetdicom: called with requests and pieces of data sets, it answers with statuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from config.schema import Settings
+from daemon.listener import peek, statuses
+from daemon.listener.command import StoreRequest
+from daemon.listener.statuses import SUCCESS, Refusal
+from daemon.spool import Description, Incoming, JournalWriter, Spool, Syncer, is_uid
+
+log = structlog.get_logger("axrad.listener")
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What was negotiated for one presentation context."""
+
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    may_store: bool
+
+
+class Store:
+    """The C-STORE provider of one association. One instance at a time: `begin`, `data`..., `end`."""
+
+    def __init__(
+        self,
+        spool: Spool,
+        settings: Settings,
+        disk_refuses: Callable[[], bool],
+        calling_ae: str,
+        address: str,
+    ) -> None:
+        self._spool = spool
+        self._durability = settings.listen.durability
+        self._max_bytes = settings.listen.max_instance_bytes
+        self._disk_refuses = disk_refuses
+        self._calling_ae = calling_ae
+        self.journal = JournalWriter(spool.journal, calling_ae, address)
+        self._syncer = Syncer(spool.folders_of, spool.root) if self._durability == "association" else None
+        self._request: StoreRequest | None = None
+        self._incoming: Incoming | None = None
+        self._refusal: Refusal | None = None
+        self._head = bytearray()
+        self._closed = False
+        self.how = ""
+        self.stored = 0
+        self.duplicates = 0
+        self.refused = 0
+        self.bytes = 0
+
+    def begin(self, request: StoreRequest, context: Context) -> None:
+        """Start an instance. Whether it is refused is told at its `end`: the sender's bytes come anyway."""
+        self._request = request
+        self._head.clear()
+        self._refusal = self._objection(request, context)
+        if self._refusal is not None:
+            return
+        description = Description(
+            request.sop_class_uid, request.sop_instance_uid, context.transfer_syntax_uid, self._calling_ae
+        )
+        try:
+            self._incoming = self._spool.begin(description)
+        except OSError as error:
+            self._fail(error)
+
+    def _objection(self, request: StoreRequest, context: Context) -> Refusal | None:
+        if not context.may_store:
+            return statuses.NOT_AUTHORISED
+        if not is_uid(request.sop_class_uid):
+            return statuses.BAD_CLASS_UID
+        if not is_uid(request.sop_instance_uid):
+            return statuses.BAD_INSTANCE_UID
+        if request.sop_class_uid != context.sop_class_uid:
+            return statuses.CLASS_NOT_OF_CONTEXT
+        if not request.has_data_set:
+            return statuses.NO_DATA_SET
+        return statuses.DISK_LOW if self._disk_refuses() else None
+
+    def data(self, piece: memoryview) -> None:
+        """A piece of the data set; dropped once the instance is refused."""
+        incoming = self._incoming
+        if incoming is None:
+            return
+        if incoming.size + piece.nbytes > self._max_bytes:
+            self._refuse(statuses.TOO_LARGE)
+            return
+        if len(self._head) < peek.HEAD_BYTES:
+            self._head += piece[: peek.HEAD_BYTES - len(self._head)]
+        try:
+            incoming.write(piece)
+        except OSError as error:
+            self._fail(error)
+
+    def end(self) -> tuple[int, str]:
+        """The instance is complete: keep or refuse it. Gives the DICOM status and an error comment."""
+        assert self._request is not None
+        if self._incoming is not None:
+            self._look_inside(self._incoming)
+        if self._incoming is not None:
+            try:
+                self._keep(self._incoming, self._request)
+            except OSError as error:
+                self._fail(error)
+        self._incoming = None
+        if self._refusal is None:
+            return SUCCESS, ""
+        self._report(self._refusal, self._request)
+        return self._refusal.status, self._refusal.comment
+
+    def _look_inside(self, incoming: Incoming) -> None:
+        described = incoming.description
+        try:
+            found = peek.identity(
+                bytes(self._head), described.transfer_syntax_uid, whole=incoming.size <= peek.HEAD_BYTES
+            )
+        except peek.Unreadable:
+            self._refuse(statuses.NOT_UNDERSTOOD)
+            return
+        if incoming.size == 0:
+            self._refuse(statuses.NO_DATA_SET)
+        elif found.complete and not (found.sop_class_uid and found.sop_instance_uid):
+            self._refuse(statuses.NO_IDENTITY)
+        elif found.sop_instance_uid not in (None, described.sop_instance_uid):
+            self._refuse(statuses.OTHER_INSTANCE)
+        elif found.sop_class_uid not in (None, described.sop_class_uid):
+            self._refuse(statuses.OTHER_CLASS)
+
+    def _keep(self, incoming: Incoming, request: StoreRequest) -> None:
+        at_once = self._durability == "instance"
+        stored = incoming.keep(synced=at_once)
+        more = {"move_originator": request.move_originator} if request.move_originator else {}
+        self._spool.note(self.journal, incoming.description, stored, priority=request.priority, **more)
+        if at_once:
+            self.journal.sync()
+        elif self._syncer is not None:
+            self._syncer.add(stored.path)
+        self.bytes += stored.size
+        if stored.new:
+            self.stored += 1
+        else:
+            self.duplicates += 1
+
+    def _refuse(self, refusal: Refusal) -> None:
+        self._refusal = refusal
+        if self._incoming is not None:
+            self._incoming.discard()
+            self._incoming = None
+
+    def _fail(self, error: OSError) -> None:
+        log.error("the spool cannot be written", association=self.journal.association, errno=error.errno)
+        self._refuse(statuses.WRITE_FAILED)
+
+    def _report(self, refusal: Refusal, request: StoreRequest) -> None:
+        self.refused += 1
+        uid = request.sop_instance_uid if is_uid(request.sop_instance_uid) else None
+        log.warning(
+            "instance refused",
+            association=self.journal.association,
+            calling_ae=self._calling_ae,
+            status=f"{refusal.status:04X}",
+            reason=refusal.reason,
+            sop_instance_uid=uid,
+        )
+        try:
+            self.journal.append("refused", status=refusal.status, reason=refusal.reason, sop_instance_uid=uid)
+        except OSError as error:
+            log.error("the journal cannot be written", association=self.journal.association, errno=error.errno)
+
+    def sync(self) -> None:
+        """Have on the disk what `durability` promises by the end of the association. Raises OSError."""
+        if self._syncer is not None and self.journal.started:
+            self._syncer.finish()
+            self.journal.sync()
+
+    def close(self, how: str) -> None:
+        """End the association: drop what is half received, sync, close the journal, say what came. Once."""
+        if self._closed:
+            return
+        self._closed = True
+        how = self.how or how
+        if self._incoming is not None:
+            self._incoming.discard()
+            self._incoming = None
+        try:
+            self.sync()
+            self.journal.close(how)
+        except OSError as error:
+            log.error(
+                "the association's files may not be on the disk",
+                association=self.journal.association,
+                errno=error.errno,
+            )
+        log.info(
+            "association ended",
+            association=self.journal.association,
+            calling_ae=self._calling_ae,
+            how=how,
+            stored=self.stored,
+            duplicates=self.duplicates,
+            refused=self.refused,
+            bytes=self.bytes,
+        )
