@@ -19,8 +19,8 @@ AIR, FAT, GLAND, SKIN, MUSCLE, LUNG, BLOOD, TUMOR, NODE = range(9)
 
 _TORSO_CENTRE, _TORSO_AXES = (0.0, 120.0), (170.0, 110.0)
 _BREAST_CENTRE, _BREAST_AXES = (80.0, 25.0, 4.0), (58.0, 62.0, 64.0)
-_AXILLA_CENTRE, _AXILLA_AXES = (120.0, 70.0, 28.0), (32.0, 26.0, 44.0)
-_NODE_OFFSETS = ((0.0, 0.0, 0.0), (-11.0, 4.0, 11.0), (7.0, -4.0, -12.0))
+_AXILLA_CENTRE, _AXILLA_AXES = (120.0, 70.0, 23.0), (32.0, 26.0, 44.0)
+_NODE_OFFSETS = ((0.0, 0.0, 0.0), (-12.0, 5.0, 13.0), (7.0, -5.0, -14.0))
 _FIELD_CENTRE = (0.0, 50.0, 8.0)
 _ONE_SIDE_CENTRE = (112.0, 24.0, 17.0)
 
@@ -135,7 +135,7 @@ def make(spec: PhantomSpec, drawn: Drawn) -> Anatomy:
     """The patient of this spec."""
     rng = spec.rng("anatomy")
     side = 1 if drawn.laterality == "L" else -1
-    x, y, z = np.array([95.0, -6.0, 7.0]) + rng.uniform(-1, 1, 3) * (7.0, 4.0, 4.0)
+    x, y, z = np.array([95.0, -6.0, 9.0]) + rng.uniform(-1, 1, 3) * (7.0, 4.0, 3.0)
     half = drawn.tumor_diameter_mm / 2 * np.exp(rng.uniform(-0.12, 0.12, 3))
     tumor = Ellipsoid((side * float(x), float(y), float(z)), (float(half[0]), float(half[1]), float(half[2])))
     nodes = [_node(rng, side, offset) for offset in _NODE_OFFSETS]
@@ -151,8 +151,8 @@ def make(spec: PhantomSpec, drawn: Drawn) -> Anatomy:
 
 
 def _node(rng: np.random.Generator, side: int, offset: tuple[float, float, float]) -> Ellipsoid:
-    centre = np.array(_AXILLA_CENTRE) + offset + rng.uniform(-1.5, 1.5, 3)
-    long_axis = rng.uniform(6.0, 8.0)
+    centre = np.array(_AXILLA_CENTRE) + offset + rng.uniform(-1.0, 1.0, 3)
+    long_axis = rng.uniform(5.8, 7.3)
     half = long_axis * np.array([rng.uniform(0.75, 1.0), rng.uniform(0.6, 0.85), 1.0])
     return Ellipsoid(
         (side * float(centre[0]), float(centre[1]), float(centre[2])), (float(half[0]), float(half[1]), float(half[2]))

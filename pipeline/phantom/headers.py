@@ -114,11 +114,10 @@ def _scan(ds: Dataset, kind: str, style: VendorStyle) -> None:
 
 def _plane(ds: Dataset, geometry: Geometry) -> None:
     x, y, z = geometry.spacing_xyz_mm
-    ds.PixelSpacing = [y, x]
-    ds.SliceThickness = z
-    ds.SpacingBetweenSlices = z
+    ds.PixelSpacing = [round(y, 8), round(x, 8)]
+    ds.SliceThickness = ds.SpacingBetweenSlices = round(z, 8)
     columns = np.asarray(geometry.direction).reshape(3, 3).T
-    ds.ImageOrientationPatient = [float(v) for v in (*columns[0], *columns[1])]
+    ds.ImageOrientationPatient = [round(float(v), 10) for v in (*columns[0], *columns[1])]
     ds.Rows, ds.Columns = geometry.shape_zyx[1:]
 
 

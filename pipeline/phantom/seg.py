@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import highdicom as hd
@@ -14,6 +14,7 @@ from pydicom.sequence import Sequence as DicomSequence
 from pydicom.sr.coding import Code as DicomCode
 from pydicom.uid import ExplicitVRLittleEndian
 
+from pipeline.phantom.spec import PhantomSpec
 from pipeline.records import Code, Side
 
 ABNORMAL = Code("49755003", "SCT", "Morphologically Abnormal Structure")
@@ -37,6 +38,15 @@ class Drawing:
     side: Side | None
     tracking_uid: str
     tracking_id: str
+
+
+def drawings_of(spec: PhantomSpec, side: Side | None, masks: Mapping[str, npt.NDArray[np.bool_]]) -> list[Drawing]:
+    """Masks by segment label: "Tumor" is coded as the tumour, everything else as an axillary lymph node."""
+    drawings = []
+    for n, (label, mask) in enumerate(masks.items()):
+        codes = (ABNORMAL, NEOPLASM, BREAST) if label == "Tumor" else (STRUCTURE, LYMPH_NODE, AXILLARY)
+        drawings.append(Drawing(label, mask, *codes, side, spec.uid("tracking", n), label))
+    return drawings
 
 
 def _coded(code: Code) -> hd.sr.CodedConcept:
@@ -100,6 +110,8 @@ def make_seg(
     )
     seg.SeriesDate = seg.ContentDate = seg.InstanceCreationDate = date
     seg.SeriesTime = seg.ContentTime = seg.InstanceCreationTime = time
+    for equipment in seg.get("ContributingEquipmentSequence", []):
+        equipment.ContributionDateTime = date + time
     for sequence in ("DimensionOrganizationSequence", "DimensionIndexSequence"):
         for item in seg[sequence].value:
             item.DimensionOrganizationUID = organization_uid

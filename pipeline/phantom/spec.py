@@ -13,6 +13,7 @@ import numpy as np
 from pipeline.geometry import Geometry
 from pipeline.records import Mask, Role, Sequence, Side
 
+_FAR = 1.8  # nuisance stays within so many standard deviations: no exam is outlandish
 Vendor = Literal["siemens", "ge", "philips"]
 VENDORS: tuple[Vendor, ...] = ("siemens", "ge", "philips")
 Preset = Literal["small", "demo", "reference"]
@@ -100,9 +101,9 @@ class PhantomSpec:
     def drawn(self) -> Drawn:
         """Every choice made, as `write_exam` will use it."""
         rng = self.rng("nuisance")
-        coin, side, gain, noise, bias, size, *hidden = rng.standard_normal(12)
+        coin, side, gain, noise, bias, size, *hidden = np.clip(rng.standard_normal(12), -_FAR, _FAR)
         positive = bool(coin > 0) if self.node_positive is None else self.node_positive
-        diameter = 26.0 if self.preset == "reference" else float(np.clip(22.0 * np.exp(0.18 * size), 14.0, 31.0))
+        diameter = 26.0 if self.preset == "reference" else float(np.clip(22.0 * np.exp(0.18 * size), 14.0, 28.0))
         shift = self.effect * (0.5 if positive else -0.5)
         shared, own_tumor, own_nodes = hidden[:3]
         jitter = 1 + self.spacing_jitter * self.rng("spacing").uniform(-1, 1, 9)

@@ -2,110 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from pydicom import dcmread
-from pydicom.dataset import Dataset
 
 from pipeline.geometry import Geometry
 from pipeline.phantom import anatomy as body
-from pipeline.phantom.headers import clock, put_image, save, series_header
-from pipeline.phantom.seg import ABNORMAL, AXILLARY, BREAST, LYMPH_NODE, NEOPLASM, STRUCTURE, Drawing, make_seg
+from pipeline.phantom.headers import clock, save
+from pipeline.phantom.seg import drawings_of, make_seg
+from pipeline.phantom.series import ExamWriter
 from pipeline.phantom.signal import B_VALUES, Scene
 from pipeline.phantom.spec import Drawn, PhantomExam, PhantomSeries, PhantomSpec
-from pipeline.phantom.vendors import PHASES, SECONDS_PER_PHASE, STYLES, tag_b_value
+from pipeline.phantom.vendors import PHASES, SECONDS_PER_PHASE, STYLES
 from pipeline.records import Mask
-
-Voxels = npt.NDArray[np.floating | np.integer]
-Stack = tuple[Geometry, Voxels, int, float | None]  # grid, real values (z, y, x), phase, b-value
-_INJECTION_S = 1200 + SECONDS_PER_PHASE - 15
-
-
-@dataclass(frozen=True, slots=True)
-class _Writer:
-    """Files of one exam under one folder; UIDs from the spec."""
-
-    folder: Path
-    spec: PhantomSpec
-
-    def series(
-        self,
-        kind: str,
-        label: str,
-        number: int,
-        description: str,
-        start_s: float,
-        stacks: Iterable[Stack],
-        phase: int | None = None,
-    ) -> PhantomSeries:
-        """One series of one or more stacks: (grid, voxels (z, y, x), phase, b-value)."""
-        series_uid = self.spec.uid("series", number)
-        folder = self.folder / f"{number:04d}_{label}"
-        folder.mkdir(parents=True)
-        paths: list[Path] = []
-        uids: list[str] = []
-        for ds, uid in self._images(kind, series_uid, number, description, start_s, stacks):
-            path = folder / f"{len(paths) + 1:05d}.dcm"
-            save(ds, path)
-            paths.append(path)
-            uids.append(uid)
-        return PhantomSeries(series_uid, label, description, tuple(paths), tuple(uids), phase)
-
-    def _images(
-        self,
-        kind: str,
-        series_uid: str,
-        number: int,
-        description: str,
-        start_s: float,
-        stacks: Iterable[Stack],
-    ) -> Iterator[tuple[Dataset, str]]:
-        instance = 0
-        for geometry, voxels_zyx, phase, b in stacks:
-            ds = series_header(self.spec, kind, series_uid, number, description, geometry, start_s)
-            if kind in ("dce", "subtraction", "mip"):
-                _dynamic(ds, self.spec, kind, phase, multi=self.one_dce_series and kind == "dce")
-            if kind == "adc":
-                _adc_scale(ds)
-            if b is not None:
-                tag_b_value(ds, self.spec.vendor, b)
-            for z, plane in enumerate(voxels_zyx):
-                instance += 1
-                uid = self.spec.uid("instance", number, instance)
-                put_image(ds, plane, uid, instance, geometry, z)
-                yield ds, uid
-
-    @property
-    def one_dce_series(self) -> bool:
-        layout = self.spec.dce_layout
-        return STYLES[self.spec.vendor].one_series if layout is None else layout == "one_series"
-
-
-def _dynamic(ds: Dataset, spec: PhantomSpec, kind: str, phase: int, multi: bool) -> None:
-    """Time and contrast of one phase as the vendor tags them."""
-    seconds = phase * SECONDS_PER_PHASE
-    ds.AcquisitionTime = ds.ContentTime = clock(1200 + seconds)
-    if spec.vendor == "ge" and kind == "dce":
-        ds.TriggerTime = seconds * 1000
-    if multi or spec.vendor == "siemens":
-        ds.AcquisitionNumber = phase + 1
-    if spec.vendor == "philips":
-        ds.TemporalPositionIdentifier = phase + 1
-        ds.NumberOfTemporalPositions = PHASES
-    if phase or spec.vendor == "philips":  # Philips writes the agent into every image of the dynamic
-        ds.ContrastBolusAgent = "GADOLINIUM (SYNTHETIC)"
-        ds.ContrastBolusStartTime = clock(_INJECTION_S)
-
-
-def _adc_scale(ds: Dataset) -> None:
-    """Philips stores ADC so that the rescaled value is in 10-3 mm2/s; the others store 10-6 mm2/s."""
-    if "RescaleSlope" in ds:
-        ds.RescaleSlope = 0.001
-        ds.RescaleType = "10-3 mm2/s"
 
 
 def write_exam(folder: Path, spec: PhantomSpec) -> PhantomExam:
@@ -116,7 +28,7 @@ def write_exam(folder: Path, spec: PhantomSpec) -> PhantomExam:
     """
     drawn = spec.drawn()
     anatomy = body.make(spec, drawn)
-    writer = _Writer(folder, spec)
+    writer = ExamWriter(folder, spec)
     folder.mkdir(parents=True, exist_ok=True)
     t1_grid = body.grid(spec, drawn, spec.grids.t1_matrix, drawn.t1_spacing_mm)
     scene = Scene.on(anatomy, drawn, t1_grid)
@@ -147,7 +59,7 @@ def write_exam(folder: Path, spec: PhantomSpec) -> PhantomExam:
     )  # fmt: skip
 
 
-def _localizer(writer: _Writer, anatomy: body.Anatomy, drawn: Drawn) -> PhantomSeries:
+def _localizer(writer: ExamWriter, anatomy: body.Anatomy, drawn: Drawn) -> PhantomSeries:
     """Three orthogonal slices through the middle, 5 mm apart from nothing else."""
     spec, size, pixel = writer.spec, 96, 3.6
     fixed = body.grid(spec, drawn, (1, 1, 1), (1.0, 1.0, 1.0)).origin_xyz_mm
@@ -175,14 +87,14 @@ def _localizer(writer: _Writer, anatomy: body.Anatomy, drawn: Drawn) -> PhantomS
     return writer.series("localizer", "localizer", 1, STYLES[spec.vendor].localizer, 0, stacks)
 
 
-def _t2(writer: _Writer, anatomy: body.Anatomy, drawn: Drawn) -> PhantomSeries:
+def _t2(writer: ExamWriter, anatomy: body.Anatomy, drawn: Drawn) -> PhantomSeries:
     spec = writer.spec
     geometry = body.grid(spec, drawn, spec.grids.t2_matrix, drawn.t2_spacing_mm, (0.0, 0.0, 0.7))
     voxels = Scene.on(anatomy, drawn, geometry).t2(spec.rng("noise t2"))
     return writer.series("t2", "t2", 2, STYLES[spec.vendor].t2, 300, [(geometry, voxels, 0, None)])
 
 
-def _diffusion(writer: _Writer, anatomy: body.Anatomy, drawn: Drawn) -> Iterator[PhantomSeries]:
+def _diffusion(writer: ExamWriter, anatomy: body.Anatomy, drawn: Drawn) -> Iterator[PhantomSeries]:
     spec = writer.spec
     style = STYLES[spec.vendor]
     geometry = body.grid(spec, drawn, spec.grids.dwi_matrix, drawn.dwi_spacing_mm, (1.1, -0.8, -0.6))
@@ -194,7 +106,7 @@ def _diffusion(writer: _Writer, anatomy: body.Anatomy, drawn: Drawn) -> Iterator
         yield writer.series("adc", "adc", 4, style.adc, 600, [(geometry, scaled, 0, None)])
 
 
-def _dce(writer: _Writer, geometry: Geometry, phases: list[npt.NDArray[np.float32]]) -> Iterator[PhantomSeries]:
+def _dce(writer: ExamWriter, geometry: Geometry, phases: list[npt.NDArray[np.float32]]) -> Iterator[PhantomSeries]:
     names = STYLES[writer.spec.vendor].dce
     stacks = [(geometry, voxels, phase, None) for phase, voxels in enumerate(phases)]
     if writer.one_dce_series:
@@ -205,7 +117,7 @@ def _dce(writer: _Writer, geometry: Geometry, phases: list[npt.NDArray[np.float3
         yield writer.series("dce", label, 400 + phase, names[phase], 1200 + phase * SECONDS_PER_PHASE, [stack], phase)
 
 
-def _derived(writer: _Writer, geometry: Geometry, phases: list[npt.NDArray[np.float32]]) -> Iterator[PhantomSeries]:
+def _derived(writer: ExamWriter, geometry: Geometry, phases: list[npt.NDArray[np.float32]]) -> Iterator[PhantomSeries]:
     """Subtraction (first phase after contrast minus before) and its axial maximum projection: never to be chosen."""
     style = STYLES[writer.spec.vendor]
     difference = np.clip(phases[1] - phases[0], 0, None)
@@ -229,11 +141,8 @@ def _write_seg(
     masks: list[npt.NDArray[np.bool_]],
 ) -> None:
     sources = [dcmread(image) for image in images]
-    side = drawn.laterality
-    drawings = [Drawing("Tumor", masks[0], ABNORMAL, NEOPLASM, BREAST, side, spec.uid("tracking", 0), "Tumor 1")]
-    for n, mask in enumerate(masks[1:], 1):
-        tracking = (spec.uid("tracking", n), f"Axillary lymph node {n}")
-        drawings.append(Drawing(tracking[1], mask, STRUCTURE, LYMPH_NODE, AXILLARY, side, *tracking))
+    labels = ["Tumor", *(f"Axillary lymph node {n}" for n in range(1, len(masks)))]
+    drawings = drawings_of(spec, drawn.laterality, dict(zip(labels, masks, strict=True)))
     seg = make_seg(
         sources,
         drawings,
