@@ -85,7 +85,7 @@ def _logistic(values: Floats, classes: npt.NDArray[np.int64], recipe: Training) 
 def _forest(values: Floats, classes: npt.NDArray[np.int64], recipe: Training) -> Model:
     from sklearn.ensemble import RandomForestClassifier
 
-    model = RandomForestClassifier(n_estimators=recipe.trees, random_state=recipe.seed, n_jobs=1).fit(values, classes)
+    model = RandomForestClassifier(n_estimators=recipe.trees, random_state=recipe.seed, n_jobs=-1).fit(values, classes)
     # The decision is the mean positive fraction, moved so that 0 is a toss-up.
     return Model(
         "forest",

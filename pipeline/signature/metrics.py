@@ -47,7 +47,8 @@ def delong(scores: Floats, positive: Bools, level: float = 0.95) -> Interval:
     value = float(v10.mean())
     if len(v10) < 2 or len(v01) < 2:
         return Interval(value, 0.0, 1.0)
-    half = stats.norm.ppf((1 + level) / 2) * math.sqrt(v10.var(ddof=1) / len(v10) + v01.var(ddof=1) / len(v01))
+    error = math.sqrt(v10.var(ddof=1) / len(v10) + v01.var(ddof=1) / len(v01))
+    half = float(stats.norm.ppf((1 + level) / 2)) * error
     return Interval(value, max(0.0, value - half), min(1.0, value + half))
 
 
@@ -117,3 +118,10 @@ def calibration_line(probabilities: Floats, positive: Bools) -> tuple[float, flo
 
     found = minimize(loss, np.array([1.0, 0.0]), jac=True, method="BFGS")
     return float(found.x[0]), float(found.x[1])
+
+
+def orientation(interval: Interval) -> str:
+    """What an external AUC interval says: "as trained", "inverted" (all of it below 0.5) or "no evidence"."""
+    if interval.high < 0.5:
+        return "inverted"
+    return "as trained" if interval.low > 0.5 else "no evidence"

@@ -64,7 +64,7 @@ def gini_importance(values: Floats, positive: npt.NDArray[np.bool_], trees: int,
     """Mean decrease in Gini impurity per column, over a forest of `trees` trees."""
     from sklearn.ensemble import RandomForestClassifier
 
-    forest = RandomForestClassifier(n_estimators=trees, random_state=seed % 2**32, n_jobs=1)
+    forest = RandomForestClassifier(n_estimators=trees, random_state=seed % 2**32, n_jobs=-1)
     forest.fit(values, positive.astype(np.int64))
     return np.asarray(forest.feature_importances_, dtype=np.float64)
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from config.schema import Training
-from pipeline.signature import calibration, design, fitting, metrics, ranges
+from pipeline.signature import calibration, classifiers, design, fitting, metrics, ranges
 from pipeline.signature.record import Calibration, Floats, Header, OutOfFold, Signature
 from pipeline.signature.table import Table
 
@@ -133,19 +133,23 @@ def _calibrate(
     cases: design.Design, fitted: fitting.Fit, recipe: Training, progress: fitting.Progress | None
 ) -> _Calibrated:
     if recipe.recipe == "paper":
-        decisions, evidence = fitted.decision(cases.values), None
-    else:
-        decisions, empty = fitting.out_of_fold(
-            cases.values, cases.positive, cases.columns, cases.groups, recipe, progress
-        )
-        auc = metrics.auc(decisions, cases.positive)
-        evidence = OutOfFold(auc=auc, folds=recipe.folds, empty_folds=empty)
+        return _calibrate_as_published(cases, fitted, recipe)
+    decisions, empty = fitting.out_of_fold(cases.values, cases.positive, cases.columns, cases.groups, recipe, progress)
     a, b = calibration.platt(decisions, cases.positive)
     probabilities = calibration.probability(decisions, a, b)
     cutoff = calibration.youden(probabilities, cases.positive)
-    kept = probabilities if evidence is not None else probabilities[:0]
-    classes = cases.positive[: len(kept)]
-    return _Calibrated(a, b, cutoff, np.sort(kept[classes]), np.sort(kept[~classes]), evidence)
+    evidence = OutOfFold(auc=metrics.auc(decisions, cases.positive), folds=recipe.folds, empty_folds=empty)
+    positive, negative = np.sort(probabilities[cases.positive]), np.sort(probabilities[~cases.positive])
+    return _Calibrated(a, b, cutoff, positive, negative, evidence)
+
+
+def _calibrate_as_published(cases: design.Design, fitted: fitting.Fit, recipe: Training) -> _Calibrated:
+    """Platt's sigmoid as libsvm finds it for R's e1071, selection done on everyone; Youden on the training scores."""
+    standardised = fitted.scaling.apply(cases.values[:, fitted.kept])
+    a, b = calibration.platt(fitting.refit_out_of_fold(standardised, cases.positive, recipe), cases.positive)
+    probabilities = calibration.probability(classifiers.decision(fitted.model, standardised), a, b)
+    nobody = np.empty(0)
+    return _Calibrated(a, b, calibration.youden(probabilities, cases.positive), nobody, nobody, None)
 
 
 def _class_name(table: Table) -> str:

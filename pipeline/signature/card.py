@@ -1,0 +1,147 @@
+"""The signature card: what it is, what it was made from, how well it does, where it must not be used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pipeline.records import Json
+from pipeline.signature.record import Signature
+
+
+def facts(signature: Signature, evaluation: Mapping[str, Json] | None = None) -> dict[str, Json]:
+    """The card as JSON; `evaluation` is what `evaluation.json` holds."""
+    h = signature.header
+    return {
+        "schema": "axrad.card/1",
+        "signature": signature.describe(),
+        "intended_use": h.intended_use,
+        "limits": [*limits(signature, evaluation)],
+        "cohort": {
+            "table_sha256": h.table_sha256,
+            "label_column": h.label_column,
+            "positive_value": h.positive_value,
+            "negative_value": h.negative_value,
+            "positives": h.positives,
+            "negatives": h.negatives,
+            "incomplete_cases_left_out": h.incomplete_cases_left_out,
+            "protocol": {name: fact.model_dump(mode="json") for name, fact in h.protocol.items()},
+        },
+        "extraction_hash": h.extraction_hash,
+        "recipe": h.recipe.model_dump(mode="json"),
+        "selection": {name: evidence.model_dump(mode="json") for name, evidence in h.groups.items()},
+        "columns": list(h.columns),
+        "constant_columns": list(h.constant_columns),
+        "calibration": h.calibration.model_dump(mode="json"),
+        "cutoff": h.cutoff,
+        "out_of_fold": None if h.out_of_fold is None else h.out_of_fold.model_dump(mode="json"),
+        "software": dict(h.software),
+        "nested_cv": None if evaluation is None else evaluation["nested_cv"],
+        "cohorts": None if evaluation is None else evaluation["cohorts"],
+    }
+
+
+def limits(signature: Signature, evaluation: Mapping[str, Json] | None) -> list[str]:
+    """What a reader must know before believing it."""
+    h = signature.header
+    told = []
+    if h.demonstration:
+        told.append("DEMONSTRATION: trained on synthetic exams. Its results mean nothing for a patient.")
+    if h.foreign_columns:
+        told.append("Its columns are not features of axrad: it cannot be run on images.")
+    told += [verdict for _, verdict in verdicts(evaluation)]
+    if not external(evaluation):
+        told.append("No external cohort has been scored with it: it cannot be activated.")
+    if h.calibration.method == "paper":
+        told.append("Selection saw every training case before calibration, and the cutoff is from training scores.")
+    if h.calibration.a == 0:
+        told.append("Out of fold its scores do not rise with the positive class: every probability is the prevalence.")
+    if h.out_of_fold is not None and h.out_of_fold.empty_folds:
+        told.append(f"In {h.out_of_fold.empty_folds} of {h.out_of_fold.folds} folds no column passed selection.")
+    if h.incomplete_cases_left_out:
+        told.append(f"{h.incomplete_cases_left_out} incomplete cases were left out of training.")
+    if h.extraction_hash is None:
+        told.append("The training table does not tell its extraction settings; they cannot be checked.")
+    if not h.protocol:
+        told.append("The training table has no protocol facts; vendor, field strength and spacing are not checked.")
+    told.append(f"Trained on {h.positives} + {h.negatives} cases; an exam unlike them is flagged or not evaluated.")
+    return told
+
+
+def external(evaluation: Mapping[str, Json] | None) -> dict[str, dict[str, Json]]:
+    """The external cohorts of an evaluation, by name."""
+    rows = {} if evaluation is None else evaluation.get("cohorts")
+    assert isinstance(rows, dict)
+    return {n: row for n, row in rows.items() if isinstance(row, dict) and row["role"] == "external"}
+
+
+def verdicts(evaluation: Mapping[str, Json] | None) -> list[tuple[str, str]]:
+    """(orientation, sentence) of every external cohort that speaks against the signature."""
+    told = []
+    for name, row in external(evaluation).items():
+        low, high = row["ci"]  # type: ignore[misc, str-unpack]
+        interval = f"AUC {row['auc']:.2f}, 95 % interval {low:.2f} to {high:.2f}, n = {row['n']}"
+        if row["orientation"] == "inverted":
+            told.append(("inverted", f"INVERTED on cohort {name} ({interval}): it ranks the wrong class first."))
+        elif row["orientation"] == "no evidence":
+            told.append(("no evidence", f"NO EVIDENCE on cohort {name} ({interval}): not distinguishable from chance."))
+    return told
+
+
+def markdown(signature: Signature, evaluation: Mapping[str, Json] | None = None) -> str:
+    """The card for people."""
+    h = signature.header
+    parts = [f"# Signature {h.title}", ""]
+    parts += [f"- {sentence}" for sentence in limits(signature, evaluation)]
+    parts += ["", "## Intended use", "", h.intended_use, "", "## Made from", ""]
+    parts += _table(
+        [
+            ("file (SHA-256)", signature.sha256),
+            ("positive class", f"{h.positive_class} ({h.label_column} = {h.positive_value}, else {h.negative_value})"),
+            ("cases", f"{h.positives} positive, {h.negatives} negative"),
+            ("training table (SHA-256)", h.table_sha256),
+            ("extraction settings", h.extraction_hash or "not told"),
+            ("classifier", h.classifier),
+            ("recipe", h.recipe.recipe),
+            ("cutoff", f"{h.cutoff:.3f}"),
+            ("columns", str(len(h.columns))),
+            ("constant columns dropped", ", ".join(h.constant_columns) or "none"),
+            *[(f"trained with {name}", _fact(f.values, f.low, f.high)) for name, f in h.protocol.items()],
+        ]
+    )
+    parts += ["", "## Selection", "", "| group | candidates | passed | kept |", "|---|---|---|---|"]
+    parts += [f"| {name} | {g.candidates} | {g.passed} | {g.kept} |" for name, g in h.groups.items()]
+    parts += ["", "## Performance", ""]
+    parts += _performance(signature, evaluation)
+    parts += ["", "## Columns", "", *[f"- `{c}`" for c in h.columns], ""]
+    return "\n".join(parts)
+
+
+def _performance(signature: Signature, evaluation: Mapping[str, Json] | None) -> list[str]:
+    lines = ["| where | cases | AUC | 95 % interval | orientation |", "|---|---|---|---|---|"]
+    found = signature.header.out_of_fold
+    if found is not None:
+        lines.append(f"| training, out of fold (once) | | {found.auc:.3f} | | |")
+    if evaluation is None:
+        return lines
+    nested = evaluation["nested_cv"]
+    if isinstance(nested, dict):
+        low, high = nested["ci"]  # type: ignore[misc, str-unpack]
+        lines.append(f"| nested cross-validation | {nested['n']} | {nested['auc']:.3f} | {low:.3f} to {high:.3f} | |")
+    rows = evaluation["cohorts"]
+    assert isinstance(rows, dict)
+    for name, row in rows.items():
+        assert isinstance(row, dict)
+        low, high = row["ci"]  # type: ignore[misc, str-unpack]
+        where = name if row["role"] == "external" else f"{name}: {row['role']}"
+        lines.append(f"| {where} | {row['n']} | {row['auc']:.3f} | {low:.3f} to {high:.3f} | {row['orientation']} |")
+    return lines
+
+
+def _table(rows: list[tuple[str, str]]) -> list[str]:
+    return ["| | |", "|---|---|", *[f"| {name} | {value} |" for name, value in rows]]
+
+
+def _fact(values: tuple[str, ...], low: float | None, high: float | None) -> str:
+    if values:
+        return ", ".join(values)
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"

@@ -1,0 +1,183 @@
+"""One cohort, scored by a signature: the cases that count, and every figure that is reported of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.errors import InputRejected
+from pipeline.records import Json
+from pipeline.signature import conformal, design, metrics, prediction
+from pipeline.signature.metrics import Interval
+from pipeline.signature.record import Floats, Signature
+from pipeline.signature.table import Table
+from pipeline.signature.training import digests
+
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A cohort's complete cases with their scores. `training`: this is the table the signature was trained on."""
+
+    name: str
+    table: Table
+    raw: Floats
+    decisions: Floats
+    probabilities: Floats
+    outside: Bools
+    left_out: int
+    training: bool
+
+    @property
+    def positive(self) -> Bools:
+        return self.table.positive
+
+
+def score(signature: Signature, name: str, table: Table, *, complete_cases: bool) -> Scored:
+    """Score a table whose label, positive class and extraction settings are the signature's.
+
+    Raises:
+        InputRejected: they are not, or columns or values are missing.
+    """
+    header = signature.header
+    signature.require_positive(table.positive_value)
+    if table.negative_value != header.negative_value:
+        raise InputRejected(
+            f"{table.name}: the other class is {table.negative_value}, the signature's is {header.negative_value}",
+            code="unknown-labels",
+        )
+    if header.extraction_hash and table.extraction_hash and header.extraction_hash != table.extraction_hash:
+        raise InputRejected(
+            f"{table.name} was extracted with settings {table.extraction_hash[:12]}, the signature was trained on "
+            f"{header.extraction_hash[:12]}",
+            code="other-extraction-settings",
+        )
+    raw = design.matrix(table, header.columns, header.clinical)
+    keep = design.complete(raw, header.columns, table, complete_cases)
+    rows = table.rows(keep)
+    if rows.positive.all() or not rows.positive.any():
+        raise InputRejected(f"{table.name}: the complete cases are of one class only", code="one-class")
+    decisions, probabilities = prediction.score(signature, raw[keep])
+    outside = prediction.outside_flags(signature, raw[keep])
+    same = table.sha256 == header.table_sha256
+    return Scored(name, rows, raw[keep], decisions, probabilities, outside, int((~keep).sum()), same)
+
+
+def refuse_shared_patients(signature: Signature, cohorts: list[Scored]) -> None:
+    """Refuse a case that occurs in two cohorts or in the training cohort: by id, or by all its feature values.
+
+    Raises:
+        InputRejected: naming the rows.
+    """
+    seen: dict[tuple[str, object], tuple[str, int]] = {}
+    for cohort in cohorts:
+        for row, keys in enumerate(_keys(cohort)):
+            for key in keys:
+                place, other = seen.setdefault(key, (cohort.name, row + 1))
+                if place != cohort.name:
+                    raise InputRejected(
+                        f"the same patient is in two cohorts: {place} row {other} and {cohort.name} row {row + 1}",
+                        code="duplicate-patients",
+                    )
+        if not cohort.training:
+            _refuse_training_cases(signature, cohort)
+
+
+def _keys(cohort: Scored) -> list[list[tuple[str, object]]]:
+    by_id = cohort.table.id_column is not None
+    return [
+        [("values", cohort.raw[i].tobytes()), *([("id", cohort.table.ids[i])] if by_id else [])]
+        for i in range(len(cohort.table))
+    ]
+
+
+def _refuse_training_cases(signature: Signature, cohort: Scored) -> None:
+    header = signature.header
+    rows = []
+    known_ids = {bytes(d) for d in np.asarray(signature.arrays["case_digests"])}
+    known_rows = {bytes(d) for d in np.asarray(signature.arrays["row_digests"])}
+    for i, case in enumerate(cohort.table.ids):
+        named = cohort.table.id_column is not None and _digest(case, header.table_sha256) in known_ids
+        if named or _digest(cohort.raw[i].tobytes().hex(), header.table_sha256) in known_rows:
+            rows.append(i + 1)
+    if rows:
+        raise InputRejected(
+            f"cohort {cohort.name} shares {len(rows)} patients with the training cohort: rows "
+            f"{', '.join(map(str, rows[:10]))}{' …' if len(rows) > 10 else ''}",
+            code="duplicate-patients",
+        )
+
+
+def _digest(text: str, salt: str) -> bytes:
+    return bytes(digests((text,), salt)[0])
+
+
+def interval(found: Interval | None) -> Json:
+    """An interval as JSON."""
+    return None if found is None else {"value": found.value, "ci": [found.low, found.high]}
+
+
+def figures(signature: Signature, cohort: Scored, alpha: float | None) -> dict[str, Json]:
+    """The numbers of one cohort: discrimination, accuracy at the cutoff, calibration, abstention."""
+    positive, p = cohort.positive, cohort.probabilities
+    found = metrics.delong(cohort.decisions, positive)
+    called = p >= signature.header.cutoff
+    line = metrics.calibration_line(p, positive)
+    return {
+        "role": "training (resubstitution)" if cohort.training else "external",
+        "n": len(positive),
+        "positives": int(positive.sum()),
+        "negatives": int((~positive).sum()),
+        "incomplete_cases_left_out": cohort.left_out,
+        "table_sha256": cohort.table.sha256,
+        "auc": found.value,
+        "ci": [found.low, found.high],
+        "orientation": metrics.orientation(found),
+        "average_precision": average_precision(cohort.decisions, positive),
+        "cutoff": signature.header.cutoff,
+        "at_cutoff": {name: interval(i) for name, i in metrics.accuracy_table(called, positive).items()},
+        "brier": metrics.brier(p, positive),
+        "calibration_slope": None if line is None else line[0],
+        "calibration_intercept": None if line is None else line[1],
+        "mean_probability": float(p.mean()),
+        "prevalence": float(positive.mean()),
+        "outside_training_range": _abstention(cohort),
+        "conformal": _conformal(signature, cohort, alpha),
+    }
+
+
+def average_precision(scores: Floats, positive: Bools) -> float:
+    """Area under the precision-recall curve, by steps."""
+    from sklearn.metrics import average_precision_score
+
+    return float(average_precision_score(positive, scores))
+
+
+def _abstention(cohort: Scored) -> dict[str, Json]:
+    inside = ~cohort.outside
+    both = cohort.positive[inside].any() and (~cohort.positive[inside]).any()
+    auc = metrics.delong(cohort.decisions[inside], cohort.positive[inside]) if both else None
+    return {"n": int(cohort.outside.sum()), "auc_of_the_rest": interval(auc)}
+
+
+def _conformal(signature: Signature, cohort: Scored, alpha: float | None) -> Json:
+    if alpha is None:
+        return None
+    band = conformal.band(signature, alpha)
+    if isinstance(band, str):
+        return {"alpha": alpha, "why_not": band}
+    sets = [band.classes(p) for p in cohort.probabilities.tolist()]
+    may_be_positive, may_be_negative = (np.array(column) for column in zip(*sets, strict=True))
+    positive = cohort.positive
+    return {
+        "alpha": alpha,
+        "band": list(band.edges),
+        "high": int((may_be_positive & ~may_be_negative).sum()),
+        "low": int((may_be_negative & ~may_be_positive).sum()),
+        "indeterminate": int((may_be_positive == may_be_negative).sum()),
+        "error_rate_of_positives": float((~may_be_positive[positive]).mean()),
+        "error_rate_of_negatives": float((~may_be_negative[~positive]).mean()),
+    }
