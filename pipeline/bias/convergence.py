@@ -45,9 +45,9 @@ def running_means(ratio: F32) -> F32:
     A loop while the mean moves; then stretches: assume that the mean stays, see where it first would not, go on there.
     """
     n = np.arange(1, ratio.size + 1, dtype=np.float64)
-    shares = ratio / n.astype(np.float32)
+    shares = np.divide(ratio, n, dtype=np.float32, casting="same_kind")
     keeps = 1 - 1 / n
-    means = np.empty_like(ratio)
+    means: F32 = np.empty_like(ratio)
     means[:RESTLESS] = _loop(shares[:RESTLESS], keeps[:RESTLESS])
     at, stretch = min(RESTLESS, ratio.size), 1024
     while at < ratio.size:

@@ -60,7 +60,7 @@ def _fit(volume: Volume, settings: Bias) -> tuple[Iterator[Slab], BiasEvidence]:
     posed = problems.pose(volume, settings)
     if settings.engine == "simpleitk":
         field, iterations = reference.fit(posed, settings)
-        slabs = ((z, field[z]) for z in _slabs(field.shape))
+        slabs: Iterator[Slab] = ((z, field[z]) for z in _slabs(field.shape))
     else:
         lattice, iterations = fast.fit(posed, settings)
         slabs = _evaluate(lattice, volume.geometry.shape_zyx)

@@ -30,7 +30,7 @@ def sharpen(log_values: F32, settings: Bias) -> F32:
     counts = _count(below, offset, beyond, bins)
     expected = _expectation(counts, low, slope, settings)
     below[beyond] = 0
-    sharpened = expected[below]
+    sharpened: F32 = expected[below]
     sharpened += np.diff(expected)[below] * offset
     sharpened[beyond] = expected[-1]
     return sharpened
@@ -86,4 +86,5 @@ def _gaussian(size: int, fwhm_bins: np.float32) -> F64:
     distance = np.minimum(np.arange(size), size - np.arange(size)).astype(np.float32)
     width = np.float32(4 * np.log(2.0) / (fwhm_bins * fwhm_bins))
     height = np.float32(2 * np.sqrt(np.log(2.0) / np.pi) / fwhm_bins)
-    return (height * np.exp(-distance * distance * width)).astype(np.float64)
+    gaussian: F64 = (height * np.exp(-distance * distance * width)).astype(np.float64)
+    return gaussian

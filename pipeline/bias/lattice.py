@@ -9,6 +9,7 @@ sums are three small matrix products, and so is the evaluation.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,7 @@ UNSUPPORTED = 0.1 * float(np.finfo(np.float32).eps)
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
+Real = TypeVar("Real", np.float32, np.float64)
 
 
 def axis_weights(samples: int, spans: int, picked: slice = slice(None)) -> F64:
@@ -35,17 +37,22 @@ def axis_weights(samples: int, spans: int, picked: slice = slice(None)) -> F64:
     return weights[picked]
 
 
-def contract(values_zyx: F32, z: F32, y: F32, x: F32) -> F32:
+def contract(
+    values_zyx: npt.NDArray[Real], z: npt.NDArray[Real], y: npt.NDArray[Real], x: npt.NDArray[Real]
+) -> npt.NDArray[Real]:
     """Sum of values * z * y * x over the grid, per control point; each matrix is (samples, control points)."""
-    rows = values_zyx @ x
-    planes = y.T @ rows
-    return np.tensordot(z, planes, axes=(0, 0))
+    planes = y.T @ (values_zyx @ x)
+    summed: npt.NDArray[Real] = np.tensordot(z, planes, axes=(0, 0))
+    return summed
 
 
-def expand(lattice_zyx: F32, z: F32, y: F32, x: F32) -> F32:
+def expand(
+    lattice_zyx: npt.NDArray[Real], z: npt.NDArray[Real], y: npt.NDArray[Real], x: npt.NDArray[Real]
+) -> npt.NDArray[Real]:
     """The spline of `lattice_zyx` at the samples whose weights are the rows of `z`, `y` and `x`."""
     planes = np.tensordot(z, lattice_zyx, axes=(1, 0))
-    return (y @ planes) @ x.T
+    values: npt.NDArray[Real] = (y @ planes) @ x.T
+    return values
 
 
 def refine(lattice: F64) -> F64:
@@ -76,12 +83,10 @@ class Splines:
         cls, mask_zyx: F32, box: tuple[slice, ...], shape_zyx: tuple[int, ...], spans_zyx: tuple[int, ...]
     ) -> Splines:
         """For a mask (1.0 inside) that is the part `box` of a grid of `shape_zyx`."""
-        w = [axis_weights(n, k, b) for n, k, b in zip(shape_zyx, spans_zyx, box, strict=True)]
-        pulls = [v**3 / np.sum(v**2, axis=1, keepdims=True) for v in w]
-        squares = [v**2 for v in w]
-        support = contract(mask_zyx.astype(np.float64), *squares)
+        z, y, x = (axis_weights(n, k, b) for n, k, b in zip(shape_zyx, spans_zyx, box, strict=True))
+        support = contract(mask_zyx.astype(np.float64), z**2, y**2, x**2)
         support[support <= UNSUPPORTED] = np.inf
-        return cls(_single(w), _single(pulls), support)
+        return cls(_single(z, y, x), _single(_pull(z), _pull(y), _pull(x)), support)
 
     def fit(self, residual_zyx: F32) -> F64:
         """The control points that approximate `residual_zyx`, which is 0 outside the mask."""
@@ -92,6 +97,10 @@ class Splines:
         return expand(lattice.astype(np.float32), *self.values)
 
 
-def _single(matrices: list[F64]) -> tuple[F32, F32, F32]:
-    z, y, x = (m.astype(np.float32) for m in matrices)
-    return z, y, x
+def _pull(weights: F64) -> F64:
+    pull: F64 = weights**3 / np.sum(weights**2, axis=1, keepdims=True)
+    return pull
+
+
+def _single(z: F64, y: F64, x: F64) -> tuple[F32, F32, F32]:
+    return z.astype(np.float32), y.astype(np.float32), x.astype(np.float32)

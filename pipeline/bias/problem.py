@@ -13,11 +13,11 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from config.schema import Bias
+from pipeline.bias import otsu
 from pipeline.errors import GeometryRejected, PixelsRejected
 from pipeline.geometry import Geometry
 from pipeline.records import Volume
 
-OTSU_BINS = 200
 MIN_SAMPLES = 2
 
 
@@ -48,8 +48,9 @@ def pose(volume: Volume, settings: Bias) -> Problem:
     _check(voxels, uid)
     shrink_xyz, deviations = shrink_factors(volume.geometry.shape_zyx, settings.shrink)
     pick = tuple(_samples(n, f) for n, f in zip(voxels.shape, reversed(shrink_xyz), strict=True))
-    mask = otsu_mask(voxels)[pick]
-    image = np.ascontiguousarray(voxels[pick], dtype=np.float32)
+    kept = voxels[pick]
+    mask = np.greater(kept, otsu.threshold(voxels))
+    image = np.ascontiguousarray(kept, dtype=np.float32)
     inside = image[mask]
     if inside.size < MIN_SAMPLES or inside.min() == inside.max():
         raise PixelsRejected(
@@ -73,13 +74,6 @@ def shrink_factors(shape_zyx: tuple[int, int, int], shrink: int) -> tuple[tuple[
             deviations.append(f"axis {axis} has {n} samples and was shrunk by {factor} instead of {shrink}")
         factors.append(factor)
     return (factors[0], factors[1], factors[2]), tuple(deviations)
-
-
-def otsu_mask(voxels_zyx: npt.NDArray[np.generic]) -> npt.NDArray[np.bool_]:
-    """Voxels above Otsu's threshold (200 bins over the whole volume)."""
-    mask = sitk.OtsuThreshold(as_image(voxels_zyx), 0, 1, OTSU_BINS)
-    found: npt.NDArray[np.bool_] = sitk.GetArrayFromImage(mask).astype(np.bool_)
-    return found
 
 
 def as_image(voxels_zyx: npt.NDArray[np.generic], geometry: Geometry | None = None) -> sitk.Image:
