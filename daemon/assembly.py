@@ -11,11 +11,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from config.schema import Settings
-from pipeline.catalog import Exam, InstanceFacts, exam_of
+from pipeline.catalog import Exam, InstanceFacts, SegmentFacts, exam_of
 from pipeline.records import ROLES, Role
-from pipeline.roi import role_of_segment
+from pipeline.roi.describe import Description
+from pipeline.roi.roles import Recognised, role_of
+from pipeline.roi.rules import Rules, load_rules
 from pipeline.sequences import Match, Selection, match
 
 ROLE_NAMES: dict[Role, str] = {"tumor": "tumour ROI", "lymph_nodes": "axillary lymph node ROI"}
@@ -33,7 +36,7 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What assembly says. `due_at`: when to look again although nothing arrives. `inputs`: (SOP UID, digest), sorted."""
+    """What assembly says. `due_at`: when to look again unasked. `inputs`: (SOP UID, digest), sorted."""
 
     state: str
     code: str = ""
@@ -68,19 +71,26 @@ def judge(
     if now < quiet_at:
         return Verdict("assembling", due_at=quiet_at, flagged=flagged)
     role = role_by_age(kept, now, settings.assembly.max_age_days)
-    exam = exam_of(study_uid, [s.facts for s in newest_rois(kept)])
+    rules = load_rules(settings.roi.rules)
+    exam = exam_of(study_uid, [s.facts for s in newest_rois(kept, rules)])
     matched = match(exam, settings.sequences)
-    missing = what_is_missing(exam, matched, settings)
+    missing = what_is_missing(exam, matched, rules)
     give_up_at = last_arrival_at + settings.assembly.give_up_days * 86400
     if missing:
         if now >= give_up_at:
             days = settings.assembly.give_up_days
-            return Verdict("expired", "gave-up", f"nothing came for {days:g} days; still missing: {'; '.join(missing)}", role=role)
-        return Verdict("waiting", "incomplete", "waits for " + "; ".join(missing), give_up_at, flagged=flagged, role=role)
+            return Verdict(
+                "expired", "gave-up", f"nothing came for {days:g} days; still missing: {'; '.join(missing)}", role=role
+            )
+        return Verdict(
+            "waiting", "incomplete", "waits for " + "; ".join(missing), give_up_at, flagged=flagged, role=role
+        )
     chosen = {uid for selection in matched.chosen.values() for uid in selected_uids(selection)}
     chosen |= {r.ref.sop_instance_uid for r in (*exam.rois, *exam.registrations)}
-    inputs = tuple(sorted((s.facts.ref.sop_instance_uid, s.digest) for s in kept if s.facts.ref.sop_instance_uid in chosen))
-    context = tuple(sorted(s.id for s in newest_rois(kept)))
+    inputs = tuple(
+        sorted((s.facts.ref.sop_instance_uid, s.digest) for s in kept if s.facts.ref.sop_instance_uid in chosen)
+    )
+    context = tuple(sorted(s.id for s in newest_rois(kept, rules)))
     return Verdict("ready", inputs=inputs, context=context, flagged=flagged, role=role)
 
 
@@ -107,7 +117,11 @@ def without_duplicates(stored: Sequence[Stored], on_conflict: str) -> tuple[list
         kept.append(items[0] if on_conflict == "keep_first" else items[-1])
         conflicts += any(differs(items[0].facts, other.facts) for other in items[1:])
     which = "first" if on_conflict == "keep_first" else "last"
-    flagged = f"{conflicts} instances came twice with different identity or geometry; the {which} was kept" if conflicts else ""
+    flagged = (
+        f"{conflicts} instances came twice with different identity or geometry; the {which} was kept"
+        if conflicts
+        else ""
+    )
     return kept, flagged
 
 
@@ -124,29 +138,49 @@ def differs(one: InstanceFacts, other: InstanceFacts) -> bool:
     )
 
 
-def newest_rois(stored: Sequence[Stored]) -> list[Stored]:
-    """Of several ROI objects by one author for the same ROIs, only the newest (by content date and time, then arrival)."""
+def newest_rois(stored: Sequence[Stored], rules: Rules) -> list[Stored]:
+    """Of several ROI objects by one author for the same ROIs, the newest (content date and time, then arrival)."""
     others = [s for s in stored if not s.facts.is_roi]
     newest: dict[tuple[object, ...], Stored] = {}
-    for item in sorted((s for s in stored if s.facts.is_roi), key=lambda s: (_content_time(s.facts), s.received_at, s.id)):
+    for item in sorted(
+        (s for s in stored if s.facts.is_roi), key=lambda s: (_content_time(s.facts), s.received_at, s.id)
+    ):
         labels = frozenset((s.number, s.label) for s in item.facts.segments)
-        roles = frozenset(role_of_segment(s) for s in item.facts.segments)
-        newest[(item.facts.tags.get("ContentCreatorKey"), roles if roles - {None} else labels)] = item
+        roles = frozenset(recognise(item.facts, segment, rules).role for segment in item.facts.segments)
+        newest[(item.facts.tags.get("author_key"), roles if roles - {None} else labels)] = item
     return others + list(newest.values())
+
+
+def recognise(roi: InstanceFacts, segment: SegmentFacts, rules: Rules) -> Recognised:
+    """What a segment is, from its header alone, by the same rules that read its voxels later."""
+    described = Description(
+        path=roi.path or Path(),
+        source=roi.ref,
+        number=segment.number,
+        label=segment.label,
+        category=segment.property_category,
+        type=segment.property_type,
+        anatomies=(segment.anatomy,) if segment.anatomy else (),
+    )
+    return role_of(described, rules)
 
 
 def _content_time(facts: InstanceFacts) -> str:
     return f"{facts.tags.get('ContentDate') or ''}{facts.tags.get('ContentTime') or ''}"
 
 
-def what_is_missing(exam: Exam, matched: Match, settings: Settings) -> list[str]:
+def what_is_missing(exam: Exam, matched: Match, rules: Rules) -> list[str]:
     """In words, what the exam still needs. Ambiguity is not absence: waiting would not resolve it."""
-    missing = [reason for code, reason in zip(matched.codes, matched.reasons, strict=True) if code.startswith("missing")]
-    found = {role_of_segment(segment) for roi in exam.rois for segment in roi.segments}
+    missing = [
+        reason for code, reason in zip(matched.codes, matched.reasons, strict=True) if code.startswith("missing")
+    ]
+    recognised = [recognise(roi, segment, rules) for roi in exam.rois for segment in roi.segments]
+    found = {r.role for r in recognised}
     if not exam.rois:
         missing.append("the tumour and lymph node ROIs (DICOM SEG or RTSTRUCT)")
-    else:
-        missing += [ROLE_NAMES[role] for role in ROLES if role not in found]
+    elif not any(r.unclear for r in recognised):
+        labels = ", ".join(f'"{segment.label}"' for roi in exam.rois for segment in roi.segments)
+        missing += [f"{ROLE_NAMES[role]} (the ROIs here are {labels})" for role in ROLES if role not in found]
     here = {i.ref.sop_instance_uid for series in exam.series for i in series.instances}
     referred = {r.sop_instance_uid for roi in exam.rois for r in roi.references}
     if referred - here:

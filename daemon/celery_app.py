@@ -97,9 +97,10 @@ def _add_tasks(app: Celery, settings: Settings) -> None:
         return make_context(app, settings)
 
     # A forked pool process must not share its parent's database connections.
-    @worker_process_init.connect(weak=False)
-    def _fresh(**_: Any) -> None:
+    def fresh(**_: Any) -> None:
         context.cache_clear()
+
+    worker_process_init.connect(fresh, weak=False)
 
     @app.task(name="axrad.sweep")  # type: ignore[untyped-decorator]
     def sweep_task() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import threading
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 import structlog
@@ -113,7 +114,10 @@ def _committed(connection: sa.Connection, entry: Entry, now: float) -> None:
     ).all()
     for row in rows:
         if entry.failed:
-            values = {"transaction_uid": None, "reason": f"the PACS did not commit {len(entry.failed)} objects"}
+            values: dict[str, Any] = {
+                "transaction_uid": None,
+                "reason": f"the PACS did not commit {len(entry.failed)} objects",
+            }
             if row.state == "stored":
                 values |= {"state": "pending", "next_attempt_at": now + 60.0}
         else:
@@ -144,9 +148,7 @@ def _retire_finished(ledger: Ledger, spool: Spool) -> None:
 def reconcile(ledger: Ledger, spool: Spool, now: float) -> tuple[int, int]:
     """The spool is the truth: files without a row are recorded, rows without a file are marked lost. Counts of both."""
     with ledger.read() as connection:
-        rows = connection.execute(
-            sa.select(instances.c.id, instances.c.path, instances.c.state)
-        ).all()
+        rows = connection.execute(sa.select(instances.c.id, instances.c.path, instances.c.state)).all()
     in_ledger = {row.path for row in rows if row.state not in ("lost", "purged")}
     found = 0
     for path in spool.walk():
@@ -158,7 +160,11 @@ def reconcile(ledger: Ledger, spool: Spool, now: float) -> tuple[int, int]:
         with ledger.write() as connection:
             record(connection, arrival)
         found += 1
-    lost = [row.id for row in rows if row.state in ("stored", "ignored", "unreadable") and not (spool.root / row.path).exists()]
+    lost = [
+        row.id
+        for row in rows
+        if row.state in ("stored", "ignored", "unreadable") and not (spool.root / row.path).exists()
+    ]
     if lost:
         with ledger.write() as connection:
             mark_lost(connection, lost, now)

@@ -11,6 +11,7 @@ import click
 COMMANDS = {
     "demo": "demo",
     "up": "up",
+    "flower": "up",
     "listen": "processes",
     "work": "processes",
     "beat": "processes",
@@ -34,6 +35,10 @@ COMMANDS = {
 }
 
 
+# Where the name of a command is also the name of a module that it uses.
+ATTRIBUTES = {"studies": "studies_command"}
+
+
 class LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -42,7 +47,7 @@ class LazyGroup(click.Group):
         if name not in COMMANDS:
             return None
         module = importlib.import_module(f"daemon.cli.{COMMANDS[name]}")
-        command = getattr(module, name.replace("-", "_"))
+        command = getattr(module, ATTRIBUTES.get(name, name.replace("-", "_")))
         assert isinstance(command, click.Command)
         return command
 

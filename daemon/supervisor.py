@@ -44,7 +44,9 @@ def axrad_command() -> list[str]:
 class Supervisor:
     """Starts children with one configuration and keeps them running."""
 
-    def __init__(self, settings: Settings, config_path: Path | None, flower: bool, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, settings: Settings, config_path: Path | None, flower: bool, environ: Mapping[str, str] | None = None
+    ) -> None:
         self._settings = settings
         self._config = ["--config", str(config_path)] if config_path else []
         self._environ = {**os.environ, "PYTHONUNBUFFERED": "1", **(environ or {})}

@@ -7,10 +7,9 @@ matching → volumes → ROIs → alignment → bias field → features → pred
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from pipeline import align, bias, diffusion, features, roi, sequences, volumes
 from pipeline.catalog import Exam, exams, scan
 from pipeline.errors import ExamRejected, RoiRejected, SequenceRejected
 from pipeline.pictures import Panel, make_panels
+from pipeline.protocol import protocol_of
 from pipeline.quality import grey_level_checks, kept_volume_checks
 from pipeline.records import (
     ROLES,
@@ -36,7 +36,6 @@ from pipeline.records import (
 from pipeline.records import Sequence as SequenceName
 from pipeline.result import Alignment, Part, QualityCheck, RoiSummary, SegmentSummary, SequenceChoice, StudyResult
 from pipeline.sequences import Match, Selection
-from pipeline.protocol import protocol_of
 from pipeline.signatures import Signatures
 from pipeline.versions import settings_hash, software
 
@@ -127,7 +126,7 @@ def _evaluate(
         grids = _load_all(matched, settings)
         draft.evidence += [r for volume in grids.values() for r in volume.references]
     with draft.timed("roi"):
-        rois = roi.read(exam.rois, grids["t1c"], settings.roi, grids)
+        rois = roi.read(exam.rois, grids["t1c"], settings.roi, {str(name): grids[name] for name in SEQUENCES[1:]})
         draft.evidence += [segment.source for found in rois for segment in found.segments]
     with draft.timed("align"):
         masks, kept = _carry(rois, grids, exam, settings, draft)
@@ -282,7 +281,9 @@ def _part(
 def _fold(parts: Mapping[Side | None, Part], draft: _Draft) -> list[tuple[str, str]]:
     """One side goes to the top level, two stay apart. Evaluated means: at least one side has a prediction."""
     reasons = [
-        (f"side {side}: " if side and len(parts) > 1 else "") + reason for side, part in parts.items() for reason in part.reasons
+        (f"side {side}: " if side and len(parts) > 1 else "") + reason
+        for side, part in parts.items()
+        for reason in part.reasons
     ]
     if len(parts) > 1:
         draft.fields["sides"] = dict(parts)

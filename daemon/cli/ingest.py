@@ -30,11 +30,15 @@ def ingest(config_path: Path | None, as_json: bool, paths: tuple[Path, ...]) -> 
     set_up(settings.log, "ingest")
     spool = Spool(settings.spool.path)
     ledger = open_ledger(settings)
-    files = [f for path in paths for f in (sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path])]
+    files = [
+        f for path in paths for f in (sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path])
+    ]
     stored, refused = 0, []
     journal = JournalWriter(spool.journal, "INGEST", "local")
     try:
-        for file, outcome in track(spool.ingest(files, journal), total=len(files), description="ingesting", disable=as_json):
+        for file, outcome in track(
+            spool.ingest(files, journal), total=len(files), description="ingesting", disable=as_json
+        ):
             if isinstance(outcome, NotDicom):
                 refused.append({"file": str(file), "reason": outcome.message})
             else:

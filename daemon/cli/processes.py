@@ -30,7 +30,10 @@ def listen(config_path: Path | None) -> None:
 @click.command()
 @config_option
 @click.option(
-    "--role", type=click.Choice(["all", "analyse", "deliver", "sweep"]), default="all", show_default=True,
+    "--role",
+    type=click.Choice(["all", "analyse", "deliver", "sweep"]),
+    default="all",
+    show_default=True,
     help="Which queues this worker takes.",
 )
 @click.option("--concurrency", type=click.IntRange(1), help="Processes; default: work.processes for analyse, else 1.")
@@ -45,8 +48,16 @@ def work(config_path: Path | None, role: str, concurrency: int | None) -> None:
     queues = sorted(set(QUEUES.values())) if role == "all" else ROLES[role]
     size = concurrency or (settings.work.processes if role in ("all", "analyse") else 2 if role == "deliver" else 1)
     app.worker_main(
-        ["worker", f"--queues={','.join(queues)}", f"--concurrency={size}", f"--hostname={role}@%h", "--loglevel=WARNING",
-         "--without-gossip", "--without-mingle", "--task-events"]
+        [
+            "worker",
+            f"--queues={','.join(queues)}",
+            f"--concurrency={size}",
+            f"--hostname={role}@%h",
+            "--loglevel=WARNING",
+            "--without-gossip",
+            "--without-mingle",
+            "--task-events",
+        ]
     )
 
 

@@ -53,6 +53,11 @@ def flower(config_path: Path | None) -> None:
         raise click.UsageError("set flower.password (or AXRAD_FLOWER__PASSWORD in the environment)")
     app = make_app(settings, broker_url(settings))
     app.start(
-        ["flower", f"--address={settings.flower.host}", f"--port={settings.flower.port}",
-         f"--basic-auth={settings.flower.user}:{settings.flower.password}", "--logging=WARNING"]
+        [
+            "flower",
+            f"--address={settings.flower.host}",
+            f"--port={settings.flower.port}",
+            f"--basic-auth={settings.flower.user}:{settings.flower.password}",
+            "--logging=WARNING",
+        ]
     )

@@ -45,7 +45,9 @@ def send(address: Address, files: Sequence[Path]) -> tuple[Sent, ...]:
     with associated(address, list(dict.fromkeys((a, tuple(t)) for a, t in contexts))) as association:
         for path, meta in zip(files, metas, strict=True):
             status = association.send_c_store(path)
-            sent.append(Sent(str(meta.MediaStorageSOPClassUID), str(meta.MediaStorageSOPInstanceUID), judge(address, status)))
+            sent.append(
+                Sent(str(meta.MediaStorageSOPClassUID), str(meta.MediaStorageSOPInstanceUID), judge(address, status))
+            )
     return tuple(sent)
 
 

@@ -38,16 +38,26 @@ def address_of(destination: Destination, settings: Settings) -> Address:
     if destination.pacs is not None:
         pacs = next(p for p in settings.pacs if p.name == destination.pacs)
         return Address(
-            destination.name, pacs.ae_title, pacs.host, pacs.port, settings.listen.ae_title, pacs.tls, pacs.dicomweb_url, pacs.can
+            destination.name,
+            pacs.ae_title,
+            pacs.host,
+            pacs.port,
+            settings.listen.ae_title,
+            pacs.tls,
+            pacs.dicomweb_url,
+            pacs.can,
         )
-    assert destination.ae_title and destination.host and destination.port
-    return Address(
-        destination.name, destination.ae_title, destination.host, destination.port, settings.listen.ae_title
-    )
+    # The schema sees to it that a destination without a pacs has all three.
+    assert destination.ae_title is not None
+    assert destination.host is not None
+    assert destination.port is not None
+    return Address(destination.name, destination.ae_title, destination.host, destination.port, settings.listen.ae_title)
 
 
 @contextmanager
-def associated(address: Address, contexts: Sequence[tuple[str, Sequence[str]]], **options: Any) -> Iterator[Association]:
+def associated(
+    address: Address, contexts: Sequence[tuple[str, Sequence[str]]], **options: Any
+) -> Iterator[Association]:
     """An association with the given (abstract syntax, transfer syntaxes), released at the end.
 
     Raises PeerUnreachable if nobody answers, DestinationRefused if the peer rejects us or a context.
@@ -62,7 +72,9 @@ def associated(address: Address, contexts: Sequence[tuple[str, Sequence[str]]], 
     association = ae.associate(address.host, address.port, ae_title=address.ae_title, **options)
     if not association.is_established:
         if association.is_rejected:
-            raise DestinationRefused(f"{address.name} rejects our association; does it know the AE title {address.our_ae_title}?")
+            raise DestinationRefused(
+                f"{address.name} rejects our association; does it know the AE title {address.our_ae_title}?"
+            )
         raise PeerUnreachable(f"{address.name} does not answer at {address.host} port {address.port}")
     try:
         accepted = {str(c.abstract_syntax) for c in association.accepted_contexts}

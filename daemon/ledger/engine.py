@@ -58,7 +58,12 @@ class Ledger:
 
 
 def note(
-    connection: sa.Connection, now: float, kind: str, detail: str = "", study_id: str | None = None, revision_id: str | None = None
+    connection: sa.Connection,
+    now: float,
+    kind: str,
+    detail: str = "",
+    study_id: str | None = None,
+    revision_id: str | None = None,
 ) -> None:
     """One line in the timeline that `axrad show` prints."""
     connection.execute(

@@ -16,7 +16,7 @@ from pipeline.catalog import REGISTRATION_CLASS, InstanceFacts, facts_to_json
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A file in the spool, as the journal (or a walk of the spool) tells it. `facts` is None if the header is unreadable."""
+    """A file in the spool, as journal or walk tell it. `facts` is None if the header is unreadable."""
 
     sop_uid: str
     digest: str
@@ -75,7 +75,10 @@ def record(connection: sa.Connection, arrival: Arrival) -> None:
     if facts.references:
         connection.execute(
             roi_references.insert(),
-            [{"roi_id": instance_id, "sop_uid": u} for u in dict.fromkeys(r.sop_instance_uid for r in facts.references)],
+            [
+                {"roi_id": instance_id, "sop_uid": u}
+                for u in dict.fromkeys(r.sop_instance_uid for r in facts.references)
+            ],
         )
     _touch(connection, exam_uid, facts.patient_key, arrival.at)
     if facts.is_image:
@@ -134,7 +137,9 @@ def _adopt_rois(connection: sa.Connection, sop_uid: str, facts: InstanceFacts, a
 def _drop_if_empty(connection: sa.Connection, study_uid: str) -> None:
     """A study that existed only because a ROI was filed under it goes away with the ROI."""
     left = connection.execute(
-        sa.select(sa.func.count()).select_from(instances).where(instances.c.exam_uid == study_uid, instances.c.state == "stored")
+        sa.select(sa.func.count())
+        .select_from(instances)
+        .where(instances.c.exam_uid == study_uid, instances.c.state == "stored")
     ).scalar_one()
     if left:
         return
@@ -156,7 +161,9 @@ def _flag_conflict(connection: sa.Connection, arrival: Arrival, exam_uid: str) -
         .where(instances.c.sop_uid == arrival.sop_uid, instances.c.digest != arrival.digest)
     ).scalar_one()
     if others:
-        note(connection, arrival.at, "resent-changed", f"{arrival.sop_uid} came again with another data set ({exam_uid})")
+        note(
+            connection, arrival.at, "resent-changed", f"{arrival.sop_uid} came again with another data set ({exam_uid})"
+        )
 
 
 def _touch(connection: sa.Connection, study_uid: str, patient_key: str, at: float) -> None:

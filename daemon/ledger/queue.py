@@ -17,7 +17,8 @@ from pipeline.errors import AxradError
 TABLES = {"revision": revisions, "delivery": deliveries}
 # What may be claimed: revisions by their stage, deliveries by their state.
 OPEN = {
-    "revision": revisions.c.stage.in_(("analyse", "report")) & revisions.c.state.in_(("ready", "running", "not_evaluated")),
+    "revision": revisions.c.stage.in_(("analyse", "report"))
+    & revisions.c.state.in_(("ready", "running", "not_evaluated")),
     "delivery": deliveries.c.state.in_(("pending", "sending")),
 }
 
@@ -40,7 +41,14 @@ class Claim:
 
 
 def claim(
-    connection: sa.Connection, kind: str, row_id: str, owner: str, now: float, lease_s: float, attempts: int, stage: str | None = None
+    connection: sa.Connection,
+    kind: str,
+    row_id: str,
+    owner: str,
+    now: float,
+    lease_s: float,
+    attempts: int,
+    stage: str | None = None,
 ) -> Claim | None:
     """Take the row if it is due and nobody holds it; None otherwise (a second delivery of the same message)."""
     table = TABLES[kind]
@@ -58,7 +66,9 @@ def claim(
     done = connection.execute(
         table.update()
         .where(condition & (table.c.fence == row.fence))
-        .values(owner=owner, lease_until=now + lease_s, fence=row.fence + 1, attempts=row.attempts + 1, enqueued_until=None)
+        .values(
+            owner=owner, lease_until=now + lease_s, fence=row.fence + 1, attempts=row.attempts + 1, enqueued_until=None
+        )
     )
     if done.rowcount != 1:
         return None

@@ -1,7 +1,8 @@
 """Which state may follow which. State is a table; a step that is not in it is a bug and raises.
 
-Who resumes what after a crash: `assembling`, `waiting` and `expired` are looked at by assembly (on arrival or when due),
-`ready`, `running` and `reported` are enqueued again by the sweep, `held` and `failed` wait for an operator's `retry`.
+Who resumes what after a crash: `assembling`, `waiting` and `expired` are looked at by assembly (on arrival or when
+due), `ready`, `running` and `reported` are enqueued again by the sweep, `held` and `failed` wait for an operator's
+`retry`.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ from __future__ import annotations
 STUDY: dict[str, frozenset[str]] = {
     "assembling": frozenset({"waiting", "held", "ready", "expired"}),
     "waiting": frozenset({"assembling", "held", "ready", "expired"}),
-    "held": frozenset({"assembling", "expired"}),
-    "ready": frozenset({"running", "assembling", "failed", "held"}),
+    "held": frozenset({"assembling", "waiting", "ready", "expired"}),
+    "ready": frozenset({"running", "assembling", "failed", "held", "reported", "not_evaluated"}),
     "running": frozenset({"reported", "not_evaluated", "failed", "assembling", "ready", "held"}),
-    "reported": frozenset({"delivered", "failed", "assembling", "held"}),
+    "reported": frozenset({"delivered", "failed", "assembling", "held", "ready"}),
     "delivered": frozenset({"assembling", "held", "reported", "ready"}),
     "not_evaluated": frozenset({"assembling", "held", "ready"}),
     "failed": frozenset({"assembling", "ready", "reported", "held"}),

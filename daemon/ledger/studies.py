@@ -12,9 +12,6 @@ from daemon.ledger.states import DELIVERY, REVISION, STUDY, check
 from daemon.ledger.tables import deliveries, instances, revisions, studies
 from pipeline.catalog import facts_from_json
 
-# A study with a revision under way is judged again when it is quiet; its state stays until there is something new.
-UNDER_WAY = ("ready", "running", "reported")
-
 
 def to_judge(connection: sa.Connection, now: float) -> list[Any]:
     """Studies with arrivals since the last judgement, or whose time to look again has come."""
@@ -28,7 +25,9 @@ def to_judge(connection: sa.Connection, now: float) -> list[Any]:
 def stored_of(connection: sa.Connection, study_uid: str) -> list[Stored]:
     """Every stored instance of an exam."""
     rows = connection.execute(
-        sa.select(instances).where(instances.c.exam_uid == study_uid, instances.c.state == "stored").order_by(instances.c.id)
+        sa.select(instances)
+        .where(instances.c.exam_uid == study_uid, instances.c.state == "stored")
+        .order_by(instances.c.id)
     ).all()
     return [Stored(r.id, facts_from_json(r.facts), r.digest, r.received_at) for r in rows]
 
@@ -39,7 +38,11 @@ def apply(connection: sa.Connection, study: Any, verdict: Verdict, now: float) -
     Compare-and-swap on the last arrival: if something arrived while we judged, nothing is written and the study
     stays dirty.
     """
-    values: dict[str, Any] = {"dirty": verdict.state == "assembling", "due_at": verdict.due_at, "flagged": verdict.flagged}
+    values: dict[str, Any] = {
+        "dirty": verdict.state == "assembling",
+        "due_at": verdict.due_at,
+        "flagged": verdict.flagged,
+    }
     if verdict.state == "assembling":
         values["dirty"] = False
     if verdict.role is not None and study.role == "current":
@@ -47,10 +50,9 @@ def apply(connection: sa.Connection, study: Any, verdict: Verdict, now: float) -
     revision_id = None
     if verdict.state == "ready":
         revision_id = _new_revision(connection, study, verdict, now, values)
-    elif verdict.state != "assembling" or study.state not in UNDER_WAY:
-        # A study whose report is out and to which something incomplete was added keeps its report and its state.
-        if _latest(connection, study.id) is None or verdict.state == "held":
-            _move(values, study, verdict, now)
+    elif verdict.state == "held" or _latest(connection, study.id) is None:
+        # A study with a revision to which something incomplete was added keeps its revision and its state.
+        _move(values, study, verdict, now)
     done = connection.execute(
         studies.update()
         .where(studies.c.id == study.id, studies.c.last_arrival_at == study.last_arrival_at)
@@ -80,14 +82,21 @@ def _latest(connection: sa.Connection, study_id: str) -> Any:
     ).one_or_none()
 
 
-def _new_revision(connection: sa.Connection, study: Any, verdict: Verdict, now: float, values: dict[str, Any]) -> str | None:
+def _new_revision(
+    connection: sa.Connection, study: Any, verdict: Verdict, now: float, values: dict[str, Any]
+) -> str | None:
     role = values.get("role", study.role)
     digest = input_digest(verdict.inputs, study.redo)
     latest = _latest(connection, study.id)
     if latest is not None and latest.input_digest == digest:
         return None  # nothing that matters has changed
     if role == "prior":
-        values |= {"state": "expired", "reason": "a prior exam: kept, not reported", "reason_code": "prior", "changed_at": now}
+        values |= {
+            "state": "expired",
+            "reason": "a prior exam: kept, not reported",
+            "reason_code": "prior",
+            "changed_at": now,
+        }
         return None
     if latest is not None:
         supersede(connection, latest, now)
@@ -105,6 +114,7 @@ def _new_revision(connection: sa.Connection, study: Any, verdict: Verdict, now: 
             next_attempt_at=now,
         )
     )
+    check(STUDY, study.state, "ready")
     values |= {"state": "ready", "reason": "", "reason_code": "", "changed_at": now}
     note(connection, now, "revision", f"revision {1 if latest is None else latest.number + 1}", study.id, revision_id)
     return revision_id
@@ -116,7 +126,9 @@ def supersede(connection: sa.Connection, revision: Any, now: float) -> None:
     connection.execute(
         revisions.update()
         .where(revisions.c.id == revision.id)
-        .values(state="superseded", stage="done", fence=revisions.c.fence + 1, owner=None, lease_until=None, finished_at=now)
+        .values(
+            state="superseded", stage="done", fence=revisions.c.fence + 1, owner=None, lease_until=None, finished_at=now
+        )
     )
     connection.execute(
         deliveries.update()
@@ -126,12 +138,16 @@ def supersede(connection: sa.Connection, revision: Any, now: float) -> None:
     note(connection, now, "superseded", study_id=revision.study_id, revision_id=revision.id)
 
 
-def move_study(connection: sa.Connection, study_id: str, state: str, now: float, reason: str = "", code: str = "") -> None:
+def move_study(
+    connection: sa.Connection, study_id: str, state: str, now: float, reason: str = "", code: str = ""
+) -> None:
     """Follow a revision: a study shows the state of its newest one."""
     row = connection.execute(sa.select(studies.c.state).where(studies.c.id == study_id)).one()
     check(STUDY, row.state, state)
     connection.execute(
-        studies.update().where(studies.c.id == study_id).values(state=state, reason=reason, reason_code=code, changed_at=now)
+        studies.update()
+        .where(studies.c.id == study_id)
+        .values(state=state, reason=reason, reason_code=code, changed_at=now)
     )
 
 
@@ -144,10 +160,14 @@ def move_delivery(connection: sa.Connection, delivery_id: str, state: str, **val
 def settle_if_delivered(connection: sa.Connection, revision_id: str, now: float) -> None:
     """When the last delivery of a revision is proven, the revision and its study are delivered."""
     revision = connection.execute(sa.select(revisions).where(revisions.c.id == revision_id)).one()
-    rows = connection.execute(sa.select(deliveries.c.state).where(deliveries.c.revision_id == revision_id)).scalars().all()
+    rows = (
+        connection.execute(sa.select(deliveries.c.state).where(deliveries.c.revision_id == revision_id)).scalars().all()
+    )
     if revision.state != "reported" or any(state not in ("delivered", "refused", "cancelled") for state in rows):
         return
-    connection.execute(revisions.update().where(revisions.c.id == revision_id).values(state="delivered", finished_at=now))
+    connection.execute(
+        revisions.update().where(revisions.c.id == revision_id).values(state="delivered", finished_at=now)
+    )
     move_study(connection, revision.study_id, "delivered", now)
     note(connection, now, "delivered", study_id=revision.study_id, revision_id=revision_id)
 

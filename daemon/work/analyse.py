@@ -13,8 +13,9 @@ from daemon.work.context import Context, kept, write_synced
 from daemon.work.failure import TaskFailed, code_of, revision_failed
 from pipeline.catalog import Exam, exam_of, facts_from_json
 from pipeline.errors import TryLater
-from pipeline.pictures import panels_to_bytes
-from pipeline.run import Analysis, Signatures, analyse
+from pipeline.pictures import save_panels
+from pipeline.run import Analysis, analyse
+from pipeline.signatures import Signatures
 
 log = structlog.get_logger("axrad.analyse")
 
@@ -30,8 +31,14 @@ def run(context: Context, revision_id: str) -> None:
     settings = context.settings
     with context.ledger.write() as connection:
         held = claim(
-            connection, "revision", revision_id, context.owner, context.clock(), settings.work.lease_s,
-            settings.work.attempts, stage="analyse",
+            connection,
+            "revision",
+            revision_id,
+            context.owner,
+            context.clock(),
+            settings.work.lease_s,
+            settings.work.attempts,
+            stage="analyse",
         )
         if held is None:
             return
@@ -48,7 +55,8 @@ def run(context: Context, revision_id: str) -> None:
         with kept(context, held):
             analysis = _analyse(context, study.study_uid, row)
             folder = context.result_folder(revision_id)
-            write_synced(folder / "panels.npz", panels_to_bytes(analysis.panels))
+            folder.mkdir(parents=True, exist_ok=True)
+            save_panels(folder / "panels.npz", analysis.panels)
             write_synced(folder / "result.json", analysis.result.to_json().encode())
         with context.ledger.write() as connection:
             release(connection, held, {"stage": "report", "attempts": 0, "next_attempt_at": context.clock()})
@@ -61,7 +69,9 @@ def run(context: Context, revision_id: str) -> None:
         revision_failed(context, held, study.id, error)
         raise TaskFailed(code_of(error), revision_id) from None
     result = analysis.result
-    log.info("analysed", study=study.id, revision=revision_id, status=result.status, seconds=result.timings_s.get("total"))
+    log.info(
+        "analysed", study=study.id, revision=revision_id, status=result.status, seconds=result.timings_s.get("total")
+    )
     context.announce("axrad.report", revision_id)
 
 
@@ -85,5 +95,3 @@ def exam_of_revision(context: Context, study_uid: str, ids: list[int]) -> Exam:
                     raise FilesGone("files of this exam are no longer in the spool", uid=row.sop_uid)
                 facts.append(facts_from_json(row.facts, path))
     return exam_of(study_uid, facts)
-
-

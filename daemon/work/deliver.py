@@ -28,7 +28,13 @@ def run(context: Context, delivery_id: str) -> None:
     """Claim, send, prove."""
     with context.ledger.write() as connection:
         held = claim(
-            connection, "delivery", delivery_id, context.owner, context.clock(), context.settings.work.lease_s, UNLIMITED
+            connection,
+            "delivery",
+            delivery_id,
+            context.owner,
+            context.clock(),
+            context.settings.work.lease_s,
+            UNLIMITED,
         )
         if held is None:
             return
@@ -55,7 +61,7 @@ def run(context: Context, delivery_id: str) -> None:
 def _prove(
     context: Context, held: Claim, destination: Destination, address: Address, sent: tuple[Sent, ...]
 ) -> dict[str, Any]:
-    """Columns of the delivery after sending: delivered with its proof, or stored and waiting for a commitment report."""
+    """Columns of the delivery after sending: delivered with its proof, or stored and awaiting a commitment report."""
     remarks = ", ".join(f"0x{s.status:04X}" for s in sent if s.status)
     if destination.proof == "readback":
         proof.read_back(address, sent)

@@ -48,7 +48,7 @@ def where_in_our_code(error: BaseException) -> str:
 
 
 def revision_failed(context: Context, held: Claim, study_id: str, error: Exception) -> None:
-    """A transient or unforeseen error: again after a while, until the attempts are used up. A permanent one: at once."""
+    """Transient or unforeseen: again after a while, until the attempts are used up. Permanent: set aside at once."""
     now = context.clock()
     code, reason = code_of(error), sentence_of(error)
     final = held.attempt >= context.settings.work.attempts or (
@@ -69,8 +69,14 @@ def revision_failed(context: Context, held: Claim, study_id: str, error: Excepti
                 move_study(connection, study_id, "failed", now, reason, code)
     except LeaseLost:
         return
-    log.error("revision-failed" if final else "revision-retry", study=study_id, revision=held.id, code=code,
-              attempt=held.attempt, at=where_in_our_code(error))
+    log.error(
+        "revision-failed" if final else "revision-retry",
+        study=study_id,
+        revision=held.id,
+        code=code,
+        attempt=held.attempt,
+        at=where_in_our_code(error),
+    )
 
 
 def delivery_failed(context: Context, held: Claim, study_id: str, revision_id: str, error: Exception) -> None:
@@ -87,10 +93,21 @@ def delivery_failed(context: Context, held: Claim, study_id: str, revision_id: s
     try:
         with context.ledger.write() as connection:
             release(connection, held, values)
-            note(connection, now, "delivery-failed" if final else "delivery-retry", f"{code}: {reason}", study_id, revision_id)
+            note(
+                connection,
+                now,
+                "delivery-failed" if final else "delivery-retry",
+                f"{code}: {reason}",
+                study_id,
+                revision_id,
+            )
     except LeaseLost:
         return
-    log.warning("delivery-failed" if final else "delivery-retry", study=study_id, delivery=held.id, code=code,
-                attempt=held.attempt, at=where_in_our_code(error))
-
-
+    log.warning(
+        "delivery-failed" if final else "delivery-retry",
+        study=study_id,
+        delivery=held.id,
+        code=code,
+        attempt=held.attempt,
+        at=where_in_our_code(error),
+    )

@@ -9,20 +9,21 @@ from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 import structlog
+from dicom_sr.check import check_report
 
 from config.schema import Destination, Settings
 from daemon.ledger.engine import new_id, note
 from daemon.ledger.queue import Claim, LeaseLost, claim, release
 from daemon.ledger.studies import move_study, settle_if_delivered
 from daemon.ledger.tables import deliveries, revisions, studies
+from daemon.offline import source_of
 from daemon.work.analyse import exam_of_revision
 from daemon.work.context import Context, kept, write_synced
 from daemon.work.failure import TaskFailed, code_of, revision_failed
 from dicom_sr import render
-from dicom_sr.check import check_report
-from dicom_sr.source import ReportSource, reference_of
+from dicom_sr.source import ReportSource, read_header, reference
 from pipeline.errors import ReportRejected, TryLater
-from pipeline.pictures import panels_from_bytes
+from pipeline.pictures import load_panels
 from pipeline.records import InstanceRef
 from pipeline.result import StudyResult
 
@@ -34,7 +35,14 @@ def run(context: Context, revision_id: str) -> None:
     work = context.settings.work
     with context.ledger.write() as connection:
         held = claim(
-            connection, "revision", revision_id, context.owner, context.clock(), work.lease_s, work.attempts, stage="report"
+            connection,
+            "revision",
+            revision_id,
+            context.owner,
+            context.clock(),
+            work.lease_s,
+            work.attempts,
+            stage="report",
         )
         if held is None:
             return
@@ -69,7 +77,7 @@ def _render_once(context: Context, study: Any, row: Any, result: StudyResult) ->
     if not wanted:
         return []
     source = report_source(context, study, row)
-    panels = panels_from_bytes((folder / "panels.npz").read_bytes())
+    panels = load_panels(folder / "panels.npz")
     rendered = render(result, source, panels, context.settings)
     findings = check_report(rendered.objects["sr"], result)
     if findings:
@@ -86,20 +94,9 @@ def _render_once(context: Context, study: Any, row: Any, result: StudyResult) ->
 def report_source(context: Context, study: Any, row: Any) -> ReportSource:
     """Headers of the exam's own files, and what was delivered before."""
     exam = exam_of_revision(context, study.study_uid, row.inputs["context"])
-    selected = {uid for uid, _digest in row.inputs["selected"]}
-    images = [i for s in exam.series for i in s.instances if i.ref.sop_instance_uid in selected and i.path]
-    rois = [i for i in exam.rois if i.ref.sop_instance_uid in selected and i.path]
     result = StudyResult.from_json((context.result_folder(row.id) / "result.json").read_bytes())
-    t1c = result.sequences.get("t1c")
-    first = next((i for i in images if t1c and i.ref.series_uid == t1c.series_uid), images[0])
     began = datetime.fromtimestamp(row.created_at, tz=UTC).astimezone(ZoneInfo(context.settings.site.timezone))
-    assert first.path is not None
-    return ReportSource.from_files(
-        first.path,
-        [i.path for i in rois if i.path],
-        predecessor=_predecessor(context, study, row),
-        content_datetime=began,
-    )
+    return source_of(exam, result, began, predecessor=_predecessor(context, study, row))
 
 
 def _predecessor(context: Context, study: Any, row: Any) -> InstanceRef | None:
@@ -119,7 +116,7 @@ def _predecessor(context: Context, study: Any, row: Any) -> InstanceRef | None:
     if before is None:
         return None
     path = context.result_folder(before) / "sr.dcm"
-    return reference_of(path.read_bytes()) if path.exists() else None
+    return reference(read_header(path)) if path.exists() else None
 
 
 def _open_deliveries(context: Context, held: Claim, study: Any, result: StudyResult, objects: list[str]) -> list[str]:
@@ -130,8 +127,15 @@ def _open_deliveries(context: Context, held: Claim, study: Any, result: StudyRes
     opened: list[str] = []
     with context.ledger.write() as connection:
         release(
-            connection, held,
-            {"state": state, "stage": "done", "reason": reason, "reason_code": _first(result.reason_codes), "finished_at": now},
+            connection,
+            held,
+            {
+                "state": state,
+                "stage": "done",
+                "reason": reason,
+                "reason_code": _first(result.reason_codes),
+                "finished_at": now,
+            },
         )
         move_study(connection, study.id, state, now, reason, _first(result.reason_codes))
         note(connection, now, state, reason, study.id, held.id)
@@ -143,8 +147,14 @@ def _open_deliveries(context: Context, held: Claim, study: Any, result: StudyRes
             delivery_id = new_id()
             connection.execute(
                 deliveries.insert().values(
-                    id=delivery_id, revision_id=held.id, destination=destination.name, objects=kinds,
-                    state="refused" if refused else "pending", reason=refused, created_at=now, next_attempt_at=now,
+                    id=delivery_id,
+                    revision_id=held.id,
+                    destination=destination.name,
+                    objects=kinds,
+                    state="refused" if refused else "pending",
+                    reason=refused,
+                    created_at=now,
+                    next_attempt_at=now,
                 )
             )
             if refused:
@@ -171,4 +181,3 @@ def refusal(result: StudyResult, destination: Destination, settings: Settings) -
     if loopback:
         return ""
     return "results of the demonstration signature go to this machine only (allow_demonstration = true lifts this)"
-

@@ -1,0 +1,146 @@
+"""`axrad extract`: features of one ROI, or a table of the features of many exams."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from daemon.cli.options import config_option, json_option
+
+if TYPE_CHECKING:
+    from config.schema import Settings
+    from pipeline.catalog import Exam
+    from pipeline.features.table import Outcome
+    from pipeline.features.values import RoiFeatures
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command()
+@config_option
+@json_option
+@click.argument("paths", metavar="[PATH]...", nargs=-1, type=click.Path(exists=True, path_type=Path))
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Table to write: .csv or .parquet.")
+@click.option("--image", type=FILE, help="Image of one ROI: any format that SimpleITK reads.")
+@click.option("--mask", type=FILE, help="Label image on the same grid.")
+@click.option("--label", type=click.IntRange(1), help="Which label is the ROI.  [default: 1]")
+@click.option("--params", type=FILE, help="PyRadiomics parameter file: YAML, JSON or TOML.")
+def extract(
+    config_path: Path | None,
+    as_json: bool,
+    paths: tuple[Path, ...],
+    out: Path | None,
+    image: Path | None,
+    mask: Path | None,
+    label: int | None,
+    params: Path | None,
+) -> None:
+    """Features of one ROI (--image, --mask), or of every exam in the folders PATH as one row of a table (--out).
+
+    A table that exists is resumed: exams that have a row are passed over. Exams that cannot be evaluated are listed at
+    the end and in TABLE.failed.json.
+    """
+    from config.load import load
+
+    one, many = image is not None or mask is not None, bool(paths) or out is not None
+    if one == many:
+        raise click.UsageError("Give either --image and --mask, or folders of exams and --out.")
+    settings = load(config_path)
+    if params is not None:
+        features = settings.features.model_copy(update={"params": params})
+        settings = settings.model_copy(update={"features": features})
+    if one:
+        if image is None or mask is None:
+            raise click.UsageError("--image and --mask belong together.")
+        _one_roi(image, mask, label, settings, as_json)
+    else:
+        if not paths or out is None:
+            raise click.UsageError("Folders of exams and --out belong together.")
+        if label is not None:
+            raise click.UsageError("--label belongs to --image and --mask.")
+        if out.suffix.lower() not in (".csv", ".parquet"):
+            raise click.BadParameter("a table ends in .csv or .parquet", param_hint="--out")
+        _many_exams(paths, out, settings, as_json)
+
+
+def _one_roi(image: Path, mask: Path, label: int | None, settings: Settings, as_json: bool) -> None:
+    from pipeline.errors import FeatureRejected
+    from pipeline.features import from_settings
+    from pipeline.features.files import extract_files
+
+    parameters = from_settings(settings.features)
+    if label is not None:
+        parameters = parameters.with_label(label)
+    found = extract_files(image, mask, parameters)
+    if as_json:
+        document = {
+            "features": found.values,
+            "missing": found.missing,
+            "diagnostics": found.diagnostics,
+            "grey_levels": found.grey_levels,
+        }
+        click.echo(json.dumps(document, allow_nan=False))
+    else:
+        _print_listing(found)
+    if found.refusal is not None:
+        raise FeatureRejected(f"{mask.name}: {found.refusal}")
+
+
+def _print_listing(found: RoiFeatures) -> None:
+    width = max(map(len, (*found.values, *found.missing)), default=0)
+    for name, value in found.values.items():
+        click.echo(f"{name:<{width}}  {value:.10g}")
+    if found.refusal is None:
+        for name, why in found.missing.items():
+            click.echo(f"{name:<{width}}  missing: {why}")
+
+
+def _many_exams(paths: tuple[Path, ...], out: Path, settings: Settings, as_json: bool) -> None:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from pipeline.catalog import exams, scan
+    from pipeline.errors import ExamRejected
+    from pipeline.features.table import fill
+    from pipeline.result import StudyResult
+    from pipeline.run import analyse
+    from pipeline.signatures import Signatures
+
+    # a table is what signatures are trained on: it has every feature, whatever one signature asks for
+    features = settings.features.model_copy(update={"set": "all"})
+    settings = settings.model_copy(update={"features": features})
+    signatures = Signatures.from_settings(settings.signature)
+
+    def evaluate(exam: Exam) -> StudyResult:
+        return analyse(exam, settings, signatures).result
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        reading = progress.add_task("reading headers", total=None)
+        facts, unreadable = scan(paths, lambda done, total: progress.update(reading, completed=done, total=total))
+        found = [exam for exam in exams(facts) if exam.series]
+        if not found:
+            raise ExamRejected(f"No MR exam among {len(facts)} DICOM files and {len(unreadable)} other files.")
+        working = progress.add_task("exams", total=len(found))
+        outcome = fill(out, found, evaluate, lambda: progress.advance(working))
+    _tell(out, outcome, as_json)
+    if outcome.failures:
+        raise ExamRejected(f"{len(outcome.failures)} of {len(found)} exams have no row; see {out.name}.failed.json")
+
+
+def _tell(out: Path, outcome: Outcome, as_json: bool) -> None:
+    for failure in outcome.failures:
+        click.echo(f"{failure.study_uid}: {failure.reason}", err=True)
+    for where, missing in outcome.incomplete.items():
+        click.echo(f"{where}: {len(missing)} features missing, e.g. {next(iter(missing.values()))}", err=True)
+    if as_json:
+        failed = [{"study_uid": f.study_uid, "code": f.code, "reason": f.reason} for f in outcome.failures]
+        told = {"table": str(out), "rows": outcome.rows, "skipped": outcome.skipped, "failed": failed}
+        click.echo(json.dumps(told))
+    else:
+        click.echo(
+            f"{out}: {outcome.rows} rows added, {outcome.skipped} exams were there, {len(outcome.failures)} failed"
+        )

@@ -1,0 +1,65 @@
+"""`axrad run PATH --out DIR`: the pipeline on a folder, offline: no broker, no ledger."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import click
+
+from config.load import load
+from daemon.cli.options import config_option, json_option
+from daemon.logs import set_up
+
+
+@click.command()
+@config_option
+@json_option
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Where the files go.")
+@click.option("--signature", "signature_path", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def run(config_path: Path | None, as_json: bool, path: Path, out: Path, signature_path: Path | None) -> None:
+    """Evaluate the exam in PATH; writes result.json, features.csv, sr.dcm, page.pdf."""
+    from daemon.offline import write_outputs
+    from pipeline.errors import ExamRejected
+    from pipeline.run import analyse, exam_in
+    from pipeline.signatures import Signatures
+
+    settings = load(config_path)
+    set_up(settings.log, "run")
+    if signature_path is not None:
+        chosen = settings.signature.model_copy(update={"path": signature_path, "registry": None})
+        settings = settings.model_copy(update={"signature": chosen})
+    began = datetime.now(UTC).astimezone(ZoneInfo(settings.site.timezone))
+    started = time.perf_counter()
+    exam = exam_in(path)
+    scanned = time.perf_counter() - started
+    analysis = analyse(exam, settings, Signatures.from_settings(settings.signature))
+    result = write_outputs(analysis, exam, out, settings, began, scanned)
+    if as_json:
+        click.echo(result.to_json())
+    else:
+        click.echo(summary(result.model_dump(mode="json", by_alias=True), out))
+    if result.status != "evaluated":
+        raise ExamRejected("not evaluated: " + "; ".join(result.reasons))
+
+
+def summary(result: dict[str, object], out: Path) -> str:
+    """The answer in a few lines."""
+    document = json.loads(json.dumps(result))
+    lines = [f"study {document['study_uid']}: {document['status']}"]
+    parts = list(document["sides"].values()) or [document]
+    for part in parts:
+        if part["prediction"]:
+            p = part["prediction"]
+            lines.append(
+                f"{p['positive_class']}: {p['category']} risk, probability {p['probability']:.1%} "
+                f"(cutoff {p['cutoff']:.1%}, {p['signature']})"
+            )
+    if document["demonstration"]:
+        lines.append("demonstration signature, not for clinical use")
+    lines.append(f"written to {out}: result.json, features.csv, sr.dcm, page.pdf")
+    return "\n".join(lines)

@@ -1,0 +1,118 @@
+"""What an operator may do to a study: retry, redo, accept an identity, resend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from daemon.ledger.engine import note
+from daemon.ledger.states import STUDY, check
+from daemon.ledger.studies import move_delivery, move_study
+from daemon.ledger.tables import deliveries, revisions, studies
+from pipeline.errors import InputRejected
+
+
+def retry(connection: sa.Connection, row: Any, now: float, *, new_revision: bool, accept_identity: bool) -> str:
+    """Repeat a failed revision; or, asked for, redo a reported one or release a held study. Says what was done."""
+    if accept_identity:
+        return _release(connection, row, now)
+    if new_revision:
+        return _redo(connection, row, now)
+    if row.state != "failed":
+        raise InputRejected(
+            f"study {row.id} is {row.state}, not failed; `--new-revision` redoes a reported one, "
+            "`--accept-identity` releases a held one"
+        )
+    revision = connection.execute(
+        sa.select(revisions).where(revisions.c.study_id == row.id).order_by(revisions.c.number.desc()).limit(1)
+    ).one()
+    connection.execute(
+        revisions.update()
+        .where(revisions.c.id == revision.id)
+        .values(
+            state="ready",
+            attempts=0,
+            next_attempt_at=now,
+            lease_until=None,
+            owner=None,
+            enqueued_until=None,
+            fence=revisions.c.fence + 1,
+            finished_at=None,
+        )
+    )
+    move_study(connection, row.id, "ready", now)
+    note(connection, now, "retried", "by an operator", row.id, revision.id)
+    return f"revision {revision.number} is queued again"
+
+
+def _release(connection: sa.Connection, row: Any, now: float) -> str:
+    if row.state != "held":
+        raise InputRejected(f"study {row.id} is {row.state}, not held")
+    check(STUDY, row.state, "assembling")
+    connection.execute(
+        studies.update()
+        .where(studies.c.id == row.id)
+        .values(state="assembling", identity_accepted=True, dirty=True, reason="", reason_code="", changed_at=now)
+    )
+    note(connection, now, "identity-accepted", "by an operator", row.id)
+    return "the study is assembled with the identities it has"
+
+
+def _redo(connection: sa.Connection, row: Any, now: float) -> str:
+    if row.state not in ("reported", "delivered", "not_evaluated", "failed"):
+        raise InputRejected(f"study {row.id} is {row.state}; a new revision needs one that is finished")
+    check(STUDY, row.state, "assembling")
+    connection.execute(
+        studies.update()
+        .where(studies.c.id == row.id)
+        .values(state="assembling", redo=studies.c.redo + 1, dirty=True, changed_at=now)
+    )
+    note(connection, now, "redo", "a new revision was asked for by an operator", row.id)
+    return "a new revision will be made"
+
+
+def deliver(connection: sa.Connection, row: Any, now: float, destination: str | None) -> list[str]:
+    """Send the newest rendered result again, byte for byte; the ids of the deliveries that were opened."""
+    revision = connection.execute(
+        sa.select(revisions)
+        .where(revisions.c.study_id == row.id, revisions.c.state.in_(("reported", "delivered", "not_evaluated")))
+        .order_by(revisions.c.number.desc())
+        .limit(1)
+    ).one_or_none()
+    if revision is None:
+        raise InputRejected(f"study {row.id} has no report yet")
+    query = sa.select(deliveries).where(deliveries.c.revision_id == revision.id)
+    if destination is not None:
+        query = query.where(deliveries.c.destination == destination)
+    rows = connection.execute(query).all()
+    if not rows:
+        raise InputRejected(f"study {row.id} has no delivery" + (f" to {destination}" if destination else ""))
+    opened = []
+    for item in rows:
+        if item.state in ("pending", "sending"):
+            connection.execute(
+                deliveries.update().where(deliveries.c.id == item.id).values(next_attempt_at=now, enqueued_until=None)
+            )
+        elif item.state != "refused":
+            move_delivery(
+                connection,
+                item.id,
+                "pending",
+                next_attempt_at=now,
+                enqueued_until=None,
+                attempts=0,
+                proof="",
+                transaction_uid=None,
+                finished_at=None,
+                fence=deliveries.c.fence + 1,
+                lease_until=None,
+            )
+        else:
+            continue
+        opened.append(item.id)
+    if revision.state == "delivered":
+        connection.execute(revisions.update().where(revisions.c.id == revision.id).values(state="reported"))
+        move_study(connection, row.id, "reported", now)
+    note(connection, now, "resend", "asked for by an operator", row.id, revision.id)
+    return opened

@@ -1,0 +1,109 @@
+"""The ledger as people read it: counts, lists, one study's timeline. Plain dictionaries, ready for JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from daemon.ledger.states import SETTLED
+from daemon.ledger.tables import deliveries, events, instances, revisions, studies
+
+
+def counts(connection: sa.Connection, now: float) -> dict[str, Any]:
+    """Studies per state with the age of the oldest, deliveries per state, instances per state."""
+    study_rows = connection.execute(
+        sa.select(studies.c.state, sa.func.count(), sa.func.min(studies.c.changed_at)).group_by(studies.c.state)
+    ).all()
+    delivery_rows = connection.execute(
+        sa.select(deliveries.c.destination, deliveries.c.state, sa.func.count()).group_by(
+            deliveries.c.destination, deliveries.c.state
+        )
+    ).all()
+    instance_rows = connection.execute(
+        sa.select(instances.c.state, sa.func.count(), sa.func.sum(instances.c.size)).group_by(instances.c.state)
+    ).all()
+    by_destination: dict[str, dict[str, int]] = {}
+    for destination, state, number in delivery_rows:
+        by_destination.setdefault(destination, {})[state] = number
+    return {
+        "studies": {state: {"count": n, "oldest_s": round(now - oldest, 1)} for state, n, oldest in study_rows},
+        "deliveries": by_destination,
+        "instances": {state: {"count": n, "bytes": int(size or 0)} for state, n, size in instance_rows},
+    }
+
+
+def list_studies(connection: sa.Connection, state: str | None = None, limit: int = 1000) -> list[dict[str, Any]]:
+    """Studies, the most recently changed first, each with its newest revision and its deliveries."""
+    query = sa.select(studies).order_by(studies.c.changed_at.desc(), studies.c.id).limit(limit)
+    if state is not None:
+        query = query.where(studies.c.state == state)
+    return [describe(connection, row) for row in connection.execute(query).all()]
+
+
+def describe(connection: sa.Connection, row: Any) -> dict[str, Any]:
+    """One study in a line."""
+    received = connection.execute(
+        sa.select(sa.func.count()).select_from(instances).where(instances.c.exam_uid == row.study_uid)
+    ).scalar_one()
+    revision = connection.execute(
+        sa.select(revisions).where(revisions.c.study_id == row.id).order_by(revisions.c.number.desc()).limit(1)
+    ).one_or_none()
+    sent = []
+    if revision is not None:
+        sent = [
+            {
+                "destination": d.destination,
+                "state": d.state,
+                "attempts": d.attempts,
+                "proof": d.proof,
+                "reason": d.reason,
+            }
+            for d in connection.execute(
+                sa.select(deliveries).where(deliveries.c.revision_id == revision.id).order_by(deliveries.c.destination)
+            ).all()
+        ]
+    return {
+        "id": row.id,
+        "study_uid": row.study_uid,
+        "role": row.role,
+        "state": row.state,
+        "reason": row.reason,
+        "reason_code": row.reason_code,
+        "flagged": row.flagged,
+        "instances": received,
+        "first_arrival_at": row.first_arrival_at,
+        "last_arrival_at": row.last_arrival_at,
+        "changed_at": row.changed_at,
+        "settled": row.state in SETTLED,
+        "revision": revision.number if revision is not None else 0,
+        "attempts": revision.attempts if revision is not None else 0,
+        "deliveries": sent,
+    }
+
+
+def timeline(connection: sa.Connection, row: Any) -> dict[str, Any]:
+    """One study from first instance to proof of delivery."""
+    found = connection.execute(
+        sa.select(events).where(events.c.study_id == row.id).order_by(events.c.at, events.c.id)
+    ).all()
+    made = connection.execute(
+        sa.select(revisions).where(revisions.c.study_id == row.id).order_by(revisions.c.number)
+    ).all()
+    return describe(connection, row) | {
+        "events": [{"at": e.at, "kind": e.kind, "detail": e.detail, "revision_id": e.revision_id} for e in found],
+        "revisions": [
+            {
+                "id": r.id,
+                "number": r.number,
+                "state": r.state,
+                "stage": r.stage,
+                "reason": r.reason,
+                "attempts": r.attempts,
+                "created_at": r.created_at,
+                "finished_at": r.finished_at,
+                "inputs": len(r.inputs["selected"]),
+            }
+            for r in made
+        ],
+    }

@@ -1,0 +1,67 @@
+"""What `axrad run` leaves behind: result, features, report, page."""
+
+from __future__ import annotations
+
+import csv
+import time
+from datetime import datetime
+from pathlib import Path
+
+from dicom_sr.check import check_report
+
+from config.schema import Settings
+from dicom_sr import render
+from dicom_sr.source import ReportSource
+from pipeline.catalog import Exam
+from pipeline.errors import ExamRejected, ReportRejected
+from pipeline.records import InstanceRef
+from pipeline.result import StudyResult
+from pipeline.run import Analysis
+
+
+def write_outputs(
+    analysis: Analysis, exam: Exam, out: Path, settings: Settings, began: datetime, seconds_before: float = 0.0
+) -> StudyResult:
+    """Write everything into `out`; the result as written (with the report's share of the time)."""
+    started = time.perf_counter()
+    out.mkdir(parents=True, exist_ok=True)
+    result = analysis.result
+    rendered = render(result, source_of(exam, result, began), analysis.panels, settings)
+    findings = check_report(rendered.objects["sr"], result)
+    if findings:
+        raise ReportRejected(f"the report failed its own check: {findings[0].message}")
+    for kind, data in rendered.objects.items():
+        (out / f"{kind}.dcm").write_bytes(data)
+    (out / "page.pdf").write_bytes(rendered.page_pdf)
+    (out / "page.png").write_bytes(rendered.page_png)
+    seconds = time.perf_counter() - started
+    timings = dict(result.timings_s)
+    timings["load"] = round(timings.get("load", 0.0) + seconds_before, 4)
+    timings["report"] = round(seconds, 4)
+    timings["total"] = round(timings.get("total", 0.0) + seconds_before + seconds, 4)
+    result = result.model_copy(update={"timings_s": timings})
+    (out / "result.json").write_text(result.to_json(), encoding="utf-8")
+    _write_features(result, out / "features.csv")
+    return result
+
+
+def source_of(exam: Exam, result: StudyResult, began: datetime, predecessor: InstanceRef | None = None) -> ReportSource:
+    """Headers from an image of the T1+C series (of any series, where none was chosen) and from the ROI objects."""
+    chosen = result.sequences.get("t1c")
+    images = [i for s in exam.series for i in s.instances if i.path is not None]
+    if not images:
+        raise ExamRejected("no image of this exam can be read", code="no-images")
+    image = next((i for i in images if chosen and i.ref.series_uid == chosen.series_uid), images[0])
+    assert image.path is not None
+    return ReportSource.from_files(
+        image.path, [r.path for r in exam.rois if r.path is not None], began=began, predecessor=predecessor
+    )
+
+
+def _write_features(result: StudyResult, path: Path) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["side", "feature", "value", "missing"])
+        for side, part in result.parts():
+            writer.writerows([side or "", name, repr(value), ""] for name, value in part.features.items())
+            writer.writerows([side or "", name, "", why] for name, why in part.missing_features.items())
