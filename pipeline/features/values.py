@@ -46,4 +46,5 @@ def refused(names: Iterable[str], reason: str) -> RoiFeatures:
 def sentence(error: BaseException) -> str:
     """What a foreign error says, as one line."""
     text = " ".join(str(error).split()) or type(error).__name__
+    text = text.rpartition("sitk::ERROR: ")[2]  # without SimpleITK's own file and line
     return f"PyRadiomics refuses: {text}"
