@@ -23,7 +23,13 @@ def secondary_capture(
     ds.SeriesNumber = 9902
     ds.SeriesDescription = f"axrad page: {words.categories(result)}"[:64]
     ds.ConversionType = "WSD"
-    ds.Laterality = result.laterality if result.laterality in ("L", "R") else None
+    ds.BodyPartExamined = "BREAST"
+    if result.laterality in ("L", "R"):
+        ds.Laterality = result.laterality
+    elif result.laterality == "B":
+        ds.ImageLaterality = "B"
+    else:
+        ds.BodyPartExamined = "CHEST"
     ds.PatientOrientation = None
     ds.BurnedInAnnotation = "YES"
     ds.ImageType = ["DERIVED", "SECONDARY"]

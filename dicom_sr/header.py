@@ -69,13 +69,17 @@ def _equipment(ds: Dataset, result: StudyResult, settings: Settings) -> None:
     ds.ManufacturerModelName = MODEL
     ds.DeviceSerialNumber = uids.signature_hash(result)[:64] or "none"
     ds.SoftwareVersions = software_versions(result)
+    device_uid = uids.of_device(result, settings.site.uid_root)
+    ds.DeviceUID = device_uid
     item = Dataset()
     item.PurposeOfReferenceCodeSequence = [code_item(codes.PROCESSING_EQUIPMENT)]
     item.Manufacturer = settings.report.manufacturer
     item.ManufacturerModelName = signature_name(result)[:64]
     item.SoftwareVersions = software_versions(result)
     item.ContributionDescription = "Radiomic signature on T1+C, T2 and ADC"
-    item.DeviceUID = uids.of_device(result, settings.site.uid_root)
+    item.DeviceSerialNumber = device_uid
+    if settings.report.contributing_device_uid:
+        item.DeviceUID = device_uid
     ds.ContributingEquipmentSequence = [item]
 
 

@@ -58,6 +58,7 @@ def document(ds: Dataset, result: StudyResult, source: ReportSource, settings: S
     """SR Document Series and General modules (PS3.3 C.17.1, C.17.2): flags, predecessor, evidence, coding scheme."""
     ds.ReferencedPerformedProcedureStepSequence = []
     ds.PerformedProcedureCodeSequence = []
+    ds.AuthorObserverSequence = [_author(result, settings)]
     ds.PreliminaryFlag = "PRELIMINARY"
     ds.CompletionFlag = "COMPLETE"
     ds.VerificationFlag = "UNVERIFIED"
@@ -71,11 +72,23 @@ def document(ds: Dataset, result: StudyResult, source: ReportSource, settings: S
         ds.PertinentOtherEvidenceSequence = header.evidence(source.prior)
 
 
+def _author(result: StudyResult, settings: Settings) -> Dataset:
+    """Identified Person or Device Macro (PS3.3 C.17-3b)."""
+    item = Dataset()
+    item.ObserverType = "DEV"
+    item.InstitutionName = settings.site.institution or None
+    item.InstitutionCodeSequence = []
+    item.StationName = settings.listen.ae_title
+    item.DeviceUID = uids.of_device(result, settings.site.uid_root)
+    item.Manufacturer = settings.report.manufacturer
+    item.ManufacturerModelName = header.MODEL
+    return item
+
+
 def _coding_scheme(settings: Settings) -> Dataset:
     item = Dataset()
     item.CodingSchemeDesignator = codes.PRIVATE_SCHEME
     item.CodingSchemeName = codes.PRIVATE_NAME
-    item.CodingSchemeUID = uids.derived("2.25", "coding scheme", codes.PRIVATE_SCHEME)
     item.CodingSchemeVersion = "1"
     item.CodingSchemeResponsibleOrganization = settings.report.manufacturer
     return item
@@ -256,10 +269,12 @@ def _feature(name: str, value: float) -> Any:
 def _evaluations(context: _Context) -> Any:
     """Risk category and conclusion, under the root: viewers show a TEXT there, and no children of a NUM."""
     group = items.container(codes.QUALITATIVE)
-    for side, part in context.result.parts():
+    parts = list(context.result.parts())
+    for side, part in parts:
         if part.prediction is not None:
             name = codes.RISK_CATEGORY[side if context.result.sides else None]
             items.add(group, items.code(name, codes.RISK[part.prediction.category]))
+    for side, part in parts:
         items.add(group, items.text(codes.CONCLUSION, words.conclusion(context.result, side, part)))
     checks = words.failed_checks(context.result)
     if checks:

@@ -10,6 +10,7 @@ from pipeline.result import Part, Prediction, StudyResult
 SIDE_WORDS: dict[Side | None, str] = {"L": "left", "R": "right", None: ""}
 CATEGORY_WORDS = {"high": "High risk", "low": "Low risk", "indeterminate": "Indeterminate"}
 QUESTION = "Axillary lymph node metastasis?"
+SHORT_QUESTION = "lymph node metastasis?"
 NOT_VERIFIED = "Computed by software, not verified by a physician."
 RESEARCH = "Research use only."
 DEMONSTRATION = "DEMONSTRATION SIGNATURE, NOT FOR CLINICAL USE."

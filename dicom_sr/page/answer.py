@@ -7,8 +7,8 @@ from dicom_sr.page.sheet import BACKGROUND, INK, LINE, ORANGE, PANEL, QUIET, SKY
 from pipeline.records import Side
 from pipeline.result import Part, Prediction, StudyResult
 
-_ANSWERS = {"high": ("HIGH RISK", ORANGE), "low": ("LOW RISK", SKY), "indeterminate": ("INDETERMINATE", YELLOW)}
-_SIDES: dict[Side | None, str] = {"L": " · LEFT", "R": " · RIGHT", None: ""}
+_ANSWERS = {"high": ("HIGH RISK", ORANGE), "low": ("LOW RISK", SKY), "indeterminate": ("INDETERMINATE", INK)}
+_SIDES: dict[Side | None, str] = {"L": "LEFT: ", "R": "RIGHT: ", None: ""}
 
 
 def draw_answer(
@@ -17,13 +17,15 @@ def draw_answer(
     """Question, answer and scale of one side; the y below."""
     narrow = width < 600
     big = 40 if narrow else 58
-    sheet.text(x, y + 24, words.QUESTION + _SIDES[side], 18 if narrow else 22, colour=QUIET, width=width)
+    question = _SIDES[side] + (words.SHORT_QUESTION if narrow else words.QUESTION)
+    sheet.text(x, y + 24, question, 18 if narrow else 22, colour=QUIET, width=width - 120)
     prediction = part.prediction
     if prediction is None:
         sheet.text(x, y + 34 + big, "NOT EVALUATED", big, bold=True, colour=INK)
         why = "; ".join(part.reasons or result.reasons) or "no reason was recorded"
         return sheet.paragraph(x, y + 74 + big, why, 19, width, lines=4) + 8
     label, colour = _ANSWERS[prediction.category]
+    sheet.text(x + width, y + 24, "probability", 18 if narrow else 22, colour=QUIET, align="right")
     sheet.text(x, y + 34 + big, label, big, bold=True, colour=colour)
     sheet.text(x + width, y + 34 + big, words.percent(prediction.probability), big, bold=True, align="right")
     return _scale(sheet, prediction, colour, x, y + 74 + big, width)
@@ -39,11 +41,15 @@ def _scale(sheet: Sheet, prediction: Prediction, colour: str, x: float, y: float
     cut = at(prediction.cutoff)
     sheet.box(x, y, cut - x, height, "#23506b")
     sheet.box(cut, y, x + width - cut, height, "#7a5a14")
+    place = at(prediction.probability)
+    if cut - x > 60 and place > x + 60:
+        sheet.text(x + 8, y + 15, "LOW", 14, bold=True)
+    if x + width - cut > 60 and place < x + width - 66:
+        sheet.text(x + width - 8, y + 15, "HIGH", 14, bold=True, align="right")
     if prediction.conformal_band is not None:
         low, high = (at(p) for p in prediction.conformal_band)
         sheet.box(low, y, high - low, height, PANEL, edge=QUIET, hatch="////")
     sheet.line(cut, y - 7, cut, y + height + 7, INK, 3)
-    place = at(prediction.probability)
     sheet.box(place - 4, y - 3, 8, height + 6, INK, edge=BACKGROUND)
     sheet.triangle(place, y - 3, 15, colour)
     for tick in (0.0, 1.0):

@@ -18,7 +18,8 @@ def draw_contributions(sheet: Sheet, part: Part, x: float, y: float, width: floa
     if part.prediction is None or not part.prediction.top_features:
         return
     sheet.text(x, y + 16, "What drove it", 16, bold=True)
-    pitch = 44.0
+    two_lines = height > 300
+    pitch = 58.0 if two_lines else 42.0
     shown = part.prediction.top_features[: max(1, int((height - 44) // pitch))]
     largest = max(abs(c.contribution) for c in shown) or 1.0
     middle = x + width / 2
@@ -26,23 +27,29 @@ def draw_contributions(sheet: Sheet, part: Part, x: float, y: float, width: floa
     sheet.text(x + width, y + 36, "raises risk ▶", 13, colour=ORANGE, align="right")
     top = y + 46
     for contribution in shown:
-        sheet.text(x, top + 13, feature_words(contribution), 12.5, colour=INK, width=width)
+        where, name = feature_words(contribution)
+        if two_lines:
+            sheet.text(x, top + 13, where, 13, colour=QUIET, width=width)
+            sheet.text(x, top + 29, name, 14, width=width)
+        else:
+            sheet.text(x, top + 13, f"{where}: {name}" if where else name, 13, width=width)
         length = width / 2 * abs(contribution.contribution) / largest
         raises = contribution.contribution > 0
-        sheet.box(middle if raises else middle - length, top + 19, length, 13, ORANGE if raises else SKY)
+        bar = top + (35 if two_lines else 18)
+        sheet.box(middle if raises else middle - length, bar, length, 12, ORANGE if raises else SKY)
+        sheet.line(middle, bar - 2, middle, bar + 14, INK, 2)
         top += pitch
-    sheet.line(middle, y + 62, middle, top - 10, QUIET)
 
 
-def feature_words(contribution: Contribution) -> str:
-    """`ADC nodes: Correlation of GLCM (LLH)`, or the name as it is for what is no radiomic feature."""
+def feature_words(contribution: Contribution) -> tuple[str, str]:
+    """Where and what: ("ADC nodes, wavelet LLH", "Correlation of GLCM"); what is no radiomic feature has no place."""
     parsed = ibsi.FeatureName.parse(contribution.name)
     if parsed is None:
-        return contribution.name.replace("_", " ")
+        return "clinical", contribution.name.replace("_", " ")
     coded = ibsi.concept(parsed)
     name = coded[0].meaning if coded is not None else f"{parsed.family} {parsed.feature}"
-    text = f"{SEQUENCE_NAMES[parsed.sequence]} {_ROLES[parsed.role]}: {name}"
-    return text if parsed.filter == "original" else f"{text} ({parsed.filter.removeprefix('wavelet-')})"
+    where = f"{SEQUENCE_NAMES[parsed.sequence]} {_ROLES[parsed.role]}"
+    return where if parsed.filter == "original" else f"{where}, {parsed.filter.replace('-', ' ')}", name
 
 
 def draw_details(sheet: Sheet, result: StudyResult, x: float, y: float, width: float) -> None:
@@ -54,8 +61,8 @@ def draw_details(sheet: Sheet, result: StudyResult, x: float, y: float, width: f
 
 
 def _sequences(sheet: Sheet, result: StudyResult, x: float, y: float, width: float) -> None:
-    sheet.text(x, y + 16, "Sequences used", 16, bold=True)
-    y += 36
+    sheet.text(x, y + 16, "Sequences used", 17, bold=True)
+    y += 40
     for sequence in SEQUENCES:
         choice = result.sequences.get(sequence)
         if choice is None:
@@ -66,13 +73,13 @@ def _sequences(sheet: Sheet, result: StudyResult, x: float, y: float, width: flo
                 text += f", {choice.phase.replace('_', ' ')}"
             if choice.computed_from_b:
                 text += ", computed from b " + "/".join(f"{b:g}" for b in choice.computed_from_b)
-        sheet.text(x, y, text, 14, width=width, colour=INK if choice else YELLOW)
-        y += 20
+        sheet.text(x, y, text, 15, width=width, colour=INK if choice else YELLOW)
+        y += 23
 
 
 def _regions(sheet: Sheet, result: StudyResult, x: float, y: float, width: float) -> None:
-    sheet.text(x, y + 16, "Regions (T1+C)", 16, bold=True)
-    y += 36
+    sheet.text(x, y + 16, "Regions (T1+C)", 17, bold=True)
+    y += 40
     for side, part in result.parts():
         for role, roi in sorted(part.rois.items(), reverse=True):
             where = _side(side if result.sides else None)
@@ -82,26 +89,25 @@ def _regions(sheet: Sheet, result: StudyResult, x: float, y: float, width: float
                 text += f", max. {diameter:.0f} mm"
             if role == "lymph_nodes":
                 text += f", {roi.nodes} node{'s' if roi.nodes != 1 else ''}"
-            sheet.text(x, y, text, 14, width=width)
-            y += 20
+            sheet.text(x, y, text, 15, width=width)
+            y += 23
 
 
 def _side(side: Side | None) -> str:
-    return f"{words.SIDE_WORDS[side]} " if side else ""
+    return f"{side} " if side else ""
 
 
 def _checks(sheet: Sheet, result: StudyResult, x: float, y: float, width: float) -> None:
     failed = words.failed_checks(result)
-    sheet.text(x, y + 16, "Quality checks" if not failed else "Quality checks failed", 16, bold=True)
-    y += 36
+    sheet.text(x, y + 16, "Quality checks" if not failed else "Quality checks failed", 17, bold=True)
+    y += 40
     if not failed:
         passed = len(result.quality)
-        sheet.text(x, y, f"all {passed} passed" if passed else "none made", 14, colour=QUIET)
+        sheet.text(x, y, f"all {passed} passed" if passed else "none made", 15, colour=QUIET)
     for line in failed[:3]:
-        sheet.text(x, y, f"▲ {line}", 14, colour=YELLOW, width=width)
-        y += 20
+        y = sheet.paragraph(x, y, f"▲ {line}", 15, width, lines=2, colour=YELLOW) + 2
     if len(failed) > 3:
-        sheet.text(x, y, f"and {len(failed) - 3} more, see the report", 14, colour=YELLOW)
+        sheet.text(x, y, f"and {len(failed) - 3} more, see the report", 15, colour=YELLOW)
 
 
 def draw_footer(sheet: Sheet, result: StudyResult, source: ReportSource, settings: Settings) -> None:
@@ -110,6 +116,6 @@ def draw_footer(sheet: Sheet, result: StudyResult, source: ReportSource, setting
     sheet.line(24, y - 14, SIDE_PX - 24, y - 14, LINE)
     version = result.software.get("axrad", "")
     left = f"{header.signature_name(result)} · axrad {version}".rstrip()
-    sheet.text(24, y + 4, left, 14, colour=QUIET, width=620)
-    sheet.text(SIDE_PX - 24, y + 4, began.strftime("%Y-%m-%d %H:%M %Z"), 14, colour=QUIET, align="right")
+    sheet.text(24, y + 4, left, 15, colour=QUIET, width=620)
+    sheet.text(SIDE_PX - 24, y + 4, began.strftime("%Y-%m-%d %H:%M %Z"), 15, colour=QUIET, align="right")
     sheet.text(24, y + 26, f"{words.RESEARCH} {words.NOT_VERIFIED}", 16, bold=True)

@@ -13,9 +13,10 @@ from PIL import Image
 
 from config.schema import Settings
 from dicom_sr import header, words
+from dicom_sr.codes import SEQUENCE_NAMES
 from dicom_sr.page import answer, details, fonts
-from dicom_sr.page.sheet import INK, PANEL, QUIET, SIDE_PX, YELLOW, Sheet
-from dicom_sr.page.slices import draw_panel
+from dicom_sr.page.sheet import PANEL, QUIET, SIDE_PX, YELLOW, Sheet
+from dicom_sr.page.slices import COLOURS, draw_panel
 from dicom_sr.source import ReportSource
 from pipeline.pictures import Panel
 from pipeline.records import SEQUENCES, Role, Side
@@ -23,8 +24,7 @@ from pipeline.result import StudyResult
 
 MARGIN = 24.0
 _ROWS: tuple[Role, ...] = ("tumor", "lymph_nodes")
-_ROW_NAMES: dict[Role, str] = {"tumor": "Tumor", "lymph_nodes": "Axillary lymph nodes"}
-_SEQUENCE_NAMES = {"t1c": "T1 + contrast", "t2": "T2", "adc": "ADC"}
+_ROW_NAMES: dict[Role, str] = {"tumor": "Tumor", "lymph_nodes": "Nodes"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,8 @@ def draw_page(result: StudyResult, source: ReportSource, panels: tuple[Panel, ..
             _pictures(sheet, panels, side, MARGIN + column * (width + 16), below + 6, size, 4.0)
         bottom = below + 6 + 2 * (size + 28)
         for column, (_, part) in enumerate(parts):
-            details.draw_contributions(sheet, part, MARGIN + column * (width + 16), bottom + 4, width, 150.0)
-        bottom += 160
+            details.draw_contributions(sheet, part, MARGIN + column * (width + 16), bottom + 4, width, 190.0)
+        bottom += 190
     details.draw_details(sheet, result, MARGIN, bottom + 4, SIDE_PX - 2 * MARGIN)
     details.draw_footer(sheet, result, source, settings)
     return _rendered(sheet)
@@ -121,9 +121,14 @@ def _pictures(
             panel = next(
                 (p for p in panels if (p.focus, p.sequence) == (role, sequence) and side in (None, p.side)), None
             )
-            caption = f"{_ROW_NAMES[role]} · " if column == 0 and size > 200 else ""
-            caption += _SEQUENCE_NAMES[sequence]
-            sheet.text(left, top + label, caption, label, colour=INK, bold=column == 0, width=size * 0.99)
+            name = _ROW_NAMES[role]
+            after = 0.0
+            if column == 0 or size > 200:
+                sheet.text(left, top + label, name, label, colour=COLOURS[role], bold=True)
+                after = sheet.width(name + "  ", label, bold=True)
+            sheet.text(left + after, top + label, SEQUENCE_NAMES[sequence], label)
+            if panel is not None and size > 200:
+                sheet.text(left + size, top + label, panel.caption, 12, colour=QUIET, align="right")
             if panel is None:
                 sheet.box(left, top + label + 6, size, size, PANEL)
                 sheet.text(left + size / 2, top + label + size / 2, "no picture", label, colour=QUIET, align="center")

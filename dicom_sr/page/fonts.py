@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import lru_cache
 from pathlib import Path
 
@@ -28,10 +29,19 @@ def _found() -> tuple[tuple[str, ...], frozenset[int]]:
         if Path(path).is_file():
             font_manager.fontManager.addfont(path)
             font = FT2Font(path)
+            _also_as_bold(font.family_name)
             families.append(font.family_name)
             known |= set(font.get_charmap())
             break
     return tuple(families), frozenset(known)
+
+
+def _also_as_bold(family: str) -> None:
+    """These fonts have one weight; without an entry for bold, each look-up would complain."""
+    entries = font_manager.fontManager.ttflist
+    regular = next(entry for entry in reversed(entries) if entry.name == family)
+    if not any(entry.name == family and entry.weight in (700, "bold") for entry in entries):
+        entries.append(dataclasses.replace(regular, weight=700))
 
 
 def families() -> list[str]:

@@ -24,7 +24,7 @@ QUIET = "#a9b4bd"
 LINE = "#46525c"
 ORANGE = "#E69F00"
 SKY = "#56B4E9"
-VERMILION = "#D55E00"
+PINK = "#F19CC8"  # their reddish purple, lighter for a dark sheet
 YELLOW = "#F0E442"
 
 

@@ -9,11 +9,11 @@ from matplotlib import patheffects
 from matplotlib.font_manager import FontProperties
 
 from dicom_sr.page import fonts
-from dicom_sr.page.sheet import DPI, INK, ORANGE, QUIET, SKY, Sheet
+from dicom_sr.page.sheet import DPI, INK, PINK, QUIET, YELLOW, Sheet
 from pipeline.pictures import Contour, Panel
 from pipeline.records import Role
 
-COLOURS: dict[Role, str] = {"tumor": ORANGE, "lymph_nodes": SKY}
+COLOURS: dict[Role, str] = {"tumor": YELLOW, "lymph_nodes": PINK}
 BAR_MM = 20.0
 _OUTLINE = [patheffects.withStroke(linewidth=2.2, foreground="black")]
 
@@ -72,7 +72,7 @@ def _contour(axes: Any, contour: Contour, panel: Panel) -> None:
             high[0] + 1.0,
             low[1] - 0.5,
             str(contour.number),
-            color=SKY,
+            color=PINK,
             fontproperties=_font(15, bold=True),
             clip_on=True,
             path_effects=_OUTLINE,

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
+from scipy import ndimage
 
 from dicom_sr import ReportSource
 from pipeline.geometry import Geometry
@@ -336,8 +337,9 @@ def _volume(sequence: Sequence, spacing: float, rng: np.random.Generator) -> Vol
         FRAME_OF_REFERENCE,
     )
     base = {"t1c": 260, "t2": 420, "adc": 1700}[sequence]
-    smooth = rng.normal(0, 1, (SLICES, rows // 6 + 1, columns // 6 + 1)).repeat(6, axis=1).repeat(6, axis=2)
-    voxels = base * (1 + 0.12 * smooth[:, :rows, :columns]) + rng.normal(0, 0.05 * base, geometry.shape_zyx)
+    smooth = ndimage.gaussian_filter(rng.normal(0, 1, geometry.shape_zyx), (1, 8 / spacing, 8 / spacing))
+    smooth /= smooth.std()
+    voxels = base * (1 + 0.15 * smooth) + rng.normal(0, 0.05 * base, geometry.shape_zyx)
     sources = tuple(SliceSource(_image_ref(sequence, k)) for k in range(SLICES))
     return Volume(voxels.astype(np.float32), geometry, SERIES[sequence], sources_z=sources)
 
