@@ -123,11 +123,19 @@ class Destination(Section):
 
 
 class Sequences(Section):
-    phase: str = "first_post"
+    """Which series is which.
+
+    `phase`: first_post, peak, nth:N (the N-th after contrast) or seconds:S (after injection). `rules`: a site's own rule
+    table, laid over `config/sequence_rules.toml`. `use`: sequence to Series Instance UID, where a person decides.
+    `adc_scale`: what brings the values of ADC maps that do not tell their unit to 10-6 mm2/s.
+    """
+
+    phase: str = Field("first_post", pattern=r"^(first_post|peak|nth:[1-9][0-9]*|seconds:[0-9]+(\.[0-9]+)?)$")
     rules: Path | None = None
-    min_margin: float = 0.05
-    use: dict[str, str] = Field(default_factory=dict)
+    min_margin: float = Field(0.05, ge=0)
+    use: dict[Sequence, str] = Field(default_factory=dict)
     allow_lossy: bool = False
+    adc_scale: float | None = Field(None, gt=0)
 
 
 class RoiSettings(Section):
@@ -213,6 +221,9 @@ class Report(Section):
     comprehensive_3d: bool = False
     all_features: bool = False
     report_not_evaluated: bool = True
+    # (0018,1002) inside Contributing Equipment: IHE AIR asks for it, dciodvfy of 2022 warns of it. Without it the same
+    # UID is the item's Device Serial Number and the Device UID of the equipment and of the author.
+    contributing_device_uid: bool = False
     what: tuple[Literal["sr", "page", "pdf", "key_slices"], ...] = ("sr", "page", "pdf")
 
 
