@@ -125,8 +125,8 @@ class Destination(Section):
 class Sequences(Section):
     """Which series is which.
 
-    `phase`: first_post, peak, nth:N (the N-th after contrast) or seconds:S (after injection). `rules`: a site's own rule
-    table, laid over `config/sequence_rules.toml`. `use`: sequence to Series Instance UID, where a person decides.
+    `phase`: first_post, peak, nth:N (the N-th after contrast) or seconds:S (after injection). `rules`: a site's own
+    rule table, laid over `config/sequence_rules.toml`. `use`: sequence to Series Instance UID, where a person decides.
     `adc_scale`: what brings the values of ADC maps that do not tell their unit to 10-6 mm2/s.
     """
 

@@ -1,0 +1,41 @@
+"""Where a series lies in the patient, from its headers: enough to tell a left breast from a right one."""
+
+from __future__ import annotations
+
+from pipeline.sequences.evidence import Evidence, position_of
+
+Box = tuple[tuple[float, float], tuple[float, float], tuple[float, float]]
+
+
+def box_of(evidence: Evidence) -> Box | None:
+    """The smallest box along the patient's axes around all slices, in mm; None where positions are missing."""
+    spacing = evidence.series.tag("PixelSpacing")
+    rows, columns = evidence.number("Rows"), evidence.number("Columns")
+    if not isinstance(spacing, list) or rows is None or columns is None:
+        return None
+    dy, dx = (float(v) for v in spacing[:2])
+    corners: list[list[float]] = []
+    for one in evidence.slices:
+        position = position_of(one.frame)
+        if position is None or one.orientation is None:
+            return None
+        along_row, along_column = one.orientation[:3], one.orientation[3:]
+        corners += [
+            [position[k] + i * along_row[k] + j * along_column[k] for k in range(3)]
+            for i in (0.0, (columns - 1) * dx)
+            for j in (0.0, (rows - 1) * dy)
+        ]
+    sides = [(min(c[k] for c in corners), max(c[k] for c in corners)) for k in range(3)]
+    return sides[0], sides[1], sides[2]
+
+
+def coverage(candidate: Evidence, target: Evidence) -> float | None:
+    """The part of the target's box that the candidate's covers, 0..1; None where either is not known."""
+    one, other = box_of(candidate), box_of(target)
+    if one is None or other is None:
+        return None
+    part = 1.0
+    for (low, high), (start, stop) in zip(one, other, strict=True):
+        length = max(stop - start, 1e-6)
+        part *= max(0.0, min(high, stop) - max(low, start)) / length
+    return min(1.0, part)

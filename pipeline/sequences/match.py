@@ -1,0 +1,113 @@
+"""From a whole exam to its sequences."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from config.schema import Sequences
+from pipeline.catalog import Exam
+from pipeline.errors import InputRejected
+from pipeline.records import Sequence as SequenceName
+from pipeline.sequences import t1c as t1
+from pipeline.sequences.classify import Verdict, classify
+from pipeline.sequences.dynamic import Dynamic, dynamics, relabel
+from pipeline.sequences.evidence import Evidence
+from pipeline.sequences.others import choose_adc, choose_t2
+from pipeline.sequences.outcome import Chosen
+from pipeline.sequences.records import Match, Selection, SeriesLabel
+from pipeline.sequences.rules import Rules, rules
+
+
+def match(exam: Exam, settings: Sequences, brightness: t1.Brightness | None = None) -> Match:
+    """What each series is, which are T1+C, T2 and ADC, and why; what is missing or ambiguous is a reason.
+
+    `brightness` is only asked when `settings.phase` is "peak": a number for how bright a volume is.
+
+    Raises:
+        InputRejected: the settings name an unknown phase, or the site's rules are wrong.
+    """
+    check_phase(settings.phase)
+    table = rules(settings.rules)
+    verdicts = [classify(Evidence(series), table) for series in exam.series]
+    found = dynamics(verdicts)
+    verdicts = relabel(verdicts, found)
+    chosen: dict[SequenceName, Selection] = {}
+    reasons: list[tuple[str, str]] = []
+    drawn = frozenset(t1.drawn_on(exam))
+    _take("t1c", _t1c(exam, verdicts, found, settings, brightness), chosen, reasons)
+    reference = _evidence_of(chosen.get("t1c"), verdicts)
+    _take("t2", _t2(verdicts, reference, settings, table), chosen, reasons)
+    _take("adc", _adc(verdicts, reference, drawn, settings, table), chosen, reasons)
+    return Match(
+        tuple(SeriesLabel(v.evidence.uid, v.label, round(v.confidence, 3), v.why) for v in verdicts),
+        chosen,
+        tuple(sentence for _, sentence in reasons),
+        tuple(code for code, _ in reasons),
+    )
+
+
+def check_phase(phase: str) -> None:
+    """Raises InputRejected for a phase that no rule knows."""
+    if not re.fullmatch(r"first_post|peak|nth:[1-9]\d*|seconds:\d+(\.\d+)?", phase):
+        raise InputRejected(
+            f"sequences.phase is {phase!r}; known are first_post, peak, nth:N (the N-th after contrast) and seconds:S"
+        )
+
+
+def _take(
+    name: SequenceName, result: Chosen, chosen: dict[SequenceName, Selection], reasons: list[tuple[str, str]]
+) -> None:
+    if result.selection is not None:
+        chosen[name] = result.selection
+    reasons.extend(result.reasons)
+
+
+def _told(name: SequenceName, verdicts: Sequence[Verdict], settings: Sequences) -> list[Verdict] | None:
+    """The series that an operator named for this sequence; None where nobody did."""
+    uid = settings.use.get(name)
+    if uid is None:
+        return None
+    return [v for v in verdicts if v.evidence.uid == uid]
+
+
+def _t1c(
+    exam: Exam,
+    verdicts: list[Verdict],
+    found: tuple[Dynamic, ...],
+    settings: Sequences,
+    brightness: t1.Brightness | None,
+) -> Chosen:
+    told = _told("t1c", verdicts, settings)
+    if told:
+        verdict = replace(told[0], t1=True)
+        mine = t1.volumes_of_series(verdict.evidence.uid, found) or t1.as_post(verdict)
+        picked = None if mine is None else t1.volume_of(mine, settings.phase, brightness)
+        if mine is None or picked is None:
+            return Chosen(None, (("phase-missing", f"series {verdict.evidence.uid} has no phase {settings.phase}"),))
+        return Chosen(t1.selection_of(picked[0], mine, f"named in sequences.use; {picked[1]}", 1.0))
+    return t1.choose(exam, verdicts, found, settings.phase, settings.min_margin, brightness)
+
+
+def _t2(verdicts: list[Verdict], reference: Evidence | None, settings: Sequences, table: Rules) -> Chosen:
+    told = _told("t2", verdicts, settings)
+    if told:
+        told = [replace(told[0], label="t2", why="named in sequences.use")]
+    return choose_t2(told or verdicts, reference, table.prefer.get("t2", {}), settings.min_margin)
+
+
+def _adc(
+    verdicts: list[Verdict], reference: Evidence | None, drawn: frozenset[str], settings: Sequences, table: Rules
+) -> Chosen:
+    told = _told("adc", verdicts, settings)
+    if told:
+        label = told[0].label if told[0].label in ("adc", "dwi") else "adc"
+        told = [replace(told[0], label=label, why="named in sequences.use")]
+    return choose_adc(told or verdicts, reference, drawn, table.prefer.get("adc", {}), settings.min_margin)
+
+
+def _evidence_of(selection: Selection | None, verdicts: Sequence[Verdict]) -> Evidence | None:
+    if selection is None:
+        return None
+    return next(v.evidence for v in verdicts if v.evidence.uid == selection.series_uid)

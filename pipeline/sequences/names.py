@@ -1,0 +1,37 @@
+"""What a series' names say, by the rule tables alone."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import NamedTuple
+
+from pipeline.sequences.records import Label
+from pipeline.sequences.rules import Rules
+
+
+class NameVerdict(NamedTuple):
+    """`concepts`: all that the name says, by the names of the rule tables."""
+
+    label: Label
+    confidence: float
+    why: str
+    concepts: frozenset[str]
+
+
+def normalise(name: str) -> str:
+    """Lower case, compatibility forms made plain, separators to single spaces."""
+    text = unicodedata.normalize("NFKC", name).lower()
+    return re.sub(r"\s+", " ", re.sub(r"[_^]", " ", text)).strip()
+
+
+def judge(name: str, vendor: str, rules: Rules) -> NameVerdict:
+    """The label that a name alone suggests; `other` with little confidence where it says nothing known."""
+    text = normalise(name)
+    concepts = frozenset(key for key, concept in rules.concepts.items() if concept.within(text))
+    maker = vendor.lower()
+    for decision in rules.decisions:
+        if decision.fits(concepts, maker):
+            shown = sorted((decision.all_of | decision.any_of) & concepts)
+            return NameVerdict(decision.label, decision.confidence, f"its name says {', '.join(shown)}", concepts)
+    return NameVerdict("other", 0.2, "its name says nothing known", concepts)

@@ -1,0 +1,129 @@
+"""The rule tables of `config/sequence_rules.toml`, and a site's own laid over them."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, get_args
+
+import config
+from pipeline.errors import InputRejected
+from pipeline.sequences.records import Label
+
+LABELS: tuple[str, ...] = get_args(Label)
+
+
+@dataclass(frozen=True)
+class Concept:
+    """Something that a name can say."""
+
+    says: re.Pattern[str]
+    never: re.Pattern[str] | None = None
+
+    def within(self, text: str) -> bool:
+        return self.says.search(self.never.sub(" ", text) if self.never else text) is not None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The label for a name with these concepts."""
+
+    label: Label
+    confidence: float
+    all_of: frozenset[str]
+    any_of: frozenset[str]
+    none_of: frozenset[str]
+    vendor: str
+
+    def fits(self, concepts: frozenset[str], vendor: str) -> bool:
+        return (
+            self.all_of <= concepts
+            and (not self.any_of or bool(self.any_of & concepts))
+            and not self.none_of & concepts
+            and self.vendor in vendor
+        )
+
+
+@dataclass(frozen=True)
+class Rules:
+    concepts: Mapping[str, Concept]
+    decisions: tuple[Decision, ...]
+    prefer: Mapping[str, Mapping[str, float]]
+
+
+@lru_cache(maxsize=8)
+def rules(site_file: Path | None = None) -> Rules:
+    """The rules, with a site's file (`sequences.rules`) laid over the built-in table.
+
+    Raises:
+        InputRejected: the site's file cannot be read or breaks the form of the table.
+    """
+    tables = [_read(Path(config.__file__).parent / "sequence_rules.toml")]
+    if site_file is not None:
+        tables.append(_read(site_file))
+    try:
+        return _build(tables)
+    except (KeyError, TypeError, ValueError, AttributeError, re.error) as error:
+        raise InputRejected(f"the sequence rules {site_file or ''} are not well formed: {error}") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputRejected(f"cannot read the sequence rules {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputRejected(f"the sequence rules {path} are not TOML: {error}") from error
+
+
+def _build(tables: list[dict[str, Any]]) -> Rules:
+    concepts: dict[str, dict[str, list[str]]] = {}
+    prefer: dict[str, dict[str, float]] = {}
+    decisions: list[Decision] = []
+    for table in tables:
+        unknown = set(table) - {"concept", "decide", "prefer"}
+        if unknown:
+            raise ValueError(f"unknown table {sorted(unknown)[0]}")
+        for name, parts in table.get("concept", {}).items():
+            for part, patterns in parts.items():
+                if part not in ("words", "patterns", "never"):
+                    raise ValueError(f"concept {name} has an unknown part {part}")
+                concepts.setdefault(name, {}).setdefault(part, []).extend(patterns)
+        # A later table is a site's own: its decisions come first.
+        decisions = [_decision(d) for d in table.get("decide", [])] + decisions
+        for sequence, points in table.get("prefer", {}).items():
+            prefer.setdefault(sequence, {}).update({k: float(v) for k, v in points.items()})
+    used = {c for d in decisions for c in d.all_of | d.any_of | d.none_of} | {c for p in prefer.values() for c in p}
+    if used - set(concepts):
+        raise ValueError(f"a rule names the unknown concept {sorted(used - set(concepts))[0]}")
+    return Rules({name: _concept(parts) for name, parts in concepts.items()}, tuple(decisions), prefer)
+
+
+def _concept(parts: dict[str, list[str]]) -> Concept:
+    alternatives = [_word(w) for w in parts.get("words", [])] + [f"(?:{p})" for p in parts.get("patterns", [])]
+    never = parts.get("never")
+    return Concept(
+        re.compile("|".join(alternatives) or r"(?!)"),
+        re.compile("|".join(f"(?:{p})" for p in never)) if never else None,
+    )
+
+
+def _word(word: str) -> str:
+    if not word.isascii():
+        return re.escape(word)
+    return rf"(?<![a-z]){word}(?![a-z])"
+
+
+def _decision(table: dict[str, Any]) -> Decision:
+    unknown = set(table) - {"label", "confidence", "all", "any", "none", "vendor"}
+    if unknown or table["label"] not in LABELS:
+        raise ValueError(f"a decision for {table['label']} has an unknown label or key {sorted(unknown)}")
+    confidence = float(table["confidence"])
+    if not 0 < confidence <= 1:
+        raise ValueError(f"the confidence of a decision for {table['label']} is outside 0 to 1")
+    all_of, any_of, none_of = (frozenset(table.get(key, [])) for key in ("all", "any", "none"))
+    return Decision(table["label"], confidence, all_of, any_of, none_of, table.get("vendor", "").lower())
