@@ -7,21 +7,10 @@ from pathlib import Path
 
 from pipeline.records import Volume
 from pipeline.volumes.assemble import volume_of
-from pipeline.volumes.frames import Frame, read_frames
+from pipeline.volumes.frames import Frame, frames_of, read_frames
+from pipeline.volumes.selection import load
+from pipeline.volumes.series import Stack, load_series, stacks_of
 from pipeline.volumes.stack import MIN_SLICES
-
-
-def frames_of(frames: Sequence[tuple[Path, int | None]]) -> list[Frame]:
-    """Headers of the files and frames named; (path, None) means all that the file holds."""
-    numbers: dict[Path, list[int] | None] = {}
-    for path, number in frames:
-        if number is None:
-            numbers[path] = None
-        else:
-            wanted = numbers.setdefault(path, [])
-            if wanted is not None:
-                wanted.append(number)
-    return [f for path, wanted in numbers.items() for f in read_frames(path, None if wanted is None else tuple(wanted))]
 
 
 def load_frames(
@@ -34,4 +23,4 @@ def load_frames(
     return volume_of(frames_of(frames), allow_lossy, min_slices)
 
 
-__all__ = ["Frame", "frames_of", "load_frames", "read_frames", "volume_of"]
+__all__ = ["Frame", "Stack", "frames_of", "load", "load_frames", "load_series", "read_frames", "stacks_of", "volume_of"]

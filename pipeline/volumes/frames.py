@@ -7,7 +7,7 @@ stand in where a maker left a group out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from pipeline.errors import GeometryRejected, NotDicom, PixelsRejected
 from pipeline.records import InstanceRef, SliceSource
 
 Vector = npt.NDArray[np.float64]
+SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,9 +78,42 @@ def read_frames(path: Path, numbers: tuple[int, ...] | None = None) -> list[Fram
     Raises NotDicom, PixelsRejected (not a grey image), GeometryRejected (no place in the patient).
     """
     ds = read_header(path)
+    if ds.get("SOPClassUID") in SEGMENTATIONS:
+        raise PixelsRejected(f"{path.name} holds a segmentation, no image", uid=ds.get("SOPInstanceUID"))
+    return frames_in(ds, path, numbers)
+
+
+def frames_of(frames: Iterable[tuple[Path, int | None]]) -> list[Frame]:
+    """Headers of the files and frames named; (path, None) means all that the file holds."""
+    numbers: dict[Path, list[int] | None] = {}
+    for path, number in frames:
+        if number is None:
+            numbers[path] = None
+        else:
+            wanted = numbers.setdefault(path, [])
+            if wanted is not None:
+                wanted.append(number)
+    return [f for path, wanted in numbers.items() for f in read_frames(path, None if wanted is None else tuple(wanted))]
+
+
+def frames_in(ds: Dataset, path: Path, numbers: tuple[int, ...] | None = None) -> list[Frame]:
+    """As `read_frames`, of a header already read; also of a segmentation's."""
     if "Rows" not in ds or "SOPInstanceUID" not in ds:
         raise PixelsRejected(f"{path.name} holds no image", uid=ds.get("SOPInstanceUID"))
     uid = str(ds.SOPInstanceUID)
+    _check_kind(ds, uid)
+    if "PerFrameFunctionalGroupsSequence" not in ds:
+        if int(ds.get("NumberOfFrames") or 1) > 1:
+            raise GeometryRejected(f"image {uid} has several frames without a place for each", uid=uid)
+        return [_frame(path, ds, ds, None, uid)]
+    count = len(ds.PerFrameFunctionalGroupsSequence)
+    wanted = range(1, count + 1) if numbers is None else numbers
+    if any(not 1 <= n <= count for n in wanted):
+        raise GeometryRejected(f"image {uid} has {count} frames; frame {max(wanted)} was asked for", uid=uid)
+    return [_frame(path, ds, Groups(ds, n - 1), n, uid) for n in wanted]
+
+
+def _check_kind(ds: Dataset, uid: str) -> None:
     if int(ds.get("SamplesPerPixel", 1)) != 1:
         raise PixelsRejected(f"image {uid} is in colour; only grey images carry a signal", uid=uid)
     if "ModalityLUTSequence" in ds:
@@ -90,15 +124,6 @@ def read_frames(path: Path, numbers: tuple[int, ...] | None = None) -> list[Fram
             "export the series as single slices or enhanced MR",
             uid=uid,
         )
-    if "PerFrameFunctionalGroupsSequence" not in ds:
-        if int(ds.get("NumberOfFrames") or 1) > 1:
-            raise GeometryRejected(f"image {uid} has several frames without a place for each", uid=uid)
-        return [_frame(path, ds, ds, None, uid)]
-    count = len(ds.PerFrameFunctionalGroupsSequence)
-    wanted = range(1, count + 1) if numbers is None else numbers
-    if any(not 1 <= n <= count for n in wanted):
-        raise GeometryRejected(f"image {uid} has {count} frames; frame {max(wanted)} was asked for", uid=uid)
-    return [_frame(path, ds, Groups(ds, n - 1), n, uid) for n in wanted]
 
 
 class Groups:
@@ -148,7 +173,7 @@ def _frame(path: Path, ds: Dataset, groups: Dataset | Groups, number: int | None
         bits=_bits(ds),
         frame_of_reference_uid=str(ds.get("FrameOfReferenceUID") or "") or None,
         instance_number=number or int(ds.get("InstanceNumber") or 0),
-        facets=_facets(ds, groups),
+        facets=_facets(groups),
     )
 
 
@@ -206,6 +231,12 @@ FACETS = (
 )
 
 
-def _facets(ds: Dataset, groups: Dataset | Groups) -> tuple[tuple[str, str], ...]:
-    found = [(keyword, groups.get(keyword)) for keyword in FACETS]
-    return tuple((keyword, str(value)) for keyword, value in found if value is not None and value != "")
+def _facets(groups: Dataset | Groups) -> tuple[tuple[str, str], ...]:
+    found = {keyword: groups.get(keyword) for keyword in FACETS}
+    b_value = found["DiffusionBValue"]
+    if b_value is not None:
+        # Some scanners number the repeats of b = 0 as 0.001, 0.002, ...
+        found["DiffusionBValue"] = round(float(b_value))
+    for item in groups.get("DiffusionGradientDirectionSequence") or []:
+        found["DiffusionGradientOrientation"] = item.get("DiffusionGradientOrientation")
+    return tuple((keyword, str(value)) for keyword, value in found.items() if value is not None and value != "")

@@ -1,0 +1,118 @@
+"""What the maker of a SEG or RTSTRUCT says of each segment: its words and codes, no pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydicom import Dataset
+
+from pipeline.errors import RoiRejected
+from pipeline.records import Code, InstanceRef
+from pipeline.volumes.frames import SEGMENTATIONS
+
+RTSTRUCT_CLASS = "1.2.840.10008.5.1.4.1.1.481.3"
+BACKGROUND = ("125040", "DCM")
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """One segment, or one ROI of an RTSTRUCT. `anatomies` and `modifiers`: every region and modifier code given."""
+
+    path: Path
+    source: InstanceRef
+    number: int
+    label: str
+    text: str = ""
+    category: Code | None = None
+    type: Code | None = None
+    anatomies: tuple[Code, ...] = ()
+    modifiers: tuple[Code, ...] = ()
+    tracking_id: str | None = None
+    tracking_uid: str | None = None
+
+    @property
+    def name(self) -> str:
+        """How messages call this segment."""
+        said = f", {self.type.meaning}" if self.type else ""
+        return f"segment {self.number} ({self.label or 'no label'}{said}) of {self.source.sop_instance_uid}"
+
+
+def describe(ds: Dataset, path: Path) -> tuple[Description, ...]:
+    """Every segment of the object, background left out. Raises RoiRejected if it is neither SEG nor RTSTRUCT."""
+    uid = str(ds.get("SOPInstanceUID", ""))
+    kind = str(ds.get("SOPClassUID", ""))
+    ref = InstanceRef(str(ds.get("StudyInstanceUID", "")), str(ds.get("SeriesInstanceUID", "")), kind, uid)
+    if kind in SEGMENTATIONS:
+        items = ds.get("SegmentSequence") or []
+        return tuple(_segment(item, ref, path) for item in items if not _is_background(item))
+    if kind == RTSTRUCT_CLASS:
+        return _structures(ds, ref, path)
+    raise RoiRejected(f"{path.name} is neither a segmentation nor a structure set", uid=uid)
+
+
+def _is_background(item: Dataset) -> bool:
+    type_ = _code(item, "SegmentedPropertyTypeCodeSequence")
+    return int(item.SegmentNumber) == 0 or (type_ is not None and (type_.value, type_.scheme) == BACKGROUND)
+
+
+def _segment(item: Dataset, ref: InstanceRef, path: Path) -> Description:
+    type_items = item.get("SegmentedPropertyTypeCodeSequence") or []
+    regions = item.get("AnatomicRegionSequence") or []
+    modifiers = [
+        *(m for t in type_items for m in t.get("SegmentedPropertyTypeModifierCodeSequence") or []),
+        *(item.get("SegmentedPropertyTypeModifierCodeSequence") or []),
+        *(m for r in regions for m in r.get("AnatomicRegionModifierSequence") or []),
+    ]
+    return Description(
+        path,
+        ref,
+        int(item.SegmentNumber),
+        _text(item.get("SegmentLabel")),
+        _text(item.get("SegmentDescription")),
+        _code(item, "SegmentedPropertyCategoryCodeSequence"),
+        _code(item, "SegmentedPropertyTypeCodeSequence"),
+        _codes([*regions, *(item.get("PrimaryAnatomicStructureSequence") or [])]),
+        _codes(modifiers),
+        _text(item.get("TrackingID")) or None,
+        _text(item.get("TrackingUID")) or None,
+    )
+
+
+def _structures(ds: Dataset, ref: InstanceRef, path: Path) -> tuple[Description, ...]:
+    observed = {int(o.ReferencedROINumber): o for o in ds.get("RTROIObservationsSequence") or []}
+    found = []
+    for item in ds.get("StructureSetROISequence") or []:
+        number = int(item.ROINumber)
+        observation = observed.get(number, Dataset())
+        found.append(
+            Description(
+                path,
+                ref,
+                number,
+                _text(item.get("ROIName")) or _text(observation.get("ROIObservationLabel")),
+                _text(item.get("ROIDescription")),
+                None,
+                _code(observation, "RTROIIdentificationCodeSequence"),
+                _codes(observation.get("AnatomicRegionSequence") or []),
+            )
+        )
+    return tuple(found)
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value).strip()
+
+
+def _code(item: Dataset, keyword: str) -> Code | None:
+    return next(iter(_codes(item.get(keyword) or [])), None)
+
+
+def _codes(items: Any) -> tuple[Code, ...]:
+    found = []
+    for item in items:
+        value = _text(item.get("CodeValue") or item.get("LongCodeValue") or item.get("URNCodeValue"))
+        if value:
+            found.append(Code(value, _text(item.get("CodingSchemeDesignator")), _text(item.get("CodeMeaning"))))
+    return tuple(found)

@@ -1,0 +1,131 @@
+"""A SEG or RTSTRUCT opened: what it describes, whether it shares an image's space, and its segments on a grid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pydicom import Dataset
+
+from pipeline.errors import GeometryRejected, RoiRejected
+from pipeline.geometry import Geometry
+from pipeline.records import Mask, Segment, Volume
+from pipeline.roi.canvas import Canvas, on_grid
+from pipeline.roi.describe import RTSTRUCT_CLASS, Description, describe
+from pipeline.roi.roles import side_of
+from pipeline.roi.rules import Rules
+from pipeline.roi.segmentation import Segmentation, draw, open_segmentation
+from pipeline.roi.structures import Structures, draw_structures, open_structures
+from pipeline.volumes.frames import read_header
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RoiObject:
+    """One SEG or RTSTRUCT, headers only. `laterality`: what the object says of all its segments."""
+
+    content: Segmentation | Structures
+    segments: tuple[Description, ...]
+    laterality: str
+
+    @property
+    def uid(self) -> str:
+        return self.content.uid
+
+
+def open_object(path: Path) -> RoiObject:
+    """Raises NotDicom, RoiRejected, GeometryRejected."""
+    ds = read_header(path)
+    segments = describe(ds, path)
+    if not segments:
+        raise RoiRejected(f"{ds.SOPInstanceUID} holds no segment", uid=str(ds.SOPInstanceUID))
+    is_structures = str(ds.SOPClassUID) == RTSTRUCT_CLASS
+    content = open_structures(ds, path) if is_structures else open_segmentation(ds, path)
+    return RoiObject(content, segments, _laterality(ds))
+
+
+def _laterality(ds: Dataset) -> str:
+    shared = ds.get("SharedFunctionalGroupsSequence") or []
+    frame = [str(a.get("FrameLaterality", "")) for s in shared for a in s.get("FrameAnatomySequence") or []]
+    return next(
+        (v for v in [str(ds.get("ImageLaterality", "")), str(ds.get("Laterality", "")), *frame] if v in "LR"), ""
+    )
+
+
+def check_shared_space(opened: RoiObject, series_uid: str, grid: Geometry, images: frozenset[str]) -> None:
+    """Raise GeometryRejected unless positions in the object and on the series' grid mean the same place.
+
+    They do with the same Frame of Reference UID; where either has none, if the object names one of `images` (SOP
+    Instance UIDs of the grid's own slices) as its source.
+    """
+    theirs, ours = opened.content.frame_of_reference_uid, grid.frame_of_reference_uid
+    if theirs is not None and theirs == ours:
+        return
+    named = bool(opened.content.sources & images)
+    if named and (theirs is None or ours is None):
+        return
+    if theirs is None or ours is None:
+        raise GeometryRejected(
+            f"{opened.uid if theirs is None else series_uid} has no frame of reference and the ROI object "
+            "refers to none of the images: nothing says that their positions agree",
+            code="no-frame-of-reference",
+            uid=opened.uid,
+        )
+    raise GeometryRejected(
+        f"ROI object {opened.uid} lies in another frame of reference ({theirs}) than series {series_uid} ({ours})",
+        code="other-frame-of-reference",
+        uid=opened.uid,
+    )
+
+
+def image_uids(volume: Volume) -> frozenset[str]:
+    """SOP Instance UIDs of the volume's own slices."""
+    return frozenset(s.ref.sop_instance_uid for s in volume.sources_z)
+
+
+def lies_on(opened: RoiObject, grid: Geometry) -> bool:
+    """Whether every frame of a SEG lies on voxels of the grid, so that nothing needs resampling."""
+    if isinstance(opened.content, Structures):
+        return False
+    return all(
+        on_grid(np.linalg.inv(grid.affine) @ f.plane.affine, f.plane.shape_zyx[1:]) for f in opened.content.frames
+    )
+
+
+def draw_on(
+    opened: RoiObject, grid: Geometry, numbers: Iterable[int], threshold: float, images: frozenset[str] = frozenset()
+) -> dict[int, Canvas]:
+    """Masks by segment number. The spaces must have been found to agree. Raises PixelsRejected, RoiRejected."""
+    if isinstance(opened.content, Structures):
+        return draw_structures(opened.content, grid, numbers)
+    return draw(opened.content, grid, numbers, threshold, images)
+
+
+def segment_of(described: Description, canvas: Canvas, rules: Rules, laterality: str = "") -> Segment:
+    """The record of one segment drawn."""
+    side, _ = side_of(described, rules)
+    if side is None and laterality in ("L", "R"):
+        side = "L" if laterality == "L" else "R"
+    return Segment(
+        described.source,
+        described.number,
+        described.label,
+        Mask(canvas.voxels_zyx, canvas.grid),
+        described.category,
+        described.type,
+        described.anatomies[0] if described.anatomies else None,
+        side,
+        described.tracking_id,
+        described.tracking_uid,
+        tuple(_notes(canvas)),
+    )
+
+
+def _notes(canvas: Canvas) -> Iterable[str]:
+    if canvas.resampled:
+        planes = canvas.resampled + canvas.exact
+        yield f"{canvas.resampled} of {planes} planes do not lie on the image grid and were resampled (nearest voxel)"
+    if canvas.outside:
+        yield f"{canvas.outside} of {canvas.drawn} pixels lie outside the image"
+    yield from canvas.notes

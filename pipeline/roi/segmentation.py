@@ -1,0 +1,156 @@
+"""Masks of the segments of a DICOM SEG on the grid of an image (PS3.3 C.8.20).
+
+Frames may come in any order, overlap, be missing where a segment is empty, lie in other planes than the image's, and
+carry no reference to it: their plane positions alone place them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydicom import Dataset
+
+from pipeline.errors import PixelsRejected, RoiRejected
+from pipeline.geometry import Geometry
+from pipeline.roi.canvas import Canvas
+from pipeline.volumes.frames import Frame, Groups, frames_in
+from pipeline.volumes.pixels import decode
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SegFrame:
+    """One frame: its place, the segment it belongs to (None in a LABELMAP), the images it was drawn on."""
+
+    frame: Frame
+    plane: Geometry
+    segment: int | None
+    sources: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Segmentation:
+    """A SEG without its pixels. `kind`: BINARY, FRACTIONAL or LABELMAP; `maximum` is the fractional 1.0."""
+
+    path: Path
+    uid: str
+    kind: str
+    maximum: int
+    padding: int | None
+    frame_of_reference_uid: str | None
+    frames: tuple[SegFrame, ...]
+    sources: frozenset[str]
+
+
+def open_segmentation(ds: Dataset, path: Path) -> Segmentation:
+    """Read frames and geometry from the header. Raises GeometryRejected, RoiRejected."""
+    uid = str(ds.SOPInstanceUID)
+    kind = str(ds.get("SegmentationType", "")).upper()
+    if kind not in ("BINARY", "FRACTIONAL", "LABELMAP"):
+        raise RoiRejected(f"segmentation {uid} is of unknown type {kind or '(none)'}", uid=uid)
+    if "PerFrameFunctionalGroupsSequence" not in ds:
+        raise RoiRejected(f"segmentation {uid} does not say where its frames lie", uid=uid)
+    frames = frames_in(ds, path)
+    thickness = _thickness_mm(ds, frames, uid)
+    found = []
+    for index, frame in enumerate(frames):
+        groups = Groups(ds, index)
+        number = groups.get("ReferencedSegmentNumber")
+        if number is None and kind != "LABELMAP":
+            raise RoiRejected(f"segmentation {uid} frame {index + 1} names no segment", uid=uid)
+        found.append(SegFrame(frame, _plane(frame, thickness), _int(number), frozenset(_derived_from(groups))))
+    listed = {
+        str(i.ReferencedSOPInstanceUID)
+        for s in ds.get("ReferencedSeriesSequence") or []
+        for i in s.get("ReferencedInstanceSequence") or []
+    }
+    return Segmentation(
+        path,
+        uid,
+        kind,
+        int(ds.get("MaximumFractionalValue") or 255),
+        _int(ds.get("PixelPaddingValue")) if kind == "LABELMAP" else None,
+        str(ds.get("FrameOfReferenceUID") or "") or None,
+        tuple(found),
+        frozenset(listed.union(*(f.sources for f in found))),
+    )
+
+
+def draw(
+    seg: Segmentation, grid: Geometry, numbers: Iterable[int], threshold: float, images: frozenset[str] = frozenset()
+) -> dict[int, Canvas]:
+    """The masks of the segments `numbers` on `grid`. FRACTIONAL: in where the value reaches `threshold` (0..1).
+
+    `images`: SOP Instance UIDs of the grid's own slices. Raises PixelsRejected.
+    """
+    canvases = {n: Canvas.on(grid) for n in numbers}
+    wanted = [f for f in seg.frames if f.segment is None or f.segment in canvases]
+    stored = decode(seg.path, [f.frame.source.frame for f in wanted], allow_lossy=seg.kind == "FRACTIONAL")
+    for place, pixels in zip(wanted, stored, strict=True):
+        if pixels.shape != place.plane.shape_zyx[1:]:
+            raise PixelsRejected(f"segmentation {seg.uid} decodes to frames of {pixels.shape}", uid=seg.uid)
+        own = bool(place.sources & images)
+        for number, mask in _masks(seg, place, pixels, canvases, threshold):
+            canvases[number].add(mask, place.plane, own)
+    return canvases
+
+
+def _masks(
+    seg: Segmentation,
+    place: SegFrame,
+    pixels: npt.NDArray[Any],
+    wanted: Iterable[int],
+    threshold: float,
+) -> Iterator[tuple[int, npt.NDArray[np.bool_]]]:
+    if seg.kind != "LABELMAP":
+        assert place.segment is not None
+        # Whole numbers on both sides: 128 of 255 reaches 0.5, and no rounding decides it.
+        least = 1 if seg.kind == "BINARY" else max(1, int(np.ceil(round(threshold * seg.maximum, 9))))
+        yield place.segment, pixels >= least
+        return
+    for number in wanted:
+        if number != seg.padding:
+            yield number, pixels == number
+
+
+def _plane(frame: Frame, thickness_mm: float) -> Geometry:
+    direction = np.column_stack([frame.across, frame.down, frame.normal])
+    x, y, z = (float(p) for p in frame.position)
+    return Geometry(
+        (1, frame.rows, frame.columns),
+        (*frame.spacing_xy_mm, thickness_mm),
+        (x, y, z),
+        tuple(float(v) for v in direction.ravel()),
+        frame.frame_of_reference_uid,
+    )
+
+
+def _thickness_mm(ds: Dataset, frames: list[Frame], uid: str) -> float:
+    """How thick the frames are: what lies between them as stated, else the least distance, else Slice Thickness."""
+    groups = Groups(ds, 0)
+    depths = np.unique(np.round([float(f.position @ frames[0].normal) for f in frames], 3))
+    gaps = np.diff(depths)
+    least = float(gaps[gaps > 0.01].min()) if (gaps > 0.01).any() else None
+    stated = groups.get("SpacingBetweenSlices")
+    if stated is not None and abs(float(stated)) > 0:
+        return min(abs(float(stated)), least) if least else abs(float(stated))
+    thick = groups.get("SliceThickness")
+    if least is not None:
+        return least
+    if thick is None or float(thick) <= 0:
+        raise RoiRejected(f"segmentation {uid} does not say how thick its frame is", uid=uid)
+    return float(thick)
+
+
+def _derived_from(groups: Groups) -> Iterator[str]:
+    for source in groups.get("SourceImageSequence") or []:
+        if "ReferencedSOPInstanceUID" in source:
+            yield str(source.ReferencedSOPInstanceUID)
+
+
+def _int(value: object) -> int | None:
+    return None if value is None or value == "" else int(str(value))

@@ -1,0 +1,146 @@
+"""Masks of an RTSTRUCT's closed planar contours (PS3.3 C.8.8.6) on the grid of an image.
+
+A voxel is in if its centre is inside an odd number of the contours of its plane: a contour inside another is a hole,
+an island in the hole is in again. A keyhole (one contour that runs in to the hole and back) comes out the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from pydicom import Dataset
+
+from pipeline.align.resample import Bools
+from pipeline.errors import RoiRejected
+from pipeline.geometry import Geometry
+from pipeline.roi.canvas import Canvas
+
+Points = npt.NDArray[np.float64]
+FLAT_MM = 0.1
+SAME_DEPTH = 0.05  # of the distance between slices
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Structures:
+    """Closed contours by ROI number, each n x 3 points in LPS mm; `skipped` counts points and open lines."""
+
+    path: Path
+    uid: str
+    frame_of_reference_uid: str | None
+    contours: dict[int, tuple[Points, ...]]
+    skipped: dict[int, int]
+    sources: frozenset[str]
+
+
+def open_structures(ds: Dataset, path: Path) -> Structures:
+    """Raises RoiRejected if contours lie in several frames of reference or cannot be read."""
+    uid = str(ds.SOPInstanceUID)
+    frames = {str(s.get("ReferencedFrameOfReferenceUID") or "") for s in ds.get("StructureSetROISequence") or []} - {""}
+    if len(frames) > 1:
+        raise RoiRejected(f"structure set {uid} lies in {len(frames)} frames of reference at once", uid=uid)
+    contours: dict[int, tuple[Points, ...]] = {}
+    skipped: dict[int, int] = {}
+    sources: set[str] = set()
+    for roi in ds.get("ROIContourSequence") or []:
+        number = int(roi.ReferencedROINumber)
+        items = roi.get("ContourSequence") or []
+        closed = [c for c in items if str(c.get("ContourGeometricType")) in ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")]
+        contours[number] = tuple(_points(c, uid, number) for c in closed)
+        skipped[number] = len(items) - len(closed)
+        sources |= {str(i.ReferencedSOPInstanceUID) for c in items for i in c.get("ContourImageSequence") or []}
+    own = ds.get("FrameOfReferenceUID")
+    frame = next(iter(frames)) if frames else (str(own) if own else None)
+    return Structures(path, uid, frame, contours, skipped, frozenset(sources))
+
+
+def _points(contour: Dataset, uid: str, number: int) -> Points:
+    data = np.array([float(v) for v in contour.get("ContourData") or []])
+    if len(data) < 9 or len(data) % 3 or not np.isfinite(data).all():
+        raise RoiRejected(f"structure set {uid}, ROI {number}: a contour has no three points", uid=uid)
+    return data.reshape(-1, 3)
+
+
+def draw_structures(structures: Structures, grid: Geometry, numbers: Iterable[int]) -> dict[int, Canvas]:
+    """Masks on `grid` by ROI number. Raises RoiRejected where a contour is not flat."""
+    canvases = {}
+    for number in numbers:
+        canvas = Canvas.on(grid)
+        skipped = structures.skipped.get(number, 0)
+        if skipped:
+            canvas.notes.append(f"{skipped} contours are points or open lines and enclose nothing")
+        once = {c.tobytes(): c for c in structures.contours.get(number, ())}
+        where = f"structure set {structures.uid}, ROI {number}"
+        for pixels, plane in _planes(list(once.values()), grid, where):
+            canvas.add(pixels, plane)
+        canvases[number] = canvas
+    return canvases
+
+
+def _planes(contours: list[Points], grid: Geometry, where: str) -> Iterator[tuple[Bools, Geometry]]:
+    """One filled plane for every depth at which contours lie.
+
+    Contours parallel to the slices are filled on the image's own rows and columns; others on finer pixels of a
+    plane of their own.
+    """
+    left = contours
+    while left:
+        base = _parallel(grid, left[0]) or _own_plane(grid, left[0], where)
+        to_index = np.linalg.inv(base.affine)
+        placed = [c @ to_index[:3, :3].T + to_index[:3, 3] for c in left]
+        flat = [np.ptp(c[:, 2]) * base.spacing_xyz_mm[2] <= FLAT_MM for c in placed]
+        yield from _filled([c for c, f in zip(placed, flat, strict=True) if f], base)
+        left = [c for c, f in zip(left, flat, strict=True) if not f]
+
+
+def _parallel(grid: Geometry, contour: Points) -> Geometry | None:
+    normal = np.asarray(grid.direction).reshape(3, 3)[:, 2]
+    return grid if np.ptp(contour @ normal) <= FLAT_MM else None
+
+
+def _own_plane(grid: Geometry, contour: Points, where: str) -> Geometry:
+    """A grid of half-size pixels in the contour's plane, with its origin at the contour's middle."""
+    middle = contour.mean(axis=0)
+    axes = np.linalg.svd(contour - middle, full_matrices=True)[2]
+    across, normal = axes[0], axes[2]
+    if np.ptp(contour @ normal) > FLAT_MM:
+        raise RoiRejected(f"{where}: a contour is not flat (it leaves its plane by {np.ptp(contour @ normal):.2f} mm)")
+    direction = np.column_stack([across, np.cross(normal, across), normal])
+    least = min(grid.spacing_xyz_mm)
+    origin = (float(middle[0]), float(middle[1]), float(middle[2]))
+    return Geometry((1, 1, 1), (least / 2, least / 2, least), origin, tuple(float(v) for v in direction.ravel()))
+
+
+def _filled(contours: list[Points], base: Geometry) -> Iterator[tuple[Bools, Geometry]]:
+    """The contours (in continuous x, y, z index of `base`) filled plane by plane, with the plane's place."""
+    depths = np.array([float(c[:, 2].mean()) for c in contours])
+    order = np.argsort(depths)
+    groups = np.split(order, np.flatnonzero(np.diff(depths[order]) > SAME_DEPTH) + 1)
+    planes = [float(depths[g].mean()) for g in groups]
+    step = min(np.diff(planes), default=1.0)
+    for depth, group in zip(planes, groups, strict=True):
+        inside = [contours[i][:, :2] for i in group]
+        low = np.floor(np.min([c.min(axis=0) for c in inside], axis=0)).astype(int)
+        high = np.ceil(np.max([c.max(axis=0) for c in inside], axis=0)).astype(int)
+        pixels = filled([c - low for c in inside], (int(high[1] - low[1]) + 1, int(high[0] - low[0]) + 1))
+        corner = base.affine @ np.array([low[0], low[1], depth, 1.0])
+        x, y, z = base.spacing_xyz_mm
+        origin = (float(corner[0]), float(corner[1]), float(corner[2]))
+        yield pixels, Geometry((1, *pixels.shape), (x, y, z * float(step)), origin, base.direction)
+
+
+def filled(contours_xy: Iterable[Points], shape: tuple[int, int]) -> Bools:
+    """Pixels (rows, columns) whose centres an odd number of the polygons enclose. Points are (column, row)."""
+    flips = np.zeros((shape[0], shape[1] + 1), bool)
+    for points in contours_xy:
+        for (x0, y0), (x1, y1) in zip(points, np.roll(points, -1, axis=0), strict=True):
+            if y0 == y1:
+                continue
+            rows = np.arange(max(np.ceil(min(y0, y1)), 0), min(np.ceil(max(y0, y1)), shape[0])).astype(int)
+            crossing = x0 + (rows - y0) * (x1 - x0) / (y1 - y0)
+            columns = np.clip(np.ceil(crossing), 0, shape[1]).astype(int)
+            flips[rows, columns] ^= True
+    return np.logical_xor.accumulate(flips, axis=1)[:, :-1]

@@ -1,0 +1,72 @@
+"""The volume that sequence matching chose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from config.schema import Sequences
+from pipeline.catalog import InstanceFacts
+from pipeline.errors import GeometryRejected, NotDicom
+from pipeline.records import Volume
+from pipeline.sequences.records import Selection
+from pipeline.volumes.assemble import volume_of
+from pipeline.volumes.frames import SEGMENTATIONS, Frame, Vector, frames_in, frames_of, read_header
+from pipeline.volumes.series import slabs
+
+SAGITTAL = 0.7  # of the normal along left-right
+MARGIN_MM = 2.0
+
+
+def load(selection: Selection, settings: Sequences, rois: Sequence[InstanceFacts] = ()) -> Volume:
+    """The one volume of the selection's frames.
+
+    A bilateral sagittal acquisition is two slabs, one per breast: then the slab in which the ROI objects lie is taken.
+    Raises NotDicom, PixelsRejected, GeometryRejected.
+    """
+    frames = frames_of(_files(selection))
+    parts = slabs(frames) if _sagittal(frames) else [frames]
+    if len(parts) == 2 and len(parts[0]) == len(parts[1]):
+        return volume_of(_holding(parts, rois, selection.series_uid), settings.allow_lossy)
+    return volume_of(frames, settings.allow_lossy)
+
+
+def _files(selection: Selection) -> Iterator[tuple[Path, int | None]]:
+    for ref in selection.frames:
+        uid = ref.instance.ref.sop_instance_uid
+        if ref.instance.path is None:
+            raise NotDicom(f"image {uid} has no file", uid=uid)
+        yield ref.instance.path, ref.frame
+
+
+def _sagittal(frames: Sequence[Frame]) -> bool:
+    return bool(frames) and abs(float(frames[0].normal[0])) > SAGITTAL
+
+
+def _holding(parts: list[list[Frame]], rois: Sequence[InstanceFacts], series_uid: str) -> list[Frame]:
+    """The slab in which every plane of the ROI objects lies."""
+    normal = parts[0][0].normal
+    depths = [d for roi in rois if roi.path is not None for d in _depths(roi.path, normal)]
+    for part in parts:
+        ends = [float(f.position @ normal) for f in part]
+        if depths and min(ends) - MARGIN_MM <= min(depths) and max(depths) <= max(ends) + MARGIN_MM:
+            return part
+    raise GeometryRejected(
+        f"series {series_uid} is two slabs of {len(parts[0])} slices, one per breast, and the regions do not lie in just "
+        "one of them",
+        code="two-slabs",
+        uid=series_uid,
+    )
+
+
+def _depths(path: Path, normal: Vector) -> list[float]:
+    """Where the planes or contours of a ROI object lie along `normal`."""
+    ds = read_header(path)
+    if ds.get("SOPClassUID") in SEGMENTATIONS:
+        return [float(f.position @ normal) for f in frames_in(ds, path)]
+    contours = [c for roi in ds.get("ROIContourSequence") or [] for c in roi.get("ContourSequence") or []]
+    return [
+        float(np.array(c.ContourData, float)[:3] @ normal) for c in contours if len(c.get("ContourData") or []) >= 3
+    ]
