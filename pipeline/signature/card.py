@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pipeline.records import Json
 from pipeline.signature.record import Signature
@@ -87,6 +87,20 @@ def verdicts(evaluation: Mapping[str, Json] | None) -> list[tuple[str, str]]:
     return told
 
 
+def merge(evaluations: Sequence[Mapping[str, Json]]) -> dict[str, Json] | None:
+    """Several evaluations of one signature as one; a cohort's last one counts."""
+    if not evaluations:
+        return None
+    cohorts: dict[str, Json] = {}
+    nested: Json = None
+    for one in evaluations:
+        rows = one["cohorts"]
+        assert isinstance(rows, dict)
+        cohorts.update(rows)
+        nested = one["nested_cv"] or nested
+    return {"nested_cv": nested, "cohorts": cohorts}
+
+
 def markdown(signature: Signature, evaluation: Mapping[str, Json] | None = None) -> str:
     """The card for people."""
     h = signature.header
@@ -111,12 +125,13 @@ def markdown(signature: Signature, evaluation: Mapping[str, Json] | None = None)
     parts += ["", "## Selection", "", "| group | candidates | passed | kept |", "|---|---|---|---|"]
     parts += [f"| {name} | {g.candidates} | {g.passed} | {g.kept} |" for name, g in h.groups.items()]
     parts += ["", "## Performance", ""]
-    parts += _performance(signature, evaluation)
+    parts += performance(signature, evaluation)
     parts += ["", "## Columns", "", *[f"- `{c}`" for c in h.columns], ""]
     return "\n".join(parts)
 
 
-def _performance(signature: Signature, evaluation: Mapping[str, Json] | None) -> list[str]:
+def performance(signature: Signature, evaluation: Mapping[str, Json] | None) -> list[str]:
+    """AUCs wherever it was scored, as lines of a Markdown table."""
     lines = ["| where | cases | AUC | 95 % interval | orientation |", "|---|---|---|---|---|"]
     found = signature.header.out_of_fold
     if found is not None:

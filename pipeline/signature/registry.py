@@ -25,7 +25,7 @@ IN_USE = "in-use.json"
 
 @dataclass(frozen=True)
 class Choice:
-    """What to score an exam with. `signature` None: none fits the inputs at hand; `notes` say why, or what was lacking."""
+    """What to score an exam with; `signature` None: nothing fits the inputs. `notes` say what was lacking."""
 
     signature: Signature | None
     shadows: tuple[Signature, ...] = ()

@@ -15,10 +15,14 @@ from pipeline.signature.files import write_atomically
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
-table { border-collapse: collapse; margin: 1rem 0 } th, td { border-bottom: 1px solid #ddd; padding: .3rem .8rem; text-align: left }
-td.n { text-align: right; font-variant-numeric: tabular-nums } .row { display: flex; flex-wrap: wrap; gap: 1rem }
-.row svg { max-width: 22rem; height: auto } .loud { background: #b00020; color: #fff; padding: 1rem; font-size: 1.2rem; font-weight: 600 }
-.warn { background: #fff3cd; padding: .6rem 1rem } code { font-size: 90% }
+table { border-collapse: collapse; margin: 1rem 0 }
+th, td { border-bottom: 1px solid #ddd; padding: .3rem .8rem; text-align: left }
+td.n { text-align: right; font-variant-numeric: tabular-nums }
+.row { display: flex; flex-wrap: wrap; gap: 1rem }
+.row svg { max-width: 22rem; height: auto }
+.loud { background: #b00020; color: #fff; padding: 1rem; font-size: 1.2rem; font-weight: 600 }
+.warn { background: #fff3cd; padding: .6rem 2rem }
+code { font-size: 90% }
 """
 
 

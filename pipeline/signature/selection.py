@@ -35,8 +35,9 @@ def welch_p(values: Floats, positive: npt.NDArray[np.bool_]) -> Floats:
 
 
 def category_p(levels: Floats, positive: npt.NDArray[np.bool_]) -> float:
-    """P of the chi-squared test of independence between a category (0/1 columns per level) and the class."""
-    counts = np.vstack([levels[positive].sum(axis=0), levels[~positive].sum(axis=0)])
+    """P of the chi-squared test of independence between a category (a two-valued column per level) and the class."""
+    is_level = levels > levels.min(axis=0)
+    counts = np.vstack([is_level[positive].sum(axis=0), is_level[~positive].sum(axis=0)])
     counts = counts[:, counts.sum(axis=0) > 0]
     return float(stats.chi2_contingency(counts, correction=False).pvalue) if counts.shape[1] > 1 else 1.0
 

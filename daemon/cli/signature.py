@@ -1,0 +1,300 @@
+"""`axrad signature`: train, evaluate, show, list, activate."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from daemon.cli.options import config_option, json_option
+
+if TYPE_CHECKING:
+    from config.schema import Training
+    from pipeline.signature.fitting import Progress
+    from pipeline.signature.record import Signature
+    from pipeline.signature.registry import Registry
+    from pipeline.signature.table import Table
+
+_file = click.Path(exists=True, dir_okay=False, path_type=Path)
+_out_file = click.Path(dir_okay=False, path_type=Path)
+_folder = click.Path(file_okay=False, path_type=Path)
+_registry_option = click.option("--registry", "registry_path", type=_folder, help="Overrides signature.registry.")
+
+
+@click.group()
+def signature() -> None:
+    """Make, judge and choose signatures."""
+
+
+@signature.command()
+@click.argument("table", type=_file)
+@click.option("--label", required=True, help="Column with the outcome.")
+@click.option("--positive", required=True, help="Its value for the positive class.")
+@click.option("--negative", help="Its value for the other class; found out where there are only two.")
+@click.option("--positive-name", help="What the positive class is called in reports; default: its value.")
+@click.option("--id", "id_column", help="Column with the patient or exam.")
+@click.option("--out", required=True, type=_out_file, help="The signature file to write.")
+@click.option("--name", help="Default: the name of the file.")
+@click.option("--version", default="1", show_default=True)
+@click.option("--sequences", help="Comma-separated, of t1c,t2,adc.")
+@click.option("--rois", help="Comma-separated, of tumor,lymph_nodes.")
+@click.option("--clinical", help="Comma-separated clinical columns: a multiomic signature.")
+@click.option("--classifier", type=click.Choice(["svm", "logistic", "forest", "boosting"]))
+@click.option(
+    "--recipe", type=click.Choice(["out_of_fold", "paper"]), help="paper: calibrate and cut by resubstitution."
+)
+@click.option("--folds", type=click.IntRange(2))
+@click.option("--trees", type=click.IntRange(1))
+@click.option("--seed", type=click.IntRange(0))
+@click.option("--complete-cases", is_flag=True, default=None, help="Leave out cases with missing values.")
+@click.option("--ignore", multiple=True, metavar="COLUMN", help="Leave a column out; repeatable.")
+@json_option
+@config_option
+def train(
+    table: Path,
+    label: str,
+    positive: str,
+    negative: str | None,
+    positive_name: str | None,
+    id_column: str | None,
+    out: Path,
+    name: str | None,
+    version: str,
+    ignore: tuple[str, ...],
+    as_json: bool,
+    config_path: Path | None,
+    **steps: Any,
+) -> None:
+    """Train a signature on TABLE and write it to one file."""
+    from config.load import load
+    from pipeline.signature import Identity, card, container, training
+    from pipeline.signature import table as tables
+
+    recipe = _recipe(load(config_path).signature.training, steps)
+    read = tables.read(table, label=label, positive=positive, negative=negative, id_column=id_column, ignore=ignore)
+    identity = Identity(name or out.stem.replace(" ", "-"), version, positive_name)
+    with _progress("out of fold") as progress:
+        made = container.save(training.train(read, recipe, identity, progress), out)
+    left_out = made.header.incomplete_cases_left_out
+    if left_out:
+        click.echo(f"{left_out} of {len(read)} cases are incomplete and were left out", err=True)
+    if as_json:
+        click.echo(json.dumps(card.facts(made), allow_nan=False))
+    else:
+        _tell(made, out)
+
+
+@signature.command()
+@click.argument("signature_file", metavar="SIGNATURE")
+@click.option("--table", "named", multiple=True, required=True, metavar="NAME=TABLE", help="A cohort; repeatable.")
+@click.option("--out", required=True, type=_folder, help="Folder for report.html, evaluation.json, card and CSVs.")
+@click.option("--compare", "others", multiple=True, metavar="SIGNATURE", help="Another signature; repeatable.")
+@click.option("--subgroup", "subgroups", multiple=True, metavar="COLUMN", help="Any column; repeatable.")
+@click.option("--reading", metavar="COLUMN", help="A reader's calls, for McNemar's test.")
+@click.option("--survival", metavar="TIME,EVENT", help="Columns; default survival_time,survival_event.")
+@click.option("--repeats", default=10, show_default=True, type=click.IntRange(1), help="Of nested cross-validation.")
+@click.option("--complete-cases", is_flag=True, help="Leave out cases with missing values.")
+@click.option("--ignore", multiple=True, metavar="COLUMN", help="Leave a column out; repeatable.")
+@_registry_option
+@json_option
+@config_option
+def evaluate(
+    signature_file: str,
+    named: tuple[str, ...],
+    out: Path,
+    others: tuple[str, ...],
+    subgroups: tuple[str, ...],
+    reading: str | None,
+    survival: str | None,
+    repeats: int,
+    complete_cases: bool,
+    ignore: tuple[str, ...],
+    registry_path: Path | None,
+    as_json: bool,
+    config_path: Path | None,
+) -> None:
+    """Judge SIGNATURE on cohorts; on its own training table by nested cross-validation."""
+    from config.load import load
+    from pipeline.signature import card, report
+    from pipeline.signature.evaluation import Questions, evaluate
+
+    settings = load(config_path).signature
+    registry = _registry(registry_path or settings.registry)
+    judged = _find(signature_file, registry)
+    questions = Questions(subgroups, reading, _pair(survival), repeats, settings.alpha, complete_cases)
+    tables = dict(_cohort(judged, text, questions.columns, ignore) for text in named)
+    if len(tables) != len(named):
+        raise click.UsageError("two cohorts have the same name")
+    with _progress("nested cross-validation") as progress:
+        found = evaluate(judged, tables, questions, [_find(o, registry) for o in others], progress)
+    report.write(found, out)
+    if registry is not None:
+        registry.add(judged)
+        registry.record(found.facts)
+    for _, sentence in card.verdicts(found.facts):
+        click.secho(sentence, err=True, fg="red", bold=True)
+    if as_json:
+        click.echo(json.dumps(found.facts, allow_nan=False))
+    else:
+        click.echo("\n".join(card.performance(judged, found.facts)))
+        click.echo(f"report: {out / 'report.html'}")
+
+
+@signature.command()
+@click.argument("signature_file", metavar="SIGNATURE", required=False)
+@_registry_option
+@json_option
+@config_option
+def show(signature_file: str | None, registry_path: Path | None, as_json: bool, config_path: Path | None) -> None:
+    """Print the card of SIGNATURE: a file, or name@version or digest in the registry. Default: the demonstration."""
+    from config.load import load
+    from pipeline.signature import card, demonstration_path
+
+    registry = _registry(registry_path or load(config_path).signature.registry)
+    shown = _find(signature_file or str(demonstration_path()), registry)
+    known = registry.evaluations(shown.sha256) if registry is not None else []
+    merged = card.merge(known)
+    click.echo(json.dumps(card.facts(shown, merged), allow_nan=False) if as_json else card.markdown(shown, merged))
+
+
+@signature.command("list")
+@_registry_option
+@json_option
+@config_option
+def list_(registry_path: Path | None, as_json: bool, config_path: Path | None) -> None:
+    """List the registry's signatures: active, shadow, and what external cohorts say."""
+    entries = _need_registry(registry_path, config_path).entries()
+    if as_json:
+        rows = [
+            {**e.signature.describe(), "active": e.active, "shadow": e.shadow, "orientations": list(e.orientations)}
+            for e in entries
+        ]
+        click.echo(json.dumps({"signatures": rows}))
+        return
+    for e in entries:
+        state = "active" if e.active else "shadow" if e.shadow else "-"
+        told = ", ".join(e.orientations) or "not evaluated"
+        click.echo(f"{e.signature.sha256[:12]}  {e.signature.header.title:30}  {state:7}  {told}")
+        click.echo(f"{'':14}{' + '.join(sorted(e.signature.inputs))}")
+
+
+@signature.command()
+@click.argument("signature_file", metavar="SIGNATURE")
+@click.option("--shadow", is_flag=True, help="Compute and keep it, never report it.")
+@click.option("--off", is_flag=True, help="Take it out of use.")
+@click.option("--unevaluated", is_flag=True, help="Although no external cohort has been scored.")
+@_registry_option
+@config_option
+def activate(
+    signature_file: str,
+    shadow: bool,
+    off: bool,
+    unevaluated: bool,
+    registry_path: Path | None,
+    config_path: Path | None,
+) -> None:
+    """Make SIGNATURE the active one for the inputs it needs."""
+    registry = _need_registry(registry_path, config_path)
+    chosen = registry.find(signature_file)
+    title = chosen.header.title
+    if shadow:
+        registry.shadow(chosen, on=not off)
+        click.echo(f"{title} is {'no longer a' if off else 'a'} shadow")
+    elif off:
+        registry.deactivate(chosen)
+        click.echo(f"{title} is not active")
+    else:
+        before = registry.activate(chosen, unevaluated=unevaluated)
+        instead = f", instead of {before[:12]}" if before else ""
+        click.echo(f"{title} is active for {' + '.join(sorted(chosen.inputs))}{instead}")
+
+
+def _recipe(defaults: Training, steps: dict[str, Any]) -> Training:
+    from pydantic import ValidationError
+
+    given = {k: v for k, v in steps.items() if v is not None}
+    for key in ("sequences", "rois", "clinical"):
+        if key in given:
+            given[key] = tuple(part.strip() for part in given[key].split(",") if part.strip())
+    try:
+        return type(defaults).model_validate({**defaults.model_dump(), **given})
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise click.UsageError(f"--{problem['loc'][0]}: {problem['msg']}") from None
+
+
+def _cohort(judged: Signature, text: str, companions: tuple[str, ...], ignore: tuple[str, ...]) -> tuple[str, Table]:
+    from pipeline.signature import table
+
+    name, equals, path = text.partition("=")
+    if not (name and equals and path):
+        raise click.UsageError(f"--table {text}: give NAME=TABLE")
+    header = judged.header
+    return name, table.read(
+        Path(path),
+        label=header.label_column,
+        positive=header.positive_value,
+        negative=header.negative_value,
+        id_column=header.id_column,
+        companions=companions,
+        ignore=ignore,
+        foreign_columns=header.foreign_columns,
+    )
+
+
+def _pair(text: str | None) -> tuple[str, str] | None:
+    if text is None:
+        return None
+    time, comma, event = text.partition(",")
+    if not (time and comma and event):
+        raise click.UsageError("--survival: give TIME,EVENT")
+    return time.strip(), event.strip()
+
+
+def _registry(folder: Path | None) -> Registry | None:
+    from pipeline.signature.registry import Registry
+
+    return None if folder is None else Registry(folder)
+
+
+def _need_registry(folder: Path | None, config_path: Path | None) -> Registry:
+    from config.load import load
+
+    registry = _registry(folder or load(config_path).signature.registry)
+    if registry is None:
+        raise click.UsageError("no registry: set signature.registry in the settings or give --registry")
+    return registry
+
+
+def _find(reference: str, registry: Registry | None) -> Signature:
+    from pipeline.signature import load
+
+    if registry is not None and not Path(reference).is_file():
+        return registry.find(reference)
+    return load(Path(reference))
+
+
+def _tell(made: Signature, out: Path) -> None:
+    header = made.header
+    kept = ", ".join(f"{group} {e.kept} of {e.candidates}" for group, e in header.groups.items())
+    click.echo(f"{out}: {header.title}, positive class {header.positive_class}, SHA-256 {made.sha256}")
+    click.echo(f"{header.positives} positive and {header.negatives} negative cases; kept {kept}")
+    if header.out_of_fold is not None:
+        click.echo(f"out of fold: AUC {header.out_of_fold.auc:.3f}; cutoff {header.cutoff:.3f}")
+    if header.constant_columns:
+        click.echo(f"{len(header.constant_columns)} constant columns dropped: {', '.join(header.constant_columns[:5])}")
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Progress]:
+    """A bar on stderr."""
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    with Bar(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
