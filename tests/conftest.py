@@ -6,8 +6,12 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from daemon.ledger import Ledger
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -23,6 +27,7 @@ PEERS = {
     "chromium": "chromium",
     "java": "java",
     "postgres": "pg_ctlcluster",
+    "npm": "npm",
     "pdftoppm": "pdftoppm",
     "node": "node",
 }
@@ -57,3 +62,45 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
         if name.startswith("AXRAD_") and name != "AXRAD_CASES":
             monkeypatch.delenv(name)
     yield
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The address of a real PostgreSQL; each test makes its own database in it."""
+    from tests.support.postgres import binaries, running_postgres
+
+    if binaries() is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("PostgreSQL is not installed", pytrace=False)
+        pytest.skip("PostgreSQL is not installed (script/test installs it when it runs as root or with sudo)")
+    with running_postgres() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty ledger, on both databases in turn."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'ledger.sqlite'}"
+    import sqlalchemy as sa
+
+    server = request.getfixturevalue("postgres")
+    name = f"t{abs(hash(request.node.nodeid)) % 10**12}"
+    engine = sa.create_engine(f"{server}/postgres", isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sa.text(f"DROP DATABASE IF EXISTS {name}"))
+        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    return f"{server}/{name}"
+
+
+@pytest.fixture
+def ledger(ledger_url: str, tmp_path: Path) -> Iterator[Ledger]:
+    """An empty ledger, on both databases in turn."""
+    from config.schema import Ledger as LedgerSection
+    from config.schema import Settings, Spool
+    from daemon.ledger import open_ledger
+
+    opened = open_ledger(Settings(ledger=LedgerSection(url=ledger_url), spool=Spool(path=tmp_path / "spool")))
+    yield opened
+    opened.close()
