@@ -10,9 +10,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from config.schema import Settings
 from pipeline import align, bias, diffusion, features, roi, sequences, volumes
@@ -123,7 +125,7 @@ def _evaluate(
     if not exam.rois:
         raise RoiRejected("there is no ROI object (DICOM SEG or RTSTRUCT) in this exam", code="no-roi-object")
     with draft.timed("load"):
-        grids = _load_all(matched, settings)
+        grids = _load_all(matched, exam, settings)
         draft.evidence += [r for volume in grids.values() for r in volume.references]
     with draft.timed("roi"):
         rois = roi.read(exam.rois, grids["t1c"], settings.roi, {str(name): grids[name] for name in SEQUENCES[1:]})
@@ -167,14 +169,15 @@ def _choice(selection: Selection) -> SequenceChoice:
     )
 
 
-def _load_all(matched: Match, settings: Settings) -> dict[SequenceName, Volume]:
+def _load_all(matched: Match, exam: Exam, settings: Settings) -> dict[SequenceName, Volume]:
     """The three volumes, side by side: reading is mostly waiting for disk and decoders."""
+
+    def of_one(selection: Selection) -> Volume:
+        return volumes.load(selection, settings.sequences, exam.rois)
 
     def load(name: SequenceName) -> Volume:
         selection = matched.chosen[name]
-        if name == "adc":
-            return diffusion.load_adc(selection, settings.sequences)
-        return volumes.load(selection, settings.sequences)
+        return diffusion.adc_of(selection, of_one) if name == "adc" else of_one(selection)
 
     with ThreadPoolExecutor(max_workers=3) as pool:
         return dict(zip(SEQUENCES, pool.map(load, SEQUENCES), strict=True))
@@ -198,13 +201,14 @@ def _carry(
     masks: Masks = {}
     kept: dict[tuple[SequenceName, Role, Side | None], float] = {}
     alignment: dict[SequenceName, Alignment] = {}
-    for found in rois:
-        masks["t1c", found.role, found.side] = found.mask
-        for name in SEQUENCES[1:]:
-            carried, how = align.carry(found, grids[name], grids["t1c"], settings.align, exam.registrations)
+    masks |= {("t1c", found.role, found.side): found.mask for found in rois}
+    for name in SEQUENCES[1:]:
+        how = align.relate(grids["t1c"], grids[name], settings.align, exam.registrations)
+        alignment[name] = _alignment(how)
+        for found in rois:
+            carried = align.apply(found, grids[name], how, settings.align)
             masks[name, found.role, found.side] = carried.mask
             kept[name, found.role, found.side] = carried.kept_volume
-            alignment[name] = _alignment(how)
     draft.fields["alignment"] = alignment
     draft.quality += kept_volume_checks(kept, settings.align)
     return masks, kept
@@ -226,7 +230,7 @@ def _correct(grids: Mapping[SequenceName, Volume], settings: Settings, draft: _D
     def correct(name: SequenceName) -> tuple[Volume, QualityCheck | None]:
         if name not in settings.bias.sequences:
             return grids[name], None
-        corrected, evidence = bias.correct(grids[name], settings.bias)
+        corrected, evidence = _n4(grids[name], settings)
         note = "; ".join(evidence.deviations)
         iterations = " + ".join(str(n) for n in evidence.iterations)
         return corrected, QualityCheck(check=f"bias.{name}.iterations", value=iterations, ok=True, note=note)
@@ -235,6 +239,17 @@ def _correct(grids: Mapping[SequenceName, Volume], settings: Settings, draft: _D
         done = dict(zip(SEQUENCES, pool.map(correct, SEQUENCES), strict=True))
     draft.quality += [check for _, check in done.values() if check is not None]
     return {name: volume for name, (volume, _) in done.items()}
+
+
+def _n4(volume: Volume, settings: Settings) -> tuple[Volume, bias.BiasEvidence]:
+    """N4 where values are known. A computed ADC is unknown (NaN) in air: background to N4, and unknown after it."""
+    unknown = np.isnan(volume.voxels_zyx) if volume.voxels_zyx.dtype.kind == "f" else None
+    if unknown is None or not unknown.any():
+        return bias.correct(volume, settings.bias)
+    filled = replace(volume, voxels_zyx=np.where(unknown, 0, volume.voxels_zyx).astype(volume.voxels_zyx.dtype))
+    corrected, evidence = bias.correct(filled, settings.bias)
+    voxels = np.where(unknown, np.float32(np.nan), corrected.voxels_zyx)
+    return replace(corrected, voxels_zyx=voxels), evidence
 
 
 def _summary(found: Roi, masks: Masks, kept: Mapping[tuple[SequenceName, Role, Side | None], float]) -> RoiSummary:
