@@ -39,6 +39,11 @@ class Signatures:
             return from_registry(settings.registry)
         return cls((signature_room.load(signature_room.demonstration_path()),))
 
+    @classmethod
+    def none(cls) -> Signatures:
+        """No signature: everything is measured and nothing predicted."""
+        return cls(())
+
     @property
     def demonstration(self) -> bool:
         return any(s.header.demonstration for s in self.active)
@@ -51,6 +56,8 @@ class Signatures:
     @property
     def provenance(self) -> dict[str, Json]:
         """For the result: names and content hashes."""
+        if not self.active:
+            return {}
         first = self.active[0]
         return {
             "name": first.header.title,
@@ -68,6 +75,8 @@ class Signatures:
         settings: SignatureSettings,
     ) -> Outcome:
         """Ask the active signatures in order; a signature whose clinical data are missing leaves it to the next."""
+        if not self.active:
+            return Outcome(None, ("no signature was asked",))
         fallback: list[str] = []
         prediction: Prediction | None = None
         reasons: tuple[str, ...] = ()
