@@ -116,16 +116,16 @@ def geometric_mean(volumes: Sequence[Volume]) -> Volume:
 
 
 def adc_of(selection: Selection, load: Callable[[Selection], Volume]) -> Volume:
-    """The ADC volume of a selection, in 10-6 mm2/s: its map, or the fit to its images.
+    """The ADC of a selection, in 10-6 mm2/s: its map with the unit told apart, or the fit to its images.
 
-    `load` makes one volume of a selection that holds the frames of one volume.
+    `load` makes the volume of a selection that holds the frames of one. Directions and repetitions of one b-value are
+    averaged geometrically first.
 
     Raises:
-        SequenceRejected: see `fit_adc` and `adc_in_micro`.
+        SequenceRejected: see `fit_adc` and `adc_in_micro`; whatever `load` raises.
     """
     if selection.frames:
-        tags = selection.frames[0].instance.tags
-        return adc_in_micro(load(selection), tags, selection.unit_scale)
+        return adc_in_micro(load(selection), selection.frames[0].instance.tags, selection.unit_scale)
     by_b: dict[float, Volume] = {}
     for b, frames in selection.frames_by_b.items():
         repeats = selection.repeats_by_b.get(b) or (frames,)

@@ -16,14 +16,16 @@ from pipeline.sequences.dynamic import Dynamic, dynamics, relabel
 from pipeline.sequences.evidence import Evidence
 from pipeline.sequences.others import choose_adc, choose_t2
 from pipeline.sequences.outcome import Chosen
+from pipeline.sequences.peak import mean_signal
 from pipeline.sequences.records import Match, Selection, SeriesLabel
 from pipeline.sequences.rules import Rules, rules
 
 
-def match(exam: Exam, settings: Sequences, brightness: t1.Brightness | None = None) -> Match:
+def match(exam: Exam, settings: Sequences, brightness: t1.Brightness = mean_signal) -> Match:
     """What each series is, which are T1+C, T2 and ADC, and why; what is missing or ambiguous is a reason.
 
-    `brightness` is only asked when `settings.phase` is "peak": a number for how bright a volume is.
+    `brightness` is only asked when `settings.phase` is "peak": a number for how bright a volume is. All else needs
+    headers only.
 
     Raises:
         InputRejected: the settings name an unknown phase, or the site's rules are wrong.
@@ -35,16 +37,18 @@ def match(exam: Exam, settings: Sequences, brightness: t1.Brightness | None = No
     verdicts = relabel(verdicts, found)
     chosen: dict[SequenceName, Selection] = {}
     reasons: list[tuple[str, str]] = []
+    notes: list[str] = []
     drawn = frozenset(t1.drawn_on(exam))
-    _take("t1c", _t1c(exam, verdicts, found, settings, brightness), chosen, reasons)
+    _take("t1c", _t1c(exam, verdicts, found, settings, brightness), chosen, reasons, notes)
     reference = _evidence_of(chosen.get("t1c"), verdicts)
-    _take("t2", _t2(verdicts, reference, settings, table), chosen, reasons)
-    _take("adc", _adc(verdicts, reference, drawn, settings, table), chosen, reasons)
+    _take("t2", _t2(verdicts, reference, settings, table), chosen, reasons, notes)
+    _take("adc", _adc(verdicts, reference, drawn, settings, table), chosen, reasons, notes)
     return Match(
         tuple(SeriesLabel(v.evidence.uid, v.label, round(v.confidence, 3), v.why) for v in verdicts),
         chosen,
         tuple(sentence for _, sentence in reasons),
         tuple(code for code, _ in reasons),
+        tuple(notes),
     )
 
 
@@ -57,11 +61,18 @@ def check_phase(phase: str) -> None:
 
 
 def _take(
-    name: SequenceName, result: Chosen, chosen: dict[SequenceName, Selection], reasons: list[tuple[str, str]]
+    name: SequenceName,
+    result: Chosen,
+    chosen: dict[SequenceName, Selection],
+    reasons: list[tuple[str, str]],
+    notes: list[str],
 ) -> None:
-    if result.selection is not None:
+    """What was thought on the way stands as a reason only where nothing was chosen."""
+    if result.selection is None:
+        reasons.extend(result.reasons)
+    else:
         chosen[name] = result.selection
-    reasons.extend(result.reasons)
+        notes.extend(sentence for _, sentence in result.reasons)
 
 
 def _told(name: SequenceName, verdicts: Sequence[Verdict], settings: Sequences) -> list[Verdict] | None:
@@ -77,7 +88,7 @@ def _t1c(
     verdicts: list[Verdict],
     found: tuple[Dynamic, ...],
     settings: Sequences,
-    brightness: t1.Brightness | None,
+    brightness: t1.Brightness,
 ) -> Chosen:
     told = _told("t1c", verdicts, settings)
     if told:
@@ -104,7 +115,9 @@ def _adc(
     if told:
         label = told[0].label if told[0].label in ("adc", "dwi") else "adc"
         told = [replace(told[0], label=label, why="named in sequences.use")]
-    return choose_adc(told or verdicts, reference, drawn, table.prefer.get("adc", {}), settings.min_margin)
+    return choose_adc(
+        told or verdicts, reference, drawn, table.prefer.get("adc", {}), settings.min_margin, settings.adc_scale
+    )
 
 
 def _evidence_of(selection: Selection | None, verdicts: Sequence[Verdict]) -> Evidence | None:

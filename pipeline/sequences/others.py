@@ -42,11 +42,17 @@ def choose_t2(verdicts: Sequence[Verdict], t1c: Evidence | None, points: Points,
 
 
 def choose_adc(
-    verdicts: Sequence[Verdict], t1c: Evidence | None, drawn: frozenset[str], points: Points, margin: float
+    verdicts: Sequence[Verdict],
+    t1c: Evidence | None,
+    drawn: frozenset[str],
+    points: Points,
+    margin: float,
+    site_scale: float | None = None,
 ) -> Chosen:
     """The ADC map, else the diffusion series that an ADC can be fitted from.
 
-    `drawn`: series that a ROI was drawn on; a ROI on diffusion images decides for the map of those.
+    `drawn`: series that a ROI was drawn on; a ROI on diffusion images decides for the map of those. `site_scale` brings
+    maps that do not tell their unit to 10-6 mm2/s.
     """
     dwi = _diffusion_groups([v for v in verdicts if v.label == "dwi"])
     drawn_grids = {_grid(v.evidence) for v in verdicts if v.evidence.uid in drawn and v.label in ("dwi", "adc")}
@@ -62,7 +68,7 @@ def choose_adc(
             score, why = min(1.0, score + 0.2), f"{why}, the ROI was drawn on its diffusion images"
         frames = tuple(s.frame for s in volumes[0].slices)
         scale = told_scale(frames[0].instance.tags)
-        selection = _selection(verdict, f"ADC map: {verdict.why}{why}", frames, scale.factor if scale else None)
+        selection = _selection(verdict, f"ADC map: {verdict.why}{why}", frames, scale.factor if scale else site_scale)
         maps.append(Candidate(score, selection))
     if maps:
         return pick("ADC", "adc", _latest_of_repeats(maps, verdicts), margin)

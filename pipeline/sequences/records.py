@@ -75,10 +75,12 @@ class Selection:
 class Match:
     """Every series' label, the chosen ones, and why something is missing or ambiguous.
 
-    `codes` are machine-readable and parallel to `reasons`.
+    `codes` are machine-readable and parallel to `reasons`; with no reason every sequence was chosen. `notes` are worth
+    knowing and stop nothing.
     """
 
     labels: tuple[SeriesLabel, ...]
     chosen: Mapping[Sequence, Selection] = field(default_factory=dict)
     reasons: tuple[str, ...] = ()
     codes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()

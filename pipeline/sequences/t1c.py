@@ -23,7 +23,7 @@ def choose(
     found: Sequence[Dynamic],
     phase: str,
     margin: float,
-    brightness: Brightness | None = None,
+    brightness: Brightness,
 ) -> Chosen:
     """T1+C of the exam, with its evidence, or the reason why there is none."""
     drawn = drawn_on(exam)
@@ -72,7 +72,7 @@ def _on_referenced(
     verdicts: Sequence[Verdict],
     found: Sequence[Dynamic],
     phase: str,
-    brightness: Brightness | None,
+    brightness: Brightness,
     reasons: list[tuple[str, str]],
 ) -> Selection | None:
     """The selection that the ROI's references lead to; None where they lead to no T1 after contrast."""
@@ -113,7 +113,7 @@ def _on_referenced(
 
 
 def _volume_drawn_on(
-    uid: str, instances: frozenset[str], found: Sequence[Dynamic], phase: str, brightness: Brightness | None
+    uid: str, instances: frozenset[str], found: Sequence[Dynamic], phase: str, brightness: Brightness
 ) -> tuple[T1Volume, Dynamic, str] | None:
     for dynamic in found:
         mine = [v for v in dynamic.volumes if v.uid == uid]
@@ -174,7 +174,7 @@ def source_of(verdict: Verdict, found: Sequence[Dynamic]) -> tuple[T1Volume, Dyn
 
 
 def _candidate(
-    dynamic: Dynamic, phase: str, brightness: Brightness | None, reasons: list[tuple[str, str]]
+    dynamic: Dynamic, phase: str, brightness: Brightness, reasons: list[tuple[str, str]]
 ) -> Candidate | None:
     chosen = volume_of(dynamic, phase, brightness)
     if chosen is None:
@@ -204,7 +204,7 @@ def _score(dynamic: Dynamic) -> tuple[float, str]:
     return round(max(0.05, sum(p for p, _ in given)), 3), ", ".join(text for _, text in given)
 
 
-def volume_of(dynamic: Dynamic, phase: str, brightness: Brightness | None = None) -> tuple[T1Volume, str] | None:
+def volume_of(dynamic: Dynamic, phase: str, brightness: Brightness) -> tuple[T1Volume, str] | None:
     """The volume after contrast that `phase` asks for, and a word on it; None where there is none.
 
     `phase`: `first_post`; `nth:N`, the N-th after contrast; `seconds:S`, the one nearest S seconds after injection
@@ -221,8 +221,6 @@ def volume_of(dynamic: Dynamic, phase: str, brightness: Brightness | None = None
     if kind == "seconds":
         return _by_time(dynamic, float(number))
     if kind == "peak" and len(posts) > 1:
-        if brightness is None:
-            return None
         values = [brightness(tuple(s.frame for s in v.phase.slices)) for v in posts]
         best = max(range(len(posts)), key=lambda n: values[n])
         return posts[best], f"brightest phase, {best + 1} after contrast of {len(posts)}"
