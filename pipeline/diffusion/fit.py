@@ -28,9 +28,10 @@ MOST_MICRO = 4000.0
 def fit_adc(volumes_by_b: Mapping[float, Volume], noise_floor: float | None = None) -> Volume:
     """The ADC in 10-6 mm2/s, float32, on the grid of the images.
 
-    `noise_floor`: signal at or below it carries no diffusion; None: it is estimated with `noise_of` on the highest b. A
-    voxel with any image at or below the floor is fitted from the images above it where at least two b-values remain,
-    else it is NaN (not known): it is never set to zero. Fits are clipped to 0..4000.
+    Magnitude images never fall below their noise, so a signal under `noise_floor` says no more than "at most this":
+    it is taken as the floor, which makes the ADC of such a voxel a lower bound, and 0 where every image is noise
+    (outside the body, as scanners' own maps have it). `noise_floor` None: estimated with `noise_of` on the highest b,
+    and never less than the smallest signal that image can tell from nothing. Fits are limited to 0..4000.
 
     Raises:
         SequenceRejected: fewer than two b-values, b-values less than 300 s/mm2 apart, or images on different grids.
@@ -47,8 +48,7 @@ def fit_adc(volumes_by_b: Mapping[float, Volume], noise_floor: float | None = No
     if any(not first.geometry.same_grid(v.geometry) for v in volumes[1:]):
         raise SequenceRejected("the images of different b-values lie on different grids", code="dwi-grids-differ")
     signal = np.stack([np.asarray(v.voxels_zyx, dtype=np.float64) for v in volumes])
-    floor = noise_of(signal[-1]) if noise_floor is None else noise_floor
-    adc = _slopes(b, signal, floor)
+    adc = _slopes(b, signal, _floor(signal[-1]) if noise_floor is None else noise_floor)
     return Volume(
         adc.astype(np.float32),
         first.geometry,
@@ -58,21 +58,19 @@ def fit_adc(volumes_by_b: Mapping[float, Volume], noise_floor: float | None = No
     )
 
 
+def _floor(highest_b: npt.NDArray[np.float64]) -> float:
+    positive = highest_b[highest_b > 0]
+    if positive.size == 0:
+        raise SequenceRejected("the images of the highest b-value hold no signal", code="dwi-empty")
+    return max(noise_of(highest_b), float(positive.min()))
+
+
 def _slopes(b: npt.NDArray[np.float64], signal: npt.NDArray[np.float64], floor: float) -> npt.NDArray[np.float64]:
-    """Least-squares slope of -ln S over b per voxel, in 10-6 mm2/s; only samples above the floor count."""
-    usable = np.isfinite(signal) & (signal > max(floor, 0.0))
-    weight = usable.astype(np.float64)
-    logs = np.log(np.where(usable, signal, 1.0))
-    column = b.reshape(-1, *([1] * (signal.ndim - 1)))
-    n = weight.sum(axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        mean_b = (weight * column).sum(axis=0) / n
-        mean_log = (weight * logs).sum(axis=0) / n
-        spread = (weight * (column - mean_b) ** 2).sum(axis=0)
-        slope = -(weight * (column - mean_b) * (logs - mean_log)).sum(axis=0) / spread
-    # Two samples of one shell do not make a slope.
-    known = (n >= 2) & (spread >= LEAST_SPREAD_B**2 / 2 * 0.999)
-    adc: npt.NDArray[np.float64] = np.where(known, np.clip(slope * 1e6, 0.0, MOST_MICRO), np.nan)
+    """Least-squares slope of -ln S over b per voxel, in 10-6 mm2/s; b along the first axis of `signal`."""
+    logs = np.log(np.maximum(signal, floor))
+    centred = b - b.mean()
+    slope = -np.tensordot(centred, logs, axes=1) / float(centred @ centred)
+    adc: npt.NDArray[np.float64] = np.clip(slope * 1e6, 0.0, MOST_MICRO)
     return adc
 
 
