@@ -120,6 +120,7 @@ def _evaluate(
     with draft.timed("match"):
         matched = sequences.match(exam, settings.sequences)
         draft.fields["sequences"] = {name: _choice(s) for name, s in matched.chosen.items()}
+    draft.quality += [QualityCheck(check="sequences", value=note, ok=True) for note in matched.notes]
     if matched.reasons:
         raise SequenceRejected("; ".join(matched.reasons), code=matched.codes[0])
     if not exam.rois:
