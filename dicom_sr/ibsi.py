@@ -198,6 +198,13 @@ def method(sequence: Sequence, image_filter: str) -> Code:
     return Code(f"{sequence.upper()}-{subband}"[:16], PRIVATE_SCHEME, f"{short}, wavelet {subband}"[:64])
 
 
+def units() -> tuple[Code, ...]:
+    """Every unit that a feature can have."""
+    powers = (*_ARBITRARY.values(), *_DIFFUSION.values())
+    cubes = [Code(u.value + ".mm3", "UCUM", u.meaning + " mm3") for u in (_ARBITRARY[2], _DIFFUSION[2])]
+    return (*powers, *cubes)
+
+
 def public_and_private() -> tuple[Code, ...]:
     """Every feature code of the tables, for checks."""
     shape = [Code(value, "IBSI", meaning) for value, meaning, _ in _SHAPE.values()]

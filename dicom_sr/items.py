@@ -61,11 +61,15 @@ def decimal_string(value: float) -> str:
 
 
 def image(
-    name: Code, ref: InstanceRef, segments: Iterable[int] = (), frame: int | None = None, relation: str = CONTAINS
+    name: Code | None,
+    ref: InstanceRef,
+    segments: Iterable[int] = (),
+    frame: int | None = None,
+    relation: str = CONTAINS,
 ) -> Any:
     numbers = list(segments)
     return hd.sr.ImageContentItem(
-        _hd(name),
+        None if name is None else _hd(name),
         ref.sop_class_uid,
         ref.sop_instance_uid,
         referenced_frame_numbers=None if frame is None else [frame],

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from config.schema import Settings
+from dicom_sr.check import check_report
 from dicom_sr.companions import encapsulated_pdf, secondary_capture
+from dicom_sr.key_slices import key_slices
 from dicom_sr.page import draw_page
 from dicom_sr.report import structured_report
 from dicom_sr.source import ReportSource
@@ -30,7 +32,8 @@ def render(
 ) -> Rendered:
     """Everything that a result is sent as. The same input gives the same bytes and UIDs.
 
-    Raises ReportRejected where result and source are not about the same exam.
+    Raises ReportRejected where result and source are not about the same exam, and where the finished report fails its
+    own check: such a report is not sent.
     """
     settings = settings or Settings()
     if source.study_uid != result.study_uid:
@@ -39,9 +42,21 @@ def render(
     objects: dict[str, bytes] = {}
     for kind in settings.report.what:
         if kind == "sr":
-            objects[kind] = structured_report(result, source, settings)
+            objects[kind] = _checked(structured_report(result, source, settings), result)
         elif kind == "page":
             objects[kind] = secondary_capture(page.pixels_yxc, result, source, settings)
         elif kind == "pdf":
             objects[kind] = encapsulated_pdf(page.pdf, result, source, settings)
+        elif kind == "key_slices":
+            drawn = key_slices(result, source, panels, settings)
+            if drawn is not None:
+                objects[kind] = _checked(drawn, None)
     return Rendered(objects, page.png, page.pdf)
+
+
+def _checked(sr: bytes, result: StudyResult | None) -> bytes:
+    findings = check_report(sr, result)
+    if findings:
+        told = "; ".join(str(finding) for finding in findings[:3])
+        raise ReportRejected(f"the report failed its own check and is not sent: {told}")
+    return sr

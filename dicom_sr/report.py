@@ -21,7 +21,7 @@ from pipeline.result import Part, Prediction, RoiSummary, StudyResult
 
 COMPREHENSIVE = "1.2.840.10008.5.1.4.1.1.88.33"
 COMPREHENSIVE_3D = "1.2.840.10008.5.1.4.1.1.88.34"
-_FINDINGS: dict[Role, tuple[Code, Code, str]] = {
+FINDINGS: dict[Role, tuple[Code, Code, str]] = {
     "tumor": (codes.MASS, codes.BREAST, "Primary tumor"),
     "lymph_nodes": (codes.AXILLARY_NODE, codes.AXILLARY_NODE, "Axillary lymph nodes"),
 }
@@ -176,7 +176,7 @@ def tracking(
     result: StudyResult, settings: Settings, role: Role, side: Side | None, roi: RoiSummary
 ) -> tuple[str, str]:
     """Tracking identifier and UID: the segment's own if the ROI is one segment that has them, else derived ones."""
-    name = _FINDINGS[role][2] + (f", {words.SIDE_WORDS[side]}" if side else "")
+    name = FINDINGS[role][2] + (f", {words.SIDE_WORDS[side]}" if side else "")
     uid = uids.of_result(result, settings.site.uid_root, "sr", "tracking", role, side or "")
     if len(roi.segment_details) == 1:
         segment = roi.segment_details[0]
@@ -193,7 +193,7 @@ def _group(
     roi: RoiSummary,
     method: Code | None = None,
 ) -> Any:
-    finding, site, _ = _FINDINGS[role]
+    finding, site, _ = FINDINGS[role]
     group = items.container(codes.GROUP, context.template)
     group.ObservationUID = context.uid("observation", tracking_uid, method.value if method else "")
     items.add(group, items.text(codes.TRACKING_ID, name, items.CONTEXT), items.uid(codes.TRACKING_UID, tracking_uid))

@@ -1,0 +1,163 @@
+"""The report held against the result that it was made from: every number, both ways, and every sentence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pydicom.dataset import Dataset
+
+from dicom_sr import codes, ibsi, words
+from dicom_sr.finding import Finding
+from pipeline.records import Code, Role, Side
+from pipeline.result import Part, StudyResult
+
+_PREDICTION = "prediction"
+_ROLE_OF_FINDING: dict[str, Role] = {codes.MASS.value: "tumor", codes.AXILLARY_NODE.value: "lymph_nodes"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """What a number is: whose side, which region, measured how, and what."""
+
+    side: Side | None
+    role: str
+    method: str
+    concept: str
+
+
+def compare(ds: Dataset, result: StudyResult) -> Iterator[Finding]:
+    """Findings where `ds` and `result` say different things."""
+    if ds.get("StudyInstanceUID") != result.study_uid:
+        yield Finding("study", "the report is of another study than the result")
+    known = {key: value for side, part in result.parts() for key, value in _expected(side, part).items()}
+    required = {key for side, part in result.parts() for key in _required(side, part)}
+    seen = set()
+    for place, key, value in _reported(ds):
+        if key in seen:
+            yield Finding("twice", f"{key.concept} of {key.role} is reported twice", place)
+        seen.add(key)
+        if key not in known:
+            yield Finding("unknown-number", f"{key.concept} of {key.role} is not a number of the result", place)
+        elif not math.isclose(value, known[key], rel_tol=1e-12, abs_tol=0.0):
+            message = f"{key.concept} of {key.role} is {value!r}, the result says {known[key]!r}"
+            yield Finding("number", message, place)
+    for key in sorted(required - seen, key=str):
+        yield Finding("absent", f"{key.concept} of {key.role} is not in the report")
+    yield from _words(ds, result)
+    yield from _evidence(ds, result)
+
+
+def _expected(side: Side | None, part: Part) -> dict[_Key, float]:
+    """Every number that this part could give to a report."""
+    numbers: dict[_Key, float] = {}
+    if part.prediction is not None:
+        numbers[_Key(side, _PREDICTION, "", codes.PROBABILITY.value)] = 100 * part.prediction.probability
+        numbers[_Key(side, _PREDICTION, "", codes.CUTOFF.value)] = 100 * part.prediction.cutoff
+    for role, roi in part.rois.items():
+        numbers[_Key(side, role, "", ibsi.VOLUME.value)] = roi.volume_mm3
+        counted = codes.NODES if role == "lymph_nodes" else codes.LESIONS
+        numbers[_Key(side, role, "", counted.value)] = roi.nodes
+    for name, value in part.features.items():
+        parsed = ibsi.FeatureName.parse(name)
+        coded = ibsi.concept(parsed) if parsed is not None else None
+        if parsed is None or coded is None:
+            continue
+        method = ibsi.method(parsed.sequence, parsed.filter).value
+        numbers[_Key(side, parsed.role, method, coded[0].value)] = value
+        if parsed.sequence == "t1c" and parsed.filter == "original" and parsed.family == "shape":
+            numbers.setdefault(_Key(side, parsed.role, "", coded[0].value), value)
+    return numbers
+
+
+def _required(side: Side | None, part: Part) -> Iterator[_Key]:
+    """Numbers that no report of this part may lack."""
+    if part.prediction is not None and part.rois:
+        yield _Key(side, _PREDICTION, "", codes.PROBABILITY.value)
+        yield _Key(side, _PREDICTION, "", codes.CUTOFF.value)
+    for role in part.rois:
+        yield _Key(side, role, "", ibsi.VOLUME.value)
+        if role == "lymph_nodes":
+            yield _Key(side, role, "", codes.NODES.value)
+
+
+def _reported(ds: Dataset) -> Iterator[tuple[str, _Key, float]]:
+    """Every NUM of every measurement group, as place, key, value."""
+    for i, section in enumerate(ds.get("ContentSequence") or (), 1):
+        if _name(section) != codes.MEASUREMENTS.value:
+            continue
+        for j, group in enumerate(section.ContentSequence, 1):
+            if _name(group) != codes.GROUP.value:
+                continue
+            side, role, method = _subject(group)
+            for k, item in enumerate(group.ContentSequence, 1):
+                if item.ValueType == "NUM":
+                    concept = _name(item)
+                    own = concept in (codes.PROBABILITY.value, codes.CUTOFF.value)
+                    key = _Key(side, _PREDICTION if own else role, method, concept)
+                    yield f"1.{i}.{j}.{k}", key, _value(item)
+
+
+def _subject(group: Dataset) -> tuple[Side | None, str, str]:
+    side: Side | None = None
+    role, method = "", ""
+    for item in group.ContentSequence:
+        name = _name(item)
+        if name == codes.FINDING.value:
+            role = _ROLE_OF_FINDING.get(item.ConceptCodeSequence[0].CodeValue, "")
+        elif name == codes.METHOD.value:
+            method = item.ConceptCodeSequence[0].CodeValue
+        elif name == codes.FINDING_SITE.value:
+            lateralities = [c.ConceptCodeSequence[0].CodeValue for c in item.get("ContentSequence") or ()]
+            side = next((s for s, code in codes.SIDES.items() if code.value in lateralities), None)
+    return side, role, method
+
+
+def _name(item: Dataset) -> str:
+    names = item.get("ConceptNameCodeSequence")
+    return str(names[0].CodeValue) if names else ""
+
+
+def _value(item: Dataset) -> float:
+    measured = item.MeasuredValueSequence[0]
+    exact = measured.get("FloatingPointValue")
+    return float(measured.NumericValue if exact is None else exact)
+
+
+def _words(ds: Dataset, result: StudyResult) -> Iterator[Finding]:
+    """Categories and conclusions, in order."""
+    items = [
+        item
+        for section in ds.get("ContentSequence") or ()
+        if _name(section) == codes.QUALITATIVE.value
+        for item in section.ContentSequence
+    ]
+    said = [item.TextValue for item in items if _name(item) == codes.CONCLUSION.value]
+    wanted = [words.conclusion(result, side, part) for side, part in result.parts()]
+    if said != wanted:
+        yield Finding("conclusion", f"the conclusion is {said}, the result says {wanted}")
+    concepts = {code.value for code in codes.RISK_CATEGORY.values()}
+    categories = [item.ConceptCodeSequence[0].CodeValue for item in items if _name(item) in concepts]
+    answers: list[Code] = [codes.RISK[p.prediction.category] for _, p in result.parts() if p.prediction is not None]
+    if categories != [code.value for code in answers]:
+        yield Finding("category", "the risk category is not the result's")
+
+
+def _evidence(ds: Dataset, result: StudyResult) -> Iterator[Finding]:
+    listed = {
+        sop.ReferencedSOPInstanceUID
+        for study in ds.get("CurrentRequestedProcedureEvidenceSequence") or ()
+        for series in study.ReferencedSeriesSequence
+        for sop in series.ReferencedSOPSequence
+    }
+    used = {ref.sop_instance_uid for ref in result.evidence}
+    for choice in result.sequences.values():
+        used.update(ref.sop_instance_uid for ref in choice.instances)
+    for _, part in result.parts():
+        for roi in part.rois.values():
+            used.update(detail.source.sop_instance_uid for detail in roi.segment_details)
+    if used - listed:
+        yield Finding(
+            "evidence", f"{len(used - listed)} objects that the result was made from are not listed as evidence"
+        )
