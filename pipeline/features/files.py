@@ -23,8 +23,8 @@ TOLERANCE = 1e-6
 def extract_files(image_path: Path, mask_path: Path, parameters: Parameters) -> RoiFeatures:
     """Features of the voxels that carry the label of `parameters` (1 where it has none).
 
-    What the exact crop is not made for (other dimensions than three, several channels, parameters that look at the whole
-    image) goes to PyRadiomics' plain call, which computes or refuses as it always does.
+    What the exact crop is not made for (other dimensions than three, several channels, parameters that look at
+    the whole image) goes to PyRadiomics' plain call, which computes or refuses as it always does.
 
     Raises: InputRejected if a file cannot be read.
     """
@@ -35,7 +35,7 @@ def extract_files(image_path: Path, mask_path: Path, parameters: Parameters) -> 
     if not _same_grid(image, labels):
         names = ["_".join(parts) for parts in parameters.names()]
         return refused(names, f"The mask lies on another grid ({_grid(labels)}) than the image ({_grid(image)}).")
-    inside = sitk.GetArrayViewFromImage(sitk.Cast(labels, sitk.sitkUInt32)) == label
+    inside = sitk.GetArrayFromImage(sitk.Cast(labels, sitk.sitkUInt32)) == label
     if not inside.any():
         return plain_call(image, labels, parameters)
     voxels = sitk.GetArrayFromImage(image)

@@ -14,7 +14,7 @@ from typing import Any
 
 from config.schema import Features
 from pipeline.errors import InputRejected
-from pipeline.features.library import feature_classes, feature_names, featureextractor, quiet
+from pipeline.features.library import feature_names, featureextractor, quiet
 
 WAVELET_BANDS = ("LLH", "LHL", "LHH", "HLL", "HLH", "HHL", "HHH", "LLL")
 IMAGES: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -115,10 +115,9 @@ def _checked(source: Path | dict[str, Any], bin_width: float, name: str) -> Para
             f"PyRadiomics does not accept the parameter file {name}: {reason}", code="bad-parameters"
         ) from error
     classes = {c: tuple(f or feature_names(c)) for c, f in extractor.enabledFeatures.items()}
-    unknown = [f"{c}.{f}" for c, fs in classes.items() for f in fs if f not in feature_classes()[c].getFeatureNames()]
-    if unknown:
-        raise InputRejected(f"The parameter file {name} asks for {unknown[0]}, which PyRadiomics does not have.")
-    if len(extractor.enabledFeatures) and not any(classes.values()):
+    if not extractor.settings.get("force2D"):
+        classes.pop("shape2D", None)  # without force2D PyRadiomics passes it over
+    if not any(classes.values()):
         raise InputRejected(f"The parameter file {name} asks for no feature.", code="bad-parameters")
     width: float = int(bin_width) if float(bin_width).is_integer() else bin_width
     # through JSON: ruamel's containers are not plain
