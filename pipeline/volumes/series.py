@@ -15,7 +15,7 @@ from pipeline.geometry import Geometry
 from pipeline.records import Volume
 from pipeline.volumes.assemble import volume_of
 from pipeline.volumes.frames import Frame, read_frames
-from pipeline.volumes.stack import MIN_SLICES, grid_of, ordered, steps_mm, usual_step_mm
+from pipeline.volumes.stack import MIN_SLICES, alike, grid_of, ordered, steps_mm, usual_step_mm
 
 # A gap this wide, in mm and in steps, parts two slabs (the two breasts, imaged sagittally); a smaller one is a
 # missing slice.
@@ -127,7 +127,7 @@ def _repeats(frames: list[Frame]) -> list[list[Frame]]:
 
 def slabs(frames: list[Frame]) -> list[list[Frame]]:
     """The parts of a stack between gaps too wide for a missing slice."""
-    if len(frames) < MIN_SLICES:
+    if len(frames) < MIN_SLICES or not all(alike(frames[0], f) for f in frames[1:]):
         return [frames]
     stack = ordered(frames)
     steps = steps_mm(stack)

@@ -55,6 +55,12 @@ def grid_of(frames: Sequence[Frame], min_slices: int = MIN_SLICES) -> tuple[Geom
     return geometry, stack
 
 
+def alike(one: Frame, other: Frame) -> bool:
+    """Whether both planes are oriented the same."""
+    turned = max(np.abs(other.across - one.across).max(), np.abs(other.down - one.down).max())
+    return bool(turned <= ANGLE_TOLERANCE)
+
+
 def _check_alike(frames: Sequence[Frame]) -> None:
     first = frames[0]
     for other in frames[1:]:
@@ -62,7 +68,7 @@ def _check_alike(frames: Sequence[Frame]) -> None:
             what = "belongs to another series than"
         elif (other.rows, other.columns) != (first.rows, first.columns):
             what = f"has {other.rows} x {other.columns} pixels, not {first.rows} x {first.columns} as"
-        elif max(np.abs(other.across - first.across).max(), np.abs(other.down - first.down).max()) > ANGLE_TOLERANCE:
+        elif not alike(first, other):
             what = "is oriented otherwise than"
         elif np.abs(np.subtract(other.spacing_xy_mm, first.spacing_xy_mm)).max() > 1e-3 * first.spacing_xy_mm[0]:
             what = "has another pixel spacing than"
