@@ -109,13 +109,12 @@ def _many_exams(paths: tuple[Path, ...], out: Path, settings: Settings, as_json:
     from pipeline.run import analyse
     from pipeline.signatures import Signatures
 
-    # a table is what signatures are trained on: it has every feature, whatever one signature asks for
+    # a table is what signatures are trained on: it needs none, and has every feature, whatever one asks for
     features = settings.features.model_copy(update={"set": "all"})
     settings = settings.model_copy(update={"features": features})
-    signatures = Signatures.from_settings(settings.signature)
 
     def evaluate(exam: Exam) -> StudyResult:
-        return analyse(exam, settings, signatures).result
+        return analyse(exam, settings, Signatures.none()).result
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
