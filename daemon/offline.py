@@ -7,13 +7,11 @@ import time
 from datetime import datetime
 from pathlib import Path
 
-from dicom_sr.check import check_report
-
 from config.schema import Settings
 from dicom_sr import render
 from dicom_sr.source import ReportSource
 from pipeline.catalog import Exam
-from pipeline.errors import ExamRejected, ReportRejected
+from pipeline.errors import ExamRejected
 from pipeline.records import InstanceRef
 from pipeline.result import StudyResult
 from pipeline.run import Analysis
@@ -27,9 +25,6 @@ def write_outputs(
     out.mkdir(parents=True, exist_ok=True)
     result = analysis.result
     rendered = render(result, source_of(exam, result, began), analysis.panels, settings)
-    findings = check_report(rendered.objects["sr"], result)
-    if findings:
-        raise ReportRejected(f"the report failed its own check: {findings[0].message}")
     for kind, data in rendered.objects.items():
         (out / f"{kind}.dcm").write_bytes(data)
     (out / "page.pdf").write_bytes(rendered.page_pdf)

@@ -91,7 +91,7 @@ def analyse(
         "revision": revision,
         "input_digest": input_digest,
         "demonstration": signatures.demonstration,
-        "signature": signatures.provenance,
+        "signature": signatures.provenance(None),
         "settings_hash": settings_hash(settings),
         "software": software(),
     }
@@ -142,6 +142,7 @@ def _evaluate(
     draft.fields["protocol"] = protocol
     wanted = signatures.features if settings.features.set == "signature" else None
     parts: dict[Side | None, Part] = {}
+    reasons: list[tuple[str, str]] = []
     for side in sides:
         with draft.timed("features"):
             found = features.extract(
@@ -150,10 +151,13 @@ def _evaluate(
         draft.quality += grey_level_checks(found, side)
         summaries = {r.role: _summary(r, masks, kept) for r in rois if r.side == side}
         with draft.timed("predict"):
-            parts[side] = _part(found, summaries, signatures, clinical, protocol, settings)
+            parts[side], why = _part(found, summaries, signatures, clinical, protocol)
+            reasons += [(code, f"side {side}: {text}" if len(sides) > 1 else text) for code, text in why]
         if not draft.fields.get("diagnostics"):
             draft.fields["diagnostics"] = dict(found.diagnostics)
-    return _fold(parts, draft)
+    answered = next((p.prediction.signature for p in parts.values() if p.prediction), None)
+    draft.fields["signature"] = signatures.provenance(answered)
+    return _fold(parts, reasons, draft)
 
 
 def _choice(selection: Selection) -> SequenceChoice:
@@ -277,8 +281,7 @@ def _part(
     signatures: Signatures,
     clinical: Mapping[str, object],
     protocol: Mapping[str, object],
-    settings: Settings,
-) -> Part:
+) -> tuple[Part, tuple[tuple[str, str], ...]]:
     """One side's measurements with its prediction, or with the reason why there is none."""
     lacking = [role for role in ROLES if role not in summaries]
     measured = {
@@ -289,32 +292,26 @@ def _part(
     }
     if lacking:
         names = {"tumor": "the tumour ROI", "lymph_nodes": "the axillary lymph node ROI"}
-        return Part(reasons=(f"{' and '.join(names[r] for r in lacking)} is missing",), **measured)
-    outcome = signatures.predict(found, clinical, protocol, settings.signature)
-    return Part(prediction=outcome.prediction, reasons=outcome.reasons, shadow=outcome.shadow, **measured)
+        why = (("roi-missing", f"{' and '.join(names[r] for r in lacking)} is missing"),)
+        return Part(reasons=(why[0][1],), **measured), why
+    outcome = signatures.predict(found, clinical, protocol)
+    said = tuple(text for _, text in outcome.reasons)
+    return Part(prediction=outcome.prediction, reasons=said, shadow=outcome.shadow, **measured), outcome.reasons
 
 
-def _fold(parts: Mapping[Side | None, Part], draft: _Draft) -> list[tuple[str, str]]:
+def _fold(parts: Mapping[Side | None, Part], reasons: list[tuple[str, str]], draft: _Draft) -> list[tuple[str, str]]:
     """One side goes to the top level, two stay apart. Evaluated means: at least one side has a prediction."""
-    reasons = [
-        (f"side {side}: " if side and len(parts) > 1 else "") + reason
-        for side, part in parts.items()
-        for reason in part.reasons
-    ]
     if len(parts) > 1:
         draft.fields["sides"] = dict(parts)
     else:
         (part,) = parts.values()
         draft.fields |= {name: getattr(part, name) for name in Part.model_fields if name != "reasons"}
-    if any(part.prediction is not None for part in parts.values()):
-        if reasons:
-            draft.quality.append(QualityCheck(check="one side not evaluated", value="; ".join(reasons), ok=False))
-        return []
-    return [(_code(reason), reason) for reason in reasons]
-
-
-def _code(reason: str) -> str:
-    return "outside-training" if "outside what the signature" in reason else "not-evaluated"
+    if not any(part.prediction is not None for part in parts.values()):
+        return reasons
+    if reasons:
+        said = "; ".join(text for _, text in reasons)
+        draft.quality.append(QualityCheck(check="one side not evaluated", value=said, ok=False))
+    return []
 
 
 def exam_in(folder: Path) -> Exam:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from config.schema import SignatureSettings
 from pipeline import signature as signature_room
@@ -12,121 +11,95 @@ from pipeline.errors import ExamRejected, InputRejected
 from pipeline.records import FeatureSet, Json
 from pipeline.result import Prediction
 from pipeline.signature import Signature
+from pipeline.signature.registry import Registry, in_use
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A prediction or the reasons why there is none; and what shadow signatures said."""
+    """A prediction, or the reasons (with codes) why there is none; and what shadow signatures said."""
 
     prediction: Prediction | None
-    reasons: tuple[str, ...] = ()
+    reasons: tuple[tuple[str, str], ...] = ()
     shadow: tuple[Prediction, ...] = ()
 
 
 @dataclass(frozen=True)
 class Signatures:
-    """`active`: asked in this order, the first whose inputs are all there answers. `shadow`: computed, not reported."""
+    """`known`: every signature that may be asked, to know what to measure; `settings` None: none is asked."""
 
-    active: tuple[Signature, ...]
-    shadow: tuple[Signature, ...] = ()
+    known: tuple[Signature, ...]
+    settings: SignatureSettings | None
 
     @classmethod
     def from_settings(cls, settings: SignatureSettings) -> Signatures:
         """One file, the active ones of a registry, or the demonstration signature. Raises InputRejected."""
         if settings.path is not None:
-            return cls((signature_room.load(settings.path),))
+            return cls((signature_room.load(settings.path),), settings)
         if settings.registry is not None:
-            return from_registry(settings.registry)
-        return cls((signature_room.load(signature_room.demonstration_path()),))
+            entries = Registry(settings.registry).entries()
+            known = tuple(e.signature for e in entries if e.active or e.shadow)
+            if not any(e.active for e in entries):
+                raise InputRejected(
+                    f"no signature is active in {settings.registry}; see `axrad signature list` and `activate`",
+                    code="no-active-signature",
+                )
+            return cls(known, settings)
+        return cls((signature_room.load(signature_room.demonstration_path()),), settings)
 
     @classmethod
     def none(cls) -> Signatures:
         """No signature: everything is measured and nothing predicted."""
-        return cls(())
+        return cls((), None)
 
     @property
     def demonstration(self) -> bool:
-        return any(s.header.demonstration for s in self.active)
+        return any(s.header.demonstration for s in self.known)
 
     @property
     def features(self) -> frozenset[str]:
         """Every radiomic feature that some signature reads."""
-        return frozenset(name for s in (*self.active, *self.shadow) for name in s.features)
+        return frozenset(name for s in self.known for name in s.features)
 
-    @property
-    def provenance(self) -> dict[str, Json]:
-        """For the result: names and content hashes."""
-        if not self.active:
+    def provenance(self, title: str | None) -> dict[str, Json]:
+        """For the result: name and content hash of the signature that answered (or would have)."""
+        asked = next((s for s in self.known if s.header.title == title), self.known[0] if self.known else None)
+        if asked is None:
             return {}
-        first = self.active[0]
         return {
-            "name": first.header.title,
-            "sha256": first.sha256,
-            "demonstration": first.header.demonstration,
-            "positive_class": first.header.positive_class,
-            "shadow": [s.header.title for s in self.shadow],
+            "name": asked.header.title,
+            "sha256": asked.sha256,
+            "demonstration": asked.header.demonstration,
+            "positive_class": asked.header.positive_class,
         }
 
-    def predict(
-        self,
-        found: FeatureSet,
-        clinical: Mapping[str, object],
-        protocol: Mapping[str, object],
-        settings: SignatureSettings,
-    ) -> Outcome:
-        """Ask the active signatures in order; a signature whose clinical data are missing leaves it to the next."""
-        if not self.active:
-            return Outcome(None, ("no signature was asked",))
-        fallback: list[str] = []
-        prediction: Prediction | None = None
-        reasons: tuple[str, ...] = ()
-        for candidate in self.active:
-            try:
-                prediction = _ask(candidate, found, clinical, protocol, settings)
-                break
-            except ExamRejected as error:
-                if error.code == "missing-clinical" and candidate is not self.active[-1]:
-                    fallback.append(error.message)
-                    continue
-                reasons = (error.message,)
-                break
-        if prediction is not None and fallback:
-            prediction = prediction.model_copy(update={"notes": (*prediction.notes, *fallback)})
-        return Outcome(prediction, reasons, tuple(self._shadows(found, clinical, protocol, settings)))
+    def predict(self, found: FeatureSet, clinical: Mapping[str, object], protocol: Mapping[str, object]) -> Outcome:
+        """Ask the active signature that uses most of what this exam has; shadows are asked too and never reported."""
+        if self.settings is None:
+            return Outcome(None, (("no-signature", "no signature was asked"),))
+        known_clinical = {name: value for name, value in clinical.items() if value is not None}
+        groups = {".".join(name.split(".")[:2]) for name in (*found.values, *found.missing)}
+        choice = in_use(self.settings, frozenset(groups | set(known_clinical)))
+        shadow = tuple(p for s in choice.shadows if (p := self._watch(s, found, known_clinical, protocol)) is not None)
+        if choice.signature is None:
+            return Outcome(None, tuple(("no-signature-fits", note) for note in choice.notes), shadow)
+        try:
+            prediction = self._ask(choice.signature, found, known_clinical, protocol)
+        except ExamRejected as error:
+            return Outcome(None, ((error.code, error.message),), shadow)
+        return Outcome(prediction.model_copy(update={"notes": (*prediction.notes, *choice.notes)}), (), shadow)
 
-    def _shadows(
-        self,
-        found: FeatureSet,
-        clinical: Mapping[str, object],
-        protocol: Mapping[str, object],
-        settings: SignatureSettings,
-    ) -> list[Prediction]:
-        said = []
-        for candidate in self.shadow:
-            try:
-                said.append(_ask(candidate, found, clinical, protocol, settings))
-            except ExamRejected:
-                continue  # a shadow that abstains has nothing to keep
-        return said
+    def _ask(
+        self, asked: Signature, found: FeatureSet, clinical: Mapping[str, object], protocol: Mapping[str, object]
+    ) -> Prediction:
+        return signature_room.predict(
+            asked, found.values, missing=found.missing, clinical=clinical, protocol=protocol, settings=self.settings
+        )
 
-
-def _ask(
-    candidate: Signature,
-    found: FeatureSet,
-    clinical: Mapping[str, object],
-    protocol: Mapping[str, object],
-    settings: SignatureSettings,
-) -> Prediction:
-    return signature_room.predict(
-        candidate, found.values, missing=found.missing, clinical=clinical, protocol=protocol, settings=settings
-    )
-
-
-def from_registry(folder: Path) -> Signatures:
-    """The active signatures of a registry, those that use the most inputs first, and its shadows."""
-    from pipeline.signature import registry
-
-    active, shadow = registry.in_use(folder)
-    if not active:
-        raise InputRejected(f"no signature is active in {folder}; see `axrad signature list` and `activate`")
-    return Signatures(tuple(active), tuple(shadow))
+    def _watch(
+        self, asked: Signature, found: FeatureSet, clinical: Mapping[str, object], protocol: Mapping[str, object]
+    ) -> Prediction | None:
+        """A shadow that abstains has nothing to keep."""
+        try:
+            return self._ask(asked, found, clinical, protocol)
+        except ExamRejected:
+            return None

@@ -164,7 +164,7 @@ def _signature(settings: Settings) -> str:
     from pipeline.signatures import Signatures
 
     signatures = Signatures.from_settings(settings.signature)
-    words = ", ".join(s.header.title for s in signatures.active)
+    words = ", ".join(s.header.title for s in signatures.known)
     return words + (" (demonstration, not for clinical use)" if signatures.demonstration else "")
 
 

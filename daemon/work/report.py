@@ -9,7 +9,6 @@ from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 import structlog
-from dicom_sr.check import check_report
 
 from config.schema import Destination, Settings
 from daemon.ledger.engine import new_id, note
@@ -22,7 +21,7 @@ from daemon.work.context import Context, kept, write_synced
 from daemon.work.failure import TaskFailed, code_of, revision_failed
 from dicom_sr import render
 from dicom_sr.source import ReportSource, read_header, reference
-from pipeline.errors import ReportRejected, TryLater
+from pipeline.errors import TryLater
 from pipeline.pictures import load_panels
 from pipeline.records import InstanceRef
 from pipeline.result import StudyResult
@@ -79,9 +78,6 @@ def _render_once(context: Context, study: Any, row: Any, result: StudyResult) ->
     source = report_source(context, study, row)
     panels = load_panels(folder / "panels.npz")
     rendered = render(result, source, panels, context.settings)
-    findings = check_report(rendered.objects["sr"], result)
-    if findings:
-        raise ReportRejected(f"the report failed its own check and is not sent: {findings[0].message}")
     for kind, data in rendered.objects.items():
         write_synced(folder / f"{kind}.dcm", data)
     write_synced(folder / "page.pdf", rendered.page_pdf)
