@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from config.schema import Training
 from pipeline.signature import calibration, classifiers, design, fitting, metrics, ranges
@@ -54,7 +55,12 @@ def train(
     Raises:
         InputRejected: the table is not fit for it; rows and columns are named.
     """
-    recipe, identity = recipe or Training(), identity or Identity()
+    # One thread: sums are then added in one order, whatever the machine's number of cores.
+    with threadpool_limits(1):
+        return _train(table, recipe or Training(), identity or Identity(), progress)
+
+
+def _train(table: Table, recipe: Training, identity: Identity, progress: fitting.Progress | None) -> Signature:
     cases = design.for_training(table, recipe)
     fitted = fitting.fit(cases.values, cases.positive, cases.columns, cases.groups, recipe)
     calibrated = _calibrate(cases, fitted, recipe, progress)
