@@ -23,12 +23,13 @@ MIN_SAMPLES = 2
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """`image_zyx` float32 and `mask_zyx` bool on the shrunk grid; `geometry` is that of the whole volume."""
+    """`image_zyx` float32 and `mask_zyx` bool on the shrunk `grid`; `whole` is the grid of the volume."""
 
     image_zyx: npt.NDArray[np.float32]
     mask_zyx: npt.NDArray[np.bool_]
+    grid: Geometry
     shrink_xyz: tuple[int, int, int]
-    geometry: Geometry
+    whole: Geometry
     deviations: tuple[str, ...]
 
     @property
@@ -47,10 +48,9 @@ def pose(volume: Volume, settings: Bias) -> Problem:
     voxels = volume.voxels_zyx
     _check(voxels, uid)
     shrink_xyz, deviations = shrink_factors(volume.geometry.shape_zyx, settings.shrink)
-    pick = tuple(_samples(n, f) for n, f in zip(voxels.shape, reversed(shrink_xyz), strict=True))
-    kept = voxels[pick]
+    kept, grid = _shrink(volume, shrink_xyz)
     mask = np.greater(kept, otsu.threshold(voxels))
-    image = np.ascontiguousarray(kept, dtype=np.float32)
+    image = kept.astype(np.float32)
     inside = image[mask]
     if inside.size < MIN_SAMPLES or inside.min() == inside.max():
         raise PixelsRejected(
@@ -59,7 +59,7 @@ def pose(volume: Volume, settings: Bias) -> Problem:
             code="bias-mask-empty",
             uid=uid,
         )
-    return Problem(image, np.ascontiguousarray(mask), shrink_xyz, volume.geometry, deviations)
+    return Problem(image, mask, grid, shrink_xyz, volume.geometry, deviations)
 
 
 def shrink_factors(shape_zyx: tuple[int, int, int], shrink: int) -> tuple[tuple[int, int, int], tuple[str, ...]]:
@@ -86,11 +86,16 @@ def as_image(voxels_zyx: npt.NDArray[np.generic], geometry: Geometry | None = No
     return image
 
 
-def _samples(n: int, factor: int) -> slice:
-    """The samples that ITK's Shrink keeps of an axis: as many as fit, centred, the later one when between two."""
-    count = n // factor
-    first = ((n - 1) - (count - 1) * factor + 1) // 2
-    return slice(first, first + (count - 1) * factor + 1, factor)
+def _shrink(volume: Volume, factors_xyz: tuple[int, int, int]) -> tuple[npt.NDArray[np.generic], Geometry]:
+    """Every so many voxels, picked by ITK itself.
+
+    With an even factor the middle of a block lies between two voxels, and which one ITK takes hangs on how the
+    physical coordinates happen to round.
+    """
+    shrunk = sitk.Shrink(as_image(volume.voxels_zyx, volume.geometry), factors_xyz)
+    voxels: npt.NDArray[np.generic] = sitk.GetArrayFromImage(shrunk)
+    z, y, x = voxels.shape
+    return voxels, Geometry((z, y, x), shrunk.GetSpacing(), shrunk.GetOrigin(), shrunk.GetDirection())
 
 
 def _check(voxels: npt.NDArray[np.generic], uid: str) -> None:

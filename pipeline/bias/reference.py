@@ -13,14 +13,12 @@ import SimpleITK as sitk
 
 from config.schema import Bias
 from pipeline.bias.problem import Problem, as_image
-from pipeline.geometry import Geometry
 
 SPLINE_ORDER = 3
 
 
 def fit(problem: Problem, settings: Bias) -> tuple[npt.NDArray[np.float32], tuple[int, ...]]:
     """The log field on the whole grid, float32 (z, y, x), and the iterations done at each level."""
-    geometry = _shrunk(problem)
     n4 = sitk.N4BiasFieldCorrectionImageFilter()
     n4.SetMaximumNumberOfIterations(settings.iterations)
     n4.SetConvergenceThreshold(settings.threshold)
@@ -32,15 +30,7 @@ def fit(problem: Problem, settings: Bias) -> tuple[npt.NDArray[np.float32], tupl
     done: Counter[int] = Counter()
     # ITK tells only the last level's count afterwards, so each iteration is counted as it ends
     n4.AddCommand(sitk.sitkIterationEvent, lambda: done.update([n4.GetCurrentLevel()]))
-    n4.Execute(as_image(problem.image_zyx, geometry), as_image(problem.mask_zyx.astype(np.uint8), geometry))
-    whole = sitk.Image(tuple(reversed(problem.geometry.shape_zyx)), sitk.sitkFloat32)
-    field = sitk.GetArrayFromImage(n4.GetLogBiasFieldAsImage(whole))
+    n4.Execute(as_image(problem.image_zyx, problem.grid), as_image(problem.mask_zyx.astype(np.uint8), problem.grid))
+    whole = sitk.Image(tuple(reversed(problem.whole.shape_zyx)), sitk.sitkFloat32)
+    field: npt.NDArray[np.float32] = sitk.GetArrayFromImage(n4.GetLogBiasFieldAsImage(whole))
     return field, tuple(done[level] for level in range(len(settings.iterations)))
-
-
-def _shrunk(problem: Problem) -> Geometry:
-    """Where the shrunk grid lies. N4 does not depend on it beyond rounding."""
-    whole = problem.geometry
-    spacing = [s * f for s, f in zip(whole.spacing_xyz_mm, problem.shrink_xyz, strict=True)]
-    z, y, x = problem.image_zyx.shape
-    return Geometry((z, y, x), (spacing[0], spacing[1], spacing[2]), whole.origin_xyz_mm, whole.direction)
