@@ -54,12 +54,12 @@ def clinical(data: pd.DataFrame, seed: int = 1) -> pd.DataFrame:
 def table(data: pd.DataFrame, **options: object) -> Table:
     """As the command line would read it."""
     arguments: dict[str, object] = {"name": "table.csv", "label": "nodes", "positive": "R", **options}
-    return from_frame(data, **arguments)  # type: ignore[arg-type]
+    return from_frame(data, **arguments)
 
 
 def trained(data: pd.DataFrame | None = None, recipe: Training = FAST, **identity: object) -> Signature:
     """A signature trained fast."""
-    return train(table(frame() if data is None else data), recipe, Identity(**identity))  # type: ignore[arg-type]
+    return train(table(frame() if data is None else data), recipe, Identity(**identity))
 
 
 def features(data: pd.DataFrame, row: int) -> dict[str, float]:

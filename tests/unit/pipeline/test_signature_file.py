@@ -80,7 +80,7 @@ def test_a_file_holds_no_id_of_a_case() -> None:
 def test_loaded_arrays_cannot_be_written_to() -> None:
     loaded = container.from_bytes(DATA, "s.axsig")
     with pytest.raises(ValueError, match="read-only"):
-        loaded.arrays["z_mean"][0] = 1  # type: ignore[index]
+        loaded.arrays["z_mean"][0] = 1
 
 
 def test_predicting_needs_no_scikit_learn(tmp_path: Path) -> None:

@@ -201,7 +201,7 @@ def test_both_labels_and_no_label_are_indeterminate() -> None:
     )
     category, facts, _ = prediction._category(wide, 0.5, 0.1)
     assert category == "indeterminate"
-    assert len(facts["conformal_set"]) == 2  # type: ignore[arg-type]
+    assert len(facts["conformal_set"]) == 2
     apart = container.Signature(
         SIGNATURE.header,
         {**SIGNATURE.arrays, "oof_positive": np.linspace(0.9, 1, 40), "oof_negative": np.linspace(0, 0.1, 40)},

@@ -88,7 +88,7 @@ def test_a_column_can_be_left_out_by_name() -> None:
 )
 def test_a_wrong_table_is_refused_with_what_is_wrong(change: object, message: str) -> None:
     with pytest.raises(InputRejected, match=message.replace("(", r"\(")):
-        table(change(frame()))  # type: ignore[operator]
+        table(change(frame()))
 
 
 def test_labels_outside_the_vocabulary_are_refused_with_their_rows() -> None:

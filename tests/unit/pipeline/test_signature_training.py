@@ -51,12 +51,8 @@ def test_another_seed_gives_another_file() -> None:
 def test_a_classifier_kept_as_arrays_decides_as_scikit_learn_does(kind: str, reference: object) -> None:
     model = classifiers.fit(VALUES, POSITIVE, Training.model_validate({"classifier": kind, "trees": 30}))
     new = RNG.normal(size=(40, 12))
-    reference.fit(VALUES, POSITIVE.astype(int))  # type: ignore[attr-defined]
-    expected = (
-        reference.predict_proba(new)[:, 1] - 0.5  # type: ignore[attr-defined]
-        if kind == "forest"
-        else reference.decision_function(new)  # type: ignore[attr-defined]
-    )
+    reference.fit(VALUES, POSITIVE.astype(int))
+    expected = reference.predict_proba(new)[:, 1] - 0.5 if kind == "forest" else reference.decision_function(new)
     np.testing.assert_allclose(classifiers.decision(model, new), expected, rtol=0, atol=1e-12)
 
 
@@ -106,19 +102,19 @@ def test_platt_never_turns_the_classes_round() -> None:
     assert calibration.probability(np.array([5.0]), a, b)[0] == pytest.approx(0.5)
 
 
-class _Recipe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class _Recipe(ClassifierMixin, BaseEstimator):
     """The whole recipe as a scikit-learn estimator."""
 
-    def fit(self, X: np.ndarray, y: np.ndarray) -> _Recipe:  # type: ignore[type-arg]
+    def fit(self, X: np.ndarray, y: np.ndarray) -> _Recipe:
         columns = tuple(f"c{i}" for i in range(X.shape[1]))
         self.classes_ = np.unique(y)
         self.fitted_ = fitting.fit(X, y == 1, columns, ("t1c.tumor",) * X.shape[1], FAST)
         return self
 
-    def decision_function(self, X: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    def decision_function(self, X: np.ndarray) -> np.ndarray:
         return self.fitted_.decision(X)
 
-    def predict(self, X: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    def predict(self, X: np.ndarray) -> np.ndarray:
         return (self.decision_function(X) > 0).astype(int)
 
 

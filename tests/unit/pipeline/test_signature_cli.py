@@ -1,0 +1,148 @@
+"""`axrad signature` from the command line: what is written, printed and refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from daemon.cli.signature import signature
+from pipeline.errors import InputRejected
+from pipeline.signature import demonstration
+from pipeline.signature.container import load
+from tests.support.signature_tables import FAST, frame
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    frame(cases=60).to_csv(tmp_path / "train.csv", index=False)
+    outside = frame(cases=40, seed=4, prefix="external")
+    outside.to_csv(tmp_path / "external.csv", index=False)
+    turned = frame(cases=40, seed=5, prefix="turned")
+    turned.assign(nodes=np.where(turned["nodes"] == "R", "N", "R")).to_csv(tmp_path / "turned.csv", index=False)
+    return tmp_path
+
+
+def _run(*arguments: object, code: int = 0) -> Result:
+    result = CliRunner().invoke(signature, [str(a) for a in arguments], catch_exceptions=True)
+    if code == 0 and result.exception is not None:
+        raise result.exception
+    assert code == result.exit_code
+    return result
+
+
+def _train(folder: Path, *more: object) -> Path:
+    out = folder / "s.axsig"
+    _run("train", folder / "train.csv", "--label", "nodes", "--positive", "R", "--trees", 20, "--out", out, *more)
+    return out
+
+
+def test_training_from_the_command_line_twice_gives_identical_files(folder: Path) -> None:
+    first = _train(folder).read_bytes()
+    assert _train(folder, "--id", "id").read_bytes() == first
+
+
+def test_training_prints_its_card_as_json(folder: Path) -> None:
+    result = _run(
+        "train", folder / "train.csv", "--label", "nodes", "--positive", "R", "--out", folder / "a.axsig", "--json"
+    )
+    told = json.loads(result.stdout)
+    assert told["signature"]["sha256"] == load(folder / "a.axsig").sha256
+
+
+def test_options_are_the_steps_of_the_recipe(folder: Path) -> None:
+    header = load(_train(folder, "--sequences", "t1c,t2", "--rois", "tumor", "--recipe", "paper", "--name", "x")).header
+    assert (header.recipe.sequences, header.recipe.rois) == (("t1c", "t2"), ("tumor",))
+    assert (header.recipe.recipe, header.recipe.trees, header.name) == ("paper", 20, "x")
+
+
+def test_a_step_that_does_not_exist_is_wrong_usage(folder: Path) -> None:
+    result = _run(
+        "train", folder / "train.csv", "--label", "nodes", "--positive", "R", "--out", "x", "--sequences", "t9", code=2
+    )
+    assert "sequences" in result.output
+
+
+def test_evaluate_writes_report_and_json_and_activates_what_holds(folder: Path) -> None:
+    made, registry = _train(folder), ("--registry", folder / "registry")
+    both = ("--table", f"train={folder / 'train.csv'}", "--table", f"external={folder / 'external.csv'}")
+    _run("evaluate", made, *both, "--out", folder / "out", "--repeats", 2, *registry)
+    facts = json.loads((folder / "out" / "evaluation.json").read_text())
+    assert facts["cohorts"]["external"]["orientation"] == "as trained"
+    assert facts["nested_cv"]["auc"] > 0.8
+    assert (folder / "out" / "report.html").exists()
+    _run("activate", made, *registry)
+    (row,) = json.loads(_run("list", *registry, "--json").stdout)["signatures"]
+    assert row["active"]
+    assert row["orientations"] == ["as trained"]
+    shown = json.loads(_run("show", "s@1", *registry, "--json").stdout)
+    assert shown["cohorts"]["external"]["n"] == 40
+
+
+def test_an_inverted_signature_is_told_loudly_and_not_activated(folder: Path) -> None:
+    made, registry = _train(folder), ("--registry", folder / "registry")
+    told = _run("evaluate", made, "--table", f"t={folder / 'turned.csv'}", "--out", folder / "out", *registry)
+    assert "INVERTED on cohort t" in told.stderr
+    with pytest.raises(InputRejected, match="INVERTED"):
+        _run("activate", made, *registry)
+
+
+def test_complete_cases_prints_the_count(folder: Path) -> None:
+    data = frame(cases=60)
+    data.loc[3, "t1c.tumor.original_firstorder_F0"] = np.nan
+    data.to_csv(folder / "train.csv", index=False)
+    with pytest.raises(InputRejected, match="rows 4"):
+        _train(folder)
+    result = _run(
+        "train",
+        folder / "train.csv",
+        "--label",
+        "nodes",
+        "--positive",
+        "R",
+        "--out",
+        folder / "s.axsig",
+        "--complete-cases",
+    )
+    assert "1 of 60 cases are incomplete and were left out" in result.stderr
+
+
+def test_a_registry_must_be_named(folder: Path) -> None:
+    assert "no registry" in _run("list", code=2).output
+
+
+def test_a_refused_table_is_exit_1_with_one_sentence(folder: Path) -> None:
+    command = "import sys; sys.argv[0] = 'axrad'; from daemon.main import main; main()"
+    train = (
+        "signature",
+        "train",
+        folder / "train.csv",
+        "--label",
+        "none",
+        "--positive",
+        "R",
+        "--out",
+        folder / "x.axsig",
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    told = subprocess.run(
+        [sys.executable, "-c", command, *train], capture_output=True, text=True, check=False, env=environment
+    )
+    assert told.returncode == 1
+    assert told.stderr == "axrad: train.csv: missing columns: none\n"
+
+
+def test_the_demonstration_is_trained_by_the_same_recipe_and_says_what_it_is(folder: Path) -> None:
+    data = frame().rename(columns={"nodes": "aln_metastasis"})
+    data["aln_metastasis"] = np.where(data["aln_metastasis"] == "R", 1, 0)
+    data.to_csv(folder / "phantoms.csv", index=False)
+    made = demonstration.train_demonstration(folder / "phantoms.csv", folder / "d.axsig", FAST)
+    assert made.header.demonstration
+    assert made.header.positive_class == "ALN metastasis"
+    assert "DEMONSTRATION" in _run("show", folder / "d.axsig").stdout

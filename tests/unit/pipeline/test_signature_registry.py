@@ -1,0 +1,151 @@
+"""The registry: content-addressed, one active signature per set of inputs, and no activation without evidence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from config.schema import SignatureSettings
+from pipeline.errors import InputRejected
+from pipeline.signature import container
+from pipeline.signature.evaluation import Questions, evaluate
+from pipeline.signature.record import Signature
+from pipeline.signature.registry import Registry, in_use
+from tests.support.signature_tables import FAST, GROUPS, clinical, frame, table, trained
+
+DATA = clinical(frame(cases=80))
+RADIOMIC = trained(DATA, name="radiomic")
+MULTIOMIC = trained(DATA, FAST.model_copy(update={"clinical": ("clinical_n", "ki67_percent")}), name="multiomic")
+ALL = frozenset(GROUPS)
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    return Registry(tmp_path / "registry")
+
+
+def _evaluated(registry: Registry, signature: Signature, *, turned: bool = False, effect: float = 1.5) -> Signature:
+    kept = registry.load(registry.add(signature))
+    data = clinical(frame(60, effect=effect, seed=5, prefix="external"))
+    if turned:
+        data = data.assign(nodes=np.where(data["nodes"] == "R", "N", "R"))
+    registry.record(evaluate(kept, {"external": table(data)}, Questions(repeats=1)).facts)
+    return kept
+
+
+def test_a_signature_is_kept_under_the_digest_of_its_bytes(registry: Registry) -> None:
+    sha256 = registry.add(RADIOMIC)
+    assert registry.add(RADIOMIC) == sha256
+    assert [p.name for p in registry.folder.iterdir()] == [f"{sha256}.axsig"]
+
+
+def test_an_altered_file_is_refused(registry: Registry) -> None:
+    sha256 = registry.add(RADIOMIC)
+    container.save(MULTIOMIC, registry.folder / f"{sha256}.axsig")
+    with pytest.raises(InputRejected, match="it was altered"):
+        registry.entries()
+
+
+def test_what_is_not_evaluated_is_not_activated_unless_said(registry: Registry) -> None:
+    with pytest.raises(InputRejected, match="no evaluation on an external cohort"):
+        registry.activate(RADIOMIC)
+    registry.activate(RADIOMIC, unevaluated=True)
+    assert registry.entries()[0].active
+
+
+def test_an_inverted_signature_is_not_activated(registry: Registry) -> None:
+    kept = _evaluated(registry, RADIOMIC, turned=True)
+    for unevaluated in (False, True):
+        with pytest.raises(InputRejected, match="INVERTED on cohort external"):
+            registry.activate(kept, unevaluated=unevaluated)
+
+
+def test_a_signature_without_evidence_is_not_activated(registry: Registry) -> None:
+    kept = _evaluated(registry, RADIOMIC, effect=0.0)
+    with pytest.raises(InputRejected, match="NO EVIDENCE"):
+        registry.activate(kept)
+
+
+def test_one_bad_cohort_is_not_outvoted_by_a_good_one(registry: Registry) -> None:
+    _evaluated(registry, RADIOMIC)
+    kept = _evaluated(registry, RADIOMIC, turned=True)
+    with pytest.raises(InputRejected, match="INVERTED"):
+        registry.activate(kept)
+
+
+def test_there_is_one_active_signature_per_set_of_inputs(registry: Registry) -> None:
+    first = _evaluated(registry, RADIOMIC)
+    second = _evaluated(registry, trained(DATA, name="second"))
+    registry.activate(first)
+    assert registry.activate(second) == first.sha256
+    assert [e.signature.header.name for e in registry.entries() if e.active] == ["second"]
+
+
+def test_without_its_clinical_data_the_multiomic_signature_gives_way_and_says_so(registry: Registry) -> None:
+    registry.activate(_evaluated(registry, RADIOMIC))
+    registry.activate(_evaluated(registry, MULTIOMIC))
+    whole = registry.choose(ALL | {"clinical_n", "ki67_percent", "age_years"})
+    assert whole.signature is not None
+    assert (whole.signature.header.name, whole.notes) == ("multiomic", ())
+    without = registry.choose(ALL | {"clinical_n"})
+    assert without.signature is not None
+    assert without.signature.header.name == "radiomic"
+    assert without.notes == ("multiomic@1 needs ki67_percent, which is missing: radiomic@1 was used instead",)
+
+
+def test_where_nothing_fits_it_is_said_what_is_missing(registry: Registry) -> None:
+    assert registry.choose(ALL).notes == (f"no signature is active in {registry.folder}",)
+    registry.activate(_evaluated(registry, RADIOMIC))
+    found = registry.choose(ALL - {"adc.tumor"})
+    assert found.signature is None
+    assert found.notes == ("radiomic@1 needs adc.tumor, which is missing: no other signature fits",)
+
+
+def test_a_shadow_is_computed_beside_the_active_one(registry: Registry) -> None:
+    registry.activate(_evaluated(registry, RADIOMIC))
+    registry.shadow(MULTIOMIC)
+    assert [s.header.name for s in registry.choose(ALL | {"clinical_n", "ki67_percent"}).shadows] == ["multiomic"]
+    assert registry.choose(ALL).shadows == ()
+    registry.shadow(MULTIOMIC, on=False)
+    assert registry.choose(ALL | {"clinical_n", "ki67_percent"}).shadows == ()
+
+
+def test_a_signature_is_found_by_name_digest_and_file(registry: Registry, tmp_path: Path) -> None:
+    sha256 = registry.add(RADIOMIC)
+    file = container.save(RADIOMIC, tmp_path / "x.axsig")
+    for reference in ("radiomic@1", sha256[:8], str(tmp_path / "x.axsig")):
+        assert registry.find(reference).sha256 == file.sha256
+    with pytest.raises(InputRejected, match="no signature in"):
+        registry.find("other@1")
+
+
+def test_a_damaged_state_is_refused(registry: Registry) -> None:
+    registry.add(RADIOMIC)
+    (registry.folder / "in-use.json").write_text("{")
+    with pytest.raises(InputRejected, match="damaged"):
+        registry.choose(ALL)
+
+
+def test_a_signature_on_foreign_columns_is_never_activated(registry: Registry) -> None:
+    data = frame().rename(columns=lambda c: c.replace("t1c.tumor.original_firstorder_F", "TT1C"))
+    foreign = trained_foreign(data)
+    with pytest.raises(InputRejected, match="its columns are not ours"):
+        registry.activate(foreign, unevaluated=True)
+
+
+def trained_foreign(data: object) -> Signature:
+    from pipeline.signature import train
+
+    return train(table(data, foreign_columns=True), FAST)
+
+
+def test_the_settings_say_which_signature_is_in_use(registry: Registry, tmp_path: Path) -> None:
+    container.save(RADIOMIC, tmp_path / "x.axsig")
+    by_path = in_use(SignatureSettings(path=tmp_path / "x.axsig"), ALL)
+    assert by_path.signature is not None
+    registry.activate(RADIOMIC, unevaluated=True)
+    by_registry = in_use(SignatureSettings(registry=registry.folder), ALL)
+    assert by_registry.signature is not None
+    assert by_registry.signature.header == by_path.signature.header
