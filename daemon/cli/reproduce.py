@@ -1,0 +1,36 @@
+"""`axrad reproduce`: the paper's tables → its figures and numbers, beside what was published."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from daemon.cli.options import config_option, json_option
+
+
+@click.command()
+@click.argument("tables", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the report.")
+@config_option
+@json_option
+def reproduce(tables: Path, out: Path, config_path: Path | None, as_json: bool) -> None:
+    """Reproduce the published figures from the paper's released TABLES (a folder; see docs/reproduce.md)."""
+    from rich.console import Console
+
+    from pipeline.reproduce import comparison, write
+    from pipeline.reproduce import reproduce as work_out
+
+    with Console(stderr=True).status("Fitting and drawing"):
+        found = work_out(tables)
+        write(found, out)
+    if as_json:
+        click.echo(json.dumps(found.facts, indent=1, ensure_ascii=False))
+        return
+    head = ("", "published", "one positive class (95 % CI)", "as published")
+    rows = [head, *comparison(found.facts)]
+    widths = [max(len(row[n]) for row in rows) for n in range(len(head))]
+    for row in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    click.echo(f"{len(found.irregularities)} irregularities of the tables are listed in {out / 'report.html'}")
