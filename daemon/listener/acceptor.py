@@ -15,16 +15,18 @@ import socket
 import sys
 import threading
 import time
+import warnings
 
 import structlog
-from pynetdicom import AE
+from pynetdicom import AE, _config
 
 from config.schema import Settings
-from daemon.listener import admission, contexts, logs, statuses
+from daemon.listener import admission, contexts, statuses
 from daemon.listener.association import House, Intake
 from daemon.listener.slots import Slots
 from daemon.listener.statuses import Rejection
-from daemon.spool import Spool
+from daemon.logs import set_up
+from daemon.spool import Spool, Syncer
 from daemon.spool.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 log = structlog.get_logger("axrad.listener")
@@ -42,17 +44,19 @@ class Acceptor:
         self._listening = listening
         self._number = number
         self._settings = settings
+        spool = Spool(settings.spool.path)
         ae = AE(ae_title=settings.listen.ae_title)
         ae.maximum_associations = 1_000_000  # the shared table counts
         ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
         ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
         self._house = House(
             settings=settings,
-            spool=Spool(settings.spool.path),
+            spool=spool,
             ae=ae,
             slots=slots,
             acceptor=number,
             disk=admission.DiskGauge(settings.spool),
+            syncer=Syncer(spool.root),
             tls=admission.tls_context(settings.listen),
         )
         self._refusals = threading.BoundedSemaphore(MAX_REFUSALS_AT_ONCE)
@@ -130,11 +134,22 @@ class Acceptor:
         return [thread for thread in threading.enumerate() if isinstance(thread, Intake)]
 
 
+def quiet_foreign_logs() -> None:
+    """pynetdicom and pydicom quote what they receive; nothing of that may be built, let alone logged."""
+    _config.LOG_HANDLER_LEVEL = "none"
+    for name in ("pynetdicom", "pydicom"):
+        logger = logging.getLogger(name)
+        logger.handlers = [logging.NullHandler()]
+        logger.propagate = False
+        logger.setLevel(logging.CRITICAL + 1)
+    warnings.simplefilter("ignore")
+
+
 def main(listening_fd: int, slots_fd: int, number: int) -> None:
     """Entry of the process."""
     settings = Settings.model_validate_json(sys.stdin.buffer.readline())
-    logs.configure(settings.log)
-    logs.quiet_foreign_logs()
+    set_up(settings.log, "accept")
+    quiet_foreign_logs()
     listen = settings.listen
     listening = socket.socket(fileno=listening_fd)
     listening.setblocking(False)

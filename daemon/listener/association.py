@@ -20,7 +20,7 @@ from daemon.listener.receive import Receiver
 from daemon.listener.slots import Slots
 from daemon.listener.statuses import Rejection
 from daemon.listener.storing import Store
-from daemon.spool import JournalWriter, Spool
+from daemon.spool import JournalWriter, Spool, Syncer
 
 log = structlog.get_logger("axrad.listener")
 
@@ -35,6 +35,7 @@ class House:
     slots: Slots
     acceptor: int
     disk: admission.DiskGauge
+    syncer: Syncer
     tls: ssl.SSLContext | None
 
 
@@ -110,7 +111,7 @@ class Intake(Association):  # type: ignore[misc]
 
     def _open_store(self) -> Store:
         house = self._house
-        return Store(house.spool, house.settings, house.disk.refuses, self.calling_ae, self.peer_address)
+        return Store(house.spool, house.settings, house.disk.refuses, house.syncer, self.calling_ae, self.peer_address)
 
     # Who may
 

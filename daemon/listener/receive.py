@@ -191,22 +191,35 @@ class Receiver(DULServiceProvider):  # type: ignore[misc]
     def _receive(self) -> bool:
         """Feed the stream with what the socket has. False when there was nothing for a while."""
         self._watch_the_clock()
-        if not self._readable():
+        received = self._read_some()
+        if received is None:
             if self.idle_timer_expired():
                 self._gate.ring()
             return False
-        try:
-            received = self.socket.socket.recv_into(self._buffer)
-        except ssl.SSLWantReadError:
-            return True
-        except OSError:
-            received = 0
-        if not received:
+        if received == 0:
             self.event_queue.put("Evt17")
             return False
         self._stream.feed(self._buffer[:received])
         self._fed = True
         return True
+
+    def _read_some(self) -> int | None:
+        """Bytes read into the buffer; 0 at the end of the stream, None when nothing came for a while.
+
+        Reading is tried before waiting: while images flow, the next bytes are there already.
+        """
+        sock = self.socket.socket
+        try:
+            if not isinstance(sock, ssl.SSLSocket):
+                try:
+                    return os.readv(sock.fileno(), (self._buffer,))
+                except BlockingIOError:
+                    return os.readv(sock.fileno(), (self._buffer,)) if self._readable() else None
+            return sock.recv_into(self._buffer) if self._readable() else None
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return None
+        except OSError:
+            return 0
 
     def _watch_the_clock(self) -> None:
         """Only whole PDUs keep an association alive, and one that has begun must come whole in time."""

@@ -16,6 +16,9 @@ from daemon.listener.command import StoreRequest
 from daemon.listener.statuses import SUCCESS, Refusal
 from daemon.spool import Description, Incoming, JournalWriter, Spool, Syncer, is_uid
 
+# What may wait in memory for the disk before a round of syncing starts on its own.
+SYNC_EVERY_BYTES = 256 * 1024 * 1024
+
 log = structlog.get_logger("axrad.listener")
 
 
@@ -36,6 +39,7 @@ class Store:
         spool: Spool,
         settings: Settings,
         disk_refuses: Callable[[], bool],
+        syncer: Syncer,
         calling_ae: str,
         address: str,
     ) -> None:
@@ -45,7 +49,8 @@ class Store:
         self._disk_refuses = disk_refuses
         self._calling_ae = calling_ae
         self.journal = JournalWriter(spool.journal, calling_ae, address)
-        self._syncer = Syncer(spool.folders_of, spool.root) if self._durability == "association" else None
+        self._syncer = syncer
+        self._unsynced_bytes = 0
         self._request: StoreRequest | None = None
         self._incoming: Incoming | None = None
         self._refusal: Refusal | None = None
@@ -141,8 +146,12 @@ class Store:
         self._spool.note(self.journal, incoming.description, stored, priority=request.priority, **more)
         if at_once:
             self.journal.sync()
-        elif self._syncer is not None:
-            self._syncer.add(stored.path)
+        elif self._durability == "association":
+            self._unsynced_bytes += stored.size
+            if self._unsynced_bytes >= SYNC_EVERY_BYTES:
+                # In the background, so that a long association does not end with a long wait.
+                self._unsynced_bytes = 0
+                self._syncer.begin()
         self.bytes += stored.size
         if stored.new:
             self.stored += 1
@@ -177,9 +186,8 @@ class Store:
 
     def sync(self) -> None:
         """Have on the disk what `durability` promises by the end of the association. Raises OSError."""
-        if self._syncer is not None and self.journal.started:
-            self._syncer.finish()
-            self.journal.sync()
+        if self._durability == "association" and self.stored + self.duplicates:
+            self._syncer.wait(self._syncer.begin())
 
     def close(self, how: str) -> None:
         """End the association: drop what is half received, sync, close the journal, say what came. Once."""
@@ -191,8 +199,8 @@ class Store:
             self._incoming.discard()
             self._incoming = None
         try:
-            self.sync()
             self.journal.close(how)
+            self.sync()
         except OSError as error:
             log.error(
                 "the association's files may not be on the disk",

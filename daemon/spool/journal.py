@@ -74,7 +74,8 @@ class JournalWriter:
 
     @property
     def started(self) -> bool:
-        return self._fd is not None
+        """Whether anything was ever written."""
+        return self._length > 0
 
     def append(self, event: Event, **values: object) -> None:
         """Write one line with a single `write`, so that it is whole for every reader once this returns."""

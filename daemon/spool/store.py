@@ -12,7 +12,9 @@ side by side, and whether the same was here already is answered by the file syst
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import itertools
 import os
 import secrets
 import time
@@ -58,22 +60,18 @@ def uid_hash(sop_instance_uid: str) -> str:
 class Incoming:
     """One instance on its way in: written and hashed piece by piece, then kept or discarded."""
 
-    __slots__ = ("_digest", "_fd", "_spool", "_temporary", "description", "size")
+    __slots__ = ("_digest", "_fd", "_head", "_spool", "_temporary", "description", "size")
 
     def __init__(self, spool: Spool, description: Description) -> None:
         self._spool = spool
         self.description = description
         self.size = 0
         self._digest = hashlib.sha256()
-        self._temporary = f"{spool.incoming}/{os.getpid()}-{secrets.token_hex(8)}"
+        self._temporary = spool.temporary_name()
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
         self._fd = os.open(self._temporary, flags, 0o640)
         d = description
-        try:
-            self._write(part10.header(d.sop_class_uid, d.sop_instance_uid, d.transfer_syntax_uid, d.source_ae_title))
-        except OSError:
-            self.discard()
-            raise
+        self._head = part10.header(d.sop_class_uid, d.sop_instance_uid, d.transfer_syntax_uid, d.source_ae_title)
 
     def write(self, piece: bytes | bytearray | memoryview) -> None:
         """Append a piece of the data set. Raises OSError as the file system does (ENOSPC)."""
@@ -82,7 +80,14 @@ class Incoming:
         self.size += memoryview(piece).nbytes
 
     def _write(self, piece: bytes | bytearray | memoryview) -> None:
+        """The file's header goes along with the first piece."""
+        head, self._head = self._head, b""
         view = memoryview(piece)
+        if head:
+            written = os.writev(self._fd, (head, view))
+            if written < len(head):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            view = view[written - len(head) :]
         while view.nbytes:
             view = view[os.write(self._fd, view) :]
 
@@ -92,6 +97,8 @@ class Incoming:
         hashed = uid_hash(self.description.sop_instance_uid)
         relative = f"instances/{hashed[:2]}/{hashed}/{digest}.dcm"
         try:
+            if self._head:
+                self._write(b"")
             if synced:
                 os.fsync(self._fd)
             new = self._spool._link(self._temporary, relative)
@@ -121,9 +128,20 @@ class Spool:
         self.root = Path(root)
         for name in FOLDERS:
             (self.root / name).mkdir(parents=True, exist_ok=True, mode=0o750)
+        if not (self.root / "instances" / "ff").exists():
+            for number in range(256):
+                (self.root / "instances" / f"{number:02x}").mkdir(exist_ok=True, mode=0o750)
         self.incoming = str(self.root / "incoming")
+        self._names = itertools.count()
+        self._process = ""
         self.journal = self.root / "journal"
         self.commitment = self.root / "commitment"
+
+    def temporary_name(self) -> str:
+        """A path in `incoming` that no other process, thread or earlier life of this process uses."""
+        if not self._process.startswith(f"{os.getpid()}-"):
+            self._process = f"{os.getpid()}-{secrets.token_hex(8)}"
+        return f"{self.incoming}/{self._process}-{next(self._names)}"
 
     def begin(self, description: Description) -> Incoming:
         """Start to receive an instance. Raises OSError (no space, no permission)."""
