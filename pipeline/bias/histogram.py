@@ -82,9 +82,11 @@ def _expectation(counts: F32, low: np.float32, slope: np.float32, settings: Bias
 
 
 def _gaussian(size: int, fwhm_bins: np.float32) -> F64:
-    """A Gaussian of unit sum, centred on sample 0 and wrapped."""
+    """A Gaussian of unit sum, centred on sample 0 and wrapped; float32 values."""
     distance = np.minimum(np.arange(size), size - np.arange(size)).astype(np.float32)
     width = np.float32(4 * np.log(2.0) / (fwhm_bins * fwhm_bins))
     height = np.float32(2 * np.sqrt(np.log(2.0) / np.pi) / fwhm_bins)
-    gaussian: F64 = (height * np.exp(-distance * distance * width)).astype(np.float64)
+    # numpy's own float32 exponential is less exact than the C library's, which ITK calls
+    shape = np.exp((-distance * distance * width).astype(np.float64)).astype(np.float32)
+    gaussian: F64 = (height * shape).astype(np.float64)
     return gaussian

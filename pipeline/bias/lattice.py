@@ -50,9 +50,9 @@ def expand(
     lattice_zyx: npt.NDArray[Real], z: npt.NDArray[Real], y: npt.NDArray[Real], x: npt.NDArray[Real]
 ) -> npt.NDArray[Real]:
     """The spline of `lattice_zyx` at the samples whose weights are the rows of `z`, `y` and `x`."""
-    planes = np.tensordot(z, lattice_zyx, axes=(1, 0))
-    values: npt.NDArray[Real] = (y @ planes) @ x.T
-    return values
+    planes: npt.NDArray[Real] = np.tensordot(z, lattice_zyx, axes=(1, 0))
+    rows: npt.NDArray[Real] = y @ planes
+    return rows @ x.T
 
 
 def refine(lattice: F64) -> F64:
