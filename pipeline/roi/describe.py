@@ -10,6 +10,7 @@ from pydicom import Dataset
 
 from pipeline.errors import RoiRejected
 from pipeline.records import Code, InstanceRef
+from pipeline.text import text_of
 from pipeline.volumes.frames import SEGMENTATIONS
 
 RTSTRUCT_CLASS = "1.2.840.10008.5.1.4.1.1.481.3"
@@ -69,14 +70,14 @@ def _segment(item: Dataset, ref: InstanceRef, path: Path) -> Description:
         path,
         ref,
         int(item.SegmentNumber),
-        _text(item.get("SegmentLabel")),
-        _text(item.get("SegmentDescription")),
+        text_of(item, "SegmentLabel"),
+        text_of(item, "SegmentDescription"),
         _code(item, "SegmentedPropertyCategoryCodeSequence"),
         _code(item, "SegmentedPropertyTypeCodeSequence"),
         _codes([*regions, *(item.get("PrimaryAnatomicStructureSequence") or [])]),
         _codes(modifiers),
-        _text(item.get("TrackingID")) or None,
-        _text(item.get("TrackingUID")) or None,
+        text_of(item, "TrackingID") or None,
+        text_of(item, "TrackingUID") or None,
     )
 
 
@@ -91,18 +92,14 @@ def _structures(ds: Dataset, ref: InstanceRef, path: Path) -> tuple[Description,
                 path,
                 ref,
                 number,
-                _text(item.get("ROIName")) or _text(observation.get("ROIObservationLabel")),
-                _text(item.get("ROIDescription")),
+                text_of(item, "ROIName") or text_of(observation, "ROIObservationLabel"),
+                text_of(item, "ROIDescription"),
                 None,
                 _code(observation, "RTROIIdentificationCodeSequence"),
                 _codes(observation.get("AnatomicRegionSequence") or []),
             )
         )
     return tuple(found)
-
-
-def _text(value: Any) -> str:
-    return "" if value is None else str(value).strip()
 
 
 def _code(item: Dataset, keyword: str) -> Code | None:
@@ -112,7 +109,7 @@ def _code(item: Dataset, keyword: str) -> Code | None:
 def _codes(items: Any) -> tuple[Code, ...]:
     found = []
     for item in items:
-        value = _text(item.get("CodeValue") or item.get("LongCodeValue") or item.get("URNCodeValue"))
+        value = text_of(item, "CodeValue") or text_of(item, "LongCodeValue") or text_of(item, "URNCodeValue")
         if value:
-            found.append(Code(value, _text(item.get("CodingSchemeDesignator")), _text(item.get("CodeMeaning"))))
+            found.append(Code(value, text_of(item, "CodingSchemeDesignator"), text_of(item, "CodeMeaning")))
     return tuple(found)

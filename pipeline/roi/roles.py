@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from pipeline.records import Role, Side
+from pipeline.records import Code, Role, Side
 from pipeline.roi.describe import Description
 from pipeline.roi.rules import Rules
 
@@ -80,12 +80,17 @@ def _by_words(segment: Description, rules: Rules) -> Recognised:
 def side_of(segment: Description, rules: Rules) -> tuple[Side | None, bool]:
     """The side told by modifiers and regions, else by words; and whether what is told contradicts itself."""
     codes = [*segment.modifiers, *segment.anatomies, *([segment.type] if segment.type else [])]
-    coded = {s for s in ("left", "right", "both") if any(rules[s].has_code(c) for c in codes)}
-    coded |= {s for s in ("left", "right") if any(rules[s].word_in(c.meaning) for c in codes)}
-    said = {s for s in ("left", "right", "both") if rules[s].word_in(segment.label)}
-    told = (coded or said) | (said if said != {"both"} else set())
+    coded = {s for c in codes for s in _sides_in(c.meaning, rules, c)}
+    told = coded | _sides_in(segment.label, rules)
     if told == {"left"}:
         return "L", False
     if told == {"right"}:
         return "R", False
-    return None, len(told & {"left", "right"}) == 2
+    return None, {"left", "right"} <= told
+
+
+def _sides_in(text: str, rules: Rules, code: Code | None = None) -> set[str]:
+    """Sides that one code or text names; both sides at once name neither."""
+    if rules["both"].has_code(code) or rules["both"].word_in(text):
+        return {"both"}
+    return {s for s in ("left", "right") if rules[s].has_code(code) or rules[s].word_in(text)}

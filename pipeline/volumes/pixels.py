@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 from pydicom.pixels.utils import iter_pixels
 from pydicom.uid import UID
 
@@ -51,12 +52,31 @@ def decode(path: Path, numbers: Sequence[int | None], allow_lossy: bool = False)
     high = int(ds.get("HighBit", stored - 1))
     name = UID(ds.file_meta.get("TransferSyntaxUID", "")).name
     try:
+        if allocated == 1 and not UID(ds.file_meta.TransferSyntaxUID).is_encapsulated:
+            yield from _single_bits(path, numbers)
+            return
         for array in iter_pixels(path, indices=[(n or 1) - 1 for n in numbers], raw=True):
             yield _used_bits(array, allocated, stored, high)
     except (AttributeError, KeyError) as error:
         raise PixelsRejected(f"image {uid} has no complete pixel data: {error}", uid=uid) from error
     except (RuntimeError, ValueError, NotImplementedError, IndexError, EOFError, OSError) as error:
         raise PixelsRejected(f"image {uid} cannot be decoded from {name}: {error}", uid=uid) from error
+
+
+def _single_bits(path: Path, numbers: Sequence[int | None]) -> Iterator[npt.NDArray[np.uint8]]:
+    """Frames of one bit per pixel, which follow each other without padding (PS3.5 8.1.1), so begin within bytes.
+
+    pydicom 3.0.2 unpacks these one by one only where every frame begins with a byte.
+    """
+    ds = dcmread(path)
+    data = np.frombuffer(ds.PixelData, np.uint8)
+    size = int(ds.Rows) * int(ds.Columns)
+    for number in numbers:
+        start = ((number or 1) - 1) * size
+        bits = np.unpackbits(data[start // 8 : (start + size + 7) // 8], bitorder="little")[start % 8 :][:size]
+        if len(bits) < size:
+            raise ValueError(f"frame {number or 1} ends before its last pixel")
+        yield bits.reshape(int(ds.Rows), int(ds.Columns))
 
 
 def _used_bits(array: npt.NDArray[Any], allocated: int, stored: int, high: int) -> npt.NDArray[Any]:

@@ -54,8 +54,8 @@ def _holding(parts: list[list[Frame]], rois: Sequence[InstanceFacts], series_uid
         if depths and min(ends) - MARGIN_MM <= min(depths) and max(depths) <= max(ends) + MARGIN_MM:
             return part
     raise GeometryRejected(
-        f"series {series_uid} is two slabs of {len(parts[0])} slices, one per breast, and the regions do not lie in just "
-        "one of them",
+        f"series {series_uid} is two slabs of {len(parts[0])} slices, one per breast, and the regions do not lie "
+        "in just one of them",
         code="two-slabs",
         uid=series_uid,
     )

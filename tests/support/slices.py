@@ -54,6 +54,7 @@ def base(sop_class: str, sop_uid: str, series: str, modality: str = "MR") -> Dat
     ds.file_meta.MediaStorageSOPInstanceUID = sop_uid
     ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     ds.SOPClassUID, ds.SOPInstanceUID = sop_class, sop_uid
+    ds.SpecificCharacterSet = "ISO_IR 192"
     ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.Modality = STUDY, uid(series), modality
     return ds
 

@@ -1,0 +1,142 @@
+"""Contours of an RTSTRUCT are filled as geometry says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from config.schema import RoiSettings
+from pipeline.errors import GeometryRejected, RoiRejected
+from pipeline.roi import draw_on, open_object, read
+from pipeline.roi.structures import filled
+from tests.support.slices import facts, grid, volume, write_structures
+
+GRID = grid((20, 60, 60), (1.0, 1.0, 2.0), (-10.0, 5.0, 3.0))
+
+
+def circle(radius: float, z: float, centre: tuple[float, float] = (20.0, 35.0), points: int = 120) -> np.ndarray:
+    angle = np.linspace(0, 2 * np.pi, points, endpoint=False)
+    x, y = centre[0] + radius * np.cos(angle), centre[1] + radius * np.sin(angle)
+    return np.stack([x, y, np.full(points, z)], axis=1)
+
+
+def drawn(path: Path, geometry=GRID, number: int = 1):
+    return draw_on(open_object(path), geometry, [number], 0.5)[number]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    centre=st.tuples(st.floats(25, 35), st.floats(25, 35)),
+    half=st.tuples(st.floats(3, 20), st.floats(3, 20)),
+    angle=st.floats(0, 3),
+)
+def test_a_pixel_is_in_exactly_if_its_centre_is_inside(centre, half, angle) -> None:
+    """Against the definition of a turned ellipse's inside; pixels within rounding of the outline may be either."""
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    t = np.linspace(0, 2 * np.pi, 4000, endpoint=False)
+    outline = (turn @ np.stack([half[0] * np.cos(t), half[1] * np.sin(t)])).T + centre
+    y, x = np.mgrid[:60, :60]
+    local = np.stack([x - centre[0], y - centre[1]], axis=-1) @ turn
+    level = (local[..., 0] / half[0]) ** 2 + (local[..., 1] / half[1]) ** 2
+    mask = filled([outline], (60, 60))
+    sure = np.abs(level - 1) > 1e-4
+    assert np.array_equal(mask[sure], (level < 1)[sure])
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_neighbouring_rectangles_share_no_pixel_and_leave_none_out(reverse: bool) -> None:
+    one = np.array([[2.0, 2.0], [5.0, 2.0], [5.0, 8.0], [2.0, 8.0]])
+    two = np.array([[5.0, 2.0], [9.0, 2.0], [9.0, 8.0], [5.0, 8.0]])
+    if reverse:
+        one, two = one[::-1], two[::-1]
+    a, b = filled([one], (12, 12)), filled([two], (12, 12))
+    assert not np.any(a & b)
+    assert (a.sum(), b.sum()) == (18, 24)
+
+
+def test_a_cylinder_holds_the_voxels_of_a_cylinder(tmp_path: Path) -> None:
+    path = write_structures(tmp_path / "r.dcm", {1: [circle(12.3, 3.0 + 2 * z) for z in range(4, 9)]}, {1: "Tumor"})
+    canvas = drawn(path)
+    y, x = np.mgrid[:60, :60] - 30
+    assert all(np.array_equal(canvas.voxels_zyx[z], x**2 + y**2 < 12.3**2) for z in range(4, 9))
+    assert np.flatnonzero(canvas.voxels_zyx.any(axis=(1, 2))).tolist() == [4, 5, 6, 7, 8]
+    assert canvas.resampled == 0
+
+
+def test_a_contour_inside_another_is_a_hole_and_an_island_in_it_is_in(tmp_path: Path) -> None:
+    rings = [circle(15, 11.0), circle(10, 11.0), circle(4, 11.0)]
+    voxels = drawn(write_structures(tmp_path / "r.dcm", {1: rings}, {1: "Tumor"})).voxels_zyx[4]
+    assert voxels.sum() == pytest.approx(np.pi * (225 - 100 + 16), rel=0.02)
+    assert voxels[30, 30]
+    assert not voxels[30, 30 + 7]
+    assert voxels[30, 30 + 12]
+
+
+def test_a_keyhole_leaves_the_same_hole(tmp_path: Path) -> None:
+    outer, inner = circle(15, 11.0), circle(8, 11.0)[::-1]
+    keyhole = np.concatenate([outer, outer[:1], inner[-1:], inner, outer[:1]])
+    voxels = drawn(write_structures(tmp_path / "r.dcm", {1: [keyhole]}, {1: "Tumor"})).voxels_zyx[4]
+    assert voxels.sum() == pytest.approx(np.pi * (225 - 64), rel=0.02)
+    assert not voxels[30, 30]
+
+
+def test_a_contour_written_twice_counts_once(tmp_path: Path) -> None:
+    path = write_structures(tmp_path / "r.dcm", {1: [circle(9, 11.0)] * 2}, {1: "Tumor"})
+    assert drawn(path).voxels_zyx.sum() == pytest.approx(np.pi * 81, rel=0.02)
+
+
+def test_contours_between_slices_fill_the_slices_of_their_thickness(tmp_path: Path) -> None:
+    """Drawn every 4 mm on another series, the first 1 mm off a slice of 2 mm spacing: no slice is left out."""
+    path = write_structures(tmp_path / "r.dcm", {1: [circle(9, 12.0 + 4 * n) for n in range(3)]}, {1: "Tumor"})
+    canvas = drawn(path)
+    assert canvas.resampled == 3
+    assert np.flatnonzero(canvas.voxels_zyx.any(axis=(1, 2))).tolist() == [4, 5, 6, 7, 8, 9]
+
+
+def test_sagittal_contours_fill_an_axial_image(tmp_path: Path) -> None:
+    """A ball drawn in sagittal planes 1 mm apart, on an image that is sliced axially."""
+    contours = []
+    for x in np.arange(-9.0, 10.0):
+        ring = circle(float(np.sqrt(10**2 - x**2)), 0.0, (0.0, 0.0))
+        contours.append(np.stack([np.full(len(ring), 20.0 + x), 35.0 + ring[:, 0], 23.0 + ring[:, 1]], axis=1))
+    canvas = drawn(write_structures(tmp_path / "r.dcm", {1: contours}, {1: "Tumor"}))
+    z, y, x = np.mgrid[:20, :60, :60]
+    ball = (2 * (z - 10)) ** 2 + (y - 30) ** 2 + (x - 30) ** 2 < 10**2
+    # Pixels of half a millimetre in the contours' own plane: only voxels on the surface may differ.
+    assert np.count_nonzero(ball ^ canvas.voxels_zyx) < 0.03 * np.count_nonzero(ball)
+    assert np.argwhere(canvas.voxels_zyx).mean(axis=0) == pytest.approx([10, 30, 30], abs=0.15)
+
+
+def test_a_structure_set_gives_tumour_and_nodes_by_name(tmp_path: Path) -> None:
+    contours = {1: [circle(9, 11.0)], 2: [circle(3, 21.0)], 3: [circle(25, 11.0)]}
+    path = write_structures(tmp_path / "r.dcm", contours, {1: "肿瘤", 2: "ALN left", 3: "BODY"})
+    image = volume(np.zeros(GRID.shape_zyx, np.int16), GRID)
+    found = {r.role: r for r in read([facts(path)], image, RoiSettings())}
+    assert set(found) == {"tumor", "lymph_nodes"}
+    assert found["lymph_nodes"].side == "L"
+    assert found["tumor"].mask.volume_mm3 == pytest.approx(np.pi * 81 * 2, rel=0.02)
+
+
+def test_points_and_open_lines_enclose_nothing(tmp_path: Path) -> None:
+    path = write_structures(tmp_path / "r.dcm", {1: [circle(9, 11.0)]}, {1: "Tumor"}, kind="OPEN_PLANAR")
+    canvas = drawn(path)
+    assert not canvas.voxels_zyx.any()
+    assert "1 contours are points or open lines" in canvas.notes[0]
+
+
+def test_a_contour_that_is_not_flat_is_refused(tmp_path: Path) -> None:
+    bent = circle(9, 11.0)
+    bent[:, 2] += np.sin(np.linspace(0, 6 * np.pi, len(bent)))
+    path = write_structures(tmp_path / "r.dcm", {1: [bent]}, {1: "Tumor"})
+    with pytest.raises(RoiRejected, match="not flat"):
+        drawn(path)
+
+
+def test_contours_in_another_frame_of_reference_are_refused(tmp_path: Path) -> None:
+    path = write_structures(tmp_path / "r.dcm", {1: [circle(9, 11.0)]}, {1: "Tumor"}, frame="8.8")
+    with pytest.raises(GeometryRejected, match="another frame of reference"):
+        read([facts(path)], volume(np.zeros(GRID.shape_zyx, np.int16), GRID), RoiSettings())
