@@ -86,14 +86,7 @@ def _from_diffusion(
     for group in groups:
         selection = _to_fit(group)
         if selection is None:
-            told = sorted({b for v in group for b in v.evidence.b_values})
-            reasons.append(
-                (
-                    "b-values-missing",
-                    f"diffusion series {group[0].evidence.uid} has no pair of b-values for an ADC "
-                    f"(b = {', '.join(f'{b:g}' for b in told) or 'not told'})",
-                )
-            )
+            reasons.append(_why_not(group))
             continue
         score, why = _score(group[0], t1c, points, 0.5)
         candidates.append(Candidate(score, replace(selection, why=selection.why + why)))
@@ -150,6 +143,15 @@ def _to_fit(group: tuple[Verdict, ...]) -> Selection | None:
         frames_by_b=frames_by_b,
         repeats_by_b=repeats_by_b,
     )
+
+
+def _why_not(group: tuple[Verdict, ...]) -> tuple[str, str]:
+    uid = group[0].evidence.uid
+    told = sorted({b for v in group for b in v.evidence.b_values})
+    shown = ", ".join(f"{b:g}" for b in told) or "not told"
+    if any(b <= HIGHEST_LOW_B for b in told) and any(HIGH_B[0] <= b <= HIGH_B[1] for b in told):
+        return "dwi-incomplete", f"the images of diffusion series {uid} (b = {shown}) do not make up whole volumes"
+    return "b-values-missing", f"diffusion series {uid} has no pair of b-values for an ADC (b = {shown})"
 
 
 def _off_best(b: float) -> tuple[float, float]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from pipeline.catalog import Exam
 from pipeline.sequences.classify import Verdict
 from pipeline.sequences.dynamic import FAST_FIRST_POST_S, FAST_S, Dynamic, T1Volume
 from pipeline.sequences.evidence import seconds_of_day
 from pipeline.sequences.outcome import Candidate, Chosen, pick
-from pipeline.sequences.phases import phases
+from pipeline.sequences.phases import Phase, phases
 from pipeline.sequences.records import FrameRef, Selection
 
 # A number for how bright a volume is, for `phase = "peak"`; higher means more contrast.
@@ -221,6 +222,10 @@ def volume_of(dynamic: Dynamic, phase: str, brightness: Brightness) -> tuple[T1V
     if kind == "seconds":
         return _by_time(dynamic, float(number))
     if kind == "peak" and len(posts) > 1:
+        if any(s.frame.instance.path is None for v in posts for s in v.phase.slices):
+            # Whoever only keeps books (the ledger has facts, not files) must count on every phase.
+            together = Phase(tuple(s for v in posts for s in v.phase.slices), posts[0].phase.time_s, "all phases")
+            return replace(posts[0], phase=together), "the brightest phase, to be measured where the files are"
         values = [brightness(tuple(s.frame for s in v.phase.slices)) for v in posts]
         best = max(range(len(posts)), key=lambda n: values[n])
         return posts[best], f"brightest phase, {best + 1} after contrast of {len(posts)}"

@@ -1,0 +1,154 @@
+"""`axrad match`: what each series of an exam was taken for, which were chosen, and why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from daemon.cli.options import config_option, json_option
+
+if TYPE_CHECKING:
+    from pipeline.catalog import Exam
+    from pipeline.sequences import Match
+
+
+@click.command()
+@click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--names",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Match a CSV table of series names instead; prints JSON lines.",
+)
+@click.option(
+    "--sheet",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Contact sheet (PNG). Default: match.png here; with --json only when given.",
+)
+@config_option
+@json_option
+def match(
+    paths: tuple[Path, ...], names: Path | None, sheet: Path | None, config_path: Path | None, as_json: bool
+) -> None:
+    """Say what each series in PATHS (files, folders) was taken for, which were chosen as T1+C, T2 and ADC, and why."""
+    from config.load import load
+
+    settings = load(config_path).sequences
+    if names is not None:
+        if paths:
+            raise click.UsageError("give either PATHS or --names, not both")
+        from pipeline.sequences.csv_table import read_rows
+        from pipeline.sequences.rules import rules
+        from pipeline.sequences.table import match_names
+
+        for row, label in enumerate(match_names(read_rows(names), rules(settings.rules))):
+            line: dict[str, Any] = {
+                "row": row,
+                "label": label.label,
+                "confidence": round(label.confidence, 3),
+                "why": label.why,
+            }
+            click.echo(json.dumps(line | ({"chosen": label.chosen} if label.chosen else {}), ensure_ascii=False))
+        return
+    if not paths:
+        raise click.UsageError("give the PATHS of DICOM files or folders, or --names FILE.csv")
+    exam = _exam(paths, as_json)
+    from pipeline.sequences import match as match_exam
+    from pipeline.sequences.sheet import draw
+
+    found = match_exam(exam, settings)
+    target = sheet or (None if as_json else Path("match.png"))
+    if target is not None:
+        draw(exam, found, target)
+    if as_json:
+        click.echo(json.dumps(_document(found), ensure_ascii=False, indent=1))
+    else:
+        _show(exam, found, target)
+
+
+def _exam(paths: tuple[Path, ...], quiet: bool) -> Exam:
+    """The one exam below the paths; of several, an error that names them."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from pipeline.catalog import exams, scan
+    from pipeline.errors import InputRejected
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=quiet) as progress:
+        task = progress.add_task("Reading headers")
+        report: Callable[[int, int], None] = lambda done, total: progress.update(task, completed=done, total=total)  # noqa: E731
+        instances, unreadable = scan(paths, report)
+    for path, reason in unreadable:
+        console.print(f"passed over {path}: {reason}", style="yellow", highlight=False)
+    found = [exam for exam in exams(instances) if exam.series]
+    if not found:
+        raise InputRejected("There is no MR image among these files.")
+    if len(found) > 1:
+        raise InputRejected(
+            f"These files are of {len(found)} exams; name the folder of one: " + ", ".join(e.study_uid for e in found)
+        )
+    return found[0]
+
+
+def _document(found: Match) -> dict[str, Any]:
+    return {
+        "series": [
+            {"series_uid": s.series_uid, "label": s.label, "confidence": s.confidence, "why": s.why}
+            for s in found.labels
+        ],
+        "chosen": {name: selection.series_uid for name, selection in found.chosen.items()},
+        "details": {
+            name: {
+                "why": selection.why,
+                "confidence": round(selection.confidence, 3),
+                "phase": selection.phase,
+                "images": len(selection.frames),
+                "computed_from_b": sorted(selection.frames_by_b) or None,
+            }
+            for name, selection in found.chosen.items()
+        },
+        "reasons": list(found.reasons),
+        "codes": list(found.codes),
+        "notes": list(found.notes),
+    }
+
+
+def _show(exam: Exam, found: Match, sheet: Path | None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from pipeline.sequences.evidence import Evidence
+
+    console = Console()
+    used = {selection.series_uid: name for name, selection in found.chosen.items()}
+    labels = {label.series_uid: label for label in found.labels}
+    table = Table(title=f"Study {exam.study_uid}", title_justify="left")
+    for heading in ("No.", "Series", "Images", "Taken for", "Conf.", "Chosen", "Why"):
+        table.add_column(heading, overflow="fold")
+    for series in sorted(exam.series, key=lambda s: Evidence(s).series_number):
+        evidence, label = Evidence(series), labels[series.series_uid]
+        name = used.get(series.series_uid)
+        chosen = "" if name is None else f"{name} {found.chosen[name].phase or ''}".strip()
+        table.add_row(
+            f"{evidence.series_number:g}",
+            evidence.name,
+            str(len(evidence.slices)),
+            label.label,
+            f"{label.confidence:.2f}",
+            chosen,
+            label.why,
+            style="bold green" if name else None,
+        )
+    console.print(table)
+    for name, selection in found.chosen.items():
+        console.print(f"[bold]{name}[/bold] {selection.series_uid}: {selection.why}", highlight=False)
+    for sentence in found.reasons:
+        console.print(f"[bold red]not evaluated:[/bold red] {sentence}", highlight=False)
+    for sentence in found.notes:
+        console.print(f"note: {sentence}", highlight=False)
+    if sheet is not None:
+        console.print(f"contact sheet: {sheet}", highlight=False)
