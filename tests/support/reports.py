@@ -28,6 +28,7 @@ from pipeline.result import (
 
 MR = "1.2.840.10008.5.1.4.1.1.4"
 SEG = "1.2.840.10008.5.1.4.1.1.66.4"
+RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
 BEGAN = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 STUDY = "2.25.1001"
 FRAME_OF_REFERENCE = "2.25.1002"
@@ -47,6 +48,7 @@ KINDS = (
     "three_segments",
     "demonstration",
     "all_features",
+    "rtstruct",
 )
 
 _FEATURES = {
@@ -95,7 +97,8 @@ def case(kind: str) -> Case:
     result = _result(kind)
     name = "Wang^XiaoDong=王^小东" if kind == "chinese_name" else "Doe^Jane"
     images = [image(s, k, name) for s in SERIES for k in range(SLICES)]
-    segs = [segmentation(number, name) for number in sorted(_seg_numbers(result))]
+    roi_class = RTSTRUCT if kind == "rtstruct" else SEG
+    segs = [segmentation(number, name, roi_class) for number in sorted(_seg_numbers(result))]
     old = [image("t1c", k, name, study="2.25.900", series="2.25.901") for k in range(2)] if kind == "prior" else []
     source = ReportSource.from_datasets(
         images[0],
@@ -137,12 +140,12 @@ def image(sequence: Sequence, k: int, name: str = "Doe^Jane", study: str = STUDY
     return _with_meta(ds)
 
 
-def segmentation(number: int, name: str = "Doe^Jane") -> Dataset:
-    """The header of a SEG that says on which series it was drawn."""
+def segmentation(number: int, name: str = "Doe^Jane", sop_class: str = SEG) -> Dataset:
+    """The header of a SEG that says on which series it was drawn, or of an RTSTRUCT."""
     ds = _patient(name)
-    ds.SOPClassUID, ds.SOPInstanceUID = SEG, f"2.25.1200.{number}"
+    ds.SOPClassUID, ds.SOPInstanceUID = sop_class, f"2.25.1200.{number}"
     ds.StudyInstanceUID, ds.SeriesInstanceUID = STUDY, f"2.25.120{number}"
-    ds.Modality, ds.SeriesNumber, ds.InstanceNumber = "SEG", 50 + number, 1
+    ds.Modality, ds.SeriesNumber, ds.InstanceNumber = ("SEG" if sop_class == SEG else "RTSTRUCT"), 50 + number, 1
     item = Dataset()
     item.SeriesInstanceUID = SERIES["t1c"]
     ds.ReferencedSeriesSequence = [item]
@@ -241,6 +244,7 @@ def _changes(kind: str) -> dict[str, object]:
             )
         },
         "revision_2": {"revision": 2},
+        "rtstruct": {"rois": _rois(None, 1, RTSTRUCT)},
         "demonstration": {"demonstration": True},
         "bilateral": {
             "laterality": "B",
@@ -267,9 +271,9 @@ def _choice(sequence: Sequence) -> SequenceChoice:
     )
 
 
-def _rois(side: Side | None, node_segments: int = 1) -> dict[Role, RoiSummary]:
+def _rois(side: Side | None, node_segments: int = 1, sop_class: str = SEG) -> dict[Role, RoiSummary]:
     seg = 2 if side == "R" else 1
-    source = InstanceRef(STUDY, f"2.25.120{seg}", SEG, f"2.25.1200.{seg}")
+    source = InstanceRef(STUDY, f"2.25.120{seg}", sop_class, f"2.25.1200.{seg}")
     nodes = tuple(
         SegmentSummary(
             source=source, number=2 + i, label=f"Node {i + 1}", tracking_id=f"N{i + 1}", tracking_uid=f"2.25.77.{i}"

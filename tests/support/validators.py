@@ -1,0 +1,80 @@
+"""What other people's programs say about a DICOM file: their errors and warnings, as lines."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+PIXELMED = Path("/usr/share/java/pixelmed.jar")
+# dciodvfy has no list of private schemes, so it warns of each use of one, declared or not.
+_PRIVATE = re.compile(r"Unrecognized defined term = <99AXRAD>")
+# dcentvfy takes AccessionNumber for the study's in one IOD and the series' in another.
+_QUIRK = re.compile(r"AccessionNumber> IE <(Series|Study)> versus <(Series|Study)>")
+# A note on a check that DCMTK before 3.6.8 leaves out, not on the file.
+_NOTE = re.compile(r"does not support this Specific Character Set")
+
+
+def _run(*command: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([str(c) for c in command], capture_output=True, text=True, errors="replace", timeout=300)
+
+
+def dciodvfy(path: Path) -> list[str]:
+    lines = _run("dciodvfy", "-new", path).stderr.splitlines()
+    return [line for line in lines if line.startswith(("Error", "Warning")) and not _PRIVATE.search(line)]
+
+
+def dcentvfy(paths: list[Path]) -> list[str]:
+    done = _run("dcentvfy", *paths)
+    lines = (done.stdout + done.stderr).splitlines()
+    return [line for line in lines if line.startswith(("Error", "Warning")) and not _QUIRK.search(line)]
+
+
+def _dcmtk(*command: str | Path) -> list[str]:
+    done = _run(*command)
+    lines = [li for li in done.stderr.splitlines() if li.startswith(("W:", "E:", "F:")) and not _NOTE.search(li)]
+    return lines if done.returncode == 0 else [*lines, f"exit {done.returncode}"]
+
+
+def dsrdump(path: Path) -> list[str]:
+    return _dcmtk("dsrdump", "+Pu", path)
+
+
+def dsr2xml(path: Path, folder: Path) -> list[str]:
+    return _dcmtk("dsr2xml", path, folder / "sr.xml")
+
+
+def dsr2html(path: Path, folder: Path) -> list[str]:
+    return _dcmtk("dsr2html", path, folder / "sr.html")
+
+
+def tid1500reader(path: Path, folder: Path) -> list[str]:
+    """Its complaints, or nothing if it wrote the measurements that it found as JSON."""
+    out = folder / "measurements.json"
+    out.unlink(missing_ok=True)
+    done = _run(Path(sys.executable).parent / "tid1500reader", "--inputDICOM", path, "--outputMetadata", out)
+    if done.returncode == 0 and out.is_file():
+        return []
+    return (done.stdout + done.stderr).splitlines() or [f"exit {done.returncode}"]
+
+
+def pixelmed(paths: list[Path]) -> dict[Path, list[str]]:
+    """Errors and warnings of PixelMed's DicomSRValidator by file. Needs a JDK; about 25 s for any number of files.
+
+    The limits on XPath are Java's since version 17; the rules exceed them.
+    """
+    limits = [f"-Djdk.xml.xpath{name}=0" for name in ("ExprGrpLimit", "ExprOpLimit", "TotalOpLimit")]
+    program = Path(__file__).parent / "java" / "ValidateReports.java"
+    done = _run("java", "-Xmx3g", *limits, "-cp", PIXELMED, program, *paths)
+    found: dict[Path, list[str]] = {}
+    for block in done.stdout.split("FILE ")[1:]:
+        name, _, text = block.partition("\n")
+        lines = text.splitlines()
+        bad = [li for li in lines if li.startswith(("Error", "Warning")) or "illegal" in li]
+        if not any("Found Root Template TID_1500" in li for li in lines):
+            bad.append("root template TID 1500 not recognised")
+        if not any("IOD validation complete" in li for li in lines):
+            bad.append("validation did not complete")
+        found[Path(name)] = bad
+    return {path: found.get(path, [f"no answer: {done.stderr[-500:]}"]) for path in paths}
