@@ -31,21 +31,28 @@ class Nested:
     called: npt.NDArray[np.bool_]
 
 
-def nested_cv(design: Design, recipe: Training, repeats: int, progress: fitting.Progress | None = None) -> Nested:
-    """Repeated nested cross-validation with `recipe.folds` outer folds.
+def nested_cv(
+    design: Design,
+    recipe: Training,
+    repeats: int,
+    progress: fitting.Progress | None = None,
+    *,
+    calibrate: bool = True,
+) -> Nested:
+    """Repeated nested cross-validation with `recipe.folds` outer folds; without `calibrate` only the AUC is of use.
 
     The AUC is the mean over folds and repeats; its interval is Nadeau and Bengio's corrected resampled t (2003),
     which allows for the folds' sharing of training cases.
     """
     aucs = np.empty((repeats, recipe.folds))
-    probabilities, called = np.empty(len(design.positive)), np.zeros(len(design.positive), dtype=np.bool_)
+    probabilities, called = np.zeros(len(design.positive)), np.zeros(len(design.positive), dtype=np.bool_)
     empty = 0
     for repeat in range(repeats):
         for fold, (training, held_out) in enumerate(fitting.folds(design.positive, recipe.folds, recipe.seed + repeat)):
             decisions, nothing = _fold(design, recipe, training, held_out)
             empty += nothing
             aucs[repeat, fold] = metrics.auc(decisions, design.positive[held_out])
-            if repeat == 0:
+            if repeat == 0 and calibrate:
                 a, b, cutoff = _calibrated(design, recipe, training)
                 probabilities[held_out] = calibration.probability(decisions, a, b)
                 called[held_out] = probabilities[held_out] >= cutoff

@@ -20,6 +20,8 @@ from pipeline.signature.table import Table
 QUANTILES = (0.5, 0.9, 0.95, 0.99, 1.0)
 # Facts kept under their own name in a table, without the prefix.
 PLAIN_FACTS = ("manufacturer", "field_strength_t")
+# Kept for the card; a new model of a known vendor is no reason to doubt the result.
+NOT_JUDGED = ("model",)
 
 
 @dataclass(frozen=True)
@@ -107,10 +109,12 @@ def _fact(texts: list[str]) -> ProtocolFact | None:
 
 
 def _strange_protocol(signature: Signature, protocol: Mapping[str, object]) -> tuple[str, ...]:
+    """`protocol` has facts under the names of the table's columns, with or without the prefix."""
+    told = {name.removeprefix(PROTOCOL): value for name, value in protocol.items()}
     strange = []
     for name, fact in signature.header.protocol.items():
-        value = protocol.get(name)
-        if value is None or value == "":
+        value = told.get(name)
+        if value is None or value == "" or name in NOT_JUDGED:
             continue
         if fact.values and str(value).strip().lower() not in {v.lower() for v in fact.values}:
             strange.append(f"{name} {value} (trained on {', '.join(fact.values)})")

@@ -83,9 +83,9 @@ def test_features_that_contradict_each_other_are_far_although_each_is_in_range()
 def test_an_unseen_protocol_is_said() -> None:
     data = DATA.assign(**{"manufacturer": "SIEMENS", "protocol.t1c.spacing_z_mm": 1.5, "field_strength_t": 3})
     signature = trained(data)
-    seen = {"manufacturer": "Siemens", "t1c.spacing_z_mm": 1.5, "field_strength_t": 3.0}
+    seen = {"manufacturer": "Siemens", "protocol.t1c.spacing_z_mm": 1.5, "field_strength_t": 3.0}
     assert predict(signature, ONE, protocol=seen).in_training_range
-    found = predict(signature, ONE, protocol={**seen, "manufacturer": "GE", "t1c.spacing_z_mm": 4.0})
+    found = predict(signature, ONE, protocol={**seen, "manufacturer": "GE", "protocol.t1c.spacing_z_mm": 4.0})
     assert not found.in_training_range
     assert "manufacturer GE (trained on SIEMENS)" in found.notes[-1]
     assert "t1c.spacing_z_mm 4 (trained on 1.5 to 1.5)" in found.notes[-1]
