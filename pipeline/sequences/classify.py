@@ -54,6 +54,8 @@ def classify(evidence: Evidence, rules: Rules) -> Verdict:
         return Verdict(evidence, name, "other", name.confidence, name.why)
     if header is None:
         return Verdict(evidence, name, name.label, 0.8 * name.confidence, name.why, name.label.startswith("t1"))
+    if name.label == "dwi" and header[0] in ("t2", "t2_stir"):
+        return Verdict(evidence, name, "dwi", 0.8, f"{name.why}; {header[1]}")
     label, why = header
     agrees = name.label == label or (label == "t1_static" and name.label.startswith("t1"))
     near = {label, name.label} == {"t2", "t2_stir"}
@@ -103,7 +105,8 @@ def _diffusion(evidence: Evidence) -> bool:
 def _by_times(evidence: Evidence) -> tuple[Label, str] | None:
     """Weighting after echo, repetition and inversion times in ms, with the usual limits of breast protocols."""
     te, tr, ti = (evidence.number(k) for k in ("EchoTime", "RepetitionTime", "InversionTime"))
-    if te is None or tr is None:
+    if te is None or tr is None or "EP" in evidence.text("ScanningSequence").split("\\"):
+        # Echo-planar images without diffusion weighting have the times of T2, and no use as T2.
         return None
     told = f"TR {tr:g} ms, TE {te:g} ms"
     if ti is not None and 80 <= ti <= 300 and tr >= 1500:

@@ -63,9 +63,9 @@ def choose_adc(
             continue
         score, why = _score(verdict, t1c, points, 0.6)
         if verdict.evidence.uid in drawn:
-            score, why = 1.0, f"{why}, the ROI was drawn on it"
+            score, why = score + 0.5, f"{why}, the ROI was drawn on it"
         elif _grid(verdict.evidence) in drawn_grids:
-            score, why = min(1.0, score + 0.2), f"{why}, the ROI was drawn on its diffusion images"
+            score, why = score + 0.4, f"{why}, the ROI was drawn on its diffusion images"
         frames = tuple(s.frame for s in volumes[0].slices)
         scale = told_scale(frames[0].instance.tags)
         selection = _selection(verdict, f"ADC map: {verdict.why}{why}", frames, scale.factor if scale else site_scale)
@@ -175,7 +175,7 @@ def _measurements(slices: Sequence[Slice]) -> tuple[tuple[FrameRef, ...], ...]:
 
 
 def _score(verdict: Verdict, t1c: Evidence | None, points: Points, base: float) -> tuple[float, str]:
-    """How good a candidate is, in 0..1, and what counted beside its label."""
+    """How good a candidate is (1 is very good), and what counted beside its label."""
     score, told = base + 0.1 * verdict.confidence, []
     for concept, value in points.items():
         if concept in verdict.name.concepts:
@@ -190,7 +190,7 @@ def _score(verdict: Verdict, t1c: Evidence | None, points: Points, base: float) 
         if same_frame and same_frame == t1c.series.instances[0].frame_of_reference_uid:
             score += 0.1
             told.append("same frame of reference")
-    return round(min(1.0, max(0.05, score)), 3), "".join(f", {t}" for t in told)
+    return round(max(0.05, score), 3), "".join(f", {t}" for t in told)
 
 
 def _latest_of_repeats(candidates: list[Candidate], verdicts: Sequence[Verdict]) -> list[Candidate]:

@@ -10,7 +10,7 @@ from pipeline.sequences.records import Selection
 
 @dataclass(frozen=True)
 class Candidate:
-    """A possible choice and how good it is, in 0..1."""
+    """A possible choice and how good it is; 1 is as good as an ordinary exam has it."""
 
     score: float
     selection: Selection

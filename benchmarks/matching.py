@@ -1,0 +1,127 @@
+"""Sequence matching from names alone, scored on real series names that other people labelled.
+
+The table and the whole exams come from AXRAD_CASES (series/series_names_dev.csv, series/whole_exams_dev.csv). `ours` is
+the part that is right, `reference` the goal. The confusion matrices go to stderr.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from pipeline.sequences.csv_table import read_rows
+from pipeline.sequences.rules import rules
+from pipeline.sequences.table import NamedLabel, match_names
+
+# The labels of the tables that matching does not tell apart, as it calls them.
+COARSER = {
+    "calibration": "other",
+    "derived_other": "other",
+    "mask": "other",
+    "other_quantitative": "parametric_map",
+    "t1_dixon_part": "other",
+    "t2_dixon_part": "other",
+}
+NEVER_T1C = ("t1_pre", "subtraction", "mip", "localizer", "reformat")
+T1C = ("t1_post", "t1_dynamic")
+USABLE = {"t1c": T1C, "t2": ("t2", "t2_stir"), "adc": ("adc", "dwi")}
+
+
+def cases() -> Path:
+    """The folder of real series names."""
+    default = Path(__file__).resolve().parent.parent.parent / "shared" / "cases"
+    return Path(os.environ.get("AXRAD_CASES", default)) / "series"
+
+
+def scored(path: Path) -> tuple[list[dict[str, str]], list[str], tuple[NamedLabel, ...]]:
+    """The rows of a table, their true labels in our terms, and ours."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    truth = [COARSER.get(row["label"], row["label"]) for row in rows]
+    return rows, truth, match_names(read_rows(path), rules())
+
+
+def run() -> Iterator[dict[str, object]]:
+    """One comparison per goal; nothing where the tables are absent."""
+    names, exams = cases() / "series_names_dev.csv", cases() / "whole_exams_dev.csv"
+    if not names.is_file() or not exams.is_file():
+        print(f"no series names at {cases()}; set AXRAD_CASES", file=sys.stderr)
+        return
+    rows, truth, found = scored(names)
+    independent = [row["independent"] == "True" for row in rows]
+    right = [t == f.label for t, f in zip(truth, found, strict=True)]
+    yield _row("matching: names, independent rows", _part(right, independent), 0.95)
+    yield _row("matching: names, all rows", sum(right) / len(right), 0.90)
+    wrong = sum(t in NEVER_T1C and f.label in T1C for t, f in zip(truth, found, strict=True))
+    yield _row("matching: names, taken for T1+C and must never be", float(wrong), 0.0, "rows")
+    matrices(rows, truth, found)
+    rows, truth, found = scored(exams)
+    for sequence, (good, of) in usable(rows, truth, found).items():
+        yield _row(f"matching: whole exams with a usable {sequence}", good / of, 1.0)
+
+
+def usable(
+    rows: Sequence[dict[str, str]], truth: Sequence[str], found: Sequence[NamedLabel]
+) -> dict[str, tuple[int, int]]:
+    """Per sequence: exams in which the chosen series is one, and exams that have one."""
+    exams: dict[str, list[int]] = defaultdict(list)
+    for index, row in enumerate(rows):
+        exams[row["study_uid"]].append(index)
+    counts = {}
+    for sequence, labels in USABLE.items():
+        having = [m for m in exams.values() if any(truth[i] in labels for i in m)]
+        chosen = [[truth[i] for i in m if found[i].chosen == sequence] for m in having]
+        counts[sequence] = (sum(len(c) == 1 and c[0] in labels for c in chosen), len(having))
+    return counts
+
+
+def confusion(truth: Sequence[str], found: Sequence[str]) -> str:
+    """A matrix of counts as text: true labels down, ours across."""
+    names = sorted({*truth, *found})
+    counts = Counter(zip(truth, found, strict=True))
+    width = max(len(n) for n in names) + 1
+    shown = [n for n in names if any(counts[t, n] for t in names)]
+    lines = ["".ljust(width) + " ".join(n[:9].rjust(9) for n in shown)]
+    lines += [
+        t.ljust(width) + " ".join((str(counts[t, n]) if counts[t, n] else ".").rjust(9) for n in shown)
+        for t in names
+        if any(counts[t, n] for n in shown)
+    ]
+    return "\n".join(lines)
+
+
+def matrices(rows: Sequence[dict[str, str]], truth: Sequence[str], found: Sequence[NamedLabel]) -> None:
+    """Print the confusion matrices to stderr."""
+    for title, wanted in (("independent rows", ("True",)), ("all rows", ("True", "False"))):
+        chosen = [i for i, row in enumerate(rows) if row["independent"] in wanted]
+        print(f"\n{title}: true label down, ours across", file=sys.stderr)
+        print(confusion([truth[i] for i in chosen], [found[i].label for i in chosen]), file=sys.stderr)
+
+
+def main() -> None:
+    """Print the scores for people, and the matrices."""
+    for row in run():
+        print(f"{row['name']:58} {row['ours']:.4f} (goal {row['reference']})")
+
+
+def _part(right: Sequence[bool], wanted: Sequence[bool]) -> float:
+    return sum(r for r, w in zip(right, wanted, strict=True) if w) / sum(wanted)
+
+
+def _row(name: str, ours: float, goal: float, unit: str = "part right") -> dict[str, object]:
+    return {
+        "name": name,
+        "ours": round(ours, 4),
+        "reference": goal,
+        "unit": unit,
+        "ratio": round(ours / goal, 4) if goal else None,
+        "max_rel_diff": None,
+    }
+
+
+if __name__ == "__main__":
+    main()
