@@ -49,8 +49,11 @@ def limits(signature: Signature, evaluation: Mapping[str, Json] | None) -> list[
     if h.foreign_columns:
         told.append("Its columns are not features of axrad: it cannot be run on images.")
     told += [verdict for _, verdict in verdicts(evaluation)]
-    if not external(evaluation):
-        told.append("No external cohort has been scored with it: it cannot be activated.")
+    for name, row in external(evaluation).items():
+        if count := len(repeated_rows(row)):
+            told.append(f"{count} cases of cohort {name} have the values of training cases or of another cohort's.")
+    if not any(not repeated_rows(row) for row in external(evaluation).values()):
+        told.append("No independent cohort has been scored with it: it cannot be activated.")
     if h.calibration.method == "paper":
         told.append("Selection saw every training case before calibration, and the cutoff is from training scores.")
     if h.calibration.a == 0:
@@ -72,6 +75,13 @@ def external(evaluation: Mapping[str, Json] | None) -> dict[str, dict[str, Json]
     rows = {} if evaluation is None else evaluation.get("cohorts")
     assert isinstance(rows, dict)
     return {n: row for n, row in rows.items() if isinstance(row, dict) and row["role"] == "external"}
+
+
+def repeated_rows(row: Mapping[str, Json]) -> list[Json]:
+    """Rows of a cohort that may be cases of another one under another id."""
+    rows = row.get("rows_with_repeated_values", [])
+    assert isinstance(rows, list)
+    return rows
 
 
 def verdicts(evaluation: Mapping[str, Json] | None) -> list[tuple[str, str]]:

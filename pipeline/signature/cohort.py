@@ -67,52 +67,59 @@ def score(signature: Signature, name: str, table: Table, *, complete_cases: bool
 
 
 def refuse_shared_patients(signature: Signature, cohorts: list[Scored]) -> None:
-    """Refuse a case that occurs in two cohorts or in the training cohort: by id, or by all its feature values.
+    """Refuse an id that occurs in two cohorts, or in the training cohort and another one.
 
     Raises:
         InputRejected: naming the rows.
     """
-    seen: dict[tuple[str, object], tuple[str, int]] = {}
+    seen: dict[str, tuple[str, int]] = {}
     for cohort in cohorts:
-        for row, keys in enumerate(_keys(cohort)):
-            for key in keys:
-                place, other = seen.setdefault(key, (cohort.name, row + 1))
-                if place != cohort.name:
-                    raise InputRejected(
-                        f"the same patient is in two cohorts: {place} row {other} and {cohort.name} row {row + 1}",
-                        code="duplicate-patients",
-                    )
-        if not cohort.training:
-            _refuse_training_cases(signature, cohort)
+        if cohort.table.id_column is None:
+            continue
+        for row, case in enumerate(cohort.table.ids):
+            place, other = seen.setdefault(case, (cohort.name, row + 1))
+            if place != cohort.name:
+                raise InputRejected(
+                    f"the same patient is in two cohorts: {place} row {other} and {cohort.name} row {row + 1}",
+                    code="duplicate-patients",
+                )
+        known = _known(signature, "case_digests")
+        rows = [i + 1 for i, case in enumerate(cohort.table.ids) if _digest(case, signature) in known]
+        if rows and not cohort.training:
+            raise InputRejected(
+                f"cohort {cohort.name} shares {len(rows)} patients with the training cohort: rows "
+                f"{', '.join(map(str, rows[:10]))}{' and more' if len(rows) > 10 else ''}",
+                code="duplicate-patients",
+            )
 
 
-def _keys(cohort: Scored) -> list[list[tuple[str, object]]]:
-    by_id = cohort.table.id_column is not None
-    return [
-        [("values", cohort.raw[i].tobytes()), *([("id", cohort.table.ids[i])] if by_id else [])]
-        for i in range(len(cohort.table))
-    ]
+def repeated_values(signature: Signature, cohorts: list[Scored]) -> dict[str, list[int]]:
+    """Rows of each cohort whose values are, all of them, those of a case in training or in another cohort.
+
+    Under another id that may be the same patient all the same; the report says so, and such a cohort is no evidence.
+    """
+    known = _known(signature, "row_digests")
+    owners: dict[bytes, set[str]] = {}
+    for cohort in cohorts:
+        for row in cohort.raw:
+            owners.setdefault(row.tobytes(), set()).add(cohort.name)
+    return {
+        cohort.name: [
+            i + 1
+            for i, row in enumerate(cohort.raw)
+            if len(owners[row.tobytes()]) > 1
+            or (not cohort.training and _digest(row.tobytes().hex(), signature) in known)
+        ]
+        for cohort in cohorts
+    }
 
 
-def _refuse_training_cases(signature: Signature, cohort: Scored) -> None:
-    header = signature.header
-    rows = []
-    known_ids = {bytes(d) for d in np.asarray(signature.arrays["case_digests"])}
-    known_rows = {bytes(d) for d in np.asarray(signature.arrays["row_digests"])}
-    for i, case in enumerate(cohort.table.ids):
-        named = cohort.table.id_column is not None and _digest(case, header.table_sha256) in known_ids
-        if named or _digest(cohort.raw[i].tobytes().hex(), header.table_sha256) in known_rows:
-            rows.append(i + 1)
-    if rows:
-        raise InputRejected(
-            f"cohort {cohort.name} shares {len(rows)} patients with the training cohort: rows "
-            f"{', '.join(map(str, rows[:10]))}{' …' if len(rows) > 10 else ''}",
-            code="duplicate-patients",
-        )
+def _known(signature: Signature, name: str) -> set[bytes]:
+    return {bytes(d) for d in np.asarray(signature.arrays[name])}
 
 
-def _digest(text: str, salt: str) -> bytes:
-    return bytes(digests((text,), salt)[0])
+def _digest(text: str, signature: Signature) -> bytes:
+    return bytes(digests((text,), signature.header.table_sha256)[0])
 
 
 def interval(found: Interval | None) -> Json:

@@ -66,6 +66,7 @@ def evaluate(
     questions = questions or Questions()
     scored = [cohorts.score(signature, n, t, complete_cases=questions.complete_cases) for n, t in tables.items()]
     cohorts.refuse_shared_patients(signature, scored)
+    repeated = cohorts.repeated_values(signature, scored)
     found, training = None, next((name for name, c in zip(tables, scored, strict=True) if c.training), None)
     if training is not None:
         cases = design.for_training(tables[training], signature.header.recipe)
@@ -79,7 +80,8 @@ def evaluate(
     curves: dict[str, tuple[survival.Curve, ...]] = {}
     rows: dict[str, Json] = {}
     for one in scored:
-        rows[one.name], curves[one.name] = _cohort(signature, one, questions, others)
+        row, curves[one.name] = _cohort(signature, one, questions, others)
+        rows[one.name] = {**row, "rows_with_repeated_values": [*repeated[one.name]]}
     facts["cohorts"] = rows
     csv = {} if found is None else {"nested_cv.csv": _nested_table(found)}
     for one in scored:

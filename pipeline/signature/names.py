@@ -12,14 +12,16 @@ from pipeline.errors import InputRejected
 FEATURE: Final = re.compile(r"(t1c|t2|adc)\.(tumor|lymph_nodes)\.[A-Za-z0-9][\w.\-]*")
 PROTOCOL: Final = "protocol."
 EXTRACTION_HASH: Final = "extraction_hash"
-ID_COLUMNS: Final = ("id", "ID", "patient_id", "case_id", "exam_id", "study_uid")
+# Taken for the id without being asked; `id` and the like may be mere row numbers, so they must be named with --id.
+ID_COLUMNS: Final = ("patient_id", "study_uid")
 
 SUBTYPES: Final = ("luminal A", "luminal B", "HER2-positive", "triple-negative")
 CLINICAL: Final = ("age_years", "clinical_t", "clinical_n", "ki67_percent", "molecular_subtype")
 # Columns a table may carry beside features, label and clinical variables; evaluation reads them, training does not.
 COMPANIONS: Final = frozenset(
     (
-        *ID_COLUMNS, *CLINICAL, EXTRACTION_HASH, "settings_hash", "series_uid", "laterality", "side", "status",
+        *ID_COLUMNS, "id", "ID", "case_id", "exam_id",
+        *CLINICAL, EXTRACTION_HASH, "settings_hash", "series_uid", "laterality", "side", "status",
         "er_percent", "pr_percent", "er", "pr", "her2", "er_status", "pr_status", "her2_status",
         "manufacturer", "scanner", "model", "field_strength_t", "centre", "site", "cohort", "split",
         "positive_nodes", "reading", "survival_time", "survival_event",

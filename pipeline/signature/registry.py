@@ -132,10 +132,10 @@ class Registry:
         told = [sentence for facts in self.evaluations(sha256) for _, sentence in card.verdicts(facts)]
         if told:
             raise InputRejected(f"{title} cannot be activated: {' '.join(dict.fromkeys(told))}", code="not-activated")
-        if not unevaluated and not self.external_cohorts(sha256):
+        if not unevaluated and all(card.repeated_rows(c) for c in self.external_cohorts(sha256).values()):
             raise InputRejected(
-                f"{title} cannot be activated: no evaluation on an external cohort is recorded in {self.folder}. Run "
-                "axrad signature evaluate with this registry, or activate it with --unevaluated.",
+                f"{title} cannot be activated: no evaluation on an independent cohort is recorded in {self.folder}. "
+                "Run axrad signature evaluate with this registry, or activate it with --unevaluated.",
                 code="not-activated",
             )
         state, key = self._state(), inputs_key(signature.inputs)

@@ -66,7 +66,6 @@ def _train(table: Table, recipe: Training, identity: Identity, progress: fitting
     calibrated = _calibrate(cases, fitted, recipe, progress)
     columns = tuple(cases.columns[j] for j in fitted.kept)
     raw = cases.values[:, fitted.kept]
-    standardised = fitted.scaling.apply(raw)
     kept_clinical = tuple(dict.fromkeys(c.split("=")[0] for c in columns if c.split("=")[0] in recipe.clinical))
     header = Header(
         name=identity.name,
@@ -98,22 +97,28 @@ def _train(table: Table, recipe: Training, identity: Identity, progress: fitting
         intended_use=identity.intended_use,
         software=software(),
     )
-    low, high = ranges.limits(raw, recipe.range_margin)
-    arrays: dict[str, npt.NDArray[np.generic]] = {
-        "z_mean": fitted.scaling.z_mean,
-        "z_std": fitted.scaling.z_std,
-        "s_mean": fitted.scaling.s_mean,
-        "s_std": fitted.scaling.s_std,
+    return Signature(header, _arrays(cases, fitted, calibrated, table, recipe.range_margin))
+
+
+def _arrays(
+    cases: design.Design, fitted: fitting.Fit, calibrated: _Calibrated, table: Table, margin: float
+) -> dict[str, npt.NDArray[np.generic]]:
+    raw, scaling = cases.values[:, fitted.kept], fitted.scaling
+    low, high = ranges.limits(raw, margin)
+    return {
+        "z_mean": scaling.z_mean,
+        "z_std": scaling.z_std,
+        "s_mean": scaling.s_mean,
+        "s_std": scaling.s_std,
         "range_low": low,
         "range_high": high,
-        "precision": ranges.precision_of(standardised),
+        "precision": ranges.precision_of(scaling.apply(raw)),
         "oof_positive": calibrated.positive,
         "oof_negative": calibrated.negative,
         "case_digests": digests(cases.ids if table.id_column else (), table.sha256),
         "row_digests": digests(tuple(row.tobytes().hex() for row in raw), table.sha256),
         **fitted.model.arrays,
     }
-    return Signature(header, arrays)
 
 
 def digests(texts: tuple[str, ...], salt: str) -> npt.NDArray[np.uint8]:

@@ -44,7 +44,7 @@ def _train(folder: Path, *more: object) -> Path:
 
 
 def test_training_from_the_command_line_twice_gives_identical_files(folder: Path) -> None:
-    first = _train(folder).read_bytes()
+    first = _train(folder, "--id", "id").read_bytes()
     assert _train(folder, "--id", "id").read_bytes() == first
 
 

@@ -140,13 +140,19 @@ def test_a_patient_in_two_cohorts_is_refused_with_the_rows() -> None:
         evaluate(SIGNATURE, {"a": _external(), "b": _external()}, QUICK)
 
 
-def test_a_training_patient_in_another_cohort_is_refused_by_id_and_by_values() -> None:
+def test_a_training_patient_in_another_cohort_is_refused() -> None:
     by_id = frame(60, effect=0.8, seed=5, prefix="external").assign(id=lambda d: ["case3", *d["id"][1:]])
     with pytest.raises(InputRejected, match="shares 1 patients with the training cohort: rows 1"):
         evaluate(SIGNATURE, {"external": table(by_id)}, QUICK)
-    by_values = pd.concat([TRAINING.iloc[[6]].assign(id="renamed"), frame(60, seed=5, prefix="external")])
-    with pytest.raises(InputRejected, match="shares 1 patients with the training cohort: rows 1"):
-        evaluate(SIGNATURE, {"external": table(by_values)}, QUICK)
+
+
+def test_a_training_case_under_another_id_is_pointed_at_and_makes_the_cohort_no_evidence() -> None:
+    renamed = pd.concat([frame(60, effect=0.8, seed=5, prefix="external"), TRAINING.iloc[[6]].assign(id="renamed")])
+    found = evaluate(SIGNATURE, {"external": table(renamed)}, QUICK)
+    assert found.facts["cohorts"]["external"]["rows_with_repeated_values"] == [61]
+    told = card.limits(SIGNATURE, found.facts)
+    assert "1 cases of cohort external have the values of training cases or of another cohort's." in told
+    assert any("it cannot be activated" in sentence for sentence in told)
 
 
 def test_features_of_other_extraction_settings_are_refused() -> None:
@@ -275,7 +281,7 @@ def test_the_card_tells_what_limits_the_signature() -> None:
     )
     text = card.markdown(signature)
     assert "DEMONSTRATION" in text
-    assert "No external cohort has been scored" in text
+    assert "No independent cohort has been scored" in text
     assert "the cutoff is from training scores" in text
     assert "adc.tumor.original_glcm_MCC" in text
     assert card.facts(signature)["constant_columns"] == ["adc.tumor.original_glcm_MCC"]

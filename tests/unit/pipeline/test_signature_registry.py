@@ -49,7 +49,7 @@ def test_an_altered_file_is_refused(registry: Registry) -> None:
 
 
 def test_what_is_not_evaluated_is_not_activated_unless_said(registry: Registry) -> None:
-    with pytest.raises(InputRejected, match="no evaluation on an external cohort"):
+    with pytest.raises(InputRejected, match="no evaluation on an independent cohort"):
         registry.activate(RADIOMIC)
     registry.activate(RADIOMIC, unevaluated=True)
     assert registry.entries()[0].active

@@ -27,7 +27,12 @@ def test_a_csv_is_read_to_the_last_digit(tmp_path: Path) -> None:
     found = read(_written(data, tmp_path), label="nodes", positive="R")
     np.testing.assert_array_equal(found.features[:, found.columns.index(A)], data[A])
     assert found.negative_value == "N"
-    assert found.id_column == "id"
+
+
+@pytest.mark.parametrize(("column", "taken"), [("patient_id", True), ("study_uid", True), ("id", False)])
+def test_only_a_column_that_names_patients_or_exams_is_taken_for_the_id(column: str, taken: bool) -> None:
+    found = table(frame().rename(columns={"id": column}), id_column=None)
+    assert (found.id_column == column) == taken
 
 
 def test_a_parquet_table_is_read_alike(tmp_path: Path) -> None:
@@ -45,7 +50,7 @@ def test_numeric_labels_are_one_value_however_they_are_written(tmp_path: Path) -
 
 def test_ids_keep_their_leading_zeros(tmp_path: Path) -> None:
     data = frame().assign(id=[f"{i:04d}" for i in range(60)])
-    assert read(_written(data, tmp_path), label="nodes", positive="R").ids[7] == "0007"
+    assert read(_written(data, tmp_path), label="nodes", positive="R", id_column="id").ids[7] == "0007"
 
 
 def test_gb18030_headers_are_read_and_named_in_the_refusal(tmp_path: Path) -> None:
