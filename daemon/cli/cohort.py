@@ -1,0 +1,59 @@
+"""`axrad cohort`: how a cohort changed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from daemon.cli.options import config_option, json_option
+
+_file = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.group()
+def cohort() -> None:
+    """Questions to tables of many exams."""
+
+
+@cohort.command()
+@click.argument("before", type=_file)
+@click.argument("after", type=_file)
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the report.")
+@click.option("--id", "id_column", help="Column that names the patient in both tables.")
+@click.option("--test", type=click.Choice(["t", "wilcoxon"]), default="t", show_default=True)
+@click.option("--complete-cases", is_flag=True, help="Leave out pairs with empty cells.")
+@click.option("--foreign-columns", is_flag=True, help="Take every numeric column as a feature, whatever its name.")
+@config_option
+@json_option
+def delta(
+    before: Path,
+    after: Path,
+    out: Path,
+    id_column: str | None,
+    test: Any,
+    complete_cases: bool,
+    foreign_columns: bool,
+    config_path: Path | None,
+    as_json: bool,
+) -> None:
+    """Paired tests between the feature tables BEFORE and AFTER of the same patients."""
+    from pipeline.cohort import delta as tested
+    from pipeline.cohort import facts, read, write
+
+    pairs = read(before, after, id_column=id_column, complete_cases=complete_cases, foreign_columns=foreign_columns)
+    found = tested(pairs, test)
+    write(found, pairs, out)
+    if as_json:
+        click.echo(json.dumps(facts(found, pairs), indent=1))
+        return
+    if pairs.incomplete:
+        click.echo(f"{pairs.incomplete} pairs with empty cells left out", err=True)
+    click.echo(f"{found.pairs} pairs, {len(pairs.columns)} features: {found.up} up, {found.down} down (P<0.05)")
+    for row in found.by_class().to_dict("records"):
+        click.echo(
+            f"{row['group']:<20} {row['class']:<12} {row['features']:>5} {row['up']:>5} up {row['down']:>5} down"
+        )
+    click.echo(f"Report: {out / 'report.html'}")
