@@ -12,9 +12,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.errors import InputRejected
-from pipeline.signature.names import COMPANIONS, EXTRACTION_HASH, ID_COLUMNS, PROTOCOL, is_feature
+from pipeline.signature.names import COMPANIONS, EXTRACTION_HASH, PROTOCOL, is_feature
 
 Floats = npt.NDArray[np.float64]
+_IDS = ("patient_id", "id", "ID", "case_id")  # what stays the same from one exam of a patient to the next
 _HASHES = (EXTRACTION_HASH, PROTOCOL + EXTRACTION_HASH, "settings_hash")
 
 
@@ -84,7 +85,7 @@ def _table(path: Path, id_column: str | None) -> tuple[pd.DataFrame, str]:
         frame = pd.read_parquet(io.BytesIO(data)) if path.suffix.lower() in (".parquet", ".pq") else _csv(path, data)
     except (OSError, ValueError) as error:
         raise InputRejected(f"The table {path.name} cannot be read: {error}") from None
-    column = id_column or next((c for c in ID_COLUMNS if c in frame.columns), None)
+    column = id_column or next((c for c in _IDS if c in frame.columns), None)
     if column is None or column not in frame.columns:
         raise InputRejected(f"{path.name} has no id column{f' {column}' if column else '; name it with --id'}.")
     ids = frame[column].astype(str).str.strip()
