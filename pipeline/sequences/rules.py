@@ -44,7 +44,7 @@ class Decision:
             self.all_of <= concepts
             and (not self.any_of or bool(self.any_of & concepts))
             and not self.none_of & concepts
-            and self.vendor in vendor
+            and vendor.startswith(self.vendor)
         )
 
 

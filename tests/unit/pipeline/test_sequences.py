@@ -180,7 +180,7 @@ def test_headers_are_believed_before_names() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "label"), [("增强 动态", "t1_post"), ("T1 平扫", "t1_pre"), ("弥散", "dwi"), ("定位像", "localizer")]
+    ("name", "label"), [("T1 增强", "t1_post"), ("T1 平扫", "t1_pre"), ("弥散", "dwi"), ("定位像", "localizer")]
 )
 def test_chinese_names_are_read(name: str, label: str) -> None:
     _, found = run(series(1, name))

@@ -1,0 +1,152 @@
+"""Series told by their names alone, one by one and as whole exams."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.matching import NEVER_T1C, T1C, scored, usable
+from pipeline.errors import InputRejected
+from pipeline.sequences.csv_table import read_rows
+from pipeline.sequences.names import judge
+from pipeline.sequences.rules import LABELS, rules
+from pipeline.sequences.table import NamedSeries, match_names
+
+RULES = rules()
+
+
+def label(name: str, vendor: str = "SIEMENS") -> str:
+    return judge(name, vendor, RULES).label
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("t1_fl3d_tra_dynaVIEWS_1+4", "t1_dynamic"),
+        ("T1 AX FS PRE", "t1_pre"),
+        ("t1 VIBE -pre sat u b", "t1_static"),
+        ("AX T1 POST", "t1_post"),
+        ("Post menopausal scout", "localizer"),
+        ("sub_2nd pass", "subtraction"),
+        ("SUB_MIP_TRA", "mip"),
+        ("ep2d_diff_b50_800_ADC", "adc"),
+        ("ep2d_diff_b50_800_TRACEW", "dwi"),
+        ("t2_tse_tra_spair", "t2"),
+        ("t2_tirm_tra", "t2_stir"),
+        ("dynamic: SER", "parametric_map"),
+        ("<MPR Thick Range>", "reformat"),
+        ("B0Map axi", "other"),
+        ("", "other"),
+        ("T1 增强", "t1_post"),
+        ("T1 平扫", "t1_pre"),
+        ("增强前", "t1_pre"),
+        ("动态增强", "t1_dynamic"),
+        ("动态", "t1_dynamic"),
+        ("T2 压脂", "t2"),
+        ("Ax FSE fs", "t2"),
+        ("ax t1 tse", "t1_static"),
+        ("平扫+增强", "t1_dynamic"),
+        ("弥散 b=800", "dwi"),
+        ("表观弥散系数 ADC", "adc"),
+        ("减影", "subtraction"),
+        ("最大密度投影", "mip"),
+        ("定位像", "localizer"),
+        ("多平面重建", "reformat"),
+    ],
+)
+def test_a_name_says_what_it_says(name: str, expected: str) -> None:
+    assert label(name) == expected
+
+
+@pytest.mark.parametrize("name", ["Ph1/Ax Any Name", "WATER: Ph3/Sag Any Name", "ISPY2: Ph2/something"])
+def test_ge_phases_are_after_contrast(name: str) -> None:
+    assert label(name, "GE MEDICAL SYSTEMS") == "t1_post"
+
+
+@given(st.text(max_size=60), st.sampled_from(["GE", "SIEMENS", "Philips", ""]))
+def test_any_name_gets_a_label_and_a_reason(name: str, vendor: str) -> None:
+    verdict = judge(name, vendor, RULES)
+    assert verdict.label in LABELS
+    assert 0 < verdict.confidence <= 1
+    assert verdict.why
+
+
+@given(st.sampled_from(["SUB", "MIP", "MPR", "localizer", "PRE"]), st.sampled_from(["dyn", "t1 post", "Ph1/dyn +C"]))
+def test_no_word_makes_up_for_a_veto(veto: str, name: str) -> None:
+    if veto == "PRE" and name != "dyn":
+        return
+    assert label(f"{name} {veto}") not in T1C
+
+
+def test_the_phases_of_its_exam_make_a_series_the_mask() -> None:
+    rows = [
+        NamedSeries("GE", "AX SPECIAL", 100, "1", 500),
+        NamedSeries("GE", "Ph1/AX SPECIAL", 100, "1", 501),
+        NamedSeries("GE", "Ph2/AX SPECIAL", 100, "1", 502),
+    ]
+    found = match_names([NamedSeries("GE", "VIBRANT", 100, "1", 400), *rows], RULES)
+    assert [f.label for f in found[2:]] == ["t1_post", "t1_post"]
+    assert found[2].chosen == "t1c"
+
+
+def test_many_images_make_a_ge_series_the_whole_dynamic() -> None:
+    rows = [
+        NamedSeries("GE", "AX Sen Vibrant MASK", 116, "1", 3),
+        NamedSeries("GE", "AX Sen Vibrant MultiPhase", 580, "1", 5),
+        NamedSeries("GE", "AX Sen Vibrant +C", 116, "1", 9),
+    ]
+    assert [f.label for f in match_names(rows, RULES)] == ["t1_pre", "t1_dynamic", "t1_post"]
+
+
+def test_exams_do_not_mix() -> None:
+    mask = NamedSeries("GE", "Ax Vibrant MultiPhase", 192, "1", 5)
+    phase = NamedSeries("GE", "Ph1/Ax Vibrant MultiPhase", 192, "2", 6)
+    together = match_names([mask, phase], RULES)
+    alone = [match_names([row], RULES)[0] for row in (mask, phase)]
+    assert [t.label for t in together] == [a.label for a in alone]
+
+
+def test_a_table_is_read_in_order(tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text('vendor,series_description,instances\nGE,"a, b",12\nSIEMENS,增强,\n', encoding="utf-8")
+    assert read_rows(table) == (NamedSeries("GE", "a, b", 12), NamedSeries("SIEMENS", "增强"))
+
+
+def test_a_table_in_gb18030_is_read(tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    table.write_bytes("vendor,series_description\nGE,动态增强扫描\n".encode("gb18030"))
+    assert read_rows(table)[0].description == "动态增强扫描"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("vendor,name\nGE,x\n", "series_description"), ("vendor,series_description,instances\nGE,x,many\n", "row 0")],
+)
+def test_a_table_of_another_form_is_refused(tmp_path: Path, text: str, reason: str) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text(text)
+    with pytest.raises(InputRejected, match=reason):
+        read_rows(table)
+
+
+@pytest.mark.cases
+def test_real_names_are_recognised(cases: Path) -> None:
+    rows, truth, found = scored(cases / "series" / "series_names_dev.csv")
+    right = [t == f.label for t, f in zip(truth, found, strict=True)]
+    independent = [r for r, row in zip(right, rows, strict=True) if row["independent"] == "True"]
+    assert sum(independent) / len(independent) >= 0.95
+    assert sum(right) / len(right) >= 0.90
+    assert not [
+        row["series_description"]
+        for row, t, f in zip(rows, truth, found, strict=True)
+        if t in NEVER_T1C and f.label in T1C
+    ]
+
+
+@pytest.mark.cases
+def test_real_exams_yield_every_sequence_they_have(cases: Path) -> None:
+    for sequence, (good, of) in usable(*scored(cases / "series" / "whole_exams_dev.csv")).items():
+        assert good == of, sequence
