@@ -78,7 +78,7 @@ _GLSZM = {
     "LargeAreaHighGrayLevelEmphasis": ("J17V", "Large Zone High Gray Level Emphasis"),
     "LargeAreaLowGrayLevelEmphasis": ("YH51", "Large Zone Low Gray Level Emphasis"),
     "LowGrayLevelZoneEmphasis": ("XMSY", "Low Gray Level Zone Emphasis"),
-    "SizeZoneNonUniformity": ("4JP3", "Size Zone Nonuniformity"),
+    "SizeZoneNonUniformity": ("4JP3", "Zone Size Nonuniformity"),
     "SizeZoneNonUniformityNormalized": ("VB3A", "Normalized Zone Size Nonuniformity"),
     "SmallAreaEmphasis": ("5QRC", "Small Zone Emphasis"),
     "SmallAreaHighGrayLevelEmphasis": ("HW1V", "Small Zone High Gray Level Emphasis"),

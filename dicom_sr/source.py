@@ -160,15 +160,16 @@ def patient_study(image: Dataset) -> Dataset:
     """The patient's and the study's attributes, valid values only; type 2 attributes are there even if empty."""
     copied = Dataset()
     copied.StudyInstanceUID = image.StudyInstanceUID
-    for keyword in (*REQUIRED, *OPTIONAL):
-        value = _valid(image, keyword)
-        if value is not None:
+    # pydicom would warn of each invalid value, and name it: they are checked here, and may be a patient's.
+    with pydicom.config.disable_value_validation():
+        values = {keyword: _valid(image, keyword) for keyword in (*REQUIRED, *OPTIONAL)}
+        sequences = {keyword: image[keyword].value for keyword in SEQUENCES if image.get(keyword)}
+        sequences = {keyword: items for keyword, items in sequences.items() if all(map(_copyable, items))}
+    for keyword, value in values.items():
+        if value is not None or keyword in REQUIRED:
             setattr(copied, keyword, value)
-        elif keyword in REQUIRED:
-            setattr(copied, keyword, None)
-    for keyword in SEQUENCES:
-        if image.get(keyword) and not _has_private(image[keyword].value):
-            setattr(copied, keyword, image[keyword].value)
+    for keyword, items in sequences.items():
+        setattr(copied, keyword, items)
     return copied
 
 
@@ -189,20 +190,29 @@ def _valid(image: Dataset, keyword: str) -> object:
         return None
     texts = [plain(str(v)) for v in many]
     allowed = _ALLOWED.get(keyword)
-    for text in texts:
-        if allowed is not None and text not in allowed:
-            return None
-        if element.VR in _LIMITED_VRS:
-            try:
-                validate_value(element.VR, text, pydicom.config.RAISE)
-            except ValueError:
-                return None
+    if any((allowed is not None and text not in allowed) or not _fits(element.VR, text) for text in texts):
+        return None
     kept: list[object] = [PersonName(t) for t in texts] if element.VR == "PN" else list(texts)
     return kept if element.VM > 1 else kept[0]
 
 
-def _has_private(items: Iterable[Dataset]) -> bool:
-    return any(element.tag.is_private for item in items for element in item.iterall())
+def _fits(vr: str, text: str) -> bool:
+    if vr not in _LIMITED_VRS:
+        return True
+    try:
+        validate_value(vr, text, pydicom.config.RAISE)
+    except ValueError:
+        return False
+    return True
+
+
+def _copyable(item: Dataset) -> bool:
+    """Nothing private in it, and every value valid."""
+    for element in item.iterall():
+        values = element.value if element.VM > 1 else [element.value]
+        if element.tag.is_private or (element.VR != "SQ" and not all(_fits(element.VR, str(v or "")) for v in values)):
+            return False
+    return True
 
 
 def _character_sets(image: Dataset) -> tuple[str, ...]:

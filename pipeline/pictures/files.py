@@ -35,7 +35,7 @@ def save_panels(path: Path, panels: tuple[Panel, ...]) -> None:
 def load_panels(path: Path) -> tuple[Panel, ...]:
     """Read what `save_panels` wrote. Raises InputRejected."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             document = json.loads(arrays["description"].tobytes())
             if document["schema"] != _SCHEMA:
                 raise InputRejected(f"{path.name} holds panels of another schema: {document['schema']}")

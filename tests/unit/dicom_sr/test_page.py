@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import io
+import os
+import re
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from PIL import Image
+
+from config.schema import Report, Settings
+from dicom_sr import render
+from dicom_sr.page import draw_page, fonts
+from dicom_sr.page.draw import person_name
+from dicom_sr.page.sheet import PINK, SIDE_PX, YELLOW, Sheet
+from tests.support.reports import Case, case
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def page_of(example: Case) -> np.ndarray:
+    return draw_page(example.result, example.source, example.panels, Settings()).pixels_yxc
+
+
+def has_colour(pixels: np.ndarray, colour: str) -> int:
+    wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+    return int(np.count_nonzero(np.all(pixels == wanted, axis=-1)))
+
+
+def test_the_page_is_a_square_of_1024_pixels_and_the_png_shows_the_same() -> None:
+    example = case("high")
+    page = draw_page(example.result, example.source, example.panels, Settings())
+    assert page.pixels_yxc.shape == (SIDE_PX, SIDE_PX, 3)
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(page.png))), page.pixels_yxc)
+
+
+def test_a_demonstration_has_its_banner_and_others_have_none() -> None:
+    assert has_colour(page_of(case("demonstration"))[:34], YELLOW) > 20000
+    assert has_colour(page_of(case("high"))[:34], YELLOW) == 0
+
+
+def test_contours_of_both_regions_are_drawn() -> None:
+    pixels = page_of(case("high"))
+    assert has_colour(pixels, YELLOW) > 100
+    assert has_colour(pixels, PINK) > 100
+
+
+def test_the_marker_on_the_scale_stands_at_the_probability() -> None:
+    pixels = page_of(case("high"))
+    bar = next(y for y in range(150, 300) if has_colour(pixels[y : y + 1], "#7a5a14") > 100)
+    row = pixels[bar + 9].astype(int)
+    white = np.nonzero(row.sum(axis=1) > 3 * 230)[0]
+    marker = white[(white > 600) & (white < 900)]
+    assert abs(marker.mean() - (24 + 976 * 0.73214567)) < 3
+
+
+def test_pages_are_the_same_in_every_process() -> None:
+    program = (
+        "import hashlib; from tests.support.reports import case; from dicom_sr import render; e = case('chinese_name');"
+        "r = render(e.result, e.source, e.panels);"
+        "print(hashlib.sha256(b''.join([r.page_pdf, r.page_png, *r.objects.values()])).hexdigest())"
+    )
+    environments = [{**os.environ, "PYTHONHASHSEED": seed, "OMP_NUM_THREADS": "1"} for seed in ("1", "2")]
+    running = [
+        subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, env=e, stdout=subprocess.PIPE) for e in environments
+    ]
+    first, second = (process.communicate()[0] for process in running)
+    assert first == second
+    assert len(first.strip()) == 64
+
+
+def test_the_pdf_embeds_its_fonts_and_its_metadata_name_nobody() -> None:
+    example = case("chinese_name")
+    pdf = draw_page(example.result, example.source, example.panels, Settings()).pdf
+    assert pdf.startswith(b"%PDF")
+    assert len(re.findall(rb"/FontFile2", pdf)) >= 2
+    assert b"CreationDate" not in pdf
+    info = b"".join(re.findall(rb"<<[^<>]*/(?:Title|Creator|Producer)[^<>]*>>", pdf))
+    assert b"/Producer (axrad)" in info
+    for told in (b"Wang", b"P-001", b"19700102", b"ACC42"):
+        assert told not in pdf
+
+
+def test_the_drawn_text_of_the_pdf_is_compressed_content_not_metadata() -> None:
+    example = case("high")
+    pdf = draw_page(example.result, example.source, example.panels, Settings()).pdf
+    streams = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", pdf, re.DOTALL)
+    inflated = [s for s in streams if s[:1] == b"x"]
+    assert any(b" Tf" in zlib.decompressobj().decompress(s) for s in inflated)
+
+
+def test_chinese_names_have_glyphs_where_a_font_is_installed() -> None:
+    if not any(Path(path).is_file() for path in fonts.HAN_FONTS):
+        pytest.skip("no font with Han characters is installed (script/setup installs fonts-droid-fallback)")
+    assert fonts.has_all("王小东 张^小东 金希中")
+    assert fonts.drawable("王小东") == "王小东"
+
+
+def test_characters_without_a_glyph_become_boxes_and_never_fail() -> None:
+    assert fonts.drawable("a\U0001f9ec\x07b") == "a\N{WHITE SQUARE}b"
+    assert not fonts.has_all("\U0001f9ec")
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted"),
+    [
+        ("Doe^Jane", "Doe Jane"),
+        ("Wang^XiaoDong=王^小东", "Wang XiaoDong  王 小东"),
+        ("^^^", ""),
+        ("张^小东", "张 小东"),
+        ("Yamada^Tarou=山田^太郎=やまだ^たろう", "Yamada Tarou  山田 太郎"),
+    ],
+)
+def test_names_are_shown_without_carets(value: str, wanted: str) -> None:
+    assert person_name(value) == wanted
+
+
+def test_long_text_is_cut_with_an_ellipsis_to_the_width_given() -> None:
+    sheet = Sheet()
+    short = sheet.fit("x" * 200, 20, 150)
+    assert short.endswith("…")
+    assert sheet.width(short, 20) <= 150
+    assert sheet.fit("short", 20, 150) == "short"
+
+
+def test_dollar_signs_in_names_are_text_not_formulas() -> None:
+    example = case("high")
+    changed = example.result.sequences | {
+        "t1c": example.result.sequences["t1c"].model_copy(update={"description": "$\\frac{a}$ _x^ {"})
+    }
+    draw_page(example.result.model_copy(update={"sequences": changed}), example.source, (), Settings())
+
+
+def test_the_secondary_capture_holds_the_pages_pixels() -> None:
+    example = case("bilateral")
+    out = render(example.result, example.source, example.panels, Settings(report=Report(what=("page", "pdf"))))
+    assert set(out.objects) == {"page", "pdf"}
+    ds = pydicom.dcmread(io.BytesIO(out.objects["page"]))
+    assert np.array_equal(ds.pixel_array, np.asarray(Image.open(io.BytesIO(out.page_png))))
+    assert (ds.BurnedInAnnotation, ds.StudyDescription, ds.ImageLaterality) == ("YES", "MR breast", "B")
+
+
+def test_the_encapsulated_pdf_is_the_plain_pdf() -> None:
+    example = case("high")
+    out = render(example.result, example.source, example.panels)
+    ds = pydicom.dcmread(io.BytesIO(out.objects["pdf"]))
+    assert ds.EncapsulatedDocument[: ds.EncapsulatedDocumentLength] == out.page_pdf
+    assert ds.MIMETypeOfEncapsulatedDocument == "application/pdf"

@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import dataclasses
+import io
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+
+from config.schema import Report, Settings, Site
+from dicom_sr.check import ASSERT_DISEASE, check_report
+from dicom_sr.report import structured_report
+from tests.support.reports import KINDS, Case, case
+
+
+def read(example: Case, settings: Settings | None = None) -> Dataset:
+    return pydicom.dcmread(io.BytesIO(structured_report(example.result, example.source, settings or Settings())))
+
+
+def walk(ds: Dataset) -> Iterator[Dataset]:
+    yield ds
+    for child in ds.get("ContentSequence") or ():
+        yield from walk(child)
+
+
+def name(item: Dataset) -> str:
+    return str(item.ConceptNameCodeSequence[0].CodeValue) if item.get("ConceptNameCodeSequence") else ""
+
+
+def groups(ds: Dataset) -> list[Dataset]:
+    return [item for item in walk(ds) if name(item) == "125007"]
+
+
+def text_of(group: Dataset, concept: str) -> str:
+    return next(str(c.get("TextValue") or c.get("UID")) for c in group.ContentSequence if name(c) == concept)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_report_passes_its_own_check(kind: str) -> None:
+    example = case(kind)
+    settings = Settings(report=Report(all_features=kind == "all_features"))
+    assert check_report(structured_report(example.result, example.source, settings), example.result) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_input_gives_the_same_bytes(kind: str) -> None:
+    first, second = case(kind), case(kind)
+    assert structured_report(first.result, first.source, Settings()) == structured_report(
+        second.result, second.source, Settings()
+    )
+
+
+def test_the_prediction_is_the_first_group_and_about_the_nodes() -> None:
+    first = groups(read(case("high")))[0]
+    values = {name(c): c for c in first.ContentSequence}
+    assert values["P-ALNM"].MeasuredValueSequence[0].NumericValue == pytest.approx(73.2146)
+    assert values["P-ALNM"].MeasuredValueSequence[0].FloatingPointValue == 100 * 0.73214567
+    assert values["P-ALNM"].MeasuredValueSequence[0].MeasurementUnitsCodeSequence[0].CodeValue == "%"
+    assert values["121071"].ConceptCodeSequence[0].CodeValue == "68171009"
+    assert values["121191"].ReferencedSOPSequence[0].ReferencedSegmentNumber == 2
+
+
+@pytest.mark.parametrize("kind", ["low", "not_evaluated", "indeterminate", "high"])
+def test_no_code_asserts_disease(kind: str) -> None:
+    ds = read(case(kind))
+    found = {
+        (item.CodingSchemeDesignator, item.CodeValue)
+        for element in ds.iterall()
+        if element.VR == "SQ"
+        for item in element.value
+        if "CodeValue" in item
+    }
+    assert found
+    assert ASSERT_DISEASE.isdisjoint(found)
+
+
+@pytest.mark.parametrize(("kind", "code"), [("high", "15508007"), ("low", "75976002"), ("indeterminate", "64957009")])
+def test_the_category_is_coded_and_said_in_words(kind: str, code: str) -> None:
+    items = {name(item): item for item in walk(read(case(kind)))}
+    assert items["RISK"].ConceptCodeSequence[0].CodeValue == code
+    sentence = items["121077"].TextValue
+    assert "axillary lymph node metastasis" in sentence
+    assert "cutoff 48.1 %" in sentence
+    assert "not verified by a physician" in sentence
+
+
+def test_a_demonstration_says_so_in_the_conclusion() -> None:
+    items = {name(item): item for item in walk(read(case("demonstration")))}
+    assert items["121077"].TextValue.startswith("DEMONSTRATION SIGNATURE, NOT FOR CLINICAL USE.")
+
+
+def test_what_was_not_evaluated_gives_the_reason_and_no_category() -> None:
+    items = {name(item): item for item in walk(read(case("not_evaluated")))}
+    assert "34 of 180 features" in items["121077"].TextValue
+    assert "RISK" not in items
+    assert "P-ALNM" not in items
+    assert "YEKZ" in items
+
+
+def test_sides_are_predicted_and_measured_apart() -> None:
+    ds = read(case("bilateral"))
+    assert [text_of(g, "112039") for g in groups(ds)[:2]] == ["Prediction, left side", "Prediction, right side"]
+    items = {name(item): item for item in walk(ds)}
+    assert items["RISK-L"].ConceptCodeSequence[0].CodeMeaning == "High risk"
+    assert items["RISK-R"].ConceptCodeSequence[0].CodeMeaning == "Low risk"
+
+
+def test_tracking_uids_come_from_the_segment_where_it_has_them() -> None:
+    tracked = {text_of(g, "112039"): text_of(g, "112040") for g in groups(read(case("high")))}
+    assert tracked["T1"] == "2.25.66.1"
+    assert tracked["N1"] == "2.25.77.0"
+
+
+def test_several_segments_are_one_region_with_a_derived_tracking_uid() -> None:
+    ds = read(case("three_segments"))
+    nodes = next(g for g in groups(ds) if text_of(g, "112039") == "Axillary lymph nodes, left")
+    assert text_of(nodes, "112040").startswith("2.25.")
+    segments = next(c for c in nodes.ContentSequence if name(c) == "121191")
+    assert list(segments.ReferencedSOPSequence[0].ReferencedSegmentNumber) == [2, 3, 4]
+
+
+def test_the_most_weighed_measurements_are_reported_and_all_on_request() -> None:
+    example = case("multiomic")
+    few = {name(i) for i in walk(read(example)) if i.get("ValueType") == "NUM"}
+    many = {
+        name(i) for i in walk(read(example, Settings(report=Report(all_features=True)))) if i.get("ValueType") == "NUM"
+    }
+    assert "1QCO" in few
+    assert "HJ9O" not in few
+    assert len(many) > len(few)
+
+
+def test_evidence_lists_every_image_and_segmentation_once() -> None:
+    example = case("prior")
+    ds = read(example)
+    listed = [
+        sop.ReferencedSOPInstanceUID
+        for study in ds.CurrentRequestedProcedureEvidenceSequence
+        for series in study.ReferencedSeriesSequence
+        for sop in series.ReferencedSOPSequence
+    ]
+    used = {r.sop_instance_uid for c in example.result.sequences.values() for r in c.instances} | {"2.25.1200.1"}
+    assert len(listed) == len(set(listed))
+    assert set(listed) == used
+    assert ds.PertinentOtherEvidenceSequence[0].StudyInstanceUID == "2.25.900"
+
+
+def test_a_second_revision_names_its_predecessor_and_has_other_uids() -> None:
+    ds = read(case("revision_2"))
+    series = ds.PredecessorDocumentsSequence[0].ReferencedSeriesSequence[0]
+    assert series.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == "2.25.1301"
+    assert ds.SOPInstanceUID != read(case("high")).SOPInstanceUID
+
+
+def test_a_report_is_not_its_own_predecessor() -> None:
+    example = case("revision_2")
+    uid = read(example).SOPInstanceUID
+    assert example.source.predecessor is not None
+    itself = dataclasses.replace(example.source.predecessor, sop_instance_uid=uid)
+    again = dataclasses.replace(example, source=dataclasses.replace(example.source, predecessor=itself))
+    assert "PredecessorDocumentsSequence" not in read(again)
+
+
+def test_times_are_in_the_sites_zone_and_the_offset_is_only_written_if_the_source_has_it() -> None:
+    ds = read(case("high"), Settings(site=Site(timezone="Asia/Shanghai")))
+    assert (ds.ContentDate, ds.ContentTime) == ("20260304", "130607")
+    assert "TimezoneOffsetFromUTC" not in ds
+
+
+def test_a_source_with_an_offset_sets_the_zone_of_the_whole_report() -> None:
+    example = case("high")
+    source = dataclasses.replace(example.source, timezone_offset="-0330", began=datetime(2026, 3, 4, 2, 0, tzinfo=UTC))
+    ds = read(dataclasses.replace(example, source=source), Settings(site=Site(timezone="Asia/Shanghai")))
+    assert (ds.ContentDate, ds.ContentTime, ds.TimezoneOffsetFromUTC) == ("20260303", "223000", "-0330")
+
+
+@pytest.mark.parametrize(
+    ("kind", "wanted"), [("chinese_name", "GB18030"), ("high", None), ("not_evaluated_without_rois", "ISO_IR 192")]
+)
+def test_the_sources_character_set_is_kept_where_it_can_say_everything(kind: str, wanted: str | None) -> None:
+    assert read(case(kind)).get("SpecificCharacterSet") == wanted
+
+
+def test_comprehensive_3d_is_a_setting() -> None:
+    ds = read(case("high"), Settings(report=Report(comprehensive_3d=True)))
+    assert ds.SOPClassUID == "1.2.840.10008.5.1.4.1.1.88.34"
+
+
+def test_the_contributing_equipment_names_the_signature_and_its_device() -> None:
+    ds = read(case("high"))
+    (item,) = ds.ContributingEquipmentSequence
+    assert item.ManufacturerModelName == "aln-demo@1.2.0"
+    assert item.Manufacturer == "axrad"
+    assert item.DeviceSerialNumber == ds.DeviceUID == ds.AuthorObserverSequence[0].DeviceUID
+    asked = read(case("high"), Settings(report=Report(contributing_device_uid=True)))
+    assert asked.ContributingEquipmentSequence[0].DeviceUID == ds.DeviceUID
+
+
+def test_an_rtstruct_gives_groups_without_segments() -> None:
+    ds = read(case("rtstruct"))
+    assert {g.ContentTemplateSequence[0].TemplateIdentifier for g in groups(ds)} == {"1501"}
+    assert not any(name(item) == "121191" for item in walk(ds))
