@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from pipeline.sequences.classify import Verdict
 from pipeline.sequences.evidence import names_agent, seconds_of_day
+from pipeline.sequences.names import base_of_phase, normalise
 from pipeline.sequences.phases import Phase, phases, usable
 from pipeline.sequences.records import Label
 
+# The number of a phase in a name; GE's mask has the same name without it and so comes first.
+_NUMBERED = re.compile(r"(?<![a-z])ph(?:ase)? ?(\d+)(?![a-z0-9])")
 # Volumes that follow each other faster than this are a time-resolved arterial series, not the usual dynamic.
 FAST_S = 20.0
 # A fast series' first volume that shows contrast in tissue, from its start.
@@ -75,20 +79,44 @@ def _key(verdict: Verdict, component: str, slices: int, copy: bool) -> object:
 
 
 def _dynamic(group: list[tuple[Verdict, Phase]]) -> Dynamic:
-    ordered = sorted(
-        group,
-        key=lambda m: (
-            m[1].time_s is None,
-            m[1].time_s or 0.0,
-            m[0].evidence.series_number,
-            min(s.number for s in m[1].slices),
-        ),
+    ordered = sorted(group, key=lambda member: _order(*member))
+    said = _said_before(ordered)
+    before, evidence = _volumes_before_contrast(ordered, said)
+    volumes = (T1Volume(v, p, n >= before and not said[n]) for n, (v, p) in enumerate(ordered))
+    return Dynamic(tuple(volumes), evidence)
+
+
+def _said_before(ordered: list[tuple[Verdict, Phase]]) -> list[bool]:
+    """Whether a name makes each volume one before contrast, whatever its place in time.
+
+    A series that a person called pre is before contrast as a whole, unless it repeats as only a dynamic does; so is a
+    series whose phases follow as Ph1/NAME, Ph2/NAME.
+    """
+    volumes_of = Counter(v.evidence.uid for v, _ in ordered)
+    names = {v.evidence.uid: normalise(v.evidence.name) for v, _ in ordered}
+    masks = {base_of_phase(name) for name in names.values()}
+    return [
+        volumes_of[v.evidence.uid] < 3
+        and (("pre" in v.name.concepts and v.name.label == "t1_pre") or names[v.evidence.uid] in masks)
+        for v, _ in ordered
+    ]
+
+
+def _order(verdict: Verdict, phase: Phase) -> tuple[float, ...]:
+    """By time; where that is the same for all (GE gives every phase the time of the whole), by what counts phases."""
+    first = phase.slices[0]
+    named = _NUMBERED.search(normalise(verdict.evidence.name))
+    return (
+        float("inf") if phase.time_s is None else phase.time_s,
+        first.trigger or 0.0,
+        first.temporal or 0.0,
+        float(named[1]) if named else 0.0,
+        verdict.evidence.series_number,
+        min(s.number for s in phase.slices),
     )
-    before, evidence = _volumes_before_contrast(ordered)
-    return Dynamic(tuple(T1Volume(v, p, n >= before) for n, (v, p) in enumerate(ordered)), evidence)
 
 
-def _volumes_before_contrast(ordered: list[tuple[Verdict, Phase]]) -> tuple[int, str]:
+def _volumes_before_contrast(ordered: list[tuple[Verdict, Phase]], said: list[bool]) -> tuple[int, str]:
     """How many of the volumes, in order of time, were acquired before contrast, and how that is known."""
     labels = [v.name.label for v, _ in ordered]
     agents = [_agent(p) for _, p in ordered]
@@ -102,10 +130,6 @@ def _volumes_before_contrast(ordered: list[tuple[Verdict, Phase]]) -> tuple[int,
         return timed, "contrast start time"
     if any(agents) and not all(agents) and agents == sorted(agents):
         return agents.index(True), "contrast agent named from this volume on"
-    # A series that a person called pre is before contrast as a whole, unless it repeats as only a dynamic does.
-    said = [
-        "pre" in v.name.concepts and v.name.label == "t1_pre" and volumes_of[v.evidence.uid] < 3 for v, _ in ordered
-    ]
     named = next((n for n, pre in enumerate(said) if not pre), len(ordered))
     if named:
         return named, "its name says before contrast"

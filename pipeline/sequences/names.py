@@ -35,3 +35,12 @@ def judge(name: str, vendor: str, rules: Rules) -> NameVerdict:
             shown = sorted((decision.all_of | decision.any_of) & concepts)
             return NameVerdict(decision.label, decision.confidence, f"its name says {', '.join(shown)}", concepts)
     return NameVerdict("other", 0.2, "its name says nothing known", concepts)
+
+
+_PHASE_PREFIX = re.compile(r"^(?P<before>.*?(?:^|: *))ph ?\d+ ?[/:_ -] ?(?P<base>.+)$")
+
+
+def base_of_phase(name: str) -> str | None:
+    """The name of the mask that a normalised name of the form "Ph2/NAME" belongs to; None for other names."""
+    match = _PHASE_PREFIX.match(name)
+    return match["before"] + match["base"] if match else None

@@ -57,6 +57,9 @@ def split(slices: tuple[Slice, ...]) -> tuple[Phase, ...]:
     """
     if not slices:
         return ()
+    if any(s.position_mm is None for s in slices):
+        # Nothing repeats that lies nowhere; whoever loads the volume refuses it for its lack of positions.
+        return (_phase(slices, "slice positions are missing"),)
     counts = Counter((s.position_mm, s.orientation) for s in slices)
     repeats = max(counts.values())
     if repeats == 1:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.records import Sequence as SequenceName
-from pipeline.sequences.names import NameVerdict, judge, normalise
+from pipeline.sequences.names import NameVerdict, base_of_phase, judge, normalise
 from pipeline.sequences.records import Label
 from pipeline.sequences.rules import Rules
 
@@ -34,7 +33,6 @@ class NamedLabel:
     chosen: SequenceName | None = None
 
 
-_PHASE_PREFIX = re.compile(r"^(?P<before>.*?(?:^|: *))ph ?\d+ ?[/:_ -] ?(?P<base>.+)$")
 # What makes a name mean before contrast, even where no other series is a phase of it.
 CERTAINLY_PRE = frozenset({"pre", "first_image", "bare_dynamic"})
 # A phase of the breasts rarely has more slices; a longer series holds several phases.
@@ -63,7 +61,7 @@ def _in_context(rows: list[NamedSeries], verdicts: list[NameVerdict]) -> list[Na
     if len(rows) == 1:
         return [_by_size(rows[0], verdicts[0], labels[0], None)]
     names = [normalise(r.description) for r in rows]
-    bases = {m["before"] + m["base"]: i for i, n in enumerate(names) if (m := _PHASE_PREFIX.match(n))}
+    bases = {base: i for i, name in enumerate(names) if (base := base_of_phase(name))}
     has_phases = any(v.label == "t1_post" and "phase" in v.concepts for v in verdicts)
     volume = _usual_volume(rows, verdicts)
     for i, (row, verdict) in enumerate(zip(rows, verdicts, strict=True)):
