@@ -84,14 +84,14 @@ def _required(side: Side | None, part: Part) -> Iterator[_Key]:
 
 def _reported(ds: Dataset) -> Iterator[tuple[str, _Key, float]]:
     """Every NUM of every measurement group, as place, key, value."""
-    for i, section in enumerate(ds.get("ContentSequence") or (), 1):
+    for i, section in enumerate(_children(ds), 1):
         if _name(section) != codes.MEASUREMENTS.value:
             continue
-        for j, group in enumerate(section.ContentSequence, 1):
+        for j, group in enumerate(_children(section), 1):
             if _name(group) != codes.GROUP.value:
                 continue
             side, role, method = _subject(group)
-            for k, item in enumerate(group.ContentSequence, 1):
+            for k, item in enumerate(_children(group), 1):
                 if item.ValueType == "NUM":
                     concept = _name(item)
                     own = concept in (codes.PROBABILITY.value, codes.CUTOFF.value)
@@ -102,14 +102,14 @@ def _reported(ds: Dataset) -> Iterator[tuple[str, _Key, float]]:
 def _subject(group: Dataset) -> tuple[Side | None, str, str]:
     side: Side | None = None
     role, method = "", ""
-    for item in group.ContentSequence:
+    for item in _children(group):
         name = _name(item)
         if name == codes.FINDING.value:
             role = _ROLE_OF_FINDING.get(item.ConceptCodeSequence[0].CodeValue, "")
         elif name == codes.METHOD.value:
             method = item.ConceptCodeSequence[0].CodeValue
         elif name == codes.FINDING_SITE.value:
-            lateralities = [c.ConceptCodeSequence[0].CodeValue for c in item.get("ContentSequence") or ()]
+            lateralities = [c.ConceptCodeSequence[0].CodeValue for c in _children(item)]
             side = next((s for s, code in codes.SIDES.items() if code.value in lateralities), None)
     return side, role, method
 
@@ -128,10 +128,7 @@ def _value(item: Dataset) -> float:
 def _words(ds: Dataset, result: StudyResult) -> Iterator[Finding]:
     """Categories and conclusions, in order."""
     items = [
-        item
-        for section in ds.get("ContentSequence") or ()
-        if _name(section) == codes.QUALITATIVE.value
-        for item in section.ContentSequence
+        item for section in _children(ds) if _name(section) == codes.QUALITATIVE.value for item in _children(section)
     ]
     said = [item.TextValue for item in items if _name(item) == codes.CONCLUSION.value]
     wanted = [words.conclusion(result, side, part) for side, part in result.parts()]
@@ -161,3 +158,7 @@ def _evidence(ds: Dataset, result: StudyResult) -> Iterator[Finding]:
         yield Finding(
             "evidence", f"{len(used - listed)} objects that the result was made from are not listed as evidence"
         )
+
+
+def _children(item: Dataset) -> list[Dataset]:
+    return list(item.get("ContentSequence") or ())

@@ -154,7 +154,7 @@ def test_what_is_no_dicom_is_refused(data: bytes) -> None:
         check_report(data)
 
 
-@pytest.mark.parametrize("length", [200, len(REPORT) // 2, len(REPORT) - 1])
+@pytest.mark.parametrize("length", [200, len(REPORT) // 2, len(REPORT) - 20])
 def test_a_truncated_report_is_refused_or_found_wanting(length: int) -> None:
     try:
         findings = check_report(REPORT[:length], EXAMPLE.result)
