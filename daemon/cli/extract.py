@@ -108,6 +108,7 @@ def _many_exams(paths: tuple[Path, ...], out: Path, settings: Settings, as_json:
     from pipeline.result import StudyResult
     from pipeline.run import analyse
     from pipeline.signatures import Signatures
+    from pipeline.versions import settings_hash
 
     # a table is what signatures are trained on: it needs none, and has every feature, whatever one asks for
     features = settings.features.model_copy(update={"set": "all"})
@@ -124,7 +125,7 @@ def _many_exams(paths: tuple[Path, ...], out: Path, settings: Settings, as_json:
         if not found:
             raise ExamRejected(f"No MR exam among {len(facts)} DICOM files and {len(unreadable)} other files.")
         working = progress.add_task("exams", total=len(found))
-        outcome = fill(out, found, evaluate, lambda: progress.advance(working))
+        outcome = fill(out, found, evaluate, lambda: progress.advance(working), settings_hash(settings))
     _tell(out, outcome, as_json)
     if outcome.failures:
         raise ExamRejected(f"{len(outcome.failures)} of {len(found)} exams have no row; see {out.name}.failed.json")

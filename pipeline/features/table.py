@@ -55,13 +55,16 @@ def fill(
     exams: Iterable[Exam],
     analyse: Callable[[Exam], StudyResult],
     advance: Callable[[], None] = lambda: None,
+    extraction_hash: str | None = None,
 ) -> Outcome:
     """Add a row for every exam that the table at `path` does not have; the rest goes on when one fails.
 
-    `advance` is called after each exam. Failures and features that are missing go to `TABLE.failed.json`, which exists
-    only if there are any.
+    A row has the side, facts about the acquisition, and the features. `advance` is called after each exam.
+    `extraction_hash` stands for the settings: rows that were extracted with other ones do not belong in one table.
+    Failures and features that are missing go to `TABLE.failed.json`, which exists only if there are any.
 
-    Raises: InputRejected if `path` is neither .csv nor .parquet, is no table of this kind, or is in use.
+    Raises: InputRejected if `path` is neither .csv nor .parquet, is no table of this kind, was extracted with other
+    settings, or is in use.
     """
     read, write = _format(path)
     journal = path.with_name(path.name + ".rows.jsonl")
@@ -71,6 +74,11 @@ def fill(
     incomplete: dict[str, Mapping[str, str]] = {}
     with _locked(journal) as stream:
         table = read(path) + _journalled(stream, path)
+        others = {row.get("extraction_hash") for row in table} - {None, "", extraction_hash}
+        if extraction_hash is not None and others:
+            raise InputRejected(
+                f"{path.name} was extracted with other settings; choose another name.", code="bad-table"
+            )
         known = {str(row["study_uid"]) for row in table}
         try:
             for exam in exams:
@@ -109,7 +117,7 @@ def _attempt(
     lacking: dict[str, Mapping[str, str]] = {}
     for side, part in result.parts():
         if part.features:
-            rows.append({"study_uid": result.study_uid, "side": side, **part.features})
+            rows.append({"study_uid": result.study_uid, "side": side, **result.protocol, **part.features})
             if part.missing_features:
                 lacking[f"{result.study_uid} {side or ''}".strip()] = dict(part.missing_features)
     if not rows:

@@ -135,6 +135,23 @@ def test_columns_that_a_person_added_stay(table: Path) -> None:
     assert not second.get("label")
 
 
+def test_facts_about_the_acquisition_stand_between_the_keys_and_the_features(table: Path) -> None:
+    protocol = {"extraction_hash": "ab", "field_strength_t": 3.0, "manufacturer": "ACME"}
+    fill(table, [exam("1.2.1")], lambda one: result(one.study_uid, protocol=protocol), extraction_hash="ab")
+    (row,) = rows_of(table)
+    assert [name for name in row if name != "side"] == ["study_uid", *protocol, A, B]
+    assert float(row["field_strength_t"]) == 3.0
+
+
+def test_rows_extracted_with_other_settings_are_not_mixed(table: Path) -> None:
+    protocol = {"extraction_hash": "ab"}
+    fill(table, [exam("1.2.1")], lambda one: result(one.study_uid, protocol=protocol), extraction_hash="ab")
+    before = table.read_bytes()
+    with pytest.raises(InputRejected, match="other settings"):
+        fill(table, [exam("1.2.2")], analyse, extraction_hash="cd")
+    assert table.read_bytes() == before
+
+
 class Killed(BaseException):
     pass
 
