@@ -68,14 +68,13 @@ def _fit(volume: Volume, settings: Bias) -> tuple[Iterator[Slab], BiasEvidence]:
     return slabs, evidence
 
 
-def _evaluate(lattice: npt.NDArray[np.float64], shape_zyx: tuple[int, int, int]) -> Iterator[Slab]:
+def _evaluate(lattice: F32, shape_zyx: tuple[int, int, int]) -> Iterator[Slab]:
     """The spline at u = i / (n - 1) of each axis, as ITK's GetLogBiasFieldAsImage evaluates it."""
     z_weights, y_weights, x_weights = (
         axis_weights(n, points - ORDER).astype(np.float32) for n, points in zip(shape_zyx, lattice.shape, strict=True)
     )
-    single = lattice.astype(np.float32)
     for z in _slabs(shape_zyx):
-        yield z, expand(single, z_weights[z], y_weights, x_weights)
+        yield z, expand(lattice, z_weights[z], y_weights, x_weights)
 
 
 def _slabs(shape_zyx: tuple[int, ...]) -> Iterator[slice]:

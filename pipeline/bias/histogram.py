@@ -12,9 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from config.schema import Bias
+from pipeline.bias import clib
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
+
+# The exponential of anything below is 0 in float32
+VANISHING = -104.0
 
 
 def sharpen(log_values: F32, settings: Bias) -> F32:
@@ -83,10 +87,13 @@ def _expectation(counts: F32, low: np.float32, slope: np.float32, settings: Bias
 
 def _gaussian(size: int, fwhm_bins: np.float32) -> F64:
     """A Gaussian of unit sum, centred on sample 0 and wrapped; float32 values."""
-    distance = np.minimum(np.arange(size), size - np.arange(size)).astype(np.float32)
+    distance = np.arange(size // 2 + 1, dtype=np.float32)
     width = np.float32(4 * np.log(2.0) / (fwhm_bins * fwhm_bins))
     height = np.float32(2 * np.sqrt(np.log(2.0) / np.pi) / fwhm_bins)
-    # numpy's own float32 exponential is less exact than the C library's, which ITK calls
-    shape = np.exp((-distance * distance * width).astype(np.float64)).astype(np.float32)
+    exponent = -(distance * distance) * width
+    shape = np.zeros(size // 2 + 1, dtype=np.float32)
+    reach = int(np.count_nonzero(exponent > VANISHING))
+    shape[:reach] = clib.exp(exponent[:reach])
+    shape = np.concatenate([shape, shape[-2:0:-1]])
     gaussian: F64 = (height * shape).astype(np.float64)
     return gaussian

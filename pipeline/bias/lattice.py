@@ -8,6 +8,7 @@ sums are three small matrix products, and so is the evaluation.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -18,6 +19,16 @@ ORDER = 3
 # ITK puts the last sample of each axis this far (in samples) inside the spline's half-open domain
 INSIDE = 1e-3
 # ITK leaves a control point at zero where the sum of squared weights is this close to zero (float32 epsilon / 10)
+# Subdivision of a cubic spline: (4 4) / 8 for even and (1 6 1) / 8 for odd control points. ITK finds these numbers by a
+# float32 singular value decomposition; the additions are what comes out of it (ITK 5.4, x86-64), measured from lattices
+# before and after, and confirmed to the bit on 11 of them.
+SUBDIVISION = np.array(
+    [
+        [0.5, 0.5, 3 * 2.0**-25, -3 * 2.0**-32],
+        [0.125 + 5 * 2.0**-26, 0.75 + 2.0**-22, 0.125 + 5 * 2.0**-26, -5 * 2.0**-28],
+    ],
+    dtype=np.float32,
+)
 UNSUPPORTED = 0.1 * float(np.finfo(np.float32).eps)
 
 F32 = npt.NDArray[np.float32]
@@ -55,15 +66,28 @@ def expand(
     return rows @ x.T
 
 
-def refine(lattice: F64) -> F64:
-    """The same spline with twice as many spans on each axis: the subdivision (4 4)/8, (1 6 1)/8."""
-    for axis in range(lattice.ndim):
-        old = np.moveaxis(lattice, axis, 0)
-        new = np.empty((2 * old.shape[0] - ORDER, *old.shape[1:]))
-        new[0::2] = (old[:-1] + old[1:]) / 2
-        new[1::2] = (old[:-2] + 6 * old[1:-1] + old[2:]) / 8
-        lattice = np.moveaxis(new, 0, axis)
-    return np.ascontiguousarray(lattice)
+def cubic(u: npt.NDArray[np.floating]) -> F64:
+    """The cubic B-spline."""
+    a = np.abs(u.astype(np.float64))
+    squared = a * a
+    near = (4 - 6 * squared + 3 * squared * a) / 6
+    far = (8 - 12 * a + 6 * squared - squared * a) / 6
+    return np.where(a < 1, near, np.where(a < 2, far, 0))
+
+
+def refine(lattice: F32) -> F32:
+    """The same spline with twice as many spans on each axis."""
+    shape = lattice.shape
+    padded = np.pad(lattice, (0, ORDER))
+    refined = np.empty([2 * n - ORDER for n in shape], dtype=np.float32)
+    for odd in itertools.product((0, 1), repeat=3):
+        part = refined[tuple(slice(o, None, 2) for o in odd)]
+        part[...] = 0
+        for taps in itertools.product(range(ORDER + 1), repeat=3):
+            z, y, x = (SUBDIVISION[o, t] for o, t in zip(odd, taps, strict=True))
+            at = tuple(slice(t, t + n) for t, n in zip(taps, part.shape, strict=True))
+            part += padded[at] * (x * y * z)
+    return refined
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,30 +95,42 @@ class Splines:
     """Everything about one fitting level that does not change from iteration to iteration.
 
     Matrices are in z, y, x order: `values` for evaluation, `pulls` (w^3 / s) for the fit. `support` is sum(w^2) over
-    the mask, infinite where ITK leaves the control point at zero.
+    the mask, infinite where ITK leaves the control point at zero. `inside`: flat numbers of the mask's voxels in `box`.
     """
 
     values: tuple[F32, F32, F32]
     pulls: tuple[F32, F32, F32]
     support: F64
+    box: tuple[int, ...]
+    inside: npt.NDArray[np.intp]
 
     @classmethod
-    def of(
-        cls, mask_zyx: F32, box: tuple[slice, ...], shape_zyx: tuple[int, ...], spans_zyx: tuple[int, ...]
-    ) -> Splines:
-        """For a mask (1.0 inside) that is the part `box` of a grid of `shape_zyx`."""
-        z, y, x = (axis_weights(n, k, b) for n, k, b in zip(shape_zyx, spans_zyx, box, strict=True))
-        support = contract(mask_zyx.astype(np.float64), z**2, y**2, x**2)
+    def of(cls, mask_zyx: npt.NDArray[np.bool_], spans_zyx: tuple[int, ...]) -> Splines:
+        """For the voxels of `mask_zyx`; work is confined to the box around them."""
+        box = _bounding_box(mask_zyx)
+        mask = mask_zyx[box]
+        z, y, x = (axis_weights(n, k, b) for n, k, b in zip(mask_zyx.shape, spans_zyx, box, strict=True))
+        support = contract(mask.astype(np.float64), z**2, y**2, x**2)
         support[support <= UNSUPPORTED] = np.inf
-        return cls(_single(z, y, x), _single(_pull(z), _pull(y), _pull(x)), support)
+        return cls(_single(z, y, x), _single(_pull(z), _pull(y), _pull(x)), support, mask.shape, np.flatnonzero(mask))
 
-    def fit(self, residual_zyx: F32) -> F64:
-        """The control points that approximate `residual_zyx`, which is 0 outside the mask."""
-        return contract(residual_zyx, *self.pulls).astype(np.float64) / self.support
+    def fit(self, residual: F32) -> F32:
+        """The control points that approximate `residual`, given in the order of the image."""
+        boxed = np.zeros(self.box, dtype=np.float32)
+        boxed.reshape(-1)[self.inside] = residual
+        return (contract(boxed, *self.pulls) / self.support).astype(np.float32)
 
-    def evaluate(self, lattice: F64) -> F32:
-        """The spline of `lattice` on the box."""
-        return expand(lattice.astype(np.float32), *self.values)
+    def evaluate(self, lattice: F32) -> F32:
+        """The spline of `lattice` at the mask's voxels."""
+        return expand(lattice, *self.values).reshape(-1)[self.inside]
+
+
+def _bounding_box(mask: npt.NDArray[np.bool_]) -> tuple[slice, ...]:
+    box = []
+    for axis in range(mask.ndim):
+        found = np.flatnonzero(mask.any(axis=tuple(a for a in range(mask.ndim) if a != axis)))
+        box.append(slice(int(found[0]), int(found[-1]) + 1))
+    return tuple(box)
 
 
 def _pull(weights: F64) -> F64:
