@@ -264,4 +264,7 @@ def position_of(frame: FrameRef) -> tuple[float, ...] | None:
     """The patient position of a slice's first voxel, in mm."""
     if frame.frame is None:
         return _vector(frame.instance.tags.get("ImagePositionPatient"), 3)
-    return _vector(frame.instance.per_frame("frame_position")[frame.frame - 1], 3)
+    positions = frame.instance.tags.get("frame_position")
+    if not isinstance(positions, list):
+        return None
+    return _vector(positions[0 if len(positions) == 1 else frame.frame - 1], 3)

@@ -17,9 +17,17 @@ class Phase:
     time_s: float | None
     how: str
 
-    @property
-    def instance_uids(self) -> frozenset[str]:
-        return frozenset(s.frame.instance.ref.sop_instance_uid for s in self.slices)
+    def touches(self, instances: frozenset[str], frames: frozenset[tuple[str, int]]) -> bool:
+        """Whether one of its slices is among these instances; of an instance whose `frames` are named, among those."""
+        named = {uid for uid, _ in frames}
+        for one in self.slices:
+            uid, frame = one.frame.instance.ref.sop_instance_uid, one.frame.frame
+            if uid in named and frame is not None:
+                if (uid, frame) in frames:
+                    return True
+            elif uid in instances:
+                return True
+        return False
 
 
 # What tells volumes apart, the surest first.

@@ -31,7 +31,7 @@ def choose(
     usable = [d for d in found if d.posts]
     reasons: list[tuple[str, str]] = []
     if drawn:
-        hit = _on_referenced(drawn, verdicts, usable, phase, brightness, reasons)
+        hit = _on_referenced(drawn, drawn_frames(exam), verdicts, usable, phase, brightness, reasons)
         if hit is not None:
             return Chosen(hit, tuple(reasons))
     candidates = [c for d in usable if (c := _candidate(d, phase, brightness, reasons)) is not None]
@@ -70,6 +70,7 @@ def drawn_frames(exam: Exam) -> frozenset[tuple[str, int]]:
 
 def _on_referenced(
     drawn: dict[str, frozenset[str]],
+    frames: frozenset[tuple[str, int]],
     verdicts: Sequence[Verdict],
     found: Sequence[Dynamic],
     phase: str,
@@ -88,7 +89,7 @@ def _on_referenced(
             if source is not None:
                 hits.append((*source, f"the ROI was drawn on the {verdict.label} {verdict.evidence.name!r} of it"))
                 continue
-        hit = _volume_drawn_on(uid, drawn[uid], found, phase, brightness)
+        hit = _volume_drawn_on(uid, drawn[uid], frames, found, phase, brightness)
         if hit is not None:
             hits.append(hit)
         elif verdict.label not in ("adc", "dwi", "t2", "t2_stir"):
@@ -114,13 +115,18 @@ def _on_referenced(
 
 
 def _volume_drawn_on(
-    uid: str, instances: frozenset[str], found: Sequence[Dynamic], phase: str, brightness: Brightness
+    uid: str,
+    instances: frozenset[str],
+    frames: frozenset[tuple[str, int]],
+    found: Sequence[Dynamic],
+    phase: str,
+    brightness: Brightness,
 ) -> tuple[T1Volume, Dynamic, str] | None:
     for dynamic in found:
         mine = [v for v in dynamic.volumes if v.uid == uid]
         if not mine:
             continue
-        touched = [v for v in mine if v.phase.instance_uids & instances]
+        touched = [v for v in mine if v.phase.touches(instances, frames)]
         if len(touched) == 1 and len(mine) > 1 and touched[0].after_contrast:
             return touched[0], dynamic, "the ROI was drawn on this phase"
         posts = [v for v in mine if v.after_contrast]

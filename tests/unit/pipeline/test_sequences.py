@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from config.schema import Sequences
-from pipeline.catalog import Exam
+from pipeline.catalog import Exam, InstanceFacts
 from pipeline.errors import InputRejected
+from pipeline.records import InstanceRef
 from pipeline.sequences import FrameRef, Match, match
 from tests.support.exams import EPI, STIR, T1, T2, diffusion, exam, seg, series, uid
 
@@ -80,8 +82,6 @@ def test_the_peak_phase_is_the_brightest() -> None:
         10, "dyn", phases=4, per_phase=[{"TemporalPositionIdentifier": p + 1} for p in range(4)], **T1, **AGENT
     )
     built = exam(*plain(with_dynamic=False), dynamic)  # type: ignore[arg-type]
-    from dataclasses import replace
-
     with_files = replace(
         built,
         series=tuple(
@@ -201,6 +201,37 @@ def test_the_roi_decides_the_phase_inside_one_series() -> None:
     )
     _, found = run(*plain(with_dynamic=False), dynamic, seg(dynamic, precise=dynamic[18:24]))
     assert found.chosen["t1c"].phase == "post 3 of 4"
+
+
+def test_named_frames_of_an_enhanced_image_decide_the_phase() -> None:
+    positions = [f"-50\\-50\\{2 * z}" for _ in range(4) for z in range(6)]
+    whole = InstanceFacts(
+        InstanceRef("1.2.3", uid(10), "1.2.840.10008.5.1.4.1.1.4.1", uid(10) + ".1"),
+        "MR",
+        "1.2.840.10008.1.2.1",
+        "p",
+        "1.9",
+        frames=24,
+        tags={
+            "SeriesNumber": 10,
+            "SeriesDescription": "dyn",
+            "frame_position": positions,
+            "frame_orientation": ["1\\0\\0\\0\\1\\0"],
+            "frame_temporal_position": [float(p) for p in range(1, 5) for _ in range(6)],
+            **T1,  # type: ignore[dict-item]
+            **AGENT,
+        },
+    )
+    roi = replace(
+        seg([whole], precise=[whole]),
+        tags={
+            "drawn_on": [whole.ref.sop_instance_uid],
+            "drawn_on_frames": [f"{whole.ref.sop_instance_uid}#{n}" for n in (14, 15)],
+        },
+    )
+    _, found = run(*plain(with_dynamic=False), whole, roi)
+    assert found.chosen["t1c"].phase == "post 2 of 3"
+    assert sorted(f.frame or 0 for f in found.chosen["t1c"].frames) == [13, 14, 15, 16, 17, 18]
 
 
 def test_a_roi_on_a_subtraction_leads_to_its_post_contrast_source() -> None:
