@@ -19,6 +19,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from config.load import load
 from config.schema import Settings
+from daemon.export.cstore import judge
+from daemon.export.peer import Address, associated
 from daemon.ledger import open_ledger
 from daemon.ledger.studies import find
 from daemon.ledger.tables import revisions
@@ -92,8 +94,9 @@ class Demonstration:
         config = self.work / "axrad.toml"
         config.write_text(
             f'[spool]\npath = "spool"\nrefuse_free_bytes = 268435456\n[listen]\nport = {self.port}\n'
-            '[assembly]\nquiet_s = 5\nsweep_s = 0.5\n[log]\nlevel = "error"\n'
-            f'[[destination]]\nname = "archive"\nae_title = "ARCHIVE"\nhost = "127.0.0.1"\nport = {self.archive.port}\n',
+            '[assembly]\nquiet_s = 5\nsweep_s = 0.5\n[log]\nlevel = "info"\n'
+            '[[destination]]\nname = "archive"\nae_title = "ARCHIVE"\nhost = "127.0.0.1"\n'
+            f"port = {self.archive.port}\n",
             encoding="utf-8",
         )
         self.settings: Settings = load(config, environ={})
@@ -127,19 +130,12 @@ class Demonstration:
     def send(self) -> None:
         """One association for everything, as a scanner and a workstation would."""
         assert self.exam is not None
-        ae = AE(ae_title="SCANNER")
+        address = Address("the listener", self.settings.listen.ae_title, "127.0.0.1", self.port, "SCANNER")
         headers = [dcmread(p, stop_before_pixels=True, specific_tags=["SOPClassUID"]) for p in self.exam.paths]
-        for pair in sorted({(str(h.SOPClassUID), str(h.file_meta.TransferSyntaxUID)) for h in headers}):
-            ae.add_requested_context(pair[0], pair[1])
-        association = ae.associate("127.0.0.1", self.port, ae_title=self.settings.listen.ae_title)
-        if not association.is_established:
-            raise PeerUnreachable("the listener does not accept our association")
-        with self._bar() as bar:
+        pairs = sorted({(str(h.SOPClassUID), str(h.file_meta.TransferSyntaxUID)) for h in headers})
+        with self._bar() as bar, associated(address, [(a, [t]) for a, t in pairs]) as association:
             for path in bar.track(self.exam.paths, description="sending by C-STORE"):
-                status = association.send_c_store(path)
-                if getattr(status, "Status", None) != 0:
-                    raise PeerUnreachable(f"the listener refused {path.name}")
-        association.release()
+                judge(address, association.send_c_store(path))
 
     def wait(self) -> None:
         """Follow the ledger until the report has come back."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import signal
+import socket
+import sys
 import threading
+import warnings
 from pathlib import Path
 
 import click
@@ -47,18 +50,21 @@ def work(config_path: Path | None, role: str, concurrency: int | None) -> None:
     app = make_app(settings, broker_url(settings))
     queues = sorted(set(QUEUES.values())) if role == "all" else ROLES[role]
     size = concurrency or (settings.work.processes if role in ("all", "analyse") else 2 if role == "deliver" else 1)
-    app.worker_main(
-        [
-            "worker",
-            f"--queues={','.join(queues)}",
-            f"--concurrency={size}",
-            f"--hostname={role}@%h",
-            "--loglevel=WARNING",
-            "--without-gossip",
-            "--without-mingle",
-            "--task-events",
-        ]
+    # Celery warns of root at every start; a container runs as another user, and `axrad doctor` says so on bare machines.
+    warnings.filterwarnings("ignore", message="You're running the worker with superuser privileges")
+    worker = app.Worker(
+        queues=",".join(queues),
+        concurrency=size,
+        hostname=f"{role}@{socket.gethostname()}",
+        loglevel="WARNING",
+        quiet=True,
+        without_gossip=True,
+        without_mingle=True,
+        task_events=True,
+        pool_cls="prefork",
     )
+    worker.start()
+    sys.exit(worker.exitcode)
 
 
 @click.command()

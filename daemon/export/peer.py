@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -76,6 +78,7 @@ def associated(
                 f"{address.name} rejects our association; does it know the AE title {address.our_ae_title}?"
             )
         raise PeerUnreachable(f"{address.name} does not answer at {address.host} port {address.port}")
+    hold = _Hold(association)
     try:
         accepted = {str(c.abstract_syntax) for c in association.accepted_contexts}
         refused = [abstract for abstract, _ in contexts if str(abstract) not in accepted]
@@ -85,3 +88,31 @@ def associated(
     finally:
         if association.is_established:
             association.release()
+        hold.let_go()
+
+
+class _Hold(threading.Event):
+    """Keeps pynetdicom's association thread out of the way for as long as we are the ones who ask.
+
+    pynetdicom 3.0.4 pauses that thread for each message by clearing an event and waiting for a flag that the thread
+    lowers only *after* the event let it through. A thread that was just let through and has not run yet therefore
+    looks paused, takes the peer's answer off the queue, and the sender waits for it until it times out.
+    """
+
+    def __init__(self, association: Association) -> None:
+        super().__init__()
+        self._before = association._reactor_checkpoint
+        self._before.clear()
+        association._reactor_checkpoint = self
+        # Twice: what is seen the first time may be the flag of a thread that is on its way.
+        for _ in range(2):
+            while association.is_alive() and not association._is_paused:
+                time.sleep(0.001)
+            time.sleep(0.005)
+
+    def set(self) -> None:
+        """pynetdicom asks to go on after each message; not yet."""
+
+    def let_go(self) -> None:
+        self._before.set()
+        super().set()
