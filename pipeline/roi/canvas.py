@@ -35,7 +35,7 @@ class Canvas:
     def add(self, pixels: Bools, plane: Geometry, drawn_on_image: bool = False) -> None:
         """Add one plane: `pixels` (rows, columns) at `plane` (one slice; its z spacing is the plane's thickness).
 
-        `drawn_on_image`: the plane names a slice of this very image as its source, so its thickness does not matter.
+        `drawn_on_image`: a plane that lies on a slice of this image was drawn on it, however thick it says it is.
         """
         count = int(np.count_nonzero(pixels))
         if not count:

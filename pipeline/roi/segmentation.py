@@ -34,7 +34,10 @@ class SegFrame:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Segmentation:
-    """A SEG without its pixels. `kind`: BINARY, FRACTIONAL or LABELMAP; `maximum` is the fractional 1.0."""
+    """A SEG without its pixels. `kind`: BINARY, FRACTIONAL or LABELMAP; `maximum` is the fractional 1.0.
+
+    `thickness_known`: the distance between frames is stated or seen; a Slice Thickness may overlap its neighbours.
+    """
 
     path: Path
     uid: str
@@ -44,6 +47,7 @@ class Segmentation:
     frame_of_reference_uid: str | None
     frames: tuple[SegFrame, ...]
     sources: frozenset[str]
+    thickness_known: bool
 
 
 def open_segmentation(ds: Dataset, path: Path) -> Segmentation:
@@ -55,7 +59,7 @@ def open_segmentation(ds: Dataset, path: Path) -> Segmentation:
     if "PerFrameFunctionalGroupsSequence" not in ds:
         raise RoiRejected(f"segmentation {uid} does not say where its frames lie", uid=uid)
     frames = frames_in(ds, path)
-    thickness = _thickness_mm(ds, frames, uid)
+    thickness, known = _thickness_mm(ds, frames, uid)
     found = []
     for index, frame in enumerate(frames):
         groups = Groups(ds, index)
@@ -77,6 +81,7 @@ def open_segmentation(ds: Dataset, path: Path) -> Segmentation:
         str(ds.get("FrameOfReferenceUID") or "") or None,
         tuple(found),
         frozenset(listed.union(*(f.sources for f in found))),
+        known,
     )
 
 
@@ -93,7 +98,7 @@ def draw(
     for place, pixels in zip(wanted, stored, strict=True):
         if pixels.shape != place.plane.shape_zyx[1:]:
             raise PixelsRejected(f"segmentation {seg.uid} decodes to frames of {pixels.shape}", uid=seg.uid)
-        own = bool(place.sources & images)
+        own = bool((place.sources or seg.sources) & images) or not seg.thickness_known
         for number, mask in _masks(seg, place, pixels, canvases, threshold):
             canvases[number].add(mask, place.plane, own)
     return canvases
@@ -129,21 +134,24 @@ def _plane(frame: Frame, thickness_mm: float) -> Geometry:
     )
 
 
-def _thickness_mm(ds: Dataset, frames: list[Frame], uid: str) -> float:
-    """How thick the frames are: what lies between them as stated, else the least distance, else Slice Thickness."""
+def _thickness_mm(ds: Dataset, frames: list[Frame], uid: str) -> tuple[float, bool]:
+    """How thick the frames are: what lies between them as stated, else the least distance, else Slice Thickness.
+
+    And whether that is the distance between frames for certain.
+    """
     groups = Groups(ds, 0)
     depths = np.unique(np.round([float(f.position @ frames[0].normal) for f in frames], 3))
     gaps = np.diff(depths)
     least = float(gaps[gaps > 0.01].min()) if (gaps > 0.01).any() else None
     stated = groups.get("SpacingBetweenSlices")
     if stated is not None and abs(float(stated)) > 0:
-        return min(abs(float(stated)), least) if least else abs(float(stated))
+        return min(abs(float(stated)), least) if least else abs(float(stated)), True
     thick = groups.get("SliceThickness")
     if least is not None:
-        return least
+        return least, True
     if thick is None or float(thick) <= 0:
         raise RoiRejected(f"segmentation {uid} does not say how thick its frame is", uid=uid)
-    return float(thick)
+    return float(thick), False
 
 
 def _derived_from(groups: Groups) -> Iterator[str]:

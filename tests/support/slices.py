@@ -187,6 +187,8 @@ def write_seg(
     sources: Sequence[str] | None = None,
     all_frames: bool = False,
     frame: str | None = FRAME,
+    spacing_between: bool = True,
+    thickness_mm: float | None = None,
 ) -> Path:
     """A SEG: per segment its slices that are not empty, the highest first. FRACTIONAL: values 0..255.
 
@@ -197,7 +199,10 @@ def write_seg(
     if frame:
         ds.FrameOfReferenceUID = frame
     ds.SegmentSequence = Items(list(segments or [segment_item(n, f"Segment_{n}") for n in masks]))
-    ds.SharedFunctionalGroupsSequence = Items([item(**_shared_planes(geometry))])
+    shared = item(**_shared_planes(geometry, spacing_between))
+    if thickness_mm:
+        shared.PixelMeasuresSequence[0].SliceThickness = thickness_mm
+    ds.SharedFunctionalGroupsSequence = Items([shared])
     frames, pixels = [], []
     for number, mask in masks.items():
         for z in reversed(range(mask.shape[0])):

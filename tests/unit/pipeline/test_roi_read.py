@@ -175,6 +175,23 @@ def test_sparse_frames_fill_only_their_own_slices(tmp_path: Path) -> None:
     assert np.array_equal(canvas.voxels_zyx, mask)
 
 
+def test_a_single_frame_thicker_than_the_slices_stays_on_its_slice(tmp_path: Path) -> None:
+    """Slices of 4 mm every 2 mm overlap, as in interpolated 3D acquisitions; the frame was drawn on one of them."""
+    mask = np.zeros(SHAPE, bool)
+    mask[2, 3:5, 3:5] = True
+    path = write_seg(tmp_path / "s.dcm", {1: mask}, grid(SHAPE), spacing_between=False, thickness_mm=4.0)
+    assert np.array_equal(one(path).voxels_zyx, mask)
+
+
+def test_frames_of_every_second_slice_that_say_so_fill_the_slices_between(tmp_path: Path) -> None:
+    thick = grid((3, 8, 10), (1.0, 1.0, 4.0))
+    mask = np.zeros((3, 8, 10), bool)
+    mask[0:2, 3:5, 3:5] = True
+    canvas = one(write_seg(tmp_path / "s.dcm", {1: mask}, thick))
+    assert canvas.voxels_zyx.sum() >= 12
+    assert np.ptp(np.flatnonzero(canvas.voxels_zyx.any(axis=(1, 2)))) == canvas.voxels_zyx.any(axis=(1, 2)).sum() - 1
+
+
 def test_several_nodes_become_one_region_that_counts_them(tmp_path: Path) -> None:
     masks = {1: blob(0, 0, 0), 2: blob(2, 3, 3), 3: blob(4, 5, 6)}
     path = write_seg(tmp_path / "s.dcm", masks, grid(SHAPE), [tumor(1), node(2, "n1"), node(3, "n2")])
