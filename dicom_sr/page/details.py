@@ -68,11 +68,11 @@ def _sequences(sheet: Sheet, result: StudyResult, x: float, y: float, width: flo
         if choice is None:
             text = f"{SEQUENCE_NAMES[sequence]}: none"
         else:
-            text = f"{SEQUENCE_NAMES[sequence]}: {choice.description or 'series without a name'}"
-            if choice.phase:
-                text += f", {choice.phase.replace('_', ' ')}"
+            how = choice.phase.replace("_", " ") if choice.phase else ""
             if choice.computed_from_b:
-                text += ", computed from b " + "/".join(f"{b:g}" for b in choice.computed_from_b)
+                how = "from b " + "/".join(f"{b:g}" for b in choice.computed_from_b)
+            text = SEQUENCE_NAMES[sequence] + (f" ({how})" if how else "")
+            text += f": {choice.description or 'series without a name'}"
         sheet.text(x, y, text, 15, width=width, colour=INK if choice else YELLOW)
         y += 23
 
@@ -85,7 +85,7 @@ def _regions(sheet: Sheet, result: StudyResult, x: float, y: float, width: float
             where = _side(side if result.sides else None)
             text = f"{where}{_ROLES[role]}: {roi.volume_mm3 / 1000:.2f} cm³"
             diameter = part.features.get(f"t1c.{role}.original_shape_Maximum3DDiameter")
-            if diameter is not None:
+            if diameter is not None and roi.nodes == 1:
                 text += f", max. {diameter:.0f} mm"
             if role == "lymph_nodes":
                 text += f", {roi.nodes} node{'s' if roi.nodes != 1 else ''}"

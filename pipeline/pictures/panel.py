@@ -98,7 +98,7 @@ def _panel(volume: Volume, masks: Mapping[MaskKey, Mask], key: MaskKey, field_mm
     x_mm, y_mm, _ = volume.geometry.spacing_xyz_mm
     rows, columns = _crop(masks[key].voxels_zyx[k], (field_mm / y_mm, field_mm / x_mm))
     image = np.ascontiguousarray(whole[rows, columns])
-    centre, width = _window(sequence, whole)
+    centre, width = _window(sequence, whole, masks[key].voxels_zyx[k])
     return Panel(
         sequence=sequence,
         focus=role,
@@ -131,14 +131,18 @@ def _crop(region_yx: npt.NDArray[np.bool_], size_yx: tuple[float, float]) -> tup
     return spans[0], spans[1]
 
 
-def _window(sequence: Sequence, slice_yx: npt.NDArray[np.float32]) -> tuple[float, float]:
-    """ADC has units, so its window is fixed; the others span the 1st to 99.7th percentile of what is not air."""
+def _window(
+    sequence: Sequence, slice_yx: npt.NDArray[np.float32], region_yx: npt.NDArray[np.bool_]
+) -> tuple[float, float]:
+    """ADC has units, so its window is fixed; the others span the 1st to 99.7th percentile of what is not air, and
+    reach high enough to leave structure in an enhancing region."""
     if sequence == "adc":
         return _ADC_WINDOW
     tissue = slice_yx[slice_yx > slice_yx.min()]
     if tissue.size == 0:
         return float(slice_yx.min()), 1.0
     low, high = np.percentile(tissue, (1.0, 99.7))
+    high = max(high, np.percentile(slice_yx[region_yx], 99.0))
     return float((low + high) / 2), float(max(high - low, 1e-6))
 
 
