@@ -47,13 +47,13 @@ class Intake(Association):  # type: ignore[misc]
         self.daemon = True
         self._house = house
         self._connection = connection
-        self._slot = slot
+        self._slot: int | None = slot
         self.peer_address = str(address[0])
         self.name = f"association-{slot}"
         listen = house.settings.listen
         gate = Gate()
         self._reactor_checkpoint = gate
-        self.dul = Receiver(self, gate, self._open_store, listen)
+        self.dul = Receiver(self, gate, self._open_store, self._on_release, listen)
         self.dimse.msg_queue = RingingQueue(gate)
         # The setters hand the times on to the upper layer, which is another one now.
         self.acse_timeout = listen.acse_timeout_s
@@ -101,7 +101,18 @@ class Intake(Association):  # type: ignore[misc]
         if self.dul.store is not None:
             self.dul.store.close("released" if self.is_released else "aborted")
         self._connection.close()
-        self._house.slots.free(self._slot)
+        self._free_slot()
+
+    def _free_slot(self) -> None:
+        slot, self._slot = self._slot, None
+        if slot is not None:
+            self._house.slots.free(slot)
+
+    def _on_release(self) -> None:
+        """What the association's end promises holds, and its place is free, before its end is confirmed."""
+        if self.dul.store is not None:
+            self.dul.store.close("released")
+        self._free_slot()
 
     def stop(self) -> None:
         """Abort, because this process ends."""
@@ -122,6 +133,7 @@ class Intake(Association):  # type: ignore[misc]
         log.warning(
             "association refused", address=self.peer_address, calling_ae=self.calling_ae, reason=rejection.reason
         )
+        self._free_slot()
         self.acse.send_reject(rejection.result, rejection.source, rejection.diagnostic)
         self.kill()
 
@@ -131,7 +143,9 @@ class Intake(Association):  # type: ignore[misc]
             return statuses.UNKNOWN_PEER
         if house.disk.refuses():
             return statuses.CONGESTED
-        if not house.slots.claim(self._slot, house.acceptor, f"{self.calling_ae}@{self.peer_address}"):
+        if self._slot is None or not house.slots.claim(
+            self._slot, house.acceptor, f"{self.calling_ae}@{self.peer_address}"
+        ):
             return statuses.TOO_MANY_OF_PEER
         return None
 

@@ -53,14 +53,18 @@ class Bell:
 class Receiver(DULServiceProvider):  # type: ignore[misc]
     """The upper layer of one association that we accepted.
 
-    `open_store` is called with the first C-STORE; by then the association is negotiated.
+    `open_store` is called with the first C-STORE; by then the association is negotiated. `on_release` is called when
+    the peer asks to release, before that is confirmed.
     """
 
-    def __init__(self, assoc: Any, gate: Gate, open_store: Callable[[], Store], listen: Listen) -> None:
+    def __init__(
+        self, assoc: Any, gate: Gate, open_store: Callable[[], Store], on_release: Callable[[], None], listen: Listen
+    ) -> None:
         super().__init__(assoc)
         self.daemon = True
         self._gate = gate
         self._open_store = open_store
+        self._on_release = on_release
         self._max_pdu = listen.max_pdu
         self._timeout_s = listen.network_timeout_s
         self._request_deadline = time.monotonic() + listen.acse_timeout_s
@@ -234,9 +238,8 @@ class Receiver(DULServiceProvider):  # type: ignore[misc]
             raise ProtocolViolation("a PDU did not come whole in time")
 
     def _take_pdu(self, pdu: OtherPdu) -> None:
-        if pdu.kind == RELEASE_RQ and self.store is not None:
-            # What the association's end promises holds before its end is confirmed.
-            self.store.close("released")
+        if pdu.kind == RELEASE_RQ:
+            self._on_release()
         self._take_other(pdu.raw)
 
     def _take_fragment(self, fragment: Fragment) -> None:

@@ -89,6 +89,8 @@ def _tend(settings: Settings, child: Child, listening: socket.socket, slots: Slo
         if code is None:
             return False
         slots.reap(child.number)
+        assert child.process.stdin is not None
+        child.process.stdin.close()
         child.process = None
         child.deaths = 0 if now - child.started > HEALTHY_S else child.deaths + 1
         child.not_before = now + min(MAX_PAUSE_S, 0.1 * 2**child.deaths)

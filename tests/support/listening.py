@@ -1,0 +1,113 @@
+"""A real listener for tests: acceptor processes on a free port, over a spool of its own."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydicom.dataset import Dataset
+from pynetdicom import AE
+
+from config.schema import Settings
+from daemon.listener import serve, state
+from daemon.spool import Entry, Spool, read_journals
+from tests.support.dimse import EXPLICIT_LE, MR_IMAGE
+
+VERIFICATION = "1.2.840.10008.1.1"
+
+
+def wait_for(condition: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
+    """Poll until the condition holds. Generous: a slow machine is no failure."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.05)
+    raise AssertionError(f"waited in vain for {what}")
+
+
+@dataclass
+class Listening:
+    settings: Settings
+    port: int
+    root: Path
+
+    @property
+    def spool(self) -> Spool:
+        return Spool(self.root)
+
+    @property
+    def acceptors(self) -> list[int]:
+        known = state(self.settings)
+        return list(known["acceptors"]) if known else []  # type: ignore[call-overload]
+
+    def entries(self, event: str = "") -> list[Entry]:
+        return [e for e in read_journals(self.root, {}) if not event or e.event == event]
+
+    def associate(self, *, ae_title: str = "SCANNER", contexts: Any = (), **more: Any) -> Any:
+        """An association as requestor; `contexts` are (SOP class, transfer syntaxes)."""
+        ae = AE(ae_title=ae_title)
+        ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 30
+        for sop_class, syntaxes in contexts or ((MR_IMAGE, EXPLICIT_LE), (VERIFICATION, EXPLICIT_LE)):
+            ae.add_requested_context(sop_class, syntaxes)
+        association = ae.associate("127.0.0.1", self.port, ae_title="AXRAD", **more)
+        if not association.is_established:
+            forget_sockets()
+        return association
+
+
+def forget_sockets() -> None:
+    """pynetdicom's requestor drops, unclosed, the socket of a connection that failed; that is not ours to fail for."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+
+
+def is_up(port: int) -> bool:
+    """Whether an acceptor process answers: the listening socket alone is there before them."""
+    ae = AE(ae_title="PROBE")
+    ae.acse_timeout = ae.connection_timeout = 60
+    ae.add_requested_context(VERIFICATION)
+    association = ae.associate("127.0.0.1", port)
+    up = bool(association.is_established or association.is_rejected)
+    if association.is_established:
+        association.release()
+    forget_sockets()
+    return up
+
+
+@contextmanager
+def listening(root: Path, **sections: Any) -> Iterator[Listening]:
+    """Sections as in the configuration file; defaults fit a test."""
+    sections["listen"] = {"port": 0, "acceptors": 1, "durability": "none", **sections.get("listen", {})}
+    sections["spool"] = {"path": root, "warn_free_bytes": 0, "refuse_free_bytes": 0, **sections.get("spool", {})}
+    settings = Settings.model_validate(sections)
+    stop = threading.Event()
+    thread = threading.Thread(target=serve, args=(settings, stop))
+    thread.start()
+    try:
+        known = wait_for(lambda: state(settings), "the listener's state")
+        port = int(known["port"])
+        if settings.listen.tls_certificate is None:
+            wait_for(lambda: is_up(port), "an answer of the listener")
+        yield Listening(settings, port, root)
+    finally:
+        stop.set()
+        thread.join(60)
+
+
+def send(association: Any, data_set: Dataset, transfer_syntax_uid: str = EXPLICIT_LE) -> int:
+    """C-STORE one data set; its status."""
+    from pydicom.dataset import FileMetaDataset
+
+    data_set.file_meta = FileMetaDataset()
+    data_set.file_meta.TransferSyntaxUID = transfer_syntax_uid
+    return int(association.send_c_store(data_set).Status)
