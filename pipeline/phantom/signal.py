@@ -27,6 +27,8 @@ _B0 = (0.0, 35.0, 340.0, 120.0, 150.0, 10.0, 60.0, 420.0, 440.0)
 _ADC = (0.0, 300.0, 1850.0, 1200.0, 1450.0, 1500.0, 2600.0, 1050.0, 950.0)  # 10-6 mm2/s
 _MUSCLE_T1 = 160.0
 B_VALUES = (0.0, 800.0)
+# From the units above to those of T1 and T2 images: with bins of 25, lesions then span 15 to 50 grey levels.
+RECEIVER_GAIN = 2.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +64,10 @@ class Scene:
         lut = np.array(_T1, dtype=np.float32)
         if phase:
             lut = lut * (1 + np.array(_ENHANCEMENT[phase - 1], dtype=np.float32))
-        return self._magnitude(self._textured(lut, 1.0 if phase else 0.35, 1.0), rng)
+        return RECEIVER_GAIN * self._magnitude(self._textured(lut, 1.0 if phase else 0.35, 1.0), rng)
 
     def t2(self, rng: np.random.Generator) -> Floats:
-        return self._magnitude(self._textured(np.array(_T2, dtype=np.float32), 0.8, 0.4), rng)
+        return RECEIVER_GAIN * self._magnitude(self._textured(np.array(_T2, dtype=np.float32), 0.8, 0.4), rng)
 
     def diffusion(self, rng: np.random.Generator) -> tuple[Floats, Floats, Floats]:
         """b0, b800 and the ADC map that a scanner computes from them (10-6 mm2/s, 0 where there is no signal)."""

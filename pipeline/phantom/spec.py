@@ -65,7 +65,7 @@ class PhantomSpec:
     preset: Preset = "demo"
     node_positive: bool | None = None
     laterality: Side | None = None
-    effect: float = 2.0
+    effect: float = 1.5
     spacing_jitter: float = 0.04
     gain: float | None = None
     noise: float | None = None
