@@ -1,10 +1,9 @@
 """The same splines, added up point by point in ITK's order, in float32.
 
-On a few thousand voxels N4 is unstable: whether the brightest voxel falls into the last bin of the histogram or out of it
-hangs on the last bit of its logarithm, each such event moves the field by about 1 / voxels of the bin width, and two
-runs that differ in one rounding end 1e-4 to 1e-2 apart. ITK's own result changes so with its number of threads, since each
-thread sums its share of the points by itself. For masks that small the sums are therefore made as ITK makes them, to
-the bit, which costs a fifth of ITK's time instead of a fiftieth.
+On a few thousand voxels N4 is unstable: whether the brightest voxel falls into the last bin of the histogram or out of
+it hangs on the last bit of its logarithm, and two runs that differ in one rounding end 1e-4 to 1e-2 apart. ITK's own
+result changes so with its number of threads, since each thread sums its share of the points by itself. For masks that
+small the sums are therefore made as ITK makes them, to the bit.
 """
 
 from __future__ import annotations
