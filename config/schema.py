@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -155,17 +155,21 @@ class Align(Section):
 
 
 class Bias(Section):
-    """N4 as Slicer's N4ITK sets it."""
+    """N4 as Slicer's N4ITK sets it: `iterations` per fitting level, coarse to fine; `mesh` in x, y, z order.
+
+    `sequences` are corrected, the others are left as they are. ADC is quantitative and N4 alters it; it is in by default
+    because the paper exempts no sequence.
+    """
 
     engine: Literal["fast", "simpleitk"] = "fast"
     sequences: tuple[Sequence, ...] = ("t1c", "t2", "adc")
     shrink: int = Field(4, ge=1)
-    iterations: tuple[int, ...] = (50, 40, 30)
-    threshold: float = 1e-4
-    mesh: tuple[int, int, int] = (1, 1, 1)
-    fwhm: float = 0.15
-    wiener_noise: float = 0.01
-    histogram_bins: int = 200
+    iterations: tuple[Annotated[int, Field(ge=1)], ...] = Field((50, 40, 30), min_length=1)
+    threshold: float = Field(1e-4, ge=0)
+    mesh: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = (1, 1, 1)
+    fwhm: float = Field(0.15, gt=0)
+    wiener_noise: float = Field(0.01, gt=0)
+    histogram_bins: int = Field(200, ge=2)
 
 
 class Features(Section):
@@ -227,6 +231,21 @@ class Report(Section):
     what: tuple[Literal["sr", "page", "pdf", "key_slices"], ...] = ("sr", "page", "pdf")
 
 
+class Clinical(Section):
+    """Where age, stage, receptors and Ki-67 come from: a CSV or JSON `registry`, a FHIR R4 server, or nothing.
+
+    `fhir_systems`: DICOM Issuer of Patient ID to the identifier system FHIR knows it by. What is dated more than
+    `max_days_after_exam` days after the exam is not used.
+    """
+
+    registry: Path | None = None
+    fhir_url: str | None = None
+    fhir_token: str | None = Field(None, repr=False)
+    fhir_systems: dict[str, str] = Field(default_factory=dict)
+    timeout_s: float = Field(10.0, gt=0)
+    max_days_after_exam: int = Field(30, ge=0)
+
+
 class Log(Section):
     format: Literal["auto", "json", "human"] = "auto"
     level: Literal["debug", "info", "warning", "error"] = "info"
@@ -259,6 +278,7 @@ class Settings(Section):
     features: Features = Features()
     signature: SignatureSettings = SignatureSettings()
     report: Report = Report()
+    clinical: Clinical = Clinical()
     log: Log = Log()
     flower: FlowerSettings = FlowerSettings()
 
