@@ -173,8 +173,10 @@ class Bias(Section):
 
 
 class Features(Section):
+    """`params`: a PyRadiomics parameter file in place of config/extraction.toml."""
+
     set: Literal["all", "signature"] = "all"
-    bin_width: float = 25.0
+    bin_width: float = Field(25.0, gt=0)
     params: Path | None = None
 
 

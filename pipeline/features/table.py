@@ -73,7 +73,9 @@ def fill(
     failures: list[Failure] = []
     incomplete: dict[str, Mapping[str, str]] = {}
     with _locked(journal) as stream:
-        table = read(path) + _journalled(stream, path)
+        table = read(path)
+        stored = {row["study_uid"] for row in table}  # a run may die between the table and its journal
+        table += [row for row in _journalled(stream, path) if row["study_uid"] not in stored]
         others = {row.get("extraction_hash") for row in table} - {None, "", extraction_hash}
         if extraction_hash is not None and others:
             raise InputRejected(

@@ -182,6 +182,14 @@ def test_a_journal_cut_off_anywhere_loses_at_most_the_last_row(
     assert {row["study_uid"]: float(row[A]) for row in rows_of(path)} == {f"1.2.{n}": n / 3 for n in (1, 2, 3)}
 
 
+def test_a_journal_that_outlived_its_table_adds_no_row_twice(table: Path) -> None:
+    fill(table, [exam("1.2.1")], analyse)
+    left = json.dumps({"study_uid": "1.2.1", "side": None, A: 1 / 3, B: 0.1}) + "\n"
+    table.with_name(table.name + ".rows.jsonl").write_text(left)
+    fill(table, [exam("1.2.1"), exam("1.2.2")], analyse)
+    assert [row["study_uid"] for row in rows_of(table)] == ["1.2.1", "1.2.2"]
+
+
 @pytest.mark.parametrize("content", [b"", b"a,b\n1,2\n"])
 def test_another_kind_of_csv_is_not_overwritten(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "t.csv"
