@@ -139,6 +139,11 @@ class Sequences(Section):
 
 
 class RoiSettings(Section):
+    """Regions: from which fraction a FRACTIONAL voxel is in, which tumours count, a site's own rule table.
+
+    `min_inside`: the part of a segment that must lie inside the image.
+    """
+
     fractional_threshold: float = Field(0.5, gt=0, le=1)
     tumors: Literal["union", "largest"] = "union"
     rules: Path | None = None
@@ -146,11 +151,13 @@ class RoiSettings(Section):
 
 
 class Align(Section):
+    """How T1+C relates to the other series: limits on registration, and on a region's volume there against T1+C."""
+
     registration: Literal["off", "rigid"] = "off"
-    max_shift_mm: float = 15.0
-    max_rotation_deg: float = 10.0
-    min_kept_volume: float = 0.5
-    max_kept_volume: float = 2.0
+    max_shift_mm: float = Field(15.0, ge=0)
+    max_rotation_deg: float = Field(10.0, ge=0)
+    min_kept_volume: float = Field(0.5, ge=0)
+    max_kept_volume: float = Field(2.0, gt=0)
     seed: int = 20210628
 
 

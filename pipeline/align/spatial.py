@@ -30,8 +30,8 @@ class Registered:
 def between(moving: Volume, fixed: Volume, paths: Iterable[Path]) -> tuple[Matrix, str] | None:
     """The 4x4 from points of `moving` to points of `fixed` (LPS mm) by the first object that relates both; and its UID.
 
-    An object that names images applies to volumes made of them; one that names none, to all of its frame of
-    reference. Two objects that disagree by more than 0.1 mm raise GeometryRejected.
+    An item that names a volume's images goes before one for its frame of reference. Two objects that disagree by
+    more than 0.1 mm raise GeometryRejected.
     """
     found: list[tuple[Matrix, str]] = []
     for path in sorted(paths):
@@ -54,7 +54,10 @@ def between(moving: Volume, fixed: Volume, paths: Iterable[Path]) -> tuple[Matri
 
 
 def read_registration(ds: Dataset) -> list[Registered]:
-    """The items of one object. The registered space is its own frame of reference, to which an identity is added."""
+    """The items of one object, and an identity for the registered space, its own frame of reference.
+
+    So volumes of that frame which no item names are in the registered space already.
+    """
     uid = str(ds.SOPInstanceUID)
     items = []
     for item in ds.get("RegistrationSequence") or []:
@@ -69,7 +72,7 @@ def read_registration(ds: Dataset) -> list[Registered]:
         }
         items.append(Registered(uid, str(item.get("FrameOfReferenceUID") or ""), frozenset(images), matrix))
     own = str(ds.get("FrameOfReferenceUID") or "")
-    if own and all(i.frame_of_reference_uid != own for i in items):
+    if own and not any(i.frame_of_reference_uid == own and not i.images for i in items):
         items.append(Registered(uid, own, frozenset(), np.eye(4)))
     return items
 

@@ -267,8 +267,13 @@ def write_structures(
     return save(ds, path)
 
 
-def write_registration(path: Path, frames: Mapping[str, npt.NDArray[np.float64]], own: str) -> Path:
-    """A Spatial Registration: per frame of reference the 4x4 from its points into those of `own`."""
+def write_registration(
+    path: Path, frames: Mapping[str, npt.NDArray[np.float64]], own: str, images: Sequence[str] = ()
+) -> Path:
+    """A Spatial Registration: per frame of reference the 4x4 from its points into those of `own`.
+
+    `images`: SOP Instance UIDs to which the items are limited.
+    """
     ds = base(REGISTRATION, uid(path.name, "reg"), path.name, "REG")
     ds.FrameOfReferenceUID = own
     ds.RegistrationSequence = Items(
@@ -293,6 +298,8 @@ def write_registration(path: Path, frames: Mapping[str, npt.NDArray[np.float64]]
             for frame, matrix in frames.items()
         ]
     )
+    for each in ds.RegistrationSequence if images else ():
+        each.ReferencedImageSequence = Items([item(ReferencedSOPInstanceUID=i) for i in images])
     return save(ds, path)
 
 

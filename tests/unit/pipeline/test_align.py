@@ -18,7 +18,7 @@ from pipeline.align.rigid import image_of
 from pipeline.errors import GeometryRejected, RoiRejected
 from pipeline.geometry import Geometry
 from pipeline.records import Mask, Roi, Volume
-from tests.support.slices import AXIAL, REGISTRATION, facts, grid, volume, write_registration
+from tests.support.slices import AXIAL, FRAME, REGISTRATION, facts, grid, volume, write_registration
 
 AXES = [
     tuple(float(v) for v in (np.eye(3)[:, list(order)] * signs).ravel())
@@ -178,6 +178,22 @@ def test_a_spatial_registration_that_names_only_the_other_frame_is_understood(tm
     assert np.array(back.transform).reshape(4, 4) == pytest.approx(turned(30, (3, -2, 1)), abs=1e-8)
     assert np.array(there.transform).reshape(4, 4) @ turned(30, (3, -2, 1)) == pytest.approx(np.eye(4), abs=1e-8)
     assert there.rotation_deg == pytest.approx(30)
+
+
+def test_a_registration_within_one_frame_moves_only_the_images_that_it_names(tmp_path: Path) -> None:
+    """Movement between sequences, corrected by hand on a workstation: the T2 images are moved onto the rest."""
+    named = [s.ref.sop_instance_uid for s in empty(grid(), "t").sources_z]
+    path = write_registration(tmp_path / "r.dcm", {FRAME: turned(0, (3, 0, 0))}, own=FRAME, images=named)
+    one, two, three = empty(grid()), empty(grid(), "t"), empty(grid((3, 4, 5)), "u")
+    moved = relate(one, two, Align(), [facts(path, REGISTRATION)])
+    assert np.array(moved.transform).reshape(4, 4)[:3, 3] == pytest.approx([-3, 0, 0])
+    assert relate(one, three, Align(), [facts(path, REGISTRATION)]).method == "frame_of_reference"
+
+
+def test_a_registration_that_names_some_images_holds_for_their_whole_frame(tmp_path: Path) -> None:
+    path = write_registration(tmp_path / "r.dcm", {"2.2": turned(0, (3, 0, 0))}, own="1.1", images=["7.7"])
+    evidence = relate(empty(grid(frame="1.1")), empty(grid(frame="2.2"), "t"), Align(), [facts(path, REGISTRATION)])
+    assert evidence.shift_mm == pytest.approx(3)
 
 
 def test_a_registration_of_other_frames_is_left_alone(tmp_path: Path) -> None:
