@@ -1,0 +1,146 @@
+"""A throw-away archive with the OHIF viewer in front of it, and a browser that says what is to be seen."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[2]
+FOLDER = Path(os.environ.get("AXRAD_VIEWER_FOLDER", ROOT / ".venv" / "viewer"))
+OHIF = "3.13.2"
+
+
+def missing(version: str = OHIF) -> str | None:
+    """What the viewer lacks here, or None."""
+    if not (FOLDER / f"ohif-{version}").is_dir() or not (FOLDER / "node_modules" / "playwright-core").is_dir():
+        return f"no OHIF {version} in {FOLDER.name} (script/peers-viewer installs it)"
+    if orthanc_program() is None:
+        return "Orthanc is not installed"
+    return None
+
+
+def orthanc_program() -> str | None:
+    return shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def _running(command: list[str | Path], log: Path, **kwargs: Any) -> Iterator[subprocess.Popen[str]]:
+    with log.open("w") as err:
+        process = subprocess.Popen([str(c) for c in command], stderr=err, text=True, **kwargs)
+        try:
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
+
+
+@contextlib.contextmanager
+def archive(folder: Path) -> Iterator[str]:
+    """Orthanc with DICOMweb and its own viewer on a free port; the URL."""
+    program = orthanc_program()
+    assert program is not None
+    port = free_port()
+    plugins = Path("/usr/share/orthanc/plugins")
+    settings = {
+        "Name": "axrad test",
+        "StorageDirectory": str(folder / "db"),
+        "IndexDirectory": str(folder / "db"),
+        "HttpPort": port,
+        "DicomServerEnabled": False,
+        "RemoteAccessAllowed": False,
+        "AuthenticationEnabled": False,
+        "Plugins": [
+            str(p) for p in (plugins / "libOrthancDicomWeb.so", plugins / "libOrthancWebViewer.so") if p.exists()
+        ],
+        "DicomWeb": {"Enable": True, "Root": "/dicom-web/", "EnableWado": True, "WadoRoot": "/wado"},
+        "WebViewer": {"CachePath": str(folder / "cache")},
+    }
+    (folder / "db").mkdir(parents=True, exist_ok=True)
+    (folder / "orthanc.json").write_text(json.dumps(settings))
+    url = f"http://127.0.0.1:{port}"
+    with _running([program, folder / "orthanc.json"], folder / "orthanc.log", stdout=subprocess.DEVNULL):
+        _wait(f"{url}/system")
+        yield url
+
+
+def _wait(url: str, timeout_s: float = 60.0) -> None:
+    end = time.monotonic() + timeout_s
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.3)
+
+
+def upload(url: str, paths: Iterable[Path]) -> list[dict[str, Any]]:
+    """Put files into the archive; its answers."""
+    answers = []
+    for path in paths:
+        request = urllib.request.Request(f"{url}/instances", data=path.read_bytes(), method="POST")
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            answers.append(json.load(answer))
+    return answers
+
+
+@contextlib.contextmanager
+def ohif(archive_url: str, folder: Path, version: str = OHIF) -> Iterator[str]:
+    """The viewer in front of the archive; the URL."""
+    dist = FOLDER / f"ohif-{version}" / "package" / "dist"
+    command: list[str | Path] = ["node", HERE / "server.mjs", dist, archive_url]
+    with _running(command, folder / "server.log", stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        port = process.stdout.readline().strip()
+        yield f"http://127.0.0.1:{port}"
+
+
+@dataclass(frozen=True)
+class View:
+    """What one series looked like: the text on the screen, and the screenshot."""
+
+    title: str
+    text: str
+    crashed: bool
+    picture: Path
+    absent: bool = False
+
+
+def look(url: str, study_uid: str, titles: list[str], out: Path, settle_s: float = 7.0) -> tuple[list[str], list[View]]:
+    """Open each series whose description contains a title; all series' captions, and the views."""
+    out.mkdir(parents=True, exist_ok=True)
+    environment = {**os.environ, "NODE_MODULES": str(FOLDER), "SETTLE_MS": str(int(settle_s * 1000))}
+    command = ["node", str(HERE / "look.mjs"), url, study_uid, str(out), *titles]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=420)
+    assert done.returncode == 0, done.stderr[-3000:]
+    document = json.loads(done.stdout.splitlines()[-1])
+    views = [
+        View(v["title"], v["text"], v["crashed"], out / f"{i}.png", v.get("absent", False))
+        for i, v in enumerate(document["views"])
+    ]
+    return document["series"], views
