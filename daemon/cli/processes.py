@@ -79,7 +79,7 @@ def beat(config_path: Path | None) -> None:
     settings = load(config_path)
     set_up(settings.log, "beat")
     app = make_app(settings, broker_url(settings))
-    service = Service(app, max_interval=settings.assembly.sweep_s)
+    service = Service(app, max_interval=settings.assembly.sweep_s, scheduler_cls="celery.beat:Scheduler")
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: service.stop(wait=False))
     service.start()
