@@ -1,0 +1,64 @@
+"""A FHIR R4 server asked for one patient's staging, receptors and Ki-67."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import requests
+from fhirpy import SyncFHIRClient
+from fhirpy.base.exceptions import BaseFHIRError
+
+from config.schema import Clinical
+from daemon.clinical import observations
+from daemon.clinical.facts import ClinicalFacts, Identity, age_from_dicom, nothing
+from pipeline.errors import PeerUnreachable
+
+
+def read(who: Identity, settings: Clinical) -> ClinicalFacts:
+    """Search the patient by identifier (system from `fhir_systems[issuer]`), then all Observations of interest.
+
+    Nothing is known where no patient or more than one answers to the identifier. Raises PeerUnreachable: no answer,
+    an error, or an answer that is no FHIR. Messages carry no URL: it would hold the patient's identifier.
+    """
+    assert settings.fhir_url is not None
+    if not who.patient_id:
+        return nothing("no patient id to ask FHIR for")
+    authorization = f"Bearer {settings.fhir_token}" if settings.fhir_token else None
+    client = SyncFHIRClient(
+        settings.fhir_url, authorization=authorization, requests_config={"timeout": settings.timeout_s}
+    )
+    try:
+        patients = client.resources("Patient").search(identifier=_token(who, settings)).limit(3).fetch()
+        patients = [p for p in patients if p.get("active", True)]
+        if len(patients) != 1:
+            return nothing("several FHIR patients have this id" if patients else "no FHIR patient has this id")
+        found = _observations(client, patients[0]["id"])
+        known = observations.read(found, who.exam_date, settings.max_days_after_exam)
+        return known.completed_by(_age(patients[0], who))
+    except BaseFHIRError as error:
+        raise PeerUnreachable(f"The FHIR server refused the search ({type(error).__name__}).") from None
+    except requests.RequestException as error:
+        raise PeerUnreachable(f"The FHIR server did not answer ({type(error).__name__}).") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise PeerUnreachable(f"The FHIR server's answer is no FHIR R4 Bundle ({type(error).__name__}).") from None
+
+
+def _age(patient: dict[str, Any], who: Identity) -> ClinicalFacts:
+    """Age on the day of the exam from `Patient.birthDate`."""
+    age = age_from_dicom(None, patient.get("birthDate"), who.exam_date)
+    if age is None:
+        return nothing("not in FHIR")
+    return ClinicalFacts(age_years=age, sources={"age_years": "FHIR"})
+
+
+def _token(who: Identity, settings: Clinical) -> str:
+    system = settings.fhir_systems.get(who.issuer)
+    value = who.patient_id.replace("\\", "\\\\").replace("|", "\\|").replace(",", "\\,").replace("$", "\\$")
+    return f"{system}|{value}" if system else value
+
+
+def _observations(client: SyncFHIRClient, patient: str) -> list[dict[str, Any]]:
+    """All pages of the search. The client refuses a next page on another host."""
+    codes = ",".join(f"{observations.LOINC}|{code}" for code in observations.SEARCHED)
+    search = client.resources("Observation").search(patient=patient, code=codes).limit(100)
+    return [dict(one) for one in search.fetch_all()]

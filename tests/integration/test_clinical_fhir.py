@@ -1,0 +1,111 @@
+"""A FHIR server on a real socket is asked for staging, receptors and Ki-67."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+
+import pytest
+from structlog.testing import capture_logs
+
+from config.schema import Clinical
+from daemon.clinical import Identity, fhir, gather
+from pipeline.errors import PeerUnreachable
+from tests.support.fhir_server import FhirServer, concept, observation, patient, percent, running
+
+LOINC = "http://loinc.org"
+WHO = Identity("MRN 12|3", "HOSP", exam_date=date(2026, 1, 15))
+
+
+@pytest.fixture
+def server() -> Iterator[FhirServer]:
+    """One patient with everything, another with nothing, on pages of three."""
+    with running(page_size=3, token="secret-token") as found:
+        found.resources = [
+            patient("p1", "MRN 12|3"),
+            patient("p2", "other"),
+            observation(
+                "t", "21905-5", concept("1228929004", "American Joint Committee on Cancer cT2 (qualifier value)")
+            ),
+            observation(
+                "n", "21906-3", concept("1229973008", "American Joint Committee on Cancer cN1 (qualifier value)")
+            ),
+            observation("old", "21905-5", concept("1228889001", "cT1"), on="2024-03-01"),
+            observation("er", "85329-1", percent(95)),
+            observation("pr", "85325-9", percent(10)),
+            observation("her2", "48676-1", concept("LA6577-6", "Negative", LOINC)),
+            observation("ki67", "85330-9", percent(12)),
+            observation("foreign", "21906-3", concept("1229984001", "cN3"), subject="p2"),
+            observation("weight", "29463-7", {"valueQuantity": {"value": 65, "unit": "kg"}}),
+        ]
+        yield found
+
+
+def settings(server: FhirServer, **more: object) -> Clinical:
+    return Clinical.model_validate(
+        {"fhir_url": server.url, "fhir_token": "secret-token", "fhir_systems": {"HOSP": "urn:oid:1.2.3"},
+         "timeout_s": 5.0, **more}
+    )  # fmt: skip
+
+
+def test_all_five_variables_are_read_over_several_pages(server: FhirServer) -> None:
+    facts = gather(WHO, settings(server))
+    assert facts.known() == {
+        "age_years": 55.0, "clinical_t": 2, "clinical_n": 1, "ki67_percent": 12.0, "molecular_subtype": "luminal B"
+    }  # fmt: skip
+    assert set(facts.sources.values()) == {"FHIR"}
+    assert sum(path.startswith("/fhir/Observation") for path, _ in server.requests) == 3
+    assert all(authorization == "Bearer secret-token" for _, authorization in server.requests)
+
+
+def test_an_age_from_dicom_is_believed_first(server: FhirServer) -> None:
+    facts = gather(WHO, settings(server), dicom_age=54.0)
+    assert (facts.age_years, facts.sources["age_years"]) == (54.0, "DICOM")
+
+
+def test_an_unknown_or_ambiguous_patient_is_not_guessed(server: FhirServer) -> None:
+    nobody = fhir.read(Identity("nobody", "HOSP"), settings(server))
+    assert set(nobody.missing.values()) == {"no FHIR patient has this id"}
+    server.resources.append(patient("p9", "MRN 12|3", "urn:oid:9.9"))
+    assert fhir.read(WHO, settings(server)).clinical_t == 2  # the issuer's system tells them apart
+    twice = fhir.read(WHO, settings(server, fhir_systems={}))
+    assert set(twice.missing.values()) == {"several FHIR patients have this id"}
+    assert not any(path.startswith("/fhir/Observation") for path, _ in server.requests[-1:])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [(500, b"no"), (403, b"{}"), (404, b"{}"), (200, b"<html>"), (200, b'{"resourceType": "Patient"}'), (200, b"[]")],
+)
+def test_a_server_that_errs_leaves_everything_missing_and_no_trace_of_the_patient(
+    server: FhirServer, answer: tuple[int, bytes]
+) -> None:
+    server.fail = answer
+    with pytest.raises(PeerUnreachable) as raised:
+        fhir.read(WHO, settings(server))
+    assert "MRN" not in str(raised.value)
+    assert raised.value.__cause__ is None
+    with capture_logs() as logs:
+        facts = gather(WHO, settings(server))
+    assert facts.known() == {}
+    assert "the FHIR server did not answer" in facts.missing["clinical_t"]
+    assert "MRN" not in str(logs)
+    assert "secret-token" not in str(logs)
+
+
+def test_a_wrong_token_is_refused_by_the_server_and_said(server: FhirServer) -> None:
+    with pytest.raises(PeerUnreachable, match="refused the search"):
+        fhir.read(WHO, settings(server, fhir_token="wrong"))
+
+
+def test_a_next_page_on_another_host_is_not_followed(server: FhirServer) -> None:
+    server.next_host = "http://127.0.0.1:9/fhir"
+    with pytest.raises(PeerUnreachable):
+        fhir.read(WHO, settings(server))
+
+
+def test_nobody_listening_is_a_reason_and_no_error() -> None:
+    with running() as gone:
+        url = gone.url
+    facts = gather(WHO, Clinical(fhir_url=url, timeout_s=2.0))
+    assert facts.missing["clinical_n"] == "the FHIR server did not answer"
