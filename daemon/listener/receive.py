@@ -107,7 +107,7 @@ class Receiver(DULServiceProvider):  # type: ignore[misc]
 
     def _is_transport_event(self) -> bool:
         """Whether something came in; pynetdicom's loop asks when it has nothing to send."""
-        if self.socket is None or self.socket.socket is None:
+        if self.socket is None or self.socket.socket is None or not self.event_queue.empty():
             return False
         state = self.state_machine.current_state
         if state == TRANSFER:
