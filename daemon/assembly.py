@@ -172,7 +172,7 @@ def _content_time(facts: InstanceFacts) -> str:
 def what_is_missing(exam: Exam, matched: Match, rules: Rules) -> list[str]:
     """In words, what the exam still needs. Ambiguity is not absence: waiting would not resolve it."""
     missing = [
-        reason for code, reason in zip(matched.codes, matched.reasons, strict=True) if code.startswith("missing")
+        reason for code, reason in zip(matched.codes, matched.reasons, strict=True) if not code.startswith("ambiguous")
     ]
     recognised = [recognise(roi, segment, rules) for roi in exam.rois for segment in roi.segments]
     found = {r.role for r in recognised}
