@@ -66,7 +66,8 @@ def _grid_for(opened: RoiObject, images: Path | None) -> tuple[Geometry, frozens
     files = sorted(p for p in images.rglob("*") if p.is_file()) if images.is_dir() else [images]
     stacks, rejected = stacks_of(files)
     if not stacks:
-        raise rejected[0] if rejected else GeometryRejected(f"{images.name} holds no image series")
+        telling = [e for e in rejected if isinstance(e, GeometryRejected)]
+        raise [*telling, *rejected, GeometryRejected(f"{images.name} holds no image series")][0]
     stack, why = _best(opened, stacks)
     left_out = [e.message for e in rejected if isinstance(e, GeometryRejected)]
     return stack.geometry, stack.uids, why, left_out

@@ -51,10 +51,19 @@ def open_structures(ds: Dataset, path: Path) -> Structures:
         closed = [c for c in items if str(c.get("ContourGeometricType")) in ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")]
         contours[number] = tuple(_points(c, uid, number) for c in closed)
         skipped[number] = len(items) - len(closed)
-        sources |= {str(i.ReferencedSOPInstanceUID) for c in items for i in c.get("ContourImageSequence") or []}
+        sources |= _images(items)
+    for frame in ds.get("ReferencedFrameOfReferenceSequence") or []:
+        for study in frame.get("RTReferencedStudySequence") or []:
+            sources |= _images(study.get("RTReferencedSeriesSequence") or [])
     own = ds.get("FrameOfReferenceUID")
-    frame = next(iter(frames)) if frames else (str(own) if own else None)
-    return Structures(path, uid, frame, contours, skipped, frozenset(sources))
+    space = next(iter(frames)) if frames else (str(own) if own else None)
+    return Structures(path, uid, space, contours, skipped, frozenset(sources))
+
+
+def _images(items: Iterable[Dataset]) -> set[str]:
+    """SOP Instance UIDs of the images that contours or series name."""
+    named = [i for each in items for i in each.get("ContourImageSequence") or []]
+    return {str(i.ReferencedSOPInstanceUID) for i in named if "ReferencedSOPInstanceUID" in i}
 
 
 def _points(contour: Dataset, uid: str, number: int) -> Points:

@@ -84,6 +84,7 @@ def test_everything_outside_the_image_is_refused_and_nothing_written(tmp_path: P
 def test_the_reason_why_a_folder_makes_no_volume_is_given(tmp_path: Path) -> None:
     paths = images(tmp_path / "i")
     paths[2].unlink()
+    (tmp_path / "i" / "0.txt").write_text("no image")
     seg = write_seg(tmp_path / "s.dcm", {1: blob()}, grid(SHAPE))
     with pytest.raises(GeometryRejected, match="1 slice is missing"):
         export(seg, tmp_path / "i", tmp_path / "o", RoiSettings())
