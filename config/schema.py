@@ -237,6 +237,8 @@ class Report(Section):
     # (0018,1002) inside Contributing Equipment: IHE AIR asks for it, dciodvfy of 2022 warns of it. Without it the same
     # UID is the item's Device Serial Number and the Device UID of the equipment and of the author.
     contributing_device_uid: bool = False
+    # With a corrected result, also send a Key Object rejection note (IHE IOCM) for what was delivered before.
+    reject_superseded: bool = False
     what: tuple[Literal["sr", "page", "pdf", "key_slices"], ...] = ("sr", "page", "pdf")
 
 

@@ -83,6 +83,16 @@ def _equipment(ds: Dataset, result: StudyResult, settings: Settings) -> None:
     ds.ContributingEquipmentSequence = [item]
 
 
+def coding_scheme(settings: Settings) -> Dataset:
+    """Says whose our private codes are."""
+    item = Dataset()
+    item.CodingSchemeDesignator = codes.PRIVATE_SCHEME
+    item.CodingSchemeName = codes.PRIVATE_NAME
+    item.CodingSchemeVersion = "1"
+    item.CodingSchemeResponsibleOrganization = settings.report.manufacturer
+    return item
+
+
 def signature_name(result: StudyResult) -> str:
     """`name@version` of the signature that answered, or that was meant to."""
     for _, part in result.parts():

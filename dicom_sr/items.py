@@ -78,6 +78,11 @@ def image(
     )
 
 
+def composite(name: Code, ref: InstanceRef) -> Any:
+    """A reference to an object of any kind."""
+    return hd.sr.CompositeContentItem(_hd(name), ref.sop_class_uid, ref.sop_instance_uid, relationship_type=CONTAINS)
+
+
 def add(parent: Dataset, *children: Dataset) -> None:
     """Append children in order."""
     if "ContentSequence" not in parent:

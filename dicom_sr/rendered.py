@@ -10,6 +10,7 @@ from dicom_sr.check import check_report
 from dicom_sr.companions import encapsulated_pdf, secondary_capture
 from dicom_sr.key_slices import key_slices
 from dicom_sr.page import draw_page
+from dicom_sr.rejection import rejection_note
 from dicom_sr.report import structured_report
 from dicom_sr.source import ReportSource
 from pipeline.errors import ReportRejected
@@ -19,8 +20,8 @@ from pipeline.result import StudyResult
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """`objects`: DICOM files by kind ("sr", "page", "pdf", "key_slices") as `report.what` asks. The page also as plain
-    files."""
+    """`objects`: DICOM files by kind ("sr", "page", "pdf", "key_slices") as `report.what` asks, and "rejection" where
+    the settings want superseded results rejected: it goes where the report goes. The page also as plain files."""
 
     objects: Mapping[str, bytes]
     page_png: bytes
@@ -51,6 +52,10 @@ def render(
             drawn = key_slices(result, source, panels, settings)
             if drawn is not None:
                 objects[kind] = _checked(drawn, None)
+    if settings.report.reject_superseded:
+        note = rejection_note(result, source, settings)
+        if note is not None:
+            objects["rejection"] = note
     return Rendered(objects, page.png, page.pdf)
 
 

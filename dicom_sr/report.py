@@ -62,7 +62,7 @@ def document(ds: Dataset, result: StudyResult, source: ReportSource, settings: S
     ds.PreliminaryFlag = "PRELIMINARY"
     ds.CompletionFlag = "COMPLETE"
     ds.VerificationFlag = "UNVERIFIED"
-    ds.CodingSchemeIdentificationSequence = [_coding_scheme(settings)]
+    ds.CodingSchemeIdentificationSequence = [header.coding_scheme(settings)]
     if source.predecessor is not None and source.predecessor.sop_instance_uid != ds.SOPInstanceUID:
         ds.PredecessorDocumentsSequence = header.evidence([source.predecessor])
     refs = header.used(result, source)
@@ -82,15 +82,6 @@ def _author(result: StudyResult, settings: Settings) -> Dataset:
     item.DeviceUID = uids.of_device(result, settings.site.uid_root)
     item.Manufacturer = settings.report.manufacturer
     item.ManufacturerModelName = header.MODEL
-    return item
-
-
-def _coding_scheme(settings: Settings) -> Dataset:
-    item = Dataset()
-    item.CodingSchemeDesignator = codes.PRIVATE_SCHEME
-    item.CodingSchemeName = codes.PRIVATE_NAME
-    item.CodingSchemeVersion = "1"
-    item.CodingSchemeResponsibleOrganization = settings.report.manufacturer
     return item
 
 

@@ -72,8 +72,9 @@ class ReportSource:
     """`patient_study`: the attributes to copy. `began`: when the analysis began, with its time zone.
 
     `segmented_series`: SOP Instance UID of a SEG to the series that it says it was drawn on. `predecessor`: the last
-    report on this exam that a reader may have. `prior`: images of earlier exams that were shown to the analysis.
-    `timezone_offset`: (0008,0201) of the source, for example "+0800".
+    report on this exam that a reader may have; `superseded`: every object of that revision that was delivered. `prior`:
+    images of earlier exams that were shown to the analysis. `timezone_offset`: (0008,0201) of the source, for example
+    "+0800".
     """
 
     patient_study: Dataset
@@ -85,6 +86,7 @@ class ReportSource:
     rois: tuple[InstanceRef, ...] = ()
     segmented_series: Mapping[str, str] = field(default_factory=dict)
     predecessor: InstanceRef | None = None
+    superseded: tuple[InstanceRef, ...] = ()
     prior: tuple[InstanceRef, ...] = ()
 
     def __post_init__(self) -> None:
@@ -99,6 +101,7 @@ class ReportSource:
         *,
         began: datetime,
         predecessor: InstanceRef | None = None,
+        superseded: Sequence[InstanceRef] = (),
         prior: Sequence[InstanceRef] = (),
     ) -> ReportSource:
         """Read the headers, no pixels, of one image of the exam and of its ROI objects. Raises NotDicom."""
@@ -107,6 +110,7 @@ class ReportSource:
             [read_header(path) for path in seg_paths],
             began=began,
             predecessor=predecessor,
+            superseded=superseded,
             prior=prior,
         )
 
@@ -118,6 +122,7 @@ class ReportSource:
         *,
         began: datetime,
         predecessor: InstanceRef | None = None,
+        superseded: Sequence[InstanceRef] = (),
         prior: Sequence[InstanceRef] = (),
     ) -> ReportSource:
         offset = str(image.get("TimezoneOffsetFromUTC") or "")
@@ -131,6 +136,7 @@ class ReportSource:
             rois=tuple(reference(roi) for roi in rois),
             segmented_series={str(roi.SOPInstanceUID): uid for roi in rois if (uid := _segmented_series(roi))},
             predecessor=predecessor,
+            superseded=tuple(superseded),
             prior=tuple(prior),
         )
 

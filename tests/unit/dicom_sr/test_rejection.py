@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import dataclasses
+import io
+from pathlib import Path
+
+import pydicom
+import pytest
+
+from config.schema import Report, Settings
+from dicom_sr import render
+from pipeline.records import InstanceRef
+from tests.support.reports import STUDY, case
+from tests.support.validators import dciodvfy, dsrdump
+
+REJECTING = Settings(report=Report(what=("sr",), reject_superseded=True))
+PAGE = InstanceRef(STUDY, "2.25.1400", "1.2.840.10008.5.1.4.1.1.7", "2.25.1401")
+
+
+def test_a_correction_rejects_every_object_that_was_delivered_before() -> None:
+    example = case("revision_2")
+    assert example.source.predecessor is not None
+    source = dataclasses.replace(example.source, superseded=(example.source.predecessor, PAGE))
+    ds = pydicom.dcmread(io.BytesIO(render(example.result, source, (), REJECTING).objects["rejection"]))
+    assert ds.Modality == "KO"
+    assert ds.ConceptNameCodeSequence[0].CodeValue == "113001"
+    rejected = {
+        i.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for i in ds.ContentSequence if i.ValueType == "COMPOSITE"
+    }
+    listed = {
+        sop.ReferencedSOPInstanceUID
+        for study in ds.CurrentRequestedProcedureEvidenceSequence
+        for series in study.ReferencedSeriesSequence
+        for sop in series.ReferencedSOPSequence
+    }
+    assert rejected == listed == {"2.25.1301", "2.25.1401"}
+
+
+def test_a_first_revision_and_the_default_reject_nothing() -> None:
+    assert "rejection" not in render(case("high").result, case("high").source, (), REJECTING).objects
+    assert "rejection" not in render(case("revision_2").result, case("revision_2").source, ()).objects
+
+
+@pytest.mark.peer("dciodvfy")
+@pytest.mark.peer("dsrdump")
+def test_validators_find_nothing_in_a_rejection_note(tmp_path: Path) -> None:
+    example = case("revision_2")
+    path = tmp_path / "ko.dcm"
+    path.write_bytes(render(example.result, example.source, (), REJECTING).objects["rejection"])
+    assert dciodvfy(path) == []
+    assert dsrdump(path) == []
