@@ -124,14 +124,17 @@ def own_grid(seg: Segmentation) -> Geometry:
 
 
 def _write_rois(segments: Sequence[Segment], roles: Sequence[Recognised], out: Path) -> dict[str, Any]:
-    """One file per role, all sides and lesions together; which segments it holds is in the summary."""
+    """One file per role with all lesions; where both sides are told, also one per side, since sides are never pooled."""
     written: dict[str, Any] = {}
     for role in ROLES:
         mine = [(s, r) for s, r in zip(segments, roles, strict=True) if r.role == role and s.mask.voxels]
         if not mine:
             continue
-        union = Mask(np.logical_or.reduce([s.mask.voxels_zyx for s, _ in mine]), mine[0][0].mask.geometry)
+        union = _union([s for s, _ in mine])
         write_mask(union, out / f"{role}.nrrd")
+        sides = {s.laterality for s, _ in mine}
+        for side in sorted(filter(None, sides)) if {"L", "R"} <= sides else ():
+            write_mask(_union([s for s, _ in mine if s.laterality == side]), out / f"{role}_{side}.nrrd")
         written[role] = {
             "file": f"{role}.nrrd",
             "segments": [s.number for s, _ in mine],
@@ -141,6 +144,10 @@ def _write_rois(segments: Sequence[Segment], roles: Sequence[Recognised], out: P
             "why": "; ".join(dict.fromkeys(r.why for _, r in mine)),
         }
     return written
+
+
+def _union(segments: Sequence[Segment]) -> Mask:
+    return Mask(np.logical_or.reduce([s.mask.voxels_zyx for s in segments]), segments[0].mask.geometry)
 
 
 def _segment_json(segment: Segment, recognised: Recognised) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from pipeline.roi.roles import side_of
 from pipeline.roi.rules import Rules
 from pipeline.roi.segmentation import Segmentation, draw, open_segmentation
 from pipeline.roi.structures import Structures, draw_structures, open_structures
-from pipeline.volumes.frames import read_header
+from pipeline.volumes.frames import read_header, readable
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,7 +36,11 @@ class RoiObject:
 
 def open_object(path: Path) -> RoiObject:
     """Raises NotDicom, RoiRejected, GeometryRejected."""
-    ds = read_header(path)
+    with readable(path):
+        return _opened(read_header(path), path)
+
+
+def _opened(ds: Dataset, path: Path) -> RoiObject:
     segments = describe(ds, path)
     if not segments:
         raise RoiRejected(f"{ds.SOPInstanceUID} holds no segment", uid=str(ds.SOPInstanceUID))

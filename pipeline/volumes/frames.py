@@ -8,6 +8,7 @@ stand in where a maker left a group out.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset, dcmread
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from pipeline.errors import GeometryRejected, NotDicom, PixelsRejected
 from pipeline.records import InstanceRef, SliceSource
 
 Vector = npt.NDArray[np.float64]
+MALFORMED = (
+    InvalidDicomError,
+    BytesLengthException,
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    OverflowError,
+    NotImplementedError,
+)
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 
 
@@ -66,9 +80,16 @@ class Frame:
 
 def read_header(path: Path) -> Dataset:
     """The data set without pixel data. Raises NotDicom."""
-    try:
+    with readable(path):
         return dcmread(path, stop_before_pixels=True)
-    except (InvalidDicomError, OSError, EOFError, ValueError, KeyError, AttributeError, NotImplementedError) as error:
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Translate what a broken header raises while it is looked at: pydicom converts values only when asked for them."""
+    try:
+        yield
+    except MALFORMED as error:
         raise NotDicom(f"{path.name} cannot be read as DICOM: {error}") from error
 
 
@@ -80,7 +101,8 @@ def read_frames(path: Path, numbers: tuple[int, ...] | None = None) -> list[Fram
     ds = read_header(path)
     if ds.get("SOPClassUID") in SEGMENTATIONS:
         raise PixelsRejected(f"{path.name} holds a segmentation, no image", uid=ds.get("SOPInstanceUID"))
-    return frames_in(ds, path, numbers)
+    with readable(path):
+        return frames_in(ds, path, numbers)
 
 
 def frames_of(frames: Iterable[tuple[Path, int | None]]) -> list[Frame]:

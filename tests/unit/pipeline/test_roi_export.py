@@ -41,6 +41,17 @@ def test_tumour_and_nodes_are_written_with_the_images_geometry(tmp_path: Path) -
     assert summary["rois"]["tumor"]["volume_mm3"] == 16.0
 
 
+def test_where_both_sides_are_told_each_gets_its_own_file(tmp_path: Path) -> None:
+    images(tmp_path / "i")
+    masks = {1: blob(), 2: blob(0, 0, 0)}
+    seg = write_seg(tmp_path / "s.dcm", masks, grid(SHAPE), [tumor(1, "left"), tumor(2, "right")])
+    summary = export(seg, tmp_path / "i", tmp_path / "o", RoiSettings())
+    assert summary["rois"]["tumor"]["sides"] == ["L", "R"]
+    for side, number in (("L", 1), ("R", 2)):
+        image = SimpleITK.ReadImage(str(tmp_path / "o" / f"tumor_{side}.nrrd"))
+        assert np.array_equal(SimpleITK.GetArrayFromImage(image), masks[number])
+
+
 def test_of_several_series_the_one_referred_to_is_taken(tmp_path: Path) -> None:
     images(tmp_path / "i", grid((6, 4, 5), (2.0, 2.0, 2.0)), "other")
     images(tmp_path / "i")

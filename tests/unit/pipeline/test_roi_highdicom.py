@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.sr.codedict import codes
-from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
+from pydicom.uid import ExplicitVRLittleEndian, JPEGLSLossless, RLELossless
 
 from config.schema import RoiSettings
 from pipeline.roi import read
@@ -55,7 +55,6 @@ def described(number: int, label: str, type_) -> hd.seg.SegmentDescription:
         ("FRACTIONAL", ExplicitVRLittleEndian),
         ("FRACTIONAL", RLELossless),
         ("FRACTIONAL", JPEGLSLossless),
-        ("FRACTIONAL", JPEG2000Lossless),
         ("LABELMAP", ExplicitVRLittleEndian),
         ("LABELMAP", RLELossless),
     ],
