@@ -164,8 +164,8 @@ class Align(Section):
 class Bias(Section):
     """N4 as Slicer's N4ITK sets it: `iterations` per fitting level, coarse to fine; `mesh` in x, y, z order.
 
-    `sequences` are corrected, the others are left as they are. ADC is quantitative and N4 alters it; it is in by default
-    because the paper exempts no sequence.
+    `sequences` are corrected, the others are left as they are. ADC is quantitative and N4 alters it; it is in by
+    default because the paper exempts no sequence.
     """
 
     engine: Literal["fast", "simpleitk"] = "fast"

@@ -19,6 +19,9 @@ ORDER = 3
 # ITK puts the last sample of each axis this far (in samples) inside the spline's half-open domain
 INSIDE = 1e-3
 # ITK leaves a control point at zero where the sum of squared weights is this close to zero (float32 epsilon / 10)
+UNSUPPORTED = 0.1 * float(np.finfo(np.float32).eps)
+# Multiplications in one matrix product
+SMALL_PRODUCT = 200_000
 # Subdivision of a cubic spline: (4 4) / 8 for even and (1 6 1) / 8 for odd control points. ITK finds these numbers by a
 # float32 singular value decomposition; the additions are what comes out of it (ITK 5.4, x86-64), measured from lattices
 # before and after, and confirmed to the bit on 11 of them.
@@ -29,7 +32,6 @@ SUBDIVISION = np.array(
     ],
     dtype=np.float32,
 )
-UNSUPPORTED = 0.1 * float(np.finfo(np.float32).eps)
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
@@ -63,7 +65,13 @@ def expand(
     """The spline of `lattice_zyx` at the samples whose weights are the rows of `z`, `y` and `x`."""
     planes: npt.NDArray[Real] = np.tensordot(z, lattice_zyx, axes=(1, 0))
     rows: npt.NDArray[Real] = y @ planes
-    return rows @ x.T
+    values = np.empty((*rows.shape[:2], len(x)), dtype=rows.dtype)
+    # Products small enough that BLAS does not share them out: on a busy machine its threads wait for each other
+    depth = max(1, SMALL_PRODUCT // x.size)
+    for start in range(0, rows.shape[1], depth):
+        part = slice(start, start + depth)
+        np.matmul(rows[:, part], x.T, out=values[:, part])
+    return values
 
 
 def cubic(u: npt.NDArray[np.floating]) -> F64:
@@ -100,25 +108,23 @@ class Splines:
 
     values: tuple[F32, F32, F32]
     pulls: tuple[F32, F32, F32]
-    support: F64
+    support: F32
     box: tuple[int, ...]
     inside: npt.NDArray[np.intp]
 
     @classmethod
-    def of(cls, mask_zyx: npt.NDArray[np.bool_], spans_zyx: tuple[int, ...]) -> Splines:
+    def of(cls, mask_zyx: npt.NDArray[np.bool_], spans_zyx: tuple[int, ...], support: F32) -> Splines:
         """For the voxels of `mask_zyx`; work is confined to the box around them."""
         box = _bounding_box(mask_zyx)
         mask = mask_zyx[box]
         z, y, x = (axis_weights(n, k, b) for n, k, b in zip(mask_zyx.shape, spans_zyx, box, strict=True))
-        support = contract(mask.astype(np.float64), z**2, y**2, x**2)
-        support[support <= UNSUPPORTED] = np.inf
         return cls(_single(z, y, x), _single(_pull(z), _pull(y), _pull(x)), support, mask.shape, np.flatnonzero(mask))
 
     def fit(self, residual: F32) -> F32:
         """The control points that approximate `residual`, given in the order of the image."""
         boxed = np.zeros(self.box, dtype=np.float32)
         boxed.reshape(-1)[self.inside] = residual
-        return (contract(boxed, *self.pulls) / self.support).astype(np.float32)
+        return contract(boxed, *self.pulls) / self.support
 
     def evaluate(self, lattice: F32) -> F32:
         """The spline of `lattice` at the mask's voxels."""

@@ -8,6 +8,7 @@ small the sums are therefore made as ITK makes them, to the bit.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,8 @@ from pipeline.bias.lattice import F32, INSIDE, ORDER, UNSUPPORTED, cubic
 from pipeline.geometry import Geometry
 
 TAPS = ORDER + 1
+# Voxels whose weights are held at a time
+CHUNK = 20_000
 Index = npt.NDArray[np.intp]
 
 
@@ -39,26 +42,21 @@ class OrderedSplines:
     @classmethod
     def of(cls, mask_zyx: npt.NDArray[np.bool_], grid: Geometry, spans_zyx: tuple[int, ...]) -> OrderedSplines:
         """For the voxels of `mask_zyx` on `grid`."""
-        shape = tuple(k + ORDER for k in spans_zyx)
         where = np.nonzero(mask_zyx)
-        axes = list(zip(mask_zyx.shape, spans_zyx, grid.spacing_xyz_mm[::-1], grid.origin_xyz_mm[::-1], strict=True))
-        fits = [_fit_axis(*axis) for axis in axes]
-        weights = _products([kernel[at] for (_, kernel), at in zip(fits, where, strict=True)])
-        points = _control_points([span[at] for (span, _), at in zip(fits, where, strict=True)], shape)
+        shape = tuple(k + ORDER for k in spans_zyx)
+        axes = _axes(mask_zyx.shape, grid, spans_zyx)
+        weights, points = _weights_and_points([_fit_axis(*axis) for axis in axes], where, shape)
         squares = weights * weights
-        total = np.zeros(len(weights), dtype=np.float32)
-        for tap in range(weights.shape[1]):
-            total += squares[:, tap]
-        pulls = squares * weights / total[:, None]
-        support = _gather(_matrix(squares, points, shape), np.ones(len(weights), dtype=np.float32), shape)
-        support[support <= UNSUPPORTED] = np.inf
+        total = sum_of(list(squares.T))
+        pulls = _matrix(squares * weights / total[:, None], points, shape)
         z, y, x = (_value_axis(n, k, spacing) for n, k, spacing, _ in axes)
         places = (where[0] * mask_zyx.shape[1] + where[1]) * shape[2] + x[0][where[2]]
-        return cls(_matrix(pulls, points, shape), support, (z, y), places, x[1][where[2]])
+        return cls(pulls, support(mask_zyx, grid, spans_zyx), (z, y), places, x[1][where[2]])
 
     def fit(self, residual: F32) -> F32:
         """The control points that approximate `residual`, given in the order of the image."""
-        return _gather(self.pulls, residual, self.support.shape) / self.support
+        shares: F32 = (self.pulls @ residual).reshape(-1, *self.support.shape)
+        return sum_of(list(shares)) / self.support
 
     def evaluate(self, lattice: F32) -> F32:
         """The spline of `lattice` at the mask's voxels."""
@@ -68,12 +66,47 @@ class OrderedSplines:
         return sum_of([rows[self.places + t] * self.weights[:, t] for t in range(TAPS)])
 
 
+def support(mask_zyx: npt.NDArray[np.bool_], grid: Geometry, spans_zyx: tuple[int, ...]) -> F32:
+    """Sum of w^2 over the mask for each control point, infinite where ITK leaves the control point at zero.
+
+    Made once for a level, the roundings in this sum bias every iteration of it alike.
+    """
+    shape = tuple(k + ORDER for k in spans_zyx)
+    fits = [_fit_axis(*axis) for axis in _axes(mask_zyx.shape, grid, spans_zyx)]
+    where = np.nonzero(mask_zyx)
+    borders = _share_borders(where[0].size)
+    shares = []
+    for begin, end in itertools.pairwise(borders):
+        sums = np.zeros(shape, dtype=np.float32)
+        for start in range(begin, end, CHUNK):
+            part = tuple(index[start : min(start + CHUNK, end)] for index in where)
+            weights, points = _weights_and_points(fits, part, shape)
+            np.add.at(sums.reshape(-1), points.reshape(-1), (weights * weights).reshape(-1))
+        shares.append(sums)
+    total = sum_of(shares)
+    total[total <= UNSUPPORTED] = np.inf
+    return total
+
+
 def sum_of(terms: list[F32]) -> F32:
     """From left to right."""
     total = terms[0]
     for term in terms[1:]:
         total = total + term
     return total
+
+
+def _axes(
+    samples_zyx: tuple[int, ...], grid: Geometry, spans_zyx: tuple[int, ...]
+) -> list[tuple[int, int, float, float]]:
+    """Samples, spans, spacing and origin of each axis."""
+    return list(zip(samples_zyx, spans_zyx, grid.spacing_xyz_mm[::-1], grid.origin_xyz_mm[::-1], strict=True))
+
+
+def _share_borders(voxels: int) -> list[int]:
+    """Where the shares of ITK's threads begin, and where the last ends: equal ones, the rest with the last thread."""
+    threads = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    return [voxels // threads * thread for thread in range(threads)] + [voxels]
 
 
 def _fit_axis(samples: int, spans: int, spacing: float, origin: float) -> tuple[Index, F32]:
@@ -102,34 +135,25 @@ def _spans_and_kernel(u: F32, spans: int, inside: np.float32) -> tuple[Index, np
     return span, cubic((away.astype(np.float64) + (ORDER - 1) / 2).astype(np.float32))
 
 
-def _products(kernels_zyx: list[npt.NDArray[np.floating]]) -> F32:
-    """(voxels, 64) weights, x fastest; rounded after each axis, x first."""
-    z, y, x = kernels_zyx
+def _weights_and_points(
+    fits_zyx: list[tuple[Index, npt.NDArray[np.floating]]], where: tuple[Index, ...], shape: tuple[int, ...]
+) -> tuple[F32, Index]:
+    """(voxels, 64) weights, rounded after each axis, x first, and the flat numbers of their control points."""
+    (z_span, z), (y_span, y), (x_span, x) = ((s[at], k[at]) for (s, k), at in zip(fits_zyx, where, strict=True))
     rows = x.astype(np.float32)[:, None, :].astype(np.float64) * y[:, :, None]
     blocks = rows.astype(np.float32)[:, None].astype(np.float64) * z[:, :, None, None]
-    return blocks.astype(np.float32).reshape(len(x), -1)
-
-
-def _control_points(spans_zyx: list[Index], shape: tuple[int, ...]) -> Index:
-    """(voxels, 64) flat numbers of the control points that act on each voxel."""
     taps = np.arange(TAPS)
-    z, y, x = (span[:, None] + taps for span in spans_zyx)
-    numbers: Index = (z[:, :, None, None] * shape[1] + y[:, None, :, None]) * shape[2] + x[:, None, None, :]
-    return numbers.reshape(len(x), -1)
+    planes = ((z_span[:, None] + taps) * shape[1])[:, :, None] + (y_span[:, None] + taps)[:, None, :]
+    points: Index = (planes * shape[2])[:, :, :, None] + (x_span[:, None] + taps)[:, None, None, :]
+    return blocks.astype(np.float32).reshape(len(x), -1), points.reshape(len(x), -1)
 
 
 def _matrix(values: F32, points: Index, shape: tuple[int, ...]) -> csc_array:
     """Column per voxel, row per (share, control point); a product with it adds in the order of the columns."""
     voxels, taps = values.shape
-    shares = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
-    share = np.minimum(np.arange(voxels) // max(voxels // shares, 1), shares - 1)
-    if voxels < shares:
-        share = np.full(voxels, shares - 1)
-    rows = (share[:, None] * int(np.prod(shape)) + points).astype(np.int32)
+    borders = _share_borders(voxels)
+    shares, points_each = len(borders) - 1, int(np.prod(shape))
+    share = np.repeat(np.arange(shares), np.diff(borders))
+    rows = (share[:, None] * points_each + points).astype(np.int32)
     starts = np.arange(0, values.size + 1, taps, dtype=np.int32)
-    return csc_array((values.reshape(-1), rows.reshape(-1), starts), shape=(shares * int(np.prod(shape)), voxels))
-
-
-def _gather(matrix: csc_array, values: F32, shape: tuple[int, ...]) -> F32:
-    shares: F32 = (matrix @ values).reshape(-1, *shape)
-    return sum_of(list(shares))
+    return csc_array((values.reshape(-1), rows.reshape(-1), starts), shape=(shares * points_each, voxels))
