@@ -124,7 +124,7 @@ def own_grid(seg: Segmentation) -> Geometry:
 
 
 def _write_rois(segments: Sequence[Segment], roles: Sequence[Recognised], out: Path) -> dict[str, Any]:
-    """One file per role with all lesions; where both sides are told, also one per side, since sides are never pooled."""
+    """One file per role with all lesions; where both sides are told also one per side: sides are never pooled."""
     written: dict[str, Any] = {}
     for role in ROLES:
         mine = [(s, r) for s, r in zip(segments, roles, strict=True) if r.role == role and s.mask.voxels]
