@@ -93,17 +93,32 @@ class Peer(Section):
 
 
 class Pacs(Section):
+    """An archive. `tls_ca`: who signed its certificate, also for DICOMweb over HTTPS; without it `listen.tls_client_ca`,
+    else the system's authorities. Our own certificate is the one of `listen`."""
+
     name: str
     ae_title: str
     host: str
-    port: int
+    port: int = Field(ge=1, le=65535)
     tls: bool = False
+    tls_ca: Path | None = None
     dicomweb_url: str | None = None
+    dicomweb_user: str | None = None
+    dicomweb_password: str | None = Field(None, repr=False)
+    dicomweb_token: str | None = Field(None, repr=False)
     can: tuple[Literal["find", "move", "get", "commit"], ...] = ()
 
 
 class Destination(Section):
-    """Where results go: a `pacs` by name, or an AE of its own."""
+    """Where results go: a `pacs` by name, or an AE of its own.
+
+    `proof`: what makes a result delivered: a storage commitment report, finding it there again (C-FIND, or QIDO-RS
+    `via = "stow"`), or the status of sending it. `reject_superseded` overrides the setting of `report` of that name.
+    `at_once`: how many results are sent at a time. A destination that failed `breaker_failures` times in a row is left
+    alone for `breaker_pause_s`, then probed with one result. A report on storage commitment that does not come is asked
+    for again after `commit_timeout_s`. After `give_up_days`, or `give_up_attempts`, a delivery is set aside: `axrad status`
+    lists it, `axrad deliver` sends it again.
+    """
 
     name: str
     pacs: str | None = None
@@ -114,11 +129,23 @@ class Destination(Section):
     proof: Literal["commit", "readback", "status"] = "status"
     via: Literal["cstore", "stow"] = "cstore"
     allow_demonstration: bool = False
+    reject_superseded: bool | None = None
+    at_once: int = Field(2, ge=1)
+    connect_timeout_s: float = Field(10.0, gt=0)
+    answer_timeout_s: float = Field(60.0, gt=0)
+    commit_timeout_s: float = Field(6 * 3600.0, gt=0)
+    backoff_max_s: float = Field(3600.0, gt=0)
+    breaker_failures: int = Field(3, ge=1)
+    breaker_pause_s: float = Field(60.0, gt=0)
+    give_up_days: float = Field(7.0, gt=0)
+    give_up_attempts: int | None = Field(None, ge=1)
 
     @model_validator(mode="after")
     def _has_an_address(self) -> Destination:
         if self.pacs is None and None in (self.ae_title, self.host, self.port):
             raise ValueError("a destination needs either pacs, or ae_title, host and port")
+        if self.pacs is None and self.via == "stow":
+            raise ValueError('a destination via = "stow" needs a pacs with a dicomweb_url')
         return self
 
 
@@ -307,4 +334,7 @@ class Settings(Section):
         for destination in self.destination:
             if destination.pacs is not None and destination.pacs not in names:
                 raise ValueError(f"destination {destination.name}: no [[pacs]] is named {destination.pacs}")
+            url = next((p.dicomweb_url for p in self.pacs if p.name == destination.pacs), None)
+            if destination.via == "stow" and url is None:
+                raise ValueError(f"destination {destination.name}: pacs {destination.pacs} has no dicomweb_url")
         return self
