@@ -1,0 +1,152 @@
+"""The whole daemon for a test: every process, on free loopback ports, in a temporary folder.
+
+with running(tmp_path, destinations=[...]) as daemon:
+    storescu(daemon.port, exam.folder)
+    daemon.wait_for(exam.study_uid, "delivered")
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from config.load import load
+from config.schema import Settings
+from daemon.ledger import Ledger, open_ledger, studies, views
+from daemon.ledger.tables import instances, revisions
+from daemon.supervisor import Supervisor, axrad_command, wait_for_port
+from pipeline.result import StudyResult
+from tests.support.postgres import free_port
+
+PATIENCE_S = 180.0
+UNFINISHED = ("assembling", "ready", "running", "reported")
+
+
+@dataclass
+class Daemon:
+    """A running daemon: its settings, its port, its ledger."""
+
+    folder: Path
+    config: Path
+    settings: Settings
+    ledger: Ledger
+    supervisor: Supervisor
+
+    @property
+    def port(self) -> int:
+        return self.settings.listen.port
+
+    def study(self, study_uid: str) -> dict[str, Any] | None:
+        """What `axrad show --json` says, or None while the study is unknown."""
+        with self.ledger.read() as connection:
+            row = studies.find(connection, study_uid)
+            return None if row is None else views.timeline(connection, row)
+
+    def wait_for(self, study_uid: str, *states: str, deliveries: bool = True, revision: int = 0) -> dict[str, Any]:
+        """The study once it is in one of `states`, in at least `revision`, with nothing left to deliver."""
+        end = time.monotonic() + PATIENCE_S
+        found = None
+        while time.monotonic() < end:
+            found = self.study(study_uid)
+            sent = found is not None and all(d["state"] not in ("pending", "sending") for d in found["deliveries"])
+            if (
+                found is not None
+                and found["state"] in states
+                and found["revision"] >= revision
+                and (sent or not deliveries)
+            ):
+                return found
+            time.sleep(0.2)
+        raise AssertionError(f"study did not become {states}: {json.dumps(found, indent=1)}")
+
+    def wait_for_instances(self, count: int) -> list[Any]:
+        """Every row of the ledger's instances, once there are `count`."""
+        end = time.monotonic() + PATIENCE_S
+        while True:
+            with self.ledger.read() as connection:
+                rows = list(connection.execute(sa.select(instances)).all())
+            if len(rows) >= count or time.monotonic() > end:
+                return rows
+            time.sleep(0.2)
+
+    def results(self, study_uid: str) -> list[Path]:
+        """Result folders of a study, oldest revision first."""
+        with self.ledger.read() as connection:
+            row = studies.find(connection, study_uid)
+            ids = connection.execute(
+                sa.select(revisions.c.id).where(revisions.c.study_id == row.id).order_by(revisions.c.number)
+            ).scalars()
+            return [self.settings.spool.path / "results" / name for name in ids]
+
+    def result(self, study_uid: str) -> StudyResult:
+        """The newest result."""
+        return StudyResult.from_json((self.results(study_uid)[-1] / "result.json").read_bytes())
+
+    def axrad(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command with this daemon's configuration."""
+        return subprocess.run(
+            [*axrad_command(), *arguments, "--config", str(self.config)],
+            capture_output=True, text=True, check=False, timeout=120,
+        )  # fmt: skip
+
+
+def destination(port: int, name: str = "pacs", ae_title: str = "ORTHANC", **more: object) -> str:
+    """A [[destination]] table on this machine."""
+    lines = [f'name = "{name}"', f'ae_title = "{ae_title}"', 'host = "127.0.0.1"', f"port = {port}"]
+    lines += [f"{key} = {json.dumps(value)}" for key, value in more.items()]
+    return "[[destination]]\n" + "\n".join(lines) + "\n"
+
+
+@contextmanager
+def running(
+    folder: Path, tables: Sequence[str] = (), *, quiet_s: float = 1.0, port: int | None = None, **sections: str
+) -> Iterator[Daemon]:
+    """Start all processes; end them in order. `tables`: further TOML; `sections`: lines by section, e.g. `bias="…"`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = {
+        "spool": 'path = "spool"\nwarn_free_bytes = 1\nrefuse_free_bytes = 1\n',
+        "listen": f"port = {port or free_port()}\n",
+        "assembly": f"quiet_s = {quiet_s}\nsweep_s = 0.3\n",
+        "work": "backoff_s = 1.0\nlease_s = 30\n",
+        "log": 'level = "warning"\nformat = "json"\n',
+    }
+    for name, lines in sections.items():
+        written[name] = written.get(name, "") + lines + "\n"
+    config = folder / "axrad.toml"
+    config.write_text(
+        "".join(f"[{name}]\n{lines}" for name, lines in written.items()) + "".join(tables), encoding="utf-8"
+    )
+    settings = load(config, environ={})
+    supervisor = Supervisor(settings, config, flower=False)
+    stop = threading.Event()
+    supervisor.start()
+    watcher = threading.Thread(target=supervisor.watch, args=(stop,))
+    watcher.start()
+    ledger = open_ledger(settings)
+    try:
+        assert wait_for_port("127.0.0.1", settings.listen.port, 90), "the listener did not come up"
+        yield Daemon(folder, config, settings, ledger, supervisor)
+    finally:
+        stop.set()
+        watcher.join()
+        supervisor.stop()
+        ledger.close()
+
+
+def storescu(port: int, *paths: Path, ae_title: str = "AXRAD", options: Sequence[str] = ()) -> None:
+    """Send files or folders with DCMTK, proposing just the classes and syntaxes of the files."""
+    done = subprocess.run(
+        ["storescu", "-R", "+sd", "+r", *options, "-aec", ae_title, "127.0.0.1", str(port), *map(str, paths)],
+        env={**os.environ, "TCP_NODELAY": "1"}, capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
