@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 C_STORE_RQ = 0x0001
 C_STORE_RSP = 0x8001
@@ -46,8 +46,7 @@ def _text(value: bytes | None) -> str:
     return (value or b"").decode("ascii", "replace").strip("\0 ")
 
 
-@dataclass(frozen=True, slots=True)
-class StoreRequest:
+class StoreRequest(NamedTuple):
     """A C-STORE-RQ. The UIDs are as the sender wrote them, padding removed, and not yet checked."""
 
     message_id: int

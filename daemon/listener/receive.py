@@ -180,7 +180,8 @@ class Receiver(DULServiceProvider):  # type: ignore[misc]
     def _transfer(self) -> bool:
         """Receive until the state machine has to act, or pynetdicom has something to send."""
         try:
-            while self.to_provider_queue.empty() and self.event_queue.empty() and not self._kill_thread:
+            # the deques themselves: `empty` would take a lock, thousands of times per second
+            while not (self.to_provider_queue.queue or self.event_queue.queue or self._kill_thread):
                 item = self._stream.next()
                 if isinstance(item, Fragment):
                     self._take_fragment(item)
@@ -307,6 +308,7 @@ class Receiver(DULServiceProvider):  # type: ignore[misc]
             self.socket.socket.sendall(p_data(self._store_context, encode_response(request, status, comment)))
         except OSError:
             self.event_queue.put("Evt17")
+        self.store.tidy()
 
     # Messages that pynetdicom serves
 

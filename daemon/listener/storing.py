@@ -32,7 +32,7 @@ class Context:
 
 
 class Store:
-    """The C-STORE provider of one association. One instance at a time: `begin`, `data`..., `end`."""
+    """The C-STORE provider of one association. One instance at a time: `begin`, `data`..., `end`, `tidy`."""
 
     def __init__(
         self,
@@ -115,11 +115,16 @@ class Store:
                 self._keep(self._incoming, self._request)
             except OSError as error:
                 self._fail(error)
-        self._incoming = None
         if self._refusal is None:
             return SUCCESS, ""
         self._report(self._refusal, self._request)
         return self._refusal.status, self._refusal.comment
+
+    def tidy(self) -> None:
+        """What can wait until the sender has its answer."""
+        if self._incoming is not None:
+            self._incoming.discard()
+            self._incoming = None
 
     def _look_inside(self, incoming: Incoming) -> None:
         described = incoming.description
@@ -160,9 +165,7 @@ class Store:
 
     def _refuse(self, refusal: Refusal) -> None:
         self._refusal = refusal
-        if self._incoming is not None:
-            self._incoming.discard()
-            self._incoming = None
+        self.tidy()
 
     def _fail(self, error: OSError) -> None:
         log.error("the spool cannot be written", association=self.journal.association, errno=error.errno)
@@ -195,9 +198,7 @@ class Store:
             return
         self._closed = True
         how = self.how or how
-        if self._incoming is not None:
-            self._incoming.discard()
-            self._incoming = None
+        self.tidy()
         try:
             self.journal.close(how)
             self.sync()

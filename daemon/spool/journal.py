@@ -22,6 +22,7 @@ from typing import Any, Literal
 from daemon.spool.sync import sync_folder
 
 SUFFIX = ".jsonl"
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 Event = Literal["opened", "stored", "duplicate", "refused", "commitment", "closed"]
 
 
@@ -96,7 +97,7 @@ class JournalWriter:
     def _line(self, event: Event, values: Mapping[str, object]) -> None:
         assert self._fd is not None
         entry = {"ts": round(time.time(), 3), "event": event, "association": self.association, **self._who, **values}
-        raw = json.dumps(entry, separators=(",", ":")).encode("ascii") + b"\n"
+        raw = _encode(entry).encode("ascii") + b"\n"
         try:
             if os.write(self._fd, raw) != len(raw):
                 raise OSError(errno.ENOSPC, "the journal line could not be written whole")

@@ -60,14 +60,17 @@ def uid_hash(sop_instance_uid: str) -> str:
 class Incoming:
     """One instance on its way in: written and hashed piece by piece, then kept or discarded."""
 
-    __slots__ = ("_digest", "_fd", "_head", "_spool", "_temporary", "description", "size")
+    __slots__ = ("_digest", "_fd", "_folder", "_head", "_kept", "_spool", "_temporary", "description", "size")
 
     def __init__(self, spool: Spool, description: Description) -> None:
         self._spool = spool
         self.description = description
         self.size = 0
+        self._kept = False
         self._digest = hashlib.sha256()
         self._temporary = spool.temporary_name()
+        # Made early, while the sender is still sending, and not between its last byte and our answer.
+        self._folder = spool.make_folder(description.sop_instance_uid)
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
         self._fd = os.open(self._temporary, flags, 0o640)
         d = description
@@ -92,18 +95,18 @@ class Incoming:
             view = view[os.write(self._fd, view) :]
 
     def keep(self, *, synced: bool = False) -> Stored:
-        """Give the file its name. With `synced`, file and folders are on the disk when this returns."""
+        """Give the file its name. With `synced`, file and folders are on the disk when this returns.
+
+        `discard` is still to be called; it takes the temporary name away, which can wait until the sender is answered.
+        """
         digest = self._digest.hexdigest()
-        hashed = uid_hash(self.description.sop_instance_uid)
-        relative = f"instances/{hashed[:2]}/{hashed}/{digest}.dcm"
-        try:
-            if self._head:
-                self._write(b"")
-            if synced:
-                os.fsync(self._fd)
-            new = self._spool._link(self._temporary, relative)
-        finally:
-            self.discard()
+        relative = f"{self._folder}/{digest}.dcm"
+        if self._head:
+            self._write(b"")
+        if synced:
+            os.fsync(self._fd)
+        new = self._spool._link(self._temporary, relative)
+        self._kept = True
         if synced:
             # Also for a file that was here already: who wrote it may not have synced it yet.
             if not new:
@@ -119,6 +122,10 @@ class Incoming:
             self._fd = -1
             with suppress(FileNotFoundError):
                 os.unlink(self._temporary)
+            if not self._kept:
+                # A refused instance leaves no empty folder; where another data set lies in it, it stays.
+                with suppress(OSError):
+                    os.rmdir(f"{self._spool.root}/{self._folder}")
 
 
 class Spool:
@@ -126,6 +133,7 @@ class Spool:
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
+        self._root = str(root)
         for name in FOLDERS:
             (self.root / name).mkdir(parents=True, exist_ok=True, mode=0o750)
         if not (self.root / "instances" / "ff").exists():
@@ -165,9 +173,15 @@ class Spool:
         except OSError:
             incoming.discard()
             raise
-        stored = incoming.keep(synced=synced)
+        return self._keep(incoming, journal, synced=synced)
+
+    def _keep(self, incoming: Incoming, journal: JournalWriter | None, *, synced: bool = False) -> Stored:
+        try:
+            stored = incoming.keep(synced=synced)
+        finally:
+            incoming.discard()
         if journal is not None:
-            self.note(journal, description, stored)
+            self.note(journal, incoming.description, stored)
             if synced:
                 journal.sync()
         return stored
@@ -204,10 +218,7 @@ class Spool:
             except OSError:
                 incoming.discard()
                 raise
-        stored = incoming.keep()
-        if journal is not None:
-            self.note(journal, description, stored)
-        return stored
+        return self._keep(incoming, journal)
 
     def ingest(self, paths: Iterable[Path], journal: JournalWriter) -> Iterator[tuple[Path, Stored | NotDicom]]:
         """Take files in under one journal; a file that is no DICOM comes back with the reason."""
@@ -217,25 +228,31 @@ class Spool:
             except NotDicom as error:
                 yield path, error
 
+    def make_folder(self, sop_instance_uid: str) -> str:
+        """Have the folder of an instance, and give it relative to the root."""
+        hashed = uid_hash(sop_instance_uid)
+        relative = f"instances/{hashed[:2]}/{hashed}"
+        try:
+            os.mkdir(f"{self._root}/{relative}", 0o750)
+        except FileExistsError:
+            pass
+        except FileNotFoundError:
+            os.makedirs(f"{self._root}/{relative}", 0o750, exist_ok=True)
+        return relative
+
     def _link(self, temporary: str, relative: str) -> bool:
-        """Whether the file is new. The folders may be missing, or vanish under us while retention cleans."""
-        target = f"{self.root}/{relative}"
-        folder = os.path.dirname(target)
+        """Whether the file is new. Its folder may vanish under us while retention cleans."""
+        target = f"{self._root}/{relative}"
         for _ in range(8):
-            try:
-                os.mkdir(folder, 0o750)
-            except FileExistsError:
-                pass
-            except FileNotFoundError:
-                os.makedirs(folder, 0o750, exist_ok=True)
             try:
                 os.link(temporary, target)
             except FileExistsError:
                 return False
             except FileNotFoundError:
+                os.makedirs(os.path.dirname(target), 0o750, exist_ok=True)
                 continue
             return True
-        raise OSError(f"the folder {folder} is removed as fast as it is made")
+        raise OSError(f"the folder of {relative} is removed as fast as it is made")
 
     def folders_of(self, relative: str) -> tuple[Path, Path, Path]:
         """The folders whose entries lead to a file, innermost first."""

@@ -37,7 +37,9 @@ class Bench:
         size = max(1, len(data) // pieces)
         for start in range(0, len(data), size):
             self.store.data(memoryview(data)[start : start + size])
-        return self.store.end()[0]
+        status = self.store.end()[0]
+        self.store.tidy()
+        return status
 
     @property
     def entries(self) -> list[Entry]:
@@ -110,6 +112,7 @@ def test_each_refusal_has_its_status_one_log_line_and_leaves_no_file(
     assert (line["status"], line["reason"]) == (f"{refusal.status:04X}", refusal.reason)
     assert not any(secret in str(line) for secret in ("Secret", "SECRET", "passwd"))
     assert bench.files == []
+    assert list((bench.spool.root / "instances").glob("*/*")) == []
     assert list((bench.spool.root / "incoming").iterdir()) == []
     assert [e.status for e in bench.entries if e.event == "refused"] == [refusal.status]
 

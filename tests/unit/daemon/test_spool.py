@@ -87,8 +87,10 @@ def test_a_folder_that_vanishes_while_a_file_goes_in_is_made_again(tmp_path: Pat
     incoming = spool.begin(described())
     incoming.write(b"data")
     hashed = uid_hash("1.2.3")
+    (tmp_path / "instances" / hashed[:2] / hashed).rmdir()
     (tmp_path / "instances" / hashed[:2]).rmdir()
     assert spool.verify(incoming.keep().path)
+    incoming.discard()
 
 
 def test_verify_notices_a_changed_byte_a_torn_file_and_a_missing_one(tmp_path: Path) -> None:
