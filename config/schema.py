@@ -32,7 +32,7 @@ class Listen(Section):
     ae_title: str = "AXRAD"
     host: str = "127.0.0.1"
     port: int = Field(11112, ge=0, le=65535)
-    acceptors: int = Field(2, ge=1)
+    acceptors: int = Field(2, ge=1, le=64)
     max_associations: int = Field(64, ge=1)
     max_associations_per_peer: int = Field(16, ge=1)
     max_pdu: int = Field(262144, ge=4096)
@@ -74,13 +74,45 @@ class Retention(Section):
     keep_days: float = 30.0
 
 
+class UrgentRule(Section):
+    """Which exams are urgent by where they come from. Patterns with * and ?, in any case; all that are given must match.
+
+    `calling_ae`: who sent it; `station`, `department`, `service`: Station Name, Institutional Department Name, Requesting
+    Service.
+    """
+
+    calling_ae: str | None = None
+    station: str | None = None
+    department: str | None = None
+    service: str | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> UrgentRule:
+        if not any((self.calling_ae, self.station, self.department, self.service)):
+            raise ValueError("a rule needs one of calling_ae, station, department, service")
+        return self
+
+
 class Work(Section):
+    """What an exam may cost, and who comes first.
+
+    An exam that takes longer than `time_limit_s` or more memory than `max_memory_bytes` is stopped, its process replaced,
+    and the exam set aside after `attempts`. `queue_ahead`: messages in the broker beyond one per worker process. A step of
+    priority is worth `head_start_s` of waiting. `background_hours`: when backfills run, as "22:00-06:00" in the site's
+    time zone; empty: whenever nothing else waits.
+    """
+
     processes: int = Field(1, ge=1)
     lease_s: float = 120.0
     time_limit_s: float = 900.0
+    max_memory_bytes: int | None = Field(8 * 1024**3, ge=64 * 1024**2)
     attempts: int = 3
     backoff_s: float = 10.0
     threads: int | None = None
+    queue_ahead: int = Field(2, ge=1)
+    head_start_s: float = Field(4 * 3600.0, gt=0)
+    urgent: tuple[UrgentRule, ...] = ()
+    background_hours: tuple[Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$")], ...] = ()
 
 
 class Peer(Section):
@@ -93,8 +125,11 @@ class Peer(Section):
 
 
 class Pacs(Section):
-    """An archive. `tls_ca`: who signed its certificate, also for DICOMweb over HTTPS; without it `listen.tls_client_ca`,
-    else the system's authorities. Our own certificate is the one of `listen`."""
+    """An archive.
+
+    `tls_ca`: who signed its certificate, also for DICOMweb over HTTPS; without it `listen.tls_client_ca`, else the
+    system's authorities. Our own certificate is the one of `listen`.
+    """
 
     name: str
     ae_title: str
@@ -116,8 +151,8 @@ class Destination(Section):
     `via = "stow"`), or the status of sending it. `reject_superseded` overrides the setting of `report` of that name.
     `at_once`: how many results are sent at a time. A destination that failed `breaker_failures` times in a row is left
     alone for `breaker_pause_s`, then probed with one result. A report on storage commitment that does not come is asked
-    for again after `commit_timeout_s`. After `give_up_days`, or `give_up_attempts`, a delivery is set aside: `axrad status`
-    lists it, `axrad deliver` sends it again.
+    for again after `commit_timeout_s`. After `give_up_days`, or `give_up_attempts`, a delivery is set aside:
+    `axrad status` lists it, `axrad deliver` sends it again.
     """
 
     name: str
@@ -289,6 +324,66 @@ class Log(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
+class Audit(Section):
+    """The audit trail: one JSON line per event, to a file (default: `audit.jsonl` beside the spool), to syslog, or both.
+
+    `syslog`: a socket (`/dev/log`), or `udp://host:port` or `tcp://host:port`.
+    """
+
+    enabled: bool = True
+    path: Path | None = None
+    syslog: str | None = Field(None, pattern=r"^(/.+|(udp|tcp)://.+:[0-9]+)$")
+
+
+class Metrics(Section):
+    """`axrad observe`: metrics and health over HTTP, without a password and so on this machine only unless told otherwise.
+
+    Health is asked when somebody asks, at most every `health_every_s`. `health_ae_title` is who its C-ECHO and C-STORE
+    come from; the listener takes them from this machine also where [[peer]] does not list it.
+    """
+
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: int = Field(11180, ge=0, le=65535)
+    folder: Path | None = None
+    health_every_s: float = Field(15.0, gt=0)
+    health_timeout_s: float = Field(10.0, gt=0)
+    health_ae_title: str = Field("AXRADHEALTH", pattern=r"^[A-Z0-9_]{1,16}$")
+
+
+class Email(Section):
+    host: str
+    port: int = Field(25, ge=1, le=65535)
+    starttls: bool = False
+    user: str | None = None
+    password: str | None = Field(None, repr=False)
+    sender: str
+    to: tuple[str, ...] = Field(min_length=1)
+
+
+class Notify(Section):
+    """Who is told of trouble: a webhook that takes JSON with a `text`, an e-mail address, both or nobody.
+
+    At most one message per kind of trouble every `min_interval_s`; what happens in between is in the next one. Trouble
+    that lasts (disk, peer) is told again after `repeat_s`, and once when it is over.
+    """
+
+    webhook_url: str | None = Field(None, repr=False)
+    email: Email | None = None
+    on: tuple[Literal["failed", "not_evaluated", "held", "dead_letter", "disk", "peer_down", "no_workers"], ...] = (
+        "failed",
+        "not_evaluated",
+        "held",
+        "dead_letter",
+        "disk",
+        "peer_down",
+        "no_workers",
+    )
+    min_interval_s: float = Field(300.0, ge=0)
+    repeat_s: float = Field(6 * 3600.0, gt=0)
+    every_s: float = Field(10.0, gt=0)
+
+
 class FlowerSettings(Section):
     port: int = 5555
     host: str = "127.0.0.1"
@@ -318,6 +413,9 @@ class Settings(Section):
     report: Report = Report()
     clinical: Clinical = Clinical()
     log: Log = Log()
+    audit: Audit = Audit()
+    metrics: Metrics = Metrics()
+    notify: Notify = Notify()
     flower: FlowerSettings = FlowerSettings()
 
     @model_validator(mode="after")

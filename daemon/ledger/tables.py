@@ -201,6 +201,17 @@ events = sa.Table(
     sa.Column("detail", sa.Text, nullable=False, server_default=""),
 )
 
+# The last sign of life of whatever gives one.
+signs_of_life = sa.Table(
+    "signs_of_life",
+    metadata,
+    sa.Column("name", sa.String(160), primary_key=True),
+    # worker | sweep | ping | notify
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("at", Time, nullable=False),
+    sa.Column("detail", sa.JSON, nullable=False),
+)
+
 journal_positions = sa.Table(
     "journal_positions",
     metadata,
