@@ -19,6 +19,7 @@ from types import FrameType
 import structlog
 
 from config.schema import Listen, Settings
+from daemon.listener.admission import tls_context
 from daemon.listener.slots import Slots
 from daemon.spool import Spool
 from pipeline.errors import InputRejected
@@ -50,6 +51,7 @@ def serve(settings: Settings, stop: threading.Event | None = None) -> None:
         InputRejected: the address cannot be listened on, or the certificate cannot be read.
     """
     stop = stop or threading.Event()
+    _check_certificates(settings.listen)
     with _signals(stop), _listening(settings.listen) as listening:
         port = listening.getsockname()[1]
         spool = Spool(settings.spool.path)
@@ -124,6 +126,16 @@ def _end(children: list[Child]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _check_certificates(listen: Listen) -> None:
+    """Once and here, rather than in processes that would die of it again and again."""
+    try:
+        tls_context(listen)
+    except (OSError, ValueError) as error:
+        raise InputRejected(
+            f"the TLS certificate, key or CA cannot be used: {error}", code="bad-certificate"
+        ) from error
 
 
 @contextmanager

@@ -106,6 +106,10 @@ class Incoming:
         if synced:
             os.fsync(self._fd)
         new = self._spool._link(self._temporary, relative)
+        if not new and not self._spool.verify(relative):
+            # Torn by a power cut, or changed by the disk: what is here now is whole.
+            os.replace(self._temporary, f"{self._spool.root}/{relative}")
+            new = True
         self._kept = True
         if synced:
             # Also for a file that was here already: who wrote it may not have synced it yet.

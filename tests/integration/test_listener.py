@@ -18,9 +18,11 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 
-from daemon.listener import commitment, contexts
+from config.schema import Settings
+from daemon.listener import commitment, contexts, serve
 from daemon.listener.contexts import COMMITMENT, COMMITMENT_INSTANCE
 from daemon.spool.part10 import header
+from pipeline.errors import InputRejected
 from tests.support.certificates import Certificates, make_certificates
 from tests.support.dimse import EXPLICIT_LE, IMPLICIT_LE, MR_IMAGE, encoded, mr_image
 from tests.support.listening import Listening, listening, send, wait_for
@@ -161,6 +163,15 @@ def test_with_tls_only_senders_with_a_certificate_of_the_authority_get_in(
         assert not listener.associate().is_established
         with pytest.raises(OSError), socket_to(listener) as plain:  # noqa: PT011 - which one depends on OpenSSL
             old_tls(certificates).wrap_socket(plain, server_hostname="localhost")
+
+
+def test_what_cannot_be_listened_on_is_said_at_once(listener: Listening, tmp_path: Path) -> None:
+    taken = Settings.model_validate({"listen": {"port": listener.port}, "spool": {"path": tmp_path}})
+    with pytest.raises(InputRejected, match=str(listener.port)):
+        serve(taken)
+    no_file = Settings.model_validate({"listen": {"tls_certificate": tmp_path / "none"}, "spool": {"path": tmp_path}})
+    with pytest.raises(InputRejected, match="certificate"):
+        serve(no_file)
 
 
 def tls_works(listener: Listening, context: ssl.SSLContext) -> bool:

@@ -106,6 +106,17 @@ def test_verify_notices_a_changed_byte_a_torn_file_and_a_missing_one(tmp_path: P
     assert not spool.verify(stored.path)
 
 
+@pytest.mark.parametrize("torn", [b"", b"\0" * 500])
+def test_a_file_that_a_power_cut_has_torn_is_replaced_when_the_same_comes_again(tmp_path: Path, torn: bytes) -> None:
+    spool = Spool(tmp_path)
+    first = spool.put(described(), b"0123456789")
+    (tmp_path / first.path).write_bytes(torn)
+    again = spool.put(described(), b"0123456789")
+    assert again.new
+    assert spool.verify(first.path)
+    assert list((tmp_path / "incoming").iterdir()) == []
+
+
 @pytest.mark.parametrize("synced", [False, True])
 def test_an_empty_data_set_still_makes_a_file_with_a_header(tmp_path: Path, synced: bool) -> None:
     spool = Spool(tmp_path)
