@@ -12,8 +12,8 @@ PIXELMED = Path("/usr/share/java/pixelmed.jar")
 _PRIVATE = re.compile(r"Unrecognized defined term = <99AXRAD>")
 # dcentvfy takes AccessionNumber for the study's in one IOD and the series' in another.
 _QUIRK = re.compile(r"AccessionNumber> IE <(Series|Study)> versus <(Series|Study)>")
-# A note on a check that DCMTK before 3.6.8 leaves out, not on the file.
-_NOTE = re.compile(r"does not support this Specific Character Set")
+# Notes on checks that DCMTK leaves out, not on the file.
+_NOTE = re.compile(r"does not support this Specific Character Set|Check for template constraints not yet supported")
 
 
 def _run(*command: str | Path) -> subprocess.CompletedProcess[str]:
