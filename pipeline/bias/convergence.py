@@ -15,7 +15,7 @@ import numpy.typing as npt
 F32 = npt.NDArray[np.float32]
 
 # The running mean only adds to the spread about the true mean, so well above the threshold the plain figure will do
-CLEARLY_ABOVE = 1.25
+CLEARLY_ABOVE = 1.05
 # Up to here the mean moves at most voxels, and a plain loop is the fastest way
 RESTLESS = 8192
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from config.schema import Bias
 from pipeline.bias import clib, convergence, histogram
 from pipeline.bias.lattice import ORDER, Splines, refine
-from pipeline.bias.ordered import OrderedSplines, support
+from pipeline.bias.ordered import OrderedSplines
 from pipeline.bias.problem import Problem
 
 F32 = npt.NDArray[np.float32]
@@ -47,7 +47,7 @@ def fit(problem: Problem, settings: Bias) -> tuple[F32, tuple[int, ...]]:
 def _splines(problem: Problem, spans_zyx: tuple[int, int, int]) -> Splines | OrderedSplines:
     if problem.mask_voxels < STABLE_VOXELS:
         return OrderedSplines.of(problem.mask_zyx, problem.grid, spans_zyx)
-    return Splines.of(problem.mask_zyx, spans_zyx, support(problem.mask_zyx, problem.grid, spans_zyx))
+    return Splines.of(problem.mask_zyx, spans_zyx)
 
 
 def _log_where_positive(values: F32) -> F32:

@@ -87,15 +87,15 @@ def refine(lattice: F32) -> F32:
     """The same spline with twice as many spans on each axis."""
     shape = lattice.shape
     padded = np.pad(lattice, (0, ORDER))
-    refined = np.empty([2 * n - ORDER for n in shape], dtype=np.float32)
-    for odd in itertools.product((0, 1), repeat=3):
-        part = refined[tuple(slice(o, None, 2) for o in odd)]
-        part[...] = 0
-        for taps in itertools.product(range(ORDER + 1), repeat=3):
-            z, y, x = (SUBDIVISION[o, t] for o, t in zip(odd, taps, strict=True))
-            at = tuple(slice(t, t + n) for t, n in zip(taps, part.shape, strict=True))
-            part += padded[at] * (x * y * z)
-    return refined
+    # (z, even or odd, y, even or odd, x, even or odd); the last odd ones are one too many
+    pairs = np.zeros([k for n in shape for k in (n - 1, 2)], dtype=np.float32)
+    for taps in itertools.product(range(ORDER + 1), repeat=3):
+        z, y, x = (SUBDIVISION[:, t] for t in taps)
+        share = (x[None, None, :] * y[None, :, None]) * z[:, None, None]
+        part = padded[tuple(slice(t, t + n - 1) for t, n in zip(taps, shape, strict=True))]
+        pairs += part[:, None, :, None, :, None] * share[None, :, None, :, None, :]
+    whole = pairs.reshape([2 * (n - 1) for n in shape])
+    return np.ascontiguousarray(whole[:-1, :-1, :-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +113,13 @@ class Splines:
     inside: npt.NDArray[np.intp]
 
     @classmethod
-    def of(cls, mask_zyx: npt.NDArray[np.bool_], spans_zyx: tuple[int, ...], support: F32) -> Splines:
+    def of(cls, mask_zyx: npt.NDArray[np.bool_], spans_zyx: tuple[int, ...]) -> Splines:
         """For the voxels of `mask_zyx`; work is confined to the box around them."""
         box = _bounding_box(mask_zyx)
         mask = mask_zyx[box]
         z, y, x = (axis_weights(n, k, b) for n, k, b in zip(mask_zyx.shape, spans_zyx, box, strict=True))
+        support = contract(mask.astype(np.float64), z**2, y**2, x**2).astype(np.float32)
+        support[support <= UNSUPPORTED] = np.inf
         return cls(_single(z, y, x), _single(_pull(z), _pull(y), _pull(x)), support, mask.shape, np.flatnonzero(mask))
 
     def fit(self, residual: F32) -> F32:

@@ -8,7 +8,6 @@ small the sums are therefore made as ITK makes them, to the bit.
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,8 +19,6 @@ from pipeline.bias.lattice import F32, INSIDE, ORDER, UNSUPPORTED, cubic
 from pipeline.geometry import Geometry
 
 TAPS = ORDER + 1
-# Voxels whose weights are held at a time
-CHUNK = 20_000
 Index = npt.NDArray[np.intp]
 
 
@@ -49,14 +46,16 @@ class OrderedSplines:
         squares = weights * weights
         total = sum_of(list(squares.T))
         pulls = _matrix(squares * weights / total[:, None], points, shape)
+        ones = np.ones(len(weights), dtype=np.float32)
+        support = _add_up(_matrix(squares, points, shape), ones, shape)
+        support[support <= UNSUPPORTED] = np.inf
         z, y, x = (_value_axis(n, k, spacing) for n, k, spacing, _ in axes)
         places = (where[0] * mask_zyx.shape[1] + where[1]) * shape[2] + x[0][where[2]]
-        return cls(pulls, support(mask_zyx, grid, spans_zyx), (z, y), places, x[1][where[2]])
+        return cls(pulls, support, (z, y), places, x[1][where[2]])
 
     def fit(self, residual: F32) -> F32:
         """The control points that approximate `residual`, given in the order of the image."""
-        shares: F32 = (self.pulls @ residual).reshape(-1, *self.support.shape)
-        return sum_of(list(shares)) / self.support
+        return _add_up(self.pulls, residual, self.support.shape) / self.support
 
     def evaluate(self, lattice: F32) -> F32:
         """The spline of `lattice` at the mask's voxels."""
@@ -64,28 +63,6 @@ class OrderedSplines:
         planes = sum_of([lattice[z_spans + t] * z_weights[:, t, None, None] for t in range(TAPS)])
         rows = sum_of([planes[:, y_spans + t] * y_weights[:, t, None] for t in range(TAPS)]).reshape(-1)
         return sum_of([rows[self.places + t] * self.weights[:, t] for t in range(TAPS)])
-
-
-def support(mask_zyx: npt.NDArray[np.bool_], grid: Geometry, spans_zyx: tuple[int, ...]) -> F32:
-    """Sum of w^2 over the mask for each control point, infinite where ITK leaves the control point at zero.
-
-    Made once for a level, the roundings in this sum bias every iteration of it alike.
-    """
-    shape = tuple(k + ORDER for k in spans_zyx)
-    fits = [_fit_axis(*axis) for axis in _axes(mask_zyx.shape, grid, spans_zyx)]
-    where = np.nonzero(mask_zyx)
-    borders = _share_borders(where[0].size)
-    shares = []
-    for begin, end in itertools.pairwise(borders):
-        sums = np.zeros(shape, dtype=np.float32)
-        for start in range(begin, end, CHUNK):
-            part = tuple(index[start : min(start + CHUNK, end)] for index in where)
-            weights, points = _weights_and_points(fits, part, shape)
-            np.add.at(sums.reshape(-1), points.reshape(-1), (weights * weights).reshape(-1))
-        shares.append(sums)
-    total = sum_of(shares)
-    total[total <= UNSUPPORTED] = np.inf
-    return total
 
 
 def sum_of(terms: list[F32]) -> F32:
@@ -157,3 +134,9 @@ def _matrix(values: F32, points: Index, shape: tuple[int, ...]) -> csc_array:
     rows = (share[:, None] * points_each + points).astype(np.int32)
     starts = np.arange(0, values.size + 1, taps, dtype=np.int32)
     return csc_array((values.reshape(-1), rows.reshape(-1), starts), shape=(shares * points_each, voxels))
+
+
+def _add_up(matrix: csc_array, values: F32, shape: tuple[int, ...]) -> F32:
+    """Per control point: each share in the order of its voxels, then share by share."""
+    shares: F32 = (matrix @ values).reshape(-1, *shape)
+    return sum_of(list(shares))

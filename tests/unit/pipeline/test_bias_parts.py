@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as arrays
 from config.schema import Bias
 from pipeline.bias import convergence, histogram, otsu
 from pipeline.bias.lattice import ORDER, Splines, axis_weights, contract, expand, refine
-from pipeline.bias.ordered import OrderedSplines, support
+from pipeline.bias.ordered import OrderedSplines
 from pipeline.geometry import Geometry
 
 volumes = arrays.arrays(
@@ -105,7 +105,7 @@ def test_both_ways_to_sum_give_the_same_control_points_and_values() -> None:
     grid = Geometry((6, 12, 14), (2.8, 2.8, 6.0), (-169.3, 12.5, -78.45), (1, 0, 0, 0, 1, 0, 0, 0, 1))
     residual = random.normal(0, 0.1, np.count_nonzero(mask)).astype(np.float32)
     for spans in ((1, 1, 1), (2, 2, 2), (4, 4, 4)):
-        products, ordered = Splines.of(mask, spans, support(mask, grid, spans)), OrderedSplines.of(mask, grid, spans)
+        products, ordered = Splines.of(mask, spans), OrderedSplines.of(mask, grid, spans)
         lattice = products.fit(residual)
         np.testing.assert_allclose(ordered.fit(residual), lattice, atol=1e-5)
         np.testing.assert_allclose(ordered.evaluate(lattice), products.evaluate(lattice), atol=1e-6)
