@@ -105,6 +105,8 @@ def _anchored(settings: Settings, folder: Path) -> Settings:
                 changes[name] = folder / value
             elif isinstance(value, BaseModel):
                 changes[name] = anchor(value)
+            elif isinstance(value, tuple) and any(isinstance(item, BaseModel) for item in value):
+                changes[name] = tuple(anchor(item) for item in value)
         return model.model_copy(update=changes) if changes else model
 
     anchored = anchor(settings)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import fcntl
 import threading
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 import structlog
@@ -16,9 +15,9 @@ import structlog
 from config.schema import Settings
 from daemon.clock import Clock, system_clock
 from daemon.ledger import Ledger, open_ledger
+from daemon.ledger.deliveries import commitment_reported
 from daemon.ledger.intake import Arrival, known, mark_lost, record
-from daemon.ledger.studies import settle_if_delivered
-from daemon.ledger.tables import deliveries, instances, journal_positions
+from daemon.ledger.tables import instances, journal_positions
 from daemon.spool import Spool, read_meta
 from daemon.spool.journal import Entry, is_finished, names, read_journals, retire
 from pipeline.catalog import read_facts
@@ -27,7 +26,6 @@ from pipeline.errors import NotDicom, TryLater
 log = structlog.get_logger("axrad.indexer")
 BATCH = 200
 POLL_S = 0.25
-PROVEN = "storage commitment"
 RECONCILE_S = 600.0
 
 
@@ -107,25 +105,8 @@ def _remember(connection: sa.Connection, name: str, position: int) -> None:
 
 def _committed(connection: sa.Connection, entry: Entry, now: float) -> None:
     """A PACS reports on what we asked it to keep: delivered, or to be sent again."""
-    rows = connection.execute(
-        sa.select(deliveries).where(
-            deliveries.c.transaction_uid == entry.transaction_uid, deliveries.c.state.in_(("sending", "stored"))
-        )
-    ).all()
-    for row in rows:
-        if entry.failed:
-            values: dict[str, Any] = {
-                "transaction_uid": None,
-                "reason": f"the PACS did not commit {len(entry.failed)} objects",
-            }
-            if row.state == "stored":
-                values |= {"state": "pending", "next_attempt_at": now + 60.0}
-        else:
-            values = {"proof": PROVEN}
-            if row.state == "stored":
-                values |= {"state": "delivered", "finished_at": now}
-        connection.execute(deliveries.update().where(deliveries.c.id == row.id).values(**values))
-        settle_if_delivered(connection, row.revision_id, now)
+    if entry.transaction_uid is not None:
+        commitment_reported(connection, entry.transaction_uid, entry.committed, entry.failed, now)
 
 
 def _retire_finished(ledger: Ledger, spool: Spool) -> None:

@@ -3,61 +3,69 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
-from pydicom.filereader import read_file_meta_info
-from pynetdicom import _config
+from pynetdicom import _config, evt
 
 from daemon.export.peer import Address, associated
+from daemon.export.sent import Item, Sent
+from daemon.export.statuses import NOT_SUPPORTED, is_stored
 from pipeline.errors import ExamRejected, PeerUnreachable
 
 # The file's data set goes out as it lies on disk; nothing is decoded or encoded again.
 _config.STORE_SEND_CHUNKED_DATASET = True
 
-# PS3.4 B.2.3: stored, with a remark (coercion, elements discarded, data set does not match the class).
-STORED_WITH_REMARK = (0xB000, 0xB006, 0xB007)
 
+def send(address: Address, items: Sequence[Item]) -> tuple[Sent, ...]:
+    """Send all items over one association whose contexts are just what they need; what was said of each.
 
-class ObjectRefused(ExamRejected):
-    """The destination refuses this object for good."""
-
-    code = "object-refused"
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """One object that the destination says it has stored."""
-
-    sop_class_uid: str
-    sop_instance_uid: str
-    status: int
-
-
-def send(address: Address, files: Sequence[Path]) -> tuple[Sent, ...]:
-    """Send all files over one association.
-
-    Raises PeerUnreachable where trying again may help (no answer, out of resources 0xA7xx), ObjectRefused where not.
+    An item whose context is not accepted counts as answered with 0x0122; after the association broke, as not answered.
+    Raises PeerUnreachable if there is no association.
     """
-    metas = [read_file_meta_info(path) for path in files]
-    contexts = [(str(m.MediaStorageSOPClassUID), [str(m.TransferSyntaxUID)]) for m in metas]
+    contexts = dict.fromkeys((i.sop_class_uid, i.transfer_syntax_uid) for i in items)
+    answers = _Answers()
     sent = []
-    with associated(address, list(dict.fromkeys((a, tuple(t)) for a, t in contexts))) as association:
-        for path, meta in zip(files, metas, strict=True):
-            status = association.send_c_store(path)
-            sent.append(
-                Sent(str(meta.MediaStorageSOPClassUID), str(meta.MediaStorageSOPInstanceUID), judge(address, status))
-            )
+    with associated(
+        address,
+        [(abstract, [transfer]) for abstract, transfer in contexts],
+        all_contexts=False,
+        evt_handlers=[(evt.EVT_DIMSE_RECV, answers.note)],
+    ) as association:
+        accepted = {(str(c.abstract_syntax), str(c.transfer_syntax[0])) for c in association.accepted_contexts}
+        for item in items:
+            if (item.sop_class_uid, item.transfer_syntax_uid) not in accepted:
+                sent.append(Sent(item, NOT_SUPPORTED))
+            elif not association.is_established:
+                sent.append(Sent(item, None))
+            else:
+                sent.append(_send_one(association, item, answers))
     return tuple(sent)
 
 
-def judge(address: Address, status: object) -> int:
-    """The status code if the object is stored; otherwise the error that fits."""
+def _send_one(association: Any, item: Item, answers: _Answers) -> Sent:
+    answers.affected_uid = ""
+    try:
+        status = getattr(association.send_c_store(item.path), "Status", None)
+    except RuntimeError:  # the association ended between two messages
+        status = None
+    other = answers.affected_uid not in ("", item.sop_instance_uid)
+    return Sent(item, status, answers.affected_uid if other and is_stored(status) else None)
+
+
+def judge(address: Address, status: Any) -> None:
+    """Raise unless this answer to a C-STORE says that the object is stored."""
     code = getattr(status, "Status", None)
     if code is None:
         raise PeerUnreachable(f"{address.name} broke off or did not answer in time")
-    if code == 0 or code in STORED_WITH_REMARK:
-        return int(code)
-    if code >> 8 == 0xA7 or code in (0x0110, 0x0122, 0x0124):
-        raise PeerUnreachable(f"{address.name} cannot take it now (status 0x{code:04X})")
-    raise ObjectRefused(f"{address.name} refuses the object with status 0x{code:04X}")
+    if not is_stored(code):
+        raise ExamRejected(f"{address.name} refuses an object with status 0x{code:04X}", code="object-refused")
+
+
+class _Answers:
+    """The SOP Instance UID of the last C-STORE response: an archive that coerces UIDs answers with its own."""
+
+    def __init__(self) -> None:
+        self.affected_uid = ""
+
+    def note(self, event: Any) -> None:
+        self.affected_uid = str(event.message.command_set.get("AffectedSOPInstanceUID") or "")

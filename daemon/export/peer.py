@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from pynetdicom import AE
 from pynetdicom.association import Association
 
-from config.schema import Destination, Settings
-from pipeline.errors import PeerUnreachable
+from config.schema import Destination, Pacs, Settings
+from pipeline.errors import InputRejected, PeerUnreachable
+
+MAX_ACSE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a destination listens, who we say we are, and what it can do."""
+    """Where a peer listens, who we say we are, what it can do, and how long we wait for it."""
 
     name: str
     ae_title: str
@@ -28,70 +32,126 @@ class Address:
     tls: bool = False
     dicomweb_url: str | None = None
     can: tuple[str, ...] = ()
+    tls_ca: Path | None = None
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    dicomweb_user: str | None = None
+    dicomweb_password: str | None = field(default=None, repr=False)
+    dicomweb_token: str | None = field(default=None, repr=False)
+    connect_timeout_s: float = 10.0
+    answer_timeout_s: float = 60.0
 
 
 class DestinationRefused(PeerUnreachable):
-    """The association was rejected or a context was not accepted; an operator may mend that on the other side."""
+    """The peer rejects our association or us; an operator may mend that on the other side."""
 
     code = "destination-refused"
 
 
 def address_of(destination: Destination, settings: Settings) -> Address:
+    """Where a destination is: its archive, or an AE of its own."""
     if destination.pacs is not None:
         pacs = next(p for p in settings.pacs if p.name == destination.pacs)
-        return Address(
-            destination.name,
-            pacs.ae_title,
-            pacs.host,
-            pacs.port,
-            settings.listen.ae_title,
-            pacs.tls,
-            pacs.dicomweb_url,
-            pacs.can,
+        address = replace(address_of_pacs(pacs, settings), name=destination.name)
+    else:
+        # The schema sees to it that a destination without a pacs has all three.
+        assert destination.ae_title is not None
+        assert destination.host is not None
+        assert destination.port is not None
+        address = Address(
+            destination.name, destination.ae_title, destination.host, destination.port, settings.listen.ae_title
         )
-    # The schema sees to it that a destination without a pacs has all three.
-    assert destination.ae_title is not None
-    assert destination.host is not None
-    assert destination.port is not None
-    return Address(destination.name, destination.ae_title, destination.host, destination.port, settings.listen.ae_title)
+    return replace(
+        address, connect_timeout_s=destination.connect_timeout_s, answer_timeout_s=destination.answer_timeout_s
+    )
+
+
+def address_of_pacs(pacs: Pacs, settings: Settings) -> Address:
+    """An archive's address, with the usual patience."""
+    listen = settings.listen
+    return Address(
+        name=pacs.name,
+        ae_title=pacs.ae_title,
+        host=pacs.host,
+        port=pacs.port,
+        our_ae_title=listen.ae_title,
+        tls=pacs.tls,
+        dicomweb_url=pacs.dicomweb_url,
+        can=pacs.can,
+        tls_ca=pacs.tls_ca or listen.tls_client_ca,
+        tls_certificate=listen.tls_certificate,
+        tls_key=listen.tls_key,
+        dicomweb_user=pacs.dicomweb_user,
+        dicomweb_password=pacs.dicomweb_password,
+        dicomweb_token=pacs.dicomweb_token,
+    )
+
+
+def tls_context(address: Address) -> ssl.SSLContext:
+    """TLS 1.2 or newer (BCP 195, PS3.15 B.9), the peer's certificate and name checked, ours shown if we have one.
+
+    Raises InputRejected where a certificate's file cannot be read.
+    """
+    try:
+        context = ssl.create_default_context(
+            ssl.Purpose.SERVER_AUTH, cafile=str(address.tls_ca) if address.tls_ca else None
+        )
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if address.tls_certificate is not None:
+            context.load_cert_chain(address.tls_certificate, address.tls_key)
+    except OSError as error:  # ssl.SSLError is one
+        raise InputRejected(f"the certificates for TLS to {address.name} cannot be read; check tls_ca") from error
+    return context
 
 
 @contextmanager
 def associated(
-    address: Address, contexts: Sequence[tuple[str, Sequence[str]]], **options: Any
+    address: Address, contexts: Sequence[tuple[str, Sequence[str]]], *, all_contexts: bool = True, **options: Any
 ) -> Iterator[Association]:
     """An association with the given (abstract syntax, transfer syntaxes), released at the end.
+
+    Args:
+        all_contexts: a context that the peer does not accept is an error; otherwise the caller looks at
+            `accepted_contexts`.
 
     Raises PeerUnreachable if nobody answers, DestinationRefused if the peer rejects us or a context.
     """
     ae = AE(ae_title=address.our_ae_title)
-    ae.acse_timeout = 20
-    ae.dimse_timeout = 60
-    ae.network_timeout = 60
-    ae.connection_timeout = 10
+    ae.acse_timeout = min(address.answer_timeout_s, MAX_ACSE_S)
+    ae.dimse_timeout = address.answer_timeout_s
+    ae.network_timeout = address.answer_timeout_s
+    ae.connection_timeout = address.connect_timeout_s
     for abstract, transfer in contexts:
         ae.add_requested_context(abstract, list(transfer))
-    association = ae.associate(address.host, address.port, ae_title=address.ae_title, **options)
+    tls_args = (tls_context(address), address.host) if address.tls else None
+    association = ae.associate(address.host, address.port, ae_title=address.ae_title, tls_args=tls_args, **options)
     if not association.is_established:
-        if association.is_rejected:
-            raise DestinationRefused(
-                f"{address.name} rejects our association; does it know the AE title {address.our_ae_title}?"
-            )
-        raise PeerUnreachable(f"{address.name} does not answer at {address.host} port {address.port}")
-    hold = _Hold(association)
+        _explain(address, association)
+    hold = Hold(association)
     try:
         accepted = {str(c.abstract_syntax) for c in association.accepted_contexts}
         refused = [abstract for abstract, _ in contexts if str(abstract) not in accepted]
-        if refused:
+        if refused and all_contexts:
             raise DestinationRefused(f"{address.name} does not accept {', '.join(refused)}")
+        association.hold = hold
         yield association
     finally:
         if association.is_established:
             association.release()
-        hold.let_go()
+        association.hold.let_go()
 
 
-class _Hold(threading.Event):
+def _explain(address: Address, association: Association) -> None:
+    """Say why there is no association."""
+    if association.is_rejected:
+        raise DestinationRefused(
+            f"{address.name} rejects our association; does it know the AE title {address.our_ae_title}?"
+        )
+    over = " over TLS" if address.tls else ""
+    raise PeerUnreachable(f"{address.name} does not answer{over} at {address.host} port {address.port}")
+
+
+class Hold(threading.Event):
     """Keeps pynetdicom's association thread out of the way for as long as we are the ones who ask.
 
     pynetdicom 3.0.4 pauses that thread for each message by clearing an event and waiting for a flag that the thread
@@ -116,3 +176,12 @@ class _Hold(threading.Event):
     def let_go(self) -> None:
         self._before.set()
         super().set()
+
+
+def attend(association: Association, condition: threading.Event, seconds: float) -> bool:
+    """Let the peer ask us something on this association, until `condition` or the time is over; then hold it again."""
+    association.hold.let_go()
+    try:
+        return condition.wait(seconds)
+    finally:
+        association.hold = Hold(association)

@@ -6,9 +6,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from daemon.ledger.deliveries import dead_letters, send_again
 from daemon.ledger.engine import note
 from daemon.ledger.states import STUDY, check
-from daemon.ledger.studies import move_delivery, move_study
+from daemon.ledger.studies import move_study
 from daemon.ledger.tables import deliveries, revisions, studies
 from pipeline.errors import InputRejected
 
@@ -95,19 +96,7 @@ def deliver(connection: sa.Connection, row: Any, now: float, destination: str | 
                 deliveries.update().where(deliveries.c.id == item.id).values(next_attempt_at=now, enqueued_until=None)
             )
         elif item.state != "refused":
-            move_delivery(
-                connection,
-                item.id,
-                "pending",
-                next_attempt_at=now,
-                enqueued_until=None,
-                attempts=0,
-                proof="",
-                transaction_uid=None,
-                finished_at=None,
-                fence=deliveries.c.fence + 1,
-                lease_until=None,
-            )
+            send_again(connection, item.id, now)
         else:
             continue
         opened.append(item.id)
@@ -116,3 +105,12 @@ def deliver(connection: sa.Connection, row: Any, now: float, destination: str | 
         move_study(connection, row.id, "reported", now)
     note(connection, now, "resend", "asked for by an operator", row.id, revision.id)
     return opened
+
+
+def deliver_dead_letters(connection: sa.Connection, now: float, destination: str | None) -> list[str]:
+    """Send everything again that was set aside; the ids of the deliveries that were opened."""
+    found = dead_letters(connection, destination)
+    for item in found:
+        send_again(connection, item["id"], now)
+        note(connection, now, "resend", f"to {item['destination']}, asked for by an operator", item["study"])
+    return [item["id"] for item in found]

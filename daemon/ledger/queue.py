@@ -15,11 +15,11 @@ from daemon.ledger.tables import deliveries, revisions
 from pipeline.errors import AxradError
 
 TABLES = {"revision": revisions, "delivery": deliveries}
-# What may be claimed: revisions by their stage, deliveries by their state.
+# What may be claimed: revisions by their stage, deliveries by their state (`stored`: to ask for its proof again).
 OPEN = {
     "revision": revisions.c.stage.in_(("analyse", "report"))
     & revisions.c.state.in_(("ready", "running", "not_evaluated")),
-    "delivery": deliveries.c.state.in_(("pending", "sending")),
+    "delivery": deliveries.c.state.in_(("pending", "sending", "stored")),
 }
 
 

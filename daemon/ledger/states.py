@@ -35,7 +35,8 @@ DELIVERY: dict[str, frozenset[str]] = {
     "sending": frozenset({"pending", "stored", "delivered", "failed", "cancelled"}),
     "stored": frozenset({"delivered", "pending", "failed"}),
     "delivered": frozenset({"pending"}),
-    "failed": frozenset({"pending", "cancelled"}),
+    # A storage commitment report may come after we gave up waiting for it.
+    "failed": frozenset({"pending", "cancelled", "delivered"}),
     "cancelled": frozenset({"pending"}),
     "refused": frozenset({"pending"}),
 }

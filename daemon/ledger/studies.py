@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from daemon.assembly import Stored, Verdict, input_digest
 from daemon.ledger.engine import new_id, note
-from daemon.ledger.states import DELIVERY, REVISION, STUDY, check
+from daemon.ledger.states import REVISION, STUDY, check
 from daemon.ledger.tables import deliveries, instances, revisions, studies
 from pipeline.catalog import facts_from_json
 
@@ -149,12 +149,6 @@ def move_study(
         .where(studies.c.id == study_id)
         .values(state=state, reason=reason, reason_code=code, changed_at=now)
     )
-
-
-def move_delivery(connection: sa.Connection, delivery_id: str, state: str, **values: Any) -> None:
-    row = connection.execute(sa.select(deliveries.c.state).where(deliveries.c.id == delivery_id)).one()
-    check(DELIVERY, row.state, state)
-    connection.execute(deliveries.update().where(deliveries.c.id == delivery_id).values(state=state, **values))
 
 
 def settle_if_delivered(connection: sa.Connection, revision_id: str, now: float) -> None:

@@ -1,89 +1,255 @@
-"""`axrad.deliver`: one result to one destination, until it is proven to be there."""
+"""`axrad.deliver`: one result to one destination, until it is proven to be there.
+
+A delivery that is `pending` (or `sending`, left by a worker that died) is sent: each object that the destination has
+not taken yet. Then, as for one that is `stored`, its proof is asked for. Storage commitment is not waited for.
+"""
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import sqlalchemy as sa
 import structlog
 
 from config.schema import Destination
-from daemon.export import proof
-from daemon.export.cstore import Sent, send
+from daemon.export import cstore, proof, stow
 from daemon.export.peer import Address, address_of
+from daemon.export.sent import Item, NotNow, Sent, items_of, remarks, require_stored
+from daemon.export.statuses import is_stored
+from daemon.ledger import deliveries as ledger_deliveries
 from daemon.ledger.engine import note
-from daemon.ledger.queue import Claim, LeaseLost, claim, release, update
+from daemon.ledger.queue import Claim, LeaseLost, backoff_s, release, update
 from daemon.ledger.studies import settle_if_delivered
 from daemon.ledger.tables import deliveries, revisions
 from daemon.work.context import Context, kept
-from daemon.work.failure import TaskFailed, code_of, delivery_failed
-from pipeline.errors import ReportRejected
+from daemon.work.failure import TaskFailed, code_of, sentence_of, where_in_our_code
+from pipeline.errors import AxradError, PeerUnreachable, ReportRejected, TryLater
 
 log = structlog.get_logger("axrad.deliver")
-# Deliveries are tried until they succeed: backoff is bounded at an hour, and an operator sees them in `axrad status`.
-UNLIMITED = 10**9
+# An archive that does not list what it took, looked for so often, is sent it again.
+LOOKS = 4
 
 
 def run(context: Context, delivery_id: str) -> None:
-    """Claim, send, prove."""
+    """Claim, send, prove; then announce what else its destination has room for."""
+    now = context.clock()
     with context.ledger.write() as connection:
-        held = claim(
-            connection,
-            "delivery",
-            delivery_id,
-            context.owner,
-            context.clock(),
-            context.settings.work.lease_s,
-            UNLIMITED,
-        )
+        held = ledger_deliveries.take(connection, delivery_id, context.owner, now, context.settings)
         if held is None:
             return
         row = connection.execute(sa.select(deliveries).where(deliveries.c.id == delivery_id)).one()
-        revision = connection.execute(sa.select(revisions).where(revisions.c.id == row.revision_id)).one()
-        update(connection, held, {"state": "sending"})
+        study_id = connection.execute(
+            sa.select(revisions.c.study_id).where(revisions.c.id == row.revision_id)
+        ).scalar_one()
+        if row.state == "pending":
+            update(connection, held, {"state": "sending"})
+    work = _Delivery(context, held, row, study_id)
     try:
         with kept(context, held):
-            destination = next((d for d in context.settings.destination if d.name == row.destination), None)
-            if destination is None:
-                raise ReportRejected(f"no [[destination]] is named {row.destination} any more")
-            address = address_of(destination, context.settings)
-            files = [context.result_folder(row.revision_id) / f"{kind}.dcm" for kind in row.objects]
-            sent = send(address, files)
-            outcome = _prove(context, held, destination, address, sent)
-        _finish(context, held, revision, row, outcome)
+            outcome = work.send_and_prove()
+        work.finish(outcome)
     except LeaseLost:
         return
     except Exception as error:  # noqa: BLE001 - the outermost loop of this work
-        delivery_failed(context, held, revision.study_id, row.revision_id, error)
+        work.failed(error)
         raise TaskFailed(code_of(error), delivery_id) from None
+    finally:
+        _announce_next(context, row.destination)
 
 
-def _prove(
-    context: Context, held: Claim, destination: Destination, address: Address, sent: tuple[Sent, ...]
-) -> dict[str, Any]:
-    """Columns of the delivery after sending: delivered with its proof, or stored and awaiting a commitment report."""
-    remarks = ", ".join(f"0x{s.status:04X}" for s in sent if s.status)
-    if destination.proof == "readback":
-        proof.read_back(address, sent)
-        return {"state": "delivered", "proof": "read back", "reason": remarks}
-    if destination.proof == "commit":
+def _announce_next(context: Context, name: str) -> None:
+    """The next deliveries to this destination need not wait for the sweep."""
+    try:
+        with context.ledger.read() as connection:
+            rows = ledger_deliveries.due(connection, context.settings, context.clock(), limit=10, only=name)
+    except TryLater:
+        return
+    for row in rows:
+        context.announce("axrad.deliver", row.id)
+
+
+class _Delivery:
+    """One claimed delivery. `row`: as it was when it was claimed."""
+
+    def __init__(self, context: Context, held: Claim, row: Any, study_id: str) -> None:
+        self.context, self.held, self.row, self.study_id = context, held, row, study_id
+        self.destination = ledger_deliveries.by_name(context.settings, row.destination)
+
+    def send_and_prove(self) -> dict[str, Any]:
+        """The columns of the delivery afterwards."""
+        if self.destination is None:
+            raise ReportRejected(f"no [[destination]] is named {self.row.destination} any more")
+        address = address_of(self.destination, self.context.settings)
+        items = self._items()
+        if self.row.state != "stored":
+            self._send(self.destination, address, items)
+        return self._prove(self.destination, address, self._taken(items))
+
+    def _items(self) -> tuple[Item, ...]:
+        folder = self.context.result_folder(self.row.revision_id)
+        files = [folder / f"{kind}.dcm" for kind in self.row.objects]
+        gone = [path.stem for path in files if not path.is_file()]
+        if gone:
+            raise ReportRejected(f"the finished {', '.join(gone)} of this result is not kept any more")
+        return items_of(files)
+
+    def _send(self, destination: Destination, address: Address, items: tuple[Item, ...]) -> None:
+        """Send what the destination has not taken yet, and write down what it says of each."""
+        with self.context.ledger.read() as connection:
+            before = ledger_deliveries.objects_of(connection, self.row.id)
+        missing = [i for i in items if i.kind not in before or not is_stored(before[i.kind].status)]
+        if missing:
+            by_way = stow.send if destination.via == "stow" else cstore.send
+            sent = by_way(address, missing)
+            with self.context.ledger.write() as connection:
+                ledger_deliveries.record_sent(
+                    connection, self.row.id, [_columns(one) for one in sent], self.context.clock()
+                )
+            require_stored(address, sent)
+        with self.context.ledger.write() as connection:
+            update(connection, self.held, {"stored_at": self.context.clock(), "proof_asks": 0})
+
+    def _taken(self, items: tuple[Item, ...]) -> tuple[Sent, ...]:
+        with self.context.ledger.read() as connection:
+            said = ledger_deliveries.objects_of(connection, self.row.id)
+        return tuple(Sent(i, said[i.kind].status, said[i.kind].coerced_uid) for i in items if i.kind in said)
+
+    def _prove(self, destination: Destination, address: Address, sent: tuple[Sent, ...]) -> dict[str, Any]:
+        told = {"reason": remarks(sent)}
+        if destination.proof == "status":
+            return told | {"state": "delivered", "proof": "status"}
+        self._count_ask()
+        if destination.proof == "readback":
+            proof.read_back(address, sent, destination.via)
+            return told | {"state": "delivered", "proof": "read back"}
         transaction_uid = proof.new_transaction()
         # Written first: the report may arrive before the answer to our request does.
-        with context.ledger.write() as connection:
-            update(connection, held, {"transaction_uid": transaction_uid, "proof": ""})
-        proof.ask_commitment(address, sent, transaction_uid)
-        return {"state": "stored", "reason": remarks}
-    return {"state": "delivered", "proof": "status", "reason": remarks}
+        now = self.context.clock()
+        with self.context.ledger.write() as connection:
+            update(connection, self.held, {"transaction_uid": transaction_uid})
+            ledger_deliveries.open_transaction(connection, self.row.id, transaction_uid, now)
+        proof.ask_commitment(address, sent, transaction_uid, self._take_report)
+        return told | {"state": "stored", "next_attempt_at": now + destination.commit_timeout_s}
+
+    def _count_ask(self) -> None:
+        with self.context.ledger.write() as connection:
+            update(connection, self.held, {"proof_asks": deliveries.c.proof_asks + 1})
+
+    def _take_report(self, report: proof.CommitmentReport) -> bool:
+        """A report on the association on which we asked; called in that association's thread."""
+        try:
+            with self.context.ledger.write() as connection:
+                return ledger_deliveries.commitment_reported(
+                    connection, report.transaction_uid, report.committed, report.failed, self.context.clock()
+                )
+        except TryLater:
+            return False
+
+    def finish(self, outcome: dict[str, Any]) -> None:
+        """The last write. A commitment report may have come meanwhile."""
+        now = self.context.clock()
+        with self.context.ledger.write() as connection:
+            row = connection.execute(
+                sa.select(deliveries).where(deliveries.c.id == self.held.id).with_for_update()
+            ).one()
+            if outcome["state"] == "stored":
+                reported = ledger_deliveries.commitment_outcome(connection, row)
+                outcome = outcome | {"state": reported}
+                if reported == "delivered":
+                    outcome |= {"proof": ledger_deliveries.PROVEN_BY_COMMITMENT}
+                elif reported == "pending":
+                    outcome |= ledger_deliveries.not_committed(connection, row, now)
+            outcome["finished_at"] = now if outcome["state"] == "delivered" else None
+            release(connection, self.held, outcome)
+            self._note_outcome(connection, outcome, now)
+            ledger_deliveries.destination_answered(connection, self.row.destination, now)
+            settle_if_delivered(connection, self.row.revision_id, now)
+        log.info(
+            "delivery",
+            study=self.study_id,
+            delivery=self.held.id,
+            destination=self.row.destination,
+            state=outcome["state"],
+        )
+
+    def _note_outcome(self, connection: sa.Connection, outcome: dict[str, Any], now: float) -> None:
+        kind = "not-committed" if outcome["state"] == "pending" else f"{outcome['state']}-at-destination"
+        detail = outcome.get("proof") or outcome["reason"] or "waits for storage commitment"
+        note(connection, now, kind, f"{self.row.destination}: {detail}", self.study_id, self.row.revision_id)
+
+    def failed(self, error: Exception) -> None:
+        """Tried again, less and less often; what is refused for good, or was tried for too long, is set aside."""
+        now = self.context.clock()
+        try:
+            with self.context.ledger.write() as connection:
+                self._breaker(connection, error, now)
+                final = self._write_failure(connection, error, now)
+        except LeaseLost:
+            return
+        except TryLater as away:
+            # The lease runs out, and the sweep brings the delivery back.
+            log.warning("delivery-not-written", delivery=self.held.id, code=away.code)
+            return
+        log.warning(
+            "delivery-failed" if final else "delivery-retry",
+            study=self.study_id,
+            delivery=self.held.id,
+            destination=self.row.destination,
+            code=code_of(error),
+            attempt=self.held.attempt,
+            at=where_in_our_code(error),
+        )
+
+    def _breaker(self, connection: sa.Connection, error: Exception, now: float) -> None:
+        if self.destination is None or not isinstance(error, AxradError):
+            return
+        if isinstance(error, PeerUnreachable):
+            ledger_deliveries.destination_failed(connection, self.destination, sentence_of(error), now, _jitter())
+        elif not isinstance(error, TryLater) or isinstance(error, NotNow):
+            ledger_deliveries.destination_answered(connection, self.row.destination, now)
+
+    def _write_failure(self, connection: sa.Connection, error: Exception, now: float) -> bool:
+        row = connection.execute(sa.select(deliveries).where(deliveries.c.id == self.held.id)).one()
+        given_up = ledger_deliveries.impatient(row, self.destination, now) if self.destination else ""
+        final = bool(given_up) or (isinstance(error, AxradError) and not isinstance(error, TryLater))
+        reason = f"{given_up}: {sentence_of(error)}" if given_up else sentence_of(error)
+        values: dict[str, Any] = {"reason": reason}
+        if final:
+            values |= {"state": "failed", "finished_at": now}
+        else:
+            values |= {"state": self._again(connection, row, error), "next_attempt_at": now + self._pause_s()}
+        release(connection, self.held, values)
+        kind = "delivery-failed" if final else "delivery-retry"
+        detail = f"{self.row.destination}: {code_of(error)}: {reason}"
+        note(connection, now, kind, detail, self.study_id, self.row.revision_id)
+        return final
+
+    def _again(self, connection: sa.Connection, row: Any, error: Exception) -> str:
+        """`stored`: only the proof is missing. `pending`: something is to be sent."""
+        if row.stored_at is None:
+            return "pending"
+        if isinstance(error, proof.NotThere) and row.proof_asks >= LOOKS:
+            ledger_deliveries.forget(connection, row.id)
+            update(connection, self.held, {"stored_at": None})
+            return "pending"
+        return "stored"
+
+    def _pause_s(self) -> float:
+        most = self.destination.backoff_max_s if self.destination is not None else 3600.0
+        return min(backoff_s(self.context.settings.work.backoff_s, self.held.attempt), most) * _jitter()
 
 
-def _finish(context: Context, held: Claim, revision: Any, row: Any, outcome: dict[str, Any]) -> None:
-    now = context.clock()
-    with context.ledger.write() as connection:
-        reported = connection.execute(sa.select(deliveries.c.proof).where(deliveries.c.id == held.id)).scalar_one()
-        if outcome["state"] == "stored" and reported:
-            outcome = outcome | {"state": "delivered", "proof": reported}
-        release(connection, held, outcome | {"finished_at": now if outcome["state"] == "delivered" else None})
-        detail = f"{row.destination}: {outcome.get('proof') or 'waits for storage commitment'}"
-        note(connection, now, f"{outcome['state']}-at-destination", detail, revision.study_id, row.revision_id)
-        settle_if_delivered(connection, row.revision_id, now)
-    log.info("delivery", study=revision.study_id, delivery=held.id, destination=row.destination, state=outcome["state"])
+def _columns(sent: Sent) -> dict[str, Any]:
+    return {
+        "kind": sent.item.kind,
+        "sop_class_uid": sent.item.sop_class_uid,
+        "sop_instance_uid": sent.item.sop_instance_uid,
+        "status": sent.status,
+        "coerced_uid": sent.coerced_uid,
+    }
+
+
+def _jitter() -> float:
+    """Between half and one and a half: deliveries that failed together are not tried together."""
+    return random.uniform(0.5, 1.5)

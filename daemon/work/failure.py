@@ -17,12 +17,16 @@ log = structlog.get_logger("axrad.work")
 
 
 class TaskFailed(Exception):
-    """What Celery and Flower see of a failure: a code and an opaque id, never a value from the exam."""
+    """What Celery and Flower see of a failure: a code and an opaque id, never a value from the exam.
 
-    def __init__(self, code: str, row_id: str) -> None:
+    `final`: set aside; otherwise the same work is tried again.
+    """
+
+    def __init__(self, code: str, row_id: str, *, final: bool = True) -> None:
         super().__init__(code, row_id)
         self.code = code
         self.row_id = row_id
+        self.final = final
 
     def __str__(self) -> str:
         return f"{self.code} ({self.row_id})"
@@ -47,8 +51,11 @@ def where_in_our_code(error: BaseException) -> str:
     return place
 
 
-def revision_failed(context: Context, held: Claim, study_id: str, error: Exception) -> None:
-    """Transient or unforeseen: again after a while, until the attempts are used up. Permanent: set aside at once."""
+def revision_failed(context: Context, held: Claim, study_id: str, error: Exception) -> bool:
+    """Transient or unforeseen: again after a while, until the attempts are used up. Permanent: set aside at once.
+
+    Returns whether it was set aside.
+    """
     now = context.clock()
     code, reason = code_of(error), sentence_of(error)
     final = held.attempt >= context.settings.work.attempts or (
@@ -68,7 +75,7 @@ def revision_failed(context: Context, held: Claim, study_id: str, error: Excepti
             if final:
                 move_study(connection, study_id, "failed", now, reason, code)
     except LeaseLost:
-        return
+        return False
     log.error(
         "revision-failed" if final else "revision-retry",
         study=study_id,
@@ -77,37 +84,4 @@ def revision_failed(context: Context, held: Claim, study_id: str, error: Excepti
         attempt=held.attempt,
         at=where_in_our_code(error),
     )
-
-
-def delivery_failed(context: Context, held: Claim, study_id: str, revision_id: str, error: Exception) -> None:
-    """A destination that does not answer is tried again, less and less often; what it refuses for good is set aside."""
-    now = context.clock()
-    code, reason = code_of(error), sentence_of(error)
-    final = isinstance(error, AxradError) and not isinstance(error, TryLater)
-    wait = backoff_s(context.settings.work.backoff_s, held.attempt)
-    values: dict[str, Any] = {"reason": reason, "state": "failed" if final else "pending"}
-    if final:
-        values["finished_at"] = now
-    else:
-        values["next_attempt_at"] = now + wait
-    try:
-        with context.ledger.write() as connection:
-            release(connection, held, values)
-            note(
-                connection,
-                now,
-                "delivery-failed" if final else "delivery-retry",
-                f"{code}: {reason}",
-                study_id,
-                revision_id,
-            )
-    except LeaseLost:
-        return
-    log.warning(
-        "delivery-failed" if final else "delivery-retry",
-        study=study_id,
-        delivery=held.id,
-        code=code,
-        attempt=held.attempt,
-        at=where_in_our_code(error),
-    )
+    return final

@@ -1,0 +1,354 @@
+"""Deliveries in the ledger: which may be tried now, what became of them, what proves them.
+
+One sender at a time per delivery (a claim), a few at a time per destination, and only one probe now and then to a
+destination that keeps failing: a dead archive holds neither the workers nor the other destinations.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable
+from typing import Any
+
+import sqlalchemy as sa
+
+from config.schema import Destination, Settings
+from daemon.export.statuses import STORED
+from daemon.ledger.engine import note
+from daemon.ledger.queue import OPEN, Claim, backoff_s, claim
+from daemon.ledger.states import DELIVERY, check
+from daemon.ledger.studies import settle_if_delivered
+from daemon.ledger.tables import breakers, commitments, deliveries, revisions, sent_objects
+
+# Attempts are bounded by the destination's patience, not by the queue.
+UNLIMITED = 10**9
+PROVEN_BY_COMMITMENT = "storage commitment"
+RESEND_S = 10.0
+DAY_S = 86400.0
+
+
+def by_name(settings: Settings, name: str) -> Destination | None:
+    return next((d for d in settings.destination if d.name == name), None)
+
+
+# What may be tried
+
+
+def due(connection: sa.Connection, settings: Settings, now: float, limit: int, only: str = "") -> list[Any]:
+    """Deliveries that a worker should be told of: due, held by nobody, no more than their destination has room for."""
+    names = [only]
+    if not only:
+        waiting = sa.select(deliveries.c.destination).where(OPEN["delivery"] & (deliveries.c.next_attempt_at <= now))
+        names = list(connection.execute(waiting.distinct().order_by(deliveries.c.destination)).scalars())
+    found: list[Any] = []
+    for name in names:
+        room = min(_room(connection, by_name(settings, name), name, now), limit - len(found))
+        if room <= 0:
+            continue
+        found += connection.execute(
+            sa.select(deliveries)
+            .where(
+                OPEN["delivery"]
+                & (deliveries.c.destination == name)
+                & (deliveries.c.next_attempt_at <= now)
+                & (deliveries.c.lease_until.is_(None) | (deliveries.c.lease_until < now))
+                & (deliveries.c.enqueued_until.is_(None) | (deliveries.c.enqueued_until < now))
+            )
+            .order_by(deliveries.c.next_attempt_at, deliveries.c.created_at)
+            .limit(room)
+        ).all()
+    return found
+
+
+def take(connection: sa.Connection, delivery_id: str, owner: str, now: float, settings: Settings) -> Claim | None:
+    """Claim one delivery; None if it is not due, somebody has it, or its destination has no room now."""
+    name = connection.execute(
+        sa.select(deliveries.c.destination).where(deliveries.c.id == delivery_id)
+    ).scalar_one_or_none()
+    if name is None:
+        return None
+    _one_at_a_time(connection, name)
+    if _room(connection, by_name(settings, name), name, now) <= 0:
+        connection.execute(deliveries.update().where(deliveries.c.id == delivery_id).values(enqueued_until=None))
+        return None
+    return claim(connection, "delivery", delivery_id, owner, now, settings.work.lease_s, UNLIMITED)
+
+
+def _one_at_a_time(connection: sa.Connection, name: str) -> None:
+    """Two workers must not both take the last place. On SQLite a writing transaction is alone anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(4217002, :n)"), {"n": zlib.crc32(name.encode()) >> 1})
+
+
+def _room(connection: sa.Connection, destination: Destination | None, name: str, now: float) -> int:
+    """How many more deliveries to this destination may be under way now."""
+    # One that is no longer configured is claimed and set aside with that reason.
+    most = destination.at_once if destination is not None else 1
+    breaker = connection.execute(sa.select(breakers).where(breakers.c.destination == name)).one_or_none()
+    if breaker is not None and breaker.failures:
+        most = 0 if breaker.open_until is not None and breaker.open_until > now else 1
+    under_way = connection.execute(
+        sa.select(sa.func.count())
+        .select_from(deliveries)
+        .where(deliveries.c.destination == name, OPEN["delivery"], deliveries.c.lease_until >= now)
+    ).scalar_one()
+    return most - int(under_way)
+
+
+# The circuit breaker
+
+
+def destination_failed(
+    connection: sa.Connection, destination: Destination, reason: str, now: float, jitter: float
+) -> None:
+    """Nobody answers there: after some times in a row, leave it alone, each time longer."""
+    row = connection.execute(
+        sa.select(breakers).where(breakers.c.destination == destination.name).with_for_update()
+    ).one_or_none()
+    failures = (row.failures if row is not None else 0) + 1
+    values: dict[str, Any] = {"failures": failures, "reason": reason, "open_until": None}
+    if failures >= destination.breaker_failures:
+        pause = backoff_s(destination.breaker_pause_s, failures - destination.breaker_failures + 1)
+        values["open_until"] = now + min(pause, destination.backoff_max_s) * jitter
+    if row is None:
+        connection.execute(breakers.insert().values(destination=destination.name, failing_since=now, **values))
+        return
+    if row.failures == 0:
+        values["failing_since"] = now
+    connection.execute(breakers.update().where(breakers.c.destination == destination.name).values(**values))
+
+
+def destination_answered(connection: sa.Connection, name: str, now: float) -> None:
+    """It is there: close the breaker, and let everything that waited for it try at once."""
+    done = connection.execute(
+        breakers.update()
+        .where(breakers.c.destination == name, breakers.c.failures > 0)
+        .values(failures=0, open_until=None, reason="")
+    )
+    if done.rowcount:
+        connection.execute(
+            deliveries.update()
+            .where(
+                deliveries.c.destination == name, deliveries.c.state == "pending", deliveries.c.next_attempt_at > now
+            )
+            .values(next_attempt_at=now, enqueued_until=None)
+        )
+
+
+def failing(connection: sa.Connection) -> list[dict[str, Any]]:
+    """Destinations that do not answer."""
+    rows = connection.execute(sa.select(breakers).where(breakers.c.failures > 0).order_by(breakers.c.destination)).all()
+    return [
+        {
+            "destination": r.destination,
+            "failures": r.failures,
+            "failing_since": r.failing_since,
+            "open_until": r.open_until,
+            "reason": r.reason,
+        }
+        for r in rows
+    ]
+
+
+# Dead letters
+
+
+def impatient(row: Any, destination: Destination, now: float) -> str:
+    """Why this delivery (a row as it is now) is not tried any more; empty if it is."""
+    if destination.give_up_attempts is not None and row.attempts >= destination.give_up_attempts:
+        return f"given up after {row.attempts} attempts"
+    since = row.tried_since if row.tried_since is not None else row.created_at
+    if now - since > destination.give_up_days * DAY_S:
+        return f"given up after {(now - since) / DAY_S:.1f} days"
+    return ""
+
+
+def dead_letters(connection: sa.Connection, destination: str | None = None) -> list[dict[str, Any]]:
+    """Deliveries that were set aside, oldest first."""
+    query = (
+        sa.select(deliveries, revisions.c.study_id, revisions.c.number)
+        .join(revisions, revisions.c.id == deliveries.c.revision_id)
+        .where(deliveries.c.state == "failed")
+        .order_by(deliveries.c.finished_at, deliveries.c.id)
+    )
+    if destination is not None:
+        query = query.where(deliveries.c.destination == destination)
+    return [
+        {
+            "id": r.id,
+            "study": r.study_id,
+            "revision": r.number,
+            "destination": r.destination,
+            "attempts": r.attempts,
+            "reason": r.reason,
+            "set_aside_at": r.finished_at,
+        }
+        for r in connection.execute(query).all()
+    ]
+
+
+def send_again(connection: sa.Connection, delivery_id: str, now: float) -> None:
+    """Open a finished delivery anew: everything is sent, with fresh patience. What happened stays in the events."""
+    row = connection.execute(sa.select(deliveries.c.state).where(deliveries.c.id == delivery_id)).one()
+    check(DELIVERY, row.state, "pending")
+    connection.execute(sent_objects.delete().where(sent_objects.c.delivery_id == delivery_id))
+    connection.execute(
+        deliveries.update()
+        .where(deliveries.c.id == delivery_id)
+        .values(
+            state="pending",
+            next_attempt_at=now,
+            tried_since=now,
+            enqueued_until=None,
+            attempts=0,
+            proof="",
+            reason="",
+            transaction_uid=None,
+            stored_at=None,
+            proof_asks=0,
+            finished_at=None,
+            owner=None,
+            lease_until=None,
+            fence=deliveries.c.fence + 1,
+        )
+    )
+
+
+# What was sent
+
+
+def record_sent(connection: sa.Connection, delivery_id: str, objects: Iterable[dict[str, Any]], now: float) -> None:
+    """Write down what the destination said, whoever holds the delivery by now: it happened.
+
+    Args:
+        objects: kind, sop_class_uid, sop_instance_uid, status, coerced_uid.
+    """
+    for values in objects:
+        place = (sent_objects.c.delivery_id == delivery_id) & (sent_objects.c.kind == values["kind"])
+        done = connection.execute(sent_objects.update().where(place).values(**values, at=now, committed=None))
+        if done.rowcount == 0:
+            connection.execute(sent_objects.insert().values(delivery_id=delivery_id, at=now, **values))
+
+
+def objects_of(connection: sa.Connection, delivery_id: str) -> dict[str, Any]:
+    """What was said of each kind of object of a delivery."""
+    rows = connection.execute(sa.select(sent_objects).where(sent_objects.c.delivery_id == delivery_id)).all()
+    return {row.kind: row for row in rows}
+
+
+# Storage commitment
+
+
+def open_transaction(connection: sa.Connection, delivery_id: str, transaction_uid: str, now: float) -> None:
+    """Write down a transaction before it is asked for: its report may come before the answer does."""
+    connection.execute(
+        commitments.insert().values(transaction_uid=transaction_uid, delivery_id=delivery_id, asked_at=now)
+    )
+
+
+def commitment_reported(
+    connection: sa.Connection, transaction_uid: str, committed: Iterable[str], failed: Iterable[str], now: float
+) -> bool:
+    """A destination reports on what we asked it to keep, perhaps in several parts. False: no transaction of ours.
+
+    A delivery that waits for it is settled here; one that is still being sent is settled by its sender.
+    """
+    asked = connection.execute(
+        sa.select(commitments).where(commitments.c.transaction_uid == transaction_uid)
+    ).one_or_none()
+    if asked is None:
+        return False
+    row = connection.execute(sa.select(deliveries).where(deliveries.c.id == asked.delivery_id).with_for_update()).one()
+    # A report on an earlier sending says nothing of a later one.
+    if row.state not in ("sending", "stored", "failed") or row.stored_at is None or asked.asked_at < row.stored_at:
+        return True
+    connection.execute(
+        commitments.update().where(commitments.c.transaction_uid == transaction_uid).values(reported_at=now)
+    )
+    _mark(connection, row.id, committed, True)
+    _mark(connection, row.id, failed, False)
+    if row.state != "sending":
+        settle_commitment(connection, row, now)
+    return True
+
+
+def _mark(connection: sa.Connection, delivery_id: str, uids: Iterable[str], value: bool) -> None:
+    kept_as = sa.func.coalesce(sent_objects.c.coerced_uid, sent_objects.c.sop_instance_uid)
+    for uid in uids:
+        connection.execute(
+            sent_objects.update()
+            .where(sent_objects.c.delivery_id == delivery_id, kept_as == uid)
+            .values(committed=value)
+        )
+
+
+def commitment_outcome(connection: sa.Connection, row: Any) -> str:
+    """`delivered` once every object is committed, `pending` once one is refused, else `stored`."""
+    marks = [o.committed for o in objects_of(connection, row.id).values()]
+    if any(mark is False for mark in marks):
+        return "pending"
+    return "delivered" if marks and all(marks) else "stored"
+
+
+def settle_commitment(connection: sa.Connection, row: Any, now: float) -> None:
+    """Move a delivery that waited for reports; whoever was about to ask again loses its claim."""
+    outcome = commitment_outcome(connection, row)
+    if outcome == "stored" or (row.state == "failed" and outcome == "pending"):
+        return
+    check(DELIVERY, row.state, outcome)
+    values: dict[str, Any] = {"state": outcome, "owner": None, "lease_until": None, "fence": deliveries.c.fence + 1}
+    study_id = connection.execute(sa.select(revisions.c.study_id).where(revisions.c.id == row.revision_id)).scalar_one()
+    if outcome == "delivered":
+        values |= {"proof": PROVEN_BY_COMMITMENT, "finished_at": now}
+        note(
+            connection,
+            now,
+            "delivered-at-destination",
+            f"{row.destination}: {PROVEN_BY_COMMITMENT}",
+            study_id,
+            row.revision_id,
+        )
+    else:
+        values |= not_committed(connection, row, now)
+        note(connection, now, "not-committed", f"{row.destination}: {values['reason']}", study_id, row.revision_id)
+    connection.execute(deliveries.update().where(deliveries.c.id == row.id).values(**values))
+    settle_if_delivered(connection, row.revision_id, now)
+
+
+def not_committed(connection: sa.Connection, row: Any, now: float) -> dict[str, Any]:
+    """Columns of a delivery of which objects were not committed; those count as never sent."""
+    kinds = [o.kind for o in objects_of(connection, row.id).values() if o.committed is False]
+    forget(connection, row.id, kinds)
+    return {
+        "reason": f"the destination did not commit to {', '.join(kinds)}",
+        "stored_at": None,
+        "next_attempt_at": now + backoff_s(RESEND_S, row.attempts),
+        "enqueued_until": None,
+    }
+
+
+def forget(connection: sa.Connection, delivery_id: str, kinds: Iterable[str] | None = None) -> None:
+    """These objects (without `kinds`: all) must be sent again."""
+    place = sent_objects.c.delivery_id == delivery_id
+    if kinds is not None:
+        place &= sent_objects.c.kind.in_(list(kinds))
+    connection.execute(sent_objects.update().where(place).values(status=None, committed=None, coerced_uid=None))
+
+
+def taken_before(connection: sa.Connection, study_id: str, number: int) -> tuple[str, list[str]] | None:
+    """Of the newest revision before `number` whose report a destination took: its id, and the kinds of objects taken.
+
+    Whether it was proven does not matter here: a reader may have it.
+    """
+    rows = connection.execute(
+        sa.select(revisions.c.id, revisions.c.number, sent_objects.c.kind)
+        .join(deliveries, deliveries.c.revision_id == revisions.c.id)
+        .join(sent_objects, sent_objects.c.delivery_id == deliveries.c.id)
+        .where(revisions.c.study_id == study_id, revisions.c.number < number, sent_objects.c.status.in_(list(STORED)))
+        .order_by(revisions.c.number.desc(), sent_objects.c.kind)
+    ).all()
+    newest = next((row.number for row in rows if row.kind == "sr"), None)
+    of_newest = [row for row in rows if row.number == newest]
+    if not of_newest:
+        return None
+    return str(of_newest[0].id), list(dict.fromkeys(row.kind for row in of_newest))

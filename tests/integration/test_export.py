@@ -1,0 +1,152 @@
+"""Sending results to archives that behave, and to archives that do not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.archives import COMPREHENSIVE_SR, SECONDARY_CAPTURE, archive, deaf
+from tests.support.delivering import Desk, data_set_bytes, desk
+from tests.support.postgres import free_port
+
+# pynetdicom's requestor drops, unclosed, the socket of a connection that failed; that is not ours to fail for.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+
+
+@pytest.fixture
+def make_desk(tmp_path: Path) -> Iterator[Any]:
+    made: list[Desk] = []
+
+    def make(*destinations: dict[str, Any], **sections: Any) -> Desk:
+        made.append(desk(tmp_path / str(len(made)), *destinations, **sections))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.ledger.close()
+
+
+def test_what_arrives_is_what_was_rendered_byte_for_byte(make_desk: Any) -> None:
+    with archive() as there:
+        at = make_desk({"name": "a", "port": there.port})
+        revision = at.result()
+        assert at.deliver(f"{revision}-a") == ""
+        received = dict(there.received)
+    for kind in ("sr", "page"):
+        sent = data_set_bytes(at.file(revision, kind))
+        assert received[at.objects(f"{revision}-a")[kind].sop_instance_uid] == sent
+    row = at.row(f"{revision}-a")
+    assert (row.state, row.proof) == ("delivered", "status")
+    assert at.state_of() == "delivered"
+
+
+def test_only_the_classes_that_are_sent_are_negotiated(make_desk: Any) -> None:
+    with archive() as there:
+        at = make_desk({"name": "a", "port": there.port, "what": ["sr"]}, {"name": "b", "port": there.port})
+        revision = at.result()
+        at.deliver(f"{revision}-a")
+        at.deliver(f"{revision}-b")
+    assert there.proposed == [[COMPREHENSIVE_SR], [COMPREHENSIVE_SR, SECONDARY_CAPTURE]]
+
+
+@pytest.mark.parametrize("status", [0xB000, 0xB006, 0xB007])
+def test_a_warning_is_stored_with_a_remark(make_desk: Any, status: int) -> None:
+    with archive(answer=lambda uid: status) as there:
+        at = make_desk({"name": "a", "port": there.port})
+        revision = at.result()
+        assert at.deliver(f"{revision}-a") == ""
+    assert {o.status for o in at.objects(f"{revision}-a").values()} == {status}
+    assert f"sr: 0x{status:04X}" in at.row(f"{revision}-a").reason
+    assert at.row(f"{revision}-a").state == "delivered"
+
+
+def test_an_archive_that_gives_an_object_another_uid_is_asked_for_that_one(make_desk: Any) -> None:
+    with archive(coerce=True, answer=lambda uid: 0xB000) as there:
+        at = make_desk({"name": "a", "port": there.port, "proof": "readback"})
+        revision = at.result()
+        assert at.deliver(f"{revision}-a") == ""
+    sr = at.objects(f"{revision}-a")["sr"]
+    assert sr.coerced_uid == f"{sr.sop_instance_uid}.1"
+    assert f"kept as {sr.coerced_uid}" in at.row(f"{revision}-a").reason
+    assert at.row(f"{revision}-a").proof == "read back"
+
+
+def test_an_object_that_is_refused_for_good_does_not_hold_the_others(make_desk: Any) -> None:
+    with archive(answer=lambda uid: 0xA900 if uid.endswith(".1") else 0) as there:
+        at = make_desk({"name": "a", "port": there.port})
+        revision = at.result()
+        assert at.deliver(f"{revision}-a") == "object-refused"
+    objects = at.objects(f"{revision}-a")
+    assert (objects["sr"].status, objects["page"].status) == (0xA900, 0)
+    row = at.row(f"{revision}-a")
+    assert row.state == "failed"
+    assert "sr with status 0xA900" in row.reason
+    assert at.state_of() == "reported"
+
+
+def test_a_class_that_is_not_accepted_is_tried_again_and_the_rest_is_there(make_desk: Any) -> None:
+    with archive(classes=(COMPREHENSIVE_SR,)) as there:
+        at = make_desk({"name": "a", "port": there.port})
+        revision = at.result()
+        assert at.deliver(f"{revision}-a") == "object-not-taken"
+        assert [uid for uid, _ in there.received] == [at.objects(f"{revision}-a")["sr"].sop_instance_uid]
+    assert at.row(f"{revision}-a").state == "pending"
+    with archive(port=there.port) as mended:
+        at.wait_until_due(f"{revision}-a")
+        assert at.deliver(f"{revision}-a") == ""
+        assert [uid for uid, _ in mended.received] == [at.objects(f"{revision}-a")["page"].sop_instance_uid]
+
+
+def test_an_archive_that_dies_half_way_gets_the_rest_later(make_desk: Any) -> None:
+    with archive(answer=lambda uid: None if uid.endswith(".2") else 0) as there:
+        at = make_desk({"name": "a", "port": there.port})
+        revision = at.result()
+        assert at.deliver(f"{revision}-a") == "peer-unreachable"
+    objects = at.objects(f"{revision}-a")
+    assert (objects["sr"].status, objects["page"].status) == (0, None)
+    with archive(port=there.port) as back:
+        at.wait_until_due(f"{revision}-a")
+        assert at.deliver(f"{revision}-a") == ""
+        assert back.stored == {objects["page"].sop_instance_uid}
+    assert at.state_of() == "delivered"
+
+
+def test_an_archive_that_is_down_is_tried_again_with_growing_pauses(make_desk: Any) -> None:
+    at = make_desk({"name": "a", "port": free_port(), "breaker_failures": 99})
+    revision = at.result()
+    pauses = []
+    for _ in range(5):
+        assert at.deliver(f"{revision}-a") == "peer-unreachable"
+        pauses.append(at.row(f"{revision}-a").next_attempt_at - at.now)
+        at.wait_until_due(f"{revision}-a")
+    assert at.row(f"{revision}-a").attempts == 5
+    for number, pause in enumerate(pauses):
+        assert 0.5 <= pause / (10 * 2**number) <= 1.5
+
+
+def test_an_archive_that_takes_the_connection_and_says_nothing_times_out(make_desk: Any) -> None:
+    with deaf() as port:
+        at = make_desk({"name": "a", "port": port, "answer_timeout_s": 0.5})
+        revision = at.result()
+        assert at.deliver(f"{revision}-a") == "peer-unreachable"
+    assert at.row(f"{revision}-a").state == "pending"
+
+
+def test_a_resend_by_the_operator_sends_the_same_bytes_again(make_desk: Any) -> None:
+    from daemon.ledger import operate, studies
+
+    with archive() as there:
+        at = make_desk({"name": "a", "port": there.port})
+        revision = at.result()
+        at.deliver(f"{revision}-a")
+        with at.ledger.write() as connection:
+            opened = operate.deliver(connection, studies.find(connection, "s1"), at.now, None)
+        assert opened == [f"{revision}-a"]
+        assert at.state_of() == "reported"
+        assert at.deliver(f"{revision}-a") == ""
+        first, second = there.received[:2], there.received[2:]
+    assert first == second
+    assert at.state_of() == "delivered"
