@@ -14,8 +14,10 @@ import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
+from pynetdicom import _config
 
-from daemon.spool import Spool
+from daemon.export.peer import Address, associated
+from daemon.spool import Spool, part10, read_meta
 from daemon.supervisor import axrad_command, wait_for_port
 from dicom_sr.check import check_report
 from pipeline.phantom import PhantomExam, PhantomSpec, write_exam
@@ -158,16 +160,31 @@ def test_the_command_line_tells_of_the_study_from_first_instance_to_proof(
 
 
 @pytest.mark.cases
-def test_every_real_file_is_received_stored_as_sent_and_catalogued(house: tuple[Daemon, Orthanc], cases: Path) -> None:
+def test_every_real_file_is_received_stored_as_sent_and_catalogued(
+    house: tuple[Daemon, Orthanc], cases: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     daemon, _ = house
     files = [p for folder in ("mr", "seg") for p in sorted((cases / folder).rglob("*")) if p.is_file()]
     sent = set()
+    contexts = set()
     for path in files:
         try:
-            sent.add((str(dcmread(path, stop_before_pixels=True).SOPInstanceUID), path))
+            header = dcmread(path, stop_before_pixels=True)
         except InvalidDicomError:
             continue  # NRRD masks lie beside the images
-    storescu(daemon.port, cases / "mr", cases / "seg")
+        sent.add((str(header.SOPInstanceUID), path))
+        contexts.add((str(header.SOPClassUID), str(header.file_meta.TransferSyntaxUID)))
+    # DCMTK encodes data sets anew and does not know LABELMAP; what is sent here is what lies in the file.
+    monkeypatch.setattr(_config, "STORE_SEND_CHUNKED_DATASET", True)
+    address = Address("the listener", "AXRAD", "127.0.0.1", daemon.port, "SCANNER")
+    with associated(address, [(name, [syntax]) for name, syntax in sorted(contexts)]) as association:
+        for uid, path in sorted(sent):
+            header = dcmread(path, stop_before_pixels=True)
+            syntax = str(header.file_meta.TransferSyntaxUID)
+            # One of them has another UID in its file meta information than in its data set; what counts is the latter.
+            copy = tmp_path / "copy.dcm"
+            copy.write_bytes(part10.header(str(header.SOPClassUID), uid, syntax, "SCANNER") + data_set_of(path))
+            assert association.send_c_store(copy).Status == 0, path
     uids = {uid for uid, _ in sent}
     end = time.monotonic() + 120
     while time.monotonic() < end:
@@ -184,8 +201,6 @@ def test_every_real_file_is_received_stored_as_sent_and_catalogued(house: tuple[
 
 def data_set_of(path: Path) -> bytes:
     """Everything after the file meta information."""
-    from daemon.spool import read_meta
-
     with path.open("rb") as file:
         read_meta(file)
         return file.read()
