@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Sequence = Literal["t1c", "t2", "adc"]
+Hours = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$")]
 
 
 class Section(BaseModel):
@@ -75,10 +76,10 @@ class Retention(Section):
 
 
 class UrgentRule(Section):
-    """Which exams are urgent by where they come from. Patterns with * and ?, in any case; all that are given must match.
+    """Exams that are urgent for where they come from: patterns with * and ?, in any case; all that are given must match.
 
-    `calling_ae`: who sent it; `station`, `department`, `service`: Station Name, Institutional Department Name, Requesting
-    Service.
+    `calling_ae`: who sent it; `station`, `department`, `service`: Station Name, Institutional Department Name,
+    Requesting Service.
     """
 
     calling_ae: str | None = None
@@ -96,10 +97,10 @@ class UrgentRule(Section):
 class Work(Section):
     """What an exam may cost, and who comes first.
 
-    An exam that takes longer than `time_limit_s` or more memory than `max_memory_bytes` is stopped, its process replaced,
-    and the exam set aside after `attempts`. `queue_ahead`: messages in the broker beyond one per worker process. A step of
-    priority is worth `head_start_s` of waiting. `background_hours`: when backfills run, as "22:00-06:00" in the site's
-    time zone; empty: whenever nothing else waits.
+    An exam that takes longer than `time_limit_s` or more memory than `max_memory_bytes` is stopped, its process
+    replaced, and the exam set aside after `attempts`. `queue_ahead`: messages in the broker beyond one per worker
+    process. A step of priority is worth `head_start_s` of waiting. `background_hours`: when backfills run, as
+    "22:00-06:00" in the site's time zone; empty: whenever nothing else waits.
     """
 
     processes: int = Field(1, ge=1)
@@ -112,7 +113,7 @@ class Work(Section):
     queue_ahead: int = Field(2, ge=1)
     head_start_s: float = Field(4 * 3600.0, gt=0)
     urgent: tuple[UrgentRule, ...] = ()
-    background_hours: tuple[Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$")], ...] = ()
+    background_hours: tuple[Hours, ...] = ()
 
 
 class Peer(Section):
@@ -325,7 +326,7 @@ class Log(Section):
 
 
 class Audit(Section):
-    """The audit trail: one JSON line per event, to a file (default: `audit.jsonl` beside the spool), to syslog, or both.
+    """The audit trail: one JSON line per event, to a file (default: `audit.jsonl` beside the spool) and to syslog.
 
     `syslog`: a socket (`/dev/log`), or `udp://host:port` or `tcp://host:port`.
     """
@@ -336,7 +337,7 @@ class Audit(Section):
 
 
 class Metrics(Section):
-    """`axrad observe`: metrics and health over HTTP, without a password and so on this machine only unless told otherwise.
+    """`axrad observe`: metrics and health over HTTP, without a password, and so for this machine unless told otherwise.
 
     Health is asked when somebody asks, at most every `health_every_s`. `health_ae_title` is who its C-ECHO and C-STORE
     come from; the listener takes them from this machine also where [[peer]] does not list it.

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from celery import Celery
+from celery.exceptions import Retry
 from celery.signals import worker_process_init
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 
 from config.schema import Settings
 from daemon.clock import system_clock
-from daemon.ledger import open_ledger
+from daemon.ledger import Ledger, life, open_ledger, views
 from daemon.work.context import Context
+from daemon.work.failure import TaskFailed
+from daemon.work.limits import GRACE_S
+from pipeline.errors import TryLater
 
 # task: the queue it goes to. A queue has workers of its own, so that a dead PACS stops no science and
 # long science stops no sweep.
@@ -21,6 +27,7 @@ QUEUES = {
     "axrad.report": "analyse",
     "axrad.deliver": "deliver",
     "axrad.sweep": "sweep",
+    "axrad.ping": "sweep",  # health asks every queue by name
 }
 ROLES = {"analyse": ("analyse",), "deliver": ("deliver",), "sweep": ("sweep",)}
 
@@ -36,12 +43,12 @@ def make_app(settings: Settings, url: str) -> Celery:
         task_acks_late=True,
         task_reject_on_worker_lost=False,  # the ledger's lease brings the work back, the broker must not too
         worker_prefetch_multiplier=1,
-        task_time_limit=settings.work.time_limit_s,
+        task_time_limit=settings.work.time_limit_s + GRACE_S,  # the last resort: daemon.work.limits comes before it
         task_routes={task: {"queue": queue} for task, queue in QUEUES.items()},
         task_default_queue="analyse",
         task_create_missing_queues=True,
         worker_send_task_events=True,
-        task_send_sent_event=True,
+        worker_max_memory_per_child=settings.work.max_memory_bytes and settings.work.max_memory_bytes // 1024,
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
@@ -68,18 +75,42 @@ def make_app(settings: Settings, url: str) -> Celery:
     return app
 
 
-def make_context(app: Celery, settings: Settings) -> Context:
+def make_context(app: Celery, settings: Settings, *, expendable: bool = False) -> Context:
     """A context whose announcements go to the broker; one that does not answer is no error, the sweep repeats them."""
+    ledger = open_ledger(settings)
 
     def announce(task: str, row_id: str) -> None:
-        app.send_task(task, args=[row_id], retry=False, ignore_result=True)
+        app.send_task(
+            task, args=[row_id], argsrepr=caption(ledger, task, row_id), kwargsrepr="", retry=False, ignore_result=True
+        )
 
-    return Context(settings, open_ledger(settings), system_clock, _never_failing(announce))
+    def queued(queue: str) -> int | None:
+        return queue_lengths(app, (queue,)).get(queue)
+
+    return Context(settings, ledger, system_clock, _never_failing(announce), queued, expendable)
+
+
+def caption(ledger: Ledger, task: str, row_id: str) -> str:
+    """What Flower shows as the arguments of a task: the study's opaque id first, so that one search finds it all."""
+    try:
+        with ledger.read() as connection:
+            return views.caption(connection, "delivery" if task == "axrad.deliver" else "revision", row_id)
+    except TryLater:
+        return row_id
+
+
+def queue_lengths(app: Celery, queues: Iterable[str]) -> dict[str, int]:
+    """Messages that wait in the broker, by queue; empty where the broker does not answer."""
+    try:
+        with app.connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1, timeout=2)
+            client = connection.default_channel.client
+            return {queue: int(client.llen(queue)) for queue in queues}
+    except (OperationalError, RedisError, OSError):
+        return {}
 
 
 def _never_failing(announce: Callable[[str, str], None]) -> Callable[[str, str], None]:
-    from kombu.exceptions import OperationalError
-
     def quiet(task: str, row_id: str) -> None:
         try:
             announce(task, row_id)
@@ -92,17 +123,27 @@ def _never_failing(announce: Callable[[str, str], None]) -> Callable[[str, str],
 
 
 def _add_tasks(app: Celery, settings: Settings) -> None:
+    in_pool = False
+
     @functools.cache
     def context() -> Context:
-        return make_context(app, settings)
+        return make_context(app, settings, expendable=in_pool)
 
     # A forked pool process must not share its parent's database connections.
     def fresh(**_: Any) -> None:
+        nonlocal in_pool
+        in_pool = True
         context.cache_clear()
 
     worker_process_init.connect(fresh, weak=False)
 
-    @app.task(name="axrad.sweep")  # type: ignore[untyped-decorator]
+    # Ticks and pings would bury the exams in Flower; they send no events.
+    @app.task(name="axrad.ping", send_events=False)  # type: ignore[untyped-decorator]
+    def ping_task(queue: str, token: str) -> None:
+        with context().ledger.write() as connection:
+            life.sign(connection, f"ping:{queue}", "ping", context().clock(), {"token": token})
+
+    @app.task(name="axrad.sweep", send_events=False)  # type: ignore[untyped-decorator]
     def sweep_task() -> None:
         from daemon.work.sweep import sweep
 
@@ -112,16 +153,26 @@ def _add_tasks(app: Celery, settings: Settings) -> None:
     def analyse_task(revision_id: str) -> None:
         from daemon.work import analyse
 
-        analyse.run(context(), revision_id)
+        _told(lambda: analyse.run(context(), revision_id))
 
     @app.task(name="axrad.report")  # type: ignore[untyped-decorator]
     def report_task(revision_id: str) -> None:
         from daemon.work import report
 
-        report.run(context(), revision_id)
+        _told(lambda: report.run(context(), revision_id))
 
     @app.task(name="axrad.deliver")  # type: ignore[untyped-decorator]
     def deliver_task(delivery_id: str) -> None:
         from daemon.work import deliver
 
-        deliver.run(context(), delivery_id)
+        _told(lambda: deliver.run(context(), delivery_id))
+
+
+def _told(work: Callable[[], None]) -> None:
+    """Work that will be tried again is a retry to Celery and Flower, not a failure. The ledger does the retrying."""
+    try:
+        work()
+    except TaskFailed as failure:
+        if failure.final:
+            raise
+        raise Retry(str(failure), failure) from None

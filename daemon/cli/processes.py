@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import sys
@@ -44,6 +45,7 @@ def work(config_path: Path | None, role: str, concurrency: int | None) -> None:
     """A Celery worker."""
     from daemon.broker import broker_url
     from daemon.celery_app import QUEUES, ROLES, make_app
+    from daemon.work.signs import give_signs
 
     settings = load(config_path)
     set_up(settings.log, f"work-{role}")
@@ -63,6 +65,7 @@ def work(config_path: Path | None, role: str, concurrency: int | None) -> None:
         task_events=True,
         pool_cls="prefork",
     )
+    give_signs(settings, f"{role}@{socket.gethostname()}:{os.getpid()}", queues, size)
     worker.start()
     sys.exit(worker.exitcode)
 

@@ -82,6 +82,25 @@ def describe(connection: sa.Connection, row: Any) -> dict[str, Any]:
     }
 
 
+def caption(connection: sa.Connection, kind: str, row_id: str) -> str:
+    """A revision or delivery in opaque words: study, revision, destination, attempt."""
+    row: Any
+    if kind == "delivery":
+        row = connection.execute(
+            sa.select(revisions.c.study_id, revisions.c.number, deliveries.c.destination, deliveries.c.attempts)
+            .join(revisions, revisions.c.id == deliveries.c.revision_id)
+            .where(deliveries.c.id == row_id)
+        ).one_or_none()
+    else:
+        row = connection.execute(
+            sa.select(revisions.c.study_id, revisions.c.number, revisions.c.attempts).where(revisions.c.id == row_id)
+        ).one_or_none()
+    if row is None:
+        return row_id
+    to = f", to {row.destination}" if kind == "delivery" else ""
+    return f"study {row.study_id}, revision {row.number}{to}, attempt {row.attempts + 1}"
+
+
 def timeline(connection: sa.Connection, row: Any) -> dict[str, Any]:
     """One study from first instance to proof of delivery."""
     found = connection.execute(

@@ -52,7 +52,7 @@ def run(context: Context, revision_id: str) -> None:
         revision_failed(context, held, study.id, TryLater(row.reason or "the worker died or ran out of time each time"))
         raise TaskFailed(row.reason_code or "given-up", revision_id)
     try:
-        with kept(context, held):
+        with kept(context, held, lambda excess: revision_failed(context, held, study.id, excess)):
             analysis = _analyse(context, study.study_uid, row)
             folder = context.result_folder(revision_id)
             folder.mkdir(parents=True, exist_ok=True)
@@ -66,8 +66,8 @@ def run(context: Context, revision_id: str) -> None:
         log.warning("lease-lost", revision=revision_id)
         return
     except Exception as error:  # noqa: BLE001 - the outermost loop of this work
-        revision_failed(context, held, study.id, error)
-        raise TaskFailed(code_of(error), revision_id) from None
+        final = revision_failed(context, held, study.id, error)
+        raise TaskFailed(code_of(error), revision_id, final=final) from None
     result = analysis.result
     log.info(
         "analysed", study=study.id, revision=revision_id, status=result.status, seconds=result.timings_s.get("total")

@@ -16,6 +16,7 @@ from config.schema import Settings
 from daemon.clock import Clock
 from daemon.ledger import Ledger
 from daemon.ledger.queue import Claim, LeaseLost, renew
+from daemon.work.limits import EXIT_CODE, watched
 from pipeline.errors import TryLater
 
 log = structlog.get_logger("axrad.work")
@@ -23,12 +24,18 @@ log = structlog.get_logger("axrad.work")
 
 @dataclass(frozen=True)
 class Context:
-    """`announce(task, id)` sends a hint through the broker; losing it costs time, never work."""
+    """`announce(task, id)` sends a hint through the broker; losing it costs time, never work.
+
+    `queued(queue)`: messages in the broker, None where it cannot be asked. `expendable`: this process belongs to a pool
+    that replaces it, so that an exam which exceeds its limits may end it.
+    """
 
     settings: Settings
     ledger: Ledger
     clock: Clock
     announce: Callable[[str, str], None]
+    queued: Callable[[str], int | None] = lambda queue: None
+    expendable: bool = False
 
     @property
     def owner(self) -> str:
@@ -44,8 +51,22 @@ class Context:
 
 
 @contextmanager
-def kept(context: Context, claim: Claim) -> Iterator[None]:
-    """Renew the lease in the background while the body runs."""
+def kept(context: Context, claim: Claim, give_back: Callable[[TryLater], object] | None = None) -> Iterator[None]:
+    """Renew the lease in the background while the body runs.
+
+    With `give_back`, and in a process that may end, the limits of time and memory are watched over as well.
+    """
+    if give_back is not None and context.expendable:
+        work = context.settings.work
+        with watched(work.time_limit_s, work.max_memory_bytes, give_back), _renewed(context, claim):
+            yield
+    else:
+        with _renewed(context, claim):
+            yield
+
+
+@contextmanager
+def _renewed(context: Context, claim: Claim) -> Iterator[None]:
     stop = threading.Event()
     lease_s = context.settings.work.lease_s
 
@@ -55,6 +76,10 @@ def kept(context: Context, claim: Claim) -> Iterator[None]:
                 with context.ledger.write() as connection:
                     renew(connection, claim, context.clock(), lease_s)
             except LeaseLost:
+                if context.expendable and claim.kind == "revision":
+                    # Cancelled or superseded: nobody wants the result, and the worker has others to work on.
+                    log.warning("work-dropped", revision=claim.id)
+                    os._exit(EXIT_CODE)
                 return
             except TryLater as error:
                 log.warning("lease-not-renewed", id=claim.id, code=error.code)

@@ -51,7 +51,7 @@ def run(context: Context, revision_id: str) -> None:
         revision_failed(context, held, study.id, TryLater(row.reason or "the worker died or ran out of time each time"))
         raise TaskFailed(row.reason_code or "given-up", revision_id)
     try:
-        with kept(context, held):
+        with kept(context, held, lambda excess: revision_failed(context, held, study.id, excess)):
             result = StudyResult.from_json((context.result_folder(revision_id) / "result.json").read_bytes())
             objects = _render_once(context, study, row, result)
         opened = _open_deliveries(context, held, study, result, objects)
@@ -59,8 +59,8 @@ def run(context: Context, revision_id: str) -> None:
         log.warning("lease-lost", revision=revision_id)
         return
     except Exception as error:  # noqa: BLE001 - the outermost loop of this work
-        revision_failed(context, held, study.id, error)
-        raise TaskFailed(code_of(error), revision_id) from None
+        final = revision_failed(context, held, study.id, error)
+        raise TaskFailed(code_of(error), revision_id, final=final) from None
     log.info("reported", study=study.id, revision=revision_id, status=result.status, objects=objects)
     for delivery_id in opened:
         context.announce("axrad.deliver", delivery_id)

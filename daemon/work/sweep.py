@@ -5,20 +5,22 @@ from __future__ import annotations
 import structlog
 
 from daemon.assembly import judge
+from daemon.ledger import deliveries, life
 from daemon.ledger import studies as ledger_studies
-from daemon.ledger.queue import announced, due
+from daemon.ledger.queue import announced
 from daemon.work.context import Context
+from daemon.work.dispatch import ANNOUNCED_S, dispatch_revisions
 
 log = structlog.get_logger("axrad.sweep")
-# A message that was sent is trusted this long before another is sent for the same row.
-ANNOUNCED_S = 60.0
-TASK = {"analyse": "axrad.analyse", "report": "axrad.report"}
+SIGN_EVERY_S = 10.0
 
 
 def sweep(context: Context) -> None:
     """One tick."""
     assemble(context)
+    dispatch_revisions(context)
     announce_due(context)
+    _sign(context)
 
 
 def assemble(context: Context) -> None:
@@ -40,13 +42,21 @@ def assemble(context: Context) -> None:
 
 
 def announce_due(context: Context) -> None:
-    """A hint to the broker for each row that is due and not held by a worker."""
+    """A hint to the broker for each delivery that is due and not held by a worker."""
     now = context.clock()
     with context.ledger.read() as connection:
-        waiting_revisions = due(connection, "revision", now, limit=100)
-        waiting_deliveries = due(connection, "delivery", now, limit=100)
-    for kind, rows in (("revision", waiting_revisions), ("delivery", waiting_deliveries)):
-        for row in rows:
-            context.announce(TASK[row.stage] if kind == "revision" else "axrad.deliver", row.id)
-            with context.ledger.write() as connection:
-                announced(connection, kind, row.id, now + ANNOUNCED_S)
+        waiting_deliveries = deliveries.due(connection, context.settings, now, limit=100)
+    for row in waiting_deliveries:
+        context.announce("axrad.deliver", row.id)
+        with context.ledger.write() as connection:
+            announced(connection, "delivery", row.id, now + ANNOUNCED_S)
+
+
+def _sign(context: Context) -> None:
+    """That sweeps happen is worth knowing; every tick of them is not worth a write."""
+    now = context.clock()
+    with context.ledger.read() as connection:
+        before = life.last(connection, "sweep")
+    if before is None or now - before.at >= SIGN_EVERY_S:
+        with context.ledger.write() as connection:
+            life.sign(connection, "sweep", "sweep", now)
