@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
 from config.schema import Settings
-from daemon.ledger.tables import events, metadata
+from daemon.ledger.migrations import HEAD, migrate, version_of
+from daemon.ledger.tables import events
 from pipeline.errors import TryLater
 
 
@@ -78,8 +79,34 @@ def ledger_url(settings: Settings) -> str:
     return f"sqlite:///{(settings.spool.path.parent / 'ledger.sqlite').absolute()}"
 
 
+def backups_folder(settings: Settings) -> Path:
+    """Where backups of the ledger are put unasked: beside the spool."""
+    return settings.spool.path.parent / "backups"
+
+
 def open_ledger(settings: Settings) -> Ledger:
-    """Open (and on first use create) the ledger. `hide_parameters`: values never reach a log."""
+    """Open the ledger; create it on first use, bring an older one up to date (with a backup first).
+
+    Raises LedgerBusy, LedgerTooNew.
+    """
+    ledger = bare_ledger(settings)
+    try:
+        with ledger.read() as connection:
+            ready = version_of(connection) == HEAD
+        if not ready:
+            with ledger.write() as connection:
+                if connection.dialect.name == "postgresql":
+                    # Of several processes that start together one creates or upgrades.
+                    connection.execute(sa.text("SELECT pg_advisory_xact_lock(4217001)"))
+                migrate(connection, backups_folder(settings))
+    except BaseException:
+        ledger.close()
+        raise
+    return ledger
+
+
+def bare_ledger(settings: Settings) -> Ledger:
+    """The ledger as it is, whatever its version. `hide_parameters`: values never reach a log."""
     url = make_url(ledger_url(settings))
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+pg8000")
@@ -90,13 +117,7 @@ def open_ledger(settings: Settings) -> Ledger:
         _sqlite_transactions(engine)
     else:
         engine = sa.create_engine(url, hide_parameters=True, pool_pre_ping=True)
-    ledger = Ledger(engine)
-    with ledger.write() as connection:
-        if engine.dialect.name == "postgresql":
-            # Two processes that start together must not both create the tables.
-            connection.execute(sa.text("SELECT pg_advisory_xact_lock(4217001)"))
-        metadata.create_all(connection)
-    return ledger
+    return Ledger(engine)
 
 
 def _sqlite_transactions(engine: sa.Engine) -> None:

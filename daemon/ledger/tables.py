@@ -1,6 +1,8 @@
 """The tables. Times are seconds since 1970 (UTC) as doubles; ids that leave the ledger are opaque strings.
 
 No column holds a patient's name, birth date or id: `patient_key` is a digest.
+
+A change here needs a step in `daemon/ledger/migrations/versions`; a test compares the two.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ instances = sa.Table(
     sa.Column("received_at", Time, nullable=False),
     sa.Column("association", sa.String(64), nullable=False, server_default=""),
     sa.Column("calling_ae", sa.String(16), nullable=False, server_default=""),
-    # stored | lost | purged | ignored | unreadable
+    # stored | lost | purging | purged | ignored | unreadable
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("note", sa.Text, nullable=False, server_default=""),
     sa.Column("facts", sa.JSON, nullable=False),
@@ -62,6 +64,8 @@ studies = sa.Table(
     sa.Column("reason_code", sa.String(64), nullable=False, server_default=""),
     sa.Column("patient_key", sa.String(32), nullable=False),
     sa.Column("identity_accepted", sa.Boolean, nullable=False, server_default=sa.false()),
+    # The identities that were there when an operator accepted them; null: whatever there is (before this column was).
+    sa.Column("accepted_keys", sa.JSON, nullable=True),
     sa.Column("flagged", sa.Text, nullable=False, server_default=""),
     sa.Column("first_arrival_at", Time, nullable=False),
     sa.Column("last_arrival_at", Time, nullable=False),
@@ -82,7 +86,7 @@ revisions = sa.Table(
     sa.Column("number", sa.Integer, nullable=False),
     sa.Column("input_digest", sa.String(64), nullable=False),
     sa.Column("inputs", sa.JSON, nullable=False),
-    # ready | running | reported | delivered | not_evaluated | failed | superseded
+    # ready | running | held | reported | delivered | not_evaluated | failed | superseded
     sa.Column("state", sa.String(16), nullable=False, index=True),
     # analyse | report | done
     sa.Column("stage", sa.String(16), nullable=False),
@@ -210,6 +214,64 @@ signs_of_life = sa.Table(
     sa.Column("kind", sa.String(16), nullable=False),
     sa.Column("at", Time, nullable=False),
     sa.Column("detail", sa.JSON, nullable=False),
+)
+
+# Associations that are still open, and the exam that their last instance belongs to: it is still arriving.
+open_associations = sa.Table(
+    "open_associations",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("exam_uid", Uid, nullable=False, index=True),
+    sa.Column("last_at", Time, nullable=False),
+)
+
+# What an archive said of an exam when it was asked (C-FIND). Digests, never a patient's id.
+pacs_answers = sa.Table(
+    "pacs_answers",
+    metadata,
+    sa.Column("exam_uid", Uid, primary_key=True),
+    sa.Column("pacs", sa.String(64), primary_key=True),
+    sa.Column("asked_at", Time, nullable=False),
+    # Null: the archive does not know the exam, or does not tell the patient's id.
+    sa.Column("patient_key", sa.String(32), nullable=True),
+    sa.Column("patient_id_key", sa.String(32), nullable=True),
+    # [[Series Instance UID, modality, number of instances or null]]
+    sa.Column("series", sa.JSON, nullable=False),
+)
+
+# What is asked of archives or fetched from them: queued, claimed and repeated like revisions and deliveries.
+fetches = sa.Table(
+    "fetches",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("study_id", sa.String(16), sa.ForeignKey("studies.id"), nullable=False, index=True),
+    # ask | images | priors
+    sa.Column("kind", sa.String(16), nullable=False),
+    # What exactly, so that the same is not fetched again and again: a digest.
+    sa.Column("subject", sa.String(64), nullable=False),
+    # [[Study Instance UID, Series Instance UID or empty, SOP Instance UID or empty]]
+    sa.Column("wanted", sa.JSON, nullable=False),
+    # pending | fetching | done | failed | cancelled
+    sa.Column("state", sa.String(16), nullable=False, index=True),
+    sa.Column("pacs", sa.String(64), nullable=False, server_default=""),
+    sa.Column("reason", sa.Text, nullable=False, server_default=""),
+    sa.Column("created_at", Time, nullable=False),
+    sa.Column("finished_at", Time, nullable=True),
+    sa.Column("owner", sa.String(128), nullable=True),
+    sa.Column("lease_until", Time, nullable=True),
+    sa.Column("fence", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("next_attempt_at", Time, nullable=False),
+    sa.Column("enqueued_until", Time, nullable=True),
+    sa.UniqueConstraint("study_id", "kind", "subject"),
+)
+
+# When a chore was last done, so that only one of several sweeps does it.
+chores = sa.Table(
+    "chores",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("done_at", Time, nullable=False),
 )
 
 journal_positions = sa.Table(

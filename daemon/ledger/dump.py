@@ -1,0 +1,122 @@
+"""A ledger as a file and back: compressed JSON lines, the same for SQLite and PostgreSQL and for every version.
+
+The first line says which version of the tables follows; then each table's name and columns, then its rows as lists.
+Tables come in the order in which they may be filled.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+import sqlalchemy as sa
+
+from pipeline.errors import InputRejected
+
+FORMAT = "axrad.ledger/1"
+ROWS_AT_ONCE = 500
+NOT_DUMPED = ("alembic_version",)
+
+
+class NoLedgerDump(InputRejected):
+    """A file that is no dump of a ledger, or a damaged one."""
+
+    code = "no-ledger-dump"
+
+
+def dump(connection: sa.Connection, path: Path, version: str) -> int:
+    """Write every row; the number of rows. The file is whole and on the disk, or not there."""
+    temporary = path.with_name(path.name + ".part")
+    rows = 0
+    with temporary.open("wb") as raw:
+        with gzip.open(raw, "wt", encoding="utf-8", newline="\n") as file:
+            _line(file, {"format": FORMAT, "version": version})
+            for table in _tables(connection):
+                _line(file, {"table": table.name, "columns": [c.name for c in table.columns]})
+                for row in connection.execute(sa.select(table), execution_options={"yield_per": ROWS_AT_ONCE}):
+                    _line(file, list(row))
+                    rows += 1
+            _line(file, {"rows": rows})
+        raw.flush()
+        os.fsync(raw.fileno())
+    temporary.replace(path)
+    return rows
+
+
+def version_in(path: Path) -> str:
+    """Which version of the tables a dump has. Raises NoLedgerDump."""
+    for line in _lines(path):
+        if not isinstance(line, dict) or line.get("format") != FORMAT:
+            raise NoLedgerDump(f"{path.name} is no dump of an axrad ledger in the format {FORMAT}")
+        return str(line["version"])
+    raise NoLedgerDump(f"{path.name} is empty")
+
+
+def load(connection: sa.Connection, path: Path) -> int:
+    """Fill empty tables of the dump's own version; the number of rows.
+
+    Raises:
+        NoLedgerDump: damaged, cut off, or with tables or columns that its version does not have.
+    """
+    tables = {table.name: table for table in _tables(connection)}
+    columns: list[str] = []
+    into: sa.Table | None = None
+    batch: list[dict[str, Any]] = []
+    rows, ended = 0, False
+    for line in _lines(path):
+        if isinstance(line, list) and into is not None:
+            batch.append(dict(zip(columns, line, strict=True)))
+            rows += 1
+            if len(batch) < ROWS_AT_ONCE:
+                continue
+        if batch and into is not None:
+            connection.execute(into.insert(), batch)
+            batch = []
+        if isinstance(line, dict) and "table" in line:
+            into, columns = tables.get(line["table"]), line["columns"]
+            if into is None or set(columns) - {c.name for c in into.columns}:
+                raise NoLedgerDump(f"{path.name} has a table {line['table']} that its version does not have")
+        ended = isinstance(line, dict) and line.get("rows") == rows
+    if not ended:
+        raise NoLedgerDump(f"{path.name} is cut off after {rows} rows")
+    _advance_sequences(connection, list(tables.values()))
+    return rows
+
+
+def _tables(connection: sa.Connection) -> list[sa.Table]:
+    """The tables as the database has them, whatever version that is."""
+    found = sa.MetaData()
+    found.reflect(connection)
+    return [t for t in found.sorted_tables if t.name not in NOT_DUMPED]
+
+
+def _line(file: TextIO, value: object) -> None:
+    file.write(json.dumps(value, separators=(",", ":"), allow_nan=False) + "\n")
+
+
+def _lines(path: Path) -> Iterator[Any]:
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            for line in file:
+                yield json.loads(line)
+    except (OSError, EOFError, ValueError) as error:
+        raise NoLedgerDump(f"{path.name} cannot be read: {type(error).__name__}") from error
+
+
+def _advance_sequences(connection: sa.Connection, tables: list[sa.Table]) -> None:
+    """PostgreSQL numbers new rows from a sequence, which rows with numbers of their own do not move."""
+    if connection.dialect.name != "postgresql":
+        return
+    for table in tables:
+        key = list(table.primary_key.columns)
+        if len(key) != 1 or not isinstance(key[0].type, sa.Integer):
+            continue
+        highest = connection.execute(sa.select(sa.func.max(key[0]))).scalar_one()
+        if highest is not None:
+            connection.execute(
+                sa.select(sa.func.setval(sa.func.pg_get_serial_sequence(table.name, key[0].name), highest))
+            )

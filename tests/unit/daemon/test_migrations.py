@@ -1,0 +1,179 @@
+"""The ledger's schema through the versions, on both databases."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from config.schema import Ledger as LedgerSection
+from config.schema import Settings, Spool
+from daemon.ledger import Ledger, migrations, open_ledger
+from daemon.ledger.dump import NoLedgerDump, dump, load, version_in
+from daemon.ledger.engine import backups_folder, bare_ledger
+from daemon.ledger.migrations import FIRST, HEAD, LedgerTooNew, migrate, version_of
+from daemon.ledger.tables import metadata, studies
+from pipeline.errors import InputRejected
+
+OLD_STUDY = {
+    "id": "s1",
+    "study_uid": "1.2.3",
+    "state": "delivered",
+    "patient_key": "k",
+    "first_arrival_at": 1.5,
+    "last_arrival_at": 2.5,
+    "changed_at": 3.25,
+    "identity_accepted": True,
+}
+
+
+def settings_for(url: str, folder: Path) -> Settings:
+    return Settings(ledger=LedgerSection(url=url), spool=Spool(path=folder / "spool"))
+
+
+def ledger_at(url: str, folder: Path, version: str) -> Ledger:
+    """A ledger as that version of axrad left it, with one study."""
+    ledger = bare_ledger(settings_for(url, folder))
+    with ledger.write() as connection:
+        migrate(connection, folder / "backups", to=version)
+        columns = {c["name"] for c in sa.inspect(connection).get_columns("studies")}
+        old = sa.table("studies", *(sa.column(name) for name in columns))
+        connection.execute(old.insert().values(**{k: v for k, v in OLD_STUDY.items() if k in columns}))
+    return ledger
+
+
+def differences(ledger: Ledger) -> list[Any]:
+    with ledger.engine.connect() as connection:
+        found: list[Any] = compare_metadata(
+            MigrationContext.configure(connection, opts={"compare_type": True}), metadata
+        )
+        return found
+
+
+def test_a_new_ledger_has_todays_tables_and_says_so(ledger: Ledger) -> None:
+    assert differences(ledger) == []
+    with ledger.read() as connection:
+        assert version_of(connection) == HEAD
+
+
+def test_the_steps_from_the_first_lead_to_todays_tables(ledger_url: str, tmp_path: Path) -> None:
+    old = ledger_at(ledger_url, tmp_path, FIRST)
+    assert differences(old) != []
+    old.close()
+    opened = open_ledger(settings_for(ledger_url, tmp_path))
+    assert differences(opened) == []
+    opened.close()
+
+
+def test_the_head_that_is_named_is_the_last_step_there_is() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    config.set_main_option("path_separator", "os")
+    assert ScriptDirectory.from_config(config).get_current_head() == HEAD
+
+
+def test_an_old_ledger_is_upgraded_with_its_rows_after_a_backup(ledger_url: str, tmp_path: Path) -> None:
+    ledger_at(ledger_url, tmp_path, FIRST).close()
+    settings = settings_for(ledger_url, tmp_path)
+    opened = open_ledger(settings)
+    with opened.read() as connection:
+        row = connection.execute(sa.select(studies)).one()
+    opened.close()
+    assert (row.study_uid, row.state, row.changed_at, row.accepted_keys) == ("1.2.3", "delivered", 3.25, None)
+    (saved,) = backups_folder(settings).iterdir()
+    assert version_in(saved) == FIRST
+
+
+def test_a_ledger_from_before_there_were_versions_counts_as_the_first(ledger_url: str, tmp_path: Path) -> None:
+    old = ledger_at(ledger_url, tmp_path, FIRST)
+    with old.write() as connection:
+        connection.execute(sa.text("DROP TABLE alembic_version"))
+    old.close()
+    opened = open_ledger(settings_for(ledger_url, tmp_path))
+    assert differences(opened) == []
+    opened.close()
+
+
+def test_opening_an_up_to_date_ledger_writes_no_backup(ledger: Ledger, ledger_url: str, tmp_path: Path) -> None:
+    settings = settings_for(ledger_url, tmp_path)
+    open_ledger(settings).close()
+    assert not backups_folder(settings).exists()
+
+
+def test_a_ledger_of_a_newer_axrad_is_refused_with_the_reason(ledger: Ledger, ledger_url: str, tmp_path: Path) -> None:
+    with ledger.write() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(LedgerTooNew, match="made by a newer axrad") as raised:
+        open_ledger(settings_for(ledger_url, tmp_path))
+    assert isinstance(raised.value, InputRejected)
+
+
+def test_of_processes_that_start_together_one_upgrades(ledger_url: str, tmp_path: Path) -> None:
+    ledger_at(ledger_url, tmp_path, FIRST).close()
+    settings = settings_for(ledger_url, tmp_path)
+    with ThreadPoolExecutor(3) as pool:
+        for opened in pool.map(lambda _: open_ledger(settings), range(3)):
+            opened.close()
+    assert len(list(backups_folder(settings).iterdir())) == 1
+
+
+def test_an_upgrade_that_fails_leaves_the_ledger_as_it_was(
+    ledger_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger_at(ledger_url, tmp_path, FIRST).close()
+    real = migrations._run
+
+    def breaks_at_the_end(connection: sa.Connection, command: str, revision: str) -> None:
+        real(connection, command, revision)
+        if command == "upgrade":
+            raise RuntimeError("the machine is switched off")
+
+    monkeypatch.setattr(migrations, "_run", breaks_at_the_end)
+    with pytest.raises(RuntimeError, match="switched off"):
+        open_ledger(settings_for(ledger_url, tmp_path))
+    monkeypatch.undo()
+    bare = bare_ledger(settings_for(ledger_url, tmp_path))
+    with bare.read() as connection:
+        assert version_of(connection) == FIRST
+        assert "fetches" not in sa.inspect(connection).get_table_names()
+    bare.close()
+
+
+def test_a_dump_fills_an_empty_ledger_of_its_version_and_new_rows_get_new_numbers(
+    ledger_url: str, tmp_path: Path
+) -> None:
+    old = ledger_at(f"sqlite:///{tmp_path / 'old.sqlite'}", tmp_path, FIRST)
+    with old.write() as connection:
+        for kind in ("ä — 汉字", "two"):
+            connection.execute(sa.text("INSERT INTO events (at, kind, detail) VALUES (1.1, :kind, '')"), {"kind": kind})
+        assert dump(connection, tmp_path / "dump.gz", FIRST) == 3
+    old.close()
+    new = bare_ledger(settings_for(ledger_url, tmp_path))
+    with new.write() as connection:
+        migrate(connection, tmp_path / "backups", to=version_in(tmp_path / "dump.gz"))
+        assert load(connection, tmp_path / "dump.gz") == 3
+        connection.execute(sa.text("INSERT INTO events (at, kind, detail) VALUES (2.2, 'three', '')"))
+        rows = connection.execute(sa.text("SELECT id, at, kind FROM events ORDER BY id")).all()
+    new.close()
+    assert [tuple(r) for r in rows] == [(1, 1.1, "ä — 汉字"), (2, 1.1, "two"), (3, 2.2, "three")]
+
+
+def test_a_dump_that_was_cut_off_is_refused(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'a.sqlite'}"
+    ledger = ledger_at(url, tmp_path, HEAD)
+    with ledger.read() as connection:
+        dump(connection, tmp_path / "whole.gz", HEAD)
+    ledger.close()
+    whole = (tmp_path / "whole.gz").read_bytes()
+    (tmp_path / "cut.gz").write_bytes(whole[: len(whole) // 2])
+    empty = open_ledger(settings_for(f"sqlite:///{tmp_path / 'b.sqlite'}", tmp_path))
+    with pytest.raises(NoLedgerDump), empty.write() as connection:
+        load(connection, tmp_path / "cut.gz")
+    empty.close()
