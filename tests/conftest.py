@@ -26,6 +26,7 @@ PEERS = {
     "orthanc": "Orthanc",
     "chromium": "chromium",
     "java": "java",
+    "javac": "javac",
     "postgres": "pg_ctlcluster",
     "npm": "npm",
     "pdftoppm": "pdftoppm",
