@@ -49,7 +49,11 @@ def source_of(exam: Exam, result: StudyResult, began: datetime, predecessor: Ins
     image = next((i for i in images if chosen and i.ref.series_uid == chosen.series_uid), images[0])
     assert image.path is not None
     return ReportSource.from_files(
-        image.path, [r.path for r in exam.rois if r.path is not None], began=began, predecessor=predecessor
+        image.path,
+        [r.path for r in exam.rois if r.path is not None],
+        began=began,
+        predecessor=predecessor,
+        prior=result.change.references if result.change is not None else (),
     )
 
 

@@ -134,6 +134,9 @@ def _words(ds: Dataset, result: StudyResult) -> Iterator[Finding]:
     wanted = [words.conclusion(result, side, part) for side, part in result.parts()]
     if said != wanted:
         yield Finding("conclusion", f"the conclusion is {said}, the result says {wanted}")
+    changed = words.change(result)
+    if changed and changed not in [item.TextValue for item in items if _name(item) == codes.COMMENT.value]:
+        yield Finding("change", "the report does not tell what changed since the earlier exam as the result does")
     concepts = {code.value for code in codes.RISK_CATEGORY.values()}
     categories = [item.ConceptCodeSequence[0].CodeValue for item in items if _name(item) in concepts]
     answers: list[Code] = [codes.RISK[p.prediction.category] for _, p in result.parts() if p.prediction is not None]

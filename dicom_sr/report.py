@@ -267,6 +267,9 @@ def _evaluations(context: _Context) -> Any:
             items.add(group, items.code(name, codes.RISK[part.prediction.category]))
     for side, part in parts:
         items.add(group, items.text(codes.CONCLUSION, words.conclusion(context.result, side, part)))
+    changed = words.change(context.result)
+    if changed:
+        items.add(group, items.text(codes.COMMENT, changed))
     checks = words.failed_checks(context.result)
     if checks:
         items.add(group, items.text(codes.COMMENT, "Quality checks failed: " + words.joined(checks)))

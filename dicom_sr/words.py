@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pipeline.records import Side
-from pipeline.result import Part, Prediction, StudyResult
+from pipeline.records import Role, Side
+from pipeline.result import FeatureChange, Part, Prediction, StudyResult
 
 SIDE_WORDS: dict[Side | None, str] = {"L": "left", "R": "right", None: ""}
 CATEGORY_WORDS = {"high": "High risk", "low": "Low risk", "indeterminate": "Indeterminate"}
@@ -56,9 +56,41 @@ def conclusion(result: StudyResult, side: Side | None, part: Part) -> str:
         sentence += f" Clinical variables used: {', '.join(prediction.clinical_used)}."
     if not prediction.in_training_range:
         sentence += " Some measurements lie outside the range of the training data."
-    for note in prediction.notes:
-        sentence += f" {note.rstrip('.')}."
+    for note in (*prediction.notes, prediction.fallback):
+        if note:
+            sentence += f" {note.rstrip('.')}."
     return f"{head}{sentence} {NOT_VERIFIED} {RESEARCH}"
+
+
+REGIONS: dict[Role, str] = {"tumor": "tumor", "lymph_nodes": "lymph nodes"}
+
+
+def change(result: StudyResult) -> str:
+    """What changed since an earlier exam, in numbers and without a cause; empty where there is none."""
+    found = result.change
+    if found is None:
+        return ""
+    when = f"the exam of {found.study_date[:4]}-{found.study_date[4:6]}-{found.study_date[6:]}"
+    if found.why_not:
+        return f"Not compared with {when}: {found.why_not}."
+    said = []
+    for side, part in sorted(found.parts.items()):
+        where = f"{SIDE_WORDS[side or None]} " if result.sides else ""
+        for role, volume in sorted(part.volumes.items(), reverse=True):
+            said.append(f"{where}{REGIONS[role]} volume {_change(volume, 1000, ' cm3')}")
+        said += [f"{where}{c.name} {_change(c)}" for c in part.largest]
+        said.append(f"{where}{part.features_compared} measurements in both exams".strip())
+    return f"Compared with {when}: {joined(said)}. Raw numbers of two scans."
+
+
+def _change(changed: FeatureChange, divisor: float = 1.0, unit: str = "") -> str:
+    text = f"{changed.after / divisor:.4g}{unit}, was {changed.before / divisor:.4g}{unit}"
+    return text if changed.relative is None else f"{text} ({relative(changed)})"
+
+
+def relative(changed: FeatureChange) -> str:
+    """`-34.2 %`; empty where the earlier number is 0."""
+    return "" if changed.relative is None else f"{100 * changed.relative:+.1f} %"
 
 
 def failed_checks(result: StudyResult) -> tuple[str, ...]:

@@ -81,7 +81,10 @@ class Contribution(Record):
 
 
 class Prediction(Record):
-    """The signature's answer. `probability` and `cutoff` are in 0..1 and refer to `positive_class`."""
+    """The signature's answer. `probability` and `cutoff` are in 0..1 and refer to `positive_class`.
+
+    `fallback`: why a signature that would have used more was not asked.
+    """
 
     signature: str
     positive_class: str
@@ -95,6 +98,47 @@ class Prediction(Record):
     conformal_band: tuple[float, float] | None = None
     clinical_used: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    fallback: str = ""
+
+
+class Clinical(Record):
+    """Clinical variables that a signature in use could read: what is known, from where, and why the rest is not."""
+
+    known: dict[str, int | float | str] = Field(default_factory=dict)
+    sources: dict[str, str] = Field(default_factory=dict)
+    missing: dict[str, str] = Field(default_factory=dict)
+
+
+class FeatureChange(Record):
+    """One number in an earlier and in this exam. `relative`: (after - before) / |before|, None where before is 0."""
+
+    name: str
+    before: float
+    after: float
+    relative: float | None
+
+
+class PartChange(Record):
+    """One side. `volumes`: mm3 on T1+C per region. `largest`: of the main measurements, those that changed most."""
+
+    volumes: dict[Role, FeatureChange] = Field(default_factory=dict)
+    features_compared: int = 0
+    largest: tuple[FeatureChange, ...] = ()
+
+
+class Change(Record):
+    """This exam against an earlier one of the same patient. Raw numbers of two scans: they say nothing of a cause.
+
+    `references`: the earlier ROI objects, and the earlier report where a reader may have it. `why_not`: why nothing was
+    compared; then `parts` is empty. Keys of `parts` are L, R, or "" where sides are not told apart.
+    """
+
+    study_uid: str
+    study_date: str
+    revision: int
+    why_not: str = ""
+    parts: dict[Literal["L", "R", ""], PartChange] = Field(default_factory=dict)
+    references: tuple[InstanceRef, ...] = ()
 
 
 class Part(Record):
@@ -113,7 +157,8 @@ class StudyResult(Record):
     """One revision of one exam, whole.
 
     With both sides in one exam, `sides` holds a part per side and the top-level `rois` and `prediction` stay empty;
-    otherwise `sides` is empty and the top level is the part.
+    otherwise `sides` is empty and the top level is the part. `clinical` None: no signature in use reads any. `change`
+    None: no earlier exam of this patient is known.
     """
 
     schema_: Literal["axrad.result/1"] = Field("axrad.result/1", alias="schema")
@@ -137,6 +182,8 @@ class StudyResult(Record):
     diagnostics: dict[str, Json] = Field(default_factory=dict)
     evidence: tuple[InstanceRef, ...] = ()
     protocol: dict[str, float | str] = Field(default_factory=dict)
+    clinical: Clinical | None = None
+    change: Change | None = None
     signature: dict[str, Json] = Field(default_factory=dict)
     settings_hash: str = ""
     input_digest: str = ""

@@ -36,7 +36,16 @@ from pipeline.records import (
     Volume,
 )
 from pipeline.records import Sequence as SequenceName
-from pipeline.result import Alignment, Part, QualityCheck, RoiSummary, SegmentSummary, SequenceChoice, StudyResult
+from pipeline.result import (
+    Alignment,
+    Clinical,
+    Part,
+    QualityCheck,
+    RoiSummary,
+    SegmentSummary,
+    SequenceChoice,
+    StudyResult,
+)
 from pipeline.sequences import Match, Selection
 from pipeline.signatures import Signatures
 from pipeline.versions import settings_hash, software
@@ -81,10 +90,13 @@ def analyse(
     *,
     revision: int = 1,
     input_digest: str = "",
-    clinical: Mapping[str, object] | None = None,
+    clinical: Clinical | None = None,
     timer: Timer = time.perf_counter,
 ) -> Analysis:
-    """Evaluate one exam whose facts carry paths. Never raises ExamRejected: that becomes the result's reason."""
+    """Evaluate one exam whose facts carry paths. Never raises ExamRejected: that becomes the result's reason.
+
+    `clinical` None: not looked up, because no signature in use reads any.
+    """
     started = timer()
     draft = _Draft(exam.study_uid, timer)
     draft.fields |= {
@@ -94,9 +106,10 @@ def analyse(
         "signature": signatures.provenance(None),
         "settings_hash": settings_hash(settings),
         "software": software(),
+        "clinical": clinical,
     }
     try:
-        reasons = _evaluate(exam, settings, signatures, clinical or {}, draft)
+        reasons = _evaluate(exam, settings, signatures, clinical or Clinical(), draft)
     except ExamRejected as error:
         reasons = [(error.code, error.message)]
     draft.timings_s["total"] = timer() - started
@@ -114,7 +127,7 @@ def analyse(
 
 
 def _evaluate(
-    exam: Exam, settings: Settings, signatures: Signatures, clinical: Mapping[str, object], draft: _Draft
+    exam: Exam, settings: Settings, signatures: Signatures, clinical: Clinical, draft: _Draft
 ) -> list[tuple[str, str]]:
     """Run every step, filling the draft; the reasons why there is no prediction (empty: there is one)."""
     with draft.timed("match"):
@@ -279,7 +292,7 @@ def _part(
     found: FeatureSet,
     summaries: Mapping[Role, RoiSummary],
     signatures: Signatures,
-    clinical: Mapping[str, object],
+    clinical: Clinical,
     protocol: Mapping[str, object],
 ) -> tuple[Part, tuple[tuple[str, str], ...]]:
     """One side's measurements with its prediction, or with the reason why there is none."""

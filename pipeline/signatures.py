@@ -9,7 +9,7 @@ from config.schema import SignatureSettings
 from pipeline import signature as signature_room
 from pipeline.errors import ExamRejected, InputRejected
 from pipeline.records import FeatureSet, Json
-from pipeline.result import Prediction
+from pipeline.result import Clinical, Prediction
 from pipeline.signature import Signature
 from pipeline.signature.registry import Registry, in_use
 
@@ -60,6 +60,11 @@ class Signatures:
         """Every radiomic feature that some signature reads."""
         return frozenset(name for s in self.known for name in s.features)
 
+    @property
+    def clinical(self) -> frozenset[str]:
+        """Every clinical variable that some signature reads."""
+        return frozenset(name for s in self.known for name in s.header.clinical)
+
     def provenance(self, title: str | None) -> dict[str, Json]:
         """For the result: name and content hash of the signature that answered (or would have)."""
         asked = next((s for s in self.known if s.header.title == title), self.known[0] if self.known else None)
@@ -72,31 +77,35 @@ class Signatures:
             "positive_class": asked.header.positive_class,
         }
 
-    def predict(self, found: FeatureSet, clinical: Mapping[str, object], protocol: Mapping[str, object]) -> Outcome:
+    def predict(self, found: FeatureSet, clinical: Clinical, protocol: Mapping[str, object]) -> Outcome:
         """Ask the active signature that uses most of what this exam has; shadows are asked too and never reported."""
         if self.settings is None:
             return Outcome(None, (("no-signature", "no signature was asked"),))
-        known_clinical = {name: value for name, value in clinical.items() if value is not None}
         groups = {".".join(name.split(".")[:2]) for name in (*found.values, *found.missing)}
-        choice = in_use(self.settings, frozenset(groups | set(known_clinical)))
-        shadow = tuple(p for s in choice.shadows if (p := self._watch(s, found, known_clinical, protocol)) is not None)
+        choice = in_use(self.settings, frozenset(groups | set(clinical.known)))
+        shadow = tuple(p for s in choice.shadows if (p := self._watch(s, found, clinical, protocol)) is not None)
+        fallback = "; ".join([*choice.notes, *self._why_missing(clinical)]) if choice.notes else ""
         if choice.signature is None:
-            return Outcome(None, tuple(("no-signature-fits", note) for note in choice.notes), shadow)
+            return Outcome(None, (("no-signature-fits", fallback),), shadow)
         try:
-            prediction = self._ask(choice.signature, found, known_clinical, protocol)
+            prediction = self._ask(choice.signature, found, clinical, protocol)
         except ExamRejected as error:
             return Outcome(None, ((error.code, error.message),), shadow)
-        return Outcome(prediction.model_copy(update={"notes": (*prediction.notes, *choice.notes)}), (), shadow)
+        return Outcome(prediction.model_copy(update={"fallback": fallback}), (), shadow)
+
+    def _why_missing(self, clinical: Clinical) -> list[str]:
+        return [f"{name}: {clinical.missing[name]}" for name in sorted(self.clinical & set(clinical.missing))]
 
     def _ask(
-        self, asked: Signature, found: FeatureSet, clinical: Mapping[str, object], protocol: Mapping[str, object]
+        self, asked: Signature, found: FeatureSet, clinical: Clinical, protocol: Mapping[str, object]
     ) -> Prediction:
+        missing = {**found.missing, **clinical.missing}
         return signature_room.predict(
-            asked, found.values, missing=found.missing, clinical=clinical, protocol=protocol, settings=self.settings
+            asked, found.values, missing=missing, clinical=clinical.known, protocol=protocol, settings=self.settings
         )
 
     def _watch(
-        self, asked: Signature, found: FeatureSet, clinical: Mapping[str, object], protocol: Mapping[str, object]
+        self, asked: Signature, found: FeatureSet, clinical: Clinical, protocol: Mapping[str, object]
     ) -> Prediction | None:
         """A shadow that abstains has nothing to keep."""
         try:

@@ -21,8 +21,22 @@ from daemon.logs import set_up
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Where the files go.")
 @click.option("--signature", "signature_path", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-def run(config_path: Path | None, as_json: bool, path: Path, out: Path, signature_path: Path | None) -> None:
+@click.option(
+    "--clinical",
+    "clinical_path",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Clinical facts, CSV or JSON, for a signature that reads them.",
+)
+def run(
+    config_path: Path | None,
+    as_json: bool,
+    path: Path,
+    out: Path,
+    signature_path: Path | None,
+    clinical_path: Path | None,
+) -> None:
     """Evaluate the exam in PATH; writes result.json, features.csv, sr.dcm, page.pdf."""
+    from daemon.clinical.exam import clinical_of, patient_of
     from daemon.offline import write_outputs
     from pipeline.errors import ExamRejected
     from pipeline.run import analyse, exam_in
@@ -33,11 +47,16 @@ def run(config_path: Path | None, as_json: bool, path: Path, out: Path, signatur
     if signature_path is not None:
         chosen = settings.signature.model_copy(update={"path": signature_path, "registry": None})
         settings = settings.model_copy(update={"signature": chosen})
+    sources = settings.clinical
+    if clinical_path is not None:
+        sources = sources.model_copy(update={"registry": clinical_path})
     began = datetime.now(UTC).astimezone(ZoneInfo(settings.site.timezone))
     started = time.perf_counter()
     exam = exam_in(path)
     scanned = time.perf_counter() - started
-    analysis = analyse(exam, settings, Signatures.from_settings(settings.signature))
+    signatures = Signatures.from_settings(settings.signature)
+    clinical = clinical_of(patient_of(exam), signatures.clinical, sources)
+    analysis = analyse(exam, settings, signatures, clinical=clinical)
     result = write_outputs(analysis, exam, out, settings, began, scanned)
     if as_json:
         click.echo(result.to_json())

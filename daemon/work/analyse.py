@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import sqlalchemy as sa
 import structlog
 
+from daemon.clinical.exam import clinical_or_reasons, patient_of
 from daemon.ledger.engine import note
 from daemon.ledger.queue import LeaseLost, claim, release, update
 from daemon.ledger.studies import move_study
 from daemon.ledger.tables import instances, revisions, studies
 from daemon.work.context import Context, kept, write_synced
 from daemon.work.failure import TaskFailed, code_of, revision_failed
+from daemon.work.prior import with_change
 from pipeline.catalog import Exam, exam_of, facts_from_json
 from pipeline.errors import TryLater
 from pipeline.pictures import save_panels
@@ -53,7 +58,7 @@ def run(context: Context, revision_id: str) -> None:
         raise TaskFailed(row.reason_code or "given-up", revision_id)
     try:
         with kept(context, held, lambda excess: revision_failed(context, held, study.id, excess)):
-            analysis = _analyse(context, study.study_uid, row)
+            analysis = _analyse(context, study, row)
             folder = context.result_folder(revision_id)
             folder.mkdir(parents=True, exist_ok=True)
             save_panels(folder / "panels.npz", analysis.panels)
@@ -75,10 +80,20 @@ def run(context: Context, revision_id: str) -> None:
     context.announce("axrad.report", revision_id)
 
 
-def _analyse(context: Context, study_uid: str, row: sa.Row[tuple[object, ...]]) -> Analysis:
-    exam = exam_of_revision(context, study_uid, row.inputs["context"])
-    signatures = Signatures.from_settings(context.settings.signature)
-    return analyse(exam, context.settings, signatures, revision=row.number, input_digest=row.input_digest)
+def _analyse(context: Context, study: Any, row: Any) -> Analysis:
+    """The science, with what is known of the patient beside this exam: clinical facts, and an earlier exam."""
+    settings = context.settings
+    exam = exam_of_revision(context, study.study_uid, row.inputs["context"])
+    signatures = Signatures.from_settings(settings.signature)
+    patient = patient_of(exam)
+    clinical = clinical_or_reasons(patient, signatures.clinical, settings.clinical)
+    analysis = analyse(
+        exam, settings, signatures, revision=row.number, input_digest=row.input_digest, clinical=clinical
+    )
+    if patient is None or not patient.identity.patient_id or not patient.study_date:
+        return analysis
+    result = with_change(context, analysis.result, study.id, patient.key, patient.study_date)
+    return replace(analysis, result=result)
 
 
 def exam_of_revision(context: Context, study_uid: str, ids: list[int]) -> Exam:

@@ -74,5 +74,7 @@ def _scale(sheet: Sheet, prediction: Prediction, colour: str, x: float, y: float
             x, y + 16, "Some measurements lie outside the range of the training data.", 15, colour=YELLOW, width=width
         )
         y += 20
+    if prediction.fallback:
+        y = sheet.paragraph(x, y + 16, prediction.fallback, 15, width, lines=2, colour=YELLOW) - 16
     sheet.line(x, y + 6, x + width, y + 6, LINE)
     return y + 8

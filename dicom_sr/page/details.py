@@ -7,7 +7,7 @@ from dicom_sr import header, ibsi, words
 from dicom_sr.codes import SEQUENCE_NAMES
 from dicom_sr.page.sheet import INK, LINE, ORANGE, QUIET, SIDE_PX, SKY, YELLOW, Sheet
 from dicom_sr.source import ReportSource
-from pipeline.records import SEQUENCES, Side
+from pipeline.records import SEQUENCES, Role, Side
 from pipeline.result import Contribution, Part, StudyResult
 
 _ROLES = {"tumor": "tumor", "lymph_nodes": "nodes"}
@@ -78,12 +78,12 @@ def _sequences(sheet: Sheet, result: StudyResult, x: float, y: float, width: flo
 
 
 def _regions(sheet: Sheet, result: StudyResult, x: float, y: float, width: float) -> None:
-    sheet.text(x, y + 16, "Regions (T1+C)", 17, bold=True)
+    sheet.text(x, y + 16, _regions_heading(result), 17, bold=True)
     y += 40
     for side, part in result.parts():
         for role, roi in sorted(part.rois.items(), reverse=True):
             where = _side(side if result.sides else None)
-            text = f"{where}{_ROLES[role]}: {roi.volume_mm3 / 1000:.2f} cm³"
+            text = f"{where}{_ROLES[role]}: {roi.volume_mm3 / 1000:.2f} cm³{_change(result, side, role)}"
             diameter = part.features.get(f"t1c.{role}.original_shape_Maximum3DDiameter")
             if diameter is not None and roi.nodes == 1:
                 text += f", max. {diameter:.0f} mm"
@@ -91,6 +91,22 @@ def _regions(sheet: Sheet, result: StudyResult, x: float, y: float, width: float
                 text += f", {roi.nodes} node{'s' if roi.nodes != 1 else ''}"
             sheet.text(x, y, text, 15, width=width)
             y += 23
+
+
+def _regions_heading(result: StudyResult) -> str:
+    if result.change is None or result.change.why_not:
+        return "Regions (T1+C)"
+    day = result.change.study_date
+    return f"Regions (against {day[:4]}-{day[4:6]}-{day[6:]})"
+
+
+def _change(result: StudyResult, side: Side | None, role: Role) -> str:
+    """How much the region has grown or shrunk since the earlier exam, in brackets."""
+    part = result.change.parts.get(side or "") if result.change is not None else None
+    if part is None or role not in part.volumes:
+        return ""
+    relative = part.volumes[role].relative
+    return "" if relative is None else f" ({100 * relative:+.0f} %)"
 
 
 def _side(side: Side | None) -> str:

@@ -1,0 +1,104 @@
+"""The earlier exam of the same patient, where the ledger has one with a result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+import structlog
+from pydantic import ValidationError
+
+from daemon.ledger.tables import deliveries, instances, revisions, studies
+from daemon.work.context import Context
+from dicom_sr.source import read_header, reference
+from pipeline.catalog import MR_CLASSES
+from pipeline.records import InstanceRef
+from pipeline.result import Change, StudyResult
+
+log = structlog.get_logger("axrad.prior")
+_FINISHED = ("reported", "delivered", "not_evaluated")
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """The newest result of the latest earlier exam. `report`: its SR, where a reader may have it."""
+
+    result: StudyResult
+    study_date: str
+    report: InstanceRef | None
+
+
+def with_change(context: Context, result: StudyResult, study_id: str, patient_key: str, study_date: str) -> StudyResult:
+    """`result`, with what changed since the patient's earlier exam if there is one."""
+    found = find_prior(context, study_id, patient_key, study_date)
+    if found is None or not any(part.rois for _, part in result.parts()):
+        return result
+    return result.model_copy(update={"change": _compare(found, result)})
+
+
+def _compare(found: Prior, result: StudyResult) -> Change:
+    from pipeline.cohort.patient import change_since  # pandas: only where there is something to compare
+
+    return change_since(found.result, result, found.study_date, [found.report] if found.report else [])
+
+
+def find_prior(context: Context, study_id: str, patient_key: str, study_date: str) -> Prior | None:
+    """Same patient, another study, an earlier Study Date (DICOM DA), measured: the latest of them."""
+    with context.ledger.read() as connection:
+        others = connection.execute(
+            sa.select(studies.c.id, studies.c.study_uid).where(
+                studies.c.patient_key == patient_key, studies.c.id != study_id
+            )
+        ).all()
+        dated = [(date, other.id) for other in others if (date := _date_of(connection, other.study_uid, patient_key))]
+        earlier = sorted((pair for pair in dated if pair[0] < study_date), reverse=True)
+        newest = {other_id: _newest(connection, other_id) for _, other_id in earlier}
+    for date, other_id in earlier:
+        revision = newest[other_id]
+        result = None if revision is None else _result(context, revision)
+        if revision is not None and result is not None:
+            return Prior(result, date, _report(context, revision))
+    return None
+
+
+def _date_of(connection: sa.Connection, study_uid: str, patient_key: str) -> str:
+    """Study Date of an exam all of whose images are of this patient; else empty."""
+    images = sa.select(instances).where(instances.c.exam_uid == study_uid, instances.c.sop_class.in_(MR_CLASSES))
+    if connection.execute(images.where(instances.c.patient_key != patient_key).limit(1)).first() is not None:
+        return ""
+    one = connection.execute(images.limit(1)).first()
+    date = one.facts.get("tags", {}).get("StudyDate") if one is not None else None
+    return date if isinstance(date, str) and len(date) == 8 and date.isdigit() else ""
+
+
+def _newest(connection: sa.Connection, study_id: str) -> str | None:
+    return connection.execute(
+        sa.select(revisions.c.id)
+        .where(revisions.c.study_id == study_id, revisions.c.state.in_(_FINISHED))
+        .order_by(revisions.c.number.desc())
+        .limit(1)
+    ).scalar_one_or_none()
+
+
+def _result(context: Context, revision_id: str) -> StudyResult | None:
+    """The result, if it is still kept and has regions."""
+    path = context.result_folder(revision_id) / "result.json"
+    try:
+        result = StudyResult.from_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValidationError:
+        log.warning("prior-not-readable", revision=revision_id)
+        return None
+    return result if any(part.rois for _, part in result.parts()) else None
+
+
+def _report(context: Context, revision_id: str) -> InstanceRef | None:
+    with context.ledger.read() as connection:
+        sent = connection.execute(
+            sa.select(deliveries.c.id)
+            .where(deliveries.c.revision_id == revision_id, deliveries.c.state.in_(("delivered", "stored")))
+            .limit(1)
+        ).first()
+    path = context.result_folder(revision_id) / "sr.dcm"
+    return reference(read_header(path)) if sent is not None and path.exists() else None
