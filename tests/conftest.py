@@ -57,12 +57,11 @@ def cases() -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Settings in the environment of whoever runs the tests do not leak into them."""
     for name in list(os.environ):
         if name.startswith("AXRAD_") and name != "AXRAD_CASES":
             monkeypatch.delenv(name)
-    yield
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 
 from pipeline.features.faster import FasterFirstOrder, FasterGlcm
 from pipeline.features.library import FOREIGN_ERRORS, feature_classes, imageoperations

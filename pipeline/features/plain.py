@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 
 from pipeline.features.library import FOREIGN_ERRORS, quiet
 from pipeline.features.parameters import Parameters
