@@ -2,7 +2,8 @@
 
 Both ends of DCMTK run with TCP_NODELAY=1; without it they stall on each other's acknowledgements. Our listener runs as
 it is shipped (two acceptors, `durability = association`: all of it is on the disk when the association ends), storescp
-as it is shipped (it never syncs). Rounds alternate between the two; the medians are compared.
+as it is shipped (it never syncs). Both stay up while rounds alternate between them, the file system synced before
+each, so that neither pays for the other's writes; the medians are compared.
 """
 
 from __future__ import annotations
@@ -45,11 +46,10 @@ def run() -> Iterator[dict[str, object]]:
         for matrix, associations, images in CASES:
             sets = [_images(folder / f"in-{matrix}-{n}", matrix, images, n) for n in range(associations)]
             ours, reference = [], []
-            for round_ in range(ROUNDS):
-                with _axrad(folder / f"spool-{round_}") as port:
-                    ours.append(_rate(sets, port, images))
-                with _storescp(folder / f"out-{round_}", forking=associations > 1) as port:
-                    reference.append(_rate(sets, port, images))
+            with _axrad(folder / "spool") as mine_at, _storescp(folder / "out", forking=associations > 1) as theirs_at:
+                for _ in range(ROUNDS):
+                    ours.append(_round(sets, mine_at, images, folder / "spool" / "instances"))
+                    reference.append(_round(sets, theirs_at, images, folder / "out"))
             mine, theirs = statistics.median(ours), statistics.median(reference)
             yield {
                 "name": f"intake {matrix}x{matrix}, {associations} association{'s' if associations > 1 else ''}",
@@ -108,6 +108,16 @@ def _element(group: int, element: int, vr: str, value: str | int) -> bytes:
     raw = value.to_bytes(2, "little") if isinstance(value, int) else value.encode("ascii")
     raw += (b"\0" if vr == "UI" else b" ") * (len(raw) % 2)
     return struct.pack("<HH2sH", group, element, vr.encode("ascii"), len(raw)) + raw
+
+
+def _round(sets: list[Path], port: int, images: int, kept: Path) -> float:
+    """One round, on a file system that has nothing left to write for anybody; what was kept is removed after it."""
+    os.sync()
+    rate = _rate(sets, port, images)
+    for path in kept.rglob("*"):
+        if path.is_file():
+            path.unlink()
+    return rate
 
 
 def _rate(sets: list[Path], port: int, images: int) -> float:

@@ -17,7 +17,7 @@ from daemon.listener.statuses import SUCCESS, Refusal
 from daemon.spool import Description, Incoming, JournalWriter, Spool, Syncer, is_uid
 
 # What may wait in memory for the disk before a round of syncing starts on its own.
-SYNC_EVERY_BYTES = 256 * 1024 * 1024
+SYNC_EVERY_BYTES = 64 * 1024 * 1024
 
 log = structlog.get_logger("axrad.listener")
 
