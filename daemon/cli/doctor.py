@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 from rich.console import Console
+from rich.markup import escape
 
 from config.load import load
 from config.schema import Settings
@@ -43,7 +44,8 @@ def doctor(config_path: Path | None, as_json: bool) -> None:
         console = Console(width=100, highlight=False)
         for line in lines:
             mark = "[green]ok [/]" if line.ok else "[red]BAD[/]"
-            console.print(f"{mark} {line.part:<12} {line.text}" + (f" → {line.remedy}" if not line.ok else ""))
+            remedy = f" → {line.remedy}" if not line.ok else ""
+            console.print(f"{mark} {line.part:<12} {escape(line.text + remedy)}")
     if not all(line.ok for line in lines):
         raise TryLater("something above needs attention", code="doctor")
 
