@@ -55,7 +55,9 @@ def test_each_entry_is_read_once_while_the_journal_grows(spool: Spool) -> None:
 
 @given(cut=st.integers(0, 400))
 @settings(max_examples=60)
-def test_a_journal_torn_anywhere_gives_the_whole_lines_before_the_tear(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
+def test_a_journal_torn_anywhere_gives_the_whole_lines_before_the_tear(
+    tmp_path_factory: pytest.TempPathFactory, cut: int
+) -> None:
     root = bare_root(tmp_path_factory)
     journal = JournalWriter(root / "journal", "PACS", "10.0.0.1")
     journal.append("stored", path="a")
@@ -70,7 +72,9 @@ def test_a_journal_torn_anywhere_gives_the_whole_lines_before_the_tear(tmp_path_
 
 @given(st.binary(max_size=200))
 @settings(max_examples=60)
-def test_damaged_lines_are_skipped_and_later_ones_are_read(tmp_path_factory: pytest.TempPathFactory, junk: bytes) -> None:
+def test_damaged_lines_are_skipped_and_later_ones_are_read(
+    tmp_path_factory: pytest.TempPathFactory, junk: bytes
+) -> None:
     root = bare_root(tmp_path_factory)
     journal = JournalWriter(root / "journal", "PACS", "10.0.0.1")
     journal.append("stored", path="a")
