@@ -10,9 +10,11 @@ from multiprocessing.process import BaseProcess
 import structlog
 
 from config.schema import Settings
-from daemon.listener import serve
+from daemon.listener import commitment, serve
 
 log = structlog.get_logger("axrad.listen")
+# Storage commitment that was asked of us and could not be reported at once is tried again, by its own schedule.
+COMMITMENT_EVERY_S = 10.0
 
 
 def _index(settings: Settings) -> None:
@@ -44,10 +46,19 @@ def receive(settings: Settings, stop: threading.Event) -> None:
         process.terminate()
         process.join(10)
 
-    keeper = threading.Thread(target=keep_indexing, name="indexer-keeper")
-    keeper.start()
+    def report_commitments() -> None:
+        while not stop.wait(COMMITMENT_EVERY_S):
+            try:
+                commitment.work_off(settings)
+            except Exception as error:  # noqa: BLE001 - the outermost loop of this thread
+                log.error("commitment-round-failed", error=type(error).__name__)
+
+    threads = [threading.Thread(target=work) for work in (keep_indexing, report_commitments)]
+    for thread in threads:
+        thread.start()
     try:
         serve(settings, stop)
     finally:
         stop.set()
-        keeper.join()
+        for thread in threads:
+            thread.join()
