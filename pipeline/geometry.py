@@ -53,3 +53,16 @@ class Geometry:
             ]
         ).T
         return bool(np.abs((self.affine - other.affine) @ corners).max() <= tolerance_mm)
+
+
+def box_of(voxels_zyx: npt.NDArray[np.bool_]) -> tuple[slice, slice, slice] | None:
+    """The smallest box around the True voxels, None where there is none. Later axes are searched in what is left."""
+    spans: list[slice] = []
+    inside = voxels_zyx
+    for axis in range(3):
+        hits = np.flatnonzero(inside.any(axis=tuple(a for a in range(3) if a != axis)))
+        if hits.size == 0:
+            return None
+        spans.append(slice(int(hits[0]), int(hits[-1]) + 1))
+        inside = inside[(slice(None),) * axis + (spans[-1],)]
+    return spans[0], spans[1], spans[2]

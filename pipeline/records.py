@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import TypeAliasType
 
-from pipeline.geometry import Geometry
+from pipeline.geometry import Geometry, box_of
 
 Sequence = Literal["t1c", "t2", "adc"]
 Role = Literal["tumor", "lymph_nodes"]
@@ -82,6 +82,11 @@ class Mask:
     @property
     def voxels(self) -> int:
         return int(np.count_nonzero(self.voxels_zyx))
+
+    @property
+    def box_zyx(self) -> tuple[slice, slice, slice] | None:
+        """The smallest box around the region; None where it is empty."""
+        return box_of(self.voxels_zyx)
 
     @property
     def volume_mm3(self) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.geometry import Geometry
+from pipeline.geometry import Geometry, box_of
 
 Bools = npt.NDArray[np.bool_]
 Matrix = npt.NDArray[np.float64]
@@ -47,13 +47,8 @@ def nearest_into(
 
 def bounds(voxels_zyx: Bools) -> Matrix | None:
     """First and last index of the mask along x, y, z (2 x 3, inclusive); None if it is empty."""
-    if not voxels_zyx.any():
-        return None
-    ends = []
-    for axis in (2, 1, 0):
-        used = np.flatnonzero(voxels_zyx.any(axis=tuple(a for a in range(3) if a != axis)))
-        ends.append((used[0], used[-1]))
-    return np.array(ends, dtype=np.float64).T
+    box = box_of(voxels_zyx)
+    return None if box is None else np.array([(s.start, s.stop - 1) for s in reversed(box)], dtype=np.float64).T
 
 
 def _reach(box: Matrix, there: Matrix, shape_zyx: tuple[int, int, int]) -> tuple[npt.NDArray[np.int64], ...]:

@@ -165,21 +165,26 @@ def contours(mask: Mask, k: int, role: Role, side: Side | None) -> tuple[Contour
         return ()
     if role != "lymph_nodes":
         return tuple(Contour(role, side, points) for points in outlines(mask.voxels_zyx[k]))
-    labels, order = _numbered(mask)
+    box = mask.box_zyx
+    assert box is not None
+    labels, order = _numbered(mask, box)
+    z, corner_xy = k - box[0].start, (box[2].start, box[1].start)
     return tuple(
-        Contour(role, side, points, number)
+        Contour(role, side, points + corner_xy, number)
         for label, number in sorted(order.items(), key=lambda item: item[1])
-        for points in outlines(labels[k] == label)
+        for points in outlines(labels[z] == label)
     )
 
 
-def _numbered(mask: Mask) -> tuple[npt.NDArray[np.int32], dict[int, int]]:
-    """Connected components (26 neighbours), numbered from head to feet, then from right to left."""
-    labels, count = ndimage.label(mask.voxels_zyx, structure=np.ones((3, 3, 3)))
-    centres = ndimage.center_of_mass(mask.voxels_zyx, labels, range(1, count + 1))
+def _numbered(mask: Mask, box: tuple[slice, slice, slice]) -> tuple[npt.NDArray[np.int32], dict[int, int]]:
+    """Connected components (26 neighbours) in the box, numbered from head to feet, then from right to left."""
+    inside = mask.voxels_zyx[box]
+    labels, count = ndimage.label(inside, structure=np.ones((3, 3, 3)))
+    centres = ndimage.center_of_mass(inside, labels, range(1, count + 1))
     affine = mask.geometry.affine
     places = []
-    for label, (z, y, x) in enumerate(centres, 1):
+    for label, centre in enumerate(centres, 1):
+        z, y, x = (c + span.start for c, span in zip(centre, box, strict=True))
         left, _, head, _ = affine @ np.array([x, y, z, 1.0])
         places.append((-round(float(head), 1), round(float(left), 1), label))
     return labels, {label: number for number, (_, _, label) in enumerate(sorted(places), 1)}

@@ -13,6 +13,7 @@ from config.schema import RoiSettings
 from pipeline.align.resample import Bools
 from pipeline.catalog import InstanceFacts
 from pipeline.errors import RoiRejected
+from pipeline.geometry import box_of
 from pipeline.records import ROLES, Mask, Roi, Role, Segment, Side, Volume
 from pipeline.roi.describe import Description
 from pipeline.roi.objects import RoiObject, check_shared_space, draw_on, image_uids, open_object, segment_of
@@ -136,10 +137,16 @@ def _roi(role: Role, side: Side | None, segments: list[Segment], why: str, setti
     parts = [s.mask.voxels_zyx for s in segments]
     if role == "tumor" and settings.tumors == "largest":
         segments, parts, why = _largest(segments, parts, why)
-    nodes = len(parts) if len(parts) > 1 else int(ndimage.label(parts[0], NEIGHBOURS)[1])
+    nodes = len(parts) if len(parts) > 1 else int(ndimage.label(_inner(parts[0]), NEIGHBOURS)[1])
     union = parts[0] if len(parts) == 1 else np.logical_or.reduce(parts)
     notes = [f"segment {s.number}: {n}" for s in segments for n in s.notes]
     return Roi(role, side, Mask(union, grid), tuple(segments), nodes, "; ".join([why, *notes]))
+
+
+def _inner(mask: Bools) -> Bools:
+    """The part of a mask that holds all of it."""
+    box = box_of(mask)
+    return mask if box is None else mask[box]
 
 
 def _largest(segments: list[Segment], parts: list[Bools], why: str) -> tuple[list[Segment], list[Bools], str]:

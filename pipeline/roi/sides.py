@@ -23,11 +23,14 @@ def side_by_position(segment: Segment) -> Side | None:
     """
     grid = segment.mask.geometry
     middle = _middle_mm(grid)
-    if middle is None:
+    whole = segment.mask.box_zyx
+    if middle is None or whole is None:
         return None
-    labels, count = ndimage.label(segment.mask.voxels_zyx, np.ones((3, 3, 3), bool))
+    labels, _ = ndimage.label(segment.mask.voxels_zyx[whole], np.ones((3, 3, 3), bool))
+    start = np.array([s.start for s in whole])
     sides = {
-        _side(np.argwhere(labels[box] == n), box, grid, middle) for n, box in enumerate(ndimage.find_objects(labels), 1)
+        _side(np.argwhere(labels[box] == n) + [s.start for s in box] + start, grid, middle)
+        for n, box in enumerate(ndimage.find_objects(labels), 1)
     }
     if {"L", "R"} <= sides:
         raise RoiRejected(
@@ -36,7 +39,7 @@ def side_by_position(segment: Segment) -> Side | None:
             code="roi-ambiguous",
             uid=segment.source.sop_instance_uid,
         )
-    return next(iter(sides)) if count and len(sides) == 1 else None
+    return next(iter(sides)) if len(sides) == 1 else None
 
 
 def _middle_mm(grid: Geometry) -> float | None:
@@ -47,9 +50,8 @@ def _middle_mm(grid: Geometry) -> float | None:
     return float((across.min() + across.max()) / 2) if np.ptp(across) >= BILATERAL_MM else None
 
 
-def _side(index_zyx: npt.NDArray[np.int64], box: tuple[slice, ...], grid: Geometry, middle: float) -> Side | None:
-    offset = np.array([s.start for s in box])
-    x = (index_zyx + offset)[:, ::-1] @ grid.affine[0, :3] + grid.affine[0, 3]
+def _side(index_zyx: npt.NDArray[np.int64], grid: Geometry, middle: float) -> Side | None:
+    x = index_zyx[:, ::-1] @ grid.affine[0, :3] + grid.affine[0, 3]
     if x.min() > middle + MIDLINE_MM:
         return "L"
     return "R" if x.max() < middle - MIDLINE_MM else None
