@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,9 @@ from config.schema import Training
 from pipeline.errors import InputRejected
 from pipeline.signature import names
 from pipeline.signature.record import Floats
-from pipeline.signature.table import Table
+
+if TYPE_CHECKING:
+    from pipeline.signature.table import Table
 
 CLINICAL_GROUP = "clinical"
 

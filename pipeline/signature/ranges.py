@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.signature.names import PROTOCOL
 from pipeline.signature.record import Floats, ProtocolFact, Signature
-from pipeline.signature.table import Table
+
+if TYPE_CHECKING:
+    from pipeline.signature.table import Table
 
 QUANTILES = (0.5, 0.9, 0.95, 0.99, 1.0)
 # Facts kept under their own name in a table, without the prefix.
