@@ -25,6 +25,8 @@ def clean(value: object) -> str:
     if isinstance(value, (list, tuple, MultiValue)):
         return "\\".join(clean(v) for v in value)
     text = value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
+    if text.isascii() and text.isprintable():
+        return text.strip()
     text = _ESCAPE.sub("", text)
     return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) != "Cc").strip()
 

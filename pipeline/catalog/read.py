@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pydicom
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.multival import MultiValue
@@ -136,6 +137,8 @@ TEXTS = [
     "ApprovalStatus",
     "PatientPosition",
 ]
+_NUMBER_TAGS = [(int(tag_for_keyword(k) or 0), k) for k in NUMBERS]
+_TEXT_TAGS = [(int(tag_for_keyword(k) or 0), k) for k in TEXTS]
 MOST_FRAMES = 1_000_000
 _UID = re.compile(r"[0-9]+(\.[0-9]+)+")
 
@@ -216,10 +219,13 @@ def _transfer_syntax(dataset: Dataset) -> str:
 def _tags(dataset: Dataset) -> dict[str, Value]:
     tags: dict[str, Value] = {}
     unreadable: list[str] = []
-    for keywords, convert in ((NUMBERS, _numbers), (TEXTS, _texts)):
-        for keyword in keywords:
+    present = {int(tag) for tag in dataset.keys()}  # noqa: SIM118 - iterating would convert every element
+    for keywords, convert in ((_NUMBER_TAGS, _numbers), (_TEXT_TAGS, _texts)):
+        for tag, keyword in keywords:
+            if tag not in present:
+                continue
             try:
-                value = convert(dataset.get(keyword))
+                value = convert(dataset[tag].value)
             except (ValueError, TypeError, LookupError, struct.error, BytesLengthException):
                 unreadable.append(keyword)
                 continue

@@ -158,11 +158,14 @@ def _sequence_name(dataset: Dataset, maker: str) -> float | None:
 
 def _private(dataset: Dataset, group: int, creator: str, element: int, trusted: bool) -> Any:
     """A private element of the creator's block; without any creator in the group, of block 10 where `trusted`."""
+    here = [int(tag) & 0xFFFF for tag in dataset.keys() if int(tag) >> 16 == group]  # noqa: SIM118 - no iteration of elements
+    if not here:
+        return None
     try:
         return dataset.private_block(group, creator)[element].value
     except KeyError:
         pass
-    if not trusted or any((group, number) in dataset for number in range(0x10, 0x100)):
+    if not trusted or any(0x10 <= number < 0x100 for number in here):
         return None
     found = dataset.get((group, 0x1000 + element))
     return None if found is None else found.value
