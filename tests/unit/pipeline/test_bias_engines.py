@@ -43,8 +43,9 @@ def test_small_phantoms_agree(shape: tuple[int, int, int], seed: int) -> None:
     fields_agree(breasts(shape, (0.7, 0.8, 1.9), seed=seed))
 
 
-def test_a_phantom_of_more_than_two_thousand_voxels_agrees_far_within_the_goal() -> None:
-    assert fields_agree(breasts((28, 136, 128), (0.9, 0.9, 2.2), seed=6)) < 1e-5
+def test_a_phantom_of_more_than_two_thousand_voxels_agrees_well_within_the_goal() -> None:
+    # SimpleITK differs from itself by 2e-5 here, with another number of threads.
+    assert fields_agree(breasts((28, 136, 128), (0.9, 0.9, 2.2), seed=6)) < CLOSE / 2
 
 
 def test_matrix_products_agree_with_ordered_sums_in_effect(monkeypatch: pytest.MonkeyPatch) -> None:
