@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import fcntl
 import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import sqlalchemy as sa
 import structlog
 
-from config.schema import Settings
+from config.schema import Settings, UrgentRule
 from daemon.clock import Clock, system_clock
 from daemon.ledger import Ledger, open_ledger
 from daemon.ledger.deliveries import commitment_reported
 from daemon.ledger.intake import Arrival, known, mark_lost, record
+from daemon.ledger.order import BACKFILL, OF_C_STORE, ROUTINE, URGENT
 from daemon.ledger.tables import instances, journal_positions
 from daemon.spool import Spool, read_meta
 from daemon.spool.journal import Entry, is_finished, names, read_journals, retire
-from pipeline.catalog import read_facts
+from pipeline.catalog import InstanceFacts, read_facts
 from pipeline.errors import NotDicom, TryLater
 
 log = structlog.get_logger("axrad.indexer")
@@ -29,15 +33,18 @@ POLL_S = 0.25
 RECONCILE_S = 600.0
 
 
-def index_once(ledger: Ledger, spool: Spool, now: float) -> int:
-    """Bring every journal line into the ledger; the number of new lines. Safe to repeat, safe to kill."""
+def index_once(ledger: Ledger, spool: Spool, now: float, urgent: Sequence[UrgentRule] = ()) -> int:
+    """Bring every journal line into the ledger; the number of new lines. Safe to repeat, safe to kill.
+
+    `urgent`: the rules of `work.urgent`.
+    """
     with ledger.read() as connection:
         rows = connection.execute(sa.select(journal_positions)).all()
     positions = {row.name: int(row.position) for row in rows}
     done = 0
     batch: list[tuple[Entry, Arrival | None]] = []
     for entry in read_journals(spool.root, positions):
-        batch.append((entry, _arrival(ledger, spool, entry)))
+        batch.append((entry, _arrival(ledger, spool, entry, urgent)))
         if len(batch) >= BATCH:
             done += _write(ledger, batch, now)
             batch = []
@@ -46,14 +53,33 @@ def index_once(ledger: Ledger, spool: Spool, now: float) -> int:
     return done
 
 
-def _arrival(ledger: Ledger, spool: Spool, entry: Entry) -> Arrival | None:
+def _arrival(ledger: Ledger, spool: Spool, entry: Entry, urgent: Sequence[UrgentRule]) -> Arrival | None:
     """Read the header outside of any transaction. None for lines that bring no file, or one already known."""
     if entry.event not in ("stored", "duplicate") or not entry.path or not entry.sop_instance_uid or not entry.digest:
         return None
     with ledger.read() as connection:
         if known(connection, entry.sop_instance_uid, entry.digest):
             return None
-    return describe(spool, entry.path, entry.sop_instance_uid, entry.digest, entry.ts, entry)
+    arrival = describe(spool, entry.path, entry.sop_instance_uid, entry.digest, entry.ts, entry)
+    return replace(arrival, priority=priority_of(entry, arrival.facts, urgent), backfill=entry.role == BACKFILL)
+
+
+def priority_of(entry: Entry, facts: InstanceFacts | None, urgent: Sequence[UrgentRule]) -> int:
+    """What the sender asked for, or urgent where a rule of the site says so."""
+    tags = facts.tags if facts is not None else {}
+
+    def fits(pattern: str | None, value: object) -> bool:
+        return pattern is None or fnmatchcase(str(value or "").strip().casefold(), pattern.casefold())
+
+    for rule in urgent:
+        if (
+            fits(rule.calling_ae, entry.calling_ae)
+            and fits(rule.station, tags.get("StationName"))
+            and fits(rule.department, tags.get("InstitutionalDepartmentName"))
+            and fits(rule.service, tags.get("RequestingService"))
+        ):
+            return URGENT
+    return OF_C_STORE.get(entry.priority or 0, ROUTINE)
 
 
 def describe(spool: Spool, path: str, sop_uid: str, digest: str, at: float, entry: Entry | None = None) -> Arrival:
@@ -163,7 +189,7 @@ def run(settings: Settings, stop: threading.Event, clock: Clock = system_clock) 
         while not stop.is_set():
             try:
                 ledger = ledger or open_ledger(settings)
-                index_once(ledger, spool, clock())
+                index_once(ledger, spool, clock(), settings.work.urgent)
                 if clock() - reconciled_at > RECONCILE_S:
                     found, lost = reconcile(ledger, spool, clock())
                     reconciled_at = clock()

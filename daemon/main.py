@@ -20,6 +20,8 @@ COMMANDS = {
     "show": "ledger",
     "retry": "ledger",
     "deliver": "ledger",
+    "cancel": "ledger",
+    "prioritise": "ledger",
     "ingest": "ingest",
     "run": "run",
     "match": "match",

@@ -15,14 +15,18 @@ from daemon.logs import set_up
 @click.command()
 @config_option
 @json_option
+@click.option(
+    "--background", is_flag=True, help="A backfill: worked on when nothing else waits, in work.background_hours."
+)
 @click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-def ingest(config_path: Path | None, as_json: bool, paths: tuple[Path, ...]) -> None:
+def ingest(config_path: Path | None, as_json: bool, background: bool, paths: tuple[Path, ...]) -> None:
     """Put PATHS (files or folders) into the spool and the ledger."""
     from rich.progress import track
 
     from daemon.clock import system_clock
     from daemon.indexer import index_once
     from daemon.ledger import open_ledger
+    from daemon.ledger.order import BACKFILL
     from daemon.spool import JournalWriter, Spool
     from pipeline.errors import InputRejected, NotDicom
 
@@ -34,10 +38,11 @@ def ingest(config_path: Path | None, as_json: bool, paths: tuple[Path, ...]) -> 
         f for path in paths for f in (sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path])
     ]
     stored, refused = 0, []
+    more = {"role": BACKFILL} if background else {}
     journal = JournalWriter(spool.journal, "INGEST", "local")
     try:
         for file, outcome in track(
-            spool.ingest(files, journal), total=len(files), description="ingesting", disable=as_json
+            spool.ingest(files, journal, **more), total=len(files), description="ingesting", disable=as_json
         ):
             if isinstance(outcome, NotDicom):
                 refused.append({"file": str(file), "reason": outcome.message})
@@ -45,7 +50,7 @@ def ingest(config_path: Path | None, as_json: bool, paths: tuple[Path, ...]) -> 
                 stored += 1
     finally:
         journal.close("released")
-    index_once(ledger, spool, system_clock())
+    index_once(ledger, spool, system_clock(), settings.work.urgent)
     if as_json:
         click.echo(json.dumps({"stored": stored, "refused": refused}))
     else:

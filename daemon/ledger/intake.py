@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from daemon.ledger.engine import new_id, note
+from daemon.ledger.order import BACKFILL, ROUTINE, words
 from daemon.ledger.states import STUDY, check
 from daemon.ledger.tables import instances, revisions, roi_references, studies
 from pipeline.catalog import REGISTRATION_CLASS, InstanceFacts, facts_to_json
@@ -28,6 +29,8 @@ class Arrival:
     sop_class: str = ""
     note: str = ""
     facts: InstanceFacts | None = None
+    priority: int = ROUTINE
+    backfill: bool = False
 
 
 def known(connection: sa.Connection, sop_uid: str, digest: str) -> bool:
@@ -80,7 +83,7 @@ def record(connection: sa.Connection, arrival: Arrival) -> None:
                 for u in dict.fromkeys(r.sop_instance_uid for r in facts.references)
             ],
         )
-    _touch(connection, exam_uid, facts.patient_key, arrival.at)
+    _touch(connection, exam_uid, facts.patient_key, arrival.at, arrival.priority, backfill=arrival.backfill)
     if facts.is_image:
         _adopt_rois(connection, arrival.sop_uid, facts, arrival.at)
 
@@ -166,8 +169,16 @@ def _flag_conflict(connection: sa.Connection, arrival: Arrival, exam_uid: str) -
         )
 
 
-def _touch(connection: sa.Connection, study_uid: str, patient_key: str, at: float) -> None:
-    """Something of this study arrived: create it or wake it."""
+def _touch(
+    connection: sa.Connection,
+    study_uid: str,
+    patient_key: str,
+    at: float,
+    priority: int = ROUTINE,
+    *,
+    backfill: bool = False,
+) -> None:
+    """Something of this study arrived: create it or wake it. Urgency of any instance makes the study urgent."""
     row = connection.execute(sa.select(studies).where(studies.c.study_uid == study_uid)).one_or_none()
     if row is None:
         study_id = new_id()
@@ -181,11 +192,17 @@ def _touch(connection: sa.Connection, study_uid: str, patient_key: str, at: floa
                 last_arrival_at=at,
                 changed_at=at,
                 dirty=True,
+                priority=priority,
+                role=BACKFILL if backfill else "current",
             )
         )
-        note(connection, at, "first-instance", study_id=study_id)
+        how = ", ".join([*(["backfill"] if backfill else []), *([words(priority)] if priority != ROUTINE else [])])
+        note(connection, at, "first-instance", how, study_id=study_id)
         return
     values: dict[str, Any] = {"last_arrival_at": max(at, row.last_arrival_at), "dirty": True}
+    if priority > max(row.priority, ROUTINE):
+        values["priority"] = priority
+        note(connection, at, "prioritised", f"{words(priority)}, as an instance of it asks", study_id=row.id)
     if row.state in ("waiting", "expired"):
         check(STUDY, row.state, "assembling")
         values |= {"state": "assembling", "reason": "", "reason_code": "", "changed_at": at}

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from daemon.ledger.deliveries import dead_letters, send_again
 from daemon.ledger.engine import note
 from daemon.ledger.states import STUDY, check
+from daemon.ledger.steer import resume
 from daemon.ledger.studies import move_study
 from daemon.ledger.tables import deliveries, revisions, studies
 from pipeline.errors import InputRejected
@@ -20,6 +21,8 @@ def retry(connection: sa.Connection, row: Any, now: float, *, new_revision: bool
         return _release(connection, row, now)
     if new_revision:
         return _redo(connection, row, now)
+    if row.state == "cancelled":
+        return resume(connection, row, now)
     if row.state != "failed":
         raise InputRejected(
             f"study {row.id} is {row.state}, not failed; `--new-revision` redoes a reported one, "

@@ -2,22 +2,24 @@
 
 Who resumes what after a crash: `assembling`, `waiting` and `expired` are looked at by assembly (on arrival or when
 due), `ready`, `running` and `reported` are enqueued again by the sweep, `held` and `failed` wait for an operator's
-`retry`.
+`retry`, `cancelled` likewise.
 """
 
 from __future__ import annotations
 
 STUDY: dict[str, frozenset[str]] = {
-    "assembling": frozenset({"waiting", "held", "ready", "expired"}),
-    "waiting": frozenset({"assembling", "held", "ready", "expired"}),
-    "held": frozenset({"assembling", "waiting", "ready", "expired"}),
-    "ready": frozenset({"running", "assembling", "failed", "held", "reported", "not_evaluated"}),
-    "running": frozenset({"reported", "not_evaluated", "failed", "assembling", "ready", "held"}),
-    "reported": frozenset({"delivered", "failed", "assembling", "held", "ready"}),
+    "assembling": frozenset({"waiting", "held", "ready", "expired", "cancelled"}),
+    "waiting": frozenset({"assembling", "held", "ready", "expired", "cancelled"}),
+    "held": frozenset({"assembling", "waiting", "ready", "expired", "cancelled"}),
+    "ready": frozenset({"running", "assembling", "failed", "held", "reported", "not_evaluated", "cancelled"}),
+    "running": frozenset({"reported", "not_evaluated", "failed", "assembling", "ready", "held", "cancelled"}),
+    "reported": frozenset({"delivered", "failed", "assembling", "held", "ready", "cancelled"}),
     "delivered": frozenset({"assembling", "held", "reported", "ready"}),
     "not_evaluated": frozenset({"assembling", "held", "ready"}),
-    "failed": frozenset({"assembling", "ready", "reported", "held"}),
+    "failed": frozenset({"assembling", "ready", "reported", "held", "cancelled"}),
     "expired": frozenset({"assembling"}),
+    # Until an operator's `retry`, or `deliver` where there was a report.
+    "cancelled": frozenset({"assembling", "ready", "reported", "delivered"}),
 }
 
 REVISION: dict[str, frozenset[str]] = {
@@ -42,7 +44,7 @@ DELIVERY: dict[str, frozenset[str]] = {
 }
 
 # Studies in these states have nothing under way and nothing to wait for.
-SETTLED = frozenset({"delivered", "not_evaluated", "expired"})
+SETTLED = frozenset({"delivered", "not_evaluated", "expired", "cancelled"})
 
 
 def check(table: dict[str, frozenset[str]], old: str, new: str) -> None:

@@ -17,7 +17,9 @@ def to_judge(connection: sa.Connection, now: float) -> list[Any]:
     """Studies with arrivals since the last judgement, or whose time to look again has come."""
     return list(
         connection.execute(
-            sa.select(studies).where(studies.c.dirty | (studies.c.due_at <= now)).order_by(studies.c.last_arrival_at)
+            sa.select(studies)
+            .where(studies.c.dirty | (studies.c.due_at <= now), studies.c.state != "cancelled")
+            .order_by(studies.c.last_arrival_at)
         ).all()
     )
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from daemon.ledger.order import words
 from daemon.ledger.states import SETTLED
 from daemon.ledger.tables import deliveries, events, instances, revisions, studies
 
@@ -71,6 +72,7 @@ def describe(connection: sa.Connection, row: Any) -> dict[str, Any]:
         "reason": row.reason,
         "reason_code": row.reason_code,
         "flagged": row.flagged,
+        "priority": words(row.priority),
         "instances": received,
         "first_arrival_at": row.first_arrival_at,
         "last_arrival_at": row.last_arrival_at,
@@ -101,6 +103,34 @@ def caption(connection: sa.Connection, kind: str, row_id: str) -> str:
     return f"study {row.study_id}, revision {row.number}{to}, attempt {row.attempts + 1}"
 
 
+def arrivals(connection: sa.Connection, study_uid: str) -> list[dict[str, Any]]:
+    """What came of a study by which association, the first to come first."""
+    rows = connection.execute(
+        sa.select(
+            instances.c.association,
+            instances.c.calling_ae,
+            sa.func.count(),
+            sa.func.sum(instances.c.size),
+            sa.func.min(instances.c.received_at),
+            sa.func.max(instances.c.received_at),
+        )
+        .where(instances.c.exam_uid == study_uid)
+        .group_by(instances.c.association, instances.c.calling_ae)
+        .order_by(sa.func.min(instances.c.received_at), instances.c.association)
+    ).all()
+    return [
+        {
+            "association": association,
+            "calling_ae": calling_ae,
+            "instances": number,
+            "bytes": int(size),
+            "first_at": first,
+            "last_at": last,
+        }
+        for association, calling_ae, number, size, first, last in rows
+    ]
+
+
 def timeline(connection: sa.Connection, row: Any) -> dict[str, Any]:
     """One study from first instance to proof of delivery."""
     found = connection.execute(
@@ -110,6 +140,7 @@ def timeline(connection: sa.Connection, row: Any) -> dict[str, Any]:
         sa.select(revisions).where(revisions.c.study_id == row.id).order_by(revisions.c.number)
     ).all()
     return describe(connection, row) | {
+        "arrivals": arrivals(connection, row.study_uid),
         "events": [{"at": e.at, "kind": e.kind, "detail": e.detail, "revision_id": e.revision_id} for e in found],
         "revisions": [
             {

@@ -30,7 +30,8 @@ Event = Literal["opened", "stored", "duplicate", "refused", "commitment", "close
 class Entry:
     """One line. `path` is relative to the spool's root; `journal` and `end` say where reading goes on after it.
 
-    `stored` and `duplicate` have path, UIDs, size (bytes of the data set) and digest (SHA-256 of the data set);
+    `stored` and `duplicate` have path, UIDs, size (bytes of the data set) and digest (SHA-256 of the data set), and
+    `role` where it is `backfill`;
     `refused` has status and reason; `commitment` has the transaction and its UIDs (a report on what *we* asked to be
     committed); `closed` has how: `released`, `aborted`, `timeout`, `stopped`.
     """
@@ -48,6 +49,7 @@ class Entry:
     digest: str | None = None
     priority: int | None = None
     move_originator: str | None = None
+    role: str | None = None
     status: int | None = None
     reason: str | None = None
     how: str | None = None

@@ -18,7 +18,7 @@ import itertools
 import os
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,13 +179,20 @@ class Spool:
             raise
         return self._keep(incoming, journal, synced=synced)
 
-    def _keep(self, incoming: Incoming, journal: JournalWriter | None, *, synced: bool = False) -> Stored:
+    def _keep(
+        self,
+        incoming: Incoming,
+        journal: JournalWriter | None,
+        *,
+        synced: bool = False,
+        more: Mapping[str, object] | None = None,
+    ) -> Stored:
         try:
             stored = incoming.keep(synced=synced)
         finally:
             incoming.discard()
         if journal is not None:
-            self.note(journal, incoming.description, stored)
+            self.note(journal, incoming.description, stored, **(more or {}))
             if synced:
                 journal.sync()
         return stored
@@ -204,7 +211,7 @@ class Spool:
             **more,
         )
 
-    def ingest_file(self, path: Path, journal: JournalWriter | None = None) -> Stored:
+    def ingest_file(self, path: Path, journal: JournalWriter | None = None, **more: object) -> Stored:
         """Take a local DICOM file in, as if it had just been received.
 
         Raises:
@@ -222,13 +229,15 @@ class Spool:
             except OSError:
                 incoming.discard()
                 raise
-        return self._keep(incoming, journal)
+        return self._keep(incoming, journal, more=more)
 
-    def ingest(self, paths: Iterable[Path], journal: JournalWriter) -> Iterator[tuple[Path, Stored | NotDicom]]:
-        """Take files in under one journal; a file that is no DICOM comes back with the reason."""
+    def ingest(
+        self, paths: Iterable[Path], journal: JournalWriter, **more: object
+    ) -> Iterator[tuple[Path, Stored | NotDicom]]:
+        """Take files in under one journal, with `more` in each entry; what is no DICOM comes back with the reason."""
         for path in paths:
             try:
-                yield path, self.ingest_file(path, journal)
+                yield path, self.ingest_file(path, journal, **more)
             except NotDicom as error:
                 yield path, error
 

@@ -1,0 +1,211 @@
+"""The ledger in words: what `axrad status`, `studies` and `show` print, in at most 100 columns."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from config.schema import Settings
+from daemon.ledger import life, order, views
+from daemon.ledger.tables import breakers
+from daemon.listener.supervisor import state as listener_state
+from daemon.spool.journal import names
+
+WIDTH = 100
+WORDS = {
+    "assembling": "still arriving",
+    "waiting": "something is missing",
+    "held": "an operator must look",
+    "ready": "queued",
+    "running": "being analysed",
+    "reported": "report made, delivery under way",
+    "delivered": "report delivered",
+    "not_evaluated": "could not be evaluated",
+    "failed": "set aside after errors",
+    "expired": "given up waiting, or a prior",
+    "cancelled": "stopped by an operator",
+}
+COLOURS = {"held": "yellow", "failed": "red", "waiting": "cyan", "delivered": "green", "not_evaluated": "magenta"}
+REMEDIES = {
+    "failed": "when the cause is mended: axrad retry {id}",
+    "waiting": "send what is missing to this listener; or stop it: axrad cancel {id}",
+    "held": "look at it: axrad show {id}",
+}
+EVENTS = {
+    "first-instance": "first instance",
+    "received": "received",
+    "revision": "complete",
+    "started": "analysis began",
+    "analysed": "analysed",
+    "reported": "report made",
+    "not_evaluated": "not evaluated",
+    "delivered-at-destination": "delivered to",
+    "stored-at-destination": "stored at",
+    "delivered": "delivered everywhere",
+    "failed": "set aside",
+    "retry": "will be tried again",
+}
+# A sweep ticks every few seconds and leaves a sign every ten.
+SWEEP_LATE_S = 60.0
+
+
+def console() -> Console:
+    """Colours only on a terminal, and never wider than WIDTH."""
+    return Console(width=WIDTH, highlight=False, markup=False, emoji=False)
+
+
+def age(seconds: float) -> str:
+    """A duration as a person says it."""
+    for size, name in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {name}"
+    return f"{max(seconds, 0):.0f} s"
+
+
+def gather(settings: Settings, connection: sa.Connection, now: float) -> dict[str, Any]:
+    """Everything `axrad status` knows, from the ledger and this machine's disk alone."""
+    running, told = order.under_way(connection, now)
+    last_sweep = life.last(connection, "sweep")
+    since = now - life.WORKER_GONE_S
+    rows = connection.execute(sa.select(breakers).where(breakers.c.failures > 0).order_by(breakers.c.destination)).all()
+    stuck = [s for state in ("held", "failed", "waiting") for s in views.list_studies(connection, state, limit=5)]
+    free = shutil.disk_usage(settings.spool.path).free if settings.spool.path.exists() else None
+    return views.counts(connection, now) | {
+        "stuck": stuck,
+        "running": running,
+        "announced": told,
+        "workers": [
+            {"name": w.name, "seen_s": round(now - w.at, 1), **w.detail}
+            for w in life.signs(connection, "worker", since)
+        ],
+        "sweep_s": None if last_sweep is None else round(now - last_sweep.at, 1),
+        "destinations_down": [
+            {"destination": b.destination, "for_s": round(now - b.failing_since, 1), "reason": b.reason} for b in rows
+        ],
+        "listener": listener_state(settings),
+        "journals": len(names(settings.spool.path / "journal")),
+        "disk_free_bytes": free,
+    }
+
+
+def advice(found: Mapping[str, Any], settings: Settings) -> Iterator[str]:
+    """What needs a person, and what to do about it; nothing, when all is well."""
+    queued = found["studies"].get("ready", {"count": 0})["count"]
+    if found["listener"] is None:
+        yield "Nothing is received on this machine: no listener runs here. Start `axrad up` or `axrad listen`."
+    if found["sweep_s"] is None or found["sweep_s"] > SWEEP_LATE_S:
+        since = "yet" if found["sweep_s"] is None else f"for {age(found['sweep_s'])}"
+        yield f"Exams do not move on: no sweep {since}. Start `axrad up`, or `axrad beat` and `axrad work`."
+    if queued and not any("analyse" in w["queues"] for w in found["workers"]):
+        yield f"{queued} exams are queued and no worker takes them. Start `axrad up` or `axrad work --role analyse`."
+    free = found["disk_free_bytes"]
+    if free is not None and free < settings.spool.warn_free_bytes:
+        full = free < settings.spool.refuse_free_bytes
+        what = "senders are refused" if full else "senders will be refused soon"
+        yield f"The disk of the spool has {free / 1024**3:.1f} GiB left: {what}. Make room, or keep less."
+    for down in found["destinations_down"]:
+        waiting = sum(
+            n for s, n in found["deliveries"].get(down["destination"], {}).items() if s in ("pending", "sending")
+        )
+        yield (
+            f"{down['destination']} has not taken results for {age(down['for_s'])} ({down['reason']}); {waiting} wait "
+            "and are sent when it answers."
+        )
+    dead = sum(states.get("failed", 0) for states in found["deliveries"].values())
+    if dead:
+        yield f"{dead} deliveries are set aside. See why: axrad deliveries; send them again: axrad deliver --all."
+
+
+def print_status(out: Console, found: Mapping[str, Any], settings: Settings) -> None:
+    """Counts, what runs, what is stuck and why, what to do."""
+    if not found["studies"]:
+        out.print("No study has arrived yet.")
+    table = Table("studies", "", "oldest", box=None, show_header=bool(found["studies"]))
+    for state, words in WORDS.items():
+        row = found["studies"].get(state)
+        if row:
+            text = Text.assemble((state, COLOURS.get(state, "")), f": {words}")
+            table.add_row(str(row["count"]), text, age(row["oldest_s"]))
+    out.print(table)
+    for destination, states in found["deliveries"].items():
+        out.print(f"to {destination}: " + ", ".join(f"{n} {state}" for state, n in sorted(states.items())))
+    out.print(_machinery(found))
+    for study in found["stuck"]:
+        line = Text.assemble((study["id"], COLOURS[study["state"]]), f" {study['state']}: {study['reason']}")
+        out.print(line)
+        out.print("    " + REMEDIES[study["state"]].format(id=study["id"]))
+    for sentence in advice(found, settings):
+        out.print(Text(sentence, style="yellow"))
+
+
+def _machinery(found: Mapping[str, Any]) -> str:
+    listener = found["listener"]
+    heard = "no listener here"
+    if listener is not None:
+        heard = f"listening at {listener['host']}:{listener['port']}, {listener['associations']} associations open"
+    processes = sum(w["processes"] for w in found["workers"] if "analyse" in w["queues"])
+    swept = "never" if found["sweep_s"] is None else f"{age(found['sweep_s'])} ago"
+    return f"{heard}; {processes} analysis processes, {found['running']} busy; last sweep {swept}"
+
+
+def print_studies(out: Console, found: Sequence[Mapping[str, Any]], now: float) -> None:
+    """One line per study."""
+    table = Table(box=None)
+    for name in ("study", "state", "rev", "images", "changed"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("reason", no_wrap=True, overflow="ellipsis")
+    for s in found:
+        where = ", ".join(f"{d['destination']}: {d['state']}" for d in s["deliveries"] if d["state"] != "delivered")
+        marks = " ".join(m for m in (s["priority"], s["role"]) if m not in ("routine", "current"))
+        reason = s["reason"] or where or s["flagged"]
+        table.add_row(
+            s["id"],
+            Text(s["state"], style=COLOURS.get(s["state"], "")),
+            str(s["revision"]),
+            str(s["instances"]),
+            age(now - s["changed_at"]),
+            Text(" ".join(x for x in (f"({marks})" if marks else "", reason) if x)),
+        )
+    out.print(table)
+
+
+def print_timeline(out: Console, found: Mapping[str, Any], settings: Settings) -> None:
+    """One study, from its first instance to the proof of its delivery."""
+    zone = ZoneInfo(settings.site.timezone)
+    out.print(f"study {found['id']}  {found['state']}: {found['reason'] or WORDS[found['state']]}")
+    out.print(f"Study Instance UID {found['study_uid']}")
+    out.print(
+        f"{found['instances']} instances, {found['priority']}, role {found['role']}, revision {found['revision']}"
+    )
+    if found["flagged"]:
+        out.print(f"note: {found['flagged']}")
+    table = Table(box=None, show_header=False, padding=(0, 1))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, justify="right")
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    before = None
+    for event in sorted([*found["events"], *_arrivals(found)], key=lambda e: e["at"]):
+        when = datetime.fromtimestamp(event["at"], tz=zone).strftime("%Y-%m-%d %H:%M:%S")
+        passed = "" if before is None else f"+{age(event['at'] - before)}"
+        before = event["at"]
+        table.add_row(when, passed, EVENTS.get(event["kind"], event["kind"]), Text(event["detail"]))
+    out.print(table)
+    for item in found["deliveries"]:
+        rest = " ".join(x for x in (item["proof"] and f"({item['proof']})", item["reason"]) if x)
+        out.print(f"to {item['destination']}: {item['state']} {rest}")
+
+
+def _arrivals(found: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for a in found["arrivals"]:
+        who = a["calling_ae"] or "the file system"
+        detail = f"{a['instances']} instances from {who}, association {a['association'] or 'unknown'}"
+        yield {"at": a["last_at"], "kind": "received", "detail": detail}
