@@ -138,9 +138,17 @@ def _roi(role: Role, side: Side | None, segments: list[Segment], why: str, setti
     if role == "tumor" and settings.tumors == "largest":
         segments, parts, why = _largest(segments, parts, why)
     nodes = len(parts) if len(parts) > 1 else int(ndimage.label(_inner(parts[0]), NEIGHBOURS)[1])
-    union = parts[0] if len(parts) == 1 else np.logical_or.reduce(parts)
+    union = parts[0] if len(parts) == 1 else _union(parts)
     notes = [f"segment {s.number}: {n}" for s in segments for n in s.notes]
     return Roi(role, side, Mask(union, grid), tuple(segments), nodes, "; ".join([why, *notes]))
+
+
+def _union(parts: list[Bools]) -> Bools:
+    """In place on one copy: masks are as large as the image."""
+    whole = parts[0].copy()
+    for part in parts[1:]:
+        whole |= part
+    return whole
 
 
 def _inner(mask: Bools) -> Bools:
