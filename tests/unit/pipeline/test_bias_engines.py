@@ -20,7 +20,7 @@ FEW = 2_000
 CLOSE = 1e-4
 
 
-def fields_agree(volume: Volume, settings: Bias | None = None) -> float:
+def check_fields_agree(volume: Volume, settings: Bias | None = None) -> float:
     """Assert equal iterations and return the largest difference of the log fields in the mask."""
     settings = settings or Bias()
     ours, our_evidence = log_field(volume, settings.model_copy(update={"engine": "fast"}))
@@ -40,37 +40,37 @@ def fields_agree(volume: Volume, settings: Bias | None = None) -> float:
     [((20, 96, 112), 1), ((40, 64, 56), 2), ((13, 81, 90), 3), ((8, 120, 120), 4), ((5, 128, 128), 5)],
 )
 def test_small_phantoms_agree(shape: tuple[int, int, int], seed: int) -> None:
-    fields_agree(breasts(shape, (0.7, 0.8, 1.9), seed=seed))
+    check_fields_agree(breasts(shape, (0.7, 0.8, 1.9), seed=seed))
 
 
 def test_a_phantom_of_more_than_two_thousand_voxels_agrees_well_within_the_goal() -> None:
     # SimpleITK differs from itself by 2e-5 here, with another number of threads.
-    assert fields_agree(breasts((28, 136, 128), (0.9, 0.9, 2.2), seed=6)) < CLOSE / 2
+    assert check_fields_agree(breasts((28, 136, 128), (0.9, 0.9, 2.2), seed=6)) < CLOSE / 2
 
 
 def test_matrix_products_agree_with_ordered_sums_in_effect(monkeypatch: pytest.MonkeyPatch) -> None:
     """The path for large masks, on a mask that is small enough for a test."""
     monkeypatch.setattr(fast, "STABLE_VOXELS", 0)
-    fields_agree(breasts((28, 136, 128), (0.9, 0.9, 2.2), seed=6), Bias(iterations=(20, 10)))
+    check_fields_agree(breasts((28, 136, 128), (0.9, 0.9, 2.2), seed=6), Bias(iterations=(20, 10)))
 
 
 def test_a_level_that_converges_early_stops_at_the_same_iteration() -> None:
     volume = breasts((24, 96, 96), noise=2.0, seed=7)
     settings = Bias(threshold=2e-3, iterations=(50, 20))
-    fields_agree(volume, settings)
+    check_fields_agree(volume, settings)
     _, evidence = log_field(volume, settings)
     assert evidence.iterations[0] < 50
 
 
 def test_voxels_at_or_below_zero_in_the_mask_stay_as_they_are_in_both() -> None:
     volume = breasts((12, 64, 64), seed=8)
-    fields_agree(replace(volume, voxels_zyx=(volume.voxels_zyx - 400).astype(np.int16)), Bias(iterations=(3,)))
+    check_fields_agree(replace(volume, voxels_zyx=(volume.voxels_zyx - 400).astype(np.int16)), Bias(iterations=(3,)))
 
 
 def test_fractional_voxels_and_another_mesh_agree() -> None:
     volume = breasts((16, 80, 72), seed=9)
     fractional = replace(volume, voxels_zyx=volume.voxels_zyx.astype(np.float32) * np.float32(0.37))
-    fields_agree(fractional, Bias(mesh=(2, 1, 3), shrink=3, histogram_bins=150))
+    check_fields_agree(fractional, Bias(mesh=(2, 1, 3), shrink=3, histogram_bins=150))
 
 
 def test_an_oblique_volume_agrees() -> None:
@@ -87,7 +87,7 @@ def test_an_oblique_volume_agrees() -> None:
         float(np.sin(tilt)),
         float(np.cos(tilt)),
     )
-    fields_agree(replace(volume, geometry=replace(volume.geometry, direction=turned)))
+    check_fields_agree(replace(volume, geometry=replace(volume.geometry, direction=turned)))
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -95,7 +95,7 @@ def test_the_agreement_does_not_hang_on_the_number_of_threads(threads: int) -> N
     before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
     try:
-        fields_agree(breasts((20, 96, 112), (0.7, 0.8, 1.9), seed=11))
+        check_fields_agree(breasts((20, 96, 112), (0.7, 0.8, 1.9), seed=11))
     finally:
         sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
 
@@ -103,7 +103,7 @@ def test_the_agreement_does_not_hang_on_the_number_of_threads(threads: int) -> N
 @pytest.mark.cases
 @pytest.mark.parametrize("name", ["breast1", "brain1"])
 def test_the_volumes_of_pyradiomics_agree(cases: Path, name: str) -> None:
-    fields_agree(read_image(cases / "radiomics" / f"{name}_image.nrrd"))
+    check_fields_agree(read_image(cases / "radiomics" / f"{name}_image.nrrd"))
 
 
 @pytest.mark.cases
@@ -123,4 +123,4 @@ def test_real_series_agree(cases: Path, series: str) -> None:
         volume = read_series(cases / "mr" / series)
     except ExamRejected as reason:
         pytest.skip(str(reason))
-    fields_agree(volume)
+    check_fields_agree(volume)
