@@ -243,8 +243,12 @@ class Bias(Section):
 
 
 class Features(Section):
-    """`params`: a PyRadiomics parameter file in place of config/extraction.toml."""
+    """`params`: a PyRadiomics parameter file in place of config/extraction.toml.
 
+    `engine = "plain"` is PyRadiomics' own call on the whole image: the same numbers, slowly.
+    """
+
+    engine: Literal["fast", "plain"] = "fast"
     set: Literal["all", "signature"] = "all"
     bin_width: float = Field(25.0, gt=0)
     params: Path | None = None

@@ -7,18 +7,17 @@ matching → volumes → ROIs → alignment → bias field → features → pred
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from config.schema import Settings
 from pipeline import align, bias, diffusion, features, roi, sequences, volumes
 from pipeline.catalog import Exam, exams, scan
+from pipeline.draft import Draft, Masks, Timer, alignment_of, choice_of, summary_of
 from pipeline.errors import ExamRejected, RoiRejected, SequenceRejected
 from pipeline.pictures import Panel, make_panels
 from pipeline.protocol import protocol_of
@@ -26,9 +25,7 @@ from pipeline.quality import grey_level_checks, kept_volume_checks
 from pipeline.records import (
     ROLES,
     SEQUENCES,
-    AlignmentEvidence,
     FeatureSet,
-    InstanceRef,
     Mask,
     Roi,
     Role,
@@ -42,16 +39,11 @@ from pipeline.result import (
     Part,
     QualityCheck,
     RoiSummary,
-    SegmentSummary,
-    SequenceChoice,
     StudyResult,
 )
 from pipeline.sequences import Match, Selection
-from pipeline.signatures import Signatures
+from pipeline.signatures import Outcome, Signatures
 from pipeline.versions import settings_hash, software
-
-Timer = Callable[[], float]
-Masks = dict[tuple[SequenceName, Role, Side | None], Mask]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,27 +52,6 @@ class Analysis:
 
     result: StudyResult
     panels: tuple[Panel, ...]
-
-
-@dataclass
-class _Draft:
-    """What is known so far; becomes the result whether or not the end is reached."""
-
-    study_uid: str
-    timer: Timer
-    fields: dict[str, Any] = field(default_factory=dict)
-    timings_s: dict[str, float] = field(default_factory=dict)
-    quality: list[QualityCheck] = field(default_factory=list)
-    evidence: list[InstanceRef] = field(default_factory=list)
-    panels: tuple[Panel, ...] = ()
-
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        started = self.timer()
-        try:
-            yield
-        finally:
-            self.timings_s[stage] = self.timings_s.get(stage, 0.0) + self.timer() - started
 
 
 def analyse(
@@ -98,7 +69,7 @@ def analyse(
     `clinical` None: not looked up, because no signature in use reads any.
     """
     started = timer()
-    draft = _Draft(exam.study_uid, timer)
+    draft = Draft(exam.study_uid, timer)
     draft.fields |= {
         "revision": revision,
         "input_digest": input_digest,
@@ -127,17 +98,10 @@ def analyse(
 
 
 def _evaluate(
-    exam: Exam, settings: Settings, signatures: Signatures, clinical: Clinical, draft: _Draft
+    exam: Exam, settings: Settings, signatures: Signatures, clinical: Clinical, draft: Draft
 ) -> list[tuple[str, str]]:
     """Run every step, filling the draft; the reasons why there is no prediction (empty: there is one)."""
-    with draft.timed("match"):
-        matched = sequences.match(exam, settings.sequences)
-        draft.fields["sequences"] = {name: _choice(s) for name, s in matched.chosen.items()}
-    draft.quality += [QualityCheck(check="sequences", value=note, ok=True) for note in matched.notes]
-    if matched.reasons:
-        raise SequenceRejected("; ".join(matched.reasons), code=matched.codes[0])
-    if not exam.rois:
-        raise RoiRejected("there is no ROI object (DICOM SEG or RTSTRUCT) in this exam", code="no-roi-object")
+    matched = _match(exam, settings, draft)
     with draft.timed("load"):
         grids = _load_all(matched, exam, settings)
         draft.evidence += [r for volume in grids.values() for r in volume.references]
@@ -148,43 +112,34 @@ def _evaluate(
         masks, kept = _carry(rois, grids, exam, settings, draft)
     sides = _sides(rois)
     draft.fields["laterality"] = "B" if len(sides) > 1 else sides[0]
-    draft.panels = make_panels(grids, masks)
+    with draft.timed("pictures"):
+        draft.panels = make_panels(grids, masks)
+    draft.fields["protocol"] = protocol_of(exam, matched, grids, draft.fields["settings_hash"])
     with draft.timed("bias"):
         corrected = _correct(grids, settings, draft)
-    protocol = protocol_of(exam, matched, grids, draft.fields["settings_hash"])
-    draft.fields["protocol"] = protocol
-    wanted = signatures.features if settings.features.set == "signature" else None
     parts: dict[Side | None, Part] = {}
     reasons: list[tuple[str, str]] = []
     for side in sides:
-        with draft.timed("features"):
-            found = features.extract(
-                corrected, {(s, r): m for (s, r, where), m in masks.items() if where == side}, settings.features, wanted
-            )
-        draft.quality += grey_level_checks(found, side)
-        summaries = {r.role: _summary(r, masks, kept) for r in rois if r.side == side}
-        with draft.timed("predict"):
-            parts[side], why = _part(found, summaries, signatures, clinical, protocol)
-            reasons += [(code, f"side {side}: {text}" if len(sides) > 1 else text) for code, text in why]
-        if not draft.fields.get("diagnostics"):
-            draft.fields["diagnostics"] = dict(found.diagnostics)
+        summaries = {r.role: summary_of(r, masks, kept) for r in rois if r.side == side}
+        ours = {(s, r): m for (s, r, where), m in masks.items() if where == side}
+        parts[side], why = _one_side(side, corrected, ours, summaries, settings, signatures, clinical, draft)
+        reasons += [(code, f"side {side}: {text}" if len(sides) > 1 else text) for code, text in why]
     answered = next((p.prediction.signature for p in parts.values() if p.prediction), None)
     draft.fields["signature"] = signatures.provenance(answered)
     return _fold(parts, reasons, draft)
 
 
-def _choice(selection: Selection) -> SequenceChoice:
-    computed = tuple(sorted(selection.frames_by_b)) or None
-    frames = [*selection.frames, *(f for group in selection.frames_by_b.values() for f in group)]
-    return SequenceChoice(
-        series_uid=selection.series_uid,
-        why=selection.why,
-        confidence=round(selection.confidence, 3),
-        phase=selection.phase,
-        description=selection.description,
-        computed_from_b=computed,
-        instances=tuple(dict.fromkeys(f.instance.ref for f in frames)),
-    )
+def _match(exam: Exam, settings: Settings, draft: Draft) -> Match:
+    """Which series is which. Raises SequenceRejected, and RoiRejected where there is nothing drawn on them."""
+    with draft.timed("match"):
+        matched = sequences.match(exam, settings.sequences)
+    draft.fields["sequences"] = {name: choice_of(s) for name, s in matched.chosen.items()}
+    draft.quality += [QualityCheck(check="sequences", value=note, ok=True) for note in matched.notes]
+    if matched.reasons:
+        raise SequenceRejected("; ".join(matched.reasons), code=matched.codes[0])
+    if not exam.rois:
+        raise RoiRejected("there is no ROI object (DICOM SEG or RTSTRUCT) in this exam", code="no-roi-object")
+    return matched
 
 
 def _load_all(matched: Match, exam: Exam, settings: Settings) -> dict[SequenceName, Volume]:
@@ -213,7 +168,7 @@ def _sides(rois: Sequence[Roi]) -> list[Side | None]:
 
 
 def _carry(
-    rois: Sequence[Roi], grids: Mapping[SequenceName, Volume], exam: Exam, settings: Settings, draft: _Draft
+    rois: Sequence[Roi], grids: Mapping[SequenceName, Volume], exam: Exam, settings: Settings, draft: Draft
 ) -> tuple[Masks, dict[tuple[SequenceName, Role, Side | None], float]]:
     """Every ROI on every grid, with what it kept of its volume."""
     masks: Masks = {}
@@ -222,7 +177,7 @@ def _carry(
     masks |= {("t1c", found.role, found.side): found.mask for found in rois}
     for name in SEQUENCES[1:]:
         how = align.relate(grids["t1c"], grids[name], settings.align, exam.registrations)
-        alignment[name] = _alignment(how)
+        alignment[name] = alignment_of(how)
         for found in rois:
             carried = align.apply(found, grids[name], how, settings.align)
             masks[name, found.role, found.side] = carried.mask
@@ -232,17 +187,7 @@ def _carry(
     return masks, kept
 
 
-def _alignment(how: AlignmentEvidence) -> Alignment:
-    return Alignment(
-        method=how.method,
-        shift_mm=how.shift_mm,
-        rotation_deg=how.rotation_deg,
-        transform=how.transform,
-        details=dict(how.details),
-    )
-
-
-def _correct(grids: Mapping[SequenceName, Volume], settings: Settings, draft: _Draft) -> dict[SequenceName, Volume]:
+def _correct(grids: Mapping[SequenceName, Volume], settings: Settings, draft: Draft) -> dict[SequenceName, Volume]:
     """N4 on the sequences that the settings name, side by side."""
 
     def correct(name: SequenceName) -> tuple[Volume, QualityCheck | None]:
@@ -270,49 +215,53 @@ def _n4(volume: Volume, settings: Settings) -> tuple[Volume, bias.BiasEvidence]:
     return replace(corrected, voxels_zyx=voxels), evidence
 
 
-def _summary(found: Roi, masks: Masks, kept: Mapping[tuple[SequenceName, Role, Side | None], float]) -> RoiSummary:
-    return RoiSummary(
-        source_uid=found.segments[0].source.sop_instance_uid,
-        segments=tuple(s.number for s in found.segments),
-        voxels={name: masks[name, found.role, found.side].voxels for name in SEQUENCES},
-        volume_mm3=found.mask.volume_mm3,
-        kept_volume={n: round(kept[n, found.role, found.side], 4) for n in SEQUENCES[1:]},
-        nodes=found.nodes,
-        why=found.why,
-        segment_details=tuple(
-            SegmentSummary(
-                source=s.source, number=s.number, label=s.label, tracking_id=s.tracking_id, tracking_uid=s.tracking_uid
-            )
-            for s in found.segments
-        ),
+def _one_side(
+    side: Side | None,
+    corrected: Mapping[SequenceName, Volume],
+    masks: Mapping[tuple[SequenceName, Role], Mask],
+    summaries: Mapping[Role, RoiSummary],
+    settings: Settings,
+    signatures: Signatures,
+    clinical: Clinical,
+    draft: Draft,
+) -> tuple[Part, tuple[tuple[str, str], ...]]:
+    """One side's measurements with its prediction, or with the reasons why there is none."""
+    wanted = signatures.features if settings.features.set == "signature" else None
+    with draft.timed("features"):
+        found = features.extract(corrected, masks, settings.features, wanted)
+    draft.quality += grey_level_checks(found, side)
+    if not draft.fields.get("diagnostics"):
+        draft.fields["diagnostics"] = dict(found.diagnostics)
+    with draft.timed("predict"):
+        outcome = _asked(found, summaries, signatures, clinical, draft.fields["protocol"])
+    part = Part(
+        rois=dict(summaries),
+        prediction=outcome.prediction,
+        reasons=tuple(text for _, text in outcome.reasons),
+        features=dict(found.values),
+        missing_features=dict(found.missing),
+        grey_levels=dict(found.grey_levels),
+        shadow=outcome.shadow,
     )
+    return part, outcome.reasons
 
 
-def _part(
+def _asked(
     found: FeatureSet,
     summaries: Mapping[Role, RoiSummary],
     signatures: Signatures,
     clinical: Clinical,
     protocol: Mapping[str, object],
-) -> tuple[Part, tuple[tuple[str, str], ...]]:
-    """One side's measurements with its prediction, or with the reason why there is none."""
+) -> Outcome:
+    """What the signatures say; without both regions they are not asked."""
     lacking = [role for role in ROLES if role not in summaries]
-    measured = {
-        "rois": dict(summaries),
-        "features": dict(found.values),
-        "missing_features": dict(found.missing),
-        "grey_levels": dict(found.grey_levels),
-    }
     if lacking:
         names = {"tumor": "the tumour ROI", "lymph_nodes": "the axillary lymph node ROI"}
-        why = (("roi-missing", f"{' and '.join(names[r] for r in lacking)} is missing"),)
-        return Part(reasons=(why[0][1],), **measured), why
-    outcome = signatures.predict(found, clinical, protocol)
-    said = tuple(text for _, text in outcome.reasons)
-    return Part(prediction=outcome.prediction, reasons=said, shadow=outcome.shadow, **measured), outcome.reasons
+        return Outcome(None, (("roi-missing", f"{' and '.join(names[r] for r in lacking)} is missing"),))
+    return signatures.predict(found, clinical, protocol)
 
 
-def _fold(parts: Mapping[Side | None, Part], reasons: list[tuple[str, str]], draft: _Draft) -> list[tuple[str, str]]:
+def _fold(parts: Mapping[Side | None, Part], reasons: list[tuple[str, str]], draft: Draft) -> list[tuple[str, str]]:
     """One side goes to the top level, two stay apart. Evaluated means: at least one side has a prediction."""
     if len(parts) > 1:
         draft.fields["sides"] = dict(parts)

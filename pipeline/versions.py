@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from config.schema import Settings
 
 PACKAGES = ("axrad", "numpy", "scipy", "simpleitk", "pyradiomics", "pywavelets", "pydicom", "highdicom", "scikit-learn")
-# Settings that change a number in the result. `bias.engine` and `features.set` do not: both sides of each agree.
+# Settings that change a number in the result. The engines and `features.set` do not: both sides of each agree.
 SCIENCE = {
     "sequences": {"phase"},
     "roi": {"fractional_threshold", "tumors"},

@@ -48,8 +48,11 @@ def extract(
     for sequence, volume in volumes.items():
         rois = {role: mask for (name, role), mask in masks.items() if name == sequence}
         names = {role: _local(wanted, sequence, role) for role in rois}
-        for role, found in extract_sequence(volume, rois, parameters, names, shapes).items():
-            parts[sequence, role] = found
+        if settings.engine == "plain":
+            done = _plainly(volume, rois, parameters, names)
+        else:
+            done = extract_sequence(volume, rois, parameters, names, shapes)
+        parts |= {(sequence, role): found for role, found in done.items()}
     return gather(parts, wanted)
 
 
@@ -66,9 +69,15 @@ def extract_sequence(
     """
     names = {role: (wanted or {}).get(role) for role in masks}
     if not parameters.local:
-        return {role: _only(plain_extract(volume, mask, parameters), names[role]) for role, mask in masks.items()}
+        return _plainly(volume, masks, parameters, names)
     with quiet():
         return _Work(volume, masks, parameters, names, {} if shapes is None else shapes).run()
+
+
+def _plainly(
+    volume: Volume, masks: Mapping[Role, Mask], parameters: Parameters, names: Mapping[Role, frozenset[str] | None]
+) -> dict[Role, RoiFeatures]:
+    return {role: _only(plain_extract(volume, mask, parameters), names[role]) for role, mask in masks.items()}
 
 
 def gather(parts: Mapping[tuple[Sequence, Role], RoiFeatures], wanted: frozenset[str] | None = None) -> FeatureSet:
