@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ssl
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -127,18 +126,18 @@ def associated(
     association = ae.associate(address.host, address.port, ae_title=address.ae_title, tls_args=tls_args, **options)
     if not association.is_established:
         _explain(address, association)
-    hold = Hold(association)
+    hold = _Hold(association)
     try:
         accepted = {str(c.abstract_syntax) for c in association.accepted_contexts}
         refused = [abstract for abstract, _ in contexts if str(abstract) not in accepted]
         if refused and all_contexts:
             raise DestinationRefused(f"{address.name} does not accept {', '.join(refused)}")
-        association.hold = hold
         yield association
     finally:
         if association.is_established:
-            association.release()
-        association.hold.let_go()
+            # What `release` does, without its wait for a flag that a report served meanwhile may have lowered for good.
+            association.acse.negotiate_release()
+        hold.let_go()
 
 
 def _explain(address: Address, association: Association) -> None:
@@ -151,37 +150,29 @@ def _explain(address: Address, association: Association) -> None:
     raise PeerUnreachable(f"{address.name} does not answer{over} at {address.host} port {address.port}")
 
 
-class Hold(threading.Event):
+class _Hold(threading.Event):
     """Keeps pynetdicom's association thread out of the way for as long as we are the ones who ask.
 
     pynetdicom 3.0.4 pauses that thread for each message by clearing an event and waiting for a flag that the thread
     lowers only *after* the event let it through. A thread that was just let through and has not run yet therefore
-    looks paused, takes the peer's answer off the queue, and the sender waits for it until it times out.
+    looks paused, takes the peer's answer off the queue, and the sender waits for it until it times out. Here the thread
+    is parked once, before the first message, and stays so.
     """
 
     def __init__(self, association: Association) -> None:
         super().__init__()
-        self._before = association._reactor_checkpoint
-        self._before.clear()
-        association._reactor_checkpoint = self
-        # Twice: what is seen the first time may be the flag of a thread that is on its way.
-        for _ in range(2):
-            while association.is_alive() and not association._is_paused:
-                time.sleep(0.001)
-            time.sleep(0.005)
+        self._parked = threading.Event()
+        self._before, association._reactor_checkpoint = association._reactor_checkpoint, self
+        while association.is_alive() and not self._parked.wait(0.01):
+            continue
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """The association's thread comes here at its next turn, and stays."""
+        self._parked.set()
+        return super().wait(timeout)
 
     def set(self) -> None:
         """pynetdicom asks to go on after each message; not yet."""
 
     def let_go(self) -> None:
-        self._before.set()
         super().set()
-
-
-def attend(association: Association, condition: threading.Event, seconds: float) -> bool:
-    """Let the peer ask us something on this association, until `condition` or the time is over; then hold it again."""
-    association.hold.let_go()
-    try:
-        return condition.wait(seconds)
-    finally:
-        association.hold = Hold(association)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from pynetdicom import evt
 from pynetdicom.sop_class import StorageCommitmentPushModel, StudyRootQueryRetrieveInformationModelFind
 
 from daemon.export import stow
-from daemon.export.peer import Address, associated, attend
+from daemon.export.peer import Address, associated
 from daemon.export.sent import NotNow, Sent
 from pipeline.errors import PeerUnreachable
 
@@ -23,6 +24,8 @@ REQUEST_ACTION = 1
 SYNTAXES = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
 # Some archives report on the association on which they were asked; most open one of their own.
 STAY_S = 1.0
+# Our answer to such a report goes out, in another thread, before we release.
+ANSWER_S = 0.1
 PENDING = (0xFF00, 0xFF01)
 INVALID_ARGUMENT, PROCESSING_FAILURE = 0x0115, 0x0110
 
@@ -108,6 +111,7 @@ def ask_commitment(
             reported.set()
         return 0, None
 
+    # pynetdicom serves reports in a thread of their own, also one that comes before the answer to our request.
     handlers = [(evt.EVT_N_EVENT_REPORT, on_report)]
     contexts = [(str(StorageCommitmentPushModel), SYNTAXES)]
     with associated(address, contexts, evt_handlers=handlers) as association:
@@ -115,11 +119,12 @@ def ask_commitment(
             _request(sent, transaction_uid), REQUEST_ACTION, StorageCommitmentPushModel, COMMITMENT_INSTANCE
         )
         code = getattr(status, "Status", None)
-        if code is None:
+        if code is None and not reported.is_set():
             raise PeerUnreachable(f"{address.name} does not answer the request for storage commitment")
-        if code != 0:
+        if code:
             raise NotNow(f"{address.name} refuses the request for storage commitment with status 0x{code:04X}")
-        attend(association, reported, stay_s)
+        if reported.wait(stay_s):
+            time.sleep(ANSWER_S)
 
 
 def _request(sent: Sequence[Sent], transaction_uid: str) -> Dataset:
@@ -143,5 +148,5 @@ def read_report(event: Any) -> CommitmentReport | None:
             tuple(str(i.ReferencedSOPInstanceUID) for i in information.get("ReferencedSOPSequence") or ()),
             tuple(str(i.ReferencedSOPInstanceUID) for i in information.get("FailedSOPSequence") or ()),
         )
-    except (ValueError, AttributeError, KeyError, TypeError, NotImplementedError):
+    except (ValueError, AttributeError, KeyError, TypeError, NotImplementedError, EOFError):
         return None

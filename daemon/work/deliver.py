@@ -52,8 +52,8 @@ def run(context: Context, delivery_id: str) -> None:
     except LeaseLost:
         return
     except Exception as error:  # noqa: BLE001 - the outermost loop of this work
-        work.failed(error)
-        raise TaskFailed(code_of(error), delivery_id) from None
+        final = work.failed(error)
+        raise TaskFailed(code_of(error), delivery_id, final=final) from None
     finally:
         _announce_next(context, row.destination)
 
@@ -71,6 +71,8 @@ def _announce_next(context: Context, name: str) -> None:
 
 class _Delivery:
     """One claimed delivery. `row`: as it was when it was claimed."""
+
+    commitment_stay_s = proof.STAY_S
 
     def __init__(self, context: Context, held: Claim, row: Any, study_id: str) -> None:
         self.context, self.held, self.row, self.study_id = context, held, row, study_id
@@ -129,7 +131,7 @@ class _Delivery:
         with self.context.ledger.write() as connection:
             update(connection, self.held, {"transaction_uid": transaction_uid})
             ledger_deliveries.open_transaction(connection, self.row.id, transaction_uid, now)
-        proof.ask_commitment(address, sent, transaction_uid, self._take_report)
+        proof.ask_commitment(address, sent, transaction_uid, self._take_report, self.commitment_stay_s)
         return told | {"state": "stored", "next_attempt_at": now + destination.commit_timeout_s}
 
     def _count_ask(self) -> None:
@@ -178,19 +180,22 @@ class _Delivery:
         detail = outcome.get("proof") or outcome["reason"] or "waits for storage commitment"
         note(connection, now, kind, f"{self.row.destination}: {detail}", self.study_id, self.row.revision_id)
 
-    def failed(self, error: Exception) -> None:
-        """Tried again, less and less often; what is refused for good, or was tried for too long, is set aside."""
+    def failed(self, error: Exception) -> bool:
+        """Tried again, less and less often; what is refused for good, or was tried for too long, is set aside.
+
+        Says whether it was set aside.
+        """
         now = self.context.clock()
         try:
             with self.context.ledger.write() as connection:
                 self._breaker(connection, error, now)
                 final = self._write_failure(connection, error, now)
         except LeaseLost:
-            return
+            return False
         except TryLater as away:
             # The lease runs out, and the sweep brings the delivery back.
             log.warning("delivery-not-written", delivery=self.held.id, code=away.code)
-            return
+            return False
         log.warning(
             "delivery-failed" if final else "delivery-retry",
             study=self.study_id,
@@ -200,6 +205,7 @@ class _Delivery:
             attempt=self.held.attempt,
             at=where_in_our_code(error),
         )
+        return final
 
     def _breaker(self, connection: sa.Connection, error: Exception, now: float) -> None:
         if self.destination is None or not isinstance(error, AxradError):
