@@ -40,7 +40,13 @@ def write_outputs(
     return result
 
 
-def source_of(exam: Exam, result: StudyResult, began: datetime, predecessor: InstanceRef | None = None) -> ReportSource:
+def source_of(
+    exam: Exam,
+    result: StudyResult,
+    began: datetime,
+    predecessor: InstanceRef | None = None,
+    superseded: tuple[InstanceRef, ...] = (),
+) -> ReportSource:
     """Headers from an image of the T1+C series (of any series, where none was chosen) and from the ROI objects."""
     chosen = result.sequences.get("t1c")
     images = [i for s in exam.series for i in s.instances if i.path is not None]
@@ -53,6 +59,7 @@ def source_of(exam: Exam, result: StudyResult, began: datetime, predecessor: Ins
         [r.path for r in exam.rois if r.path is not None],
         began=began,
         predecessor=predecessor,
+        superseded=superseded,
         prior=result.change.references if result.change is not None else (),
     )
 

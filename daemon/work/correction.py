@@ -1,0 +1,47 @@
+"""What a corrected result has to do with the one before it: it names it as predecessor, and may reject it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from config.schema import Destination, Settings
+from daemon.ledger.deliveries import taken_before
+from daemon.work.context import Context
+from dicom_sr.source import read_header, reference
+from pipeline.records import InstanceRef
+
+
+def taken(context: Context, study_id: str, number: int) -> tuple[InstanceRef | None, tuple[InstanceRef, ...]]:
+    """The report of the newest revision before `number` that a destination took, and everything taken of that revision.
+
+    Taken, not proven: a reader may have it from then on.
+    """
+    with context.ledger.read() as connection:
+        before = taken_before(connection, study_id, number)
+    if before is None:
+        return None, ()
+    folder = context.result_folder(before[0])
+    files = {kind: folder / f"{kind}.dcm" for kind in before[1] if kind != "rejection"}
+    refs = {kind: reference(read_header(path)) for kind, path in files.items() if path.exists()}
+    return refs.get("sr"), tuple(sorted(refs.values()))
+
+
+def wants_rejection(destination: Destination, settings: Settings) -> bool:
+    """Whether this destination is told with a Key Object which results are superseded."""
+    if destination.reject_superseded is None:
+        return settings.report.reject_superseded
+    return destination.reject_superseded
+
+
+def for_rendering(settings: Settings) -> Settings:
+    """A rejection note is made once if any destination wants it."""
+    wanted = any(wants_rejection(destination, settings) for destination in settings.destination)
+    return settings.model_copy(update={"report": settings.report.model_copy(update={"reject_superseded": wanted})})
+
+
+def kinds_for(destination: Destination, objects: Sequence[str], settings: Settings) -> list[str]:
+    """What of these objects goes to a destination; a rejection note goes where the report goes, after it."""
+    kinds: list[str] = [kind for kind in destination.what if kind in objects]
+    if "rejection" in objects and "sr" in kinds and wants_rejection(destination, settings):
+        kinds.append("rejection")
+    return kinds
