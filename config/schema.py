@@ -76,7 +76,7 @@ class Retention(Section):
 
 
 class UrgentRule(Section):
-    """Exams that are urgent for where they come from: patterns with * and ?, in any case; all that are given must match.
+    """Exams that are urgent for where they come from: patterns with * and ?, in any case; all given must match.
 
     `calling_ae`: who sent it; `station`, `department`, `service`: Station Name, Institutional Department Name,
     Requesting Service.
@@ -343,17 +343,19 @@ class Audit(Section):
 class Metrics(Section):
     """`axrad observe`: metrics and health over HTTP, without a password, and so for this machine unless told otherwise.
 
-    Health is asked when somebody asks, at most every `health_every_s`. `health_ae_title` is who its C-ECHO and C-STORE
-    come from; the listener takes them from this machine also where [[peer]] does not list it.
+    Health is asked when somebody asks, at most every `health_every_s`, by C-ECHO and C-STORE from AXRADHEALTH among
+    others, which the listener takes from this machine also where [[peer]] does not list it. `listener_host`: where the
+    listener is, if not at `listen.host`, or the name in its certificate. `folder`: where processes count; default:
+    `metrics` beside the spool.
     """
 
     enabled: bool = True
     host: str = "127.0.0.1"
     port: int = Field(11180, ge=0, le=65535)
     folder: Path | None = None
+    listener_host: str | None = None
     health_every_s: float = Field(15.0, gt=0)
     health_timeout_s: float = Field(10.0, gt=0)
-    health_ae_title: str = Field("AXRADHEALTH", pattern=r"^[A-Z0-9_]{1,16}$")
 
 
 class Email(Section):

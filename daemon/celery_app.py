@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from config.schema import Settings
 from daemon.clock import system_clock
 from daemon.ledger import Ledger, life, open_ledger, views
+from daemon.metrics import counters
 from daemon.work.context import Context
 from daemon.work.failure import TaskFailed
 from daemon.work.limits import GRACE_S
@@ -153,25 +154,26 @@ def _add_tasks(app: Celery, settings: Settings) -> None:
     def analyse_task(revision_id: str) -> None:
         from daemon.work import analyse
 
-        _told(lambda: analyse.run(context(), revision_id))
+        _told("analyse", lambda: analyse.run(context(), revision_id))
 
     @app.task(name="axrad.report")  # type: ignore[untyped-decorator]
     def report_task(revision_id: str) -> None:
         from daemon.work import report
 
-        _told(lambda: report.run(context(), revision_id))
+        _told("report", lambda: report.run(context(), revision_id))
 
     @app.task(name="axrad.deliver")  # type: ignore[untyped-decorator]
     def deliver_task(delivery_id: str) -> None:
         from daemon.work import deliver
 
-        _told(lambda: deliver.run(context(), delivery_id))
+        _told("deliver", lambda: deliver.run(context(), delivery_id))
 
 
-def _told(work: Callable[[], None]) -> None:
+def _told(stage: str, work: Callable[[], None]) -> None:
     """Work that will be tried again is a retry to Celery and Flower, not a failure. The ledger does the retrying."""
     try:
-        work()
+        with counters.stage(stage):
+            work()
     except TaskFailed as failure:
         if failure.final:
             raise

@@ -94,7 +94,7 @@ class Demonstration:
         config = self.work / "axrad.toml"
         config.write_text(
             f'[spool]\npath = "spool"\nrefuse_free_bytes = 268435456\n[listen]\nport = {self.port}\n'
-            '[assembly]\nquiet_s = 5\nsweep_s = 0.5\n[log]\nlevel = "info"\n'
+            '[assembly]\nquiet_s = 5\nsweep_s = 0.5\n[log]\nlevel = "info"\n[metrics]\nenabled = false\n'
             '[[destination]]\nname = "archive"\nae_title = "ARCHIVE"\nhost = "127.0.0.1"\n'
             f"port = {self.archive.port}\n",
             encoding="utf-8",

@@ -15,6 +15,7 @@ COMMANDS = {
     "listen": "processes",
     "work": "processes",
     "beat": "processes",
+    "observe": "processes",
     "status": "ledger",
     "studies": "ledger",
     "show": "ledger",

@@ -16,6 +16,7 @@ from pathlib import Path
 import structlog
 
 from config.schema import Settings
+from daemon import metrics
 from daemon.broker import EmbeddedBroker
 from daemon.ledger import open_ledger
 
@@ -58,11 +59,14 @@ class Supervisor:
             Child("work-sweep", ["work", "--role", "sweep"]),
             Child("beat", ["beat"]),
         ]
+        if settings.metrics.enabled:
+            self.children.append(Child("observe", ["observe"]))
         if flower:
             self.children.append(Child("flower", ["flower"]))
 
     def start(self) -> None:
         """Broker first, then the ledger, then who uses them."""
+        metrics.clear(self._settings)
         if self._broker is not None:
             self._broker.start()
         open_ledger(self._settings).close()
@@ -95,7 +99,7 @@ class Supervisor:
 
     def stop(self) -> None:
         """Intake first, so that nothing new starts; then beat, workers (they finish what they hold), Flower, broker."""
-        order = ["listen", "beat", "flower", "work-sweep", "work-analyse", "work-deliver"]
+        order = ["listen", "beat", "flower", "observe", "work-sweep", "work-analyse", "work-deliver"]
         for name in order:
             for child in (c for c in self.children if c.name == name):
                 self._end(child)

@@ -20,6 +20,7 @@ from daemon.ledger import Ledger, open_ledger, operate, steer, studies, views
 from daemon.ledger.order import PRIORITIES
 from pipeline.errors import InputRejected
 
+
 def _open(config_path: Path | None) -> tuple[Settings, Ledger]:
     settings = load(config_path)
     return settings, open_ledger(settings)

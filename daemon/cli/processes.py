@@ -1,4 +1,4 @@
-"""`axrad listen | work | beat`: one process each."""
+"""`axrad listen | work | beat | observe`: one process each."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from config.load import load
+from daemon import metrics
 from daemon.cli.options import config_option
 from daemon.logs import set_up
 
@@ -21,10 +22,11 @@ from daemon.logs import set_up
 @config_option
 def listen(config_path: Path | None) -> None:
     """Receive exams: acceptors and the indexer of their spool."""
-    from daemon.receiving import receive
-
     settings = load(config_path)
     set_up(settings.log, "listen")
+    metrics.set_up(settings)  # before anything that counts is imported
+    from daemon.receiving import receive
+
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -43,12 +45,13 @@ def listen(config_path: Path | None) -> None:
 @click.option("--concurrency", type=click.IntRange(1), help="Processes; default: work.processes for analyse, else 1.")
 def work(config_path: Path | None, role: str, concurrency: int | None) -> None:
     """A Celery worker."""
+    settings = load(config_path)
+    set_up(settings.log, f"work-{role}")
+    metrics.set_up(settings)  # before anything that counts is imported
     from daemon.broker import broker_url
     from daemon.celery_app import QUEUES, ROLES, make_app
     from daemon.work.signs import give_signs
 
-    settings = load(config_path)
-    set_up(settings.log, f"work-{role}")
     app = make_app(settings, broker_url(settings))
     queues = sorted(set(QUEUES.values())) if role == "all" else ROLES[role]
     size = concurrency or (settings.work.processes if role in ("all", "analyse") else 2 if role == "deliver" else 1)
@@ -68,6 +71,20 @@ def work(config_path: Path | None, role: str, concurrency: int | None) -> None:
     give_signs(settings, f"{role}@{socket.gethostname()}:{os.getpid()}", queues, size)
     worker.start()
     sys.exit(worker.exitcode)
+
+
+@click.command()
+@config_option
+def observe(config_path: Path | None) -> None:
+    """Metrics and health over HTTP, and notices to people."""
+    from daemon.observing import observe as watch
+
+    settings = load(config_path)
+    set_up(settings.log, "observe")
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    watch(settings, stop)
 
 
 @click.command()

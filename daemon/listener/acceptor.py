@@ -26,6 +26,7 @@ from daemon.listener.association import House, Intake
 from daemon.listener.slots import Slots
 from daemon.listener.statuses import Rejection
 from daemon.logs import set_up
+from daemon.metrics import counters
 from daemon.spool import Spool, Syncer
 from daemon.spool.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
@@ -99,6 +100,7 @@ class Acceptor:
     def _refuse(self, connection: socket.socket, address: str, rejection: Rejection) -> None:
         """Say no without reading more than a little, and never wait for it here."""
         log.warning("association refused", address=address, reason=rejection.reason)
+        counters.association_refused(rejection.reason)
         if not self._refusals.acquire(blocking=False):
             connection.close()
             return
@@ -147,7 +149,7 @@ def quiet_foreign_logs() -> None:
 
 def main(listening_fd: int, slots_fd: int, number: int) -> None:
     """Entry of the process."""
-    settings = Settings.model_validate_json(sys.stdin.buffer.readline())
+    settings = admission.with_health(Settings.model_validate_json(sys.stdin.buffer.readline()))
     set_up(settings.log, "accept")
     quiet_foreign_logs()
     listen = settings.listen

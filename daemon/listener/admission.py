@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import ssl
 import time
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 import structlog
 
-from config.schema import Listen, Peer, Spool
+from config.schema import Listen, Peer, Settings, Spool
+from daemon import health
 
 log = structlog.get_logger("axrad.listener")
+LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
 
 class DiskGauge:
@@ -35,6 +37,14 @@ class DiskGauge:
                 self._warned = now
                 log.warning("disk space is low", free_bytes=free, refuse_below=self._settings.refuse_free_bytes)
         return self._refuse
+
+
+def with_health(settings: Settings) -> Settings:
+    """Where peers are listed, the probe of our own health may come as well, from this machine."""
+    if not settings.peer:
+        return settings
+    probe = Peer(ae_title=health.AE_TITLE, networks=LOOPBACK)
+    return settings.model_copy(update={"peer": (*settings.peer, probe)})
 
 
 def may_connect(address: str, peers: tuple[Peer, ...]) -> bool:

@@ -20,6 +20,7 @@ from daemon.listener.receive import Receiver
 from daemon.listener.slots import Slots
 from daemon.listener.statuses import Rejection
 from daemon.listener.storing import Store
+from daemon.metrics import counters
 from daemon.spool import JournalWriter, Spool, Syncer
 
 log = structlog.get_logger("axrad.listener")
@@ -133,6 +134,7 @@ class Intake(Association):  # type: ignore[misc]
         log.warning(
             "association refused", address=self.peer_address, calling_ae=self.calling_ae, reason=rejection.reason
         )
+        counters.association_refused(rejection.reason)
         self._free_slot()
         self.acse.send_reject(rejection.result, rejection.source, rejection.diagnostic)
         self.kill()

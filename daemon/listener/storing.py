@@ -14,6 +14,7 @@ from config.schema import Settings
 from daemon.listener import peek, statuses
 from daemon.listener.command import StoreRequest
 from daemon.listener.statuses import SUCCESS, Refusal
+from daemon.metrics import counters
 from daemon.spool import Description, Incoming, JournalWriter, Spool, Syncer, is_uid
 
 # What may wait in memory for the disk before a round of syncing starts on its own.
@@ -173,6 +174,7 @@ class Store:
 
     def _report(self, refusal: Refusal, request: StoreRequest) -> None:
         self.refused += 1
+        counters.instance_refused(refusal.status)
         uid = request.sop_instance_uid if is_uid(request.sop_instance_uid) else None
         log.warning(
             "instance refused",
@@ -208,6 +210,7 @@ class Store:
                 association=self.journal.association,
                 errno=error.errno,
             )
+        counters.association_ended(self._calling_ae, how, self.stored, self.duplicates, self.bytes)
         log.info(
             "association ended",
             association=self.journal.association,

@@ -15,6 +15,7 @@ from daemon.ledger.engine import new_id, note
 from daemon.ledger.queue import Claim, LeaseLost, claim, release
 from daemon.ledger.studies import move_study, settle_if_delivered
 from daemon.ledger.tables import deliveries, revisions, studies
+from daemon.metrics.results import result_made
 from daemon.offline import source_of
 from daemon.work.analyse import exam_of_revision
 from daemon.work.context import Context, kept, write_synced
@@ -61,6 +62,7 @@ def run(context: Context, revision_id: str) -> None:
     except Exception as error:  # noqa: BLE001 - the outermost loop of this work
         final = revision_failed(context, held, study.id, error)
         raise TaskFailed(code_of(error), revision_id, final=final) from None
+    result_made(result)
     log.info("reported", study=study.id, revision=revision_id, status=result.status, objects=objects)
     for delivery_id in opened:
         context.announce("axrad.deliver", delivery_id)

@@ -1,0 +1,40 @@
+"""Figures for Prometheus: counted where things happen, or read from the ledger; served by `axrad observe`.
+
+Every process counts into files of its own (prometheus_client's multiprocess mode) in one folder per machine. Nothing
+has to listen, a process that is killed loses nothing, and what `axrad observe` serves is the sum.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+from config.schema import Settings
+
+VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+
+
+def root(settings: Settings) -> Path:
+    """Where the folders of all machines (or containers) that share it lie."""
+    return settings.metrics.folder or settings.spool.path.parent / "metrics"
+
+
+def set_up(settings: Settings) -> None:
+    """Have this process and those it starts count into files. Before prometheus_client is imported: it looks once."""
+    if not settings.metrics.enabled:
+        return
+    folder = root(settings) / socket.gethostname()
+    folder.mkdir(parents=True, exist_ok=True)
+    os.environ[VARIABLE] = str(folder.absolute())
+
+
+def clear(settings: Settings) -> int:
+    """Remove what processes of this machine that are gone have counted; for a start of everything. How many files."""
+    removed = 0
+    for path in (root(settings) / socket.gethostname()).glob("*.db"):
+        pid = path.stem.rpartition("_")[2]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            path.unlink(missing_ok=True)
+            removed += 1
+    return removed

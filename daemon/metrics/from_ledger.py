@@ -1,0 +1,148 @@
+"""Figures that are read, not counted: from the ledger, the broker, the disk and the listener, at the time of asking."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import sqlalchemy as sa
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from config.schema import Settings
+from daemon.clock import Clock
+from daemon.ledger import Ledger, life, order, views
+from daemon.ledger.deliveries import failing
+from daemon.ledger.states import STUDY
+from daemon.ledger.tables import deliveries, feedback, revisions, studies
+from daemon.listener.supervisor import state as listener_state
+from daemon.spool.journal import names
+from pipeline.errors import TryLater
+
+
+def gauge(name: str, help_text: str, samples: Mapping[Any, float], labels: tuple[str, ...] = ()) -> Metric:
+    """One family; `samples` by label values, in the order of `labels`."""
+    family = GaugeMetricFamily(f"axrad_{name}", help_text, labels=labels)
+    for key, value in samples.items():
+        family.add_metric(list(key), value)
+    return family
+
+
+class LedgerCollector(Collector):
+    """`queue_lengths`: messages in the broker by queue; empty where it does not answer."""
+
+    def __init__(
+        self, settings: Settings, ledger: Ledger, clock: Clock, queue_lengths: Callable[[], Mapping[str, int]]
+    ) -> None:
+        self._settings = settings
+        self._ledger = ledger
+        self._clock = clock
+        self._queue_lengths = queue_lengths
+
+    def describe(self) -> list[Metric]:
+        """Nothing is promised beforehand, so that registering asks neither ledger nor broker."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._machine()
+        lengths = self._queue_lengths()
+        yield gauge("broker_up", "Whether the broker answers.", {(): float(bool(lengths))})
+        yield gauge("queue_messages", "Messages in the broker.", {(q,): n for q, n in lengths.items()}, ("queue",))
+        try:
+            with self._ledger.read() as connection:
+                found = list(_of_ledger(connection, self._clock(), self._settings))
+        except TryLater:
+            yield gauge("ledger_up", "Whether the ledger answers.", {(): 0.0})
+            return
+        yield gauge("ledger_up", "Whether the ledger answers.", {(): 1.0})
+        yield from found
+
+    def _machine(self) -> Iterator[Metric]:
+        spool = self._settings.spool
+        if spool.path.exists():
+            usage = shutil.disk_usage(spool.path)
+            yield gauge("disk_free_bytes", "Free on the spool's file system.", {(): usage.free})
+            yield gauge("disk_size_bytes", "Size of the spool's file system.", {(): usage.total})
+            yield gauge(
+                "journals", "Journals that are open or not yet in the ledger.", {(): len(names(spool.path / "journal"))}
+            )
+        yield gauge("disk_warn_bytes", "Below this a warning is logged.", {(): spool.warn_free_bytes})
+        yield gauge("disk_refuse_bytes", "Below this nothing more is taken in.", {(): spool.refuse_free_bytes})
+        listener = listener_state(self._settings)
+        yield gauge("listener_up", "Whether a listener runs on this machine.", {(): float(listener is not None)})
+        if listener is not None:
+            count = int(str(listener["associations"]))
+            yield gauge("associations_open", "Associations that are open now.", {(): count})
+            most = int(str(listener["max_associations"]))
+            yield gauge("associations_limit", "Associations that may be open at once.", {(): most})
+
+
+def _of_ledger(connection: sa.Connection, now: float, settings: Settings) -> Iterator[Metric]:
+    found = views.counts(connection, now)
+    by_state = {state: found["studies"].get(state, {"count": 0, "oldest_s": 0.0}) for state in STUDY}
+    yield gauge("studies", "Studies.", {(s,): row["count"] for s, row in by_state.items()}, ("state",))
+    oldest = {(s,): row["oldest_s"] for s, row in by_state.items()}
+    yield gauge("study_oldest_seconds", "How long the oldest study has been in its state.", oldest, ("state",))
+    stored = {(s,): row["bytes"] for s, row in found["instances"].items()}
+    yield gauge("spool_bytes", "Bytes of instances, as the ledger has them.", stored, ("state",))
+    sent = {(d, s): n for d, states in found["deliveries"].items() for s, n in states.items()}
+    yield gauge("deliveries", "Deliveries.", sent, ("destination", "state"))
+    yield from _deliveries(connection, now)
+    yield from _work(connection, now)
+    yield from _verdicts(connection)
+
+
+def _deliveries(connection: sa.Connection, now: float) -> Iterator[Metric]:
+    rows = connection.execute(
+        sa.select(deliveries.c.destination, sa.func.min(deliveries.c.created_at))
+        .where(deliveries.c.state.in_(("pending", "sending", "stored")))
+        .group_by(deliveries.c.destination)
+    ).all()
+    oldest = {(name,): now - at for name, at in rows}
+    yield gauge("delivery_oldest_seconds", "Age of the oldest unproven delivery.", oldest, ("destination",))
+    down = {(d["destination"],): now - d["failing_since"] for d in failing(connection)}
+    yield gauge("destination_failing_seconds", "How long a destination has not answered.", down, ("destination",))
+
+
+def _work(connection: sa.Connection, now: float) -> Iterator[Metric]:
+    running, told = order.under_way(connection, now)
+    yield gauge("revisions_running", "Revisions that a worker holds.", {(): running})
+    yield gauge("revisions_announced", "Revisions of which a message is on its way.", {(): told})
+    waiting = connection.execute(
+        sa.select(studies.c.priority, studies.c.role, sa.func.count())
+        .join(revisions, revisions.c.study_id == studies.c.id)
+        .where(revisions.c.stage.in_(("analyse", "report")), revisions.c.state == "ready")
+        .group_by(studies.c.priority, studies.c.role)
+    ).all()
+    by_priority: dict[tuple[str, ...], float] = {}
+    for priority, role, number in waiting:
+        key = ("backfill" if role == order.BACKFILL else order.words(priority),)
+        by_priority[key] = by_priority.get(key, 0) + number
+    yield gauge("revisions_waiting", "Revisions that wait, by priority.", by_priority, ("priority",))
+    processes: dict[tuple[str, ...], float] = {}
+    for row in life.signs(connection, "worker", now - life.WORKER_GONE_S):
+        for queue in row.detail.get("queues", ()):
+            processes[(queue,)] = processes.get((queue,), 0) + row.detail.get("processes", 0)
+    yield gauge("worker_processes", "Worker processes, by the queue they take from.", processes, ("queue",))
+    swept = life.last(connection, "sweep")
+    if swept is not None:
+        yield gauge("sweep_age_seconds", "How long ago the last sweep was.", {(): now - swept.at})
+
+
+def _verdicts(connection: sa.Connection) -> Iterator[Metric]:
+    rows = connection.execute(
+        sa.select(revisions.c.reason_code, sa.func.count())
+        .where(revisions.c.state.in_(("not_evaluated", "failed")))
+        .group_by(revisions.c.reason_code)
+    ).all()
+    yield gauge(
+        "revisions_without_result", "Revisions set aside or not evaluated.", {(c,): n for c, n in rows}, ("code",)
+    )
+    said = connection.execute(
+        sa.select(
+            feedback.c.signature, feedback.c.scanner, feedback.c.source, feedback.c.verdict, sa.func.count()
+        ).group_by(feedback.c.signature, feedback.c.scanner, feedback.c.source, feedback.c.verdict)
+    ).all()
+    labels = ("signature", "scanner", "source", "verdict")
+    yield gauge("feedback", "What readers and pathology said.", {tuple(row[:4]): row[4] for row in said}, labels)

@@ -1,0 +1,78 @@
+"""`axrad observe`: serves figures and health, and tells people of trouble. It reads; nothing waits for it."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Mapping
+
+import structlog
+from celery import Celery
+
+from config.schema import Settings
+from daemon import metrics
+from daemon.broker import broker_url
+from daemon.celery_app import QUEUES, make_app, queue_lengths
+from daemon.clock import Clock, system_clock
+from daemon.health.probe import Health
+from daemon.ledger import Ledger, open_ledger
+from daemon.metrics.from_ledger import LedgerCollector
+from daemon.metrics.serve import CountedCollector, Pages
+from pipeline.errors import PeerUnreachable, TryLater
+
+log = structlog.get_logger("axrad.observe")
+BIND_AGAIN_S = 10.0
+
+
+def pages(settings: Settings, ledger: Ledger, clock: Clock = system_clock) -> Pages:
+    """The HTTP server, bound and not yet serving. Raises OSError where the address is taken."""
+
+    @functools.lru_cache(maxsize=1)
+    def app(url: str) -> Celery:
+        return make_app(settings, url)
+
+    def lengths() -> Mapping[str, int]:
+        try:
+            return queue_lengths(app(broker_url(settings)), sorted(set(QUEUES.values())))
+        except PeerUnreachable:
+            return {}
+
+    health = Health(settings, ledger, lambda: broker_url(settings), clock)
+    collectors = [CountedCollector(metrics.root(settings)), LedgerCollector(settings, ledger, clock, lengths)]
+    return Pages((settings.metrics.host, settings.metrics.port), collectors, health)
+
+
+def observe(settings: Settings, stop: threading.Event) -> None:
+    """Until `stop`. A port that is taken is tried again; a ledger that is away is waited for."""
+    ledger = _ledger(settings, stop)
+    if ledger is None:
+        return
+    server = _bound(settings, ledger, stop)
+    if server is None:
+        return
+    threading.Thread(target=server.serve_forever, name="pages", daemon=True).start()
+    log.info("observing", host=settings.metrics.host, port=server.server_port)
+    stop.wait()
+    server.shutdown()
+    server.server_close()
+    ledger.close()
+
+
+def _ledger(settings: Settings, stop: threading.Event) -> Ledger | None:
+    while True:
+        try:
+            return open_ledger(settings)
+        except TryLater as error:
+            log.warning("ledger-away", code=error.code)
+        if stop.wait(BIND_AGAIN_S):
+            return None
+
+
+def _bound(settings: Settings, ledger: Ledger, stop: threading.Event) -> Pages | None:
+    while True:
+        try:
+            return pages(settings, ledger)
+        except OSError as error:
+            log.error("cannot-listen", host=settings.metrics.host, port=settings.metrics.port, reason=error.strerror)
+        if stop.wait(BIND_AGAIN_S):
+            return None
