@@ -1,6 +1,6 @@
 """Where the broker is, and the one that axrad brings along.
 
-With `broker.url` set, that Redis is used. Without, `axrad up` runs a Valkey (Redis-compatible, from a wheel) that listens
+With `broker.url` set, that Redis is used. Without, `axrad up` runs a Valkey (Redis-compatible, from a wheel) listening
 on no port, only on a socket in a folder that its owner alone may enter. The socket's address lies in a file beside the
 spool, so that the other commands on this machine find it.
 """

@@ -53,7 +53,13 @@ def clinical(data: pd.DataFrame, seed: int = 1) -> pd.DataFrame:
 
 def table(data: pd.DataFrame, **options: object) -> Table:
     """As the command line would read it."""
-    arguments: dict[str, object] = {"name": "table.csv", "label": "nodes", "positive": "R", "id_column": "id", **options}
+    arguments: dict[str, object] = {
+        "name": "table.csv",
+        "label": "nodes",
+        "positive": "R",
+        "id_column": "id",
+        **options,
+    }
     return from_frame(data, **arguments)
 
 
