@@ -23,6 +23,7 @@ COMMANDS = {
     "deliver": "ledger",
     "cancel": "ledger",
     "prioritise": "ledger",
+    "feedback": "feedback",
     "ingest": "ingest",
     "run": "run",
     "match": "match",

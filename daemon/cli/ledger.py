@@ -15,7 +15,9 @@ import click
 from config.load import load
 from config.schema import Settings
 from daemon.cli import overview
+from daemon.cli.feedback import print_feedback
 from daemon.cli.options import config_option, json_option
+from daemon.feedback import keep
 from daemon.ledger import Ledger, open_ledger, operate, steer, studies, views
 from daemon.ledger.order import PRIORITIES
 from pipeline.errors import InputRejected
@@ -55,10 +57,22 @@ def status(config_path: Path | None, as_json: bool, watch: bool) -> None:
 @json_option
 @click.option("--state", type=click.Choice(list(overview.WORDS)), help="Only studies in this state.")
 @click.option("--limit", type=click.IntRange(1), default=200, show_default=True)
-def studies_command(config_path: Path | None, as_json: bool, state: str | None, limit: int) -> None:
+@click.option(
+    "--feedback", "with_feedback", is_flag=True, help="What readers and pathology said, beside the prediction."
+)
+def studies_command(
+    config_path: Path | None, as_json: bool, state: str | None, limit: int, with_feedback: bool
+) -> None:
     """Every study: its state, and for what it waits."""
     _, ledger = _open(config_path)
     with ledger.read() as connection:
+        if with_feedback:
+            said = keep.listed(connection, limit)
+            if as_json:
+                click.echo(json.dumps({"feedback": said}))
+            else:
+                print_feedback(overview.console(), said)
+            return
         found = views.list_studies(connection, state, limit)
     if as_json:
         click.echo(json.dumps({"studies": found}))
@@ -128,11 +142,17 @@ def prioritise(config_path: Path | None, study: str, level: str) -> None:
 
 @click.command()
 @config_option
-@click.argument("study")
+@click.argument("study", required=False)
 @click.option("--to", "destination", help="Only this destination.")
-def deliver(config_path: Path | None, study: str, destination: str | None) -> None:
+@click.option("--all", "set_aside", is_flag=True, help="Every delivery that was set aside, instead of one study's.")
+def deliver(config_path: Path | None, study: str | None, destination: str | None, set_aside: bool) -> None:
     """Send a study's report again, byte for byte."""
+    if (study is None) != set_aside:
+        raise click.UsageError("give a STUDY, or --all for every delivery that was set aside")
     _, ledger = _open(config_path)
     with ledger.write() as connection:
-        opened = operate.deliver(connection, _found(connection, study), time.time(), destination)
+        if study is None:
+            opened = operate.deliver_dead_letters(connection, time.time(), destination)
+        else:
+            opened = operate.deliver(connection, _found(connection, study), time.time(), destination)
     click.echo(f"{len(opened)} deliveries are queued")

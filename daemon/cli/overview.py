@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from config.schema import Settings
-from daemon.ledger import life, order, views
+from daemon.ledger import deliveries, life, order, views
 from daemon.ledger.tables import breakers
 from daemon.listener.supervisor import state as listener_state
 from daemon.spool.journal import names
@@ -90,6 +90,7 @@ def gather(settings: Settings, connection: sa.Connection, now: float) -> dict[st
         "destinations_down": [
             {"destination": b.destination, "for_s": round(now - b.failing_since, 1), "reason": b.reason} for b in rows
         ],
+        "dead_letters": deliveries.dead_letters(connection),
         "listener": listener_state(settings),
         "journals": len(names(settings.spool.path / "journal")),
         "disk_free_bytes": free,
@@ -119,9 +120,12 @@ def advice(found: Mapping[str, Any], settings: Settings) -> Iterator[str]:
             f"{down['destination']} has not taken results for {age(down['for_s'])} ({down['reason']}); {waiting} wait "
             "and are sent when it answers."
         )
-    dead = sum(states.get("failed", 0) for states in found["deliveries"].values())
-    if dead:
-        yield f"{dead} deliveries are set aside. See why: axrad deliveries; send them again: axrad deliver --all."
+    if found["dead_letters"]:
+        first = found["dead_letters"][0]["study"]
+        yield (
+            f"{len(found['dead_letters'])} deliveries are set aside. When the cause is mended, send them again: "
+            f"axrad deliver --all; or one study's: axrad deliver {first}."
+        )
 
 
 def print_status(out: Console, found: Mapping[str, Any], settings: Settings) -> None:
@@ -138,6 +142,8 @@ def print_status(out: Console, found: Mapping[str, Any], settings: Settings) -> 
     for destination, states in found["deliveries"].items():
         out.print(f"to {destination}: " + ", ".join(f"{n} {state}" for state, n in sorted(states.items())))
     out.print(_machinery(found))
+    for letter in found["dead_letters"][:5]:
+        out.print(f"set aside for {letter['destination']}: study {letter['study']}: {letter['reason']}")
     for study in found["stuck"]:
         line = Text.assemble((study["id"], COLOURS[study["state"]]), f" {study['state']}: {study['reason']}")
         out.print(line)

@@ -135,6 +135,11 @@ def destination_answered(connection: sa.Connection, name: str, now: float) -> No
         )
 
 
+def probe_now(connection: sa.Connection, names: Iterable[str]) -> None:
+    """An operator says that it is worth trying: the pause of these destinations is over."""
+    connection.execute(breakers.update().where(breakers.c.destination.in_(sorted(names))).values(open_until=None))
+
+
 def failing(connection: sa.Connection) -> list[dict[str, Any]]:
     """Destinations that do not answer."""
     rows = connection.execute(sa.select(breakers).where(breakers.c.failures > 0).order_by(breakers.c.destination)).all()

@@ -1,0 +1,53 @@
+"""`axrad feedback import`: outcomes of pathology, from a table."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from config.load import load
+from daemon.cli.options import config_option, json_option
+from daemon.feedback.keep import keep_outcomes
+from daemon.feedback.pathology import read_outcomes
+from daemon.ledger import open_ledger
+
+
+@click.group()
+def feedback() -> None:
+    """What pathology found, stored beside what was predicted. `axrad studies --feedback` lists it."""
+
+
+@feedback.command(name="import")
+@config_option
+@json_option
+@click.argument("table", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+def import_(config_path: Path | None, as_json: bool, table: Path) -> None:
+    """Store the outcomes in TABLE: a CSV with the columns study_uid, outcome (positive or negative), perhaps side."""
+    settings = load(config_path)
+    outcomes = read_outcomes(table)
+    with open_ledger(settings).write() as connection:
+        kept = keep_outcomes(connection, settings.spool.path, outcomes, time.time())
+    if as_json:
+        click.echo(json.dumps({"stored": kept.stored, "unknown": list(kept.unknown)}))
+        return
+    click.echo(f"{kept.stored} outcomes are stored")
+    if kept.unknown:
+        click.echo(f"{len(kept.unknown)} studies are not in the ledger, the first: {kept.unknown[0]}", err=True)
+
+
+def print_feedback(out: Console, said: list[dict[str, Any]]) -> None:
+    """One line per verdict, newest first."""
+    if not said:
+        out.print("Nobody has said anything of a result yet.")
+        return
+    table = Table("study", "side", "who", "said", "predicted", "signature", box=None)
+    for one in said:
+        predicted = "" if one["probability"] is None else f"{one['probability']:.2f} {one['category']}"
+        table.add_row(one["study"], one["side"] or "", one["source"], one["verdict"], predicted, one["signature"])
+    out.print(table)

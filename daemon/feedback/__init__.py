@@ -1,0 +1,1 @@
+"""What readers and pathology say of our results, beside what was predicted."""

@@ -1,0 +1,138 @@
+"""A reader's verdict in a Structured Report that comes back: which of our objects it is about, agree or disagree.
+
+Nobody's template is required. What counts: the report refers to an object of ours (in its content tree or its
+evidence), and somewhere says so in a code of CID 3217 (PS3.16: Agreement or Disagreement with prior findings), or
+answers a question about agreement, assessment or acceptance with a plain word. A report that only lists our result as
+evidence says nothing of it. Free text is read for nothing else and not kept: it may name the patient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+
+from pipeline.errors import NotDicom
+
+Verdict = Literal["agree", "disagree", "unclear"]
+
+SR_CLASSES = (
+    "1.2.840.10008.5.1.4.1.1.88.11",  # Basic Text
+    "1.2.840.10008.5.1.4.1.1.88.22",  # Enhanced
+    "1.2.840.10008.5.1.4.1.1.88.33",  # Comprehensive
+    "1.2.840.10008.5.1.4.1.1.88.34",  # Comprehensive 3D
+    "1.2.840.10008.5.1.4.1.1.88.35",  # Extensible
+)
+CODES: dict[tuple[str, str], Verdict] = {("122775", "DCM"): "agree", ("122776", "DCM"): "disagree"}
+# Words in the name of a question, and whole answers to it, in lower case.
+QUESTIONS = ("agree", "assessment", "accept", "feedback", "verdict", "review of", "同意", "评价", "复核")
+ANSWERS: dict[str, Verdict] = {
+    **dict.fromkeys(("agree", "agreed", "accept", "accepted", "confirmed", "correct", "同意", "正确"), "agree"),
+    **dict.fromkeys(
+        ("disagree", "disagreed", "reject", "rejected", "not confirmed", "incorrect", "不同意", "错误"), "disagree"
+    ),
+}
+# These mean something only as the answer to "Do you agree …?".
+SHORT_ANSWERS: dict[str, Verdict] = {"yes": "agree", "no": "disagree", "是": "agree", "否": "disagree"}
+SIDES = {("7771000", "SCT"): "L", ("24028007", "SCT"): "R", ("G-A101", "SRT"): "L", ("G-A100", "SRT"): "R"}
+MAX_DEPTH = 32
+MAX_BYTES = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """What one report says. `verdicts` by side (L, R, or empty: the whole exam); `about`: every object it refers to."""
+
+    document: str
+    about: frozenset[str]
+    replaces: frozenset[str]
+    verdicts: dict[str, Verdict]
+
+
+def read_assessment(path: Path) -> Assessment | None:
+    """The assessment in a file, or None if it says nothing of agreement. Raises NotDicom if it cannot be read."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            return None
+        return assessment_of(pydicom.dcmread(path, force=True))
+    except (InvalidDicomError, OSError, ValueError, KeyError, TypeError, AttributeError, NotImplementedError) as error:
+        raise NotDicom("a report that came back cannot be read", code="feedback-unreadable") from error
+
+
+def assessment_of(report: Dataset) -> Assessment | None:
+    """The same of a data set."""
+    said: dict[str, set[Verdict]] = {}
+    for side, verdict in _verdicts(report, "", 0):
+        said.setdefault(side, set()).add(verdict)
+    if not said:
+        return None
+    replaces = frozenset(_references(report.get("PredecessorDocumentsSequence"), 0))
+    sequences = ("ContentSequence", "CurrentRequestedProcedureEvidenceSequence", "PertinentOtherEvidenceSequence")
+    about = frozenset(uid for keyword in sequences for uid in _references(report.get(keyword), 0))
+    return Assessment(
+        str(report.get("SOPInstanceUID", "")),
+        about,
+        replaces,
+        {side: next(iter(found)) if len(found) == 1 else "unclear" for side, found in said.items()},
+    )
+
+
+def _references(sequence: object, depth: int) -> Iterator[str]:
+    """Every Referenced SOP Instance UID in a sequence, at any depth."""
+    for item in _items(sequence, depth):
+        if item.get("ReferencedSOPInstanceUID"):
+            yield str(item.ReferencedSOPInstanceUID)
+        for keyword in ("ReferencedSeriesSequence", "ReferencedSOPSequence", "ContentSequence"):
+            yield from _references(item.get(keyword), depth + 1)
+
+
+def _verdicts(node: Dataset, side: str, depth: int) -> Iterator[tuple[str, Verdict]]:
+    """Depth first; a laterality among an item's children holds for the item and all below it."""
+    children = list(_items(node.get("ContentSequence"), depth))
+    side = next((s for child in children if (s := SIDES.get(_code(child, "ConceptCodeSequence")))), side)
+    verdict = _verdict(node)
+    if verdict is not None:
+        yield side, verdict
+    for child in children:
+        yield from _verdicts(child, side, depth + 1)
+
+
+def _verdict(item: Dataset) -> Verdict | None:
+    kind = item.get("ValueType")
+    if kind == "CODE":
+        coded = CODES.get(_code(item, "ConceptCodeSequence"))
+        return coded or _answer(item, _meaning(item, "ConceptCodeSequence"))
+    if kind == "TEXT":
+        return _answer(item, str(item.get("TextValue", "")).strip().rstrip(".。").lower())
+    return None
+
+
+def _answer(item: Dataset, answer: str) -> Verdict | None:
+    question = _meaning(item, "ConceptNameCodeSequence")
+    if not any(word in question for word in QUESTIONS):
+        return None
+    if ("agree" in question and "disagree" not in question) or "同意" in question:
+        return ANSWERS.get(answer) or SHORT_ANSWERS.get(answer)
+    return ANSWERS.get(answer)
+
+
+def _items(sequence: object, depth: int) -> Iterator[Dataset]:
+    if depth <= MAX_DEPTH and isinstance(sequence, pydicom.Sequence):
+        yield from sequence
+
+
+def _code(item: Dataset, keyword: str) -> tuple[str, str]:
+    for code in _items(item.get(keyword), 0):
+        return str(code.get("CodeValue", "")), str(code.get("CodingSchemeDesignator", ""))
+    return "", ""
+
+
+def _meaning(item: Dataset, keyword: str) -> str:
+    for code in _items(item.get(keyword), 0):
+        return str(code.get("CodeMeaning", "")).strip().lower()
+    return ""

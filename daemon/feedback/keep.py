@@ -1,0 +1,178 @@
+"""Feedback finds the result it is about and is kept beside what that result said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+import structlog
+
+from daemon.feedback.assessment import SR_CLASSES, Assessment, read_assessment
+from daemon.feedback.pathology import Outcome
+from daemon.ledger import Ledger
+from daemon.ledger.engine import note
+from daemon.ledger.tables import deliveries, feedback, instances, revisions, sent_objects, studies
+from pipeline.errors import NotDicom
+from pipeline.result import StudyResult
+
+log = structlog.get_logger("axrad.feedback")
+READ = "read for feedback"
+REGISTRY = "registry"
+BATCH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What became of a table of outcomes. `unknown`: studies that the ledger does not know."""
+
+    stored: int
+    unknown: tuple[str, ...]
+
+
+def collect(ledger: Ledger, spool_root: Path, now: float) -> int:
+    """Read every report of others that was not read yet; the number of verdicts that were kept. Safe to repeat."""
+    kept = 0
+    while True:
+        with ledger.read() as connection:
+            rows = connection.execute(
+                sa.select(instances.c.id, instances.c.path, instances.c.study_uid)
+                .where(
+                    instances.c.state == "ignored",
+                    instances.c.sop_class.in_(SR_CLASSES),
+                    instances.c.note == "not used by axrad",
+                )
+                .order_by(instances.c.id)
+                .limit(BATCH)
+            ).all()
+        for row in rows:
+            assessment = _read(spool_root / row.path)
+            with ledger.write() as connection:
+                connection.execute(instances.update().where(instances.c.id == row.id).values(note=READ))
+                kept += _keep_assessment(connection, spool_root, assessment, now) if assessment else 0
+        if len(rows) < BATCH:
+            return kept
+
+
+def _read(path: Path) -> Assessment | None:
+    try:
+        return read_assessment(path)
+    except NotDicom as error:
+        log.info("feedback-unreadable", code=error.code)
+        return None
+
+
+def _keep_assessment(connection: sa.Connection, spool_root: Path, assessment: Assessment, now: float) -> int:
+    """Beside each revision of ours that the report is about; the number of verdicts."""
+    kept_as = sa.func.coalesce(sent_objects.c.coerced_uid, sent_objects.c.sop_instance_uid)
+    about = sorted(assessment.about)[:1000]
+    rows = connection.execute(
+        sa.select(revisions.c.id, revisions.c.study_id, revisions.c.number)
+        .join(deliveries, deliveries.c.revision_id == revisions.c.id)
+        .join(sent_objects, sent_objects.c.delivery_id == deliveries.c.id)
+        .where(sa.or_(sent_objects.c.sop_instance_uid.in_(about), kept_as.in_(about)))
+        .order_by(revisions.c.number.desc())
+    ).all()
+    newest = {row.study_id: row for row in reversed(rows)}
+    for study_id, row in newest.items():
+        if assessment.replaces:
+            connection.execute(
+                feedback.delete().where(
+                    feedback.c.study_id == study_id, feedback.c.document.in_(sorted(assessment.replaces)[:1000])
+                )
+            )
+        for side, verdict in assessment.verdicts.items():
+            _put(connection, spool_root, study_id, row.id, "reader", assessment.document, side, verdict, now)
+        words = ", ".join(f"{side or 'exam'}: {verdict}" for side, verdict in sorted(assessment.verdicts.items()))
+        note(connection, now, "feedback", f"a reader on revision {row.number}: {words}", study_id, row.id)
+    return len(newest) * len(assessment.verdicts)
+
+
+def keep_outcomes(connection: sa.Connection, spool_root: Path, outcomes: Iterable[Outcome], now: float) -> Kept:
+    """Store outcomes of pathology; one that was stored before is replaced."""
+    stored, unknown = 0, []
+    for outcome in outcomes:
+        study = connection.execute(
+            sa.select(studies.c.id).where(sa.or_(studies.c.id == outcome.study, studies.c.study_uid == outcome.study))
+        ).one_or_none()
+        if study is None:
+            unknown.append(outcome.study)
+            continue
+        revision = connection.execute(
+            sa.select(revisions.c.id)
+            .where(revisions.c.study_id == study.id, revisions.c.stage == "done", revisions.c.state != "superseded")
+            .order_by(revisions.c.number.desc())
+            .limit(1)
+        ).scalar_one_or_none()
+        _put(connection, spool_root, study.id, revision, "pathology", REGISTRY, outcome.side, outcome.verdict, now)
+        stored += 1
+    return Kept(stored, tuple(unknown))
+
+
+def _put(
+    connection: sa.Connection,
+    spool_root: Path,
+    study_id: str,
+    revision_id: str | None,
+    source: str,
+    document: str,
+    side: str,
+    verdict: str,
+    now: float,
+) -> None:
+    key = {"study_id": study_id, "source": source, "document": document, "side": side}
+    connection.execute(feedback.delete().filter_by(**key))
+    predicted = _predicted(spool_root, revision_id, side) if revision_id is not None else {}
+    connection.execute(
+        feedback.insert().values(**key, revision_id=revision_id, verdict=verdict, said_at=now, **predicted)
+    )
+
+
+def _predicted(spool_root: Path, revision_id: str, side: str) -> dict[str, Any]:
+    """What the result said of this side, if it said one thing."""
+    # Not at the top: it loads the metrics library, which must be told first where its files are.
+    from daemon.metrics.results import scanner_of
+
+    path = spool_root / "results" / revision_id / "result.json"
+    if not path.exists():
+        return {}
+    result = StudyResult.from_json(path.read_bytes())
+    predictions = [p.prediction for s, p in result.parts() if p.prediction is not None and side in ("", s or side)]
+    if len(predictions) != 1:
+        return {"scanner": scanner_of(result)}
+    (prediction,) = predictions
+    return {
+        "scanner": scanner_of(result),
+        "signature": prediction.signature[:128],
+        "probability": prediction.probability,
+        "cutoff": prediction.cutoff,
+        "category": prediction.category,
+    }
+
+
+def listed(connection: sa.Connection, limit: int = 1000) -> list[dict[str, Any]]:
+    """All feedback, newest first, with the study it is about."""
+    rows = connection.execute(
+        sa.select(feedback, studies.c.study_uid)
+        .join(studies, studies.c.id == feedback.c.study_id)
+        .order_by(feedback.c.said_at.desc(), feedback.c.id.desc())
+        .limit(limit)
+    ).all()
+    return [
+        {
+            "study": r.study_id,
+            "study_uid": r.study_uid,
+            "side": r.side or None,
+            "source": r.source,
+            "verdict": r.verdict,
+            "said_at": r.said_at,
+            "signature": r.signature,
+            "probability": r.probability,
+            "cutoff": r.cutoff,
+            "category": r.category,
+            "scanner": r.scanner,
+        }
+        for r in rows
+    ]
