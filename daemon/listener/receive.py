@@ -95,7 +95,8 @@ class Receiver(DULServiceProvider):  # type: ignore[misc]
             log.error("association failed", error=type(error).__name__)
         finally:
             self._kill_thread = True
-            self._gate.ring()
+            # Nothing more will come: who still waits for a request (the peer only knocked) need not.
+            self.to_user_queue.put(None)
 
     def send_pdu(self, primitive: Any) -> None:
         super().send_pdu(primitive)

@@ -371,3 +371,13 @@ def test_nothing_that_was_sent_is_in_the_log(tmp_path: Path, capfd: pytest.Captu
     assert "protocol violation" in said.err
     for output in (said.out, said.err):
         assert not any(word in output for word in ("Secret", "SECRET", "Traceback"))
+
+
+def test_a_peer_that_connects_and_leaves_without_a_word_keeps_no_place(tmp_path: Path) -> None:
+    """Port checks of load balancers and containers do so every few seconds."""
+    patience = {"acse_timeout_s": 600.0, "max_associations": 2, "acceptors": 1}
+    with listening(tmp_path, listen=patience) as running:
+        for _ in range(4):
+            socket.create_connection(("127.0.0.1", running.port), timeout=30).close()
+        association = wait_for(lambda: a if (a := running.associate()).is_established else None, "a place")
+        association.release()
