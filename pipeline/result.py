@@ -83,6 +83,7 @@ class Contribution(Record):
 class Prediction(Record):
     """The signature's answer. `probability` and `cutoff` are in 0..1 and refer to `positive_class`.
 
+    `others`: how many variables had less say than `top_features`; `others_contribution`: what they did together.
     `fallback`: why a signature that would have used more was not asked.
     """
 
@@ -93,6 +94,8 @@ class Prediction(Record):
     category: Literal["high", "low", "indeterminate"]
     in_training_range: bool
     top_features: tuple[Contribution, ...] = ()
+    others: int = 0
+    others_contribution: float = 0.0
     conformal_set: tuple[str, ...] | None = None
     conformal_alpha: float | None = None
     conformal_band: tuple[float, float] | None = None

@@ -21,20 +21,24 @@ def draw_contributions(sheet: Sheet, part: Part, x: float, y: float, width: floa
     two_lines = height > 300
     pitch = 58.0 if two_lines else 42.0
     shown = part.prediction.top_features[: max(1, int((height - 44) // pitch))]
-    largest = max(abs(c.contribution) for c in shown) or 1.0
+    rows = [(*feature_words(c), c.contribution) for c in shown]
+    if part.prediction.others and 44 + pitch * (len(rows) + 1) <= height:
+        rows.append(
+            ("all others together", f"{part.prediction.others} measurements", part.prediction.others_contribution)
+        )
+    largest = max(abs(value) for *_, value in rows) or 1.0
     middle = x + width / 2
     sheet.text(x, y + 36, "◀ lowers risk", 13, colour=SKY)
     sheet.text(x + width, y + 36, "raises risk ▶", 13, colour=ORANGE, align="right")
     top = y + 46
-    for contribution in shown:
-        where, name = feature_words(contribution)
+    for where, name, value in rows:
         if two_lines:
             sheet.text(x, top + 13, where, 13, colour=QUIET, width=width)
             sheet.text(x, top + 29, name, 14, width=width)
         else:
             sheet.text(x, top + 13, f"{where}: {name}" if where else name, 13, width=width)
-        length = width / 2 * abs(contribution.contribution) / largest
-        raises = contribution.contribution > 0
+        length = width / 2 * abs(value) / largest
+        raises = value > 0
         bar = top + (35 if two_lines else 18)
         sheet.box(middle if raises else middle - length, bar, length, 12, ORANGE if raises else SKY)
         sheet.line(middle, bar - 2, middle, bar + 14, INK, 2)

@@ -76,7 +76,7 @@ def predict(
         cutoff=header.cutoff,
         category=category,
         in_training_range=not outside.any,
-        top_features=_top(signature, row, standardised),
+        **_contributions(signature, row, standardised),
         clinical_used=tuple(header.clinical),
         notes=(*_demonstration(signature), *notes, *_outside_notes(outside)),
         **conformal_facts,
@@ -149,13 +149,16 @@ def negative_class(signature: Signature) -> str:
     return header.negative_value if header.positive_class == header.positive_value else f"no {header.positive_class}"
 
 
-def _top(signature: Signature, row: Floats, standardised: Floats) -> tuple[Contribution, ...]:
+def _contributions(signature: Signature, row: Floats, standardised: Floats) -> dict[str, object]:
+    """The variables with the largest say, and all others together; the sum is the way from the training mean to here."""
     columns = signature.header.columns
     _, parts = explain.contributions(model_of(signature), standardised)
     sums = explain.by_variable(columns, parts)
     values = dict(zip(columns, row.tolist(), strict=True))
     largest = sorted(sums, key=lambda name: (-abs(sums[name]), name))[:TOP]
-    return tuple(Contribution(name=n, contribution=sums[n], value=values.get(n)) for n in largest)
+    top = tuple(Contribution(name=n, contribution=sums[n], value=values.get(n)) for n in largest)
+    rest = [value for name, value in sums.items() if name not in largest]
+    return {"top_features": top, "others": len(rest), "others_contribution": float(sum(rest))}
 
 
 def _demonstration(signature: Signature) -> tuple[str, ...]:
