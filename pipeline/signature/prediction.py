@@ -150,7 +150,7 @@ def negative_class(signature: Signature) -> str:
 
 
 def _contributions(signature: Signature, row: Floats, standardised: Floats) -> dict[str, object]:
-    """The variables with the largest say, and all others together; the sum is the way from the training mean to here."""
+    """Variables with the largest say, and the others together; their sum leads from the training mean to here."""
     columns = signature.header.columns
     _, parts = explain.contributions(model_of(signature), standardised)
     sums = explain.by_variable(columns, parts)
