@@ -33,11 +33,12 @@ POLL_S = 0.25
 RECONCILE_S = 600.0
 
 
-def index_once(ledger: Ledger, spool: Spool, now: float, urgent: Sequence[UrgentRule] = ()) -> int:
+def index_once(ledger: Ledger, spool: Spool, now: float, settings: Settings | None = None) -> int:
     """Bring every journal line into the ledger; the number of new lines. Safe to repeat, safe to kill.
 
-    `urgent`: the rules of `work.urgent`.
+    With `settings`, the site's rules make exams urgent, and the audit trail says what each association brought.
     """
+    urgent = settings.work.urgent if settings is not None else ()
     with ledger.read() as connection:
         rows = connection.execute(sa.select(journal_positions)).all()
     positions = {row.name: int(row.position) for row in rows}
@@ -49,7 +50,7 @@ def index_once(ledger: Ledger, spool: Spool, now: float, urgent: Sequence[Urgent
             done += _write(ledger, batch, now)
             batch = []
     done += _write(ledger, batch, now)
-    _retire_finished(ledger, spool)
+    _retire_finished(ledger, spool, settings)
     return done
 
 
@@ -135,7 +136,7 @@ def _committed(connection: sa.Connection, entry: Entry, now: float) -> None:
         commitment_reported(connection, entry.transaction_uid, entry.committed, entry.failed, now)
 
 
-def _retire_finished(ledger: Ledger, spool: Spool) -> None:
+def _retire_finished(ledger: Ledger, spool: Spool, settings: Settings | None) -> None:
     """Journals whose writer is gone and whose lines are all in the ledger are removed."""
     with ledger.read() as connection:
         rows = connection.execute(sa.select(journal_positions)).all()
@@ -147,6 +148,8 @@ def _retire_finished(ledger: Ledger, spool: Spool) -> None:
         if any(True for entry in read_journals(spool.root, current) if entry.journal == name):
             continue
         if path.exists():
+            if settings is not None:
+                association_indexed(settings, ledger, spool, name)
             retire(spool.root, name)
         with ledger.write() as connection:
             connection.execute(journal_positions.delete().where(journal_positions.c.name == name))
@@ -189,7 +192,7 @@ def run(settings: Settings, stop: threading.Event, clock: Clock = system_clock) 
         while not stop.is_set():
             try:
                 ledger = ledger or open_ledger(settings)
-                index_once(ledger, spool, clock(), settings.work.urgent)
+                index_once(ledger, spool, clock(), settings)
                 if clock() - reconciled_at > RECONCILE_S:
                     found, lost = reconcile(ledger, spool, clock())
                     reconciled_at = clock()

@@ -1,13 +1,24 @@
-"""One structured line per stage, on stderr; JSON for machines, columns for people. No PHI is ever bound."""
+"""One structured line per stage, on stderr; JSON for machines, columns for people. No PHI is ever bound.
+
+Levels: `debug` for developers; `info` one line per stage that went as it should; `warning` it went wrong and is dealt
+with (tried again, refused, waited for); `error` a person should look. A study is followed by its opaque id: `received`
+ties it to its association, `delivery` to its destination.
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
+import warnings
+from typing import Any
 
 import structlog
 
 from config.schema import Log
+from daemon import health
+
+# What these say in messages and warnings quotes values of data sets.
+QUOTING = ("pydicom", "pynetdicom", "highdicom")
 
 
 def set_up(settings: Log, process: str) -> None:
@@ -17,12 +28,13 @@ def set_up(settings: Log, process: str) -> None:
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        without_values,
     ]
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     )
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[without_probes, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.make_filtering_bound_logger(settings.level),
         cache_logger_on_first_use=False,
@@ -38,7 +50,42 @@ def set_up(settings: Log, process: str) -> None:
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("axrad").setLevel(settings.level.upper())
-    # These quote values of data sets in their messages.
-    for name in ("pydicom", "pynetdicom", "highdicom"):
+    for name in QUOTING:
         logging.getLogger(name).setLevel(logging.CRITICAL)
+        warnings.filterwarnings("ignore", module=rf"{name}(\.|$)")
+    # A task that failed has said so in our words, with study and code; Celery would say it again with a traceback.
+    logging.getLogger("celery.app.trace").setLevel(logging.CRITICAL)
     structlog.contextvars.bind_contextvars(process=process)
+
+
+def without_probes(_: Any, __: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Our own probing of the listener is no event."""
+    if line.get("calling_ae") == health.AE_TITLE:
+        raise structlog.DropEvent
+    return line
+
+
+def without_values(_: Any, __: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """An exception is logged by type and place: its text may quote what it choked on."""
+    given = line.pop("exc_info", None)
+    error = given[1] if isinstance(given, tuple) else given
+    if error is True:
+        error = sys.exc_info()[1]
+    record = line.get("_record")
+    if record is not None:
+        error = error or (record.exc_info[1] if record.exc_info else None)
+        record.exc_info = record.exc_text = record.stack_info = None
+    if isinstance(error, BaseException):
+        line["error"] = type(error).__name__
+        line["at"] = place_of(error)
+    return line
+
+
+def place_of(error: BaseException) -> str:
+    """folder/file:line of the innermost frame: enough to find a bug, and never PHI."""
+    trace, place = error.__traceback__, ""
+    while trace is not None:
+        parts = trace.tb_frame.f_code.co_filename.rsplit("/", 2)
+        place = f"{'/'.join(parts[-2:])}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return place

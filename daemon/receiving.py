@@ -10,6 +10,7 @@ from multiprocessing.process import BaseProcess
 import structlog
 
 from config.schema import Settings
+from daemon import audit
 from daemon.listener import commitment, serve
 
 log = structlog.get_logger("axrad.listen")
@@ -57,8 +58,10 @@ def receive(settings: Settings, stop: threading.Event) -> None:
     for thread in threads:
         thread.start()
     try:
+        audit.activity(settings, started=True)
         serve(settings, stop)
     finally:
+        audit.activity(settings, started=False)
         stop.set()
         for thread in threads:
             thread.join()

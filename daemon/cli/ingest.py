@@ -50,7 +50,7 @@ def ingest(config_path: Path | None, as_json: bool, background: bool, paths: tup
                 stored += 1
     finally:
         journal.close("released")
-    index_once(ledger, spool, system_clock(), settings.work.urgent)
+    index_once(ledger, spool, system_clock(), settings)
     if as_json:
         click.echo(json.dumps({"stored": stored, "refused": refused}))
     else:

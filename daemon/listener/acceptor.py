@@ -21,6 +21,7 @@ import structlog
 from pynetdicom import AE, _config
 
 from config.schema import Settings
+from daemon import audit
 from daemon.listener import admission, contexts, statuses
 from daemon.listener.association import House, Intake
 from daemon.listener.slots import Slots
@@ -101,6 +102,7 @@ class Acceptor:
         """Say no without reading more than a little, and never wait for it here."""
         log.warning("association refused", address=address, reason=rejection.reason)
         counters.association_refused(rejection.reason)
+        audit.refused_association(self._settings, "", address, rejection.reason)
         if not self._refusals.acquire(blocking=False):
             connection.close()
             return

@@ -14,6 +14,7 @@ from pynetdicom.association import Association
 from pynetdicom.transport import AddressInformation, AssociationSocket
 
 from config.schema import Settings
+from daemon import audit
 from daemon.listener import admission, commitment, contexts, statuses
 from daemon.listener.gate import Gate, RingingQueue
 from daemon.listener.receive import Receiver
@@ -135,6 +136,7 @@ class Intake(Association):  # type: ignore[misc]
             "association refused", address=self.peer_address, calling_ae=self.calling_ae, reason=rejection.reason
         )
         counters.association_refused(rejection.reason)
+        audit.refused_association(self._house.settings, self.calling_ae, self.peer_address, rejection.reason)
         self._free_slot()
         self.acse.send_reject(rejection.result, rejection.source, rejection.diagnostic)
         self.kill()

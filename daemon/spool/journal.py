@@ -152,6 +152,11 @@ def read_journals(root: Path, positions: Mapping[str, int]) -> Iterator[Entry]:
         yield from _read(folder / name, positions.get(name, 0))
 
 
+def read_journal(root: Path, journal: str) -> Iterator[Entry]:
+    """Every entry of one journal."""
+    yield from _read(root / "journal" / journal, 0)
+
+
 def _read(path: Path, position: int) -> Iterator[Entry]:
     try:
         file = path.open("rb")

@@ -16,6 +16,7 @@ from daemon.ledger.tables import instances, revisions, studies
 from daemon.work.context import Context, kept, write_synced
 from daemon.work.failure import TaskFailed, code_of, revision_failed
 from daemon.work.prior import with_change
+from daemon.work.trail import exam_used
 from pipeline.catalog import Exam, exam_of, facts_from_json
 from pipeline.errors import TryLater
 from pipeline.pictures import save_panels
@@ -84,6 +85,7 @@ def _analyse(context: Context, study: Any, row: Any) -> Analysis:
     """The science, with what is known of the patient beside this exam: clinical facts, and an earlier exam."""
     settings = context.settings
     exam = exam_of_revision(context, study.study_uid, row.inputs["context"])
+    exam_used(context, study, row)
     signatures = Signatures.from_settings(settings.signature)
     patient = patient_of(exam)
     clinical = clinical_or_reasons(patient, signatures.clinical, settings.clinical)

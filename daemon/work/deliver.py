@@ -24,6 +24,7 @@ from daemon.ledger.studies import settle_if_delivered
 from daemon.ledger.tables import deliveries, revisions
 from daemon.work.context import Context, kept
 from daemon.work.failure import TaskFailed, code_of, sentence_of, where_in_our_code
+from daemon.work.trail import results_sent
 from pipeline.errors import AxradError, PeerUnreachable, ReportRejected, TryLater
 
 log = structlog.get_logger("axrad.deliver")
@@ -53,6 +54,8 @@ def run(context: Context, delivery_id: str) -> None:
         return
     except Exception as error:  # noqa: BLE001 - the outermost loop of this work
         final = work.failed(error)
+        if row.state != "stored":
+            results_sent(context, study_id, row, None, code_of(error))
         raise TaskFailed(code_of(error), delivery_id, final=final) from None
     finally:
         _announce_next(context, row.destination)
@@ -109,6 +112,7 @@ class _Delivery:
                     connection, self.row.id, [_columns(one) for one in sent], self.context.clock()
                 )
             require_stored(address, sent)
+            results_sent(self.context, self.study_id, self.row, address)
         with self.context.ledger.write() as connection:
             update(connection, self.held, {"stored_at": self.context.clock(), "proof_asks": 0})
 

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 import structlog
 
 from config.schema import Destination, Settings
+from daemon.export.sent import items_of
 from daemon.ledger.engine import new_id, note
 from daemon.ledger.queue import Claim, LeaseLost, claim, release
 from daemon.ledger.studies import move_study, settle_if_delivered
@@ -20,6 +21,7 @@ from daemon.offline import source_of
 from daemon.work.analyse import exam_of_revision
 from daemon.work.context import Context, kept, write_synced
 from daemon.work.failure import TaskFailed, code_of, revision_failed
+from daemon.work.trail import results_created
 from dicom_sr import render
 from dicom_sr.source import ReportSource, read_header, reference
 from pipeline.errors import TryLater
@@ -85,6 +87,7 @@ def _render_once(context: Context, study: Any, row: Any, result: StudyResult) ->
     write_synced(folder / "page.pdf", rendered.page_pdf)
     write_synced(folder / "page.png", rendered.page_png)
     kinds = sorted(rendered.objects)
+    results_created(context, study, row.id, [i.sop_class_uid for i in items_of([folder / f"{k}.dcm" for k in kinds])])
     write_synced(done, " ".join(kinds).encode())
     return kinds
 
