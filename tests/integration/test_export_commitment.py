@@ -143,9 +143,7 @@ def test_committed_in_part_is_not_delivered_and_the_rest_is_sent_again(
     assert here.row("r1-1-a").state == "delivered"
 
 
-def test_what_is_never_reported_is_asked_for_again_and_not_sent_again(
-    at: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_never_reported_is_asked_for_again_and_not_sent_again(at: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with archive() as there:
         here = at(there, commit_timeout_s=3600)
         deliver_without_staying(here, monkeypatch)
