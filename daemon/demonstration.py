@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import socket
+import textwrap
 import threading
 import time
 from pathlib import Path
@@ -48,6 +49,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def hanging(line: str, width: int) -> str:
+    """A line broken between words; what follows stands deeper than its beginning."""
+    deeper = " " * (len(line) - len(line.lstrip()) + 4)
+    return textwrap.fill(line, width, subsequent_indent=deeper, break_long_words=False, break_on_hyphens=False)
+
+
 class Archive:
     """A receiving archive: keeps every object it is sent, as a file."""
 
@@ -80,6 +87,7 @@ class Demonstration:
 
     def __init__(self, out: Path, work: Path, seed: int, vendor: str) -> None:
         self.out, self.work = out, work
+        self.log = work / "daemon.log"
         self.console = Console(highlight=False)
         self.spec = PhantomSpec(seed=seed, vendor=vendor)  # type: ignore[arg-type]
         self.exam: PhantomExam | None = None
@@ -100,7 +108,7 @@ class Demonstration:
             encoding="utf-8",
         )
         self.settings: Settings = load(config, environ={})
-        self.supervisor = Supervisor(self.settings, config, flower=False)
+        self.supervisor = Supervisor(self.settings, config, flower=False, output=self.log)
         return self
 
     def __exit__(
@@ -124,7 +132,7 @@ class Demonstration:
             self._watcher = threading.Thread(target=self.supervisor.watch, args=(self._stop,))
             self._watcher.start()
             if not wait_for_port("127.0.0.1", self.port, 60):
-                raise PeerUnreachable("the listener did not come up within a minute")
+                raise PeerUnreachable(f"the listener did not come up within a minute; see {self.log}")
         self.console.print(f"listener at 127.0.0.1:{self.port}, archive at 127.0.0.1:{self.archive.port}")
 
     def send(self) -> None:
@@ -147,7 +155,7 @@ class Demonstration:
                 task = bar.add_task("waiting for the report", total=len(STAGES))
                 while not self.archive.reports():
                     if time.monotonic() > end:
-                        raise TryLater(f"no report within {PATIENCE_S:.0f} s; see {self.work}")
+                        raise TryLater(f"no report within {PATIENCE_S:.0f} s; see {self.log}")
                     self._follow(ledger, bar, task)
                     time.sleep(0.2)
                 bar.update(task, completed=len(STAGES), description=STAGE_WORDS["delivered"])
@@ -161,7 +169,7 @@ class Demonstration:
             row = find(connection, self.exam.study_uid)
             kinds = [] if row is None else [e["kind"] for e in timeline(connection, row)["events"]]
         if row is not None and row.state == "failed":
-            raise TryLater(f"the study was set aside: {row.reason}")
+            raise TryLater(f"the study was set aside: {row.reason}; see {self.log}")
         reached = [kind for kind in kinds if kind in STAGE_WORDS]
         if reached:
             place = STAGES.index(reached[-1]) + 1 if reached[-1] in STAGES else len(STAGES) - 1
@@ -184,7 +192,9 @@ class Demonstration:
         from dicom_sr.text import report_text
 
         self.console.print()
-        self.console.print(report_text((self.out / "sr.dcm").read_bytes()), markup=False)
+        width = min(self.console.width, 120)
+        for line in report_text((self.out / "sr.dcm").read_bytes()).splitlines():
+            self.console.print(hanging(line, width), markup=False, soft_wrap=True)
         result = json.loads((self.out / "result.json").read_text())
         self.console.print(f"\nstatus: {result['status']}; truth of this phantom: {self._truth()}")
 

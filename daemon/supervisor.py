@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -43,13 +44,19 @@ def axrad_command() -> list[str]:
 
 
 class Supervisor:
-    """Starts children with one configuration and keeps them running."""
+    """Starts children with one configuration and keeps them running. What they say goes to `output`, else our own."""
 
     def __init__(
-        self, settings: Settings, config_path: Path | None, flower: bool, environ: Mapping[str, str] | None = None
+        self,
+        settings: Settings,
+        config_path: Path | None,
+        flower: bool,
+        environ: Mapping[str, str] | None = None,
+        output: Path | None = None,
     ) -> None:
         self._settings = settings
         self._config = ["--config", str(config_path)] if config_path else []
+        self._output = output
         self._environ = {**os.environ, "PYTHONUNBUFFERED": "1", **(environ or {})}
         self._broker = None if settings.broker.url else EmbeddedBroker(settings)
         self.children = [
@@ -74,11 +81,14 @@ class Supervisor:
             self._spawn(child)
 
     def _spawn(self, child: Child) -> None:
-        child.process = subprocess.Popen(
-            [*axrad_command(), *child.arguments, *self._config],
-            env={**self._environ, **child.environ},
-            start_new_session=True,  # Ctrl-C reaches only us; we end the others in order
-        )
+        with self._output.open("ab") if self._output else contextlib.nullcontext() as said:
+            child.process = subprocess.Popen(
+                [*axrad_command(), *child.arguments, *self._config],
+                env={**self._environ, **child.environ},
+                stdout=said,
+                stderr=said and subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C reaches only us; we end the others in order
+            )
         child.started_at = time.monotonic()
 
     def watch(self, stop: threading.Event) -> None:

@@ -37,5 +37,7 @@ def _value(item: Dataset) -> str:
         return str(item.ConceptCodeSequence[0].CodeMeaning)
     if item.ValueType == "NUM" and item.get("MeasuredValueSequence"):
         measured = item.MeasuredValueSequence[0]
-        return f"{measured.NumericValue} {measured.MeasurementUnitsCodeSequence[0].CodeValue}"
+        # UCUM writes what is counted as {nodes}, and no unit as 1.
+        unit = str(measured.MeasurementUnitsCodeSequence[0].CodeValue).strip("{}")
+        return str(measured.NumericValue) if unit == "1" else f"{measured.NumericValue} {unit}"
     return ""
