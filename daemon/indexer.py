@@ -24,6 +24,7 @@ from daemon.ledger.order import BACKFILL, OF_C_STORE, ROUTINE, URGENT
 from daemon.ledger.tables import instances, journal_positions
 from daemon.spool import Spool, read_meta
 from daemon.spool.journal import Entry, is_finished, names, read_journals, retire
+from daemon.work.trail import association_indexed
 from pipeline.catalog import InstanceFacts, read_facts
 from pipeline.errors import NotDicom, TryLater
 
