@@ -65,14 +65,54 @@ class Broker(Section):
 
 
 class Assembly(Section):
+    """When an exam is complete.
+
+    `require_sequences`, `require_rois`: what must be here. `quiet_s` without arrivals, and it is; `settle_s` are enough
+    where associations are closed and a [[pacs]] that can `find` has no more of it. One that does not answer is waited
+    for `ask_patience_s`. `max_age_days`: an exam that is older when it arrives is a prior and not reported. `join`:
+    what two studies of one patient must have in common to be one exam; nothing: they never are.
+    """
+
     quiet_s: float = Field(120.0, ge=0)
+    settle_s: float = Field(10.0, ge=0)
+    ask_patience_s: float = Field(900.0, ge=0)
     give_up_days: float = Field(14.0, gt=0)
     max_age_days: float | None = None
+    require_sequences: tuple[Sequence, ...] = ("t1c", "t2", "adc")
+    require_rois: tuple[Literal["tumor", "lymph_nodes"], ...] = ("tumor", "lymph_nodes")
+    join: tuple[Literal["study_date", "frame_of_reference", "scanner"], ...] = ()
     sweep_s: float = Field(2.0, gt=0)
 
 
+class Fetch(Section):
+    """Images that are missing are fetched from every [[pacs]] that can `move`, `get` or has a `dicomweb_url`.
+
+    `how`: in which order the ways are tried. C-MOVE sends to `listen.ae_title`, which the archive must know. At most
+    `attempts`, `backoff_s` apart and doubling up to an hour; never more than `max_instances` at once. `max_priors`: how
+    many earlier exams of the patient `axrad fetch --priors` asks for.
+    """
+
+    enabled: bool = True
+    how: tuple[Literal["move", "get", "wado"], ...] = ("move", "get", "wado")
+    attempts: int = Field(8, ge=1)
+    backoff_s: float = Field(30.0, gt=0)
+    max_instances: int = Field(20000, ge=1)
+    max_priors: int = Field(3, ge=1)
+    answer_timeout_s: float = Field(120.0, gt=0)
+
+
 class Retention(Section):
-    keep_days: float = 30.0
+    """What is cleaned from the spool: files of exams that are done and of which nothing came for `keep_days`.
+
+    Below `keep_free_bytes` (default: `spool.warn_free_bytes`) also younger ones, the oldest first, down to
+    `at_least_days`. `enabled = false` keeps everything.
+    """
+
+    enabled: bool = True
+    keep_days: float = Field(30.0, ge=0)
+    at_least_days: float = Field(1.0, ge=0)
+    keep_free_bytes: int | None = Field(None, ge=0)
+    every_s: float = Field(600.0, gt=0)
 
 
 class UrgentRule(Section):
@@ -406,6 +446,7 @@ class Settings(Section):
     ledger: Ledger = Ledger()
     broker: Broker = Broker()
     assembly: Assembly = Assembly()
+    fetch: Fetch = Fetch()
     retention: Retention = Retention()
     work: Work = Work()
     peer: tuple[Peer, ...] = ()

@@ -16,16 +16,26 @@ import sqlalchemy as sa
 import structlog
 
 from config.schema import Settings, UrgentRule
+from daemon.assembly.duplicates import CONTENT_TAG
 from daemon.clock import Clock, system_clock
+from daemon.feedback.keep import collect as collect_feedback
 from daemon.ledger import Ledger, open_ledger
 from daemon.ledger.deliveries import commitment_reported
-from daemon.ledger.intake import Arrival, known, mark_lost, record
+from daemon.ledger.intake import (
+    Arrival,
+    association_ended,
+    known,
+    mark_lost,
+    others_of,
+    record,
+    still_arriving,
+)
 from daemon.ledger.order import BACKFILL, OF_C_STORE, ROUTINE, URGENT
 from daemon.ledger.tables import instances, journal_positions
 from daemon.spool import Spool, read_meta
 from daemon.spool.journal import Entry, is_finished, names, read_journals, retire
 from daemon.work.trail import association_indexed
-from pipeline.catalog import InstanceFacts, read_facts
+from pipeline.catalog import InstanceFacts, content_digest, read_facts
 from pipeline.errors import NotDicom, TryLater
 
 log = structlog.get_logger("axrad.indexer")
@@ -63,7 +73,20 @@ def _arrival(ledger: Ledger, spool: Spool, entry: Entry, urgent: Sequence[Urgent
         if known(connection, entry.sop_instance_uid, entry.digest):
             return None
     arrival = describe(spool, entry.path, entry.sop_instance_uid, entry.digest, entry.ts, entry)
+    arrival = compared(ledger, spool, arrival)
     return replace(arrival, priority=priority_of(entry, arrival.facts, urgent), backfill=entry.role == BACKFILL)
+
+
+def compared(ledger: Ledger, spool: Spool, arrival: Arrival) -> Arrival:
+    """Where other data sets came under this UID, with what they and this one show."""
+    with ledger.read() as connection:
+        others = others_of(connection, arrival.sop_uid, arrival.digest)
+    if not others or arrival.facts is None:
+        return arrival
+    mine = content_digest(spool.root / arrival.path)
+    facts = replace(arrival.facts, tags={**arrival.facts.tags, CONTENT_TAG: mine}) if mine else arrival.facts
+    found = {instance_id: content_digest(spool.root / path) for instance_id, path in others}
+    return replace(arrival, facts=facts, contents={key: text for key, text in found.items() if text is not None})
 
 
 def priority_of(entry: Entry, facts: InstanceFacts | None, urgent: Sequence[UrgentRule]) -> int:
@@ -114,8 +137,11 @@ def _write(ledger: Ledger, batch: list[tuple[Entry, Arrival | None]], now: float
     with ledger.write() as connection:
         for entry, arrival in batch:
             ends[entry.journal] = entry.end
-            if arrival is not None:
-                record(connection, arrival)
+            exam_uid = record(connection, arrival) if arrival is not None else None
+            if exam_uid is not None:
+                still_arriving(connection, entry.association, exam_uid, entry.ts)
+            if entry.event == "closed":
+                association_ended(connection, entry.association)
             if entry.event == "commitment":
                 _committed(connection, entry, now)
         for name, position in ends.items():
@@ -154,6 +180,8 @@ def _retire_finished(ledger: Ledger, spool: Spool, settings: Settings | None) ->
             retire(spool.root, name)
         with ledger.write() as connection:
             connection.execute(journal_positions.delete().where(journal_positions.c.name == name))
+            # Also where the writer died before it could say that it closed.
+            association_ended(connection, Path(name).stem)
 
 
 def reconcile(ledger: Ledger, spool: Spool, now: float) -> tuple[int, int]:
@@ -167,7 +195,7 @@ def reconcile(ledger: Ledger, spool: Spool, now: float) -> tuple[int, int]:
             continue
         with (spool.root / path).open("rb") as file:
             meta = read_meta(file)
-        arrival = describe(spool, path, meta.sop_instance_uid, Path(path).stem, now)
+        arrival = compared(ledger, spool, describe(spool, path, meta.sop_instance_uid, Path(path).stem, now))
         with ledger.write() as connection:
             record(connection, arrival)
         found += 1
@@ -193,7 +221,8 @@ def run(settings: Settings, stop: threading.Event, clock: Clock = system_clock) 
         while not stop.is_set():
             try:
                 ledger = ledger or open_ledger(settings)
-                index_once(ledger, spool, clock(), settings)
+                if index_once(ledger, spool, clock(), settings):
+                    collect_feedback(ledger, spool.root, clock())
                 if clock() - reconciled_at > RECONCILE_S:
                     found, lost = reconcile(ledger, spool, clock())
                     reconciled_at = clock()

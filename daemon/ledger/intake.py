@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
 
+from daemon.assembly.duplicates import CONTENT_TAG
 from daemon.ledger.engine import new_id, note
 from daemon.ledger.order import BACKFILL, ROUTINE, words
-from daemon.ledger.states import STUDY, check
-from daemon.ledger.tables import instances, revisions, roi_references, studies
+from daemon.ledger.states import KNOWN_STATES, SETTLED, STUDY, check
+from daemon.ledger.tables import fetches, instances, open_associations, revisions, roi_references, studies
 from pipeline.catalog import REGISTRATION_CLASS, InstanceFacts, facts_to_json
+
+GONE = ("lost", "purged", "purging")
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A file in the spool, as journal or walk tell it. `facts` is None if the header is unreadable."""
+    """A file in the spool, as journal or walk tell it. `facts` is None if the header is unreadable.
+
+    `contents`: digests of what other data sets under this UID show, by their ids.
+    """
 
     sop_uid: str
     digest: str
@@ -31,6 +37,7 @@ class Arrival:
     facts: InstanceFacts | None = None
     priority: int = ROUTINE
     backfill: bool = False
+    contents: Mapping[int, str] = field(default_factory=dict)
 
 
 def known(connection: sa.Connection, sop_uid: str, digest: str) -> bool:
@@ -38,54 +45,77 @@ def known(connection: sa.Connection, sop_uid: str, digest: str) -> bool:
     row = connection.execute(
         sa.select(instances.c.state).where(instances.c.sop_uid == sop_uid, instances.c.digest == digest)
     ).one_or_none()
-    return row is not None and row.state not in ("lost", "purged")
+    return row is not None and row.state not in GONE
 
 
-def record(connection: sa.Connection, arrival: Arrival) -> None:
-    """Write one arrival. Repeating it changes nothing; a lost or purged instance that came again is back."""
+def others_of(connection: sa.Connection, sop_uid: str, digest: str) -> list[tuple[int, str]]:
+    """(id, path) of other data sets under this UID whose content is not known yet."""
+    rows = connection.execute(
+        sa.select(instances.c.id, instances.c.path, instances.c.facts).where(
+            instances.c.sop_uid == sop_uid, instances.c.digest != digest, instances.c.state == "stored"
+        )
+    ).all()
+    return [(row.id, row.path) for row in rows if CONTENT_TAG not in row.facts["tags"]]
+
+
+def record(connection: sa.Connection, arrival: Arrival) -> str | None:
+    """Write one arrival; the exam it belongs to. Repeating it changes nothing, and then, as for what is of no use to
+    axrad, there is no exam. A lost or purged instance that came again is back."""
     old = connection.execute(
-        sa.select(instances.c.id, instances.c.state).where(
+        sa.select(instances.c.id, instances.c.state, instances.c.exam_uid).where(
             instances.c.sop_uid == arrival.sop_uid, instances.c.digest == arrival.digest
         )
     ).one_or_none()
-    if old is not None:
-        if old.state in ("lost", "purged"):
-            state = "stored" if arrival.facts is not None else "unreadable"
-            connection.execute(
-                instances.update().where(instances.c.id == old.id).values(state=state, path=arrival.path)
-            )
-            if arrival.facts is not None:
-                _touch(connection, arrival.facts.ref.study_uid, arrival.facts.patient_key, arrival.at)
-        return
     facts = arrival.facts
+    if old is not None:
+        return _back(connection, old, arrival) if old.state in GONE else None
     if facts is None:
         connection.execute(instances.insert().values(**_columns(arrival, "unreadable", "")))
         note(connection, arrival.at, "unreadable", f"{arrival.sop_uid}: {arrival.note}")
-        return
+        return None
     if facts.ours:
         # Our own results, routed back to us: kept, and nothing else happens.
         connection.execute(instances.insert().values(**_columns(arrival, "ignored", "a result of axrad")))
-        return
-    exam_uid = facts.ref.study_uid
-    if facts.references:
-        exam_uid = _study_of(connection, [r.sop_instance_uid for r in facts.references]) or exam_uid
-    relevant = facts.is_image or facts.is_roi or facts.ref.sop_class_uid == REGISTRATION_CLASS
-    row = _columns(arrival, "stored" if relevant else "ignored", "" if relevant else "not used by axrad")
-    instance_id = connection.execute(instances.insert().values(**row | {"exam_uid": exam_uid})).inserted_primary_key[0]  # type: ignore[index]
-    if not relevant:
-        return
-    _flag_conflict(connection, arrival, exam_uid)
-    if facts.references:
-        connection.execute(
-            roi_references.insert(),
-            [
-                {"roi_id": instance_id, "sop_uid": u}
-                for u in dict.fromkeys(r.sop_instance_uid for r in facts.references)
-            ],
-        )
+        return None
+    if not is_relevant(facts):
+        connection.execute(instances.insert().values(**_columns(arrival, "ignored", "not used by axrad")))
+        return None
+    exam_uid = _exam_of(connection, facts)
+    row = _columns(arrival, "stored", "") | {"exam_uid": exam_uid}
+    instance_id = connection.execute(instances.insert().values(**row)).inserted_primary_key[0]  # type: ignore[index]
+    _compare(connection, arrival, exam_uid)
+    named = dict.fromkeys(r.sop_instance_uid for r in facts.references if r.sop_instance_uid)
+    if named:
+        connection.execute(roi_references.insert(), [{"roi_id": instance_id, "sop_uid": u} for u in named])
     _touch(connection, exam_uid, facts.patient_key, arrival.at, arrival.priority, backfill=arrival.backfill)
     if facts.is_image:
         _adopt_rois(connection, arrival.sop_uid, facts, arrival.at)
+    return exam_uid
+
+
+def is_relevant(facts: InstanceFacts) -> bool:
+    """Images, ROIs and registrations of others; everything else is kept and not looked at."""
+    return not facts.ours and (facts.is_image or facts.is_roi or facts.ref.sop_class_uid == REGISTRATION_CLASS)
+
+
+def _back(connection: sa.Connection, old: Any, arrival: Arrival) -> str | None:
+    """What was lost or cleaned away has come again."""
+    facts = arrival.facts
+    state = "unreadable" if facts is None else "stored" if is_relevant(facts) else "ignored"
+    connection.execute(instances.update().where(instances.c.id == old.id).values(state=state, path=arrival.path))
+    if facts is None or state != "stored":
+        return None
+    _touch(connection, old.exam_uid, facts.patient_key, arrival.at, arrival.priority, backfill=arrival.backfill)
+    return str(old.exam_uid)
+
+
+def _exam_of(connection: sa.Connection, facts: InstanceFacts) -> str:
+    """The exam of the images that are referred to, where any ever came; else the study that is named for them."""
+    if facts.is_image or not facts.references:
+        return facts.ref.study_uid
+    found = _study_of(connection, [r.sop_instance_uid for r in facts.references if r.sop_instance_uid])
+    named = next((r.study_uid for r in facts.references if r.study_uid), "")
+    return found or named or facts.ref.study_uid
 
 
 def _columns(arrival: Arrival, state: str, why: str) -> dict[str, Any]:
@@ -110,25 +140,38 @@ def _columns(arrival: Arrival, state: str, why: str) -> dict[str, Any]:
 
 
 def _study_of(connection: sa.Connection, sop_uids: list[str]) -> str | None:
-    """The study of the first referenced image that is here."""
+    """The exam of the first referenced image that ever came."""
     for start in range(0, len(sop_uids), 500):
         row = connection.execute(
-            sa.select(instances.c.study_uid)
-            .where(instances.c.sop_uid.in_(sop_uids[start : start + 500]), instances.c.state == "stored")
+            sa.select(instances.c.exam_uid)
+            .where(instances.c.sop_uid.in_(sop_uids[start : start + 500]), instances.c.state.in_(KNOWN_STATES))
             .limit(1)
         ).one_or_none()
         if row is not None:
-            return str(row.study_uid)
+            return str(row.exam_uid)
     return None
 
 
 def _adopt_rois(connection: sa.Connection, sop_uid: str, facts: InstanceFacts, at: float) -> None:
-    """ROIs that came before this image and were filed under their own study move to the image's."""
+    """ROIs that came before any of their images, and so were filed elsewhere, move to the first one's study."""
     study_uid = facts.ref.study_uid
+    image = instances.alias("image")
+    theirs = roi_references.alias("theirs")
+    with_their_images = (
+        sa.select(sa.literal(1))
+        .select_from(theirs.join(image, image.c.sop_uid == theirs.c.sop_uid))
+        .where(
+            theirs.c.roi_id == instances.c.id,
+            image.c.exam_uid == instances.c.exam_uid,
+            image.c.state.in_(KNOWN_STATES),
+        )
+        .correlate(instances)
+        .exists()
+    )
     rows = connection.execute(
         sa.select(instances.c.id, instances.c.exam_uid)
         .join(roi_references, roi_references.c.roi_id == instances.c.id)
-        .where(roi_references.c.sop_uid == sop_uid, instances.c.exam_uid != study_uid)
+        .where(roi_references.c.sop_uid == sop_uid, instances.c.exam_uid != study_uid, ~with_their_images)
     ).all()
     for row in rows:
         connection.execute(instances.update().where(instances.c.id == row.id).values(exam_uid=study_uid))
@@ -142,7 +185,7 @@ def _drop_if_empty(connection: sa.Connection, study_uid: str) -> None:
     left = connection.execute(
         sa.select(sa.func.count())
         .select_from(instances)
-        .where(instances.c.exam_uid == study_uid, instances.c.state == "stored")
+        .where(instances.c.exam_uid == study_uid, instances.c.state.in_(KNOWN_STATES))
     ).scalar_one()
     if left:
         return
@@ -153,20 +196,29 @@ def _drop_if_empty(connection: sa.Connection, study_uid: str) -> None:
         sa.select(sa.func.count()).select_from(revisions).where(revisions.c.study_id == row.id)
     ).scalar_one()
     if not has_revision:
+        connection.execute(fetches.delete().where(fetches.c.study_id == row.id))
         connection.execute(studies.delete().where(studies.c.id == row.id))
 
 
-def _flag_conflict(connection: sa.Connection, arrival: Arrival, exam_uid: str) -> None:
+def _compare(connection: sa.Connection, arrival: Arrival, exam_uid: str) -> None:
     """Same SOP Instance UID, other data set: both are kept; whether it matters is assembly's to judge."""
     others = connection.execute(
-        sa.select(sa.func.count())
-        .select_from(instances)
-        .where(instances.c.sop_uid == arrival.sop_uid, instances.c.digest != arrival.digest)
-    ).scalar_one()
-    if others:
-        note(
-            connection, arrival.at, "resent-changed", f"{arrival.sop_uid} came again with another data set ({exam_uid})"
+        sa.select(instances.c.id, instances.c.facts).where(
+            instances.c.sop_uid == arrival.sop_uid, instances.c.digest != arrival.digest
         )
+    ).all()
+    for row in others:
+        content = arrival.contents.get(row.id)
+        if content is not None:
+            facts = row.facts | {"tags": row.facts["tags"] | {CONTENT_TAG: content}}
+            connection.execute(instances.update().where(instances.c.id == row.id).values(facts=facts))
+    if others:
+        detail = f"{arrival.sop_uid} came again with another data set ({exam_uid})"
+        note(connection, arrival.at, "resent-changed", detail, _study_id(connection, exam_uid))
+
+
+def _study_id(connection: sa.Connection, study_uid: str) -> str | None:
+    return connection.execute(sa.select(studies.c.id).where(studies.c.study_uid == study_uid)).scalar_one_or_none()
 
 
 def _touch(
@@ -211,18 +263,39 @@ def _touch(
     connection.execute(studies.update().where(studies.c.id == row.id).values(**values))
 
 
-def facts_of_study(connection: sa.Connection, study_uid: str) -> list[tuple[str, Any, str]]:
-    """(path, facts JSON, digest) of every stored instance of an exam, oldest first."""
-    rows = connection.execute(
-        sa.select(instances.c.path, instances.c.facts, instances.c.digest)
-        .where(instances.c.exam_uid == study_uid, instances.c.state == "stored")
-        .order_by(instances.c.received_at, instances.c.id)
-    ).all()
-    return [(row.path, row.facts, row.digest) for row in rows]
+def still_arriving(connection: sa.Connection, association: str, exam_uid: str, at: float) -> None:
+    """The last instance of an open association was of this exam."""
+    done = connection.execute(
+        open_associations.update().where(open_associations.c.name == association).values(exam_uid=exam_uid, last_at=at)
+    )
+    if done.rowcount == 0:
+        connection.execute(open_associations.insert().values(name=association, exam_uid=exam_uid, last_at=at))
+
+
+def association_ended(connection: sa.Connection, association: str) -> None:
+    """Released, aborted, or its process is gone: the exam that it brought last can be judged."""
+    exam_uid = connection.execute(
+        sa.select(open_associations.c.exam_uid).where(open_associations.c.name == association)
+    ).scalar_one_or_none()
+    if exam_uid is None:
+        return
+    connection.execute(open_associations.delete().where(open_associations.c.name == association))
+    connection.execute(studies.update().where(studies.c.study_uid == exam_uid).values(dirty=True))
 
 
 def mark_lost(connection: sa.Connection, ids: Iterable[int], now: float) -> None:
-    """The file of these rows is gone although nobody cleaned it away."""
+    """The file of these rows is gone although nobody cleaned it away. Exams that are not done yet are judged again."""
     for instance_id in ids:
-        connection.execute(instances.update().where(instances.c.id == instance_id).values(state="lost"))
-        note(connection, now, "lost", f"the file of instance {instance_id} is missing from the spool")
+        done = connection.execute(
+            instances.update()
+            .where(instances.c.id == instance_id, instances.c.state.in_(("stored", "ignored", "unreadable", "purging")))
+            .values(state="lost")
+        )
+        if done.rowcount == 0:
+            continue
+        exam_uid = connection.execute(sa.select(instances.c.exam_uid).where(instances.c.id == instance_id)).scalar_one()
+        detail = f"the file of instance {instance_id} is missing from the spool"
+        note(connection, now, "lost", detail, _study_id(connection, exam_uid))
+        connection.execute(
+            studies.update().where(studies.c.study_uid == exam_uid, studies.c.state.not_in(SETTLED)).values(dirty=True)
+        )

@@ -6,12 +6,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from daemon.ledger.deliveries import dead_letters, send_again
+from daemon.assembly.identity import keys_of
+from daemon.ledger.deliveries import dead_letters, probe_now, send_again
 from daemon.ledger.engine import note
 from daemon.ledger.states import STUDY, check
 from daemon.ledger.steer import resume
 from daemon.ledger.studies import move_study
 from daemon.ledger.tables import deliveries, revisions, studies
+from daemon.ledger.verdicts import evidence_of
 from pipeline.errors import InputRejected
 
 
@@ -57,7 +59,15 @@ def _release(connection: sa.Connection, row: Any, now: float) -> str:
     connection.execute(
         studies.update()
         .where(studies.c.id == row.id)
-        .values(state="assembling", identity_accepted=True, dirty=True, reason="", reason_code="", changed_at=now)
+        .values(
+            state="assembling",
+            identity_accepted=True,
+            accepted_keys=sorted(keys_of(evidence_of(connection, row))),
+            dirty=True,
+            reason="",
+            reason_code="",
+            changed_at=now,
+        )
     )
     note(connection, now, "identity-accepted", "by an operator", row.id)
     return "the study is assembled with the identities it has"
@@ -92,6 +102,7 @@ def deliver(connection: sa.Connection, row: Any, now: float, destination: str | 
     rows = connection.execute(query).all()
     if not rows:
         raise InputRejected(f"study {row.id} has no delivery" + (f" to {destination}" if destination else ""))
+    probe_now(connection, {item.destination for item in rows})
     opened = []
     for item in rows:
         if item.state in ("pending", "sending"):
@@ -113,6 +124,7 @@ def deliver(connection: sa.Connection, row: Any, now: float, destination: str | 
 def deliver_dead_letters(connection: sa.Connection, now: float, destination: str | None) -> list[str]:
     """Send everything again that was set aside; the ids of the deliveries that were opened."""
     found = dead_letters(connection, destination)
+    probe_now(connection, {item["destination"] for item in found})
     for item in found:
         send_again(connection, item["id"], now)
         note(connection, now, "resend", f"to {item['destination']}, asked for by an operator", item["study"])

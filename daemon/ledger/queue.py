@@ -1,4 +1,4 @@
-"""Claims with leases and fencing tokens, for revisions and for deliveries alike.
+"""Claims with leases and fencing tokens, for revisions, deliveries and fetches alike.
 
 A claim is a compare-and-swap: it succeeds for one worker, counts the attempt *before* the work, and raises the row's
 fence. Every later write carries the fence and fails (`LeaseLost`) once somebody else has claimed the row.
@@ -11,15 +11,16 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from daemon.ledger.tables import deliveries, revisions
+from daemon.ledger.tables import deliveries, fetches, revisions
 from pipeline.errors import AxradError
 
-TABLES = {"revision": revisions, "delivery": deliveries}
+TABLES = {"revision": revisions, "delivery": deliveries, "fetch": fetches}
 # What may be claimed: revisions by their stage, deliveries by their state (`stored`: to ask for its proof again).
 OPEN = {
     "revision": revisions.c.stage.in_(("analyse", "report"))
     & revisions.c.state.in_(("ready", "running", "not_evaluated")),
     "delivery": deliveries.c.state.in_(("pending", "sending", "stored")),
+    "fetch": fetches.c.state.in_(("pending", "fetching")),
 }
 
 

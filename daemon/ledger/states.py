@@ -7,24 +7,28 @@ due), `ready`, `running` and `reported` are enqueued again by the sweep, `held` 
 
 from __future__ import annotations
 
+OF_A_REVISION = frozenset({"running", "reported", "delivered", "not_evaluated", "failed"})
+
 STUDY: dict[str, frozenset[str]] = {
-    "assembling": frozenset({"waiting", "held", "ready", "expired", "cancelled"}),
-    "waiting": frozenset({"assembling", "held", "ready", "expired", "cancelled"}),
-    "held": frozenset({"assembling", "waiting", "ready", "expired", "cancelled"}),
+    # To the state of a revision: what was looked at again turned out to be what had been reported.
+    "assembling": frozenset({"waiting", "held", "ready", "expired", "cancelled"}) | OF_A_REVISION,
+    "waiting": frozenset({"assembling", "held", "ready", "expired", "cancelled"}) | OF_A_REVISION,
+    "held": frozenset({"assembling", "waiting", "ready", "expired", "cancelled"}) | OF_A_REVISION,
     "ready": frozenset({"running", "assembling", "failed", "held", "reported", "not_evaluated", "cancelled"}),
     "running": frozenset({"reported", "not_evaluated", "failed", "assembling", "ready", "held", "cancelled"}),
     "reported": frozenset({"delivered", "failed", "assembling", "held", "ready", "cancelled"}),
     "delivered": frozenset({"assembling", "held", "reported", "ready"}),
     "not_evaluated": frozenset({"assembling", "held", "ready"}),
     "failed": frozenset({"assembling", "ready", "reported", "held", "cancelled"}),
-    "expired": frozenset({"assembling"}),
+    "expired": frozenset({"assembling", "held"}),
     # Until an operator's `retry`, or `deliver` where there was a report.
     "cancelled": frozenset({"assembling", "ready", "reported", "delivered"}),
 }
 
 REVISION: dict[str, frozenset[str]] = {
-    "ready": frozenset({"running", "failed", "superseded"}),
-    "running": frozenset({"ready", "reported", "not_evaluated", "failed", "superseded"}),
+    "ready": frozenset({"running", "held", "failed", "superseded"}),
+    "running": frozenset({"ready", "held", "reported", "not_evaluated", "failed", "superseded"}),
+    "held": frozenset({"ready", "failed", "superseded"}),
     "reported": frozenset({"delivered", "failed", "superseded"}),
     "delivered": frozenset({"superseded", "reported"}),
     "not_evaluated": frozenset({"superseded"}),
@@ -42,6 +46,9 @@ DELIVERY: dict[str, frozenset[str]] = {
     "cancelled": frozenset({"pending"}),
     "refused": frozenset({"pending"}),
 }
+
+# Instances that may be part of an exam: a file that is gone is known all the same, by its facts.
+KNOWN_STATES = ("stored", "lost", "purging", "purged")
 
 # Studies in these states have nothing under way and nothing to wait for.
 SETTLED = frozenset({"delivered", "not_evaluated", "expired", "cancelled"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -84,7 +85,7 @@ def run(context: Context, revision_id: str) -> None:
 def _analyse(context: Context, study: Any, row: Any) -> Analysis:
     """The science, with what is known of the patient beside this exam: clinical facts, and an earlier exam."""
     settings = context.settings
-    exam = exam_of_revision(context, study.study_uid, row.inputs["context"])
+    exam = exam_of_revision(context, study.study_uid, row.inputs)
     exam_used(context, study, row)
     signatures = Signatures.from_settings(settings.signature)
     patient = patient_of(exam)
@@ -98,8 +99,13 @@ def _analyse(context: Context, study: Any, row: Any) -> Analysis:
     return replace(analysis, result=result)
 
 
-def exam_of_revision(context: Context, study_uid: str, ids: list[int]) -> Exam:
-    """The instances that were judged when the revision was made, with their files."""
+def exam_of_revision(context: Context, study_uid: str, inputs: Mapping[str, Any]) -> Exam:
+    """The instances that were judged when the revision was made, with their files.
+
+    What was selected must be here; of the rest the facts do, so that the judgement comes out as it did.
+    """
+    ids: list[int] = inputs["context"]
+    selected = {uid for uid, _ in inputs["selected"]}
     facts = []
     with context.ledger.read() as connection:
         for start in range(0, len(ids), 500):
@@ -108,7 +114,8 @@ def exam_of_revision(context: Context, study_uid: str, ids: list[int]) -> Exam:
             ).all()
             for row in rows:
                 path = context.settings.spool.path / row.path
-                if row.state != "stored" or not path.exists():
+                here = row.state == "stored" and path.exists()
+                if not here and row.sop_uid in selected:
                     raise FilesGone("files of this exam are no longer in the spool", uid=row.sop_uid)
-                facts.append(facts_from_json(row.facts, path))
+                facts.append(facts_from_json(row.facts, path if here else None))
     return exam_of(study_uid, facts)

@@ -94,7 +94,7 @@ def _render_once(context: Context, study: Any, row: Any, result: StudyResult) ->
 
 def report_source(context: Context, study: Any, row: Any) -> ReportSource:
     """Headers of the exam's own files, and what was delivered before."""
-    exam = exam_of_revision(context, study.study_uid, row.inputs["context"])
+    exam = exam_of_revision(context, study.study_uid, row.inputs)
     result = StudyResult.from_json((context.result_folder(row.id) / "result.json").read_bytes())
     began = datetime.fromtimestamp(row.created_at, tz=UTC).astimezone(ZoneInfo(context.settings.site.timezone))
     return source_of(exam, result, began, predecessor=_predecessor(context, study, row))

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import structlog
 
 from daemon.assembly import judge
-from daemon.ledger import deliveries, life
-from daemon.ledger import studies as ledger_studies
-from daemon.ledger.queue import announced
+from daemon.ledger import deliveries, life, verdicts
+from daemon.ledger.join import join
+from daemon.ledger.queue import announced, due
 from daemon.work.context import Context
 from daemon.work.dispatch import ANNOUNCED_S, dispatch_revisions
+from daemon.work.failure import code_of, where_in_our_code
+from pipeline.errors import TryLater
 
 log = structlog.get_logger("axrad.sweep")
 SIGN_EVERY_S = 10.0
+TASKS = {"delivery": "axrad.deliver", "fetch": "axrad.fetch"}
 
 
 def sweep(context: Context) -> None:
@@ -26,30 +31,46 @@ def sweep(context: Context) -> None:
 def assemble(context: Context) -> None:
     """Judge every study that has changed or whose time has come; one transaction each."""
     with context.ledger.read() as connection:
-        rows = ledger_studies.to_judge(connection, context.clock())
+        rows = verdicts.to_judge(connection, context.clock())
     for row in rows:
-        now = context.clock()
-        with context.ledger.read() as connection:
-            stored = ledger_studies.stored_of(connection, row.study_uid)
-        verdict = judge(row.study_uid, stored, row.last_arrival_at, now, context.settings, row.identity_accepted)
         try:
-            with context.ledger.write() as connection:
-                ledger_studies.apply(connection, row, verdict, now)
-        except ledger_studies.Overtaken:
-            continue
-        if verdict.state != row.state:
-            log.info("assembly", study=row.id, state=verdict.state, code=verdict.code or None)
+            _assemble(context, row)
+        except verdicts.Overtaken:
+            continue  # dirty again, and judged with the next tick
+        except TryLater:
+            raise
+        except Exception as error:  # noqa: BLE001 - one study must not keep the others from being judged
+            log.error("judging-failed", study=row.id, code=code_of(error), at=where_in_our_code(error))
+
+
+def _assemble(context: Context, row: Any) -> None:
+    now, settings = context.clock(), context.settings
+    with context.ledger.write() as connection:
+        study = verdicts.take(connection, row.id, now)
+        if study is not None and settings.assembly.join:
+            study = join(connection, study, settings.assembly.join, now)
+    if study is None:
+        return
+    with context.ledger.read() as connection:
+        exam = verdicts.evidence_of(connection, study)
+    verdict = judge(exam, now, settings)
+    with context.ledger.write() as connection:
+        verdicts.apply(connection, study, verdict, now, settings)
+    if verdict.state != study.state:
+        log.info("assembly", study=study.id, state=verdict.state, code=verdict.code or None)
 
 
 def announce_due(context: Context) -> None:
-    """A hint to the broker for each delivery that is due and not held by a worker."""
+    """A hint to the broker for each delivery and fetch that is due and not held by a worker."""
     now = context.clock()
     with context.ledger.read() as connection:
         waiting_deliveries = deliveries.due(connection, context.settings, now, limit=100)
-    for row in waiting_deliveries:
-        context.announce("axrad.deliver", row.id)
-        with context.ledger.write() as connection:
-            announced(connection, "delivery", row.id, now + ANNOUNCED_S)
+        waiting_fetches = due(connection, "fetch", now, limit=20)
+    for kind, rows in (("delivery", waiting_deliveries), ("fetch", waiting_fetches)):
+        for row in rows:
+            context.announce(TASKS[kind], row.id)
+            with context.ledger.write() as connection:
+                announced(connection, kind, row.id, now + ANNOUNCED_S)
 
 
 def _sign(context: Context) -> None:

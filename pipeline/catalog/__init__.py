@@ -1,6 +1,7 @@
 """The catalog: what is known of each instance from its header alone, and instances grouped into exams."""
 
 from pipeline.catalog.codec import facts_from_json, facts_to_json
+from pipeline.catalog.content import content_digest
 from pipeline.catalog.facts import (
     MR_CLASSES,
     OUR_MANUFACTURER,
@@ -33,6 +34,7 @@ __all__ = [
     "SegmentFacts",
     "SeriesFacts",
     "Value",
+    "content_digest",
     "exam_of",
     "exams",
     "facts_from_json",

@@ -179,6 +179,10 @@ def _facts(dataset: Dataset, path: Path) -> InstanceFacts:
     is_roi = sop_class in (*SEGMENTATION_CLASSES, RTSTRUCT_CLASS)
     found = references(dataset) if is_roi or sop_class == REGISTRATION_CLASS else ()
     tags = _tags(dataset) | frame_facts(dataset) | _diffusion(dataset) | _contrast(dataset) | _real_world(dataset)
+    patient_id, issuer = text_of(dataset, "PatientID"), text_of(dataset, "IssuerOfPatientID")
+    if issuer:
+        # Not everyone who knows a patient tells whose id it is.
+        tags["patient_id_key"] = patient_key(patient_id, "")
     if is_roi:
         tags |= reference_tags(found) | author_tags(dataset)
         # Per-frame facts of a SEG are read by whoever reads its pixels.
@@ -188,7 +192,7 @@ def _facts(dataset: Dataset, path: Path) -> InstanceFacts:
         ref=InstanceRef(*uids.values()),
         modality=text_of(dataset, "Modality"),
         transfer_syntax_uid=_transfer_syntax(dataset),
-        patient_key=patient_key(text_of(dataset, "PatientID"), text_of(dataset, "IssuerOfPatientID")),
+        patient_key=patient_key(patient_id, issuer),
         frame_of_reference_uid=frame_of_reference or None,
         frames=_frames(dataset, path),
         tags=tags,

@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 from daemon.ledger import Ledger
 from daemon.ledger.intake import Arrival, known, mark_lost, record
-from daemon.ledger.studies import stored_of
 from daemon.ledger.tables import instances, studies
+from daemon.ledger.verdicts import stored_of
 from pipeline.catalog import InstanceFacts
 from tests.support.facts import image, ours, seg
 
@@ -66,9 +66,18 @@ def test_a_seg_in_a_study_of_its_own_belongs_to_the_study_of_its_images(ledger: 
     assert exam_of(ledger, "1.2.3.900.1") == "1.2.3"
 
 
-def test_a_seg_that_comes_first_moves_to_its_images_when_they_come(ledger: Ledger) -> None:
+def test_a_seg_that_comes_first_waits_under_the_study_that_it_names(ledger: Ledger) -> None:
     slices = [image("1.2.3.1", n) for n in range(3)]
     arrive(ledger, seg(slices, study="1.9.9"))
+    assert states(ledger) == {"1.2.3": "assembling"}
+    arrive(ledger, *slices, at=NOW + 10)
+    assert states(ledger) == {"1.2.3": "assembling"}
+
+
+def test_a_seg_that_names_no_study_moves_to_its_images_when_they_come(ledger: Ledger) -> None:
+    slices = [image("1.2.3.1", n) for n in range(3)]
+    drawn = seg(slices, study="1.9.9")
+    arrive(ledger, replace(drawn, references=tuple(replace(r, study_uid="") for r in drawn.references)))
     assert states(ledger) == {"1.9.9": "assembling"}
     arrive(ledger, *slices, at=NOW + 10)
     assert states(ledger) == {"1.2.3": "assembling"}

@@ -1,0 +1,51 @@
+"""Several data sets under one SOP Instance UID: which counts, and whether they differ in a way that matters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from daemon.assembly.records import Stored
+from pipeline.catalog import InstanceFacts
+
+GEOMETRY_TAGS = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns")
+# Known only where two data sets came under one UID: the indexer reads the pixels of both.
+CONTENT_TAG = "content_digest"
+
+
+def without_duplicates(stored: Sequence[Stored], on_conflict: str) -> tuple[list[Stored], str]:
+    """One data set per SOP Instance UID, and a sentence if any were in conflict.
+
+    Headers that a PACS rewrote are no conflict: of such data sets the first that is here counts, so that a report does
+    not change because a PACS did its work. In a conflict the setting decides.
+    """
+    by_uid: dict[str, list[Stored]] = {}
+    for item in sorted(stored, key=lambda s: (s.received_at, s.id)):
+        by_uid.setdefault(item.facts.ref.sop_instance_uid, []).append(item)
+    kept, conflicts = [], 0
+    for items in by_uid.values():
+        same = [i for i in items if not differs(items[0].facts, i.facts)]
+        if len(same) < len(items):
+            conflicts += 1
+            if on_conflict == "keep_last":
+                same = [i for i in items if not differs(items[-1].facts, i.facts)]
+        kept.append(next((i for i in same if i.present), same[0]))
+    which = "first" if on_conflict == "keep_first" else "last"
+    return kept, (
+        f"{conflicts} instances came twice with different identity, geometry or pixels; the {which} was kept"
+        if conflicts
+        else ""
+    )
+
+
+def differs(one: InstanceFacts, other: InstanceFacts) -> bool:
+    """Whether two data sets under one UID differ in what matters: patient, study, series, geometry, content."""
+    contents = one.tags.get(CONTENT_TAG), other.tags.get(CONTENT_TAG)
+    return (
+        one.patient_key != other.patient_key
+        or one.ref != other.ref
+        or one.frame_of_reference_uid != other.frame_of_reference_uid
+        or one.frames != other.frames
+        or one.segments != other.segments
+        or (None not in contents and contents[0] != contents[1])
+        or any(one.tags.get(t) != other.tags.get(t) for t in GEOMETRY_TAGS)
+    )

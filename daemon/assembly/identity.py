@@ -1,0 +1,72 @@
+"""Whose exam is this? Digests of Patient ID, with and without its issuer, never the id itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from daemon.assembly.records import ANY_IDENTITY, Answer, Arrived, Stored
+from pipeline.catalog import patient_key
+
+NOBODY = patient_key("", "")
+# A patient: the digest of the id alone, and the one with its issuer where an issuer is told.
+Person = tuple[str, str | None]
+
+
+def objection(exam: Arrived, kept: Iterable[Stored]) -> tuple[str, str] | None:
+    """Code and sentence if an operator has to look at the identities of this exam first."""
+    people, keys = _people(kept)
+    mentioned = keys | {a.patient_key for a in exam.answers if a.patient_key}
+    if ANY_IDENTITY in exam.accepted or mentioned <= exam.accepted:
+        return None
+    release = f"check them, then `axrad retry {exam.study_uid} --accept-identity`"
+    if not keys <= exam.accepted and _count(people) > 1:
+        return (
+            "identity-changes",
+            f"the objects of this study name {_count(people)} different patients; {release} or remove the wrong ones",
+        )
+    for answer in exam.answers:
+        theirs = _of_answer(answer)
+        if theirs is not None and not all(_same(theirs, person) for person in people):
+            return (
+                "identity-differs-from-pacs",
+                f"{answer.pacs} has this study under another patient id than the objects that arrived; {release}",
+            )
+    return None
+
+
+def keys_of(exam: Arrived) -> frozenset[str]:
+    """Every identity that an operator accepts by accepting this exam."""
+    _, keys = _people(exam.stored)
+    return frozenset(keys | {a.patient_key for a in exam.answers if a.patient_key})
+
+
+def _people(stored: Iterable[Stored]) -> tuple[set[Person], set[str]]:
+    """Everyone whom images and ROIs name. A ROI that names nobody is whose its images are."""
+    people: set[Person] = set()
+    keys: set[str] = set()
+    for facts in (s.facts for s in stored):
+        if facts.is_image or (facts.is_roi and facts.patient_key != NOBODY):
+            alone = facts.tags.get("patient_id_key")
+            people.add((str(alone), facts.patient_key) if alone else (facts.patient_key, None))
+            keys.add(facts.patient_key)
+    return people, keys
+
+
+def _of_answer(answer: Answer) -> Person | None:
+    if answer.patient_key is None:
+        return None
+    if answer.patient_id_key in (None, answer.patient_key):
+        return answer.patient_key, None
+    return str(answer.patient_id_key), answer.patient_key
+
+
+def _same(one: Person, other: Person) -> bool:
+    """The same id, and not from two issuers."""
+    return one[0] == other[0] and (one[1] is None or other[1] is None or one[1] == other[1])
+
+
+def _count(people: set[Person]) -> int:
+    issuers: dict[str, set[str]] = {}
+    for alone, full in people:
+        issuers.setdefault(alone, set()).update({full} if full else ())
+    return sum(max(1, len(full)) for full in issuers.values())

@@ -1,0 +1,147 @@
+"""The judgement. The key of an exam is the study of the images that the ROIs refer to.
+
+It is ready when what `assembly.require_sequences` and `require_rois` name is here, with every image that the ROIs refer
+to, and nothing of it is still arriving: associations are closed and the archive that was asked has no more of any
+series (then `settle_s` of quiet are enough), or nothing has come for `quiet_s`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from config.schema import Settings
+from daemon.assembly.duplicates import without_duplicates
+from daemon.assembly.identity import objection
+from daemon.assembly.missing import find_missing
+from daemon.assembly.records import Answer, Arrived, Stored, Verdict
+from daemon.assembly.rois import newest_rois
+from pipeline.catalog import Exam, exam_of
+from pipeline.sequences import FrameRef, Match, Selection, match
+from pipeline.sequences.records import T1C_LABELS
+
+DAY_S = 86400.0
+# An association that is open and does nothing is ended by the listener; look again in case its end was missed.
+LOOK_AGAIN_S = 30.0
+ASKED_IN_VAIN = "the archive did not say what it has of this exam and whose it is"
+
+
+def judge(exam: Arrived, now: float, settings: Settings) -> Verdict:
+    """What to do with this exam now."""
+    wait = settings.assembly
+    kept, flagged = without_duplicates(exam.stored, settings.intake.on_conflict)
+    doubt = objection(exam, kept)
+    if doubt is not None:
+        return Verdict("held", *doubt, flagged=flagged)
+    settled_at = exam.last_arrival_at + min(wait.settle_s, wait.quiet_s)
+    if now < settled_at:
+        return Verdict("assembling", due_at=settled_at, flagged=flagged)
+    if exam.arriving:
+        return Verdict("assembling", due_at=now + LOOK_AGAIN_S, flagged=flagged)
+    if exam.role == "prior" or is_prior(exam, kept, wait.max_age_days):
+        return Verdict("expired", "prior", "a prior exam: kept, not reported", role="prior", flagged=flagged)
+    counting = newest_rois(kept)
+    asks, in_vain = _asks(exam, counting, settled_at, now, settings)
+    if asks:
+        return Verdict("assembling", due_at=settled_at + wait.ask_patience_s, flagged=flagged, ask=True)
+    if in_vain:
+        flagged = "; ".join(filter(None, (flagged, ASKED_IN_VAIN)))
+    quiet_at = exam.last_arrival_at + wait.quiet_s
+    if now < quiet_at and not _confirmed(exam, kept):
+        return Verdict("assembling", due_at=quiet_at, flagged=flagged)
+    return _complete_or_not(exam, counting, now, settings, flagged)
+
+
+def _complete_or_not(exam: Arrived, counting: list[Stored], now: float, settings: Settings, flagged: str) -> Verdict:
+    found = exam_of(exam.study_uid, [s.facts for s in counting])
+    matched = match(found, settings.sequences, brightness=_unseen)
+    inputs = _inputs(found, matched, settings.sequences.phase)
+    missing, wanted = find_missing(exam, found, matched, counting, inputs, settings)
+    give_up_at = exam.last_arrival_at + settings.assembly.give_up_days * DAY_S
+    if missing and now >= give_up_at:
+        days = settings.assembly.give_up_days
+        return Verdict("expired", "gave-up", f"nothing came for {days:g} days; still missing: {'; '.join(missing)}")
+    digests = {s.facts.ref.sop_instance_uid: s.digest for s in counting}
+    selected = tuple(sorted((uid, digests[uid]) for uid in inputs))
+    if missing:
+        reason = "; ".join(filter(None, ("waits for " + "; ".join(missing), exam.fetching)))
+        return Verdict("waiting", "incomplete", reason, give_up_at, selected, flagged=flagged, wanted=wanted)
+    return Verdict(
+        "ready",
+        inputs=selected,
+        context=tuple(sorted(s.id for s in counting)),
+        flagged=flagged,
+    )
+
+
+def _unseen(_frames: tuple[FrameRef, ...]) -> float:
+    """Judging reads no pixels: which phase is the brightest is found when the exam is analysed."""
+    return 0.0
+
+
+def _inputs(exam: Exam, matched: Match, phase: str) -> frozenset[str]:
+    """SOP Instance UIDs of everything that the analysis will read."""
+    chosen = {uid for selection in matched.chosen.values() for uid in selected_uids(selection)}
+    if phase == "peak":
+        candidates = {label.series_uid for label in matched.labels if label.label in T1C_LABELS}
+        chosen |= {i.ref.sop_instance_uid for s in exam.series if s.series_uid in candidates for i in s.instances}
+    return frozenset(chosen | {r.ref.sop_instance_uid for r in (*exam.rois, *exam.registrations)})
+
+
+def selected_uids(selection: Selection) -> set[str]:
+    """SOP Instance UIDs of every slice that a selection reads."""
+    groups = [selection.frames, *selection.frames_by_b.values()]
+    groups += [frames for repeats in selection.repeats_by_b.values() for frames in repeats]
+    return {frame.instance.ref.sop_instance_uid for frames in groups for frame in frames}
+
+
+def input_digest(inputs: Sequence[tuple[str, str]], redo: int = 0) -> str:
+    """The identity of a revision. `redo` makes the same inputs count as new when an operator asks for it."""
+    text = json.dumps([list(pair) for pair in inputs] + ([redo] if redo else []))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _asks(
+    exam: Arrived, counting: Sequence[Stored], settled_at: float, now: float, settings: Settings
+) -> tuple[bool, bool]:
+    """Whether the archives should be asked now, and whether they were asked and did not answer in time.
+
+    Only of an exam that has ROIs: the others are not going to be reported, and an archive has better things to do.
+    """
+    archives = {p.name for p in settings.pacs if "find" in p.can}
+    answered = {a.pacs for a in exam.answers if a.asked_at >= exam.last_arrival_at}
+    if not archives - answered or not any(s.facts.is_roi for s in counting):
+        return False, False
+    waiting = now < settled_at + settings.assembly.ask_patience_s
+    return waiting, not waiting
+
+
+def _confirmed(exam: Arrived, kept: Sequence[Stored]) -> bool:
+    """Whether an archive knows this exam and has no image, ROI or registration of it that is not here."""
+    here: dict[str, int] = {}
+    for item in kept:
+        here[item.facts.ref.series_uid] = here.get(item.facts.ref.series_uid, 0) + 1
+    fresh = [a for a in exam.answers if a.asked_at >= exam.last_arrival_at and a.series]
+    return bool(fresh) and all(_has_no_more(answer, here) for answer in fresh)
+
+
+def _has_no_more(answer: Answer, here: dict[str, int]) -> bool:
+    return all(
+        number is not None and here.get(uid, 0) >= number
+        for uid, modality, number in answer.series
+        if modality in ("MR", "SEG", "RTSTRUCT", "REG")
+    )
+
+
+def is_prior(exam: Arrived, stored: Sequence[Stored], max_age_days: float | None) -> bool:
+    """Whether the exam was older than the limit when its first instance came: somebody sends old exams."""
+    dates = [d for s in stored if s.facts.is_image and isinstance(d := s.facts.tags.get("StudyDate"), str)]
+    if max_age_days is None or not dates or exam.role != "current":
+        return False
+    try:
+        taken = datetime.strptime(min(dates)[:8], "%Y%m%d").replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return False
+    return exam.first_arrival_at - taken > max_age_days * DAY_S

@@ -1,0 +1,116 @@
+"""What an exam still needs, in words for a person and as a list for whoever fetches it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from config.schema import Settings
+from daemon.assembly.records import Arrived, Stored, Wanted
+from daemon.assembly.rois import recognise
+from pipeline.catalog import MR_CLASSES, Exam
+from pipeline.records import InstanceRef, Role
+from pipeline.roi.rules import load_rules
+from pipeline.sequences import Match
+
+ROLE_NAMES: dict[Role, str] = {"tumor": "tumour ROI", "lymph_nodes": "axillary lymph node ROI"}
+# Codes of sequence matching that do not end in the sequence they are about.
+ABOUT = {
+    "phase-missing": "t1c",
+    "roi-on-other-series": "t1c",
+    "roi-on-several-series": "t1c",
+    "b-values-missing": "adc",
+    "dwi-incomplete": "adc",
+}
+Found = tuple[list[str], list[Wanted]]
+
+
+def find_missing(
+    exam: Arrived, found: Exam, matched: Match, counting: Sequence[Stored], inputs: frozenset[str], settings: Settings
+) -> tuple[list[str], tuple[Wanted, ...]]:
+    """Sentences, and what to fetch. Ambiguity is not absence: waiting would not resolve it, a report says so.
+
+    Nothing is fetched before there is a ROI: what nobody has drawn on is not going to be reported.
+    """
+    sequences = _sequences(matched, settings)
+    parts: list[Found] = [
+        (sequences, [Wanted(exam.study_uid)] if sequences else []),
+        (_roles(found, settings), []),
+        _referred(found, counting),
+        _gone(counting, inputs),
+        _partial(exam, counting, matched),
+    ]
+    sentences = [sentence for part, _ in parts for sentence in part]
+    wanted = {one: None for _, part in parts for one in part} if found.rois else {}
+    whole = {w.study_uid for w in wanted if not w.series_uid and not w.sop_uid}
+    return sentences, tuple(w for w in wanted if w.study_uid not in whole or not (w.series_uid or w.sop_uid))
+
+
+def _sequences(matched: Match, settings: Settings) -> list[str]:
+    told: dict[str, list[tuple[str, str]]] = {}
+    for code, sentence in zip(matched.codes, matched.reasons, strict=True):
+        told.setdefault(ABOUT.get(code, code.rsplit("-", 1)[-1]), []).append((code, sentence))
+    missing: list[str] = []
+    for name in settings.assembly.require_sequences:
+        reasons = told.get(name, [])
+        if name not in matched.chosen and not any(code.startswith("ambiguous") for code, _ in reasons):
+            missing += [sentence for _, sentence in reasons]
+    return missing
+
+
+def _roles(found: Exam, settings: Settings) -> list[str]:
+    wanted = settings.assembly.require_rois
+    if not wanted:
+        return []
+    if not found.rois:
+        return ["the " + " and the ".join(ROLE_NAMES[r] for r in wanted) + " (DICOM SEG or RTSTRUCT)"]
+    rules = load_rules(settings.roi.rules)
+    recognised = [recognise(roi, segment, rules) for roi in found.rois for segment in roi.segments]
+    if any(r.unclear for r in recognised):
+        return []
+    roles = {r.role for r in recognised}
+    labels = ", ".join(f'"{segment.label}"' for roi in found.rois for segment in roi.segments)
+    return [f"the {ROLE_NAMES[role]} (the ROIs here are {labels})" for role in wanted if role not in roles]
+
+
+def _referred(found: Exam, counting: Sequence[Stored]) -> Found:
+    """MR images that ROIs refer to and that have never come; a structure set may name only a series."""
+    known = {s.facts.ref.sop_instance_uid for s in counting}
+    series = {s.facts.ref.series_uid for s in counting if s.facts.is_image}
+    named: dict[str, tuple[InstanceRef, InstanceRef]] = {}
+    wanted: dict[Wanted, None] = {}
+    for roi in found.rois:
+        for reference in roi.references:
+            if reference.sop_class_uid in ("", *MR_CLASSES) and reference.sop_instance_uid:
+                named[reference.sop_instance_uid] = reference, roi.ref
+            elif not reference.sop_instance_uid and reference.series_uid not in series:
+                wanted[Wanted(reference.study_uid or found.study_uid, reference.series_uid)] = None
+    sentences = [f"{len(wanted)} image series that the ROIs refer to"] if wanted else []
+    absent = [uid for uid in named if uid not in known]
+    if absent:
+        sentences.append(f"{len(absent)} of the {len(named)} images that the ROIs refer to")
+    for uid in absent:
+        reference, _ = named[uid]
+        wanted[Wanted(reference.study_uid or found.study_uid, reference.series_uid, uid)] = None
+    return sentences, list(wanted)
+
+
+def _gone(counting: Sequence[Stored], inputs: frozenset[str]) -> Found:
+    """Chosen instances whose files were cleaned away or lost."""
+    refs = [s.facts.ref for s in counting if s.facts.ref.sop_instance_uid in inputs and not s.present]
+    sentences = [f"{len(refs)} images and ROIs that are no longer in the spool"] if refs else []
+    return sentences, [Wanted(r.study_uid, r.series_uid, r.sop_instance_uid) for r in refs]
+
+
+def _partial(exam: Arrived, counting: Sequence[Stored], matched: Match) -> Found:
+    """Chosen series of which the archive has more than has come."""
+    names = {selection.series_uid: name for name, selection in matched.chosen.items()}
+    sentences: list[str] = []
+    wanted: list[Wanted] = []
+    for answer in exam.answers:
+        for uid, _, number in answer.series:
+            refs = [s.facts.ref for s in counting if s.facts.ref.series_uid == uid]
+            if uid in names and number is not None and len(refs) < number:
+                missing = number - len(refs)
+                sentences.append(f"{missing} of the {number} images that {answer.pacs} has of series {uid}")
+                wanted.append(Wanted(refs[0].study_uid, uid))
+    return sentences, wanted

@@ -1,0 +1,83 @@
+"""What assembly is told and what it says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pipeline.catalog import InstanceFacts
+
+# In `Arrived.accepted`: whatever identities there are.
+ANY_IDENTITY = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One instance of an exam as the ledger has it. `present`: its file is in the spool (not lost, not purged)."""
+
+    id: int
+    facts: InstanceFacts
+    digest: str
+    received_at: float
+    present: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an archive says of an exam. `series`: (Series Instance UID, modality, instances or None).
+
+    The keys are digests of Patient ID with issuer and without; None where it does not know the exam.
+    """
+
+    pacs: str
+    asked_at: float
+    patient_key: str | None = None
+    patient_id_key: str | None = None
+    series: tuple[tuple[str, str, int | None], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An instance that is missing; without `sop_uid` a whole series, without `series_uid` too all images of a study."""
+
+    study_uid: str
+    series_uid: str = ""
+    sop_uid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """An exam at the moment of judgement.
+
+    `arriving`: the last instance of an association that is still open was of this exam. `accepted`: identities that
+    an operator has accepted. `fetching`: what is being fetched for it, in words.
+    """
+
+    study_uid: str
+    stored: tuple[Stored, ...]
+    first_arrival_at: float
+    last_arrival_at: float
+    role: str = "current"
+    accepted: frozenset[str] = frozenset()
+    arriving: bool = False
+    answers: tuple[Answer, ...] = ()
+    fetching: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What assembly says. `due_at`: when to look again unasked. `inputs`: (SOP UID, digest), sorted, as far as known.
+
+    `context`: ids of all instances that matching looked at. `ask`: the archives should be asked about this exam.
+    `wanted`: what would have to be fetched.
+    """
+
+    state: str
+    code: str = ""
+    reason: str = ""
+    due_at: float | None = None
+    inputs: tuple[tuple[str, str], ...] = ()
+    context: tuple[int, ...] = ()
+    flagged: str = ""
+    role: str | None = None
+    ask: bool = False
+    wanted: tuple[Wanted, ...] = field(default=())

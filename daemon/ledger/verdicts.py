@@ -1,0 +1,221 @@
+"""Assembly's judgements in the ledger: which studies are to be judged, on what, and what a verdict changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from config.schema import Settings
+from daemon.assembly import Answer, Arrived, Stored, Verdict, input_digest
+from daemon.assembly.records import ANY_IDENTITY
+from daemon.ledger import fetches as ledger_fetches
+from daemon.ledger.engine import new_id, note
+from daemon.ledger.states import KNOWN_STATES, REVISION, STUDY, check
+from daemon.ledger.studies import supersede
+from daemon.ledger.tables import deliveries, instances, open_associations, pacs_answers, revisions, studies
+from pipeline.catalog import facts_from_json
+
+# A study whose judge dies is judged again after this.
+JUDGING_S = 60.0
+HELD_BACK = "held back: an operator has to look at the study"
+# States in which a study shows no revision, so that a verdict decides what it shows.
+BEFORE_A_REVISION = ("assembling", "waiting", "held", "expired")
+FINISHED = ("reported", "delivered", "not_evaluated")
+
+
+class Overtaken(Exception):
+    """Something arrived between judging and writing; judge again."""
+
+
+def to_judge(connection: sa.Connection, now: float) -> list[Any]:
+    """Studies to which something happened since the last judgement, or whose time to look again has come."""
+    return list(
+        connection.execute(
+            sa.select(studies)
+            .where(studies.c.dirty | (studies.c.due_at <= now), studies.c.state != "cancelled")
+            .order_by(studies.c.last_arrival_at)
+        ).all()
+    )
+
+
+def take(connection: sa.Connection, study_id: str, now: float) -> Any:
+    """The study's row for one judge, None if another has it. Whatever happens to it from now on makes it dirty again.
+
+    A last arrival in the future comes from a clock that was wrong, and counts as now.
+    """
+    done = connection.execute(
+        studies.update()
+        .where(studies.c.id == study_id, studies.c.dirty | (studies.c.due_at <= now))
+        .values(
+            dirty=False,
+            due_at=now + JUDGING_S,
+            last_arrival_at=sa.case((studies.c.last_arrival_at > now, now), else_=studies.c.last_arrival_at),
+        )
+    )
+    if done.rowcount != 1:
+        return None
+    return connection.execute(sa.select(studies).where(studies.c.id == study_id)).one()
+
+
+def stored_of(connection: sa.Connection, study_uid: str) -> list[Stored]:
+    """Every instance of an exam that ever came and that axrad uses."""
+    rows = connection.execute(
+        sa.select(instances)
+        .where(instances.c.exam_uid == study_uid, instances.c.state.in_(KNOWN_STATES))
+        .order_by(instances.c.id)
+    ).all()
+    return [Stored(r.id, facts_from_json(r.facts), r.digest, r.received_at, r.state == "stored") for r in rows]
+
+
+def evidence_of(connection: sa.Connection, study: Any) -> Arrived:
+    """All that a judgement rests on."""
+    uid = study.study_uid
+    arriving = connection.execute(
+        sa.select(sa.func.count()).select_from(open_associations).where(open_associations.c.exam_uid == uid)
+    ).scalar_one()
+    answers = connection.execute(sa.select(pacs_answers).where(pacs_answers.c.exam_uid == uid)).all()
+    accepted = [ANY_IDENTITY] if study.accepted_keys is None and study.identity_accepted else study.accepted_keys or []
+    return Arrived(
+        uid,
+        tuple(stored_of(connection, uid)),
+        study.first_arrival_at,
+        study.last_arrival_at,
+        study.role,
+        frozenset(accepted),
+        bool(arriving),
+        tuple(
+            Answer(a.pacs, a.asked_at, a.patient_key, a.patient_id_key, tuple((s[0], s[1], s[2]) for s in a.series))
+            for a in answers
+        ),
+        ledger_fetches.in_words(connection, study.id),
+    )
+
+
+def apply(connection: sa.Connection, study: Any, verdict: Verdict, now: float, settings: Settings) -> str | None:
+    """Write a verdict on `study` (a row as it was taken). Returns the id of a new revision, if any.
+
+    Compare-and-swap on the last arrival: if something arrived while we judged, Overtaken is raised and nothing written.
+    """
+    values: dict[str, Any] = {"due_at": verdict.due_at, "flagged": verdict.flagged}
+    if verdict.role is not None:
+        values["role"] = verdict.role
+    latest = _latest(connection, study.id)
+    revision_id = None
+    if verdict.state == "ready":
+        revision_id = _ready(connection, study, latest, verdict, now, values)
+    elif verdict.state == "held":
+        _hold(connection, latest, now)
+        _show(values, study, "held", now, verdict.reason, verdict.code)
+    elif latest is None or study.state in BEFORE_A_REVISION:
+        _show(values, study, verdict.state, now, verdict.reason, verdict.code)
+    elif verdict.state == "waiting" and not _is_done(latest, verdict, study):
+        values["flagged"] = "; ".join(filter(None, (verdict.flagged, f"newer data are incomplete: {verdict.reason}")))
+    if verdict.state in ("ready", "expired", "held"):
+        ledger_fetches.cancel(connection, study.id, now)
+    elif latest is None or not _is_done(latest, verdict, study):
+        words = ledger_fetches.open_for(connection, study, verdict, now, settings)
+        if words and "reason" in values:
+            values["reason"] = f"{values['reason']}; {words}"
+    done = connection.execute(
+        studies.update()
+        .where(studies.c.id == study.id, studies.c.last_arrival_at == study.last_arrival_at)
+        .values(**values)
+    )
+    if done.rowcount != 1:
+        raise Overtaken
+    if "state" in values and values["state"] != study.state:
+        note(connection, now, values["state"], values["reason"], study_id=study.id)
+    return revision_id
+
+
+def _show(values: dict[str, Any], study: Any, state: str, now: float, reason: str = "", code: str = "") -> None:
+    check(STUDY, study.state, state)
+    if study.state != state:
+        values["changed_at"] = now
+    values |= {"state": state, "reason": reason, "reason_code": code}
+
+
+def _latest(connection: sa.Connection, study_id: str) -> Any:
+    return connection.execute(
+        sa.select(revisions).where(revisions.c.study_id == study_id).order_by(revisions.c.number.desc()).limit(1)
+    ).one_or_none()
+
+
+def _is_done(latest: Any, verdict: Verdict, study: Any) -> bool:
+    """Whether the very same inputs have been reported: that their files are gone since is no reason to fetch them."""
+    return latest.state in FINISHED and latest.input_digest == input_digest(verdict.inputs, study.redo)
+
+
+def _ready(
+    connection: sa.Connection, study: Any, latest: Any, verdict: Verdict, now: float, values: dict[str, Any]
+) -> str | None:
+    digest = input_digest(verdict.inputs, study.redo)
+    if latest is not None and latest.input_digest == digest:
+        _follow(connection, study, latest, now, values)
+        return None
+    if latest is not None:
+        supersede(connection, latest, now)
+    revision_id, number = new_id(), 1 if latest is None else latest.number + 1
+    connection.execute(
+        revisions.insert().values(
+            id=revision_id,
+            study_id=study.id,
+            number=number,
+            input_digest=digest,
+            inputs={"selected": [list(pair) for pair in verdict.inputs], "context": list(verdict.context)},
+            state="ready",
+            stage="analyse",
+            created_at=now,
+            next_attempt_at=now,
+        )
+    )
+    _show(values, study, "ready", now)
+    note(connection, now, "revision", f"revision {number}", study.id, revision_id)
+    return revision_id
+
+
+def _follow(connection: sa.Connection, study: Any, latest: Any, now: float, values: dict[str, Any]) -> None:
+    """Nothing that matters has changed: the study shows its revision, which goes on if it was stopped."""
+    state = latest.state
+    if state == "held" or (state == "failed" and latest.reason_code == "files-gone"):
+        check(REVISION, state, "ready")
+        connection.execute(
+            revisions.update()
+            .where(revisions.c.id == latest.id)
+            .values(state="ready", attempts=0, next_attempt_at=now, enqueued_until=None, finished_at=None, reason="")
+        )
+        note(connection, now, "resumed", f"revision {latest.number}", study.id, latest.id)
+        _show(values, study, "ready", now)
+        return
+    if study.state not in BEFORE_A_REVISION:
+        return
+    freed = connection.execute(
+        deliveries.update()
+        .where(
+            deliveries.c.revision_id == latest.id, deliveries.c.state == "cancelled", deliveries.c.reason == HELD_BACK
+        )
+        .values(state="pending", reason="", next_attempt_at=now, enqueued_until=None, finished_at=None)
+    )
+    if freed.rowcount and state == "delivered":
+        state = "reported"
+        connection.execute(revisions.update().where(revisions.c.id == latest.id).values(state=state))
+    _show(values, study, state, now, latest.reason, latest.reason_code)
+
+
+def _hold(connection: sa.Connection, latest: Any, now: float) -> None:
+    """Stop the revision where it is, and what of it was not sent yet."""
+    if latest is None:
+        return
+    if latest.state in ("ready", "running"):
+        check(REVISION, latest.state, "held")
+        connection.execute(
+            revisions.update()
+            .where(revisions.c.id == latest.id)
+            .values(state="held", fence=revisions.c.fence + 1, owner=None, lease_until=None, enqueued_until=None)
+        )
+    connection.execute(
+        deliveries.update()
+        .where(deliveries.c.revision_id == latest.id, deliveries.c.state.in_(("pending", "sending", "failed")))
+        .values(state="cancelled", reason=HELD_BACK, fence=deliveries.c.fence + 1, owner=None, lease_until=None)
+    )

@@ -1,0 +1,386 @@
+"""What judgements do to studies, revisions and deliveries in the ledger, tick by tick of a clock held by the test."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from config.schema import Assembly, Settings, Spool
+from config.schema import Ledger as LedgerSection
+from daemon.ledger import Ledger, verdicts
+from daemon.ledger.intake import Arrival, association_ended, mark_lost, record, still_arriving
+from daemon.ledger.operate import retry
+from daemon.ledger.studies import move_study
+from daemon.ledger.tables import deliveries, events, instances, revisions, studies
+from daemon.work.context import Context
+from daemon.work.sweep import assemble
+from pipeline.catalog import InstanceFacts
+from tests.support.facts import of_patient, ours
+from tests.support.stories import DAY, HOUR, NOON, breast_exam, knee_exam
+
+exam = breast_exam()
+
+
+@dataclass
+class House:
+    """A ledger, a clock and the sweep, without broker or files."""
+
+    ledger: Ledger
+    settings: Settings
+    now: float = NOON
+    announced: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def context(self) -> Context:
+        return Context(
+            self.settings, self.ledger, lambda: self.now, lambda task, name: self.announced.append((task, name))
+        )
+
+    def arrive(self, *facts: InstanceFacts | Sequence[InstanceFacts], digest: str = "d", association: str = "") -> None:
+        with self.ledger.write() as connection:
+            for item in (f for part in facts for f in ([part] if isinstance(part, InstanceFacts) else part)):
+                uid = item.ref.sop_instance_uid
+                arrival = Arrival(uid, digest, f"instances/{uid}-{digest}.dcm", 10, self.now, association, facts=item)
+                exam_uid = record(connection, arrival)
+                if association and exam_uid:
+                    still_arriving(connection, association, exam_uid, self.now)
+
+    def later(self, seconds: float) -> None:
+        self.now += seconds
+        assemble(self.context)
+
+    def study(self, uid: str = "1.2.3") -> Any:
+        with self.ledger.read() as connection:
+            return connection.execute(sa.select(studies).where(studies.c.study_uid == uid)).one()
+
+    def states(self) -> dict[str, str]:
+        with self.ledger.read() as connection:
+            return {row.study_uid: row.state for row in connection.execute(sa.select(studies)).all()}
+
+    def revisions(self) -> list[Any]:
+        with self.ledger.read() as connection:
+            return list(connection.execute(sa.select(revisions).order_by(revisions.c.number)).all())
+
+    def kinds(self) -> list[str]:
+        with self.ledger.read() as connection:
+            return list(connection.execute(sa.select(events.c.kind).order_by(events.c.id)).scalars())
+
+    def do(self, table: sa.Table, **values: Any) -> None:
+        with self.ledger.write() as connection:
+            connection.execute(table.update().values(**values))
+
+    def report(self, *, sent: bool) -> None:
+        """The newest revision is reported, and its delivery to one archive is done or still pending."""
+        revision = self.revisions()[-1]
+        state = "delivered" if sent else "reported"
+        with self.ledger.write() as connection:
+            mine = revisions.c.id == revision.id
+            connection.execute(revisions.update().where(mine).values(state=state, stage="done"))
+            connection.execute(
+                deliveries.insert().values(
+                    id=f"d{revision.number}",
+                    revision_id=revision.id,
+                    destination="archive",
+                    state="delivered" if sent else "pending",
+                    objects=["sr"],
+                    created_at=self.now,
+                    next_attempt_at=self.now,
+                )
+            )
+            move_study(connection, revision.study_id, "running", self.now)
+            for step in ("reported", "delivered")[: 1 + sent]:
+                move_study(connection, revision.study_id, step, self.now)
+
+    def deliveries(self) -> dict[str, str]:
+        with self.ledger.read() as connection:
+            return {row.id: row.state for row in connection.execute(sa.select(deliveries)).all()}
+
+    def retry(self, **how: bool) -> str:
+        with self.ledger.write() as connection:
+            row = connection.execute(sa.select(studies)).one()
+            wanted = {"new_revision": False, "accept_identity": False} | how
+            return retry(connection, row, self.now, **wanted)
+
+
+@pytest.fixture
+def house(ledger: Ledger, ledger_url: str, tmp_path: Path) -> House:
+    return House(ledger, Settings(ledger=LedgerSection(url=ledger_url), spool=Spool(path=tmp_path / "spool")))
+
+
+def test_images_then_a_seg_hours_later_make_one_revision(house: House) -> None:
+    house.arrive(exam.images)
+    house.later(121)
+    assert house.states() == {"1.2.3": "waiting"}
+    house.later(5 * HOUR)
+    house.arrive(exam.seg())
+    assert house.states() == {"1.2.3": "assembling"}
+    house.later(121)
+    assert house.states() == {"1.2.3": "ready"}
+    (revision,) = house.revisions()
+    assert len(revision.inputs["selected"]) == 19
+    assert len(revision.inputs["context"]) == 25
+
+
+def test_two_exams_of_one_patient_interleaved_make_a_revision_each(house: House) -> None:
+    other = breast_exam("1.2.4")
+    for one, two in zip([*exam.images, exam.seg()], [*other.images, other.seg()], strict=True):
+        house.arrive(one, two)
+    house.later(121)
+    assert house.states() == {"1.2.3": "ready", "1.2.4": "ready"}
+
+
+def test_late_data_make_revision_two_and_cancel_what_was_not_delivered(house: House) -> None:
+    house.arrive(exam.images, exam.seg("900.1", ContentTime="1000"))
+    house.later(121)
+    house.report(sent=False)
+    house.arrive(exam.seg("900.2", ContentTime="1100"))
+    house.later(121)
+    assert [(r.number, r.state) for r in house.revisions()] == [(1, "superseded"), (2, "ready")]
+    assert house.deliveries() == {"d1": "cancelled"}
+    assert house.states() == {"1.2.3": "ready"}
+
+
+def test_what_was_delivered_stays_delivered_when_a_revision_supersedes_it(house: House) -> None:
+    house.arrive(exam.images, exam.seg("900.1", ContentTime="1000"))
+    house.later(121)
+    house.report(sent=True)
+    house.arrive(exam.seg("900.2", ContentTime="1100"))
+    house.later(121)
+    assert house.deliveries() == {"d1": "delivered"}
+    assert [r.state for r in house.revisions()] == ["superseded", "ready"]
+
+
+def test_late_data_that_change_no_input_make_no_revision(house: House) -> None:
+    house.arrive(exam.images, exam.seg())
+    house.later(121)
+    house.report(sent=True)
+    late = replace(exam.pre[0], ref=replace(exam.pre[0].ref, series_uid="1.2.3.77", sop_instance_uid="1.2.3.77.1"))
+    house.arrive(replace(late, tags={**late.tags, "ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}), ours())
+    house.later(121)
+    assert [r.state for r in house.revisions()] == ["delivered"]
+    assert house.states() == {"1.2.3": "delivered"}
+
+
+def test_late_data_that_are_incomplete_leave_the_report_and_are_named(house: House) -> None:
+    house.arrive(exam.images, exam.seg("900.1"))
+    house.later(121)
+    house.report(sent=True)
+    unseen = [replace(i, ref=replace(i.ref, sop_instance_uid=i.ref.sop_instance_uid + "9")) for i in exam.t1c]
+    newer = exam.seg("900.2", ContentTime="2359")
+    house.arrive(replace(newer, references=tuple(i.ref for i in unseen)))
+    house.later(121)
+    assert house.states() == {"1.2.3": "delivered"}
+    assert house.study().flagged.startswith("newer data are incomplete: waits for 6 of the 6 images")
+    assert len(house.revisions()) == 1
+
+
+def test_an_exam_with_two_patients_is_held_until_an_operator_accepts_it(house: House) -> None:
+    house.arrive(exam.images[:-1], of_patient(exam.images[-1], "P2"), exam.seg())
+    house.later(121)
+    assert house.study().reason_code == "identity-changes"
+    assert house.revisions() == []
+    house.retry(accept_identity=True)
+    house.later(1)
+    assert house.states() == {"1.2.3": "ready"}
+    house.arrive(of_patient(exam.seg("903.1"), "P3"))
+    house.later(1)
+    assert house.states() == {"1.2.3": "held"}
+
+
+def test_a_stranger_in_a_running_study_stops_it_and_acceptance_resumes_it(house: House) -> None:
+    house.arrive(exam.images, exam.seg())
+    house.later(121)
+    house.do(revisions, state="running", owner="w", lease_until=house.now + 100)
+    house.do(studies, state="running")
+    before = house.revisions()[0]
+    stranger = replace(exam.pre[0], ref=replace(exam.pre[0].ref, sop_instance_uid="1.2.3.1.99"))
+    house.arrive(of_patient(stranger, "P2"))
+    house.later(1)
+    (held,) = house.revisions()
+    assert (held.state, held.owner, held.fence) == ("held", None, before.fence + 1)
+    with house.ledger.write() as connection:
+        move_study(connection, house.study().id, "reported", house.now)
+    assert house.states() == {"1.2.3": "held"}
+    # The stranger turns out to be a slice of a series that is not chosen: the inputs are what they were.
+    house.retry(accept_identity=True)
+    house.later(121)
+    states = [r.state for r in house.revisions()]
+    assert house.states() == {"1.2.3": "ready"}
+    assert states in (["ready"], ["superseded", "ready"])
+
+
+def test_a_stranger_holds_back_what_was_not_sent_and_acceptance_sends_it(house: House) -> None:
+    house.arrive(exam.images, exam.seg())
+    house.later(121)
+    house.report(sent=False)
+    house.arrive(of_patient(exam.seg("900.1"), "P2"), digest="other")
+    house.later(1)
+    assert house.states() == {"1.2.3": "reported"}  # under the same UID: the first is kept, and said to be in conflict
+    assert house.study().flagged.startswith("1 instances came twice")
+    other = replace(exam.seg("905.1", ContentDate="20260101"), patient_key=of_patient(exam.seg(), "P2").patient_key)
+    house.arrive(other)
+    house.later(1)
+    assert (house.states(), house.deliveries()) == ({"1.2.3": "held"}, {"d1": "cancelled"})
+    house.retry(accept_identity=True)
+    house.later(121)
+    assert (house.states(), house.deliveries()) == ({"1.2.3": "reported"}, {"d1": "pending"})
+
+
+def test_a_knee_exam_expires_and_comes_back_when_something_arrives(house: House) -> None:
+    house.arrive(knee_exam())
+    house.later(121)
+    assert house.states() == {"1.2.7": "waiting"}
+    house.later(14 * DAY)
+    assert house.states() == {"1.2.7": "expired"}
+    house.arrive(exam.images[:1])
+    other = replace(exam.images[0], ref=replace(exam.images[0].ref, study_uid="1.2.7", sop_instance_uid="1.2.7.1.77"))
+    house.arrive(replace(other, patient_key=knee_exam()[0].patient_key))
+    assert house.states()["1.2.7"] == "assembling"
+    assert "revived" in house.kinds()
+
+
+def test_an_open_association_keeps_its_last_exam_assembling_until_it_ends(house: House) -> None:
+    house.arrive(exam.images, exam.seg(), association="a1")
+    house.later(300)
+    assert house.states() == {"1.2.3": "assembling"}
+    with house.ledger.write() as connection:
+        association_ended(connection, "a1")
+    house.later(1)
+    assert house.states() == {"1.2.3": "ready"}
+
+
+def test_an_association_that_goes_on_with_another_exam_holds_up_only_that(house: House) -> None:
+    house.arrive(exam.images, exam.seg(), association="a1")
+    house.arrive(knee_exam(), association="a1")
+    house.later(300)
+    assert house.states() == {"1.2.3": "ready", "1.2.7": "assembling"}
+
+
+def test_two_studies_are_one_exam_only_where_a_rule_says_so(house: House) -> None:
+    """A scanner was restarted: T2 and ADC came under another Study Instance UID."""
+    second = [replace(i, ref=replace(i.ref, study_uid="1.2.8")) for i in (*exam.t2, *exam.adc)]
+    house.arrive(exam.pre, exam.t1c, second, exam.seg())
+    house.later(121)
+    assert house.states() == {"1.2.3": "waiting", "1.2.8": "waiting"}
+    house.settings = house.settings.model_copy(update={"assembly": Assembly(join=("study_date", "frame_of_reference"))})
+    house.do(studies, dirty=True)
+    house.later(1)
+    house.later(1)
+    assert house.states() == {"1.2.3": "ready"}
+    assert "joined" in house.kinds()
+    assert len(house.revisions()[0].inputs["selected"]) == 19
+
+
+def test_what_arrives_late_of_a_joined_study_joins_too(house: House) -> None:
+    house.settings = house.settings.model_copy(update={"assembly": Assembly(join=("study_date",))})
+    second = [replace(i, ref=replace(i.ref, study_uid="1.2.8")) for i in (*exam.t2, *exam.adc)]
+    house.arrive(exam.pre, exam.t1c, second[:6], exam.seg())
+    house.later(121)
+    house.later(121)
+    assert house.states() == {"1.2.3": "waiting"}
+    house.arrive(second[6:])
+    house.later(121)
+    house.later(121)
+    assert house.states() == {"1.2.3": "ready"}
+
+
+def test_studies_of_two_patients_or_two_dates_are_never_joined(house: House) -> None:
+    house.settings = house.settings.model_copy(update={"assembly": Assembly(join=("study_date",))})
+    other_day, other_patient = breast_exam("1.2.4", StudyDate="20260116"), breast_exam("1.2.5", "P2")
+    house.arrive(exam.images, other_day.images, other_patient.images)
+    house.later(121)
+    house.later(121)
+    assert set(house.states()) == {"1.2.3", "1.2.4", "1.2.5"}
+
+
+def test_a_file_that_is_lost_before_the_analysis_makes_the_study_wait_and_its_return_resumes_it(house: House) -> None:
+    house.arrive(exam.images, exam.seg())
+    house.later(121)
+    house.do(revisions, state="failed", reason_code="files-gone")
+    house.do(studies, state="failed")
+    with house.ledger.write() as connection:
+        mark_lost(connection, [row.id for row in verdicts.stored_of(connection, "1.2.3")][:12], house.now)
+    house.later(1)
+    assert (
+        "newer data are incomplete: waits for 6 images and ROIs that are no longer in the spool"
+        in house.study().flagged
+    )
+    house.arrive(exam.images)
+    house.later(121)
+    assert [r.state for r in house.revisions()] == ["ready"]
+    assert (house.states(), house.study().flagged) == ({"1.2.3": "ready"}, "")
+
+
+def test_files_that_are_cleaned_away_after_the_report_are_not_missed(house: House) -> None:
+    house.arrive(exam.images, exam.seg())
+    house.later(121)
+    house.report(sent=True)
+    house.do(instances, state="purged")
+    house.arrive(exam.images[0])
+    house.later(121)
+    assert (house.states(), house.study().flagged) == ({"1.2.3": "delivered"}, "")
+
+
+def test_a_new_revision_of_a_study_whose_files_are_gone_waits_for_them(house: House) -> None:
+    house.arrive(exam.images, exam.seg())
+    house.later(121)
+    house.report(sent=True)
+    house.do(instances, state="purged")
+    house.retry(new_revision=True)
+    house.later(1)
+    assert house.study().reason == "waits for 19 images and ROIs that are no longer in the spool"
+    house.arrive(exam.images, exam.seg())
+    house.later(121)
+    assert [r.state for r in house.revisions()] == ["superseded", "ready"]
+
+
+def test_an_arrival_while_a_study_is_judged_is_not_overlooked(house: House) -> None:
+    house.arrive(exam.images, exam.seg())
+    house.now += 121
+    with house.ledger.write() as connection:
+        study = verdicts.take(connection, house.study().id, house.now)
+    with house.ledger.read() as connection:
+        evidence = verdicts.evidence_of(connection, study)
+    house.arrive(exam.seg("906.1"))
+    from daemon.assembly import judge
+
+    with pytest.raises(verdicts.Overtaken), house.ledger.write() as connection:
+        verdicts.apply(connection, study, judge(evidence, house.now, house.settings), house.now, house.settings)
+    assert house.study().dirty
+    assert house.revisions() == []
+
+
+def test_a_study_is_taken_by_one_judge_and_judged_again_if_that_one_dies(house: House) -> None:
+    house.arrive(exam.images, exam.seg())
+    house.now += 121
+    with house.ledger.write() as connection:
+        assert verdicts.take(connection, house.study().id, house.now) is not None
+        assert verdicts.take(connection, house.study().id, house.now) is None
+    house.later(61)
+    assert house.states() == {"1.2.3": "ready"}
+
+
+def test_a_clock_that_was_ahead_delays_a_study_by_the_quiet_period_at_most(house: House) -> None:
+    house.now += 10 * DAY
+    house.arrive(exam.images, exam.seg())
+    house.now -= 10 * DAY
+    house.later(0)
+    house.later(121)
+    assert house.states() == {"1.2.3": "ready"}
+
+
+def test_a_study_that_cannot_be_judged_does_not_keep_others_from_it(house: House) -> None:
+    other = breast_exam("1.2.4", "P2")
+    house.arrive(exam.images, exam.seg(), other.images, other.seg())
+    with house.ledger.write() as connection:
+        first = connection.execute(
+            sa.select(instances.c.id).where(instances.c.exam_uid == "1.2.3").limit(1)
+        ).scalar_one()
+        connection.execute(instances.update().where(instances.c.id == first).values(facts={"broken": 1}))
+    house.later(121)
+    assert house.states() == {"1.2.3": "assembling", "1.2.4": "ready"}
