@@ -54,7 +54,7 @@ def work(config_path: Path | None, role: str, concurrency: int | None) -> None:
 
     app = make_app(settings, broker_url(settings))
     queues = sorted(set(QUEUES.values())) if role == "all" else ROLES[role]
-    size = concurrency or (settings.work.processes if role in ("all", "analyse") else 2 if role == "deliver" else 1)
+    size = concurrency or (settings.work.processes if role in ("all", "analyse") else 4 if role == "deliver" else 1)
     # Celery warns of root at every start; the container runs as another user.
     warnings.filterwarnings("ignore", message="You're running the worker with superuser privileges")
     worker = app.Worker(

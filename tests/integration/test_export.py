@@ -135,6 +135,16 @@ def test_an_archive_that_takes_the_connection_and_says_nothing_times_out(make_de
     assert at.row(f"{revision}-a").state == "pending"
 
 
+def test_an_archive_that_does_not_know_us_is_tried_again_and_says_so(make_desk: Any) -> None:
+    with archive(knows="SOMEBODY") as there:
+        at = make_desk({"name": "a", "port": there.port})
+        revision = at.result()
+        assert at.deliver(f"{revision}-a") == "destination-refused"
+    row = at.row(f"{revision}-a")
+    assert row.state == "pending"
+    assert "does it know the AE title AXRAD" in row.reason
+
+
 def test_a_resend_by_the_operator_sends_the_same_bytes_again(make_desk: Any) -> None:
     from daemon.ledger import operate, studies
 

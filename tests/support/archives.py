@@ -124,11 +124,17 @@ def report_to(port: int, transaction: str, committed: Any, failed: Any = None) -
 
 @contextmanager
 def archive(
-    *, classes: tuple[str, ...] = (COMPREHENSIVE_SR, SECONDARY_CAPTURE), tls: ssl.SSLContext | None = None, **how: Any
+    *,
+    classes: tuple[str, ...] = (COMPREHENSIVE_SR, SECONDARY_CAPTURE),
+    tls: ssl.SSLContext | None = None,
+    knows: str | None = None,
+    **how: Any,
 ) -> Iterator[Archive]:
-    """A running archive that takes these classes. `how`: fields of Archive."""
+    """A running archive that takes these classes, from `knows` alone if that is given. `how`: fields of Archive."""
     kept = Archive(**how)
     ae = AE(ae_title="ARCHIVE")
+    if knows is not None:
+        ae.require_calling_aet = [knows]
     for sop_class in classes:
         ae.add_supported_context(sop_class, ALL_TRANSFER_SYNTAXES)
     ae.add_supported_context(StorageCommitmentPushModel)
