@@ -1,0 +1,312 @@
+"""What holds the house up: its names, what may load what, its errors, its licences."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[2]
+ROOMS = ("daemon", "dicom_sr", "pipeline", "config")
+KEBAB = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+# Signals inside one room: raised and caught there, never shown to anybody, so they are no part of the tree.
+INTERNAL = {
+    "BadCommand": "a DIMSE command set that cannot be read; the listener aborts the association",
+    "ConfigError": "the configuration is read below the room that has the tree; the command line prints it",
+    "Overtaken": "another process changed the row first; the ledger looks again",
+    "ProtocolViolation": "a PDU that is not allowed; the listener aborts the association",
+    "Refusal": "one ROI's features; becomes a missing value with its reason",
+    "TaskFailed": "what Flower and Celery see of an error: its code, without its cause",
+    "Unreadable": "bytes that are no data elements; becomes status C000",
+}
+COPYLEFT = re.compile(
+    r"GPL|GNU|MPL|Mozilla|EUPL|CeCILL|CDDL|Eclipse Public|OSL-|copyleft|CC-BY-SA|Sleepycat", re.IGNORECASE
+)
+# Distribution and the licence it may have although it is copyleft; docs/decisions/0003-licences.md says why.
+ALLOWED_COPYLEFT = {"certifi": "MPL-2.0"}
+
+
+def python_files() -> list[Path]:
+    return sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def where(path: Path, node: ast.AST) -> str:
+    return f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', '?')}"
+
+
+# Names
+
+
+def distributions_with(name: str) -> set[str]:
+    """Distributions that install a top-level package of this name, or have it as an editable install."""
+    found = {canonicalize_name(d) for d in metadata.packages_distributions().get(name, ())}
+    for distribution in metadata.distributions():
+        files = [str(file) for file in distribution.files or ()]
+        editable = any(re.fullmatch(r"__editable__.*\.(pth|py)", file) for file in files)
+        declared = (distribution.read_text("top_level.txt") or "").split()
+        if name in declared or (editable and any(file.startswith(f"{name}/") for file in files)):
+            found.add(canonicalize_name(distribution.metadata["Name"]))
+    return found
+
+
+@pytest.mark.parametrize("name", ROOMS)
+def test_the_import_name_of_a_room_belongs_to_axrad_alone(name: str) -> None:
+    assert distributions_with(name) == {"axrad"}
+
+
+@pytest.mark.parametrize("name", ROOMS)
+def test_importing_a_room_from_anywhere_gives_our_folder(name: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", f"import {name}; print({name}.__file__)"],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert Path(done.stdout.strip()) == ROOT / name / "__init__.py"
+
+
+# What loads what
+
+
+def loaded_by(*packages: str) -> set[str]:
+    """Top-level modules in a fresh interpreter that has imported every module of these packages."""
+    script = f"""
+import importlib, pkgutil, sys, warnings
+warnings.simplefilter("ignore")
+for name in {packages!r}:
+    package = importlib.import_module(name)
+    for module in pkgutil.walk_packages(package.__path__, name + "."):
+        importlib.import_module(module.name)
+print(" ".join(sorted({{name.partition(".")[0] for name in sys.modules}})))
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+def test_the_listener_loads_neither_the_science_nor_the_queue() -> None:
+    loaded = loaded_by("daemon.listener", "daemon.spool")
+    assert {"pynetdicom", "pydicom"} <= loaded, "this test looks at the wrong process"
+    assert (
+        loaded & {"SimpleITK", "radiomics", "sklearn", "highdicom", "scipy", "celery", "pandas", "matplotlib"} == set()
+    )
+
+
+def test_the_science_and_the_report_load_no_broker_ledger_or_network() -> None:
+    loaded = loaded_by("pipeline", "dicom_sr")
+    assert {"SimpleITK", "highdicom"} <= loaded, "this test looks at the wrong rooms"
+    assert loaded & {"celery", "redis", "sqlalchemy", "pynetdicom", "flower", "kombu", "daemon"} == set()
+
+
+def test_settings_load_nothing_of_ours_and_little_of_others() -> None:
+    loaded = loaded_by("config")
+    assert loaded & {"numpy", "pydicom", "daemon", "pipeline", "dicom_sr"} == set()
+
+
+# Nothing that executes what it reads
+
+
+def unsafe(path: Path) -> Iterator[str]:
+    banned = {"pickle", "shelve", "marshal", "dill", "cloudpickle", "joblib", "_pickle"}
+    for node in ast.walk(tree_of(path)):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names = [node.module or ""]
+        elif isinstance(node, ast.Attribute) and node.attr in ("read_pickle", "to_pickle"):
+            yield f"{where(path, node)} {node.attr}"
+        elif isinstance(node, ast.keyword) and node.arg == "allow_pickle":
+            if not (isinstance(node.value, ast.Constant) and node.value.value is False):
+                yield f"{where(path, node)} allow_pickle is not False"
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("eval", "exec"):
+            yield f"{where(path, node)} {node.func.id}"
+        for name in names:
+            if name.partition(".")[0] in banned:
+                yield f"{where(path, node)} imports {name}"
+
+
+def test_no_code_of_ours_pickles_or_evaluates() -> None:
+    assert [found for path in python_files() for found in unsafe(path)] == []
+
+
+def test_a_pickle_would_be_noticed(tmp_path: Path) -> None:
+    bad = ROOT / "daemon" / "bad.py"  # never written: only its name is needed
+    tree = ast.parse("import pickle\nnumpy.load(f, allow_pickle=True)\npandas.read_pickle(f)\neval('1')\n")
+    tree_of.cache_clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(globals(), "tree_of", lambda path: tree)
+        assert len(list(unsafe(bad))) == 4
+
+
+# Errors
+
+
+def exceptions() -> dict[str, tuple[list[str], str | None, str]]:
+    """Name of every class of ours that ends up at Exception: its bases, its own code, where it is."""
+    classes: dict[str, tuple[list[str], str | None, str]] = {}
+    for path in python_files():
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.ClassDef):
+                bases = [ast.unparse(base).rpartition(".")[2] for base in node.bases]
+                classes[node.name] = (bases, own_code(node), where(path, node))
+    raisable = {"Exception", "BaseException"} | {
+        name
+        for name, kind in vars(__import__("builtins")).items()
+        if isinstance(kind, type) and issubclass(kind, BaseException)
+    }
+    grown = True
+    while grown:
+        new = {name for name, (bases, *_) in classes.items() if raisable & set(bases)} - raisable
+        grown, raisable = bool(new), raisable | new
+    return {name: found for name, found in classes.items() if name in raisable}
+
+
+def own_code(node: ast.ClassDef) -> str | None:
+    for statement in node.body:
+        match statement:
+            case ast.Assign(targets=[ast.Name(id="code")], value=ast.Constant(value=str(code))):
+                return code
+    return None
+
+
+def drawn_tree() -> dict[str, str | None]:
+    """Class → parent as the docstring of pipeline/errors.py draws them."""
+    drawing = ast.get_docstring(tree_of(ROOT / "pipeline" / "errors.py"), clean=True) or ""
+    parents: dict[str, str | None] = {}
+    above: list[tuple[int, str]] = []
+    for line in drawing.splitlines():
+        found = re.match(r"([ │├└─]*)([A-Z]\w+)(?:\s{2,}.*)?$", line)
+        if found and (line.startswith(" ")):
+            depth, name = len(found[1]), found[2]
+            while above and above[-1][0] >= depth:
+                above.pop()
+            parents[name] = above[-1][1] if above else None
+            above.append((depth, name))
+    return parents
+
+
+def test_the_tree_of_errors_is_the_one_that_is_drawn() -> None:
+    drawn = drawn_tree()
+    here = {
+        name: bases[0] for name, (bases, _, place) in exceptions().items() if place.startswith("pipeline/errors.py:")
+    }
+    assert drawn == here | {"AxradError": None}
+
+
+def test_every_error_of_ours_grows_on_the_tree_or_is_known_as_internal() -> None:
+    found, drawn = exceptions(), drawn_tree()
+
+    def on_the_tree(name: str) -> bool:
+        return name in drawn or any(on_the_tree(base) for base in found.get(name, ([], None, ""))[0])
+
+    astray = {name: place for name, (_, _, place) in found.items() if not on_the_tree(name)}
+    assert {name: place for name, place in astray.items() if name not in INTERNAL} == {}
+    assert set(INTERNAL) - set(astray) == set(), "these are gone or on the tree by now"
+
+
+def test_codes_of_errors_are_kebab_case_and_each_is_used_by_one_class() -> None:
+    codes: dict[str, str] = {}
+    for name, (_, code, place) in exceptions().items():
+        if code is not None:
+            assert KEBAB.fullmatch(code), f"{place} {name}: {code}"
+            assert code not in codes, f"{place} {name} and {codes.get(code)} have the same code {code}"
+            codes[code] = name
+    assert len(codes) > 10
+
+
+def test_codes_given_where_an_error_is_raised_are_kebab_case() -> None:
+    for path in python_files():
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.keyword) and node.arg == "code" and isinstance(node.value, ast.Constant):
+                value = node.value.value
+                assert not isinstance(value, str) or KEBAB.fullmatch(value), f"{where(path, node.value)}: {value}"
+
+
+# Licences and pins
+
+
+def needed_at_run_time() -> dict[str, metadata.Distribution]:
+    """axrad's requirements without extras, and theirs with the extras that are asked for."""
+    found: dict[str, metadata.Distribution] = {}
+    todo: list[tuple[str, frozenset[str]]] = [("axrad", frozenset())]
+    seen = set(todo)
+    while todo:
+        name, extras = todo.pop()
+        distribution = metadata.distribution(name)
+        found[canonicalize_name(name)] = distribution
+        for text in distribution.requires or ():
+            requirement = Requirement(text)
+            marker = requirement.marker
+            if marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *extras)):
+                entry = (canonicalize_name(requirement.name), frozenset(requirement.extras))
+                if entry not in seen:
+                    seen.add(entry)
+                    todo.append(entry)
+    return found
+
+
+def licence(distribution: metadata.Distribution) -> str:
+    """What it declares: the expression, else classifiers and first line of text, else the licence file's first line."""
+    told = distribution.metadata
+    expression = told.get("License-Expression")
+    classifiers = [c for c in told.get_all("Classifier") or () if c.startswith("License ::")]
+    text = (told.get("License") or "").strip().partition("\n")[0]
+    return expression or "; ".join([*classifiers, *([text] if text else [])]) or licence_file(distribution)
+
+
+def licence_file(distribution: metadata.Distribution) -> str:
+    for name in distribution.metadata.get_all("License-File") or ():
+        for file in distribution.files or ():
+            if file.name == Path(name).name:
+                return file.read_text(encoding="utf-8").strip().partition("\n")[0]
+    return ""
+
+
+def is_copyleft(declared: str) -> bool:
+    """Whether every choice that is offered is copyleft ("MIT OR GPL" is not)."""
+    return all(COPYLEFT.search(choice) for choice in re.split(r"\bOR\b", declared))
+
+
+def test_no_package_needed_at_run_time_is_copyleft() -> None:
+    distributions = needed_at_run_time()
+    assert {"pydicom", "celery", "simpleitk", "certifi"} <= set(distributions)
+    declared = {name: licence(d) for name, d in distributions.items()}
+    assert [name for name, text in declared.items() if not text] == []
+    copyleft = {name: text for name, text in declared.items() if is_copyleft(text)}
+    assert set(copyleft) == set(ALLOWED_COPYLEFT), copyleft
+
+
+def test_each_exception_to_that_has_its_reason_written_down() -> None:
+    reasons = (ROOT / "docs" / "decisions" / "0003-licences.md").read_text(encoding="utf-8")
+    for name, kind in ALLOWED_COPYLEFT.items():
+        assert name in reasons
+        assert kind in reasons
+        assert kind.partition("-")[0] in licence(metadata.distribution(name))
+
+
+def test_pins_are_names_and_versions_and_nothing_else() -> None:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*==[0-9][A-Za-z0-9.+!]*", line)] == []
+    names = [canonicalize_name(line.partition("==")[0]) for line in lines]
+    assert len(names) == len(set(names))
+
+
+def test_every_package_needed_at_run_time_is_pinned() -> None:
+    pinned = {
+        canonicalize_name(line.partition("==")[0]) for line in (ROOT / "constraints.txt").read_text().splitlines()
+    }
+    assert set(needed_at_run_time()) - {"axrad"} - pinned == set()
