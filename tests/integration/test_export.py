@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from daemon.ledger.deliveries import take
+from daemon.ledger.queue import LeaseLost, update
 from tests.support.archives import COMPREHENSIVE_SR, SECONDARY_CAPTURE, archive, deaf
 from tests.support.delivering import Desk, data_set_bytes, desk
 from tests.support.postgres import free_port
@@ -133,6 +136,49 @@ def test_an_archive_that_takes_the_connection_and_says_nothing_times_out(make_de
         revision = at.result()
         assert at.deliver(f"{revision}-a") == "peer-unreachable"
     assert at.row(f"{revision}-a").state == "pending"
+
+
+def test_an_archive_that_hangs_in_the_middle_is_left_after_the_timeout(make_desk: Any) -> None:
+    over = threading.Event()
+
+    def hang(uid: str) -> int:
+        if uid.endswith(".2"):
+            over.wait(30)
+        return 0
+
+    with archive(answer=hang) as there:
+        at = make_desk({"name": "a", "port": there.port, "answer_timeout_s": 0.5})
+        revision = at.result()
+        assert at.deliver(f"{revision}-a") == "peer-unreachable"
+        over.set()
+    objects = at.objects(f"{revision}-a")
+    assert (objects["sr"].status, objects["page"].status) == (0, None)
+    assert at.row(f"{revision}-a").state == "pending"
+
+
+def test_a_delivery_whose_worker_was_killed_is_taken_over(make_desk: Any) -> None:
+    with archive() as there:
+        at = make_desk({"name": "a", "port": there.port})
+        revision = at.result()
+        with at.ledger.write() as connection:
+            held = take(connection, f"{revision}-a", "dead", at.now, at.context.settings)
+            update(connection, held, {"state": "sending"})
+        assert at.due() == []
+        at.now += at.context.settings.work.lease_s + 1
+        assert at.due() == [f"{revision}-a"]
+        assert at.deliver(f"{revision}-a") == ""
+        with pytest.raises(LeaseLost), at.ledger.write() as connection:
+            update(connection, held, {"state": "delivered"})
+    assert at.row(f"{revision}-a").attempts == 2
+
+
+def test_results_that_are_not_kept_any_more_are_set_aside(make_desk: Any) -> None:
+    with archive() as there:
+        at = make_desk({"name": "a", "port": there.port})
+        revision = at.result()
+        at.file(revision, "page").unlink()
+        assert at.deliver(f"{revision}-a") == "report-rejected"
+    assert "finished page" in at.row(f"{revision}-a").reason
 
 
 def test_an_archive_that_does_not_know_us_is_tried_again_and_says_so(make_desk: Any) -> None:

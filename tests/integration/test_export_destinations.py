@@ -203,6 +203,35 @@ def test_orthanc_keeps_the_bytes_and_lists_them(make_desk: Any, real: tuple[Orth
 
 
 @pytest.mark.peer("orthanc")
+def test_every_kind_of_object_of_a_corrected_result_arrives_with_its_rejection_note(
+    make_desk: Any, real: tuple[Orthanc, int]
+) -> None:
+    from config.schema import Report, Settings
+    from dicom_sr import render
+    from tests.support.reports import case
+
+    there, _ = real
+    what = ("sr", "page", "pdf", "key_slices")
+    example = case("revision_2")
+    rendering = Settings(report=Report(what=what, reject_superseded=True))
+    objects = render(example.result, example.source, example.panels, rendering).objects
+    assert set(objects) == {*what, "rejection"}
+    at = make_desk(
+        {"name": "a", "pacs": "main", "what": list(what), "proof": "readback", "reject_superseded": True},
+        pacs=orthanc_pacs(there),
+    )
+    revision = at.result(objects=objects)
+    assert at.deliver(f"{revision}-a") == ""
+    told = at.objects(f"{revision}-a")
+    assert set(told) == set(objects)
+    for kind, data in objects.items():
+        kept = at.context.results / "kept.dcm"
+        kept.write_bytes(there.file(told[kind].sop_instance_uid))
+        assert data_set_bytes(kept) == data_set_bytes(at.file(revision, kind)), kind
+        assert at.file(revision, kind).read_bytes() == data
+
+
+@pytest.mark.peer("orthanc")
 def test_orthanc_commits_to_what_it_has_and_what_it_lost_is_sent_again(
     make_desk: Any, real: tuple[Orthanc, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from daemon.ledger.deliveries import due, objects_of
 from daemon.ledger.tables import deliveries, events, revisions, studies
 from daemon.work import deliver
 from daemon.work.context import Context
+from daemon.work.correction import kinds_for
 from daemon.work.failure import TaskFailed
 from tests.support.archives import COMPREHENSIVE_SR, SECONDARY_CAPTURE
 
@@ -35,12 +37,17 @@ class Desk:
     def ledger(self) -> Ledger:
         return self.context.ledger
 
-    def result(self, number: int = 1, study: str = "1", kinds: tuple[str, ...] = ("sr", "page")) -> str:
-        """A finished revision with its objects, and a delivery to every destination; the revision's id."""
+    def result(self, number: int = 1, study: str = "1", objects: Mapping[str, bytes] | None = None) -> str:
+        """A finished revision with its objects (small ones, if none are given), and a delivery to every destination.
+
+        Gives the revision's id; a delivery's id is that, a hyphen, and the destination's name.
+        """
         revision_id = f"r{study}-{number}"
         folder = self.context.result_folder(revision_id)
         folder.mkdir(parents=True)
-        for kind in kinds:
+        for kind, data in (objects or {}).items():
+            (folder / f"{kind}.dcm").write_bytes(data)
+        for kind in () if objects else CLASSES:
             small_object(kind, f"1.2.{study}", number).save_as(folder / f"{kind}.dcm", enforce_file_format=True)
         with self.ledger.write() as connection:
             if number == 1:
@@ -75,7 +82,7 @@ class Desk:
                         revision_id=revision_id,
                         destination=destination.name,
                         state="pending",
-                        objects=[kind for kind in destination.what if kind in kinds],
+                        objects=kinds_for(destination, list(objects or CLASSES), self.context.settings),
                         created_at=self.now,
                         next_attempt_at=self.now,
                     )
