@@ -18,6 +18,8 @@ from daemon.health.probe import Health
 from daemon.ledger import Ledger, open_ledger
 from daemon.metrics.from_ledger import LedgerCollector
 from daemon.metrics.serve import CountedCollector, Pages
+from daemon.notify.channels import channels_of
+from daemon.notify.notifier import Notifier
 from pipeline.errors import PeerUnreachable, TryLater
 
 log = structlog.get_logger("axrad.observe")
@@ -52,10 +54,23 @@ def observe(settings: Settings, stop: threading.Event) -> None:
         return
     threading.Thread(target=server.serve_forever, name="pages", daemon=True).start()
     log.info("observing", host=settings.metrics.host, port=server.server_port)
-    stop.wait()
+    _tell_people(settings, ledger, stop)
     server.shutdown()
     server.server_close()
     ledger.close()
+
+
+def _tell_people(settings: Settings, ledger: Ledger, stop: threading.Event) -> None:
+    """Until `stop`, look for trouble and tell of it, where somebody is to be told."""
+    channels = channels_of(settings)
+    notifier = Notifier(settings, ledger, system_clock, channels)
+    while not stop.wait(settings.notify.every_s):
+        if not channels:
+            continue
+        try:
+            notifier.tick()
+        except TryLater as error:
+            log.warning("ledger-away", code=error.code)
 
 
 def _ledger(settings: Settings, stop: threading.Event) -> Ledger | None:

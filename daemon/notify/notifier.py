@@ -1,0 +1,152 @@
+"""Decides what is told when. Where it is in the timeline is kept in the ledger: a restart tells nothing twice."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any
+
+import sqlalchemy as sa
+import structlog
+
+from config.schema import Settings
+from daemon.clock import Clock
+from daemon.ledger import Ledger, life
+from daemon.metrics import counters
+from daemon.notify.trouble import EVENT_KINDS, WORDS, Happened, happened, lasting, newest_event
+
+log = structlog.get_logger("axrad.notify")
+POSITION = "notify"
+SHOWN = 10
+# After a channel did not take a notice.
+AGAIN_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One message. `items`: opaque ids with codes, for machines; `over`: the trouble has ended."""
+
+    kind: str
+    text: str
+    items: tuple[dict[str, Any], ...] = ()
+    over: bool = False
+
+
+# Raises OSError when it could not be handed over; it is tried again then.
+Channel = Callable[[Notice], None]
+
+
+@dataclass
+class _Known:
+    """What is remembered, in the ledger: per kind the last event that was told and when, and states people know of."""
+
+    told: dict[str, int] = field(default_factory=dict)
+    told_at: dict[str, float] = field(default_factory=dict)
+    # kind:subject → when they were told
+    lasting: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Due:
+    """A notice, and what to remember once it was taken."""
+
+    notice: Notice
+    afterwards: Callable[[], None]
+
+
+class Notifier:
+    """`tick` looks, and tells every channel what is due."""
+
+    def __init__(self, settings: Settings, ledger: Ledger, clock: Clock, channels: dict[str, Channel]) -> None:
+        self._settings = settings
+        self._ledger = ledger
+        self._clock = clock
+        self._channels = channels
+        self._not_before = float("-inf")
+
+    def tick(self) -> list[Notice]:
+        """The notices that were told. One that a channel did not take is told again later, to all channels."""
+        now = self._clock()
+        if now < self._not_before:
+            return []
+        with self._ledger.read() as connection:
+            known = self._known(connection)
+            due = [*self._of_events(connection, known, now), *self._of_states(connection, known, now)]
+        told = []
+        for item in due:
+            if not self._tell(item.notice):
+                self._not_before = now + AGAIN_S
+                break
+            item.afterwards()
+            told.append(item.notice)
+        self._remember(known, now)
+        return told
+
+    def _of_events(self, connection: sa.Connection, known: _Known, now: float) -> Iterator[_Due]:
+        """One notice per kind, unless there was one a short while ago: then its events wait for the next."""
+        for kind in EVENT_KINDS:
+            if kind not in self._settings.notify.on:
+                continue
+            # At the very first, nothing is told that happened before.
+            after = known.told.setdefault(kind, newest_event(connection))
+            if now - known.told_at.get(kind, float("-inf")) < self._settings.notify.min_interval_s:
+                continue
+            items = happened(connection, kind, after)
+            if items:
+                yield _Due(_digest(kind, items), partial(_was_told, known, kind, items[-1].event_id, now))
+
+    def _of_states(self, connection: sa.Connection, known: _Known, now: float) -> Iterator[_Due]:
+        states = lasting(connection, self._settings, now)
+        current = {f"{s.kind}:{s.subject}": s for s in states if s.kind in self._settings.notify.on}
+        for key, state in current.items():
+            told_at = known.lasting.get(key)
+            if told_at is None or now - told_at >= self._settings.notify.repeat_s:
+                notice = Notice(state.kind, f"axrad: {state.text}.", ({"subject": state.subject},))
+                yield _Due(notice, partial(known.lasting.__setitem__, key, now))
+        for key in [k for k in known.lasting if k not in current]:
+            kind, _, subject = key.partition(":")
+            notice = Notice(kind, f"axrad: over for {subject}: {WORDS[kind]}.", ({"subject": subject},), over=True)
+            yield _Due(notice, partial(known.lasting.__delitem__, key))
+
+    def _tell(self, notice: Notice) -> bool:
+        """Whether every channel took it."""
+        taken = True
+        for name, channel in self._channels.items():
+            try:
+                channel(notice)
+            except OSError as error:
+                taken = False
+                log.warning("not-told", channel=name, kind=notice.kind, error=type(error).__name__)
+            counters.NOTICES.labels(name, "told" if taken else "failed").inc()
+        if taken:
+            log.info("told", kind=notice.kind, items=len(notice.items), over=notice.over)
+        return taken
+
+    def _known(self, connection: sa.Connection) -> _Known:
+        row = life.last(connection, POSITION)
+        return _Known() if row is None else _Known(**row.detail)
+
+    def _remember(self, known: _Known, now: float) -> None:
+        detail = asdict(known)
+        with self._ledger.read() as connection:
+            row = life.last(connection, POSITION)
+        if row is None or row.detail != detail:
+            with self._ledger.write() as connection:
+                life.sign(connection, POSITION, "notify", now, detail)
+
+
+def _was_told(known: _Known, kind: str, event_id: int, now: float) -> None:
+    known.told[kind] = event_id
+    known.told_at[kind] = now
+
+
+def _digest(kind: str, items: Sequence[Happened]) -> Notice:
+    """Several events of one kind in one message: how many, why, and the first few by id."""
+    why = Counter(item.code or "no code" for item in items)
+    causes = next(iter(why)) if len(why) == 1 else ", ".join(f"{n} {code}" for code, n in why.most_common())
+    named = ", ".join(dict.fromkeys(item.study for item in items[:SHOWN]))
+    more = f" and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
+    text = f"axrad: {WORDS[kind]}: {len(items)} ({causes}): {named}{more}. `axrad show STUDY` says more."
+    return Notice(kind, text, tuple({"study": i.study, "code": i.code} for i in items))
