@@ -39,7 +39,7 @@ class _Client(DICOMwebClient):  # type: ignore[misc]
 
 def send(address: Address, items: Sequence[Item]) -> tuple[Sent, ...]:
     """Store all items with one request; what was said of each. Raises PeerUnreachable, NotNow or ObjectRefused."""
-    with _client(address) as client:
+    with opened(address) as client:
         response = client.store_bytes([item.path.read_bytes() for item in items])
         if response.status_code not in TOLD_PER_INSTANCE:
             _refuse(address, response.status_code)
@@ -54,7 +54,7 @@ def send(address: Address, items: Sequence[Item]) -> tuple[Sent, ...]:
 def listed(address: Address, sent: Sequence[Sent]) -> list[Sent]:
     """QIDO-RS: which of these the archive lists at instance level."""
     found = []
-    with _client(address) as client:
+    with opened(address) as client:
         for one in sent:
             filters = {"SOPInstanceUID": one.kept_as}
             answers = client.search_for_instances(
@@ -67,7 +67,8 @@ def listed(address: Address, sent: Sequence[Sent]) -> list[Sent]:
 
 
 @contextmanager
-def _client(address: Address) -> Iterator[_Client]:
+def opened(address: Address) -> Iterator[_Client]:
+    """A DICOMweb client of this archive; what goes wrong in the block is translated."""
     assert address.dicomweb_url is not None  # the schema sees to it
     session = requests.Session()
     # Proxies and .netrc of whoever started us are none of a hospital network's business.

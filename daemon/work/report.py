@@ -18,15 +18,15 @@ from daemon.ledger.studies import move_study, settle_if_delivered
 from daemon.ledger.tables import deliveries, revisions, studies
 from daemon.metrics.results import result_made
 from daemon.offline import source_of
+from daemon.work import correction
 from daemon.work.analyse import exam_of_revision
 from daemon.work.context import Context, kept, write_synced
 from daemon.work.failure import TaskFailed, code_of, revision_failed
 from daemon.work.trail import results_created
 from dicom_sr import render
-from dicom_sr.source import ReportSource, read_header, reference
+from dicom_sr.source import ReportSource
 from pipeline.errors import TryLater
 from pipeline.pictures import load_panels
-from pipeline.records import InstanceRef
 from pipeline.result import StudyResult
 
 log = structlog.get_logger("axrad.report")
@@ -81,7 +81,7 @@ def _render_once(context: Context, study: Any, row: Any, result: StudyResult) ->
         return []
     source = report_source(context, study, row)
     panels = load_panels(folder / "panels.npz")
-    rendered = render(result, source, panels, context.settings)
+    rendered = render(result, source, panels, correction.for_rendering(context.settings))
     for kind, data in rendered.objects.items():
         write_synced(folder / f"{kind}.dcm", data)
     write_synced(folder / "page.pdf", rendered.page_pdf)
@@ -97,27 +97,8 @@ def report_source(context: Context, study: Any, row: Any) -> ReportSource:
     exam = exam_of_revision(context, study.study_uid, row.inputs)
     result = StudyResult.from_json((context.result_folder(row.id) / "result.json").read_bytes())
     began = datetime.fromtimestamp(row.created_at, tz=UTC).astimezone(ZoneInfo(context.settings.site.timezone))
-    return source_of(exam, result, began, predecessor=_predecessor(context, study, row))
-
-
-def _predecessor(context: Context, study: Any, row: Any) -> InstanceRef | None:
-    """The SR of the last revision that was delivered anywhere, or None."""
-    with context.ledger.read() as connection:
-        before = connection.execute(
-            sa.select(revisions.c.id)
-            .join(deliveries, deliveries.c.revision_id == revisions.c.id)
-            .where(
-                revisions.c.study_id == study.id,
-                revisions.c.number < row.number,
-                deliveries.c.state.in_(("delivered", "stored")),
-            )
-            .order_by(revisions.c.number.desc())
-            .limit(1)
-        ).scalar_one_or_none()
-    if before is None:
-        return None
-    path = context.result_folder(before) / "sr.dcm"
-    return reference(read_header(path)) if path.exists() else None
+    predecessor, superseded = correction.taken(context, study.id, row.number)
+    return source_of(exam, result, began, predecessor=predecessor, superseded=superseded)
 
 
 def _open_deliveries(context: Context, held: Claim, study: Any, result: StudyResult, objects: list[str]) -> list[str]:
@@ -141,7 +122,7 @@ def _open_deliveries(context: Context, held: Claim, study: Any, result: StudyRes
         move_study(connection, study.id, state, now, reason, _first(result.reason_codes))
         note(connection, now, state, reason, study.id, held.id)
         for destination in context.settings.destination if objects else ():
-            kinds = [kind for kind in destination.what if kind in objects]
+            kinds = correction.kinds_for(destination, objects, context.settings)
             if not kinds:
                 continue
             refused = refusal(result, destination, context.settings)
