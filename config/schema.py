@@ -225,6 +225,20 @@ class Destination(Section):
         return self
 
 
+def _fits(destination: Destination, pacs: Pacs | None) -> None:
+    """Raise if its pacs cannot do what a destination needs. A pacs without `can` may do anything."""
+    if pacs is None:
+        return
+    if destination.via == "stow" and pacs.dicomweb_url is None:
+        raise ValueError(f"destination {destination.name}: pacs {pacs.name} has no dicomweb_url")
+    by_query = destination.proof == "readback" and destination.via == "cstore"
+    needed = "commit" if destination.proof == "commit" else "find" if by_query else None
+    if pacs.can and needed is not None and needed not in pacs.can:
+        raise ValueError(
+            f'destination {destination.name}: proof = "{destination.proof}" needs "{needed}" in what pacs {pacs.name} can'
+        )
+
+
 class Sequences(Section):
     """Which series is which.
 
@@ -480,7 +494,7 @@ class Settings(Section):
         for destination in self.destination:
             if destination.pacs is not None and destination.pacs not in names:
                 raise ValueError(f"destination {destination.name}: no [[pacs]] is named {destination.pacs}")
-            url = next((p.dicomweb_url for p in self.pacs if p.name == destination.pacs), None)
-            if destination.via == "stow" and url is None:
-                raise ValueError(f"destination {destination.name}: pacs {destination.pacs} has no dicomweb_url")
+            _fits(destination, next((p for p in self.pacs if p.name == destination.pacs), None))
+        if len({d.name for d in self.destination}) < len(self.destination):
+            raise ValueError("two destinations have the same name")
         return self
