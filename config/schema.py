@@ -235,7 +235,7 @@ def _fits(destination: Destination, pacs: Pacs | None) -> None:
     needed = "commit" if destination.proof == "commit" else "find" if by_query else None
     if pacs.can and needed is not None and needed not in pacs.can:
         raise ValueError(
-            f'destination {destination.name}: proof = "{destination.proof}" needs "{needed}" in what pacs {pacs.name} can'
+            f'destination {destination.name}: proof = "{destination.proof}" needs "{needed}" in can of pacs {pacs.name}'
         )
 
 
