@@ -164,10 +164,10 @@ def _machinery(found: Mapping[str, Any]) -> str:
 
 def print_studies(out: Console, found: Sequence[Mapping[str, Any]], now: float) -> None:
     """One line per study."""
-    table = Table(box=None)
-    for name in ("study", "state", "rev", "images", "changed"):
-        table.add_column(name, no_wrap=True)
-    table.add_column("reason", no_wrap=True, overflow="ellipsis")
+    table = Table(box=None, expand=True, padding=(0, 1, 0, 0))
+    for name, width in (("study", 16), ("state", 13), ("rev", 3), ("images", 6), ("changed", 7)):
+        table.add_column(name, no_wrap=True, width=width)
+    table.add_column("reason", no_wrap=True, overflow="ellipsis", ratio=1)
     for s in found:
         where = ", ".join(f"{d['destination']}: {d['state']}" for d in s["deliveries"] if d["state"] != "delivered")
         marks = " ".join(m for m in (s["priority"], s["role"]) if m not in ("routine", "current"))

@@ -109,7 +109,13 @@ def destination(port: int, name: str = "pacs", ae_title: str = "ORTHANC", **more
 
 @contextmanager
 def running(
-    folder: Path, tables: Sequence[str] = (), *, quiet_s: float = 1.0, port: int | None = None, **sections: str
+    folder: Path,
+    tables: Sequence[str] = (),
+    *,
+    quiet_s: float = 1.0,
+    port: int | None = None,
+    flower: bool = False,
+    **sections: str,
 ) -> Iterator[Daemon]:
     """Start all processes; end them in order. `tables`: further TOML; `sections`: lines by section, e.g. `bias="…"`."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -120,6 +126,8 @@ def running(
         "work": "backoff_s = 1.0\nlease_s = 30\n",
         "log": 'level = "warning"\nformat = "json"\n',
     }
+    if "metrics" not in sections:
+        written["metrics"] = "enabled = false\n"
     for name, lines in sections.items():
         written[name] = written.get(name, "") + lines + "\n"
     config = folder / "axrad.toml"
@@ -127,7 +135,7 @@ def running(
         "".join(f"[{name}]\n{lines}" for name, lines in written.items()) + "".join(tables), encoding="utf-8"
     )
     settings = load(config, environ={})
-    supervisor = Supervisor(settings, config, flower=False)
+    supervisor = Supervisor(settings, config, flower=flower)
     stop = threading.Event()
     supervisor.start()
     watcher = threading.Thread(target=supervisor.watch, args=(stop,))
