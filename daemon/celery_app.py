@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Any
 
+import structlog
 from celery import Celery
 from celery.exceptions import Retry
+from celery.schedules import schedstate, schedule
 from celery.signals import worker_process_init
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
@@ -15,6 +19,7 @@ from redis.exceptions import RedisError
 from config.schema import Settings
 from daemon.clock import system_clock
 from daemon.ledger import Ledger, life, open_ledger, views
+from daemon.ledger.jumps import JumpWatch
 from daemon.metrics import counters
 from daemon.work.context import Context
 from daemon.work.failure import TaskFailed
@@ -30,7 +35,28 @@ QUEUES = {
     "axrad.sweep": "sweep",
     "axrad.ping": "sweep",  # health asks every queue by name
 }
+# A key of ours in the broker; it is gone when the messages are.
+MARK = "axrad.mark"
 ROLES = {"analyse": ("analyse",), "deliver": ("deliver",), "sweep": ("sweep",)}
+
+
+log = structlog.get_logger("axrad.work")
+
+
+class Steady(schedule):  # type: ignore[misc]
+    """Every so many seconds by the monotonic clock: Celery's own stands still once the wall clock was put back."""
+
+    def __init__(self, every_s: float) -> None:
+        super().__init__(every_s)
+        self._next = time.monotonic()
+
+    def is_due(self, last_run_at: datetime) -> schedstate:
+        left = self._next - time.monotonic()
+        if left > 0:
+            return schedstate(is_due=False, next=left)
+        every_s = self.run_every.total_seconds()
+        self._next = time.monotonic() + every_s
+        return schedstate(is_due=True, next=every_s)
 
 
 def make_app(settings: Settings, url: str) -> Celery:
@@ -54,6 +80,7 @@ def make_app(settings: Settings, url: str) -> Celery:
         worker_redirect_stdouts=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,  # a broker may be away for a night
         broker_transport_options={
             "visibility_timeout": max(3600, int(settings.work.time_limit_s * 4)),
             "socket_timeout": 30,
@@ -64,7 +91,7 @@ def make_app(settings: Settings, url: str) -> Celery:
         beat_schedule={
             "sweep": {
                 "task": "axrad.sweep",
-                "schedule": settings.assembly.sweep_s,
+                "schedule": Steady(settings.assembly.sweep_s),
                 # A tick that nobody took in time is worth nothing: the next one does the same.
                 "options": {"expires": max(10.0, settings.assembly.sweep_s * 5)},
             }
@@ -80,15 +107,35 @@ def make_context(app: Celery, settings: Settings, *, expendable: bool = False) -
     """A context whose announcements go to the broker; one that does not answer is no error, the sweep repeats them."""
     ledger = open_ledger(settings)
 
-    def announce(task: str, row_id: str) -> None:
-        app.send_task(
-            task, args=[row_id], argsrepr=caption(ledger, task, row_id), kwargsrepr="", retry=False, ignore_result=True
-        )
+    def announce(task: str, row_id: str) -> bool:
+        shown = caption(ledger, task, row_id)
+        try:
+            app.send_task(task, args=[row_id], argsrepr=shown, kwargsrepr="", retry=False, ignore_result=True)
+        except OperationalError:
+            log.warning("broker-away", task=task)
+            return False
+        return True
 
     def queued(queue: str) -> int | None:
         return queue_lengths(app, (queue,)).get(queue)
 
-    return Context(settings, ledger, system_clock, _never_failing(announce), queued, expendable)
+    def if_emptied(action: Callable[[], None]) -> None:
+        when_emptied(app, action)
+
+    return Context(settings, ledger, system_clock, announce, queued, if_emptied, expendable)
+
+
+def when_emptied(app: Celery, action: Callable[[], None]) -> None:
+    """Act if the broker has lost its keys (restarted without a file, flushed): the mark that we left there is gone."""
+    try:
+        with app.connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1, timeout=2)
+            client = connection.default_channel.client
+            if not client.exists(MARK):
+                action()
+                client.set(MARK, "1")
+    except (OperationalError, RedisError, OSError):
+        return
 
 
 def caption(ledger: Ledger, task: str, row_id: str) -> str:
@@ -109,18 +156,6 @@ def queue_lengths(app: Celery, queues: Iterable[str]) -> dict[str, int]:
             return {queue: int(client.llen(queue)) for queue in queues}
     except (OperationalError, RedisError, OSError):
         return {}
-
-
-def _never_failing(announce: Callable[[str, str], None]) -> Callable[[str, str], None]:
-    def quiet(task: str, row_id: str) -> None:
-        try:
-            announce(task, row_id)
-        except OperationalError:
-            import structlog
-
-            structlog.get_logger("axrad.work").warning("broker-away", task=task)
-
-    return quiet
 
 
 def _add_tasks(app: Celery, settings: Settings) -> None:
@@ -144,11 +179,16 @@ def _add_tasks(app: Celery, settings: Settings) -> None:
         with context().ledger.write() as connection:
             life.sign(connection, f"ping:{queue}", "ping", context().clock(), {"token": token})
 
+    watch = JumpWatch(system_clock, time.monotonic)
+
     @app.task(name="axrad.sweep", send_events=False)  # type: ignore[untyped-decorator]
     def sweep_task() -> None:
         from daemon.work.sweep import sweep
 
-        sweep(context())
+        try:
+            sweep(context(), watch)
+        except TryLater as error:
+            log.warning("sweep-put-off", code=error.code)
 
     @app.task(name="axrad.analyse")  # type: ignore[untyped-decorator]
     def analyse_task(revision_id: str) -> None:
@@ -170,7 +210,8 @@ def _add_tasks(app: Celery, settings: Settings) -> None:
 
 
 def _told(stage: str, work: Callable[[], None]) -> None:
-    """Work that will be tried again is a retry to Celery and Flower, not a failure. The ledger does the retrying."""
+    """Work that will be tried again is a retry to Celery and Flower, not a failure. The ledger does the retrying: when
+    the lease has run out, where not even the failure could be written down."""
     try:
         with counters.stage(stage):
             work()
@@ -178,3 +219,5 @@ def _told(stage: str, work: Callable[[], None]) -> None:
         if failure.final:
             raise
         raise Retry(str(failure), failure) from None
+    except TryLater as error:
+        raise Retry(error.code) from None

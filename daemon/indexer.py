@@ -56,7 +56,7 @@ def index_once(ledger: Ledger, spool: Spool, now: float, settings: Settings | No
     done = 0
     batch: list[tuple[Entry, Arrival | None]] = []
     for entry in read_journals(spool.root, positions):
-        batch.append((entry, _arrival(ledger, spool, entry, urgent)))
+        batch.append((entry, _arrival(ledger, spool, entry, urgent, now)))
         if len(batch) >= BATCH:
             done += _write(ledger, batch, now)
             batch = []
@@ -65,14 +65,17 @@ def index_once(ledger: Ledger, spool: Spool, now: float, settings: Settings | No
     return done
 
 
-def _arrival(ledger: Ledger, spool: Spool, entry: Entry, urgent: Sequence[UrgentRule]) -> Arrival | None:
-    """Read the header outside of any transaction. None for lines that bring no file, or one already known."""
+def _arrival(ledger: Ledger, spool: Spool, entry: Entry, urgent: Sequence[UrgentRule], now: float) -> Arrival | None:
+    """Read the header outside of any transaction. None for lines that bring no file, or one already known.
+
+    A line may be from before the clock was put back; nothing has arrived in the future.
+    """
     if entry.event not in ("stored", "duplicate") or not entry.path or not entry.sop_instance_uid or not entry.digest:
         return None
     with ledger.read() as connection:
         if known(connection, entry.sop_instance_uid, entry.digest):
             return None
-    arrival = describe(spool, entry.path, entry.sop_instance_uid, entry.digest, entry.ts, entry)
+    arrival = describe(spool, entry.path, entry.sop_instance_uid, entry.digest, min(entry.ts, now), entry)
     arrival = compared(ledger, spool, arrival)
     return replace(arrival, priority=priority_of(entry, arrival.facts, urgent), backfill=entry.role == BACKFILL)
 

@@ -26,7 +26,16 @@ def _index(settings: Settings) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    threading.Thread(target=_stop_with_parent, args=(stop,), name="lifeline", daemon=True).start()
     indexer.run(settings, stop)
+
+
+def _stop_with_parent(stop: threading.Event) -> None:
+    """An indexer whose listener was killed would hold its lock for ever, and nobody could end it by name."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    stop.set()
 
 
 def receive(settings: Settings, stop: threading.Event) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 import socket
@@ -20,20 +21,25 @@ from config.schema import Settings
 from daemon import metrics
 from daemon.broker import EmbeddedBroker
 from daemon.ledger import open_ledger
+from daemon.lifeline import following
+from pipeline.errors import AxradError, InputRejected
 
 log = structlog.get_logger("axrad.up")
 STOP_S = 20.0
+QUICK_S = 30.0
+MAX_PAUSE_S = 30.0
 
 
 @dataclass
 class Child:
-    """One process of ours. `failures` counts quick deaths in a row, for the pause before the next start."""
+    """One process of ours. `failures` counts quick deaths in a row: every one doubles the pause to `not_before`."""
 
     name: str
     arguments: Sequence[str]
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     failures: int = 0
+    not_before: float = 0.0
     environ: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -58,6 +64,7 @@ class Supervisor:
         self._config = ["--config", str(config_path)] if config_path else []
         self._output = output
         self._environ = {**os.environ, "PYTHONUNBUFFERED": "1", **(environ or {})}
+        self._only = _OnlyOne(settings.spool.path.parent)
         self._broker = None if settings.broker.url else EmbeddedBroker(settings)
         self.children = [
             Child("listen", ["listen"]),
@@ -72,7 +79,11 @@ class Supervisor:
             self.children.append(Child("flower", ["flower"]))
 
     def start(self) -> None:
-        """Broker first, then the ledger, then who uses them."""
+        """Broker first, then the ledger, then who uses them.
+
+        Raises InputRejected if another `axrad up` runs beside the same spool.
+        """
+        self._only.acquire()
         metrics.clear(self._settings)
         if self._broker is not None:
             self._broker.start()
@@ -84,7 +95,7 @@ class Supervisor:
         with self._output.open("ab") if self._output else contextlib.nullcontext() as said:
             child.process = subprocess.Popen(
                 [*axrad_command(), *child.arguments, *self._config],
-                env={**self._environ, **child.environ},
+                env={**self._environ, **following(), **child.environ},
                 stdout=said,
                 stderr=said and subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C reaches only us; we end the others in order
@@ -92,20 +103,32 @@ class Supervisor:
         child.started_at = time.monotonic()
 
     def watch(self, stop: threading.Event) -> None:
-        """Until `stop`: start again what died, after a pause that grows with every quick death."""
+        """Until `stop`: start again what died, each after a pause that grows with every quick death of it."""
         while not stop.wait(0.5):
-            if self._broker is not None and not self._broker.running():
-                log.error("broker-died")
-                self._broker.start()
+            if self._broker is not None:
+                self._tend_broker(self._broker)
             for child in self.children:
-                if child.process is None or child.process.poll() is None:
-                    continue
-                quick = time.monotonic() - child.started_at < 30
-                child.failures = child.failures + 1 if quick else 0
-                log.error("process-died", name=child.name, exitcode=child.process.returncode)
-                if stop.wait(min(30.0, 0.5 * 2**child.failures)):
-                    return
+                self._tend(child)
+
+    def _tend(self, child: Child) -> None:
+        now = time.monotonic()
+        if child.process is None:
+            if now >= child.not_before:
                 self._spawn(child)
+            return
+        code = child.process.poll()
+        if code is None:
+            return
+        child.process = None
+        child.failures = child.failures + 1 if now - child.started_at < QUICK_S else 0
+        child.not_before = now + min(MAX_PAUSE_S, 0.5 * 2**child.failures)
+        log.error("process-died", name=child.name, exitcode=code)
+
+    def _tend_broker(self, broker: EmbeddedBroker) -> None:
+        try:
+            broker.tend()
+        except AxradError as error:
+            log.error("broker-does-not-start", code=error.code)
 
     def stop(self) -> None:
         """Intake first, so that nothing new starts; then beat, workers (they finish what they hold), Flower, broker."""
@@ -115,6 +138,7 @@ class Supervisor:
                 self._end(child)
         if self._broker is not None:
             self._broker.stop()
+        self._only.release()
 
     def _end(self, child: Child) -> None:
         process = child.process
@@ -127,6 +151,31 @@ class Supervisor:
             log.warning("process-killed", name=child.name)
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+class _OnlyOne:
+    """The lock that makes this the only `axrad up` beside a spool. A kill lets go of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "up.lock"
+        self._fd: int | None = None
+
+    def acquire(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        fd = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o640)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(fd)
+            raise InputRejected(
+                f"another `axrad up` runs beside the spool in {self._path.parent}", code="already-running"
+            ) from error
+        self._fd = fd
+
+    def release(self) -> None:
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
 
 
 def _threads(settings: Settings) -> dict[str, str]:

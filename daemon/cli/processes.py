@@ -15,6 +15,7 @@ import click
 from config.load import load
 from daemon import metrics
 from daemon.cli.options import config_option
+from daemon.lifeline import follow
 from daemon.logs import set_up
 
 
@@ -22,6 +23,7 @@ from daemon.logs import set_up
 @config_option
 def listen(config_path: Path | None) -> None:
     """Receive exams: acceptors and the indexer of their spool."""
+    follow()
     settings = load(config_path)
     set_up(settings.log, "listen")
     metrics.set_up(settings)  # before anything that counts is imported
@@ -45,6 +47,7 @@ def listen(config_path: Path | None) -> None:
 @click.option("--concurrency", type=click.IntRange(1), help="Processes; default: work.processes for analyse, else 1.")
 def work(config_path: Path | None, role: str, concurrency: int | None) -> None:
     """A Celery worker."""
+    follow()
     settings = load(config_path)
     set_up(settings.log, f"work-{role}")
     metrics.set_up(settings)  # before anything that counts is imported
@@ -79,6 +82,7 @@ def observe(config_path: Path | None) -> None:
     """Metrics and health over HTTP, and notices to people."""
     from daemon.observing import observe as watch
 
+    follow()
     settings = load(config_path)
     set_up(settings.log, "observe")
     stop = threading.Event()
@@ -96,6 +100,7 @@ def beat(config_path: Path | None) -> None:
     from daemon.broker import broker_url
     from daemon.celery_app import make_app
 
+    follow()
     settings = load(config_path)
     set_up(settings.log, "beat")
     app = make_app(settings, broker_url(settings))

@@ -28,13 +28,17 @@ def up(config_path: Path | None, with_flower: bool) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     supervisor = Supervisor(settings, config_path, with_flower)
-    supervisor.start()
     listen = settings.listen
-    try:
+
+    def say_when_up() -> None:
         if wait_for_port(listen.host, listen.port, 30):
             click.echo(f"axrad listens as {listen.ae_title} at {listen.host}:{listen.port}; Ctrl-C ends it", err=True)
         if with_flower:
             click.echo(f"Flower: http://{settings.flower.host}:{settings.flower.port}", err=True)
+
+    try:
+        supervisor.start()
+        threading.Thread(target=say_when_up, daemon=True).start()
         supervisor.watch(stop)
     finally:
         supervisor.stop()
@@ -46,7 +50,9 @@ def flower(config_path: Path | None) -> None:
     """Flower, behind a password, on localhost unless told otherwise."""
     from daemon.broker import broker_url
     from daemon.celery_app import make_app
+    from daemon.lifeline import follow
 
+    follow()
     settings = load(config_path)
     set_up(settings.log, "flower")
     if not settings.flower.password:

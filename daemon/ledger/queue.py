@@ -120,6 +120,12 @@ def announced(connection: sa.Connection, kind: str, row_id: str, until: float) -
     connection.execute(table.update().where(table.c.id == row_id).values(enqueued_until=until))
 
 
+def forget_announcements(connection: sa.Connection) -> None:
+    """The broker has lost its messages: whatever was announced and is not held must be announced again."""
+    for table in TABLES.values():
+        connection.execute(table.update().where(table.c.enqueued_until.is_not(None)).values(enqueued_until=None))
+
+
 def backoff_s(base_s: float, attempt: int) -> float:
     """Doubling, bounded at an hour."""
     return float(min(base_s * 2 ** max(attempt - 1, 0), 3600.0))

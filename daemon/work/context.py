@@ -24,17 +24,19 @@ log = structlog.get_logger("axrad.work")
 
 @dataclass(frozen=True)
 class Context:
-    """`announce(task, id)` sends a hint through the broker; losing it costs time, never work.
+    """`announce(task, id)` sends a hint through the broker; losing it costs time, never work. False: it was not taken.
 
-    `queued(queue)`: messages in the broker, None where it cannot be asked. `expendable`: this process belongs to a pool
-    that replaces it, so that an exam which exceeds its limits may end it.
+    `queued(queue)`: messages in the broker, None where it cannot be asked. `if_emptied(action)`: acts once for each
+    time that the broker has lost what it held. `expendable`: this process belongs to a pool that replaces it, so that
+    an exam which exceeds its limits may end it.
     """
 
     settings: Settings
     ledger: Ledger
     clock: Clock
-    announce: Callable[[str, str], None]
+    announce: Callable[[str, str], bool]
     queued: Callable[[str], int | None] = lambda queue: None
+    if_emptied: Callable[[Callable[[], None]], None] = lambda action: None
     expendable: bool = False
 
     @property

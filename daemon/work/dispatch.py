@@ -33,7 +33,8 @@ def dispatch_revisions(context: Context) -> int:
             return 0
         rows = next_revisions(connection, now, room, work.head_start_s, backfills=may_backfill(context.settings, now))
     for row in rows:
-        context.announce(TASK[row.stage], row.id)
+        if not context.announce(TASK[row.stage], row.id):
+            break
         with context.ledger.write() as connection:
             announced(connection, "revision", row.id, now + ANNOUNCED_S)
     return len(rows)

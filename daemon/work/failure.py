@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 import structlog
 
-from daemon.ledger.engine import note
+from daemon.ledger.engine import LedgerBusy, note
 from daemon.ledger.queue import Claim, LeaseLost, backoff_s, release
 from daemon.ledger.studies import move_study
 from daemon.ledger.tables import revisions
@@ -32,6 +33,26 @@ class TaskFailed(Exception):
         return f"{self.code} ({self.row_id})"
 
 
+class DiskFull(TryLater):
+    """Nothing can be written; that is not the exam's doing."""
+
+    code = "disk-full"
+
+
+OUT_OF_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE})
+# Until the machine is well again, an exam waits as long as after its second failure.
+SURROUNDINGS_PAUSE = 2
+
+
+def translated(error: Exception) -> Exception:
+    """What the machine lacks, as an error of ours; everything else as it is."""
+    if isinstance(error, OSError) and error.errno in OUT_OF_ROOM:
+        return DiskFull(
+            f"the machine cannot write ({errno.errorcode[error.errno]}); free space, the work goes on alone"
+        )
+    return error
+
+
 def code_of(error: Exception) -> str:
     """A stable code; a foreign error (a bug) is named by its type only, since its text may quote the exam."""
     return error.code if isinstance(error, AxradError) else f"internal-{type(error).__name__}"
@@ -53,20 +74,27 @@ def where_in_our_code(error: BaseException) -> str:
 
 def revision_failed(context: Context, held: Claim, study_id: str, error: Exception) -> bool:
     """Transient or unforeseen: again after a while, until the attempts are used up. Permanent: set aside at once.
+    What the machine lacks (disk, ledger) is no attempt of the exam.
 
     Returns whether it was set aside.
     """
     now = context.clock()
+    error = translated(error)
     code, reason = code_of(error), sentence_of(error)
-    final = held.attempt >= context.settings.work.attempts or (
-        isinstance(error, AxradError) and not isinstance(error, TryLater)
+    blameless = isinstance(error, DiskFull | LedgerBusy) and not held.exhausted
+    final = not blameless and (
+        held.attempt >= context.settings.work.attempts
+        or (isinstance(error, AxradError) and not isinstance(error, TryLater))
     )
     values: dict[str, Any] = {"reason": reason, "reason_code": code}
     if final:
         values |= {"state": "failed", "stage": revisions.c.stage, "finished_at": now}
         values["reason"] = reason = f"set aside after {held.attempt} attempts: {reason}"
     else:
-        values |= {"next_attempt_at": now + backoff_s(context.settings.work.backoff_s, held.attempt)}
+        pause = SURROUNDINGS_PAUSE if blameless else held.attempt
+        values |= {"next_attempt_at": now + backoff_s(context.settings.work.backoff_s, pause)}
+    if blameless:
+        values |= {"attempts": held.attempt - 1}
     try:
         with context.ledger.write() as connection:
             release(connection, held, values)

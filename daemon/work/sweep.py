@@ -9,7 +9,8 @@ import structlog
 from daemon.assembly import judge
 from daemon.ledger import deliveries, life, verdicts
 from daemon.ledger.join import join
-from daemon.ledger.queue import announced, due
+from daemon.ledger.jumps import TOLERANCE_S, JumpWatch, mend
+from daemon.ledger.queue import announced, due, forget_announcements
 from daemon.work.context import Context
 from daemon.work.dispatch import ANNOUNCED_S, dispatch_revisions
 from daemon.work.failure import code_of, where_in_our_code
@@ -20,12 +21,33 @@ SIGN_EVERY_S = 10.0
 TASKS = {"delivery": "axrad.deliver", "fetch": "axrad.fetch"}
 
 
-def sweep(context: Context) -> None:
+def sweep(context: Context, watch: JumpWatch | None = None) -> None:
     """One tick."""
+    if watch is not None:
+        mend_after_jump(context, watch)
+    context.if_emptied(lambda: announce_anew(context))
     assemble(context)
     dispatch_revisions(context)
     announce_due(context)
     _sign(context)
+
+
+def mend_after_jump(context: Context, watch: JumpWatch) -> None:
+    """Where the clock was set, or may have been while nobody looked, put right what waits for a time."""
+    jumped_s = watch.look()
+    if jumped_s is not None and abs(jumped_s) < TOLERANCE_S:
+        return
+    work = context.settings.work
+    with context.ledger.write() as connection:
+        mended = mend(connection, context.clock(), jumped_s or 0.0, work.lease_s, work.backoff_s)
+    if jumped_s is not None or mended:
+        log.warning("clock-jumped", seconds=round(jumped_s or 0.0, 1), mended=mended)
+
+
+def announce_anew(context: Context) -> None:
+    """The broker is empty: no message that was sent before is worth waiting for."""
+    with context.ledger.write() as connection:
+        forget_announcements(connection)
 
 
 def assemble(context: Context) -> None:
@@ -68,7 +90,8 @@ def announce_due(context: Context) -> None:
         waiting_fetches = due(connection, "fetch", now, limit=20)
     for kind, rows in (("delivery", waiting_deliveries), ("fetch", waiting_fetches)):
         for row in rows:
-            context.announce(TASKS[kind], row.id)
+            if not context.announce(TASKS[kind], row.id):
+                return
             with context.ledger.write() as connection:
                 announced(connection, kind, row.id, now + ANNOUNCED_S)
 
@@ -78,6 +101,6 @@ def _sign(context: Context) -> None:
     now = context.clock()
     with context.ledger.read() as connection:
         before = life.last(connection, "sweep")
-    if before is None or now - before.at >= SIGN_EVERY_S:
+    if before is None or abs(now - before.at) >= SIGN_EVERY_S:
         with context.ledger.write() as connection:
             life.sign(connection, "sweep", "sweep", now)

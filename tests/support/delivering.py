@@ -89,6 +89,11 @@ class Desk:
                 )
         return revision_id
 
+    def take(self, task: str, row_id: str) -> bool:
+        """Stands for the broker."""
+        self.announced.append((task, row_id))
+        return True
+
     def file(self, revision_id: str, kind: str) -> Path:
         return self.context.result_folder(revision_id) / f"{kind}.dcm"
 
@@ -133,9 +138,7 @@ def desk(folder: Path, *destinations: dict[str, Any], **sections: Any) -> Desk:
         {"spool": {"path": folder / "spool"}, "destination": filled, "work": {"backoff_s": 10}, **sections}
     )
     made: list[Desk] = []
-    context = Context(
-        settings, open_ledger(settings), lambda: made[0].now, lambda task, row: made[0].announced.append((task, row))
-    )
+    context = Context(settings, open_ledger(settings), lambda: made[0].now, lambda task, row: made[0].take(task, row))
     made.append(Desk(context))
     return made[0]
 

@@ -37,9 +37,12 @@ class House:
 
     @property
     def context(self) -> Context:
-        return Context(
-            self.settings, self.ledger, lambda: self.now, lambda task, name: self.announced.append((task, name))
-        )
+        return Context(self.settings, self.ledger, lambda: self.now, self.take)
+
+    def take(self, task: str, row_id: str) -> bool:
+        """Stands for the broker."""
+        self.announced.append((task, row_id))
+        return True
 
     def arrive(self, *facts: InstanceFacts | Sequence[InstanceFacts], digest: str = "d", association: str = "") -> None:
         with self.ledger.write() as connection:

@@ -36,8 +36,9 @@ class Broker:
         self.told: list[tuple[str, str]] = []
         self.length: int | None = 0
 
-    def announce(self, task: str, row_id: str) -> None:
+    def announce(self, task: str, row_id: str) -> bool:
         self.told.append((task, row_id))
+        return True
 
     def queued(self, queue: str) -> int | None:
         return self.length

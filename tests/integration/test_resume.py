@@ -1,0 +1,353 @@
+"""What is picked up again, and by whom, after a process, a broker or a clock has failed. Faults one at a time."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+import sqlalchemy as sa
+
+from config.schema import Broker, Settings
+from config.schema import Ledger as LedgerSection
+from config.schema import Spool as SpoolSection
+from daemon.broker import SOCKET_SCHEME, EmbeddedBroker, broker_url
+from daemon.celery_app import Steady, make_app, make_context, when_emptied
+from daemon.ledger import Ledger
+from daemon.ledger.engine import LedgerBusy
+from daemon.ledger.jumps import JumpWatch, mend
+from daemon.ledger.queue import announced, claim, due
+from daemon.ledger.tables import revisions, studies
+from daemon.lifeline import VARIABLE
+from daemon.supervisor import Supervisor
+from daemon.work.context import Context
+from daemon.work.failure import revision_failed
+from pipeline.errors import InputRejected, TryLater
+
+NOW = 1_800_000_000.0
+LEASE_S = 120.0
+
+
+def add_revision(ledger: Ledger, now: float = NOW, **values: Any) -> None:
+    """One study with one revision that waits to be analysed."""
+    with ledger.write() as connection:
+        connection.execute(
+            studies.insert().values(
+                id="s", study_uid="1.2.3", state="ready", patient_key="k", first_arrival_at=now, last_arrival_at=now,
+                changed_at=now, dirty=False,
+            )
+        )  # fmt: skip
+        connection.execute(
+            revisions.insert().values(
+                id="r", study_id="s", number=1, input_digest="d", inputs={"selected": [], "context": []},
+                **{"state": "ready", "stage": "analyse", "created_at": now, "next_attempt_at": now} | values,
+            )
+        )  # fmt: skip
+
+
+def row_of(ledger: Ledger) -> Any:
+    with ledger.read() as connection:
+        return connection.execute(sa.select(revisions)).one()
+
+
+def is_due(ledger: Ledger, now: float) -> bool:
+    with ledger.read() as connection:
+        return bool(due(connection, "revision", now, 10))
+
+
+def context_of(ledger: Ledger, now: float = NOW) -> Context:
+    return Context(Settings(), ledger, lambda: now, lambda task, row_id: True)
+
+
+# The clock
+
+
+class Clocks:
+    """A wall clock that is set, and one that is not."""
+
+    def __init__(self) -> None:
+        self.passed_s = 0.0
+        self.offset_s = 0.0
+
+    def wall(self) -> float:
+        return NOW + self.passed_s + self.offset_s
+
+    def steady(self) -> float:
+        return self.passed_s
+
+
+def test_only_a_clock_that_was_set_has_jumped() -> None:
+    clocks = Clocks()
+    watch = JumpWatch(clocks.wall, clocks.steady)
+    assert watch.look() is None
+    clocks.passed_s = 86400
+    assert watch.look() == 0
+    clocks.offset_s = -3600
+    assert watch.look() == -3600
+    assert watch.look() == 0
+    clocks.offset_s = 100
+    assert watch.look() == 3700
+
+
+def test_an_exam_that_came_before_the_clock_was_put_back_waits_no_longer_than_the_quiet_period(ledger: Ledger) -> None:
+    add_revision(ledger, now=NOW + 7200)
+    with ledger.write() as connection:
+        mend(connection, NOW, -7200, LEASE_S, 10)
+        row = connection.execute(sa.select(studies)).one()
+    assert (row.last_arrival_at, row.dirty) == (NOW, True)
+
+
+def test_work_made_before_the_clock_was_put_back_is_due_at_once(ledger: Ledger) -> None:
+    add_revision(ledger, now=NOW + 7200, enqueued_until=NOW + 7260)
+    assert not is_due(ledger, NOW)
+    with ledger.write() as connection:
+        mend(connection, NOW, -7200, LEASE_S, 10)
+    assert is_due(ledger, NOW)
+
+
+def test_a_process_that_starts_after_the_clock_was_put_back_mends_it_too(ledger: Ledger) -> None:
+    add_revision(ledger, now=NOW + 7200)
+    with ledger.write() as connection:
+        mend(connection, NOW, 0.0, LEASE_S, 10)
+    assert is_due(ledger, NOW)
+
+
+def test_a_dead_workers_lease_ends_when_it_would_have_although_the_clock_was_put_back(ledger: Ledger) -> None:
+    add_revision(ledger)
+    with ledger.write() as connection:
+        assert claim(connection, "revision", "r", "dead", NOW, LEASE_S, 3)
+        mend(connection, NOW - 7200, -7200, LEASE_S, 10)
+    assert not is_due(ledger, NOW - 7200 + LEASE_S - 1)
+    assert is_due(ledger, NOW - 7200 + LEASE_S + 1)
+
+
+def test_a_retry_waits_no_longer_than_its_pause_although_the_clock_was_put_back(ledger: Ledger) -> None:
+    add_revision(ledger, attempts=1, next_attempt_at=NOW + 10)
+    with ledger.write() as connection:
+        mend(connection, NOW - 7200, -7200, LEASE_S, 10)
+    assert is_due(ledger, NOW - 7200 + 10)
+
+
+def test_a_living_workers_lease_survives_a_clock_that_leaps_ahead(ledger: Ledger) -> None:
+    add_revision(ledger)
+    with ledger.write() as connection:
+        claim(connection, "revision", "r", "alive", NOW, LEASE_S, 3)
+    assert is_due(ledger, NOW + 7200)
+    with ledger.write() as connection:
+        mend(connection, NOW + 7200, 7200, LEASE_S, 10)
+    assert not is_due(ledger, NOW + 7200)
+    assert is_due(ledger, NOW + 7200 + LEASE_S + 1)
+
+
+def test_a_lease_that_had_run_out_stays_run_out_when_the_clock_leaps_ahead(ledger: Ledger) -> None:
+    add_revision(ledger)
+    with ledger.write() as connection:
+        claim(connection, "revision", "r", "dead", NOW, LEASE_S, 3)
+        mend(connection, NOW + 7200 + 600, 7200, LEASE_S, 10)
+    assert is_due(ledger, NOW + 7200 + 600)
+
+
+def test_without_a_jump_nothing_is_touched(ledger: Ledger) -> None:
+    add_revision(ledger, enqueued_until=NOW + 60)
+    with ledger.write() as connection:
+        assert mend(connection, NOW + 60, 0.0, LEASE_S, 10) == 0
+
+
+def test_the_sweep_ticks_on_while_the_wall_clock_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    passed = [100.0]
+    monkeypatch.setattr("daemon.celery_app.time.monotonic", lambda: passed[0])
+    every = Steady(2.0)
+    tomorrow = datetime.now(tz=UTC).replace(year=2100)
+    assert every.is_due(tomorrow).is_due
+    assert not every.is_due(tomorrow).is_due
+    passed[0] += 2.0
+    assert every.is_due(tomorrow).is_due
+
+
+# What is no fault of the exam
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "full"), LedgerBusy("the ledger is locked")], ids=["disk full", "ledger locked"]
+)
+def test_an_exam_is_not_set_aside_for_what_the_machine_lacks(ledger: Ledger, error: Exception) -> None:
+    add_revision(ledger)
+    for attempt in range(10):
+        now = NOW + attempt * 1000
+        with ledger.write() as connection:
+            held = claim(connection, "revision", "r", "w", now, LEASE_S, 3)
+        assert held is not None
+        assert not held.exhausted
+        assert not revision_failed(context_of(ledger, now), held, "s", error)
+    row = row_of(ledger)
+    assert (row.state, row.attempts) == ("ready", 0)
+    assert row.next_attempt_at > now
+
+
+def test_an_exam_that_fails_three_times_by_itself_is_set_aside(ledger: Ledger) -> None:
+    add_revision(ledger)
+    outcomes = []
+    for attempt in range(3):
+        now = NOW + attempt * 1000
+        with ledger.write() as connection:
+            held = claim(connection, "revision", "r", "w", now, LEASE_S, 3)
+        assert held is not None
+        outcomes.append(revision_failed(context_of(ledger, now), held, "s", TryLater("not now")))
+    assert outcomes == [False, False, True]
+    assert row_of(ledger).state == "failed"
+
+
+# The broker
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(spool=SpoolSection(path=tmp_path / "spool"))
+
+
+def client_of(url: str) -> redis.Redis:
+    return redis.Redis.from_url(url.replace(SOCKET_SCHEME, "unix://", 1), socket_timeout=10)
+
+
+@pytest.fixture
+def broker(settings: Settings) -> Iterator[EmbeddedBroker]:
+    started = EmbeddedBroker(settings)
+    started.start()
+    yield started
+    started.stop()
+
+
+def pid_of(url: str) -> int:
+    with client_of(url) as client:
+        return int(client.info("server")["process_id"])
+
+
+def test_a_broker_that_died_is_started_again_at_the_same_address(settings: Settings, broker: EmbeddedBroker) -> None:
+    url = broker_url(settings)
+    first = pid_of(url)
+    os.kill(first, signal.SIGKILL)
+    for _ in range(3):
+        broker.tend()
+    assert broker_url(settings) == url
+    assert pid_of(url) != first
+
+
+def test_a_broker_that_answers_is_left_alone(settings: Settings, broker: EmbeddedBroker) -> None:
+    first = pid_of(broker_url(settings))
+    for _ in range(5):
+        broker.tend()
+    assert pid_of(broker_url(settings)) == first
+
+
+def test_the_broker_of_a_killed_up_is_ended_by_the_next(settings: Settings) -> None:
+    left_behind = EmbeddedBroker(settings)
+    url = left_behind.start()
+    first = pid_of(url)
+    following = EmbeddedBroker(settings)
+    try:
+        assert following.start() != url
+        with pytest.raises(redis.ConnectionError):
+            pid_of(url)
+        assert not Path(url.removeprefix(SOCKET_SCHEME)).parent.exists()
+        assert pid_of(broker_url(settings)) != first
+    finally:
+        following.stop()
+        left_behind.stop()
+
+
+def test_what_was_announced_to_a_broker_that_lost_it_is_announced_again(
+    settings: Settings, broker: EmbeddedBroker
+) -> None:
+    url = broker_url(settings)
+    app = make_app(settings, url)
+    context = make_context(app, settings)
+    add_revision(context.ledger)
+    times = []
+    context.if_emptied(lambda: times.append("the first look"))
+    with context.ledger.write() as connection:
+        announced(connection, "revision", "r", NOW + 60)
+    context.if_emptied(lambda: times.append("nothing was lost"))
+    with client_of(url) as client:
+        client.flushall()
+
+    from daemon.work.sweep import announce_anew
+
+    when_emptied(app, lambda: announce_anew(context))
+    assert times == ["the first look"]
+    assert is_due(context.ledger, NOW + 1)
+    context.ledger.close()
+
+
+def test_a_broker_that_is_away_takes_no_message_and_the_row_is_not_taken_for_announced(tmp_path: Path) -> None:
+    settings = Settings(
+        spool=SpoolSection(path=tmp_path / "spool"),
+        ledger=LedgerSection(url=f"sqlite:///{tmp_path / 'ledger.sqlite'}"),
+        broker=Broker(url=f"{SOCKET_SCHEME}{tmp_path / 'nobody.sock'}"),
+    )
+    context = make_context(make_app(settings, str(settings.broker.url)), settings)
+    add_revision(context.ledger, now=time.time() - 1)
+    assert context.announce("axrad.analyse", "r") is False
+
+    from daemon.work.dispatch import dispatch_revisions
+
+    dispatch_revisions(context)
+    assert row_of(context.ledger).enqueued_until is None
+    context.ledger.close()
+
+
+# Processes
+
+
+def test_two_ups_beside_one_spool_are_one_too_many(settings: Settings) -> None:
+    first, second = (Supervisor(settings, None, flower=False) for _ in range(2))
+    first._only.acquire()
+    try:
+        with pytest.raises(InputRejected, match="another"):
+            second.start()
+    finally:
+        first._only.release()
+
+
+FOLLOWER = "import time; from daemon.lifeline import follow; follow(); time.sleep(60)"
+LEADER = (
+    "import subprocess, sys, time; from daemon.lifeline import following; import os;"
+    f"p = subprocess.Popen([sys.executable, '-c', {FOLLOWER!r}], env={{**os.environ, **following()}});"
+    "print(p.pid, flush=True); time.sleep(60)"
+)
+
+
+def test_a_process_of_up_ends_when_up_was_killed() -> None:
+    leader = subprocess.Popen([sys.executable, "-c", LEADER], stdout=subprocess.PIPE, text=True)
+    assert leader.stdout is not None
+    follower = int(leader.stdout.readline())
+    leader.kill()
+    leader.wait()
+    leader.stdout.close()
+    end = time.monotonic() + 30
+    while alive(follower) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not alive(follower)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return False
+
+
+def test_a_process_that_nobody_supervises_follows_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    from daemon.lifeline import follow
+
+    monkeypatch.setenv(VARIABLE, "no number")
+    follow()
+    assert VARIABLE not in os.environ
