@@ -19,8 +19,7 @@ from config.schema import Settings, UrgentRule
 from daemon.assembly.duplicates import CONTENT_TAG
 from daemon.clock import Clock, system_clock
 from daemon.feedback.keep import collect as collect_feedback
-from daemon.ledger import Ledger, open_ledger
-from daemon.ledger.deliveries import commitment_reported
+from daemon.ledger import Ledger, commitments, open_ledger
 from daemon.ledger.intake import (
     Arrival,
     association_ended,
@@ -163,7 +162,7 @@ def _remember(connection: sa.Connection, name: str, position: int) -> None:
 def _committed(connection: sa.Connection, entry: Entry, now: float) -> None:
     """A PACS reports on what we asked it to keep: delivered, or to be sent again."""
     if entry.transaction_uid is not None:
-        commitment_reported(connection, entry.transaction_uid, entry.committed, entry.failed, now)
+        commitments.reported(connection, entry.transaction_uid, entry.committed, entry.failed, now)
 
 
 def _retire_finished(ledger: Ledger, spool: Spool, settings: Settings | None) -> None:

@@ -8,6 +8,7 @@ evidence says nothing of it. Free text is read for nothing else and not kept: it
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,10 @@ def read_assessment(path: Path) -> Assessment | None:
     try:
         if path.stat().st_size > MAX_BYTES:
             return None
-        return assessment_of(pydicom.dcmread(path, force=True))
+        with warnings.catch_warnings():
+            # pydicom's warnings quote values, which may be a patient's.
+            warnings.simplefilter("ignore")
+            return assessment_of(pydicom.dcmread(path, force=True))
     except (InvalidDicomError, OSError, ValueError, KeyError, TypeError, AttributeError, NotImplementedError) as error:
         raise NotDicom("a report that came back cannot be read", code="feedback-unreadable") from error
 

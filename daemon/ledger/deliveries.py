@@ -14,16 +14,12 @@ import sqlalchemy as sa
 
 from config.schema import Destination, Settings
 from daemon.export.statuses import STORED
-from daemon.ledger.engine import note
 from daemon.ledger.queue import OPEN, Claim, backoff_s, claim
 from daemon.ledger.states import DELIVERY, check
-from daemon.ledger.studies import settle_if_delivered
-from daemon.ledger.tables import breakers, commitments, deliveries, revisions, sent_objects
+from daemon.ledger.tables import breakers, deliveries, revisions, sent_objects
 
 # Attempts are bounded by the destination's patience, not by the queue.
 UNLIMITED = 10**9
-PROVEN_BY_COMMITMENT = "storage commitment"
-RESEND_S = 10.0
 DAY_S = 86400.0
 
 
@@ -239,97 +235,6 @@ def objects_of(connection: sa.Connection, delivery_id: str) -> dict[str, Any]:
     """What was said of each kind of object of a delivery."""
     rows = connection.execute(sa.select(sent_objects).where(sent_objects.c.delivery_id == delivery_id)).all()
     return {row.kind: row for row in rows}
-
-
-# Storage commitment
-
-
-def open_transaction(connection: sa.Connection, delivery_id: str, transaction_uid: str, now: float) -> None:
-    """Write down a transaction before it is asked for: its report may come before the answer does."""
-    connection.execute(
-        commitments.insert().values(transaction_uid=transaction_uid, delivery_id=delivery_id, asked_at=now)
-    )
-
-
-def commitment_reported(
-    connection: sa.Connection, transaction_uid: str, committed: Iterable[str], failed: Iterable[str], now: float
-) -> bool:
-    """A destination reports on what we asked it to keep, perhaps in several parts. False: no transaction of ours.
-
-    A delivery that waits for it is settled here; one that is still being sent is settled by its sender.
-    """
-    asked = connection.execute(
-        sa.select(commitments).where(commitments.c.transaction_uid == transaction_uid)
-    ).one_or_none()
-    if asked is None:
-        return False
-    row = connection.execute(sa.select(deliveries).where(deliveries.c.id == asked.delivery_id).with_for_update()).one()
-    # A report on an earlier sending says nothing of a later one.
-    if row.state not in ("sending", "stored", "failed") or row.stored_at is None or asked.asked_at < row.stored_at:
-        return True
-    connection.execute(
-        commitments.update().where(commitments.c.transaction_uid == transaction_uid).values(reported_at=now)
-    )
-    _mark(connection, row.id, committed, True)
-    _mark(connection, row.id, failed, False)
-    if row.state != "sending":
-        settle_commitment(connection, row, now)
-    return True
-
-
-def _mark(connection: sa.Connection, delivery_id: str, uids: Iterable[str], value: bool) -> None:
-    kept_as = sa.func.coalesce(sent_objects.c.coerced_uid, sent_objects.c.sop_instance_uid)
-    for uid in uids:
-        connection.execute(
-            sent_objects.update()
-            .where(sent_objects.c.delivery_id == delivery_id, kept_as == uid)
-            .values(committed=value)
-        )
-
-
-def commitment_outcome(connection: sa.Connection, row: Any) -> str:
-    """`delivered` once every object is committed, `pending` once one is refused, else `stored`."""
-    marks = [o.committed for o in objects_of(connection, row.id).values()]
-    if any(mark is False for mark in marks):
-        return "pending"
-    return "delivered" if marks and all(marks) else "stored"
-
-
-def settle_commitment(connection: sa.Connection, row: Any, now: float) -> None:
-    """Move a delivery that waited for reports; whoever was about to ask again loses its claim."""
-    outcome = commitment_outcome(connection, row)
-    if outcome == "stored" or (row.state == "failed" and outcome == "pending"):
-        return
-    check(DELIVERY, row.state, outcome)
-    values: dict[str, Any] = {"state": outcome, "owner": None, "lease_until": None, "fence": deliveries.c.fence + 1}
-    study_id = connection.execute(sa.select(revisions.c.study_id).where(revisions.c.id == row.revision_id)).scalar_one()
-    if outcome == "delivered":
-        values |= {"proof": PROVEN_BY_COMMITMENT, "finished_at": now}
-        note(
-            connection,
-            now,
-            "delivered-at-destination",
-            f"{row.destination}: {PROVEN_BY_COMMITMENT}",
-            study_id,
-            row.revision_id,
-        )
-    else:
-        values |= not_committed(connection, row, now)
-        note(connection, now, "not-committed", f"{row.destination}: {values['reason']}", study_id, row.revision_id)
-    connection.execute(deliveries.update().where(deliveries.c.id == row.id).values(**values))
-    settle_if_delivered(connection, row.revision_id, now)
-
-
-def not_committed(connection: sa.Connection, row: Any, now: float) -> dict[str, Any]:
-    """Columns of a delivery of which objects were not committed; those count as never sent."""
-    kinds = [o.kind for o in objects_of(connection, row.id).values() if o.committed is False]
-    forget(connection, row.id, kinds)
-    return {
-        "reason": f"the destination did not commit to {', '.join(kinds)}",
-        "stored_at": None,
-        "next_attempt_at": now + backoff_s(RESEND_S, row.attempts),
-        "enqueued_until": None,
-    }
 
 
 def forget(connection: sa.Connection, delivery_id: str, kinds: Iterable[str] | None = None) -> None:

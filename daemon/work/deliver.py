@@ -17,6 +17,7 @@ from daemon.export import cstore, proof, stow
 from daemon.export.peer import Address, address_of
 from daemon.export.sent import Item, NotNow, Sent, items_of, remarks, require_stored
 from daemon.export.statuses import is_stored
+from daemon.ledger import commitments
 from daemon.ledger import deliveries as ledger_deliveries
 from daemon.ledger.engine import note
 from daemon.ledger.queue import Claim, LeaseLost, backoff_s, release, update
@@ -129,12 +130,14 @@ class _Delivery:
         if destination.proof == "readback":
             proof.read_back(address, sent, destination.via)
             return told | {"state": "delivered", "proof": "read back"}
+        if self.row.state == "stored" and ledger_deliveries.impatient(self.row, destination, self.context.clock()):
+            raise NotNow(f"{address.name} does not report on storage commitment")
         transaction_uid = proof.new_transaction()
         # Written first: the report may arrive before the answer to our request does.
         now = self.context.clock()
         with self.context.ledger.write() as connection:
             update(connection, self.held, {"transaction_uid": transaction_uid})
-            ledger_deliveries.open_transaction(connection, self.row.id, transaction_uid, now)
+            commitments.open_transaction(connection, self.row.id, transaction_uid, now)
         proof.ask_commitment(address, sent, transaction_uid, self._take_report, self.commitment_stay_s)
         return told | {"state": "stored", "next_attempt_at": now + destination.commit_timeout_s}
 
@@ -146,7 +149,7 @@ class _Delivery:
         """A report on the association on which we asked; called in that association's thread."""
         try:
             with self.context.ledger.write() as connection:
-                return ledger_deliveries.commitment_reported(
+                return commitments.reported(
                     connection, report.transaction_uid, report.committed, report.failed, self.context.clock()
                 )
         except TryLater:
@@ -160,12 +163,12 @@ class _Delivery:
                 sa.select(deliveries).where(deliveries.c.id == self.held.id).with_for_update()
             ).one()
             if outcome["state"] == "stored":
-                reported = ledger_deliveries.commitment_outcome(connection, row)
+                reported = commitments.outcome_of(connection, row)
                 outcome = outcome | {"state": reported}
                 if reported == "delivered":
-                    outcome |= {"proof": ledger_deliveries.PROVEN_BY_COMMITMENT}
+                    outcome |= {"proof": commitments.PROVEN}
                 elif reported == "pending":
-                    outcome |= ledger_deliveries.not_committed(connection, row, now)
+                    outcome |= commitments.not_committed(connection, row, now)
             outcome["finished_at"] = now if outcome["state"] == "delivered" else None
             release(connection, self.held, outcome)
             self._note_outcome(connection, outcome, now)

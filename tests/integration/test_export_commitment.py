@@ -42,10 +42,10 @@ def deliver_without_staying(at: Desk, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def hear(at: Desk, transaction: str, committed: list[Any], failed: list[Any] | None = None) -> None:
     """A report as it comes from the journal of the listener."""
-    from daemon.ledger.deliveries import commitment_reported
+    from daemon.ledger.commitments import reported
 
     with at.ledger.write() as connection:
-        commitment_reported(connection, transaction, [u for _, u in committed], [u for _, u in failed or ()], at.now)
+        reported(connection, transaction, [u for _, u in committed], [u for _, u in failed or ()], at.now)
 
 
 def test_a_report_hours_later_at_our_listener_makes_it_delivered(
@@ -206,16 +206,30 @@ def test_an_archive_that_never_commits_ends_as_a_dead_letter_and_may_still_repor
     from daemon.ledger.deliveries import dead_letters
 
     with archive() as there:
-        here = at(there, commit_timeout_s=3600, give_up_days=1)
-        deliver_without_staying(here, monkeypatch)
-        here.now += 90000
-    # It is down by now, and our patience is over.
-    assert here.deliver("r1-1-a") == "peer-unreachable"
+        here = at(there, commit_timeout_s=40000, give_up_days=1)
+        for _ in range(3):
+            assert deliver_without_staying(here, monkeypatch) == ""
+            here.wait_until_due("r1-1-a")
+        assert deliver_without_staying(here, monkeypatch) == "object-not-taken"
+        assert (len(there.received), len(there.asked)) == (2, 3)
     assert here.row("r1-1-a").state == "failed"
     with here.ledger.read() as connection:
         (letter,) = dead_letters(connection)
     assert letter["destination"] == "a"
-    assert letter["reason"].startswith("given up after 1.0 days")
+    assert letter["reason"] == "given up after 1.4 days: a does not report on storage commitment"
     hear(here, *there.asked[0])
     assert here.row("r1-1-a").state == "delivered"
     assert here.state_of() == "delivered"
+
+
+def test_an_archive_that_is_down_when_asked_again_was_sent_the_objects_all_the_same(
+    at: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with archive() as there:
+        here = at(there, commit_timeout_s=3600)
+        deliver_without_staying(here, monkeypatch)
+    here.wait_until_due("r1-1-a")
+    assert here.deliver("r1-1-a") == "peer-unreachable"
+    assert here.row("r1-1-a").state == "stored"
+    hear(here, *there.asked[0])
+    assert here.row("r1-1-a").state == "delivered"
