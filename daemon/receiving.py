@@ -1,4 +1,4 @@
-"""The listening process: acceptors that only receive, and beside them, in a process of its own, the indexer."""
+"""The listening process: acceptors that only receive, the indexer in a process of its own, the shared spool."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import structlog
 from config.schema import Settings
 from daemon import audit
 from daemon.listener import commitment, serve
+from daemon.share.server import sharing
 
 log = structlog.get_logger("axrad.listen")
 # Storage commitment that was asked of us and could not be reported at once is tried again, by its own schedule.
@@ -68,7 +69,8 @@ def receive(settings: Settings, stop: threading.Event) -> None:
         thread.start()
     try:
         audit.activity(settings, started=True)
-        serve(settings, stop)
+        with sharing(settings.spool):
+            serve(settings, stop)
     finally:
         audit.activity(settings, started=False)
         stop.set()

@@ -57,6 +57,22 @@ def uid_hash(sop_instance_uid: str) -> str:
     return hashlib.sha256(sop_instance_uid.encode()).hexdigest()[:32]
 
 
+def relative_path(sop_instance_uid: str, digest: str) -> str:
+    """Where a data set lies, relative to the root."""
+    hashed = uid_hash(sop_instance_uid)
+    return f"instances/{hashed[:2]}/{hashed}/{digest}.dcm"
+
+
+def data_set_digest(path: Path) -> str:
+    """SHA-256 of the data set in a file, without its file meta information. Raises OSError, NotDicom."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        part10.read_meta(file)
+        while piece := file.read(CHUNK_BYTES):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
 class Incoming:
     """One instance on its way in: written and hashed piece by piece, then kept or discarded."""
 
@@ -292,15 +308,10 @@ class Spool:
 
         False after a power cut that took bytes which were not yet synced, or when the disk has changed them.
         """
-        digest = hashlib.sha256()
         try:
-            with (self.root / relative).open("rb") as file:
-                part10.read_meta(file)
-                while piece := file.read(CHUNK_BYTES):
-                    digest.update(piece)
+            return data_set_digest(self.root / relative) == Path(relative).stem
         except (FileNotFoundError, NotDicom):
             return False
-        return digest.hexdigest() == Path(relative).stem
 
     def remove(self, relative: str) -> None:
         """Delete one instance file, and its folder when that is empty."""

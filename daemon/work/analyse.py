@@ -14,13 +14,13 @@ from daemon.ledger.engine import note
 from daemon.ledger.queue import LeaseLost, claim, release, update
 from daemon.ledger.studies import move_study
 from daemon.ledger.tables import instances, revisions, studies
-from daemon.work.context import Context, kept, write_synced
+from daemon.work.context import Context, kept
 from daemon.work.failure import TaskFailed, code_of, revision_failed
 from daemon.work.prior import with_change
 from daemon.work.trail import exam_used
 from pipeline.catalog import Exam, exam_of, facts_from_json
 from pipeline.errors import TryLater
-from pipeline.pictures import save_panels
+from pipeline.pictures import panels_to_bytes
 from pipeline.run import Analysis, analyse
 from pipeline.signatures import Signatures
 
@@ -61,10 +61,8 @@ def run(context: Context, revision_id: str) -> None:
     try:
         with kept(context, held, lambda excess: revision_failed(context, held, study.id, excess)):
             analysis = _analyse(context, study, row)
-            folder = context.result_folder(revision_id)
-            folder.mkdir(parents=True, exist_ok=True)
-            save_panels(folder / "panels.npz", analysis.panels)
-            write_synced(folder / "result.json", analysis.result.to_json().encode())
+            context.files.put(revision_id, "panels.npz", panels_to_bytes(analysis.panels))
+            context.files.put(revision_id, "result.json", analysis.result.to_json().encode())
         with context.ledger.write() as connection:
             release(connection, held, {"stage": "report", "attempts": 0, "next_attempt_at": context.clock()})
             detail = "; ".join(analysis.result.reasons) or analysis.result.status
@@ -113,9 +111,8 @@ def exam_of_revision(context: Context, study_uid: str, inputs: Mapping[str, Any]
                 sa.select(instances).where(instances.c.id.in_(ids[start : start + 500])).order_by(instances.c.id)
             ).all()
             for row in rows:
-                path = context.settings.spool.path / row.path
-                here = row.state == "stored" and path.exists()
-                if not here and row.sop_uid in selected:
+                path = context.files.instance(row) if row.state == "stored" else None
+                if path is None and row.sop_uid in selected:
                     raise FilesGone("files of this exam are no longer in the spool", uid=row.sop_uid)
-                facts.append(facts_from_json(row.facts, path if here else None))
+                facts.append(facts_from_json(row.facts, path))
     return exam_of(study_uid, facts)

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import structlog
@@ -16,6 +17,7 @@ from config.schema import Settings
 from daemon.clock import Clock
 from daemon.ledger import Ledger
 from daemon.ledger.queue import Claim, LeaseLost, renew
+from daemon.share.files import Files, files_of
 from daemon.work.limits import EXIT_CODE, watched
 from pipeline.errors import TryLater
 
@@ -43,9 +45,14 @@ class Context:
     def owner(self) -> str:
         return f"{socket.gethostname()}:{os.getpid()}:{threading.get_ident()}"
 
+    @cached_property
+    def files(self) -> Files:
+        """The files of exams and results, wherever the spool is."""
+        return files_of(self.settings)
+
     @property
     def results(self) -> Path:
-        """Where finished results lie: one folder per revision."""
+        """Where finished results lie on the machine that has the spool: one folder per revision."""
         return self.settings.spool.path / "results"
 
     def result_folder(self, revision_id: str) -> Path:
@@ -93,19 +100,3 @@ def _renewed(context: Context, claim: Claim) -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
-
-
-def write_synced(path: Path, data: bytes) -> None:
-    """Write a file so that it is whole or absent, whatever dies."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

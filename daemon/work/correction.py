@@ -20,9 +20,8 @@ def taken(context: Context, study_id: str, number: int) -> tuple[InstanceRef | N
         before = taken_before(connection, study_id, number)
     if before is None:
         return None, ()
-    folder = context.result_folder(before[0])
-    files = {kind: folder / f"{kind}.dcm" for kind in before[1] if kind != "rejection"}
-    refs = {kind: reference(read_header(path)) for kind, path in files.items() if path.exists()}
+    files = {kind: context.files.get(before[0], f"{kind}.dcm") for kind in before[1] if kind != "rejection"}
+    refs = {kind: reference(read_header(path)) for kind, path in files.items() if path is not None}
     return refs.get("sr"), tuple(sorted(refs.values()))
 
 

@@ -93,12 +93,11 @@ class _Delivery:
         return self._prove(self.destination, address, self._taken(items))
 
     def _items(self) -> tuple[Item, ...]:
-        folder = self.context.result_folder(self.row.revision_id)
-        files = [folder / f"{kind}.dcm" for kind in self.row.objects]
-        gone = [path.stem for path in files if not path.is_file()]
+        found = {kind: self.context.files.get(self.row.revision_id, f"{kind}.dcm") for kind in self.row.objects}
+        gone = [kind for kind, path in found.items() if path is None]
         if gone:
             raise ReportRejected(f"the finished {', '.join(gone)} of this result is not kept any more")
-        return items_of(files)
+        return items_of([path for path in found.values() if path is not None])
 
     def _send(self, destination: Destination, address: Address, items: tuple[Item, ...]) -> None:
         """Send what the destination has not taken yet, and write down what it says of each."""

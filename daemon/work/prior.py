@@ -82,11 +82,11 @@ def _newest(connection: sa.Connection, study_id: str) -> str | None:
 
 def _result(context: Context, revision_id: str) -> StudyResult | None:
     """The result, if it is still kept and has regions."""
-    path = context.result_folder(revision_id) / "result.json"
+    path = context.files.get(revision_id, "result.json")
+    if path is None:
+        return None
     try:
         result = StudyResult.from_json(path.read_bytes())
-    except FileNotFoundError:
-        return None
     except ValidationError:
         log.warning("prior-not-readable", revision=revision_id)
         return None
@@ -100,5 +100,5 @@ def _report(context: Context, revision_id: str) -> InstanceRef | None:
             .where(deliveries.c.revision_id == revision_id, deliveries.c.state.in_(("delivered", "stored")))
             .limit(1)
         ).first()
-    path = context.result_folder(revision_id) / "sr.dcm"
-    return reference(read_header(path)) if sent is not None and path.exists() else None
+    path = context.files.get(revision_id, "sr.dcm") if sent is not None else None
+    return reference(read_header(path)) if path is not None else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -19,8 +20,8 @@ from daemon.ledger.tables import deliveries, revisions, studies
 from daemon.metrics.results import result_made
 from daemon.offline import source_of
 from daemon.work import correction
-from daemon.work.analyse import exam_of_revision
-from daemon.work.context import Context, kept, write_synced
+from daemon.work.analyse import FilesGone, exam_of_revision
+from daemon.work.context import Context, kept
 from daemon.work.failure import TaskFailed, code_of, revision_failed
 from daemon.work.trail import results_created
 from dicom_sr import render
@@ -55,7 +56,7 @@ def run(context: Context, revision_id: str) -> None:
         raise TaskFailed(row.reason_code or "given-up", revision_id)
     try:
         with kept(context, held, lambda excess: revision_failed(context, held, study.id, excess)):
-            result = StudyResult.from_json((context.result_folder(revision_id) / "result.json").read_bytes())
+            result = _result(context, revision_id)
             objects = _render_once(context, study, row, result)
         opened = _open_deliveries(context, held, study, result, objects)
     except LeaseLost:
@@ -72,30 +73,43 @@ def run(context: Context, revision_id: str) -> None:
 
 def _render_once(context: Context, study: Any, row: Any, result: StudyResult) -> list[str]:
     """The kinds of object there are to send. Bytes that exist are kept: a revision is rendered exactly once."""
-    folder = context.result_folder(row.id)
-    done = folder / "rendered"
-    if done.exists():
+    files = context.files
+    done = files.get(row.id, "rendered")
+    if done is not None:
         return done.read_text().split()
     wanted = result.status == "evaluated" or context.settings.report.report_not_evaluated
     if not wanted:
         return []
     source = report_source(context, study, row)
-    panels = load_panels(folder / "panels.npz")
+    panels = load_panels(_kept(context, row.id, "panels.npz"))
     rendered = render(result, source, panels, correction.for_rendering(context.settings))
     for kind, data in rendered.objects.items():
-        write_synced(folder / f"{kind}.dcm", data)
-    write_synced(folder / "page.pdf", rendered.page_pdf)
-    write_synced(folder / "page.png", rendered.page_png)
+        files.put(row.id, f"{kind}.dcm", data)
+    files.put(row.id, "page.pdf", rendered.page_pdf)
+    files.put(row.id, "page.png", rendered.page_png)
     kinds = sorted(rendered.objects)
-    results_created(context, study, row.id, [i.sop_class_uid for i in items_of([folder / f"{k}.dcm" for k in kinds])])
-    write_synced(done, " ".join(kinds).encode())
+    made = items_of([_kept(context, row.id, f"{kind}.dcm") for kind in kinds])
+    results_created(context, study, row.id, [item.sop_class_uid for item in made])
+    files.put(row.id, "rendered", " ".join(kinds).encode())
     return kinds
+
+
+def _result(context: Context, revision_id: str) -> StudyResult:
+    return StudyResult.from_json(_kept(context, revision_id, "result.json").read_bytes())
+
+
+def _kept(context: Context, revision_id: str, name: str) -> Path:
+    """A file that analysis has left."""
+    path = context.files.get(revision_id, name)
+    if path is None:
+        raise FilesGone(f"{name} of this revision is no longer in the spool")
+    return path
 
 
 def report_source(context: Context, study: Any, row: Any) -> ReportSource:
     """Headers of the exam's own files, and what was delivered before."""
     exam = exam_of_revision(context, study.study_uid, row.inputs)
-    result = StudyResult.from_json((context.result_folder(row.id) / "result.json").read_bytes())
+    result = _result(context, row.id)
     began = datetime.fromtimestamp(row.created_at, tz=UTC).astimezone(ZoneInfo(context.settings.site.timezone))
     predecessor, superseded = correction.taken(context, study.id, row.number)
     return source_of(exam, result, began, predecessor=predecessor, superseded=superseded)

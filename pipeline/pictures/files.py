@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from pipeline.records import InstanceRef, SliceSource
 _SCHEMA = "axrad.panels/1"
 
 
-def save_panels(path: Path, panels: tuple[Panel, ...]) -> None:
-    """Write `panels`; the same panels give the same bytes."""
+def panels_to_bytes(panels: tuple[Panel, ...]) -> bytes:
+    """`panels` as a file; the same panels give the same bytes."""
     arrays: dict[str, npt.NDArray[Any]] = {}
     described = []
     for i, panel in enumerate(panels):
@@ -28,8 +29,14 @@ def save_panels(path: Path, panels: tuple[Panel, ...]) -> None:
         described.append(_described(panel))
     text = json.dumps({"schema": _SCHEMA, "panels": described}, ensure_ascii=True, sort_keys=True)
     arrays["description"] = np.frombuffer(text.encode(), dtype=np.uint8)
-    with path.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
+    file = BytesIO()
+    np.savez_compressed(file, allow_pickle=False, **arrays)
+    return file.getvalue()
+
+
+def save_panels(path: Path, panels: tuple[Panel, ...]) -> None:
+    """Write `panels` into a file that `load_panels` reads."""
+    path.write_bytes(panels_to_bytes(panels))
 
 
 def load_panels(path: Path) -> tuple[Panel, ...]:

@@ -1,0 +1,21 @@
+"""What may be asked of a shared spool: instances by UID and digest, and the files of a result by their fixed names."""
+
+from __future__ import annotations
+
+import re
+
+OBJECTS = ("sr", "page", "pdf", "key_slices", "rejection")
+RESULT_FILES = frozenset(
+    {"result.json", "panels.npz", "rendered", "page.pdf", "page.png", *(f"{kind}.dcm" for kind in OBJECTS)}
+)
+_REVISION = re.compile(r"[0-9A-Za-z-]{1,32}\Z")
+_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
+
+
+def is_digest(text: str) -> bool:
+    return _DIGEST.match(text) is not None
+
+
+def is_result_file(revision_id: str, name: str) -> bool:
+    """An opaque id and a known name: nothing in either leads out of the folder."""
+    return name in RESULT_FILES and _REVISION.match(revision_id) is not None
