@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pydicom
-from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.multival import MultiValue
+from pydicom.tag import Tag
 
+from pipeline.catalog import quick
 from pipeline.catalog.facts import (
     OUR_MANUFACTURER,
     REGISTRATION_CLASS,
@@ -137,8 +138,8 @@ TEXTS = [
     "ApprovalStatus",
     "PatientPosition",
 ]
-_NUMBER_TAGS = [(int(tag_for_keyword(k) or 0), k) for k in NUMBERS]
-_TEXT_TAGS = [(int(tag_for_keyword(k) or 0), k) for k in TEXTS]
+_NUMBER_TAGS = [(Tag(k), k) for k in NUMBERS]
+_TEXT_TAGS = [(Tag(k), k) for k in TEXTS]
 MOST_FRAMES = 1_000_000
 _UID = re.compile(r"[0-9]+(\.[0-9]+)+")
 
@@ -224,9 +225,13 @@ def _tags(dataset: Dataset) -> dict[str, Value]:
     tags: dict[str, Value] = {}
     unreadable: list[str] = []
     present = {int(tag) for tag in dataset.keys()}  # noqa: SIM118 - iterating would convert every element
-    for keywords, convert in ((_NUMBER_TAGS, _numbers), (_TEXT_TAGS, _texts)):
+    for keywords, read, convert in ((_NUMBER_TAGS, quick.number, _numbers), (_TEXT_TAGS, quick.text, _texts)):
         for tag, keyword in keywords:
             if tag not in present:
+                continue
+            value = read(dataset.get_item(tag))
+            if value is not quick.UNSURE:
+                tags[keyword] = value
                 continue
             try:
                 value = convert(dataset[tag].value)
