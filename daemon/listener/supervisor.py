@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -91,8 +91,7 @@ def _tend(settings: Settings, child: Child, listening: socket.socket, slots: Slo
         if code is None:
             return False
         slots.reap(child.number)
-        assert child.process.stdin is not None
-        child.process.stdin.close()
+        _let_go(child.process)
         child.process = None
         child.deaths = 0 if now - child.started > HEALTHY_S else child.deaths + 1
         child.not_before = now + min(MAX_PAUSE_S, 0.1 * 2**child.deaths)
@@ -109,16 +108,23 @@ def _tend(settings: Settings, child: Child, listening: socket.socket, slots: Slo
     )
     child.started = now
     assert child.process.stdin is not None
-    child.process.stdin.write(settings.model_dump_json().encode() + b"\n")
-    child.process.stdin.flush()
+    with suppress(BrokenPipeError):  # it died at once; the next look starts another
+        child.process.stdin.write(settings.model_dump_json().encode() + b"\n")
+        child.process.stdin.flush()
     return True
+
+
+def _let_go(process: subprocess.Popen[bytes]) -> None:
+    """The end of its input tells an acceptor to stop."""
+    assert process.stdin is not None
+    with suppress(BrokenPipeError):
+        process.stdin.close()
 
 
 def _end(children: list[Child]) -> None:
     running = [child.process for child in children if child.process is not None]
     for process in running:
-        assert process.stdin is not None
-        process.stdin.close()
+        _let_go(process)
     deadline = time.monotonic() + STOP_S
     for process in running:
         try:
@@ -190,8 +196,11 @@ def _tell(settings: Settings, children: list[Child], listening: socket.socket, s
     }
     path = _state_file(settings)
     temporary = path.with_suffix(".new")
-    temporary.write_text(json.dumps(state), encoding="ascii")
-    temporary.rename(path)
+    try:
+        temporary.write_text(json.dumps(state), encoding="ascii")
+        temporary.rename(path)
+    except OSError as error:
+        log.warning("the listener's state cannot be written", errno=error.errno)
 
 
 def state(settings: Settings) -> dict[str, object] | None:

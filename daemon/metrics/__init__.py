@@ -27,6 +27,9 @@ def set_up(settings: Settings) -> None:
     folder = root(settings) / socket.gethostname()
     folder.mkdir(parents=True, exist_ok=True)
     os.environ[VARIABLE] = str(folder.absolute())
+    from daemon.metrics import reserved
+
+    reserved.install()
 
 
 def clear(settings: Settings) -> int:

@@ -24,6 +24,7 @@ from config.load import load
 from daemon.ledger import Ledger, open_ledger, studies, views
 from daemon.ledger.tables import instances
 from daemon.spool import Spool
+from daemon.supervisor import wait_for_port
 from dicom_sr.check import check_report
 from pipeline.phantom import PhantomExam, PhantomSpec, write_exam
 from pipeline.result import StudyResult
@@ -119,6 +120,7 @@ def day(request: pytest.FixtureRequest, tmp_path: Path, exams: list[PhantomExam]
         ledger = open_ledger(settings)
         today = Day(service, pacs, ledger, senders, injector)
         try:
+            assert wait_for_port("127.0.0.1", port, 90), service.log.read_text()
             for sender in senders:
                 sender.start()
             injector.run(faults)
@@ -127,6 +129,7 @@ def day(request: pytest.FixtureRequest, tmp_path: Path, exams: list[PhantomExam]
                 time.sleep(0.5)
             for sender in senders:
                 sender.join()
+            injector.note("every exam is delivered" if today.settled(exams) else "patience is at its end")
             sys.stdout.write(today.story(exams))
             yield today
         finally:

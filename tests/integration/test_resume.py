@@ -32,6 +32,7 @@ from daemon.supervisor import Supervisor
 from daemon.work.context import Context
 from daemon.work.failure import revision_failed
 from pipeline.errors import InputRejected, TryLater
+from tests.support.faults import World
 
 NOW = 1_800_000_000.0
 LEASE_S = 120.0
@@ -204,6 +205,44 @@ def test_an_exam_that_fails_three_times_by_itself_is_set_aside(ledger: Ledger) -
         outcomes.append(revision_failed(context_of(ledger, now), held, "s", TryLater("not now")))
     assert outcomes == [False, False, True]
     assert row_of(ledger).state == "failed"
+
+
+COUNTING = """
+import os, sys
+from pathlib import Path
+from config.schema import Settings
+from daemon import metrics
+metrics.set_up(Settings.model_validate({"spool": {"path": sys.argv[1] + "/spool"}}))
+from prometheus_client import Counter
+counter = Counter("things", "things", ["name"])
+for number in range(3000):
+    counter.labels(str(number)).inc()
+for file in Path(sys.argv[1]).rglob("*.db"):
+    print(file.stat().st_size, file.stat().st_blocks * 512)
+print(counter.labels("2999")._value.get())
+"""
+
+
+def counted(folder: Path, **environ: str) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", COUNTING, str(folder)],
+        capture_output=True, text=True, check=False, env={**os.environ, **environ},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def test_counters_never_touch_a_page_that_has_no_block_on_the_disk(tmp_path: Path) -> None:
+    size, on_disk, value = counted(tmp_path)
+    assert int(on_disk) >= int(size) > 64 * 1024
+    assert float(value) == 1
+
+
+def test_a_process_counts_on_where_the_disk_is_full(tmp_path: Path) -> None:
+    world = World(tmp_path / "control", tmp_path / "full")
+    world.fill_disk(True)
+    *_, value = counted(world.root, **world.environ)
+    assert float(value) == 1
 
 
 # The broker

@@ -74,6 +74,16 @@ int fallocate(int fd, int mode, off_t at, off_t size) {
     return full(fd) ? -1 : next(fd, mode, at, size);
 }
 
+int posix_fallocate(int fd, off_t at, off_t size) {
+    NEXT(posix_fallocate);
+    return full(fd) ? ENOSPC : next(fd, at, size);
+}
+
+int posix_fallocate64(int fd, off64_t at, off64_t size) {
+    NEXT(posix_fallocate64);
+    return full(fd) ? ENOSPC : next(fd, at, size);
+}
+
 int clock_gettime(clockid_t clock, struct timespec *told) {
     NEXT(clock_gettime);
     int done = next(clock, told);

@@ -33,6 +33,8 @@ from pipeline.errors import PeerUnreachable
 from tests.support.faulty_archive import Archive, Mood
 
 MARK = "FAULTS_CONTROL"
+# How long a killer waits for somebody of the role who died before him.
+NOBODY_S = 15.0
 ROLES = ("up", "listen", "acceptor", "indexer", "analyse", "analyse-child", "deliver", "sweep", "beat", "broker")
 
 
@@ -204,7 +206,7 @@ class Injector:
         for thread in threads:
             thread.join()
 
-    def _note(self, text: str) -> None:
+    def note(self, text: str) -> None:
         self.done.append(f"{time.monotonic() - self._began:6.2f} s  {text}")
 
     def _one(self, fault: Fault) -> None:
@@ -229,18 +231,20 @@ class Injector:
 
     @contextmanager
     def _lasting(self, fault: Fault) -> Iterator[None]:
-        self._note(f"{fault.kind} {fault.seconds or fault.amount or ''}")
+        self.note(f"{fault.kind} {fault.seconds or fault.amount or ''}")
         yield
         if fault.seconds:
-            self._note(f"end of {fault.kind}")
+            self.note(f"end of {fault.kind}")
 
     def _kill(self, role: str) -> None:
-        found = sorted(self.service.world.processes(role), key=lambda p: p.pid)
-        if not found:
-            self._note(f"kill {role}: none runs")
-            return
+        end = time.monotonic() + NOBODY_S
+        while not (found := sorted(self.service.world.processes(role), key=lambda p: p.pid)):
+            if time.monotonic() > end:
+                self.note(f"kill {role}: none runs")
+                return
+            time.sleep(0.2)
         process = self.rng.choice(found)
-        self._note(f"kill -9 {role} {process.pid}")
+        self.note(f"kill -9 {role} {process.pid}")
         process.kill()
 
     def _mood(self, mood: str, seconds: float) -> None:
@@ -265,7 +269,7 @@ class Injector:
             client.flushall()
             client.close()
         except (redis.RedisError, PeerUnreachable) as error:
-            self._note(f"the broker could not be emptied: {type(error).__name__}")
+            self.note(f"the broker could not be emptied: {type(error).__name__}")
 
     def _ledger_locked(self, fault: Fault) -> None:
         path = self.service.settings.spool.path.parent / "ledger.sqlite"
