@@ -472,10 +472,13 @@ class Notify(Section):
 
 
 class FlowerSettings(Section):
+    """`read_only`: Flower shows; what steers is `axrad retry | cancel | prioritise`, which the ledger remembers."""
+
     port: int = 5555
     host: str = "127.0.0.1"
     user: str = "axrad"
     password: str | None = Field(None, repr=False)
+    read_only: bool = True
 
 
 class Settings(Section):

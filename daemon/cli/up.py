@@ -64,6 +64,8 @@ def flower(config_path: Path | None) -> None:
             f"--address={settings.flower.host}",
             f"--port={settings.flower.port}",
             f"--basic-auth={settings.flower.user}:{settings.flower.password}",
+            "--tasks-columns=name,args,state,exception,received,runtime,worker,uuid",
+            f"--read-only={settings.flower.read_only}",
             "--logging=WARNING",
         ]
     )
