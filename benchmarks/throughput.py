@@ -26,12 +26,13 @@ from benchmarks.features import Row, _balls
 from config.schema import Bias, Features, Settings, SignatureSettings
 from daemon.offline import write_outputs
 from pipeline.bias import correct
+from pipeline.catalog import exam_in
 from pipeline.features import extract
 from pipeline.geometry import Geometry
 from pipeline.phantom import PhantomSpec, write_exam
 from pipeline.phantom.spec import Preset
 from pipeline.records import Mask, Volume
-from pipeline.run import analyse, exam_in
+from pipeline.run import analyse
 from pipeline.signatures import Signatures
 
 PICTURE = Path(__file__).resolve().parents[1] / "docs" / "img" / "scaling.png"

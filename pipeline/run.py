@@ -16,7 +16,7 @@ import numpy as np
 
 from config.schema import Settings
 from pipeline import align, bias, diffusion, features, roi, sequences, volumes
-from pipeline.catalog import Exam, exams, scan
+from pipeline.catalog import Exam, exam_in
 from pipeline.draft import Draft, Masks, Timer, alignment_of, choice_of, summary_of
 from pipeline.errors import ExamRejected, RoiRejected, SequenceRejected
 from pipeline.pictures import Panel, make_panels
@@ -274,20 +274,6 @@ def _fold(parts: Mapping[Side | None, Part], reasons: list[tuple[str, str]], dra
         said = "; ".join(text for _, text in reasons)
         draft.quality.append(QualityCheck(check="one side not evaluated", value=said, ok=False))
     return []
-
-
-def exam_in(folder: Path) -> Exam:
-    """The one exam in a folder (or file list): the one with ROIs where several studies lie there."""
-    facts, refused = scan([folder])
-    found = exams(facts)
-    with_rois = [e for e in found if e.rois and e.series] or [e for e in found if e.series]
-    if not with_rois:
-        what = f"; {len(refused)} files are not readable DICOM" if refused else ""
-        raise ExamRejected(f"{folder} holds no MR images{what}", code="no-images")
-    if len(with_rois) > 1:
-        uids = ", ".join(e.study_uid for e in with_rois)
-        raise ExamRejected(f"{folder} holds several exams ({uids}); give one folder per exam", code="several-exams")
-    return with_rois[0]
 
 
 def analyse_folder(path: Path, settings: Settings, signatures: Signatures | None = None) -> StudyResult:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import click
 
 from config.load import load
+from daemon.beside import beside, uncollected
 from daemon.cli.options import config_option, json_option
 from daemon.logs import set_up
+
+if TYPE_CHECKING:
+    from config.schema import Settings
+    from pipeline.result import StudyResult
 
 
 @click.command()
@@ -36,34 +43,44 @@ def run(
     clinical_path: Path | None,
 ) -> None:
     """Evaluate the exam in PATH; writes result.json, features.csv, sr.dcm, page.pdf."""
-    from daemon.clinical.exam import clinical_of, patient_of
-    from daemon.offline import write_outputs
     from pipeline.errors import ExamRejected
-    from pipeline.run import analyse, exam_in
-    from pipeline.signatures import Signatures
 
-    settings = load(config_path)
-    set_up(settings.log, "run")
-    if signature_path is not None:
-        chosen = settings.signature.model_copy(update={"path": signature_path, "registry": None})
-        settings = settings.model_copy(update={"signature": chosen})
-    sources = settings.clinical
-    if clinical_path is not None:
-        sources = sources.model_copy(update={"registry": clinical_path})
-    began = datetime.now(UTC).astimezone(ZoneInfo(settings.site.timezone))
-    started = time.perf_counter()
-    exam = exam_in(path)
-    scanned = time.perf_counter() - started
-    signatures = Signatures.from_settings(settings.signature)
-    clinical = clinical_of(patient_of(exam), signatures.clinical, sources)
-    analysis = analyse(exam, settings, signatures, clinical=clinical)
-    result = write_outputs(analysis, exam, out, settings, began, scanned)
+    with uncollected():
+        settings = load(config_path)
+        set_up(settings.log, "run")
+        if signature_path is not None:
+            chosen = settings.signature.model_copy(update={"path": signature_path, "registry": None})
+            settings = settings.model_copy(update={"signature": chosen})
+        if clinical_path is not None:
+            sources = settings.clinical.model_copy(update={"registry": clinical_path})
+            settings = settings.model_copy(update={"clinical": sources})
+        result = _evaluated(path, out, settings)
     if as_json:
         click.echo(result.to_json())
     else:
         click.echo(summary(result.model_dump(mode="json", by_alias=True), out))
     if result.status != "evaluated":
         raise ExamRejected("not evaluated: " + "; ".join(result.reasons))
+
+
+def _evaluated(path: Path, out: Path, settings: Settings) -> StudyResult:
+    """The result, written. Another process reads the headers while this one loads the science: about a second each."""
+    from pipeline.catalog import exam_in
+
+    began = datetime.now(UTC).astimezone(ZoneInfo(settings.site.timezone))
+    started = time.perf_counter()
+    exam = beside(exam_in, path, lambda: importlib.import_module("daemon.offline"))
+    scanned = time.perf_counter() - started
+
+    from daemon.clinical.exam import clinical_of, patient_of
+    from daemon.offline import write_outputs
+    from pipeline.run import analyse
+    from pipeline.signatures import Signatures
+
+    signatures = Signatures.from_settings(settings.signature)
+    clinical = clinical_of(patient_of(exam), signatures.clinical, settings.clinical)
+    analysis = analyse(exam, settings, signatures, clinical=clinical)
+    return write_outputs(analysis, exam, out, settings, began, scanned)
 
 
 def summary(result: dict[str, object], out: Path) -> str:

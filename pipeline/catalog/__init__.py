@@ -19,6 +19,7 @@ from pipeline.catalog.facts import (
     group,
     patient_key,
 )
+from pipeline.catalog.folder import exam_in
 from pipeline.catalog.read import read_facts
 from pipeline.catalog.scan import scan
 
@@ -35,6 +36,7 @@ __all__ = [
     "SeriesFacts",
     "Value",
     "content_digest",
+    "exam_in",
     "exam_of",
     "exams",
     "facts_from_json",

@@ -26,11 +26,10 @@ from daemon.work import analyse, report
 from daemon.work.context import Context
 from daemon.work.sweep import assemble
 from dicom_sr.check import check_report
-from pipeline.catalog import read_facts
+from pipeline.catalog import exam_in, read_facts
 from pipeline.errors import InputRejected
 from pipeline.phantom import PhantomExam, PhantomSpec, write_exam
 from pipeline.result import StudyResult
-from pipeline.run import exam_in
 from pipeline.signature.registry import Registry
 from pipeline.signature.table import from_frame
 from pipeline.signature.training import Identity, train

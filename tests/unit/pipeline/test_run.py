@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from config.schema import Bias, Features, Settings, SignatureSettings
-from pipeline.catalog import Exam, exam_of
+from pipeline.catalog import Exam, exam_in, exam_of
 from pipeline.errors import ExamRejected
 from pipeline.phantom import VENDORS, PhantomExam, PhantomSpec, write_exam
 from pipeline.phantom.spec import Protocol
 from pipeline.records import SEQUENCES, InstanceRef
 from pipeline.result import StudyResult
-from pipeline.run import analyse, analyse_folder, exam_in
+from pipeline.run import analyse, analyse_folder
 from pipeline.signatures import Signatures
 from tests.support.drawn import redrawn
 

@@ -1,0 +1,23 @@
+"""The exam in a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.catalog.facts import Exam, exams
+from pipeline.catalog.scan import scan
+from pipeline.errors import ExamRejected
+
+
+def exam_in(folder: Path) -> Exam:
+    """The one exam in a folder (or file): the one with ROIs where several studies lie there. Raises ExamRejected."""
+    facts, refused = scan([folder])
+    found = exams(facts)
+    with_rois = [e for e in found if e.rois and e.series] or [e for e in found if e.series]
+    if not with_rois:
+        what = f"; {len(refused)} files are not readable DICOM" if refused else ""
+        raise ExamRejected(f"{folder} holds no MR images{what}", code="no-images")
+    if len(with_rois) > 1:
+        uids = ", ".join(e.study_uid for e in with_rois)
+        raise ExamRejected(f"{folder} holds several exams ({uids}); give one folder per exam", code="several-exams")
+    return with_rois[0]
