@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config.schema import Settings
@@ -253,6 +253,7 @@ def test_a_backfill_is_one_from_its_first_instance_on(ledger: Ledger) -> None:
         assert connection.execute(sa.select(studies.c.role)).scalar_one() == "backfill"
 
 
+@settings(deadline=None, max_examples=20)  # each example makes a ledger
 @given(st.lists(st.tuples(st.integers(0, 10**6), st.sampled_from([LOW, ROUTINE, URGENT])), min_size=2, max_size=8))
 def test_nobody_is_overtaken_by_more_than_a_head_start_per_step(exams: list[tuple[int, int]]) -> None:
     from daemon.ledger import open_ledger
