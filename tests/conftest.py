@@ -8,10 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 if TYPE_CHECKING:
     from daemon.ledger import Ledger
+
+# No test depends on wall time; on a build machine the examples are the same at every run.
+hypothesis.settings.register_profile("axrad", deadline=None, derandomize=os.environ.get("CI") == "true")
+hypothesis.settings.load_profile("axrad")
 
 ROOT = Path(__file__).resolve().parent.parent
 
