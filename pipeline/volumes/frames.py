@@ -78,10 +78,10 @@ class Frame:
         return f"{self.source.ref.sop_instance_uid}{frame} at ({where}) mm"
 
 
-def read_header(path: Path) -> Dataset:
-    """The data set without pixel data. Raises NotDicom."""
+def read_header(path: Path, *, pixels: bool = False) -> Dataset:
+    """The data set without pixel data, or with it. Raises NotDicom."""
     with readable(path):
-        return dcmread(path, stop_before_pixels=True)
+        return dcmread(path, stop_before_pixels=not pixels)
 
 
 @contextmanager

@@ -45,7 +45,9 @@ def decode(path: Path, numbers: Sequence[int | None], allow_lossy: bool = False)
 
     Unused high bits are cleared, sign bits extended. Raises NotDicom, PixelsRejected.
     """
-    ds = read_header(path)
+    # a file of one frame is read once and whole; of many frames, only those asked for
+    alone = list(numbers) == [None]
+    ds = read_header(path, pixels=alone)
     check_lossless(ds, allow_lossy)
     uid = ds.get("SOPInstanceUID")
     allocated, stored = int(ds.BitsAllocated), int(ds.BitsStored)
@@ -55,7 +57,7 @@ def decode(path: Path, numbers: Sequence[int | None], allow_lossy: bool = False)
         if allocated == 1 and not UID(ds.file_meta.TransferSyntaxUID).is_encapsulated:
             yield from _single_bits(path, numbers)
             return
-        for array in iter_pixels(path, indices=[(n or 1) - 1 for n in numbers], raw=True):
+        for array in iter_pixels(ds if alone else path, indices=[(n or 1) - 1 for n in numbers], raw=True):
             yield _used_bits(array, allocated, stored, high)
     except (AttributeError, KeyError) as error:
         raise PixelsRejected(f"image {uid} has no complete pixel data: {error}", uid=uid) from error
