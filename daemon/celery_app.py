@@ -68,6 +68,7 @@ def make_app(settings: Settings, url: str) -> Celery:
         result_backend=None,
         task_ignore_result=True,
         task_acks_late=True,
+        worker_lost_wait=1.0,  # a process that ended itself has said why
         task_reject_on_worker_lost=False,  # the ledger's lease brings the work back, the broker must not too
         worker_prefetch_multiplier=1,
         task_time_limit=settings.work.time_limit_s + GRACE_S,  # the last resort: daemon.work.limits comes before it

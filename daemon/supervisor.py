@@ -131,20 +131,22 @@ class Supervisor:
             log.error("broker-does-not-start", code=error.code)
 
     def stop(self) -> None:
-        """Intake first, so that nothing new starts; then beat, workers (they finish what they hold), Flower, broker."""
-        order = ["listen", "beat", "flower", "observe", "work-sweep", "work-analyse", "work-deliver"]
-        for name in order:
-            for child in (c for c in self.children if c.name == name):
-                self._end(child)
+        """Intake and beat first, so that nothing new starts; then all else (workers finish what they hold); broker."""
+        first = [c for c in self.children if c.name in ("listen", "beat")]
+        for group in (first, [c for c in self.children if c not in first]):
+            running = [c for c in group if c.process is not None and c.process.poll() is None]
+            for child in running:
+                if child.process is not None:
+                    child.process.terminate()
+            for child in running:
+                self._wait(child)
         if self._broker is not None:
             self._broker.stop()
         self._only.release()
 
-    def _end(self, child: Child) -> None:
+    def _wait(self, child: Child) -> None:
         process = child.process
-        if process is None or process.poll() is not None:
-            return
-        process.terminate()
+        assert process is not None
         try:
             process.wait(STOP_S)
         except subprocess.TimeoutExpired:

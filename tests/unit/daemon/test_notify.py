@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from config.schema import Email, Settings
-from daemon.ledger import Ledger
+from daemon.ledger import Ledger, open_ledger
 from daemon.ledger.engine import note
 from daemon.ledger.tables import breakers, studies
 from daemon.notify.channels import channels_of, mail
@@ -66,6 +66,13 @@ class House:
     def after(self, seconds: float) -> list[Notice]:
         self.now += seconds
         return self.notifier.tick()
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    opened = open_ledger(Settings.model_validate({"spool": {"path": tmp_path / "spool"}}))
+    yield opened
+    opened.close()
 
 
 @pytest.fixture
