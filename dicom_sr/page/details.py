@@ -28,8 +28,10 @@ def draw_contributions(sheet: Sheet, part: Part, x: float, y: float, width: floa
         )
     largest = max(abs(value) for *_, value in rows) or 1.0
     middle = x + width / 2
-    sheet.text(x, y + 36, "◀ lowers risk", 13, colour=SKY)
-    sheet.text(x + width, y + 36, "raises risk ▶", 13, colour=ORANGE, align="right")
+    sheet.arrow(x, y + 32, 9, SKY, right=False)
+    sheet.text(x + 14, y + 36, "lowers risk", 13, colour=SKY)
+    sheet.text(x + width - 14, y + 36, "raises risk", 13, colour=ORANGE, align="right")
+    sheet.arrow(x + width, y + 32, 9, ORANGE, right=True)
     top = y + 46
     for where, name, value in rows:
         if two_lines:
@@ -125,7 +127,8 @@ def _checks(sheet: Sheet, result: StudyResult, x: float, y: float, width: float)
         passed = len(result.quality)
         sheet.text(x, y, f"all {passed} passed" if passed else "none made", 15, colour=QUIET)
     for line in failed[:3]:
-        y = sheet.paragraph(x, y, f"▲ {line}", 15, width, lines=2, colour=YELLOW) + 2
+        sheet.triangle(x + 6, y - 12, 12, YELLOW, up=True)
+        y = sheet.paragraph(x + 18, y, line, 15, width - 18, lines=2, colour=YELLOW) + 2
     if len(failed) > 3:
         sheet.text(x, y, f"and {len(failed) - 3} more, see the report", 15, colour=YELLOW)
 

@@ -26,6 +26,10 @@ ORANGE = "#E69F00"
 SKY = "#56B4E9"
 PINK = "#F19CC8"  # their reddish purple, lighter for a dark sheet
 YELLOW = "#F0E442"
+# Letters as they are, and none beyond Latin-1 where a shape or three dots do: for ligatures and for others a PDF embeds
+# the font once more, which takes as long as drawing the page; and a ligature is not found by who looks for "fi".
+FEATURES = ("-liga", "-clig")
+CUT = "..."
 
 
 class Sheet:
@@ -56,7 +60,15 @@ class Sheet:
         if width is not None:
             shown = self.fit(shown, px, width, bold=bold)
         self._axes.text(
-            x, y, shown, color=colour, ha=align, va="baseline", parse_math=False, fontproperties=_font(px, bold)
+            x,
+            y,
+            shown,
+            color=colour,
+            ha=align,
+            va="baseline",
+            parse_math=False,
+            fontproperties=_font(px, bold),
+            fontfeatures=FEATURES,
         )
 
     def fit(self, text: str, px: float, width: float, *, bold: bool = False) -> str:
@@ -66,15 +78,15 @@ class Sheet:
         low, high = 0, len(text)
         while low < high:
             middle = (low + high + 1) // 2
-            if self.width(text[:middle].rstrip() + "…", px, bold=bold) <= width:
+            if self.width(text[:middle].rstrip() + CUT, px, bold=bold) <= width:
                 low = middle
             else:
                 high = middle - 1
-        return text[:low].rstrip() + "…"
+        return text[:low].rstrip() + CUT
 
     def width(self, text: str, px: float, *, bold: bool = False) -> float:
         """How many pixels wide a line is."""
-        probe = self._axes.text(0, 0, text, parse_math=False, fontproperties=_font(px, bold))
+        probe = self._axes.text(0, 0, text, parse_math=False, fontproperties=_font(px, bold), fontfeatures=FEATURES)
         box = probe.get_window_extent(self.figure.canvas.get_renderer())  # type: ignore[attr-defined]
         probe.remove()
         return float(box.width)
@@ -123,6 +135,11 @@ class Sheet:
         """A triangle whose tip is at (x, y)."""
         dy = size if up else -size
         self._axes.add_patch(Polygon([(x, y), (x - size * 0.62, y + dy), (x + size * 0.62, y + dy)], facecolor=colour))
+
+    def arrow(self, x: float, y: float, size: float, colour: str, *, right: bool) -> None:
+        """A triangle that points left or right; its tip is at (x, y)."""
+        dx = -size if right else size
+        self._axes.add_patch(Polygon([(x, y), (x + dx, y - size * 0.55), (x + dx, y + size * 0.55)], facecolor=colour))
 
     def line(self, x0: float, y0: float, x1: float, y1: float, colour: str = LINE, width: float = 1.0) -> None:
         self._axes.plot([x0, x1], [y0, y1], color=colour, linewidth=width * 0.72, solid_capstyle="butt")

@@ -123,7 +123,7 @@ def test_names_are_shown_without_carets(value: str, wanted: str) -> None:
 def test_long_text_is_cut_with_an_ellipsis_to_the_width_given() -> None:
     sheet = Sheet()
     short = sheet.fit("x" * 200, 20, 150)
-    assert short.endswith("…")
+    assert short.endswith("...")
     assert sheet.width(short, 20) <= 150
     assert sheet.fit("short", 20, 150) == "short"
 
