@@ -32,12 +32,14 @@ QUEUES = {
     "axrad.analyse": "analyse",
     "axrad.report": "analyse",
     "axrad.deliver": "deliver",
+    "axrad.fetch": "fetch",
     "axrad.sweep": "sweep",
     "axrad.ping": "sweep",  # health asks every queue by name
 }
+KINDS = {"axrad.deliver": "delivery", "axrad.fetch": "fetch"}
 # A key of ours in the broker; it is gone when the messages are.
 MARK = "axrad.mark"
-ROLES = {"analyse": ("analyse",), "deliver": ("deliver",), "sweep": ("sweep",)}
+ROLES = {"analyse": ("analyse",), "deliver": ("deliver", "fetch"), "sweep": ("sweep",)}
 
 
 log = structlog.get_logger("axrad.work")
@@ -143,7 +145,7 @@ def caption(ledger: Ledger, task: str, row_id: str) -> str:
     """What Flower shows as the arguments of a task: the study's opaque id first, so that one search finds it all."""
     try:
         with ledger.read() as connection:
-            return views.caption(connection, "delivery" if task == "axrad.deliver" else "revision", row_id)
+            return views.caption(connection, KINDS.get(task, "revision"), row_id)
     except TryLater:
         return row_id
 
@@ -208,6 +210,12 @@ def _add_tasks(app: Celery, settings: Settings) -> None:
         from daemon.work import deliver
 
         _told("deliver", lambda: deliver.run(context(), delivery_id))
+
+    @app.task(name="axrad.fetch")  # type: ignore[untyped-decorator]
+    def fetch_task(fetch_id: str) -> None:
+        from daemon.work import fetch
+
+        _told("fetch", lambda: fetch.run(context(), fetch_id))
 
 
 def _told(stage: str, work: Callable[[], None]) -> None:

@@ -24,6 +24,7 @@ COMMANDS = {
     "cancel": "ledger",
     "prioritise": "ledger",
     "feedback": "feedback",
+    "fetch": "fetch",
     "ingest": "ingest",
     "run": "run",
     "match": "match",

@@ -7,16 +7,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from config.schema import Pacs, Settings
-from daemon.assembly import Verdict, Wanted
+from daemon.assembly import Answer, Verdict, Wanted
+from daemon.ledger import queue
 from daemon.ledger.engine import new_id, note
-from daemon.ledger.tables import fetches
+from daemon.ledger.queue import OPEN, Claim
+from daemon.ledger.tables import fetches, instances, pacs_answers, studies
+from pipeline.catalog import MR_CLASSES
 
 OPEN_STATES = ("pending", "fetching")
+# At a time, over all workers: an archive that hangs must not take the workers that deliver.
+AT_ONCE = 2
+UNLIMITED = 10**9
 
 
 def sources(settings: Settings) -> tuple[Pacs, ...]:
@@ -94,11 +101,125 @@ def open_again(connection: sa.Connection, study: Any, now: float) -> int:
 
 def cancel(connection: sa.Connection, study_id: str, now: float) -> None:
     """What is still to be fetched is not needed any more."""
+    _cancel(connection, study_id, now)
+
+
+def _cancel(connection: sa.Connection, study_id: str, now: float, but: str = "") -> None:
     connection.execute(
         fetches.update()
-        .where(fetches.c.study_id == study_id, fetches.c.kind == "images", fetches.c.state.in_(OPEN_STATES))
+        .where(
+            fetches.c.study_id == study_id,
+            fetches.c.kind == "images",
+            fetches.c.state.in_(OPEN_STATES),
+            fetches.c.subject != but,
+        )
         .values(state="cancelled", finished_at=now, fence=fetches.c.fence + 1, owner=None, lease_until=None)
     )
+
+
+# What a worker does
+
+
+def due(connection: sa.Connection, now: float) -> list[Any]:
+    """Fetches that a worker should be told of: as many as may run beside those that do, the quick questions first."""
+    under_way = connection.execute(
+        sa.select(sa.func.count())
+        .select_from(fetches)
+        .where(OPEN["fetch"], (fetches.c.lease_until >= now) | (fetches.c.enqueued_until >= now))
+    ).scalar_one()
+    room = AT_ONCE - int(under_way)
+    if room <= 0:
+        return []
+    rows = queue.due(connection, "fetch", now, limit=100)
+    return sorted(rows, key=lambda row: row.kind != "ask")[:room]
+
+
+def take(
+    connection: sa.Connection, fetch_id: str, owner: str, now: float, settings: Settings
+) -> tuple[Claim, Any, Any] | None:
+    """Claim a fetch that is due: the claim, its row, its study."""
+    kind = connection.execute(sa.select(fetches.c.kind).where(fetches.c.id == fetch_id)).scalar_one_or_none()
+    attempts = UNLIMITED if kind == "ask" else settings.fetch.attempts
+    held = queue.claim(connection, "fetch", fetch_id, owner, now, settings.work.lease_s, attempts)
+    if held is None:
+        return None
+    row = connection.execute(sa.select(fetches).where(fetches.c.id == fetch_id)).one()
+    study = connection.execute(sa.select(studies).where(studies.c.id == row.study_id)).one()
+    return held, row, study
+
+
+def finish(connection: sa.Connection, held: Claim, study: Any, now: float, outcome: str) -> None:
+    """Done; what came is judged when it has been indexed."""
+    queue.release(connection, held, {"state": "done", "reason": "", "finished_at": now})
+    if outcome:
+        note(connection, now, "fetched", outcome, study.id)
+    _wake(connection, study)
+
+
+def failed(connection: sa.Connection, held: Claim, study: Any, now: float, values: dict[str, Any], code: str) -> None:
+    """Not this time, or not at all."""
+    queue.release(connection, held, values)
+    kind = "fetch-failed" if values["state"] == "failed" else "fetch-retry"
+    note(connection, now, kind, f"{code}: {values['reason']}", study.id)
+    _wake(connection, study)
+
+
+def _wake(connection: sa.Connection, study: Any) -> None:
+    connection.execute(studies.update().where(studies.c.id == study.id).values(dirty=True))
+
+
+def present(connection: sa.Connection, study_uid: str) -> frozenset[str]:
+    """SOP Instance UIDs of an exam whose files are here."""
+    rows = connection.execute(
+        sa.select(instances.c.sop_uid).where(instances.c.exam_uid == study_uid, instances.c.state == "stored")
+    ).scalars()
+    return frozenset(rows)
+
+
+def an_image_of(connection: sa.Connection, study_uid: str) -> str | None:
+    """The path of some image of the exam, relative to the spool."""
+    return connection.execute(
+        sa.select(instances.c.path)
+        .where(instances.c.exam_uid == study_uid, instances.c.state == "stored", instances.c.sop_class.in_(MR_CLASSES))
+        .limit(1)
+    ).scalar_one_or_none()
+
+
+def answered(connection: sa.Connection, study_uid: str, answers: Sequence[Answer]) -> None:
+    """What the archives said takes the place of what they said before."""
+    connection.execute(pacs_answers.delete().where(pacs_answers.c.exam_uid == study_uid))
+    for a in answers:
+        connection.execute(
+            pacs_answers.insert().values(
+                exam_uid=study_uid,
+                pacs=a.pacs,
+                asked_at=a.asked_at,
+                patient_key=a.patient_key,
+                patient_id_key=a.patient_id_key,
+                series=[list(s) for s in a.series],
+            )
+        )
+
+
+def expect_priors(connection: sa.Connection, study: Any, study_uids: Sequence[str], now: float) -> None:
+    """What arrives of these studies belongs to priors, unless they are known as exams already."""
+    known = set(connection.execute(sa.select(studies.c.study_uid).where(studies.c.study_uid.in_(study_uids))).scalars())
+    for uid in study_uids:
+        if uid in known:
+            continue
+        connection.execute(
+            studies.insert().values(
+                id=new_id(),
+                study_uid=uid,
+                role="prior",
+                state="assembling",
+                patient_key=study.patient_key,
+                first_arrival_at=now,
+                last_arrival_at=now,
+                changed_at=now,
+                dirty=True,
+            )
+        )
 
 
 def _open(
@@ -116,6 +237,8 @@ def _open(
     row = connection.execute(
         sa.select(fetches).where(fetches.c.study_id == study.id, fetches.c.kind == kind, fetches.c.subject == subject)
     ).one_or_none()
+    if kind == "images":
+        _cancel(connection, study.id, now, but=subject)
     if row is None:
         listed = [[w.study_uid, w.series_uid, w.sop_uid] for w in wanted]
         connection.execute(

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from daemon.ledger.order import words
 from daemon.ledger.states import SETTLED
-from daemon.ledger.tables import deliveries, events, instances, revisions, studies
+from daemon.ledger.tables import deliveries, events, fetches, instances, revisions, studies
 
 
 def counts(connection: sa.Connection, now: float) -> dict[str, Any]:
@@ -85,8 +85,13 @@ def describe(connection: sa.Connection, row: Any) -> dict[str, Any]:
 
 
 def caption(connection: sa.Connection, kind: str, row_id: str) -> str:
-    """A revision or delivery in opaque words: study, revision, destination, attempt."""
+    """A revision, delivery or fetch in opaque words: study, revision, destination, attempt."""
     row: Any
+    if kind == "fetch":
+        row = connection.execute(
+            sa.select(fetches.c.study_id, fetches.c.kind, fetches.c.attempts).where(fetches.c.id == row_id)
+        ).one_or_none()
+        return row_id if row is None else f"study {row.study_id}, {row.kind}, attempt {row.attempts + 1}"
     if kind == "delivery":
         row = connection.execute(
             sa.select(revisions.c.study_id, revisions.c.number, deliveries.c.destination, deliveries.c.attempts)

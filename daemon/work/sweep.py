@@ -7,10 +7,10 @@ from typing import Any
 import structlog
 
 from daemon.assembly import judge
-from daemon.ledger import deliveries, life, verdicts
+from daemon.ledger import deliveries, fetches, life, verdicts
 from daemon.ledger.join import join
 from daemon.ledger.jumps import TOLERANCE_S, JumpWatch, mend
-from daemon.ledger.queue import announced, due, forget_announcements
+from daemon.ledger.queue import announced, forget_announcements
 from daemon.work.context import Context
 from daemon.work.dispatch import ANNOUNCED_S, dispatch_revisions
 from daemon.work.failure import code_of, where_in_our_code
@@ -87,7 +87,7 @@ def announce_due(context: Context) -> None:
     now = context.clock()
     with context.ledger.read() as connection:
         waiting_deliveries = deliveries.due(connection, context.settings, now, limit=100)
-        waiting_fetches = due(connection, "fetch", now, limit=20)
+        waiting_fetches = fetches.due(connection, now)
     for kind, rows in (("delivery", waiting_deliveries), ("fetch", waiting_fetches)):
         for row in rows:
             if not context.announce(TASKS[kind], row.id):

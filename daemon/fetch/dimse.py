@@ -1,0 +1,197 @@
+"""C-FIND, C-MOVE to ourselves, C-GET (PS3.4 annex C), study root, with all the unique keys above each level."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydicom.dataset import Dataset
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    RLELossless,
+)
+from pynetdicom import build_role, evt
+from pynetdicom.sop_class import (
+    StudyRootQueryRetrieveInformationModelFind,
+    StudyRootQueryRetrieveInformationModelGet,
+    StudyRootQueryRetrieveInformationModelMove,
+)
+
+from daemon.export.peer import Address, associated
+from daemon.fetch.plan import Batch, NotThere, Series
+from pipeline.catalog import MR_CLASSES, REGISTRATION_CLASS, RTSTRUCT_CLASS, SEGMENTATION_CLASSES
+from pipeline.errors import PeerUnreachable
+
+FIND = str(StudyRootQueryRetrieveInformationModelFind)
+MOVE = str(StudyRootQueryRetrieveInformationModelMove)
+GET = str(StudyRootQueryRetrieveInformationModelGet)
+SYNTAXES = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
+# One context each, so that an archive sends what it has as it has it; lossless only.
+STORED_AS = [
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEG2000Lossless,
+    RLELossless,
+    DeflatedExplicitVRLittleEndian,
+]
+CLASSES = (*MR_CLASSES, *SEGMENTATION_CLASSES, RTSTRUCT_CLASS, REGISTRATION_CLASS)
+PENDING = (0xFF00, 0xFF01)
+# PS3.4 C.4.2.1.5 and C.4.3.1.4: all went well; some sub-operations failed, which the counts tell.
+DONE_IN_PART = 0xB000
+UIDS_AT_ONCE = 200
+
+
+class RetrieveRefused(PeerUnreachable):
+    """The archive does not do this kind of retrieval, or not for us; another kind may work."""
+
+    code = "retrieve-refused"
+
+
+# What is done with an instance that comes by C-GET: class, instance, transfer syntax, encoded data set.
+Keep = Callable[[str, str, str, bytes], None]
+
+
+@dataclass(frozen=True)
+class DimseDirectory:
+    """What an archive has, by C-FIND; one association per question."""
+
+    address: Address
+
+    def series_of(self, study_uid: str) -> list[Series]:
+        query = _query("SERIES", study_uid)
+        query.SeriesInstanceUID, query.Modality, query.NumberOfSeriesRelatedInstances = "", "", ""
+        return [
+            Series(str(found.SeriesInstanceUID), str(found.get("Modality") or ""), _count(found))
+            for found in find(self.address, query)
+            if found.get("SeriesInstanceUID")
+        ]
+
+    def instances_of(self, study_uid: str, series_uid: str) -> list[str]:
+        query = _query("IMAGE", study_uid, series_uid)
+        query.SOPInstanceUID = ""
+        return [str(f.SOPInstanceUID) for f in find(self.address, query) if f.get("SOPInstanceUID")]
+
+    def study(self, study_uid: str) -> Dataset | None:
+        """The study with its patient's id and issuer; None where the archive does not know it."""
+        query = _query("STUDY", study_uid)
+        query.PatientID, query.IssuerOfPatientID = "", ""
+        matches = [f for f in find(self.address, query) if f.get("StudyInstanceUID") == study_uid]
+        return matches[0] if matches else None
+
+    def studies_of(self, patient_id: str, until: str) -> list[Dataset]:
+        """MR studies of a patient up to a date (YYYYMMDD); only those that name exactly this id."""
+        query = Dataset()
+        query.QueryRetrieveLevel = "STUDY"
+        query.PatientID, query.IssuerOfPatientID = patient_id, ""
+        query.StudyInstanceUID, query.StudyDate, query.ModalitiesInStudy = "", f"-{until}", "MR"
+        return [f for f in find(self.address, query) if str(f.get("PatientID") or "") == patient_id]
+
+
+def find(address: Address, query: Dataset) -> list[Dataset]:
+    """All matches of one C-FIND. Raises PeerUnreachable where the archive breaks off or refuses."""
+    with associated(address, [(FIND, SYNTAXES)]) as association:
+        answers = list(association.send_c_find(query, FIND))
+    status = getattr(answers[-1][0], "Status", None) if answers else None
+    if status is None:
+        raise PeerUnreachable(f"{address.name} broke off while it was queried")
+    if status != 0:
+        raise PeerUnreachable(f"{address.name} answers the query with status 0x{status:04X}")
+    return [i for s, i in answers if getattr(s, "Status", None) in PENDING and i is not None]
+
+
+def move(address: Address, batches: Sequence[Batch]) -> int:
+    """Have the archive send it to our listener; how many instances it says it has sent."""
+    sent = 0
+    with _retrieving(address, [(MOVE, SYNTAXES)]) as association:
+        for query in queries(batches):
+            answers = association.send_c_move(query, address.our_ae_title, MOVE)
+            sent += _completed(
+                address, answers, f"sends nothing to {address.our_ae_title}: does it know us by that name?"
+            )
+    return sent
+
+
+def get(address: Address, batches: Sequence[Batch], keep: Keep) -> int:
+    """Fetch over our own association; how many instances came."""
+    contexts = [(GET, SYNTAXES)] + [(uid, [syntax]) for uid in CLASSES for syntax in STORED_AS]
+    roles = [build_role(uid, scp_role=True) for uid in CLASSES]
+    kept = 0
+
+    def on_store(event: Any) -> int:
+        nonlocal kept
+        request = event.request
+        keep(
+            str(request.AffectedSOPClassUID),
+            str(request.AffectedSOPInstanceUID),
+            str(event.context.transfer_syntax),
+            event.encoded_dataset(include_meta=False),
+        )
+        kept += 1
+        return 0
+
+    handlers = [(evt.EVT_C_STORE, on_store)]
+    with _retrieving(address, contexts, ext_neg=roles, evt_handlers=handlers) as association:
+        for query in queries(batches):
+            _completed(address, association.send_c_get(query, GET), "does not let us fetch")
+    return kept
+
+
+def queries(batches: Sequence[Batch]) -> Iterator[Dataset]:
+    """Identifiers of retrieve requests."""
+    for batch in batches:
+        if not batch.sop_uids:
+            yield _query("SERIES" if batch.series_uid else "STUDY", batch.study_uid, batch.series_uid)
+        for start in range(0, len(batch.sop_uids), UIDS_AT_ONCE):
+            query = _query("IMAGE", batch.study_uid, batch.series_uid)
+            query.SOPInstanceUID = list(batch.sop_uids[start : start + UIDS_AT_ONCE])
+            yield query
+
+
+def _retrieving(address: Address, contexts: list[tuple[str, list[Any]]], **options: Any) -> Any:
+    return associated(address, contexts, all_contexts=False, **options)
+
+
+def _query(level: str, study_uid: str, series_uid: str = "") -> Dataset:
+    query = Dataset()
+    query.QueryRetrieveLevel = level
+    query.StudyInstanceUID = study_uid
+    if series_uid:
+        query.SeriesInstanceUID = series_uid
+    return query
+
+
+def _count(found: Dataset) -> int | None:
+    try:
+        return int(found.NumberOfSeriesRelatedInstances)
+    except (AttributeError, TypeError, ValueError):
+        return None
+
+
+def _completed(address: Address, answers: Iterator[Any], if_refused: str) -> int:
+    """Completed sub-operations of one request.
+
+    Raises PeerUnreachable without an end, NotThere where nothing matched, RetrieveRefused for other failures.
+    """
+    try:
+        last = [status for status, _ in answers][-1]
+    except ValueError as error:
+        # pynetdicom says so where the peer accepted no context for this kind of retrieval.
+        raise RetrieveRefused(f"{address.name} {if_refused}") from error
+    code = getattr(last, "Status", None)
+    if code is None:
+        raise PeerUnreachable(f"{address.name} broke off while it was sending")
+    completed = int(getattr(last, "NumberOfCompletedSuboperations", 0) or 0)
+    completed += int(getattr(last, "NumberOfWarningSuboperations", 0) or 0)
+    if code not in (0, DONE_IN_PART):
+        raise RetrieveRefused(f"{address.name} {if_refused} (status 0x{code:04X})")
+    if not completed:
+        raise NotThere(f"{address.name} does not have it, or cannot send it")
+    return completed

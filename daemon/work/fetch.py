@@ -1,0 +1,159 @@
+"""`axrad.fetch`: ask archives about an exam, or fetch from them what is missing, until it is here or given up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from pydicom import dcmread
+
+from config.schema import Pacs
+from daemon.assembly import Answer
+from daemon.fetch import dimse
+from daemon.fetch.plan import Batch, NotThere, make_plan
+from daemon.fetch.retrieve import address_for, directory_of, retrieve
+from daemon.ledger import fetches as ledger_fetches
+from daemon.ledger.queue import Claim, LeaseLost, backoff_s, update
+from daemon.work.context import Context, kept
+from daemon.work.failure import TaskFailed, code_of, sentence_of, where_in_our_code
+from pipeline.catalog import patient_key
+from pipeline.errors import AxradError, TryLater
+from pipeline.text import text_of
+
+log = structlog.get_logger("axrad.fetch")
+ASK_BACKOFF_S = 5.0
+
+
+def run(context: Context, fetch_id: str) -> None:
+    """Claim, ask or fetch, write down how it went. The study is judged again either way."""
+    with context.ledger.write() as connection:
+        taken = ledger_fetches.take(connection, fetch_id, context.owner, context.clock(), context.settings)
+        if taken is None:
+            return
+        held, row, study = taken
+        update(connection, held, {"state": "fetching"})
+    try:
+        if held.exhausted:
+            raise TryLater(row.reason or "the worker died or ran out of time each time", code="given-up")
+        with kept(context, held):
+            outcome = WORK[row.kind](context, row, study)
+        with context.ledger.write() as connection:
+            ledger_fetches.finish(connection, held, study, context.clock(), outcome)
+    except LeaseLost:
+        return
+    except Exception as error:  # noqa: BLE001 - the outermost loop of this work
+        final = _failed(context, held, row, study, error)
+        raise TaskFailed(code_of(error), fetch_id, final=final) from None
+    log.info("fetched", study=study.id, fetch=fetch_id, kind=row.kind, outcome=outcome or None)
+
+
+def _failed(context: Context, held: Claim, row: Any, study: Any, error: Exception) -> bool:
+    now, settings = context.clock(), context.settings
+    if row.kind == "ask":
+        wait, patience = backoff_s(ASK_BACKOFF_S, held.attempt), settings.assembly.ask_patience_s
+        final = now + wait > row.created_at + patience
+    else:
+        wait, final = backoff_s(settings.fetch.backoff_s, held.attempt), held.attempt >= settings.fetch.attempts
+    final = final or (isinstance(error, AxradError) and not isinstance(error, TryLater))
+    values: dict[str, Any] = {"state": "pending", "next_attempt_at": now + wait, "reason": sentence_of(error)}
+    if final:
+        values |= {"state": "failed", "finished_at": now}
+    try:
+        with context.ledger.write() as connection:
+            ledger_fetches.failed(connection, held, study, now, values, code_of(error))
+    except LeaseLost:
+        return final
+    log.warning(
+        "fetch-failed" if final else "fetch-retry",
+        study=study.id,
+        fetch=held.id,
+        code=code_of(error),
+        attempt=held.attempt,
+        at=where_in_our_code(error),
+    )
+    return final
+
+
+def _images(context: Context, row: Any, study: Any) -> str:
+    """What is missing, from the first archive that has it; in words what came."""
+    settings = context.settings
+    with context.ledger.read() as connection:
+        here = ledger_fetches.present(connection, study.study_uid)
+    wanted = ledger_fetches.wanted_of(row)
+
+    def from_one(pacs: Pacs) -> str:
+        plan = make_plan(wanted, here, directory_of(pacs, settings), settings.fetch.max_instances)
+        came = retrieve(pacs, plan, settings)
+        missing = sum(len(b.sop_uids) for b in plan) - came
+        if missing > 0:
+            raise NotThere(f"{pacs.name} sent {came} images; {missing} more are missing")
+        return f"{came} images came from {pacs.name}"
+
+    return _first_of(ledger_fetches.sources(settings), from_one)
+
+
+def _first_of(archives: tuple[Pacs, ...], work: Callable[[Pacs], str]) -> str:
+    """What the first archive said that did not fail; otherwise all failures in one."""
+    failures: list[TryLater] = []
+    for pacs in archives:
+        try:
+            return work(pacs)
+        except TryLater as error:
+            failures.append(error)
+    if not failures:
+        raise NotThere("no [[pacs]] can be fetched from")
+    raise TryLater("; ".join(f.message for f in failures), code=failures[0].code)
+
+
+def _ask(context: Context, row: Any, study: Any) -> str:
+    """Every archive that can be asked says whose this exam is and how much of it there is."""
+    now = context.clock()
+    answers = []
+    for pacs in context.settings.pacs:
+        if "find" not in pacs.can:
+            continue
+        directory = dimse.DimseDirectory(address_for(pacs, context.settings))
+        found = directory.study(study.study_uid)
+        if found is None:
+            answers.append(Answer(pacs.name, now))
+            continue
+        patient, issuer = text_of(found, "PatientID"), text_of(found, "IssuerOfPatientID")
+        series = tuple((s.uid, s.modality, s.instances) for s in directory.series_of(study.study_uid))
+        keys = [patient_key(patient, by) if patient else None for by in (issuer, "")]
+        answers.append(Answer(pacs.name, now, keys[0], keys[1], series))
+    with context.ledger.write() as connection:
+        ledger_fetches.answered(connection, study.study_uid, answers)
+    return ""
+
+
+def _priors(context: Context, row: Any, study: Any) -> str:
+    """The patient's earlier MR exams, whole; they are kept as priors and not reported."""
+    settings = context.settings
+    with context.ledger.read() as connection:
+        path = ledger_fetches.an_image_of(connection, study.study_uid)
+    if path is None or not (settings.spool.path / path).exists():
+        raise NotThere("no image of this study is in the spool, so nobody can tell whose priors to ask for")
+    header = dcmread(settings.spool.path / path, stop_before_pixels=True, specific_tags=["PatientID", "StudyDate"])
+    patient = text_of(header, "PatientID")
+    if not patient or set("*?\\") & set(patient):
+        raise NotThere("the exam has no patient id that an archive could be asked for")
+    until = text_of(header, "StudyDate") or datetime.fromtimestamp(context.clock(), UTC).strftime("%Y%m%d")
+
+    def from_one(pacs: Pacs) -> str:
+        directory = dimse.DimseDirectory(address_for(pacs, settings))
+        found = [f for f in directory.studies_of(patient, until) if str(f.StudyInstanceUID) != study.study_uid]
+        found.sort(key=lambda f: text_of(f, "StudyDate"), reverse=True)
+        uids = [str(f.StudyInstanceUID) for f in found[: settings.fetch.max_priors]]
+        if not uids:
+            return f"{pacs.name} has no earlier MR exam of this patient"
+        with context.ledger.write() as connection:
+            ledger_fetches.expect_priors(connection, study, uids, context.clock())
+        came = retrieve(pacs, [Batch(uid) for uid in uids], settings)
+        return f"{len(uids)} earlier exams ({came} images) came from {pacs.name}"
+
+    return _first_of(tuple(p for p in ledger_fetches.sources(settings) if "find" in p.can), from_one)
+
+
+WORK: dict[str, Callable[[Context, Any, Any], str]] = {"images": _images, "ask": _ask, "priors": _priors}
