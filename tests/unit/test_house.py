@@ -162,7 +162,9 @@ def exceptions() -> dict[str, tuple[list[str], str | None, str]]:
         for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.ClassDef):
                 bases = [ast.unparse(base).rpartition(".")[2] for base in node.bases]
-                classes[node.name] = (bases, own_code(node), where(path, node))
+                # Two rooms may use the same name for different errors; each is looked at.
+                name = node.name if node.name not in classes else f"{node.name} in {where(path, node)}"
+                classes[name] = (bases, own_code(node), where(path, node))
     raisable = {"Exception", "BaseException"} | {
         name
         for name, kind in vars(__import__("builtins")).items()
