@@ -102,6 +102,7 @@ def listening(root: Path, **sections: Any) -> Iterator[Listening]:
     finally:
         stop.set()
         thread.join(60)
+        forget_sockets()
 
 
 def send(association: Any, data_set: Dataset, transfer_syntax_uid: str = EXPLICIT_LE) -> int:
