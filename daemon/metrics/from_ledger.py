@@ -69,6 +69,8 @@ class LedgerCollector(Collector):
             )
         yield gauge("disk_warn_bytes", "Below this a warning is logged.", {(): spool.warn_free_bytes})
         yield gauge("disk_refuse_bytes", "Below this nothing more is taken in.", {(): spool.refuse_free_bytes})
+        if self._settings.metrics.listener_host is not None:
+            return  # it is elsewhere; health asks it
         listener = listener_state(self._settings)
         yield gauge("listener_up", "Whether a listener runs on this machine.", {(): float(listener is not None)})
         if listener is not None:
