@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from config.schema import Settings
 from pipeline import align, bias, diffusion, features, roi, sequences, volumes
@@ -80,7 +81,9 @@ def analyse(
         "clinical": clinical,
     }
     try:
-        reasons = _evaluate(exam, settings, signatures, clinical or Clinical(), draft)
+        # Its products are small: BLAS threads would only wait for each other, and add up in another order.
+        with threadpool_limits(1, user_api="blas"):
+            reasons = _evaluate(exam, settings, signatures, clinical or Clinical(), draft)
     except ExamRejected as error:
         reasons = [(error.code, error.message)]
     draft.timings_s["total"] = timer() - started
