@@ -151,8 +151,8 @@ def run(step: Step, folder: Path, seconds: float = 300) -> subprocess.CompletedP
 def told_otherwise(step: Step, done: subprocess.CompletedProcess[str]) -> str:
     """What the page says that the command did not; empty if it is true.
 
-    Lines are shown in their order, those of stderr last; some may be left out (a line `…` says so), the end of one may be
-    cut off (`…` again), and numbers may be others: they depend on the machine and the moment.
+    Lines are shown in their order, those of stderr last; some may be left out (a line `…` says so), the end of one may
+    be cut off (`…` again), and numbers may be others: they depend on the machine and the moment.
     """
     if (done.returncode != 0) != step.fails:
         return f"exit status {done.returncode}\n{done.stdout}{done.stderr}"

@@ -184,6 +184,8 @@ def test_the_settings_in_examples_exist() -> None:
                 example = tomllib.loads(block.text)
                 # Rule tables of a site are TOML as well, and have no section of the settings.
                 if set(example) & set(Settings.model_fields):
+                    if {"share_port", "remote"} & set(example.get("spool", ())):
+                        example["spool"]["share_token"] = "comes-from-the-environment"
                     Settings.model_validate(example)
                     checked += 1
     assert checked > 3
