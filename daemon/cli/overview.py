@@ -43,6 +43,7 @@ EVENTS = {
     "first-instance": "first instance",
     "received": "received",
     "revision": "complete",
+    "ready": "queued",
     "started": "analysis began",
     "analysed": "analysed",
     "reported": "report made",
@@ -198,12 +199,15 @@ def print_timeline(out: Console, found: Mapping[str, Any], settings: Settings) -
     table.add_column(no_wrap=True, justify="right")
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    before = None
+    before, said = None, {"", found["reason"]}
     for event in sorted([*found["events"], *_arrivals(found)], key=lambda e: e["at"]):
         when = datetime.fromtimestamp(event["at"], tz=zone).strftime("%Y-%m-%d %H:%M:%S")
         passed = "" if before is None else f"+{age(event['at'] - before)}"
         before = event["at"]
-        table.add_row(when, passed, EVENTS.get(event["kind"], event["kind"]), Text(event["detail"]))
+        # A long reason is told once: above, or where it was given first.
+        detail = "" if event["detail"] in said else event["detail"]
+        said.add(detail if len(detail) > WIDTH // 2 else "")
+        table.add_row(when, passed, EVENTS.get(event["kind"], event["kind"]), Text(detail))
     out.print(table)
     for item in found["deliveries"]:
         rest = " ".join(x for x in (item["proof"] and f"({item['proof']})", item["reason"]) if x)

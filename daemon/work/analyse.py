@@ -25,6 +25,7 @@ from pipeline.run import Analysis, analyse
 from pipeline.signatures import Signatures
 
 log = structlog.get_logger("axrad.analyse")
+HANDED_ON_S = 10.0
 
 
 class FilesGone(TryLater):
@@ -64,7 +65,7 @@ def run(context: Context, revision_id: str) -> None:
             context.files.put(revision_id, "panels.npz", panels_to_bytes(analysis.panels))
             context.files.put(revision_id, "result.json", analysis.result.to_json().encode())
         with context.ledger.write() as connection:
-            release(connection, held, {"stage": "report", "attempts": 0, "next_attempt_at": context.clock()})
+            release(connection, held, _handed_on(context.clock()))
             detail = "; ".join(analysis.result.reasons) or analysis.result.status
             note(connection, context.clock(), "analysed", detail, study.id, revision_id)
     except LeaseLost:
@@ -78,6 +79,11 @@ def run(context: Context, revision_id: str) -> None:
         "analysed", study=study.id, revision=revision_id, status=result.status, seconds=result.timings_s.get("total")
     )
     context.announce("axrad.report", revision_id)
+
+
+def _handed_on(now: float) -> dict[str, Any]:
+    """Columns of a revision that is next to be reported: announced at once, by the sweep only if that is lost."""
+    return {"stage": "report", "attempts": 0, "next_attempt_at": now, "enqueued_until": now + HANDED_ON_S}
 
 
 def _analyse(context: Context, study: Any, row: Any) -> Analysis:
