@@ -25,6 +25,8 @@ COMMANDS = {
     "prioritise": "ledger",
     "feedback": "feedback",
     "fetch": "fetch",
+    "backup": "backup",
+    "restore": "backup",
     "ingest": "ingest",
     "run": "run",
     "match": "match",

@@ -26,7 +26,7 @@ CHUNK_BYTES = 1 << 20
 class NoRoom(TryLater):
     """The disk is too full to fetch anything."""
 
-    code = "disk-full"
+    code = "no-room"
 
 
 def address_for(pacs: Pacs, settings: Settings) -> Address:

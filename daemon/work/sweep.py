@@ -7,10 +7,11 @@ from typing import Any
 import structlog
 
 from daemon.assembly import judge
-from daemon.ledger import deliveries, fetches, life, verdicts
+from daemon.ledger import chores, deliveries, fetches, life, verdicts
 from daemon.ledger.join import join
 from daemon.ledger.jumps import TOLERANCE_S, JumpWatch, mend
 from daemon.ledger.queue import announced, forget_announcements
+from daemon.retention import clean
 from daemon.work.context import Context
 from daemon.work.dispatch import ANNOUNCED_S, dispatch_revisions
 from daemon.work.failure import code_of, where_in_our_code
@@ -29,6 +30,7 @@ def sweep(context: Context, watch: JumpWatch | None = None) -> None:
     assemble(context)
     dispatch_revisions(context)
     announce_due(context)
+    clean_up(context)
     _sign(context)
 
 
@@ -94,6 +96,16 @@ def announce_due(context: Context) -> None:
                 return
             with context.ledger.write() as connection:
                 announced(connection, kind, row.id, now + ANNOUNCED_S)
+
+
+def clean_up(context: Context) -> None:
+    """Retention, every now and then, and then round after round until all is done."""
+    with context.ledger.write() as connection:
+        if not chores.take(connection, "retention", context.clock(), context.settings.retention.every_s):
+            return
+    if clean(context.ledger, context.settings, context.clock()).more:
+        with context.ledger.write() as connection:
+            chores.again(connection, "retention")
 
 
 def _sign(context: Context) -> None:

@@ -1,0 +1,56 @@
+"""`axrad backup | restore`: the ledger and the results in one file, and back."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from config.load import load
+from daemon.cli.options import config_option, json_option
+from daemon.ledger import open_ledger
+from daemon.ledger.engine import backups_folder
+
+
+@click.command()
+@config_option
+@json_option
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Default: a new file beside the spool.")
+@click.option("--instances", is_flag=True, help="Also the received images and ROIs.")
+def backup(config_path: Path | None, as_json: bool, out: Path | None, instances: bool) -> None:
+    """Write ledger, results and signatures to one file; everything may go on meanwhile."""
+    from daemon.backup import backup as make
+
+    settings = load(config_path)
+    now = time.time()
+    name = f"axrad-{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%SZ}.tar"
+    path = out or backups_folder(settings) / name
+    ledger = open_ledger(settings)
+    try:
+        contents = make(settings, ledger, path, now, instances=instances)
+    finally:
+        ledger.close()
+    if as_json:
+        click.echo(json.dumps({"file": str(path), "bytes": path.stat().st_size, **asdict(contents)}))
+    else:
+        click.echo(f"{path}: {contents.rows} rows and {contents.files} files, {path.stat().st_size / 1e6:.1f} MB")
+
+
+@click.command()
+@config_option
+@json_option
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--replace", is_flag=True, help="Replace a ledger that is not empty; it is kept in the backups folder.")
+def restore(config_path: Path | None, as_json: bool, file: Path, replace: bool) -> None:
+    """Bring a backup back, also one of an older axrad, also from SQLite into PostgreSQL. Stop axrad first."""
+    from daemon.backup import restore as bring_back
+
+    contents = bring_back(load(config_path), file, time.time(), replace=replace)
+    if as_json:
+        click.echo(json.dumps(asdict(contents)))
+    else:
+        click.echo(f"{contents.rows} rows and {contents.files} files of {contents.made_at} are back")

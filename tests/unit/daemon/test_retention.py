@@ -1,0 +1,214 @@
+"""What is cleaned from the spool, and what never is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from config.schema import Ledger as LedgerSection
+from config.schema import Retention, Settings
+from config.schema import Spool as SpoolSection
+from daemon.indexer import reconcile
+from daemon.ledger import Ledger, chores
+from daemon.ledger.intake import Arrival, record
+from daemon.ledger.states import SETTLED, STUDY
+from daemon.ledger.tables import events, instances, studies
+from daemon.retention import Cleaned, clean
+from daemon.spool import Description, Spool
+from pipeline.catalog import InstanceFacts
+from tests.support.facts import MR, image, ours
+
+DAY = 86400.0
+NOW = 1_800_000_000.0
+FULL, EMPTY = 0, 10**15
+
+
+@dataclass
+class House:
+    ledger: Ledger
+    spool: Spool
+    settings: Settings
+
+    def keep(self, *facts: InstanceFacts, at: float) -> None:
+        for item in facts:
+            uid = item.ref.sop_instance_uid
+            stored = self.spool.put(Description(MR, uid, "1.2.840.10008.1.2.1", "SCU"), uid.encode())
+            with self.ledger.write() as connection:
+                record(connection, Arrival(uid, stored.digest, stored.path, 1000, at, facts=item))
+
+    def study(self, uid: str, state: str, age_days: float) -> None:
+        """An exam of three images whose last arrival was so many days ago."""
+        self.keep(*(image(f"{uid}.1", n, study=uid) for n in range(3)), at=NOW - age_days * DAY)
+        with self.ledger.write() as connection:
+            connection.execute(studies.update().where(studies.c.study_uid == uid).values(state=state, dirty=False))
+
+    def clean(self, now: float = NOW, **how: Any) -> Cleaned:
+        settings = self.settings.model_copy(update={"retention": Retention(**how)})
+        return clean(self.ledger, settings, now)
+
+    def states(self) -> dict[str, set[str]]:
+        with self.ledger.read() as connection:
+            rows = connection.execute(sa.select(instances.c.exam_uid, instances.c.state)).all()
+        found: dict[str, set[str]] = {}
+        for row in rows:
+            found.setdefault(row.exam_uid, set()).add(row.state)
+        return found
+
+    @property
+    def files(self) -> int:
+        return len(list(self.spool.walk()))
+
+
+@pytest.fixture
+def house(ledger: Ledger, ledger_url: str, tmp_path: Path) -> House:
+    settings = Settings(
+        ledger=LedgerSection(url=ledger_url), spool=SpoolSection(path=tmp_path / "spool", warn_free_bytes=FULL)
+    )
+    return House(ledger, Spool(tmp_path / "spool"), settings)
+
+
+def test_exams_that_are_done_go_by_age_and_younger_ones_stay(house: House) -> None:
+    house.study("1.1", "delivered", age_days=31)
+    house.study("1.2", "delivered", age_days=29)
+    assert house.clean() == Cleaned(3, 3000)
+    assert house.states() == {"1.1": {"purged"}, "1.2": {"stored"}}
+    assert house.files == 3
+    assert house.clean() == Cleaned()
+
+
+@pytest.mark.parametrize("state", sorted(set(STUDY) - SETTLED))
+def test_an_unfinished_exam_is_never_cleaned_however_old_and_however_full_the_disk(house: House, state: str) -> None:
+    house.study("1.1", state, age_days=400)
+    assert house.clean(keep_free_bytes=EMPTY) == Cleaned()
+    assert house.files == 3
+
+
+@pytest.mark.parametrize("state", sorted(SETTLED))
+def test_an_exam_that_is_done_or_expired_is_cleaned(house: House, state: str) -> None:
+    house.study("1.1", state, age_days=31)
+    assert house.clean().files == 3
+
+
+def test_when_the_disk_is_too_full_the_oldest_go_first_and_only_until_there_is_room(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n, age in enumerate((20, 10, 5, 0.5)):
+        house.study(f"1.{n}", "delivered", age)
+    monkeypatch.setattr(Spool, "free_bytes", lambda self: 100 - 10 * house.files)
+    assert house.clean(keep_free_bytes=40).files == 6
+    assert house.states() == {"1.0": {"purged"}, "1.1": {"purged"}, "1.2": {"stored"}, "1.3": {"stored"}}
+    assert house.clean(keep_free_bytes=EMPTY).files == 3
+    assert house.states()["1.3"] == {"stored"}, "younger than at_least_days"
+
+
+def test_what_was_deleted_is_recorded_and_ledger_and_results_stay(house: House) -> None:
+    house.study("1.1", "delivered", age_days=31)
+    results = house.settings.spool.path / "results" / "r1"
+    results.mkdir(parents=True)
+    (results / "sr.dcm").write_bytes(b"report")
+    house.clean()
+    assert (results / "sr.dcm").read_bytes() == b"report"
+    with house.ledger.read() as connection:
+        assert connection.execute(sa.select(studies.c.state)).scalar_one() == "delivered"
+        row = connection.execute(sa.select(events).where(events.c.kind == "purged")).one()
+        assert connection.execute(sa.select(sa.func.count()).select_from(instances)).scalar_one() == 3
+    assert row.detail == "3 files, 0.0 MB: nothing came for 30 days"
+    assert row.study_id is not None
+
+
+def test_what_axrad_does_not_use_goes_by_its_own_age(house: House) -> None:
+    ct = image("1.5.1", 1, study="1.5")
+    ct = replace(ct, ref=replace(ct.ref, sop_class_uid="1.2.840.10008.5.1.4.1.1.2"), modality="CT")
+    house.keep(ours(), at=NOW - 31 * DAY)
+    house.keep(ct, at=NOW - 29 * DAY)
+    assert house.clean().files == 1
+    assert house.files == 1
+
+
+def test_a_clean_up_that_died_half_way_is_finished_by_the_next(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.study("1.1", "delivered", age_days=31)
+    real: Callable[[Spool, str], None] = Spool.remove
+
+    def dies(self: Spool, relative: str) -> None:
+        if house.files < 3:
+            raise OSError("the machine is switched off")
+        real(self, relative)
+
+    monkeypatch.setattr(Spool, "remove", dies)
+    with pytest.raises(OSError, match="switched off"):
+        house.clean()
+    assert house.states() == {"1.1": {"purging"}}
+    assert reconcile(house.ledger, house.spool, NOW) == (0, 0), "neither found nor lost"
+    monkeypatch.undo()
+    assert house.clean().files == 3
+    assert (house.states(), house.files) == ({"1.1": {"purged"}}, 0)
+
+
+def test_an_instance_that_is_sent_again_while_it_is_cleaned_is_accounted_for(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.study("1.1", "delivered", age_days=31)
+    again = image("1.1.1", 0, study="1.1")
+    real: Callable[[Spool, str], None] = Spool.remove
+    seen: list[str] = []
+
+    def races(self: Spool, relative: str) -> None:
+        if not seen:
+            seen.append(relative)
+            with house.ledger.write() as connection:
+                uid = again.ref.sop_instance_uid
+                path, digest = connection.execute(
+                    sa.select(instances.c.path, instances.c.digest).where(instances.c.sop_uid == uid)
+                ).one()
+                record(connection, Arrival(uid, digest, path, 1000, NOW, facts=again))
+        real(self, relative)
+
+    monkeypatch.setattr(Spool, "remove", races)
+    house.clean()
+    assert house.states() == {"1.1": {"purged", "lost"}}
+
+
+def test_an_instance_that_is_sent_again_afterwards_is_back(house: House) -> None:
+    house.study("1.1", "delivered", age_days=31)
+    house.clean()
+    house.keep(image("1.1.1", 0, study="1.1"), at=NOW)
+    assert house.states() == {"1.1": {"purged", "stored"}}
+    with house.ledger.read() as connection:
+        assert connection.execute(sa.select(studies.c.dirty)).scalar_one()
+
+
+def test_a_machine_without_the_spool_cleans_nothing(house: House, tmp_path: Path) -> None:
+    house.study("1.1", "delivered", age_days=31)
+    elsewhere = house.settings.model_copy(update={"spool": SpoolSection(path=tmp_path / "not-here")})
+    assert clean(house.ledger, elsewhere, NOW) == Cleaned()
+    assert not (tmp_path / "not-here").exists()
+    assert house.states() == {"1.1": {"stored"}}
+
+
+def test_a_round_is_bounded_and_says_that_there_is_more(house: House) -> None:
+    for n in range(3):
+        house.study(f"1.{n}", "delivered", age_days=31 + n)
+    assert clean(house.ledger, house.settings, NOW, files_at_once=4) == Cleaned(6, 6000, more=True)
+    assert clean(house.ledger, house.settings, NOW, files_at_once=4) == Cleaned(3, 3000)
+
+
+def test_retention_can_be_switched_off(house: House) -> None:
+    house.study("1.1", "delivered", age_days=400)
+    assert house.clean(enabled=False) == Cleaned()
+
+
+def test_a_chore_is_done_once_in_its_time_also_after_the_clock_was_wrong(ledger: Ledger) -> None:
+    def take(now: float) -> bool:
+        with ledger.write() as connection:
+            return chores.take(connection, "retention", now, 600.0)
+
+    assert [take(NOW), take(NOW + 599), take(NOW + 601), take(NOW + 602)] == [True, False, True, False]
+    assert take(NOW - 30 * DAY)
+    with ledger.write() as connection:
+        chores.again(connection, "retention")
+    assert take(NOW - 30 * DAY + 1)
