@@ -17,6 +17,7 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from config.schema import Settings
+from daemon import alive
 from daemon.clock import system_clock
 from daemon.ledger import Ledger, life, open_ledger, views
 from daemon.ledger.jumps import JumpWatch
@@ -56,6 +57,7 @@ class Steady(schedule):  # type: ignore[misc]
         left = self._next - time.monotonic()
         if left > 0:
             return schedstate(is_due=False, next=left)
+        alive.touch()
         every_s = self.run_every.total_seconds()
         self._next = time.monotonic() + every_s
         return schedstate(is_due=True, next=every_s)

@@ -12,7 +12,7 @@ from daemon.ledger.queue import Claim, LeaseLost, backoff_s, release
 from daemon.ledger.studies import move_study
 from daemon.ledger.tables import revisions
 from daemon.work.context import Context
-from pipeline.errors import AxradError, TryLater
+from pipeline.errors import AxradError, PeerUnreachable, TryLater
 
 log = structlog.get_logger("axrad.work")
 
@@ -40,8 +40,8 @@ class DiskFull(TryLater):
 
 
 OUT_OF_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE})
-# Until the machine is well again, an exam waits as long as after its second failure.
-SURROUNDINGS_PAUSE = 2
+# An exam looks again at least so often whether its surroundings are well.
+LONGEST_PAUSE_S = 300.0
 
 
 def translated(error: Exception) -> Exception:
@@ -74,14 +74,14 @@ def where_in_our_code(error: BaseException) -> str:
 
 def revision_failed(context: Context, held: Claim, study_id: str, error: Exception) -> bool:
     """Transient or unforeseen: again after a while, until the attempts are used up. Permanent: set aside at once.
-    What the machine lacks (disk, ledger) is no attempt of the exam.
+    What its surroundings lack (disk, ledger, the intake host) is no attempt of the exam.
 
     Returns whether it was set aside.
     """
     now = context.clock()
     error = translated(error)
     code, reason = code_of(error), sentence_of(error)
-    blameless = isinstance(error, DiskFull | LedgerBusy) and not held.exhausted
+    blameless = isinstance(error, DiskFull | LedgerBusy | PeerUnreachable) and not held.exhausted
     final = not blameless and (
         held.attempt >= context.settings.work.attempts
         or (isinstance(error, AxradError) and not isinstance(error, TryLater))
@@ -91,8 +91,9 @@ def revision_failed(context: Context, held: Claim, study_id: str, error: Excepti
         values |= {"state": "failed", "stage": revisions.c.stage, "finished_at": now}
         values["reason"] = reason = f"set aside after {held.attempt} attempts: {reason}"
     else:
-        pause = SURROUNDINGS_PAUSE if blameless else held.attempt
-        values |= {"next_attempt_at": now + backoff_s(context.settings.work.backoff_s, pause)}
+        # The fence counts every claim, also those that are not held against the exam.
+        pause_s = backoff_s(context.settings.work.backoff_s, held.fence if blameless else held.attempt)
+        values |= {"next_attempt_at": now + (min(pause_s, LONGEST_PAUSE_S) if blameless else pause_s)}
     if blameless:
         values |= {"attempts": held.attempt - 1}
     try:

@@ -12,6 +12,7 @@ import structlog
 from celery.signals import worker_ready, worker_shutdown
 
 from config.schema import Settings
+from daemon import alive
 from daemon.clock import system_clock
 from daemon.ledger import life, open_ledger
 from daemon.ledger.life import WORKER_GONE_S
@@ -25,6 +26,7 @@ def give_signs(settings: Settings, name: str, queues: Sequence[str], processes: 
     detail = {"queues": list(queues), "processes": processes}
 
     def leave(present: bool) -> None:
+        alive.touch()
         try:
             # Opened each time: a connection that is open when the pool forks must not be shared.
             ledger = open_ledger(settings)

@@ -12,6 +12,7 @@ import random
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,14 +30,17 @@ from dicom_sr.check import check_report
 from pipeline.phantom import PhantomExam, PhantomSpec, write_exam
 from pipeline.result import StudyResult
 from tests.support.daemon import destination
-from tests.support.faults import Injector, Sender, Service, World, schedule
+from tests.support.faults import Injector, RedisService, Sender, Service, World, schedule
 from tests.support.faulty_archive import Archive, archive
+from tests.support.machines import database
 from tests.support.postgres import free_port
 
 pytestmark = [pytest.mark.peer("storescu"), pytest.mark.timeout(900)]
 
 EXAMS = int(os.environ.get("AXRAD_FAULT_EXAMS", "6"))
 SEEDS = [int(text) for text in os.environ.get("AXRAD_FAULT_SEEDS", "1,2,3").split(",")]
+# A seed, and whether it is a day on PostgreSQL and a Redis of the hospital's own.
+DAYS = [(seed, False) for seed in SEEDS] + [(SEEDS[-1] + 1, True)]
 SENDERS = 4
 SPAN_S = 4.0 * EXAMS
 PATIENCE_S = float(os.environ.get("AXRAD_FAULT_PATIENCE_S", 60.0 + 15.0 * EXAMS))
@@ -70,6 +74,8 @@ class Day:
         told += [f"{s.name}: {len(s.acknowledged)} of {len(s.files)} files in {s.calls} calls" for s in self.senders]
         for exam in exams:
             found = self.study(exam.study_uid)
+            events = found.get("events", ())
+            told.append("; ".join(f"{e['at'] % 10000:.1f} {e['kind']} {e['detail'][:60]}".strip() for e in events))
             if found.get("state") != "delivered":
                 told.append(json.dumps(found, indent=1))
         told += ["the log's end:", self.service.log.read_text(errors="replace")[-6000:]]
@@ -97,16 +103,29 @@ format = "json"
 """
 
 
-@pytest.fixture(params=SEEDS)
+def day_name(value: tuple[int, bool]) -> str:
+    return f"seed {value[0]}" + (" on PostgreSQL and Redis" if value[1] else "")
+
+
+@pytest.fixture(
+    params=[pytest.param(d, marks=pytest.mark.peer("redis-server") if d[1] else ()) for d in DAYS], ids=day_name
+)
 def day(request: pytest.FixtureRequest, tmp_path: Path, exams: list[PhantomExam]) -> Iterator[Day]:
-    seed = request.param
+    seed, elsewhere = request.param
     faults = schedule(seed, SPAN_S)
     sys.stdout.write("\n  ".join([f"seed {seed}, {len(exams)} exams", *map(str, faults)]) + "\n")
     port = free_port()
     config = tmp_path / "axrad.toml"
-    with archive() as pacs:
+    with ExitStack() as stack:
+        pacs = stack.enter_context(archive())
         quick = {"answer_timeout_s": 3.0, "connect_timeout_s": 3.0, "backoff_max_s": 3.0, "breaker_pause_s": 1.0}
         table = destination(pacs.port, ae_title="ARCHIVE", proof="readback", **quick)
+        server = None
+        if elsewhere:
+            server = RedisService(free_port())
+            stack.enter_context(server.running())
+            url = database(request.getfixturevalue("postgres"), f"faults_{seed}")
+            table = f'[broker]\nurl = "{server.url}"\n[ledger]\nurl = "{url}"\n' + table
         config.write_text(CONFIG.format(port=port) + table)
         settings = load(config, environ={})
         world = World(tmp_path / "world", tmp_path)
@@ -115,7 +134,7 @@ def day(request: pytest.FixtureRequest, tmp_path: Path, exams: list[PhantomExam]
             Sender(f"SCANNER{n}", port, [p for exam in exams[n::SENDERS] for p in exam.paths], PATIENCE_S)
             for n in range(SENDERS)
         ]
-        injector = Injector(service, pacs, random.Random(seed))
+        injector = Injector(service, pacs, random.Random(seed), server)
         service.start()
         ledger = open_ledger(settings)
         today = Day(service, pacs, ledger, senders, injector)

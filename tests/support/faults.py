@@ -25,6 +25,7 @@ from pathlib import Path
 
 import psutil
 import redis
+import sqlalchemy as sa
 
 from config.schema import Settings
 from daemon.broker import SOCKET_SCHEME, broker_url
@@ -188,12 +189,50 @@ class Service:
 
 
 @dataclass
+class RedisService:
+    """A Redis of the hospital's, with a service manager of its own. It keeps nothing: restarted is emptied."""
+
+    port: int
+    held: threading.Event = field(default_factory=threading.Event)
+    process: subprocess.Popen[bytes] | None = None
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def _run(self) -> None:
+        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        while not self._stop.is_set():
+            if not self.held.is_set() and (self.process is None or self.process.poll() is not None):
+                self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+            self._stop.wait(0.3)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        manager = threading.Thread(target=self._run, name="redis")
+        manager.start()
+        try:
+            yield
+        finally:
+            self._stop.set()
+            manager.join()
+            self.kill()
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+
+@dataclass
 class Injector:
-    """Does to a service what a schedule says, and notes what it did."""
+    """Does to a service what a schedule says, and notes what it did. `redis`: where the broker is not embedded."""
 
     service: Service
     archive: Archive
     rng: random.Random
+    redis: RedisService | None = None
     done: list[str] = field(default_factory=list)
     _began: float = 0.0
 
@@ -237,6 +276,10 @@ class Injector:
             self.note(f"end of {fault.kind}")
 
     def _kill(self, role: str) -> None:
+        if role == "broker" and self.redis is not None:
+            self.note("kill -9 redis-server")
+            self.redis.kill()
+            return
         end = time.monotonic() + NOBODY_S
         while not (found := sorted(self.service.world.processes(role), key=lambda p: p.pid)):
             if time.monotonic() > end:
@@ -254,6 +297,12 @@ class Injector:
         self.archive.mood = "well"
 
     def _broker_silent(self, fault: Fault) -> None:
+        if self.redis is not None:
+            self.redis.held.set()
+            self.redis.kill()
+            time.sleep(fault.seconds)
+            self.redis.held.clear()
+            return
         found = self.service.world.processes("broker")
         for process in found:
             process.send_signal(signal.SIGSTOP)
@@ -272,12 +321,27 @@ class Injector:
             self.note(f"the broker could not be emptied: {type(error).__name__}")
 
     def _ledger_locked(self, fault: Fault) -> None:
+        if self.service.settings.ledger.url:
+            self._postgres_locked(self.service.settings.ledger.url, fault.seconds)
+            return
         path = self.service.settings.spool.path.parent / "ledger.sqlite"
         connection = sqlite3.connect(path, timeout=30, isolation_level=None)
         connection.execute("BEGIN IMMEDIATE")
         time.sleep(fault.seconds)
         connection.execute("ROLLBACK")
         connection.close()
+
+    @staticmethod
+    def _postgres_locked(url: str, seconds: float) -> None:
+        """Every table is locked, and at the end every connection is cut."""
+        engine = sa.create_engine(url)
+        with engine.begin() as connection:
+            connection.execute(sa.text("LOCK TABLE instances, studies, revisions, deliveries IN ACCESS EXCLUSIVE MODE"))
+            time.sleep(seconds)
+        with engine.begin() as connection:
+            others = "datname = current_database() AND pid <> pg_backend_pid()"
+            connection.execute(sa.text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}"))
+        engine.dispose()
 
     def _disk_full(self, fault: Fault) -> None:
         self.service.world.fill_disk(True)

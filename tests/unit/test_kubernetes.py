@@ -1,0 +1,143 @@
+"""The Kubernetes manifests fit the published schemas, and say what a pod needs to be left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from config.load import load
+
+FOLDER = Path(__file__).resolve().parents[2] / "docker" / "k8s"
+# The oldest release that its makers still mend, and the newest whose schemas are here.
+VERSIONS = ("1.33", "1.37")
+
+
+def documents(path: Path) -> list[dict[str, Any]]:
+    return [document for document in yaml.safe_load_all(path.read_text(encoding="utf-8")) if document]
+
+
+def kustomization() -> dict[str, Any]:
+    (found,) = documents(FOLDER / "kustomization.yaml")
+    return found
+
+
+def resources() -> list[dict[str, Any]]:
+    return [document for name in kustomization()["resources"] for document in documents(FOLDER / name)]
+
+
+def named(document: dict[str, Any]) -> str:
+    return f"{document['kind']}/{document['metadata']['name']}"
+
+
+def pods() -> Iterator[tuple[str, dict[str, Any]]]:
+    for document in resources():
+        if document["kind"] in ("Deployment", "StatefulSet"):
+            yield named(document), document["spec"]["template"]["spec"]
+
+
+def containers() -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, pod in pods():
+        yield from ((f"{name}/{container['name']}", container) for container in pod["containers"])
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("document", resources(), ids=named)
+def test_every_manifest_fits_the_published_schema(document: dict[str, Any], version: str) -> None:
+    kubernetes_validate.validate(document, version, strict=True)
+
+
+def test_the_schemas_would_notice_a_misspelt_key() -> None:
+    document = next(d for d in resources() if d["kind"] == "Deployment")
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(
+            {**document, "spec": {**document["spec"], "replica": 2}}, VERSIONS[-1], strict=True
+        )
+
+
+def test_kustomize_finds_every_file_and_every_file_is_used() -> None:
+    found = kustomization()
+    assert found["kind"] == "Kustomization"
+    named_files = {*found["resources"], *(f for g in found["configMapGenerator"] for f in g["files"])}
+    assert named_files == {path.name for path in FOLDER.iterdir()} - {"kustomization.yaml"}
+
+
+def test_every_process_that_a_site_needs_is_there() -> None:
+    commands = {" ".join(container["args"]) for _, container in containers()}
+    assert commands == {
+        "listen", "work --role analyse", "work --role deliver", "work --role sweep", "beat", "observe"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "container"), list(containers()), ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_a_container_has_probes_limits_and_no_rights(name: str, container: dict[str, Any]) -> None:
+    assert "livenessProbe" in container
+    assert "startupProbe" in container or "readinessProbe" in container
+    for bound in ("requests", "limits"):
+        assert {"cpu", "memory"} <= set(container["resources"][bound])
+    rights = container["securityContext"]
+    assert rights["readOnlyRootFilesystem"]
+    assert not rights["allowPrivilegeEscalation"]
+    assert rights["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_a_worker_is_stopped_by_its_own_limit_before_the_kernel_kills_it() -> None:
+    (container,) = (c for name, c in containers() if name.endswith("/analyse"))
+    own = next(int(e["value"]) for e in container["env"] if e["name"] == "AXRAD_WORK__MAX_MEMORY_BYTES")
+    assert container["resources"]["limits"]["memory"] == "4Gi"
+    assert own < 4 * 1024**3
+
+
+def test_pods_run_as_nobody_and_do_not_talk_to_the_cluster() -> None:
+    for _, pod in pods():
+        assert pod["securityContext"]["runAsNonRoot"]
+        assert not pod["automountServiceAccountToken"]
+
+
+def test_labels_that_select_pods_are_on_them() -> None:
+    labels = [
+        d["spec"]["template"]["metadata"]["labels"] for d in resources() if d["kind"] in ("Deployment", "StatefulSet")
+    ]
+    for document in resources():
+        spec = document.get("spec", {})
+        wanted = spec.get("selector", {})
+        wanted = wanted.get("matchLabels", wanted)
+        if document["kind"] == "NetworkPolicy":
+            wanted = spec["podSelector"].get("matchLabels", {})
+        if wanted:
+            assert any(wanted.items() <= found.items() for found in labels), named(document)
+
+
+def test_what_is_mounted_is_a_volume_and_secrets_are_read_from_one_secret() -> None:
+    for document in resources():
+        if document["kind"] not in ("Deployment", "StatefulSet"):
+            continue
+        pod = document["spec"]["template"]["spec"]
+        claims = {claim["metadata"]["name"] for claim in document["spec"].get("volumeClaimTemplates", ())}
+        volumes = claims | {volume["name"] for volume in pod["volumes"]}
+        for container in pod["containers"]:
+            assert {mount["name"] for mount in container["volumeMounts"]} <= volumes
+            for variable in container["env"]:
+                secret = variable.get("valueFrom", {}).get("secretKeyRef")
+                assert secret is None or secret["name"] == "axrad"
+                assert ("value" in variable) != (secret is not None)
+
+
+@pytest.mark.parametrize(
+    ("name", "container"), list(containers()), ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_the_settings_of_each_container_are_settings(name: str, container: dict[str, Any]) -> None:
+    given = {
+        "AXRAD_SPOOL__SHARE_TOKEN": "x" * 16,
+        "AXRAD_LEDGER__URL": "postgresql://h/d",
+        "AXRAD_BROKER__URL": "redis://h",
+    }
+    environ = {e["name"]: e.get("value", given.get(e["name"], "")) for e in container["env"]}
+    settings = load(FOLDER / "axrad.toml", environ=environ)
+    assert settings.listen.port == 11112
