@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 import structlog
-from celery import Celery
+from celery import Celery, current_task
 from celery.exceptions import Retry
 from celery.schedules import schedstate, schedule
 from celery.signals import worker_process_init
@@ -22,6 +22,7 @@ from daemon.clock import system_clock
 from daemon.ledger import Ledger, life, open_ledger, views
 from daemon.ledger.jumps import JumpWatch
 from daemon.metrics import counters
+from daemon.work import messages
 from daemon.work.context import Context
 from daemon.work.failure import TaskFailed
 from daemon.work.limits import GRACE_S
@@ -115,7 +116,15 @@ def make_context(app: Celery, settings: Settings, *, expendable: bool = False) -
     def announce(task: str, row_id: str) -> bool:
         shown = caption(ledger, task, row_id)
         try:
-            app.send_task(task, args=[row_id], argsrepr=shown, kwargsrepr="", retry=False, ignore_result=True)
+            app.send_task(
+                task,
+                args=[row_id],
+                headers=messages.HEADERS,
+                argsrepr=shown,
+                kwargsrepr="",
+                retry=False,
+                ignore_result=True,
+            )
         except OperationalError:
             log.warning("broker-away", task=task)
             return False
@@ -179,14 +188,14 @@ def _add_tasks(app: Celery, settings: Settings) -> None:
     worker_process_init.connect(fresh, weak=False)
 
     # Ticks and pings would bury the exams in Flower; they send no events.
-    @app.task(name="axrad.ping", send_events=False)  # type: ignore[untyped-decorator]
+    @app.task(name="axrad.ping", shared=False, send_events=False)  # type: ignore[untyped-decorator]
     def ping_task(queue: str, token: str) -> None:
         with context().ledger.write() as connection:
             life.sign(connection, f"ping:{queue}", "ping", context().clock(), {"token": token})
 
     watch = JumpWatch(system_clock, time.monotonic)
 
-    @app.task(name="axrad.sweep", send_events=False)  # type: ignore[untyped-decorator]
+    @app.task(name="axrad.sweep", shared=False, send_events=False)  # type: ignore[untyped-decorator]
     def sweep_task() -> None:
         from daemon.work.sweep import sweep
 
@@ -195,36 +204,37 @@ def _add_tasks(app: Celery, settings: Settings) -> None:
         except TryLater as error:
             log.warning("sweep-put-off", code=error.code)
 
-    @app.task(name="axrad.analyse")  # type: ignore[untyped-decorator]
+    @app.task(name="axrad.analyse", shared=False)  # type: ignore[untyped-decorator]
     def analyse_task(revision_id: str) -> None:
         from daemon.work import analyse
 
-        _told("analyse", lambda: analyse.run(context(), revision_id))
+        _told("analyse", revision_id, lambda: analyse.run(context(), revision_id))
 
-    @app.task(name="axrad.report")  # type: ignore[untyped-decorator]
+    @app.task(name="axrad.report", shared=False)  # type: ignore[untyped-decorator]
     def report_task(revision_id: str) -> None:
         from daemon.work import report
 
-        _told("report", lambda: report.run(context(), revision_id))
+        _told("report", revision_id, lambda: report.run(context(), revision_id))
 
-    @app.task(name="axrad.deliver")  # type: ignore[untyped-decorator]
+    @app.task(name="axrad.deliver", shared=False)  # type: ignore[untyped-decorator]
     def deliver_task(delivery_id: str) -> None:
         from daemon.work import deliver
 
-        _told("deliver", lambda: deliver.run(context(), delivery_id))
+        _told("deliver", delivery_id, lambda: deliver.run(context(), delivery_id))
 
-    @app.task(name="axrad.fetch")  # type: ignore[untyped-decorator]
+    @app.task(name="axrad.fetch", shared=False)  # type: ignore[untyped-decorator]
     def fetch_task(fetch_id: str) -> None:
         from daemon.work import fetch
 
-        _told("fetch", lambda: fetch.run(context(), fetch_id))
+        _told("fetch", fetch_id, lambda: fetch.run(context(), fetch_id))
 
 
-def _told(stage: str, work: Callable[[], None]) -> None:
+def _told(stage: str, row_id: object, work: Callable[[], None]) -> None:
     """Work that will be tried again is a retry to Celery and Flower, not a failure. The ledger does the retrying: when
     the lease has run out, where not even the failure could be written down."""
     try:
         with counters.stage(stage):
+            messages.check(current_task.request, row_id)
             work()
     except TaskFailed as failure:
         if failure.final:

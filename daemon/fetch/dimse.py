@@ -24,7 +24,7 @@ from pynetdicom.sop_class import (
 )
 
 from daemon.export.peer import Address, associated
-from daemon.fetch.plan import Batch, NotThere, Series
+from daemon.fetch.plan import Batch, NotInArchive, Series
 from pipeline.catalog import MR_CLASSES, REGISTRATION_CLASS, RTSTRUCT_CLASS, SEGMENTATION_CLASSES
 from pipeline.errors import PeerUnreachable
 
@@ -178,7 +178,7 @@ def _count(found: Dataset) -> int | None:
 def _completed(address: Address, answers: Iterator[Any], if_refused: str) -> int:
     """Completed sub-operations of one request.
 
-    Raises PeerUnreachable without an end, NotThere where nothing matched, RetrieveRefused for other failures.
+    Raises PeerUnreachable without an end, NotInArchive where nothing matched, RetrieveRefused for other failures.
     """
     try:
         last = [status for status, _ in answers][-1]
@@ -193,5 +193,5 @@ def _completed(address: Address, answers: Iterator[Any], if_refused: str) -> int
     if code not in (0, DONE_IN_PART):
         raise RetrieveRefused(f"{address.name} {if_refused} (status 0x{code:04X})")
     if not completed:
-        raise NotThere(f"{address.name} does not have it, or cannot send it")
+        raise NotInArchive(f"{address.name} does not have it, or cannot send it")
     return completed

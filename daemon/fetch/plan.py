@@ -39,7 +39,7 @@ class Directory(Protocol):
     def instances_of(self, study_uid: str, series_uid: str) -> list[str]: ...
 
 
-class NotThere(TryLater):
+class NotInArchive(TryLater):
     """The archive does not have it, or not yet."""
 
     code = "not-in-archive"
@@ -60,7 +60,7 @@ def make_plan(
         directory: what the archive says that it has; None where it cannot be asked: then studies are fetched whole.
         limit: never more instances than this.
 
-    Raises NotThere if the archive has nothing of it, TooMuch, and what the directory raises.
+    Raises NotInArchive if the archive has nothing of it, TooMuch, and what the directory raises.
     """
     batches: list[Batch] = []
     single: dict[tuple[str, str], list[str]] = {}
@@ -75,7 +75,7 @@ def make_plan(
         else:
             batches += _located(study_uid, uids, directory)
     if not batches:
-        raise NotThere("the archive has nothing of what is missing here")
+        raise NotInArchive("the archive has nothing of what is missing here")
     if sum(len(b.sop_uids) for b in batches) > limit:
         raise TooMuch(f"more than {limit} images are missing, which is more than fetch.max_instances")
     return tuple(dict.fromkeys(batches))

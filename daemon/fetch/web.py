@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 from daemon.export.peer import Address
 from daemon.export.stow import opened
-from daemon.fetch.plan import Batch, NotThere, Series
+from daemon.fetch.plan import Batch, NotInArchive, Series
 from pipeline.errors import PeerUnreachable
 
 ANY_SYNTAX = 'multipart/related; type="application/dicom"; transfer-syntax=*'
@@ -41,7 +41,7 @@ class WebDirectory:
 def retrieve(address: Address, batches: Sequence[Batch], keep: Callable[[BinaryIO], None], limit: int) -> int:
     """WADO-RS instance by instance; `keep` takes each file. How many came; those that are not there are passed over.
 
-    Raises NotThere if none is, PeerUnreachable where the archive breaks off.
+    Raises NotInArchive if none is, PeerUnreachable where the archive breaks off.
     """
     directory = WebDirectory(address)
     named: list[tuple[str, str, str]] = []
@@ -62,7 +62,7 @@ def retrieve(address: Address, batches: Sequence[Batch], keep: Callable[[BinaryI
                 response.raise_for_status()
                 kept += _keep_parts(response, keep, address)
     if not kept:
-        raise NotThere(f"{address.name} does not have it")
+        raise NotInArchive(f"{address.name} does not have it")
     return kept
 
 

@@ -12,7 +12,7 @@ from pydicom import dcmread
 from config.schema import Pacs
 from daemon.assembly import Answer
 from daemon.fetch import dimse
-from daemon.fetch.plan import Batch, NotThere, make_plan
+from daemon.fetch.plan import Batch, NotInArchive, make_plan
 from daemon.fetch.retrieve import address_for, directory_of, retrieve
 from daemon.ledger import fetches as ledger_fetches
 from daemon.ledger.queue import Claim, LeaseLost, backoff_s, update
@@ -88,7 +88,7 @@ def _images(context: Context, row: Any, study: Any) -> str:
         came = retrieve(pacs, plan, settings)
         missing = sum(len(b.sop_uids) for b in plan) - came
         if missing > 0:
-            raise NotThere(f"{pacs.name} sent {came} images; {missing} more are missing")
+            raise NotInArchive(f"{pacs.name} sent {came} images; {missing} more are missing")
         return f"{came} images came from {pacs.name}"
 
     return _first_of(ledger_fetches.sources(settings), from_one)
@@ -103,7 +103,7 @@ def _first_of(archives: tuple[Pacs, ...], work: Callable[[Pacs], str]) -> str:
         except TryLater as error:
             failures.append(error)
     if not failures:
-        raise NotThere("no [[pacs]] can be fetched from")
+        raise NotInArchive("no [[pacs]] can be fetched from")
     raise TryLater("; ".join(f.message for f in failures), code=failures[0].code)
 
 
@@ -134,11 +134,11 @@ def _priors(context: Context, row: Any, study: Any) -> str:
     with context.ledger.read() as connection:
         path = ledger_fetches.an_image_of(connection, study.study_uid)
     if path is None or not (settings.spool.path / path).exists():
-        raise NotThere("no image of this study is in the spool, so nobody can tell whose priors to ask for")
+        raise NotInArchive("no image of this study is in the spool, so nobody can tell whose priors to ask for")
     header = dcmread(settings.spool.path / path, stop_before_pixels=True, specific_tags=["PatientID", "StudyDate"])
     patient = text_of(header, "PatientID")
     if not patient or set("*?\\") & set(patient):
-        raise NotThere("the exam has no patient id that an archive could be asked for")
+        raise NotInArchive("the exam has no patient id that an archive could be asked for")
     until = text_of(header, "StudyDate") or datetime.fromtimestamp(context.clock(), UTC).strftime("%Y%m%d")
 
     def from_one(pacs: Pacs) -> str:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from config.schema import Fetch, Pacs, Settings
 from daemon.assembly import Answer, Verdict, Wanted
-from daemon.fetch.plan import Batch, NotThere, Series, TooMuch, make_plan
+from daemon.fetch.plan import Batch, NotInArchive, Series, TooMuch, make_plan
 from daemon.fetch.retrieve import ways
 from daemon.fetch.web import parts
 from daemon.ledger import Ledger, fetches
@@ -69,7 +69,7 @@ def test_an_archive_that_cannot_be_asked_is_asked_for_the_study_whole() -> None:
 
 
 def test_what_the_archive_does_not_have_is_not_there() -> None:
-    with pytest.raises(NotThere):
+    with pytest.raises(NotInArchive):
         make_plan([Wanted("2")], (), HAS, 100)
 
 
