@@ -135,10 +135,16 @@ def _listener(settings: Settings) -> Line:
             pass
     except OSError:
         return Line("listener", False, f"nobody listens at {host}:{listen.port}", "start `axrad up` or `axrad listen`")
-    limits = f"at most {listen.max_associations} associations, {listen.max_associations_per_peer} per peer"
-    return Line(
-        "listener", True, f"{listen.ae_title} at {host}:{listen.port}, {limits}, durability {listen.durability}"
+    from daemon.listener import state
+
+    said = state(settings)
+    now = "" if said is None else f"{said['associations']} of "
+    limits = (
+        f"{now}{listen.max_associations} associations at most, {listen.max_associations_per_peer} per peer, PDU "
+        f"{listen.max_pdu // 1024} KiB, instance {listen.max_instance_bytes / 1024**3:g} GiB"
     )
+    text = f"{listen.ae_title} at {host}:{listen.port}; {limits}; durability {listen.durability}"
+    return Line("listener", True, text)
 
 
 def _who_may_send(settings: Settings) -> Line:
