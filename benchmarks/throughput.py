@@ -18,6 +18,7 @@ from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -50,20 +51,29 @@ def run(preset: Preset = "reference", exams: int = 4) -> Iterator[Row]:
         alone, first = per_second(folder, 1, exams)
         for workers in (1, 2):
             rate, answers = (alone, first) if workers == 1 else per_second(folder, workers, exams)
+            apart = [abs(a.total / b.total - 1) for a, b in zip(answers, first, strict=True)]
             yield {
                 "name": f"throughput, {workers} worker{'s' * (workers > 1)}",
                 "ours": round(rate, 4),
                 "reference": round(alone, 4),
                 "unit": "/s",
                 "ratio": round(rate / alone, 2),
-                "max_rel_diff": max(abs(a / b - 1) for a, b in zip(answers, first, strict=True)),
+                "max_rel_diff": max(apart),
                 "exams_per_hour": round(3600 * rate),
+                "cpu_s_per_exam": round(sum(a.cpu_s for a in answers) / exams, 2),
             }
     yield from growth()
 
 
-def per_second(folder: Path, workers: int, exams: int) -> tuple[float, list[float]]:
-    """Exams per second, and the sum of each exam's features, which must not depend on the number of workers."""
+class Answer(NamedTuple):
+    """The sum of an exam's features, which must not depend on the number of workers, and the processor time it took."""
+
+    total: float
+    cpu_s: float
+
+
+def per_second(folder: Path, workers: int, exams: int) -> tuple[float, list[Answer]]:
+    """Exams per second, and what came of each."""
     share = str(max(1, (os.cpu_count() or 1) // workers))
     saved = {name: os.environ.get(name) for name in THREADS}
     os.environ.update(dict.fromkeys(THREADS, share))
@@ -79,14 +89,15 @@ def per_second(folder: Path, workers: int, exams: int) -> tuple[float, list[floa
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
-def evaluate(paths: tuple[Path, Path]) -> float:
+def evaluate(paths: tuple[Path, Path]) -> Answer:
     """One exam, as a worker does it."""
     source, out = paths
+    started = time.process_time()
     settings = Settings(signature=SignatureSettings(max_outside=1.0, max_distance=1e9))
     exam = exam_in(source)
     analysis = analyse(exam, settings, Signatures.from_settings(settings.signature))
     result = write_outputs(analysis, exam, out, settings, datetime.now(UTC))
-    return sum(result.features.values())
+    return Answer(sum(result.features.values()), time.process_time() - started)
 
 
 def growth(largest_zyx: tuple[int, int, int] = LARGEST_ZYX) -> Iterator[Row]:

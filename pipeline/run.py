@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from config.schema import Settings
 from pipeline import align, bias, diffusion, features, roi, sequences, volumes
@@ -44,6 +43,7 @@ from pipeline.result import (
 )
 from pipeline.sequences import Match, Selection
 from pipeline.signatures import Outcome, Signatures
+from pipeline.threads import fixed_threads
 from pipeline.versions import settings_hash, software
 
 
@@ -81,8 +81,7 @@ def analyse(
         "clinical": clinical,
     }
     try:
-        # Its products are small: BLAS threads would only wait for each other, and add up in another order.
-        with threadpool_limits(1, user_api="blas"):
+        with fixed_threads():
             reasons = _evaluate(exam, settings, signatures, clinical or Clinical(), draft)
     except ExamRejected as error:
         reasons = [(error.code, error.message)]

@@ -39,7 +39,7 @@ class Ledger:
             with self.engine.begin() as connection:
                 yield connection
         except sa.exc.OperationalError as error:
-            raise LedgerBusy("the ledger does not answer or stays locked; the work is repeated later") from error
+            raise LedgerBusy(f"the ledger {_trouble(error)}; the work is repeated later") from error
         except sa.exc.InterfaceError as error:
             raise LedgerBusy("the ledger cannot be reached; the work is repeated later") from error
 
@@ -50,12 +50,18 @@ class Ledger:
             with self.engine.connect().execution_options(axrad_read=True) as connection, connection.begin():
                 yield connection
         except sa.exc.OperationalError as error:
-            raise LedgerBusy("the ledger does not answer; try again") from error
+            raise LedgerBusy(f"the ledger {_trouble(error)}; try again") from error
         except sa.exc.InterfaceError as error:
             raise LedgerBusy("the ledger cannot be reached") from error
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+def _trouble(error: sa.exc.DBAPIError) -> str:
+    """What ails it. SQLite's name of the error (SQLITE_BUSY, SQLITE_FULL, ...) holds no value of a row."""
+    name = getattr(error.orig, "sqlite_errorname", "")
+    return f"does not answer ({name})" if name else "does not answer"
 
 
 def note(

@@ -110,6 +110,7 @@ def revision_failed(context: Context, held: Claim, study_id: str, error: Excepti
         study=study_id,
         revision=held.id,
         code=code,
+        reason=reason,
         attempt=held.attempt,
         at=where_in_our_code(error),
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from config.schema import Bias, Features, Settings, SignatureSettings
 from pipeline.catalog import Exam, exam_in, exam_of
@@ -274,3 +275,16 @@ def test_a_folder_is_one_exam(siemens: tuple[PhantomExam, Exam], tmp_path: Path)
         exam_in(tmp_path)
     assert several.value.code == "several-exams"
     assert analyse_folder(siemens[0].folder, QUICK).study_uid == siemens[0].study_uid
+
+
+def test_the_number_of_threads_that_the_process_was_given_changes_nothing(
+    siemens: tuple[PhantomExam, Exam], measured: StudyResult
+) -> None:
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        found = run(siemens[1])
+        assert sitk.ProcessObject.GetGlobalDefaultNumberOfThreads() == 1, "given back as it was"
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
+    assert found.features == {name: measured.features[name] for name in SIGNATURES.features}
