@@ -10,32 +10,26 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 
 import sqlalchemy as sa
 import structlog
 
 from config.schema import Settings, UrgentRule
-from daemon.assembly.duplicates import CONTENT_TAG
+from daemon.arrivals import compared, describe
 from daemon.clock import Clock, system_clock
 from daemon.feedback.keep import collect as collect_feedback
 from daemon.ledger import Ledger, commitments, open_ledger
-from daemon.ledger.intake import (
-    Arrival,
-    association_ended,
-    known,
-    mark_lost,
-    others_of,
-    record,
-    still_arriving,
-)
+from daemon.ledger.intake import Arrival, association_ended, known, record, still_arriving
 from daemon.ledger.order import BACKFILL, OF_C_STORE, ROUTINE, URGENT
-from daemon.ledger.tables import instances, journal_positions
-from daemon.spool import Spool, read_meta
+from daemon.ledger.tables import journal_positions
+from daemon.reconcile import reconcile, verify_after_boot
+from daemon.spool import Spool
 from daemon.spool.journal import Entry, is_finished, names, read_journals, retire
 from daemon.work.trail import association_indexed
-from pipeline.catalog import InstanceFacts, content_digest, read_facts
-from pipeline.errors import NotDicom, TryLater
+from pipeline.catalog import InstanceFacts
+from pipeline.errors import TryLater
 
 log = structlog.get_logger("axrad.indexer")
 BATCH = 200
@@ -79,18 +73,6 @@ def _arrival(ledger: Ledger, spool: Spool, entry: Entry, urgent: Sequence[Urgent
     return replace(arrival, priority=priority_of(entry, arrival.facts, urgent), backfill=entry.role == BACKFILL)
 
 
-def compared(ledger: Ledger, spool: Spool, arrival: Arrival) -> Arrival:
-    """Where other data sets came under this UID, with what they and this one show."""
-    with ledger.read() as connection:
-        others = others_of(connection, arrival.sop_uid, arrival.digest)
-    if not others or arrival.facts is None:
-        return arrival
-    mine = content_digest(spool.root / arrival.path)
-    facts = replace(arrival.facts, tags={**arrival.facts.tags, CONTENT_TAG: mine}) if mine else arrival.facts
-    found = {instance_id: content_digest(spool.root / path) for instance_id, path in others}
-    return replace(arrival, facts=facts, contents={key: text for key, text in found.items() if text is not None})
-
-
 def priority_of(entry: Entry, facts: InstanceFacts | None, urgent: Sequence[UrgentRule]) -> int:
     """What the sender asked for, or urgent where a rule of the site says so."""
     tags = facts.tags if facts is not None else {}
@@ -107,29 +89,6 @@ def priority_of(entry: Entry, facts: InstanceFacts | None, urgent: Sequence[Urge
         ):
             return URGENT
     return OF_C_STORE.get(entry.priority or 0, ROUTINE)
-
-
-def describe(spool: Spool, path: str, sop_uid: str, digest: str, at: float, entry: Entry | None = None) -> Arrival:
-    """What the ledger should know of one file of the spool."""
-    file = spool.root / path
-    size = file.stat().st_size if file.exists() else 0
-    facts, why = None, ""
-    try:
-        facts = read_facts(file)
-    except NotDicom as error:
-        why = error.message
-    return Arrival(
-        sop_uid=sop_uid,
-        digest=digest,
-        path=path,
-        size=size,
-        at=at,
-        association=entry.association if entry else "",
-        calling_ae=entry.calling_ae if entry else "",
-        sop_class=(entry.sop_class_uid or "") if entry else "",
-        note=why,
-        facts=facts,
-    )
 
 
 def _write(ledger: Ledger, batch: list[tuple[Entry, Arrival | None]], now: float) -> int:
@@ -186,32 +145,6 @@ def _retire_finished(ledger: Ledger, spool: Spool, settings: Settings | None) ->
             association_ended(connection, Path(name).stem)
 
 
-def reconcile(ledger: Ledger, spool: Spool, now: float) -> tuple[int, int]:
-    """The spool is the truth: files without a row are recorded, rows without a file are marked lost. Counts of both."""
-    with ledger.read() as connection:
-        rows = connection.execute(sa.select(instances.c.id, instances.c.path, instances.c.state)).all()
-    in_ledger = {row.path for row in rows if row.state not in ("lost", "purged")}
-    found = 0
-    for path in spool.walk():
-        if path in in_ledger:
-            continue
-        with (spool.root / path).open("rb") as file:
-            meta = read_meta(file)
-        arrival = compared(ledger, spool, describe(spool, path, meta.sop_instance_uid, Path(path).stem, now))
-        with ledger.write() as connection:
-            record(connection, arrival)
-        found += 1
-    lost = [
-        row.id
-        for row in rows
-        if row.state in ("stored", "ignored", "unreadable") and not (spool.root / row.path).exists()
-    ]
-    if lost:
-        with ledger.write() as connection:
-            mark_lost(connection, lost, now)
-    return found, len(lost)
-
-
 def run(settings: Settings, stop: threading.Event, clock: Clock = system_clock) -> None:
     """The indexer process: until `stop`, index, and reconcile at the start and every ten minutes."""
     spool = Spool(settings.spool.path)
@@ -222,11 +155,16 @@ def run(settings: Settings, stop: threading.Event, clock: Clock = system_clock) 
         reconciled_at = 0.0
         while not stop.is_set():
             try:
-                ledger = ledger or open_ledger(settings)
+                if ledger is None:
+                    ledger = open_ledger(settings)
+                    if torn := verify_after_boot(ledger, spool, clock()):
+                        log.error("torn-by-power-cut", instances=torn)
                 if index_once(ledger, spool, clock(), settings):
                     collect_feedback(ledger, spool.root, clock())
                 if clock() - reconciled_at > RECONCILE_S:
-                    found, lost = reconcile(ledger, spool, clock())
+                    found, lost = reconcile(
+                        ledger, spool, clock(), partial(index_once, ledger, spool, clock(), settings)
+                    )
                     reconciled_at = clock()
                     if found or lost:
                         log.warning("reconciled", files_without_row=found, rows_without_file=lost)

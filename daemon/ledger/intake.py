@@ -22,6 +22,7 @@ GONE = ("lost", "purged", "purging")
 class Arrival:
     """A file in the spool, as journal or walk tell it. `facts` is None if the header is unreadable.
 
+    `torn`: its bytes were not those that had been received, and it was taken away.
     `contents`: digests of what other data sets under this UID show, by their ids.
     """
 
@@ -38,6 +39,7 @@ class Arrival:
     priority: int = ROUTINE
     backfill: bool = False
     contents: Mapping[int, str] = field(default_factory=dict)
+    torn: bool = False
 
 
 def known(connection: sa.Connection, sop_uid: str, digest: str) -> bool:
@@ -67,6 +69,15 @@ def record(connection: sa.Connection, arrival: Arrival) -> str | None:
         )
     ).one_or_none()
     facts = arrival.facts
+    if arrival.torn:
+        if old is None:
+            connection.execute(instances.insert().values(**_columns(arrival, "lost", arrival.note)))
+            note(connection, arrival.at, "lost", f"{arrival.sop_uid}: {arrival.note}")
+        return None
+    if old is not None and old.state == "lost" and not old.exam_uid:
+        # It was torn before anyone had read it: there is nothing to come back to.
+        connection.execute(instances.delete().where(instances.c.id == old.id))
+        old = None
     if old is not None:
         return _back(connection, old, arrival) if old.state in GONE else None
     if facts is None:
@@ -288,7 +299,7 @@ def mark_lost(connection: sa.Connection, ids: Iterable[int], now: float) -> None
     for instance_id in ids:
         done = connection.execute(
             instances.update()
-            .where(instances.c.id == instance_id, instances.c.state.in_(("stored", "ignored", "unreadable", "purging")))
+            .where(instances.c.id == instance_id, instances.c.state.in_(("stored", "ignored", "unreadable")))
             .values(state="lost")
         )
         if done.rowcount == 0:

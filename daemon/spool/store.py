@@ -73,6 +73,14 @@ def data_set_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
+def _listed(folder: Path) -> list[str]:
+    """Names in a folder; none if it was removed meanwhile, with the last file in it."""
+    try:
+        return sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return []
+
+
 class Incoming:
     """One instance on its way in: written and hashed piece by piece, then kept or discarded."""
 
@@ -297,9 +305,9 @@ class Spool:
     def walk(self) -> Iterator[str]:
         """Every instance file there is, relative to the root, for reconciliation with the ledger."""
         top = self.root / "instances"
-        for first in sorted(os.listdir(top)):
-            for hashed in sorted(os.listdir(top / first)):
-                for name in sorted(os.listdir(top / first / hashed)):
+        for first in _listed(top):
+            for hashed in _listed(top / first):
+                for name in _listed(top / first / hashed):
                     if name.endswith(".dcm"):
                         yield f"instances/{first}/{hashed}/{name}"
 

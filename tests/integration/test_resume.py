@@ -22,16 +22,20 @@ from config.schema import Ledger as LedgerSection
 from config.schema import Spool as SpoolSection
 from daemon.broker import SOCKET_SCHEME, EmbeddedBroker, broker_url
 from daemon.celery_app import Steady, make_app, make_context, when_emptied
+from daemon.indexer import index_once
 from daemon.ledger import Ledger
 from daemon.ledger.engine import LedgerBusy
 from daemon.ledger.jumps import JumpWatch, mend
 from daemon.ledger.queue import announced, claim, due
-from daemon.ledger.tables import revisions, studies
+from daemon.ledger.tables import instances, revisions, studies
 from daemon.lifeline import VARIABLE
+from daemon.reconcile import reconcile
+from daemon.spool import Description, JournalWriter, Spool
 from daemon.supervisor import Supervisor
 from daemon.work.context import Context
 from daemon.work.failure import revision_failed
 from pipeline.errors import InputRejected, PeerUnreachable, TryLater
+from tests.support.dimse import EXPLICIT_LE, MR_IMAGE, encoded, mr_image
 from tests.support.faults import World
 
 NOW = 1_800_000_000.0
@@ -392,3 +396,76 @@ def test_a_process_that_nobody_supervises_follows_nobody(monkeypatch: pytest.Mon
     monkeypatch.setenv(VARIABLE, "no number")
     follow()
     assert VARIABLE not in os.environ
+
+
+# The indexer
+
+
+def spooled(root: Path, *uids: str, journal: JournalWriter | None = None) -> list[Path]:
+    """Files in a spool, with journal lines or without."""
+    spool = Spool(root)
+    kept = [
+        spool.put(Description(MR_IMAGE, uid, EXPLICIT_LE, "SCANNER"), encoded(mr_image(uid)), journal).path
+        for uid in uids
+    ]
+    return [root / path for path in kept]
+
+
+def rows_by_uid(ledger: Ledger) -> dict[str, Any]:
+    with ledger.read() as connection:
+        return {row.sop_uid: row for row in connection.execute(sa.select(instances)).all()}
+
+
+def test_a_file_that_no_journal_names_gets_its_row(ledger: Ledger, tmp_path: Path) -> None:
+    spooled(tmp_path / "spool", "1.2.3.1", "1.2.3.2")
+    assert reconcile(ledger, Spool(tmp_path / "spool"), NOW) == (2, 0)
+    assert set(rows_by_uid(ledger)) == {"1.2.3.1", "1.2.3.2"}
+
+
+def test_a_torn_file_keeps_nobody_else_from_its_row(ledger: Ledger, tmp_path: Path) -> None:
+    torn, _ = spooled(tmp_path / "spool", "1.2.3.1", "1.2.3.2")
+    torn.write_bytes(b"")
+    assert reconcile(ledger, Spool(tmp_path / "spool"), NOW) == (1, 0)
+    assert set(rows_by_uid(ledger)) == {"1.2.3.2"}
+
+
+def test_what_arrives_while_the_spool_is_walked_keeps_its_sender(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "spool"
+    spool = Spool(root)
+    journal = JournalWriter(spool.journal, "SCANNER", "127.0.0.1")
+    walk = Spool.walk
+
+    def walk_while_something_arrives(self: Spool) -> Iterator[str]:
+        spooled(root, "1.2.3.1", journal=journal)
+        return walk(self)
+
+    monkeypatch.setattr(Spool, "walk", walk_while_something_arrives)
+    assert reconcile(ledger, spool, time.time(), lambda: index_once(ledger, spool, time.time())) == (0, 0)
+    journal.close("released")
+    assert rows_by_uid(ledger)["1.2.3.1"].calling_ae == "SCANNER"
+
+
+def test_a_journal_from_before_the_clock_was_put_back_brings_nothing_from_the_future(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    spool = Spool(tmp_path / "spool")
+    journal = JournalWriter(spool.journal, "SCANNER", "127.0.0.1")
+    spooled(spool.root, "1.2.3.1", journal=journal)
+    journal.close("released")
+    an_hour_ago = time.time() - 3600
+    index_once(ledger, spool, an_hour_ago)
+    assert rows_by_uid(ledger)["1.2.3.1"].received_at == an_hour_ago
+
+
+def test_a_journal_that_names_a_file_which_is_gone_stops_nobody(ledger: Ledger, tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool")
+    journal = JournalWriter(spool.journal, "SCANNER", "127.0.0.1")
+    gone, _ = spooled(spool.root, "1.2.3.1", "1.2.3.2", journal=journal)
+    journal.close("released")
+    gone.unlink()
+    index_once(ledger, spool, time.time())
+    reconcile(ledger, spool, time.time())
+    assert rows_by_uid(ledger)["1.2.3.2"].state == "stored"
+    assert rows_by_uid(ledger)["1.2.3.1"].state in ("lost", "unreadable")

@@ -13,11 +13,11 @@ import sqlalchemy as sa
 from config.schema import Ledger as LedgerSection
 from config.schema import Retention, Settings
 from config.schema import Spool as SpoolSection
-from daemon.indexer import reconcile
 from daemon.ledger import Ledger, chores
 from daemon.ledger.intake import Arrival, record
 from daemon.ledger.states import SETTLED, STUDY
 from daemon.ledger.tables import events, instances, studies
+from daemon.reconcile import reconcile
 from daemon.retention import Cleaned, clean
 from daemon.spool import Description, Spool
 from pipeline.catalog import InstanceFacts

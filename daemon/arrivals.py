@@ -1,0 +1,66 @@
+"""What the ledger should know of one file of the spool: its header, and whether its bytes are those that came."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import structlog
+
+from daemon.assembly.duplicates import CONTENT_TAG
+from daemon.ledger import Ledger
+from daemon.ledger.intake import Arrival, others_of
+from daemon.spool import Spool, read_meta
+from daemon.spool.journal import Entry
+from pipeline.catalog import content_digest, read_facts
+from pipeline.errors import NotDicom
+
+log = structlog.get_logger("axrad.indexer")
+TORN = "not all of its bytes were on the disk when the machine stopped; removed, so that it can be sent again"
+
+
+def describe(spool: Spool, path: str, sop_uid: str, digest: str, at: float, entry: Entry | None = None) -> Arrival:
+    """One file. One that a power cut has torn is removed: a sender that repeats it must not hear "duplicate"."""
+    file = spool.root / path
+    arrival = Arrival(
+        sop_uid=sop_uid,
+        digest=digest,
+        path=path,
+        size=file.stat().st_size if file.exists() else 0,
+        at=at,
+        association=entry.association if entry else "",
+        calling_ae=entry.calling_ae if entry else "",
+        sop_class=(entry.sop_class_uid or "") if entry else "",
+    )
+    try:
+        facts = read_facts(file)
+        whole = entry is None or entry.size is None or _data_set_bytes(spool, path, arrival.size) == entry.size
+        if whole or spool.verify(path):
+            return replace(arrival, facts=facts)
+    except NotDicom as error:
+        if spool.verify(path):
+            return replace(arrival, note=error.message)
+    remove_torn(spool, path)
+    return replace(arrival, note=TORN, torn=True)
+
+
+def remove_torn(spool: Spool, path: str) -> None:
+    """Take away a file whose bytes are not what its name says."""
+    log.error("torn-file-removed", path=path)
+    spool.remove(path)
+
+
+def _data_set_bytes(spool: Spool, path: str, size: int) -> int:
+    with (spool.root / path).open("rb") as file:
+        return size - read_meta(file).data_set_offset
+
+
+def compared(ledger: Ledger, spool: Spool, arrival: Arrival) -> Arrival:
+    """Where other data sets came under this UID, with what they and this one show."""
+    with ledger.read() as connection:
+        others = others_of(connection, arrival.sop_uid, arrival.digest)
+    if not others or arrival.facts is None:
+        return arrival
+    mine = content_digest(spool.root / arrival.path)
+    facts = replace(arrival.facts, tags={**arrival.facts.tags, CONTENT_TAG: mine}) if mine else arrival.facts
+    found = {instance_id: content_digest(spool.root / path) for instance_id, path in others}
+    return replace(arrival, facts=facts, contents={key: text for key, text in found.items() if text is not None})
