@@ -1,0 +1,101 @@
+"""What becomes of an exam: assembly, fetching, work, cleaning."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from config.schema.base import Hours, Section, Sequence
+
+
+class Assembly(Section):
+    """When an exam is complete.
+
+    `require_sequences`, `require_rois`: what must be here. `quiet_s` without arrivals, and it is; `settle_s` are enough
+    where associations are closed and a [[pacs]] that can `find` has no more of it. One that does not answer is waited
+    for `ask_patience_s`. `max_age_days`: an exam that is older when it arrives is a prior and not reported. `join`:
+    what two studies of one patient must have in common to be one exam; nothing: they never are.
+    """
+
+    quiet_s: float = Field(120.0, ge=0)
+    settle_s: float = Field(10.0, ge=0)
+    ask_patience_s: float = Field(900.0, ge=0)
+    give_up_days: float = Field(14.0, gt=0)
+    max_age_days: float | None = None
+    require_sequences: tuple[Sequence, ...] = ("t1c", "t2", "adc")
+    require_rois: tuple[Literal["tumor", "lymph_nodes"], ...] = ("tumor", "lymph_nodes")
+    join: tuple[Literal["study_date", "frame_of_reference", "scanner"], ...] = ()
+    sweep_s: float = Field(2.0, gt=0)
+
+
+class Fetch(Section):
+    """Images that are missing are fetched from every [[pacs]] that can `move`, `get` or has a `dicomweb_url`.
+
+    `how`: in which order the ways are tried. C-MOVE sends to `listen.ae_title`, which the archive must know. At most
+    `attempts`, `backoff_s` apart and doubling up to an hour; never more than `max_instances` at once. `max_priors`: how
+    many earlier exams of the patient `axrad fetch --priors` asks for.
+    """
+
+    enabled: bool = True
+    how: tuple[Literal["move", "get", "wado"], ...] = ("move", "get", "wado")
+    attempts: int = Field(8, ge=1)
+    backoff_s: float = Field(30.0, gt=0)
+    max_instances: int = Field(20000, ge=1)
+    max_priors: int = Field(3, ge=1)
+    answer_timeout_s: float = Field(120.0, gt=0)
+
+
+class Retention(Section):
+    """What is cleaned from the spool: files of exams that are done and of which nothing came for `keep_days`.
+
+    Below `keep_free_bytes` (default: `spool.warn_free_bytes`) also younger ones, the oldest first, down to
+    `at_least_days`. `enabled = false` keeps everything.
+    """
+
+    enabled: bool = True
+    keep_days: float = Field(30.0, ge=0)
+    at_least_days: float = Field(1.0, ge=0)
+    keep_free_bytes: int | None = Field(None, ge=0)
+    every_s: float = Field(600.0, gt=0)
+
+
+class UrgentRule(Section):
+    """Exams that are urgent for where they come from: patterns with * and ?, in any case; all given must match.
+
+    `calling_ae`: who sent it; `station`, `department`, `service`: Station Name, Institutional Department Name,
+    Requesting Service.
+    """
+
+    calling_ae: str | None = None
+    station: str | None = None
+    department: str | None = None
+    service: str | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> UrgentRule:
+        if not any((self.calling_ae, self.station, self.department, self.service)):
+            raise ValueError("a rule needs one of calling_ae, station, department, service")
+        return self
+
+
+class Work(Section):
+    """What an exam may cost, and who comes first.
+
+    An exam that takes longer than `time_limit_s` or more memory than `max_memory_bytes` is stopped, its process
+    replaced, and the exam set aside after `attempts`. `queue_ahead`: messages in the broker beyond one per worker
+    process. A step of priority is worth `head_start_s` of waiting. `background_hours`: when backfills run, as
+    "22:00-06:00" in the site's time zone; empty: whenever nothing else waits.
+    """
+
+    processes: int = Field(1, ge=1)
+    lease_s: float = 120.0
+    time_limit_s: float = 900.0
+    max_memory_bytes: int | None = Field(8 * 1024**3, ge=64 * 1024**2)
+    attempts: int = 3
+    backoff_s: float = 10.0
+    threads: int | None = None
+    queue_ahead: int = Field(2, ge=1)
+    head_start_s: float = Field(4 * 3600.0, gt=0)
+    urgent: tuple[UrgentRule, ...] = ()
+    background_hours: tuple[Hours, ...] = ()

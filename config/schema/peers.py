@@ -1,0 +1,94 @@
+"""Others on the network: who may send, archives, where results go."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from config.schema.base import Section
+
+
+class Peer(Section):
+    """Who may send. Without networks: from anywhere. `port`: where it listens for storage commitment reports."""
+
+    ae_title: str
+    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    host: str | None = None
+    port: int | None = Field(None, ge=1, le=65535)
+
+
+class Pacs(Section):
+    """An archive.
+
+    `tls_ca`: who signed its certificate, also for DICOMweb over HTTPS; without it `listen.tls_client_ca`, else the
+    system's authorities. Our own certificate is the one of `listen`.
+    """
+
+    name: str
+    ae_title: str
+    host: str
+    port: int = Field(ge=1, le=65535)
+    tls: bool = False
+    tls_ca: Path | None = None
+    dicomweb_url: str | None = None
+    dicomweb_user: str | None = None
+    dicomweb_password: str | None = Field(None, repr=False)
+    dicomweb_token: str | None = Field(None, repr=False)
+    can: tuple[Literal["find", "move", "get", "commit"], ...] = ()
+
+
+class Destination(Section):
+    """Where results go: a `pacs` by name, or an AE of its own.
+
+    `proof`: what makes a result delivered: a storage commitment report, finding it there again (C-FIND, or QIDO-RS
+    `via = "stow"`), or the status of sending it. `reject_superseded` overrides the setting of `report` of that name.
+    `at_once`: how many results are sent at a time. A destination that failed `breaker_failures` times in a row is left
+    alone for `breaker_pause_s`, then probed with one result. A report on storage commitment that does not come is asked
+    for again after `commit_timeout_s`. After `give_up_days`, or `give_up_attempts`, a delivery is set aside:
+    `axrad status` lists it, `axrad deliver` sends it again.
+    """
+
+    name: str
+    pacs: str | None = None
+    ae_title: str | None = None
+    host: str | None = None
+    port: int | None = None
+    what: tuple[Literal["sr", "page", "pdf", "key_slices"], ...] = ("sr", "page")
+    proof: Literal["commit", "readback", "status"] = "status"
+    via: Literal["cstore", "stow"] = "cstore"
+    allow_demonstration: bool = False
+    reject_superseded: bool | None = None
+    at_once: int = Field(2, ge=1)
+    connect_timeout_s: float = Field(10.0, gt=0)
+    answer_timeout_s: float = Field(60.0, gt=0)
+    commit_timeout_s: float = Field(6 * 3600.0, gt=0)
+    backoff_max_s: float = Field(3600.0, gt=0)
+    breaker_failures: int = Field(3, ge=1)
+    breaker_pause_s: float = Field(60.0, gt=0)
+    give_up_days: float = Field(7.0, gt=0)
+    give_up_attempts: int | None = Field(None, ge=1)
+
+    @model_validator(mode="after")
+    def _has_an_address(self) -> Destination:
+        if self.pacs is None and None in (self.ae_title, self.host, self.port):
+            raise ValueError("a destination needs either pacs, or ae_title, host and port")
+        if self.pacs is None and self.via == "stow":
+            raise ValueError('a destination via = "stow" needs a pacs with a dicomweb_url')
+        return self
+
+
+def fits(destination: Destination, pacs: Pacs | None) -> None:
+    """Raise if its pacs cannot do what a destination needs. A pacs without `can` may do anything."""
+    if pacs is None:
+        return
+    if destination.via == "stow" and pacs.dicomweb_url is None:
+        raise ValueError(f"destination {destination.name}: pacs {pacs.name} has no dicomweb_url")
+    by_query = destination.proof == "readback" and destination.via == "cstore"
+    needed = "commit" if destination.proof == "commit" else "find" if by_query else None
+    if pacs.can and needed is not None and needed not in pacs.can:
+        raise ValueError(
+            f'destination {destination.name}: proof = "{destination.proof}" needs "{needed}" in can of pacs {pacs.name}'
+        )

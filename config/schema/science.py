@@ -1,0 +1,149 @@
+"""How an exam is read, measured and evaluated, and what the report looks like."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from config.schema.base import Section, Sequence
+
+
+class Sequences(Section):
+    """Which series is which.
+
+    `phase`: first_post, peak, nth:N (the N-th after contrast) or seconds:S (after injection). `rules`: a site's own
+    rule table, laid over `config/sequence_rules.toml`. `use`: sequence to Series Instance UID, where a person decides.
+    `adc_scale`: what brings the values of ADC maps that do not tell their unit to 10-6 mm2/s.
+    """
+
+    phase: str = Field("first_post", pattern=r"^(first_post|peak|nth:[1-9][0-9]*|seconds:[0-9]+(\.[0-9]+)?)$")
+    rules: Path | None = None
+    min_margin: float = Field(0.05, ge=0)
+    use: dict[Sequence, str] = Field(default_factory=dict)
+    allow_lossy: bool = False
+    adc_scale: float | None = Field(None, gt=0)
+
+
+class RoiSettings(Section):
+    """Regions: from which fraction a FRACTIONAL voxel is in, which tumours count, a site's own rule table.
+
+    `min_inside`: the part of a segment that must lie inside the image.
+    """
+
+    fractional_threshold: float = Field(0.5, gt=0, le=1)
+    tumors: Literal["union", "largest"] = "union"
+    rules: Path | None = None
+    min_inside: float = Field(0.95, ge=0, le=1)
+
+
+class Align(Section):
+    """How T1+C relates to the other series: limits on registration, and on a region's volume there against T1+C."""
+
+    registration: Literal["off", "rigid"] = "off"
+    max_shift_mm: float = Field(15.0, ge=0)
+    max_rotation_deg: float = Field(10.0, ge=0)
+    min_kept_volume: float = Field(0.5, ge=0)
+    max_kept_volume: float = Field(2.0, gt=0)
+    seed: int = 20210628
+
+
+class Bias(Section):
+    """N4 as Slicer's N4ITK sets it: `iterations` per fitting level, coarse to fine; `mesh` in x, y, z order.
+
+    `sequences` are corrected, the others are left as they are. ADC is quantitative and N4 alters it; it is in by
+    default because the paper exempts no sequence.
+    """
+
+    engine: Literal["fast", "simpleitk"] = "fast"
+    sequences: tuple[Sequence, ...] = ("t1c", "t2", "adc")
+    shrink: int = Field(4, ge=1)
+    iterations: tuple[Annotated[int, Field(ge=1)], ...] = Field((50, 40, 30), min_length=1)
+    threshold: float = Field(1e-4, ge=0)
+    mesh: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = (1, 1, 1)
+    fwhm: float = Field(0.15, gt=0)
+    wiener_noise: float = Field(0.01, gt=0)
+    histogram_bins: int = Field(200, ge=2)
+
+
+class Features(Section):
+    """`params`: a PyRadiomics parameter file in place of config/extraction.toml.
+
+    `engine = "plain"` is PyRadiomics' own call on the whole image: the same numbers, slowly.
+    """
+
+    engine: Literal["fast", "plain"] = "fast"
+    set: Literal["all", "signature"] = "all"
+    bin_width: float = Field(25.0, gt=0)
+    params: Path | None = None
+
+
+class Training(Section):
+    """How a signature is trained. The defaults are the paper's recipe, calibrated and cut out of fold.
+
+    `recipe = "paper"` calibrates and cuts by resubstitution. `t_test_p` or `top` None leaves that selection out;
+    `gamma` None is 1/p. `clinical` makes a multiomic signature. `range_margin`: part of a feature's training range
+    by which a new value may exceed it.
+    """
+
+    recipe: Literal["out_of_fold", "paper"] = "out_of_fold"
+    sequences: tuple[Sequence, ...] = ("t1c", "t2", "adc")
+    rois: tuple[Literal["tumor", "lymph_nodes"], ...] = ("tumor", "lymph_nodes")
+    clinical: tuple[str, ...] = ()
+    z_score: bool = True
+    t_test_p: float | None = Field(0.05, gt=0, le=1)
+    trees: int = Field(500, ge=1)
+    top: int | None = Field(30, ge=1)
+    standardise: bool = True
+    classifier: Literal["svm", "logistic", "forest", "boosting"] = "svm"
+    cost: float = Field(1.0, gt=0)
+    gamma: float | None = Field(None, gt=0)
+    folds: int = Field(5, ge=2)
+    seed: int = Field(20210628, ge=0, lt=2**32)
+    range_margin: float = Field(0.1, ge=0)
+    complete_cases: bool = False
+
+
+class SignatureSettings(Section):
+    """`path`: one signature file; `registry`: a directory of them. Neither: the demonstration signature.
+
+    Not evaluated: more than `max_outside` of the features outside their training range, or a distance from the
+    training data above `max_distance` times its 99 % quantile. `alpha`: the conformal band's error rate per class;
+    None leaves the category to the cutoff.
+    """
+
+    path: Path | None = None
+    registry: Path | None = None
+    max_outside: float = Field(0.05, ge=0, le=1)
+    max_distance: float = Field(3.0, gt=0)
+    alpha: float | None = Field(0.1, gt=0, lt=1)
+    training: Training = Training()
+
+
+class Report(Section):
+    manufacturer: str = "axrad"
+    comprehensive_3d: bool = False
+    all_features: bool = False
+    report_not_evaluated: bool = True
+    # (0018,1002) inside Contributing Equipment: IHE AIR asks for it, dciodvfy of 2022 warns of it. Without it the same
+    # UID is the item's Device Serial Number and the Device UID of the equipment and of the author.
+    contributing_device_uid: bool = False
+    # With a corrected result, also send a Key Object rejection note (IHE IOCM) for what was delivered before.
+    reject_superseded: bool = False
+    what: tuple[Literal["sr", "page", "pdf", "key_slices"], ...] = ("sr", "page", "pdf")
+
+
+class Clinical(Section):
+    """Where age, stage, receptors and Ki-67 come from: a CSV or JSON `registry`, a FHIR R4 server, or nothing.
+
+    `fhir_systems`: DICOM Issuer of Patient ID to the identifier system FHIR knows it by. What is dated more than
+    `max_days_after_exam` days after the exam is not used.
+    """
+
+    registry: Path | None = None
+    fhir_url: str | None = None
+    fhir_token: str | None = Field(None, repr=False)
+    fhir_systems: dict[str, str] = Field(default_factory=dict)
+    timeout_s: float = Field(10.0, gt=0)
+    max_days_after_exam: int = Field(30, ge=0)

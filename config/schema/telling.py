@@ -1,0 +1,87 @@
+"""What axrad tells of itself: logs, audit trail, metrics, notices, Flower."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from config.schema.base import Section
+
+
+class Log(Section):
+    format: Literal["auto", "json", "human"] = "auto"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Audit(Section):
+    """The audit trail: one JSON line per event, to a file (default: `audit.jsonl` beside the spool) and to syslog.
+
+    `syslog`: a socket (`/dev/log`), or `udp://host:port` or `tcp://host:port`.
+    """
+
+    enabled: bool = True
+    path: Path | None = None
+    syslog: str | None = Field(None, pattern=r"^(/.+|(udp|tcp)://.+:[0-9]+)$")
+
+
+class Metrics(Section):
+    """`axrad observe`: metrics and health over HTTP, without a password, and so for this machine unless told otherwise.
+
+    Health is asked when somebody asks, at most every `health_every_s`, by C-ECHO and C-STORE from AXRADHEALTH among
+    others, which the listener takes from this machine also where [[peer]] does not list it. `listener_host`: where the
+    listener is, if not at `listen.host`, or the name in its certificate. `folder`: where processes count; default:
+    `metrics` beside the spool.
+    """
+
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: int = Field(11180, ge=0, le=65535)
+    folder: Path | None = None
+    listener_host: str | None = None
+    health_every_s: float = Field(15.0, gt=0)
+    health_timeout_s: float = Field(10.0, gt=0)
+
+
+class Email(Section):
+    host: str
+    port: int = Field(25, ge=1, le=65535)
+    starttls: bool = False
+    user: str | None = None
+    password: str | None = Field(None, repr=False)
+    sender: str
+    to: tuple[str, ...] = Field(min_length=1)
+
+
+class Notify(Section):
+    """Who is told of trouble: a webhook that takes JSON with a `text`, an e-mail address, both or nobody.
+
+    At most one message per kind of trouble every `min_interval_s`; what happens in between is in the next one. Trouble
+    that lasts (disk, peer) is told again after `repeat_s`, and once when it is over.
+    """
+
+    webhook_url: str | None = Field(None, repr=False)
+    email: Email | None = None
+    on: tuple[Literal["failed", "not_evaluated", "held", "dead_letter", "disk", "peer_down", "no_workers"], ...] = (
+        "failed",
+        "not_evaluated",
+        "held",
+        "dead_letter",
+        "disk",
+        "peer_down",
+        "no_workers",
+    )
+    min_interval_s: float = Field(300.0, ge=0)
+    repeat_s: float = Field(6 * 3600.0, gt=0)
+    every_s: float = Field(10.0, gt=0)
+
+
+class FlowerSettings(Section):
+    """`read_only`: Flower shows; what steers is `axrad retry | cancel | prioritise`, which the ledger remembers."""
+
+    port: int = 5555
+    host: str = "127.0.0.1"
+    user: str = "axrad"
+    password: str | None = Field(None, repr=False)
+    read_only: bool = True
