@@ -8,11 +8,12 @@ import structlog
 
 from daemon.assembly.duplicates import CONTENT_TAG
 from daemon.ledger import Ledger
-from daemon.ledger.intake import Arrival, others_of
-from daemon.spool import Spool, read_meta
+from daemon.ledger.intake import MOST_BYTES, Arrival, bytes_shown, others_of
+from daemon.spool import Spool, is_uid, read_meta
 from daemon.spool.journal import Entry
-from pipeline.catalog import content_digest, read_facts
+from pipeline.catalog import InstanceFacts, content_digest, read_facts
 from pipeline.errors import NotDicom
+from pipeline.records import InstanceRef
 
 log = structlog.get_logger("axrad.indexer")
 TORN = "not all of its bytes were on the disk when the machine stopped; removed, so that it can be sent again"
@@ -32,7 +33,7 @@ def describe(spool: Spool, path: str, sop_uid: str, digest: str, at: float, entr
         sop_class=(entry.sop_class_uid or "") if entry else "",
     )
     try:
-        facts = read_facts(file)
+        facts = _with_uids_only(read_facts(file))
         whole = entry is None or entry.size is None or _data_set_bytes(spool, path, arrival.size) == entry.size
         if whole or spool.verify(path):
             return replace(arrival, facts=facts)
@@ -41,6 +42,17 @@ def describe(spool: Spool, path: str, sop_uid: str, digest: str, at: float, entr
             return replace(arrival, note=error.message)
     remove_torn(spool, path)
     return replace(arrival, note=TORN, torn=True)
+
+
+def _with_uids_only(facts: InstanceFacts) -> InstanceFacts:
+    """References as far as they are UIDs: anything may stand there, and exams are filed under what stands there."""
+    cleaned = [
+        InstanceRef(
+            *(uid if is_uid(uid) else "" for uid in (r.study_uid, r.series_uid, r.sop_class_uid, r.sop_instance_uid))
+        )
+        for r in facts.references
+    ]
+    return replace(facts, references=tuple(r for r in cleaned if r.series_uid or r.sop_instance_uid))
 
 
 def remove_torn(spool: Spool, path: str) -> None:
@@ -58,7 +70,7 @@ def compared(ledger: Ledger, spool: Spool, arrival: Arrival) -> Arrival:
     """Where other data sets came under this UID, with what they and this one show."""
     with ledger.read() as connection:
         others = others_of(connection, arrival.sop_uid, arrival.digest)
-    if not others or arrival.facts is None:
+    if not others or arrival.facts is None or bytes_shown(arrival.facts.tags, arrival.facts.frames) > MOST_BYTES:
         return arrival
     mine = content_digest(spool.root / arrival.path)
     facts = replace(arrival.facts, tags={**arrival.facts.tags, CONTENT_TAG: mine}) if mine else arrival.facts

@@ -5,6 +5,7 @@ One indexer per spool (a file lock sees to it). Intake never waits for it: while
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import threading
 from collections.abc import Sequence
@@ -24,9 +25,10 @@ from daemon.ledger import Ledger, commitments, open_ledger
 from daemon.ledger.intake import Arrival, association_ended, known, record, still_arriving
 from daemon.ledger.order import BACKFILL, OF_C_STORE, ROUTINE, URGENT
 from daemon.ledger.tables import journal_positions
+from daemon.logs import place_of
 from daemon.reconcile import reconcile, verify_after_boot
 from daemon.spool import Spool
-from daemon.spool.journal import Entry, is_finished, names, read_journals, retire
+from daemon.spool.journal import Entry, is_finished, names, read_journal, read_journals, retire
 from daemon.work.trail import association_indexed
 from pipeline.catalog import InstanceFacts
 from pipeline.errors import TryLater
@@ -35,6 +37,8 @@ log = structlog.get_logger("axrad.indexer")
 BATCH = 200
 POLL_S = 0.25
 RECONCILE_S = 600.0
+# A line of a journal, and what it brings.
+Line = tuple[Entry, Arrival | None]
 
 
 def index_once(ledger: Ledger, spool: Spool, now: float, settings: Settings | None = None) -> int:
@@ -47,7 +51,7 @@ def index_once(ledger: Ledger, spool: Spool, now: float, settings: Settings | No
         rows = connection.execute(sa.select(journal_positions)).all()
     positions = {row.name: int(row.position) for row in rows}
     done = 0
-    batch: list[tuple[Entry, Arrival | None]] = []
+    batch: list[Line] = []
     for entry in read_journals(spool.root, positions):
         batch.append((entry, _arrival(ledger, spool, entry, urgent, now)))
         if len(batch) >= BATCH:
@@ -68,8 +72,13 @@ def _arrival(ledger: Ledger, spool: Spool, entry: Entry, urgent: Sequence[Urgent
     with ledger.read() as connection:
         if known(connection, entry.sop_instance_uid, entry.digest):
             return None
-    arrival = describe(spool, entry.path, entry.sop_instance_uid, entry.digest, min(entry.ts, now), entry)
-    arrival = compared(ledger, spool, arrival)
+    try:
+        arrival = describe(spool, entry.path, entry.sop_instance_uid, entry.digest, min(entry.ts, now), entry)
+        arrival = compared(ledger, spool, arrival)
+    except OSError as error:
+        # Left to the walk through the spool, which comes back to it until it can be read.
+        log.error("file-unreadable", path=entry.path, error=errno.errorcode.get(error.errno or 0, "unknown"))
+        return None
     return replace(arrival, priority=priority_of(entry, arrival.facts, urgent), backfill=entry.role == BACKFILL)
 
 
@@ -91,9 +100,37 @@ def priority_of(entry: Entry, facts: InstanceFacts | None, urgent: Sequence[Urge
     return OF_C_STORE.get(entry.priority or 0, ROUTINE)
 
 
-def _write(ledger: Ledger, batch: list[tuple[Entry, Arrival | None]], now: float) -> int:
+def _write(ledger: Ledger, batch: list[Line], now: float) -> int:
+    """Everything at once; where the ledger does not take that, one by one, and without what it does not take."""
     if not batch:
         return 0
+    try:
+        _write_all(ledger, batch, now)
+    except TryLater:
+        raise
+    except Exception:  # noqa: BLE001 - one instance must not keep all others from the ledger
+        for line in batch:
+            _write_one(ledger, line, now)
+    return len(batch)
+
+
+def _write_one(ledger: Ledger, line: Line, now: float) -> None:
+    """As it is; else as a file that cannot be used; else its place in the journal alone, so that the walk finds it."""
+    entry, arrival = line
+    unusable = arrival and replace(arrival, facts=None, contents={}, note="the ledger does not take what it says")
+    passed_over = replace(entry, event="refused")
+    for attempt in (line, (entry, unusable)):
+        try:
+            _write_all(ledger, [attempt], now)
+            return
+        except TryLater:
+            raise
+        except Exception as error:  # noqa: BLE001 - as above
+            log.error("not-recorded", path=entry.path, line=entry.event, error=type(error).__name__, at=place_of(error))
+    _write_all(ledger, [(passed_over, None)], now)
+
+
+def _write_all(ledger: Ledger, batch: list[Line], now: float) -> None:
     ends: dict[str, int] = {}
     with ledger.write() as connection:
         for entry, arrival in batch:
@@ -107,7 +144,6 @@ def _write(ledger: Ledger, batch: list[tuple[Entry, Arrival | None]], now: float
                 _committed(connection, entry, now)
         for name, position in ends.items():
             _remember(connection, name, position)
-    return len(batch)
 
 
 def _remember(connection: sa.Connection, name: str, position: int) -> None:
@@ -133,7 +169,7 @@ def _retire_finished(ledger: Ledger, spool: Spool, settings: Settings | None) ->
     for name in gone:
         path = spool.root / "journal" / name
         # Finished before this look: nothing can follow. A torn last line is no entry.
-        if any(True for entry in read_journals(spool.root, current) if entry.journal == name):
+        if any(read_journal(spool.root, name, current.get(name, 0))):
             continue
         if path.exists():
             if settings is not None:
@@ -161,7 +197,7 @@ def run(settings: Settings, stop: threading.Event, clock: Clock = system_clock) 
                         log.error("torn-by-power-cut", instances=torn)
                 if index_once(ledger, spool, clock(), settings):
                     collect_feedback(ledger, spool.root, clock())
-                if clock() - reconciled_at > RECONCILE_S:
+                if abs(clock() - reconciled_at) > RECONCILE_S:
                     found, lost = reconcile(
                         ledger, spool, clock(), partial(index_once, ledger, spool, clock(), settings)
                     )

@@ -15,7 +15,9 @@ from daemon.ledger import Ledger
 from daemon.ledger.intake import known, mark_lost, record
 from daemon.ledger.states import SETTLED
 from daemon.ledger.tables import instances, studies
+from daemon.logs import place_of
 from daemon.spool import Spool, read_meta
+from pipeline.errors import TryLater
 
 log = structlog.get_logger("axrad.indexer")
 HERE = ("stored", "ignored", "unreadable")
@@ -61,8 +63,14 @@ def _record_stranger(ledger: Ledger, spool: Spool, path: str, now: float) -> boo
     except OSError as error:
         log.error("file-unreadable", path=path, error=errno.errorcode.get(error.errno or 0, "unknown"))
         return False
-    with ledger.write() as connection:
-        record(connection, arrival)
+    try:
+        with ledger.write() as connection:
+            record(connection, arrival)
+    except TryLater:
+        raise
+    except Exception as error:  # noqa: BLE001 - one file must not keep all others from the ledger
+        log.error("not-recorded", path=path, error=type(error).__name__, at=place_of(error))
+        return False
     return True
 
 

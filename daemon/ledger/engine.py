@@ -15,6 +15,9 @@ from daemon.ledger.migrations import HEAD, migrate, version_of
 from daemon.ledger.tables import events
 from pipeline.errors import TryLater
 
+# Classes of SQLSTATE (PostgreSQL, appendix A) that pass: connection, rolled back, resources, locks, operator.
+PASSING = frozenset({"08", "40", "53", "55", "57"})
+
 
 class LedgerBusy(TryLater):
     code = "ledger-unreachable"
@@ -38,10 +41,10 @@ class Ledger:
         try:
             with self.engine.begin() as connection:
                 yield connection
-        except sa.exc.OperationalError as error:
+        except sa.exc.DBAPIError as error:
+            if not _is_passing(error):
+                raise
             raise LedgerBusy(f"the ledger {_trouble(error)}; the work is repeated later") from error
-        except sa.exc.InterfaceError as error:
-            raise LedgerBusy("the ledger cannot be reached; the work is repeated later") from error
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -49,18 +52,32 @@ class Ledger:
         try:
             with self.engine.connect().execution_options(axrad_read=True) as connection, connection.begin():
                 yield connection
-        except sa.exc.OperationalError as error:
+        except sa.exc.DBAPIError as error:
+            if not _is_passing(error):
+                raise
             raise LedgerBusy(f"the ledger {_trouble(error)}; try again") from error
-        except sa.exc.InterfaceError as error:
-            raise LedgerBusy("the ledger cannot be reached") from error
 
     def close(self) -> None:
         self.engine.dispose()
 
 
+def _is_passing(error: sa.exc.DBAPIError) -> bool:
+    """Whether the database is away or busy, rather than asked for something impossible.
+
+    pg8000 tells both as a programming error; PostgreSQL's own code tells them apart.
+    """
+    away = (sa.exc.OperationalError, sa.exc.InterfaceError)
+    return isinstance(error, away) or error.connection_invalidated or _sqlstate(error)[:2] in PASSING
+
+
+def _sqlstate(error: sa.exc.DBAPIError) -> str:
+    told = error.orig.args[0] if error.orig is not None and error.orig.args else None
+    return str(told.get("C", "")) if isinstance(told, dict) else ""
+
+
 def _trouble(error: sa.exc.DBAPIError) -> str:
-    """What ails it. SQLite's name of the error (SQLITE_BUSY, SQLITE_FULL, ...) holds no value of a row."""
-    name = getattr(error.orig, "sqlite_errorname", "")
+    """What ails it. The name of the error (SQLITE_BUSY, SQLITE_FULL, 57P01, ...) holds no value of a row."""
+    name = getattr(error.orig, "sqlite_errorname", "") or _sqlstate(error)
     return f"does not answer ({name})" if name else "does not answer"
 
 

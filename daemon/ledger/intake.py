@@ -16,6 +16,8 @@ from daemon.ledger.tables import fetches, instances, open_associations, revision
 from pipeline.catalog import REGISTRATION_CLASS, InstanceFacts, facts_to_json
 
 GONE = ("lost", "purged", "purging")
+# Two data sets under one UID are decoded to compare them, up to this.
+MOST_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,18 @@ def others_of(connection: sa.Connection, sop_uid: str, digest: str) -> list[tupl
             instances.c.sop_uid == sop_uid, instances.c.digest != digest, instances.c.state == "stored"
         )
     ).all()
-    return [(row.id, row.path) for row in rows if CONTENT_TAG not in row.facts["tags"]]
+    return [
+        (row.id, row.path)
+        for row in rows
+        if CONTENT_TAG not in row.facts["tags"] and bytes_shown(row.facts["tags"], row.facts["frames"]) <= MOST_BYTES
+    ]
+
+
+def bytes_shown(tags: Mapping[str, Any], frames: int) -> float:
+    """What the pixels take once they are decoded, by what the header says: anything may stand there."""
+    sides = (tags.get(k) for k in ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated"))
+    rows, columns, samples, bits = (float(v) if isinstance(v, int | float) else 1.0 for v in sides)
+    return rows * columns * samples * bits * frames / 8
 
 
 def record(connection: sa.Connection, arrival: Arrival) -> str | None:

@@ -152,9 +152,9 @@ def read_journals(root: Path, positions: Mapping[str, int]) -> Iterator[Entry]:
         yield from _read(folder / name, positions.get(name, 0))
 
 
-def read_journal(root: Path, journal: str) -> Iterator[Entry]:
-    """Every entry of one journal."""
-    yield from _read(root / "journal" / journal, 0)
+def read_journal(root: Path, journal: str, position: int = 0) -> Iterator[Entry]:
+    """Every entry of one journal, from a position on."""
+    yield from _read(root / "journal" / journal, position)
 
 
 def _read(path: Path, position: int) -> Iterator[Entry]:
