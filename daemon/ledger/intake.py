@@ -279,6 +279,8 @@ def _touch(
     if priority > max(row.priority, ROUTINE):
         values["priority"] = priority
         note(connection, at, "prioritised", f"{words(priority)}, as an instance of it asks", study_id=row.id)
+    if row.state == "cancelled" and not row.dirty:
+        note(connection, at, "came-after-cancelling", "new data; nothing is done with them until `axrad retry`", row.id)
     if row.state in ("waiting", "expired"):
         check(STUDY, row.state, "assembling")
         values |= {"state": "assembling", "reason": "", "reason_code": "", "changed_at": at}

@@ -26,6 +26,8 @@ DAY_S = 86400.0
 FILES_AT_ONCE = 3000
 # Rows of exams; what axrad has no use for goes by its own age.
 UNUSED = ("ignored", "unreadable")
+# Nothing came that is still to be looked at; of what an operator has cancelled, nothing is looked at.
+DONE = studies.c.state.in_(SETTLED) & (sa.not_(studies.c.dirty) | (studies.c.state == "cancelled"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +67,7 @@ def _candidates(ledger: Ledger, spool: Spool, settings: Settings, now: float) ->
         rows = connection.execute(
             sa.select(studies.c.study_uid, studies.c.last_arrival_at)
             .where(
-                studies.c.state.in_(SETTLED),
-                sa.not_(studies.c.dirty),
+                DONE,
                 studies.c.last_arrival_at <= now - min(keep.keep_days, keep.at_least_days) * DAY_S,
                 studies.c.study_uid.in_(has_files),
             )
@@ -85,9 +86,7 @@ def _clean_exam(ledger: Ledger, spool: Spool, exam_uid: str, why: str, now: floa
     """Files and bytes of one exam that are gone; none if something happened to it since it was looked at."""
     with ledger.write() as connection:
         study = connection.execute(
-            sa.select(studies.c.id)
-            .where(studies.c.study_uid == exam_uid, studies.c.state.in_(SETTLED), sa.not_(studies.c.dirty))
-            .with_for_update()
+            sa.select(studies.c.id).where(studies.c.study_uid == exam_uid, DONE).with_for_update()
         ).one_or_none()
         if study is None:
             return 0, 0

@@ -13,13 +13,16 @@ import sqlalchemy as sa
 from config.schema import Ledger as LedgerSection
 from config.schema import Retention, Settings
 from config.schema import Spool as SpoolSection
-from daemon.ledger import Ledger, chores
+from daemon.ledger import Ledger, chores, views
 from daemon.ledger.intake import Arrival, record
 from daemon.ledger.states import SETTLED, STUDY
+from daemon.ledger.studies import find
 from daemon.ledger.tables import events, instances, studies
 from daemon.reconcile import reconcile
 from daemon.retention import Cleaned, clean
 from daemon.spool import Description, Spool
+from daemon.work.context import Context
+from daemon.work.sweep import sweep
 from pipeline.catalog import InstanceFacts
 from tests.support.facts import MR, image, ours
 
@@ -92,6 +95,49 @@ def test_an_unfinished_exam_is_never_cleaned_however_old_and_however_full_the_di
 def test_an_exam_that_is_done_or_expired_is_cleaned(house: House, state: str) -> None:
     house.study("1.1", state, age_days=31)
     assert house.clean().files == 3
+
+
+def test_what_comes_after_an_exam_was_cancelled_is_told_once_and_cleaned_with_it(house: House) -> None:
+    house.study("1.1", "cancelled", age_days=40)
+    house.keep(image("1.1.1", 3, study="1.1"), image("1.1.1", 4, study="1.1"), at=NOW - 20 * DAY)
+    assert house.clean() == Cleaned()
+    with house.ledger.read() as connection:
+        kinds = connection.execute(sa.select(events.c.kind).where(events.c.kind == "came-after-cancelling")).all()
+    assert len(kinds) == 1
+    assert house.clean(NOW + 11 * DAY).files == 5
+
+
+def test_the_sweep_cleans_every_now_and_then_and_the_timeline_says_what_went_and_why(house: House) -> None:
+    house.study("1.1", "delivered", age_days=31)
+    house.study("1.2", "delivered", age_days=5)
+    now = NOW
+    keep = Retention(every_s=600.0, keep_free_bytes=FULL)
+    settings = house.settings.model_copy(update={"retention": keep})
+    sweep(Context(settings, house.ledger, lambda: now, lambda task, name: True))
+    assert house.states() == {"1.1": {"purged"}, "1.2": {"stored"}}
+    full = house.settings.model_copy(update={"retention": keep.model_copy(update={"keep_free_bytes": EMPTY})})
+    now += 599.0
+    sweep(Context(full, house.ledger, lambda: now, lambda task, name: True))
+    assert house.states()["1.2"] == {"stored"}
+    now += 2.0
+    sweep(Context(full, house.ledger, lambda: now, lambda task, name: True))
+    assert house.states()["1.2"] == {"purged"}
+    told = {}
+    with house.ledger.read() as connection:
+        for uid in ("1.1", "1.2"):
+            timeline = views.timeline(connection, find(connection, uid))
+            told[uid] = [e["detail"] for e in timeline["events"] if e["kind"] == "purged"]
+    assert told == {
+        "1.1": ["3 files, 0.0 MB: nothing came for 30 days"],
+        "1.2": ["3 files, 0.0 MB: the disk is too full"],
+    }
+
+
+def test_an_exam_to_which_something_came_is_looked_at_before_it_is_cleaned(house: House) -> None:
+    house.study("1.1", "delivered", age_days=31)
+    with house.ledger.write() as connection:
+        connection.execute(studies.update().values(dirty=True))
+    assert house.clean() == Cleaned()
 
 
 def test_when_the_disk_is_too_full_the_oldest_go_first_and_only_until_there_is_room(
