@@ -61,6 +61,14 @@ def cases() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_ledger_is_shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The ledger lies beside the spool: a test whose spool is its temporary folder itself would share it."""
+    yield
+    shared = tmp_path_factory.getbasetemp() / "ledger.sqlite"
+    assert not shared.exists(), "a test has its spool at tmp_path instead of tmp_path / 'spool'"
+
+
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Settings in the environment of whoever runs the tests do not leak into them."""

@@ -166,10 +166,12 @@ def test_with_tls_only_senders_with_a_certificate_of_the_authority_get_in(
 
 
 def test_what_cannot_be_listened_on_is_said_at_once(listener: Listening, tmp_path: Path) -> None:
-    taken = Settings.model_validate({"listen": {"port": listener.port}, "spool": {"path": tmp_path}})
+    taken = Settings.model_validate({"listen": {"port": listener.port}, "spool": {"path": tmp_path / "spool"}})
     with pytest.raises(InputRejected, match=str(listener.port)):
         serve(taken)
-    no_file = Settings.model_validate({"listen": {"tls_certificate": tmp_path / "none"}, "spool": {"path": tmp_path}})
+    no_file = Settings.model_validate(
+        {"listen": {"tls_certificate": tmp_path / "none"}, "spool": {"path": tmp_path / "spool"}}
+    )
     with pytest.raises(InputRejected, match="certificate"):
         serve(no_file)
 
@@ -332,9 +334,9 @@ def test_acceptors_end_when_their_supervisor_is_killed(tmp_path: Path) -> None:
         "import sys; from config.schema import Settings; from daemon.listener import serve\n"
         "serve(Settings.model_validate_json(sys.argv[1]))"
     )
-    settings = {"listen": {"port": 0, "acceptors": 2}, "spool": {"path": str(tmp_path)}}
+    settings = {"listen": {"port": 0, "acceptors": 2}, "spool": {"path": str(tmp_path / "spool")}}
     with subprocess.Popen([sys.executable, "-c", program, json.dumps(settings)]) as supervisor:
-        (file,) = wait_for(lambda: list(tmp_path.glob("listener.*.json")), "the listener's state")
+        (file,) = wait_for(lambda: list((tmp_path / "spool").glob("listener.*.json")), "the listener's state")
         pids = wait_for(lambda: p if len(p := json.loads(file.read_text())["acceptors"]) == 2 else None, "acceptors")
         supervisor.kill()
     wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), "the acceptors to end")

@@ -87,7 +87,7 @@ class House:
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    root = tmp_path_factory.mktemp("spool")
+    root = tmp_path_factory.mktemp("house") / "spool"
     same = PhantomSpec(seed=11, preset="small", patient=5, laterality="L", spacing_jitter=0.0)
     specs = {
         "before": replace(same, study_date="20260115", tumor_diameter_mm=22.0),

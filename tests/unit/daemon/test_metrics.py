@@ -33,7 +33,7 @@ def samples(families: Any) -> Samples:
 
 
 def read(ledger: Ledger, tmp_path: Path, lengths: Mapping[str, int] | None = None) -> Samples:
-    settings = Settings.model_validate({"spool": {"path": tmp_path}})
+    settings = Settings.model_validate({"spool": {"path": tmp_path / "spool"}})
     return samples(LedgerCollector(settings, ledger, lambda: NOW + 100, lambda: lengths or {}).collect())
 
 
@@ -118,7 +118,8 @@ def test_a_broker_that_is_away_is_down_and_has_no_queues(ledger: Ledger, tmp_pat
 
 
 def test_a_ledger_that_is_away_is_down_and_the_rest_is_told(tmp_path: Path) -> None:
-    settings = Settings.model_validate({"spool": {"path": tmp_path}})
+    (tmp_path / "spool").mkdir()
+    settings = Settings.model_validate({"spool": {"path": tmp_path / "spool"}})
     from daemon.ledger import open_ledger
 
     ledger = open_ledger(settings)

@@ -28,7 +28,9 @@ def rules() -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def known(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     """The name of every figure, with the suffixes that Prometheus sees."""
-    settings = Settings.model_validate({"spool": {"path": tmp_path_factory.mktemp("spool")}})
+    spool = tmp_path_factory.mktemp("house") / "spool"
+    spool.mkdir()
+    settings = Settings.model_validate({"spool": {"path": spool}})
     ledger = open_ledger(settings)
     with ledger.write() as connection:
         life.sign(connection, "sweep", "sweep", 0.0)

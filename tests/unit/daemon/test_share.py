@@ -374,7 +374,9 @@ def test_settings_that_would_share_without_a_token_or_not_work_are_refused(spool
 
 
 def test_the_settings_say_where_files_are(tmp_path: Path) -> None:
-    here = Settings.model_validate({"spool": {"path": tmp_path}})
-    there = Settings.model_validate({"spool": {"path": tmp_path, "remote": "http://intake", "share_token": TOKEN}})
+    here = Settings.model_validate({"spool": {"path": tmp_path / "spool"}})
+    there = Settings.model_validate(
+        {"spool": {"path": tmp_path / "spool", "remote": "http://intake", "share_token": TOKEN}}
+    )
     assert isinstance(files_of(here), LocalFiles)
     assert isinstance(files_of(there), RemoteFiles)
