@@ -13,6 +13,8 @@ from config.schema import Listen, Peer, Settings, Spool
 from daemon import health
 
 log = structlog.get_logger("axrad.listener")
+# Refused at the lower watermark, taken in again from this much above it: not instance by instance in turns.
+RESUME = 1.05
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
 
@@ -26,17 +28,30 @@ class DiskGauge:
         self._refuse = False
 
     def refuses(self) -> bool:
-        """Below the lower watermark nothing more is taken in. Below the upper one a warning is logged, hourly."""
+        """Below the lower watermark nothing more is taken in, until a little more than it is free again.
+
+        Below the upper one a warning is logged, hourly. A spool that cannot be asked takes nothing in either.
+        """
         now = time.monotonic()
         if now - self._asked >= 1.0:
             self._asked = now
-            state = os.statvfs(self._settings.path)
+            try:
+                state = os.statvfs(self._settings.path)
+            except OSError as error:
+                self._refuse = True
+                self._warn(now, "the spool is not there", errno=error.errno)
+                return True
             free = state.f_bavail * state.f_frsize
-            self._refuse = free < self._settings.refuse_free_bytes
-            if free < self._settings.warn_free_bytes and now - self._warned >= 3600.0:
-                self._warned = now
-                log.warning("disk space is low", free_bytes=free, refuse_below=self._settings.refuse_free_bytes)
+            limit = self._settings.refuse_free_bytes
+            self._refuse = free < (limit * RESUME if self._refuse else limit)
+            if free < self._settings.warn_free_bytes:
+                self._warn(now, "disk space is low", free_bytes=free, refuse_below=limit)
         return self._refuse
+
+    def _warn(self, now: float, what: str, **more: object) -> None:
+        if now - self._warned >= 3600.0:
+            self._warned = now
+            log.warning(what, **more)
 
 
 def with_health(settings: Settings) -> Settings:

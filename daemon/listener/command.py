@@ -5,10 +5,11 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
+from daemon.spool import is_uid
+
 C_STORE_RQ = 0x0001
 C_STORE_RSP = 0x8001
 NO_DATA_SET = 0x0101
-MAX_UID_BYTES = 64
 
 _ELEMENT = struct.Struct("<HHI")
 _US = struct.Struct("<H")
@@ -89,8 +90,7 @@ def _short(element: int, value: int) -> bytes:
 
 
 def _uid(element: int, value: str) -> bytes:
-    raw = value.encode("ascii", "replace")
-    return _value(element, raw, b"\0") if 0 < len(raw) <= MAX_UID_BYTES else b""
+    return _value(element, value.encode("ascii"), b"\0") if is_uid(value) else b""
 
 
 def _value(element: int, raw: bytes, padding: bytes) -> bytes:

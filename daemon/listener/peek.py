@@ -16,8 +16,11 @@ DEFLATED = frozenset(("1.2.840.10008.1.2.1.99",))
 IMPLICIT = "1.2.840.10008.1.2"
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
 SOP_CLASS, SOP_INSTANCE = (0x0008, 0x0016), (0x0008, 0x0018)
+LANGUAGE_CODES = (0x0008, 0x0006)
 UNDEFINED = 0xFFFFFFFF
 _LONG_VRS = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
+# Of elements up to the SOP Instance UID. Read as the lower half of a length they would be 16 KB and more.
+_VRS_HERE = frozenset((b"CS", b"DA", b"DT", b"SQ", b"TM", b"UI", b"UL"))
 
 
 class Unreadable(ValueError):
@@ -33,19 +36,20 @@ class Identity:
     complete: bool
 
 
-def identity(head: bytes, transfer_syntax_uid: str, *, whole: bool) -> Identity:
+def identity(head: bytes, transfer_syntax_uid: str, *, size: int) -> Identity:
     """Look for the two UIDs in the first bytes of an encoded data set.
 
     Args:
         head: at most HEAD_BYTES of it.
-        whole: `head` is all there is.
+        size: of all of it, in bytes.
 
     Raises:
         Unreadable: what stands there cannot be data elements.
     """
+    whole = size <= len(head)
     if transfer_syntax_uid in DEFLATED:
         head = _inflate(head)
-        whole = False
+        whole, size = False, UNDEFINED
     found: dict[tuple[int, int], str] = {}
     order = ">" if transfer_syntax_uid == BIG_ENDIAN else "<"
     position, last = 0, (-1, -1)
@@ -59,9 +63,9 @@ def identity(head: bytes, transfer_syntax_uid: str, *, whole: bool) -> Identity:
             raise Unreadable("data elements are not in order")
         if length == UNDEFINED:
             return Identity(found.get(SOP_CLASS), found.get(SOP_INSTANCE), False)
+        if start + length > size:
+            raise Unreadable("a data element is longer than the data set")
         if start + length > len(head):
-            if whole:
-                raise Unreadable("a data element is longer than the data set")
             return Identity(found.get(SOP_CLASS), found.get(SOP_INSTANCE), False)
         if tag in (SOP_CLASS, SOP_INSTANCE):
             found[tag] = head[start : start + length].decode("ascii", "replace").strip("\0 ")
@@ -80,9 +84,11 @@ def _element(head: bytes, position: int, order: str, implicit: bool) -> tuple[tu
     """Tag, start of the value and its length."""
     try:
         tag = struct.unpack_from(order + "HH", head, position)
-        if implicit:
-            return tag, position + 8, struct.unpack_from(order + "I", head, position + 4)[0]
         vr = head[position + 4 : position + 6]
+        if implicit:
+            if vr in _VRS_HERE and tag != LANGUAGE_CODES:
+                raise Unreadable("a value representation where the length must be")
+            return tag, position + 8, struct.unpack_from(order + "I", head, position + 4)[0]
         if not (vr.isalpha() and vr.isupper()):
             raise Unreadable("no value representation where one must be")
         if vr in _LONG_VRS:

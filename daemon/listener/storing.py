@@ -5,7 +5,9 @@ No sockets, no pynetdicom: called with requests and pieces of data sets, it answ
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
@@ -13,12 +15,17 @@ import structlog
 from config.schema import Settings
 from daemon.listener import peek, statuses
 from daemon.listener.command import StoreRequest
+from daemon.listener.contexts import COMMITMENT, VERIFICATION
 from daemon.listener.statuses import SUCCESS, Refusal
+from daemon.logs import place_of
 from daemon.metrics import counters
 from daemon.spool import Description, Incoming, JournalWriter, Spool, Syncer, is_uid
 
 # What may wait in memory for the disk before a round of syncing starts on its own.
 SYNC_EVERY_BYTES = 64 * 1024 * 1024
+MAX_AE_TITLE = 16
+# What is accepted and is no class of instances.
+SERVICES = (VERIFICATION, COMMITMENT)
 
 log = structlog.get_logger("axrad.listener")
 
@@ -55,6 +62,7 @@ class Store:
         self._request: StoreRequest | None = None
         self._incoming: Incoming | None = None
         self._refusal: Refusal | None = None
+        self._trouble: dict[str, str] = {}
         self._head = bytearray()
         self._closed = False
         self.how = ""
@@ -67,15 +75,14 @@ class Store:
         """Start an instance. Whether it is refused is told at its `end`: the sender's bytes come anyway."""
         self._request = request
         self._head.clear()
-        self._refusal = self._objection(request, context)
-        if self._refusal is not None:
-            return
-        description = Description(
-            request.sop_class_uid, request.sop_instance_uid, context.transfer_syntax_uid, self._calling_ae
-        )
+        self._refusal, self._trouble = None, {}
         try:
-            self._incoming = self._spool.begin(description)
-        except OSError as error:
+            self._refusal = self._objection(request, context)
+            if self._refusal is None:
+                class_uid, instance_uid = request.sop_class_uid, request.sop_instance_uid
+                syntax = context.transfer_syntax_uid
+                self._incoming = self._spool.begin(Description(class_uid, instance_uid, syntax, self._calling_ae))
+        except Exception as error:  # noqa: BLE001 - outermost for one instance: it is answered, and the next one comes
             self._fail(error)
 
     def _objection(self, request: StoreRequest, context: Context) -> Refusal | None:
@@ -85,7 +92,7 @@ class Store:
             return statuses.BAD_CLASS_UID
         if not is_uid(request.sop_instance_uid):
             return statuses.BAD_INSTANCE_UID
-        if request.sop_class_uid != context.sop_class_uid:
+        if request.sop_class_uid != context.sop_class_uid or context.sop_class_uid in SERVICES:
             return statuses.CLASS_NOT_OF_CONTEXT
         if not request.has_data_set:
             return statuses.NO_DATA_SET
@@ -103,19 +110,19 @@ class Store:
             self._head += piece[: peek.HEAD_BYTES - len(self._head)]
         try:
             incoming.write(piece)
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - outermost for one instance
             self._fail(error)
 
     def end(self) -> tuple[int, str]:
         """The instance is complete: keep or refuse it. Gives the DICOM status and an error comment."""
         assert self._request is not None
-        if self._incoming is not None:
-            self._look_inside(self._incoming)
-        if self._incoming is not None:
-            try:
+        try:
+            if self._incoming is not None:
+                self._look_inside(self._incoming)
+            if self._incoming is not None:
                 self._keep(self._incoming, self._request)
-            except OSError as error:
-                self._fail(error)
+        except Exception as error:  # noqa: BLE001 - outermost for one instance
+            self._fail(error)
         if self._refusal is None:
             return SUCCESS, ""
         self._report(self._refusal, self._request)
@@ -130,9 +137,7 @@ class Store:
     def _look_inside(self, incoming: Incoming) -> None:
         described = incoming.description
         try:
-            found = peek.identity(
-                bytes(self._head), described.transfer_syntax_uid, whole=incoming.size <= peek.HEAD_BYTES
-            )
+            found = peek.identity(bytes(self._head), described.transfer_syntax_uid, size=incoming.size)
         except peek.Unreadable:
             self._refuse(statuses.NOT_UNDERSTOOD)
             return
@@ -148,7 +153,8 @@ class Store:
     def _keep(self, incoming: Incoming, request: StoreRequest) -> None:
         at_once = self._durability == "instance"
         stored = incoming.keep(synced=at_once)
-        more = {"move_originator": request.move_originator} if request.move_originator else {}
+        originator = request.move_originator[:MAX_AE_TITLE]
+        more = {"move_originator": originator} if originator else {}
         self._spool.note(self.journal, incoming.description, stored, priority=request.priority, **more)
         if at_once:
             self.journal.sync()
@@ -168,26 +174,32 @@ class Store:
         self._refusal = refusal
         self.tidy()
 
-    def _fail(self, error: OSError) -> None:
-        log.error("the spool cannot be written", association=self.journal.association, errno=error.errno)
-        self._refuse(statuses.WRITE_FAILED)
+    def _fail(self, error: Exception) -> None:
+        """What the disk does not take is one thing, what nobody thought of another."""
+        if isinstance(error, OSError):
+            self._trouble = {"error": errno.errorcode.get(error.errno or 0, "unknown")}
+            self._refuse(statuses.WRITE_FAILED)
+        else:
+            self._trouble = {"error": type(error).__name__, "at": place_of(error)}
+            self._refuse(statuses.FAILED)
 
     def _report(self, refusal: Refusal, request: StoreRequest) -> None:
+        """One line in the log, one in the journal."""
         self.refused += 1
         counters.instance_refused(refusal.status)
         uid = request.sop_instance_uid if is_uid(request.sop_instance_uid) else None
-        log.warning(
+        say = log.error if self._trouble else log.warning
+        say(
             "instance refused",
             association=self.journal.association,
             calling_ae=self._calling_ae,
             status=f"{refusal.status:04X}",
             reason=refusal.reason,
             sop_instance_uid=uid,
+            **self._trouble,
         )
-        try:
+        with suppress(OSError):  # a disk that is full is why it is refused, more often than not
             self.journal.append("refused", status=refusal.status, reason=refusal.reason, sop_instance_uid=uid)
-        except OSError as error:
-            log.error("the journal cannot be written", association=self.journal.association, errno=error.errno)
 
     def sync(self) -> None:
         """Have on the disk what `durability` promises by the end of the association. Raises OSError."""

@@ -148,7 +148,7 @@ class Incoming:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-            with suppress(FileNotFoundError):
+            with suppress(OSError):  # what cannot be removed now is cleared at a later start
                 os.unlink(self._temporary)
             if not self._kept:
                 # A refused instance leaves no empty folder; where another data set lies in it, it stays.

@@ -13,18 +13,15 @@ from typing import Any
 
 import psutil
 import pytest
-from pynetdicom import AE
-from pynetdicom.pdu import A_ASSOCIATE_RQ
-from pynetdicom.pdu_primitives import A_ASSOCIATE
 
 from daemon.listener import statuses
 from daemon.spool import read_meta
 from pipeline.errors import NotDicom
 from tests.support.dimse import EXPLICIT_LE, MR_IMAGE, encoded, mr_image, p_data_tf, pdv, store_command
+from tests.support.line import RELEASE_RQ, RQ, Line, rq_for
 from tests.support.listening import VERIFICATION, Listening, listening, send, wait_for
 
 MAX_PDU = 65536
-RELEASE_RQ = struct.pack(">BBII", 5, 0, 4, 0)
 ABORT = struct.pack(">BBII", 7, 0, 4, 0)
 
 
@@ -44,79 +41,6 @@ def _same_process_before_and_after(listener: Listening) -> Iterator[None]:
     association = wait_for(lambda: a if (a := listener.associate()).is_established else None, "an answer")
     assert association.send_c_echo().Status == 0
     association.release()
-
-
-def associate_rq() -> bytes:
-    """The bytes of an A-ASSOCIATE-RQ with one context (1) for MR images and one (3) for echoes."""
-    ae = AE(ae_title="HOSTILE")
-    ae.add_requested_context(MR_IMAGE, EXPLICIT_LE)
-    ae.add_requested_context(VERIFICATION, EXPLICIT_LE)
-    for number, context in enumerate(ae.requested_contexts):
-        context.context_id = 2 * number + 1
-    from pynetdicom.pdu_primitives import ImplementationClassUIDNotification, MaximumLengthNotification
-
-    primitive = A_ASSOCIATE()
-    primitive.application_context_name = "1.2.840.10008.3.1.1.1"
-    primitive.calling_ae_title, primitive.called_ae_title = "HOSTILE", "AXRAD"
-    primitive.presentation_context_definition_list = ae.requested_contexts
-    length, implementation = MaximumLengthNotification(), ImplementationClassUIDNotification()
-    length.maximum_length_received = 16384
-    implementation.implementation_class_uid = "1.2.3"
-    primitive.user_information = [length, implementation]
-    return A_ASSOCIATE_RQ(primitive).encode()
-
-
-RQ = associate_rq()
-
-
-class Line:
-    """A raw connection."""
-
-    def __init__(self, listener: Listening) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", listener.port), timeout=30)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-    def __enter__(self) -> Line:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.socket.close()
-
-    def send(self, raw: bytes) -> None:
-        self.socket.sendall(raw)
-
-    def pdu(self) -> bytes:
-        """The next PDU, or nothing when the listener has closed."""
-        head = self._exactly(6)
-        return head + self._exactly(struct.unpack(">I", head[2:])[0]) if head else b""
-
-    def _exactly(self, count: int) -> bytes:
-        raw = b""
-        while len(raw) < count:
-            try:
-                piece = self.socket.recv(count - len(raw))
-            except ConnectionResetError:
-                return b""
-            if not piece:
-                return b""
-            raw += piece
-        return raw
-
-    def is_closed_in_the_end(self) -> bool:
-        """Read on until the listener closes; a timeout (30 s) is an error."""
-        while self.pdu():
-            pass
-        return True
-
-    def associated(self) -> Line:
-        self.send(RQ)
-        assert self.pdu()[0] == 2
-        return self
-
-    def status(self) -> int:
-        from daemon.listener.command import read_elements
-
-        return int(struct.unpack("<H", read_elements(self.pdu()[12:])[0x0900])[0])
 
 
 def rss(listener: Listening) -> int:
@@ -340,19 +264,6 @@ def best_guess(path: Path) -> tuple[str, str, str, bytes]:
     if not all(c in "0123456789." for c in class_ + syntax):
         class_, syntax = MR_IMAGE, EXPLICIT_LE
     return class_, uid, syntax, raw[start:]
-
-
-def rq_for(sop_class: str, syntax: str) -> bytes:
-    """An association request for one context."""
-
-    def item(kind: int, value: bytes) -> bytes:
-        return struct.pack(">BBH", kind, 0, len(value)) + value
-
-    context = b"\x01\0\0\0" + item(0x30, sop_class.encode()) + item(0x40, syntax.encode())
-    user = item(0x51, struct.pack(">I", 16384)) + item(0x52, b"1.2.3")
-    items = item(0x10, b"1.2.840.10008.3.1.1.1") + item(0x20, context) + item(0x50, user)
-    body = b"\0\1\0\0" + b"AXRAD".ljust(16) + b"HOSTILE".ljust(16) + b"\0" * 32 + items
-    return struct.pack(">BBI", 1, 0, len(body)) + body
 
 
 def test_nothing_that_was_sent_is_in_the_log(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

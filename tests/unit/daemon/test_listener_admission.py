@@ -54,10 +54,12 @@ def test_an_address_of_no_peer_is_turned_away_before_it_says_a_word() -> None:
     assert may_connect("10.2.0.1", (HOSPITAL, ANYWHERE))
 
 
-def test_the_lower_watermark_refuses_and_the_upper_one_warns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lower_watermark_refuses_until_there_is_more_room_than_that_and_the_upper_one_warns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from structlog.testing import capture_logs
 
-    now, free = [0.0], [100]
+    now, free = [0.0], [1000]
 
     class State:
         f_frsize = 1
@@ -68,13 +70,18 @@ def test_the_lower_watermark_refuses_and_the_upper_one_warns(tmp_path: Path, mon
 
     monkeypatch.setattr("daemon.listener.admission.time.monotonic", lambda: now[0])
     monkeypatch.setattr(os, "statvfs", lambda path: State())
-    gauge = DiskGauge(Spool(path=tmp_path, warn_free_bytes=50, refuse_free_bytes=10))
+    gauge = DiskGauge(Spool(path=tmp_path, warn_free_bytes=500, refuse_free_bytes=100))
     with capture_logs() as logs:
         answers = []
-        for now[0], free[0] in ((1, 100), (2, 40), (3, 30), (4, 5), (4.5, 100), (6, 100)):
+        for now[0], free[0] in (
+            (1, 1000), (2, 400), (3, 100), (4, 99), (4.5, 1000), (6, 104), (8, 105), (10, 104), (12, 99),
+        ):  # fmt: skip
             answers.append(gauge.refuses())
-    assert answers == [False, False, False, True, True, False]
+    assert answers == [False, False, False, True, True, True, False, False, True]
     assert len(logs) == 1
+    monkeypatch.undo()
+    gone = DiskGauge(Spool(path=tmp_path / "unmounted"))
+    assert gone.refuses()
 
 
 def test_slots_count_associations_in_all_and_per_peer_across_processes() -> None:

@@ -20,19 +20,21 @@ def test_both_uids_are_found_in_every_byte_order_and_with_or_without_vr(syntax: 
     image = mr_image("1.2.3")
     image.SpecificCharacterSet = "ISO_IR 192"
     image.ImageType = ["ORIGINAL", "PRIMARY"]
-    assert identity(encoded(image, syntax), syntax, whole=True) == Identity(MR_IMAGE, "1.2.3", True)
+    raw = encoded(image, syntax)
+    assert identity(raw, syntax, size=len(raw)) == Identity(MR_IMAGE, "1.2.3", True)
 
 
 def test_a_deflated_data_set_is_inflated_only_as_far_as_needed() -> None:
     squeeze = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     raw = squeeze.compress(encoded(mr_image("1.2.3", pixels=b"\0" * 5_000_000))) + squeeze.flush()
-    assert identity(raw[:HEAD_BYTES], DEFLATED, whole=False).sop_instance_uid == "1.2.3"
+    assert identity(raw[:HEAD_BYTES], DEFLATED, size=len(raw)).sop_instance_uid == "1.2.3"
 
 
 def test_a_data_set_without_instance_uid_is_known_to_have_none() -> None:
     image = mr_image()
     del image.SOPInstanceUID
-    found = identity(encoded(image), EXPLICIT_LE, whole=True)
+    raw = encoded(image)
+    found = identity(raw, EXPLICIT_LE, size=len(raw))
     assert (found.sop_instance_uid, found.complete) == (None, True)
 
 
@@ -42,14 +44,15 @@ def test_what_lies_behind_a_sequence_of_undefined_length_is_left_to_the_indexer(
     language.CodeValue = "zh"
     image.add_new(0x00080006, "SQ", [language])
     image[0x00080006].is_undefined_length = True
-    found = identity(encoded(image), EXPLICIT_LE, whole=True)
+    raw = encoded(image)
+    found = identity(raw, EXPLICIT_LE, size=len(raw))
     assert (found.sop_instance_uid, found.complete) == (None, False)
 
 
 def test_a_head_that_ends_early_is_not_held_against_the_data_set() -> None:
     raw = encoded(mr_image("1.2.3"))
     for length in range(0, 60):
-        assert identity(raw[:length], EXPLICIT_LE, whole=False).sop_instance_uid in (None, "1.2.3")
+        assert identity(raw[:length], EXPLICIT_LE, size=len(raw)).sop_instance_uid in (None, "1.2.3")
 
 
 @pytest.mark.parametrize(
@@ -66,13 +69,28 @@ def test_a_head_that_ends_early_is_not_held_against_the_data_set() -> None:
 )
 def test_bytes_that_are_no_data_elements_are_unreadable(raw: bytes, syntax: str) -> None:
     with pytest.raises(Unreadable):
-        identity(raw, syntax, whole=True)
+        identity(raw, syntax, size=len(raw))
+
+
+@pytest.mark.parametrize("size", [10_000, 5_000_000])
+@pytest.mark.parametrize("charset", [True, False])
+def test_a_data_set_in_another_syntax_than_was_negotiated_is_no_data_set(size: int, charset: bool) -> None:
+    image = mr_image("1.2.3", pixels=bytes(size))
+    if charset:
+        image.SpecificCharacterSet = "ISO_IR 100"
+    for is_in, said in ((EXPLICIT_LE, IMPLICIT_LE), (IMPLICIT_LE, EXPLICIT_LE), (EXPLICIT_LE, DEFLATED)):
+        raw = encoded(image, is_in)
+        with pytest.raises(Unreadable):
+            identity(raw[:HEAD_BYTES], said, size=len(raw))
+    for is_in, said in ((EXPLICIT_LE, BIG_ENDIAN), (BIG_ENDIAN, EXPLICIT_LE)):
+        raw = encoded(image, is_in)
+        assert identity(raw[:HEAD_BYTES], said, size=len(raw)) == Identity(None, None, True)
 
 
 @given(st.binary(max_size=200), st.sampled_from([EXPLICIT_LE, IMPLICIT_LE, BIG_ENDIAN, DEFLATED]), st.booleans())
 def test_any_bytes_have_an_identity_or_are_unreadable(raw: bytes, syntax: str, whole: bool) -> None:
     try:
-        found = identity(raw, syntax, whole=whole)
+        found = identity(raw, syntax, size=len(raw) if whole else 10**6)
     except Unreadable:
         return
     assert found.sop_instance_uid is None or len(found.sop_instance_uid) <= len(raw) or syntax == DEFLATED
