@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from pydicom.dataset import Dataset
-from pynetdicom import AE
+from pynetdicom import AE, evt
+from pynetdicom.pdu import A_ASSOCIATE_RJ
 
 from config.schema import Settings
 from daemon.listener import serve, state
@@ -58,10 +59,23 @@ class Listening:
         ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 30
         for sop_class, syntaxes in contexts or ((MR_IMAGE, EXPLICIT_LE), (VERIFICATION, EXPLICIT_LE)):
             ae.add_requested_context(sop_class, syntaxes)
-        association = ae.associate("127.0.0.1", self.port, ae_title="AXRAD", **more)
-        if not association.is_established:
+        rejections: list[Any] = []
+
+        def heard(event: Any) -> None:
+            if isinstance(event.pdu, A_ASSOCIATE_RJ):
+                rejections.append(event.pdu)
+
+        while True:
+            association = ae.associate(
+                "127.0.0.1", self.port, ae_title="AXRAD", evt_handlers=[(evt.EVT_PDU_RECV, heard)], **more
+            )
+            if association.is_established:
+                return association
             forget_sockets()
-        return association
+            # A rejection that comes before pynetdicom's requestor looks whether it is connected is an abort to it.
+            if association.is_rejected or not rejections:
+                return association
+            rejections.clear()
 
 
 def forget_sockets() -> None:
