@@ -13,6 +13,8 @@ import unicodedata
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
+from pipeline import header, quick
+
 # ISO/IEC 2022: ESC, intermediate bytes 2/0-2/15, one final byte 3/0-7/14.
 _ESCAPE = re.compile("\x1b[\x20-\x2f]*[\x30-\x7e]")
 
@@ -33,6 +35,10 @@ def clean(value: object) -> str:
 
 def text_of(dataset: Dataset, keyword: str) -> str:
     """The text of one element; empty where it is absent or empty."""
+    tag = header.tag_of(keyword)
+    found = quick.text(dataset.get_item(tag)) if tag is not None else quick.UNSURE
+    if found is not quick.UNSURE:
+        return "\\".join(found) if isinstance(found, list) else str(found)
     value = dataset.get(keyword)
     return "" if value is None else clean(value)
 

@@ -16,7 +16,7 @@ from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.multival import MultiValue
 from pydicom.tag import Tag
 
-from pipeline.catalog import quick
+from pipeline import header, quick
 from pipeline.catalog.facts import (
     OUR_MANUFACTURER,
     REGISTRATION_CLASS,
@@ -138,8 +138,8 @@ TEXTS = [
     "ApprovalStatus",
     "PatientPosition",
 ]
-_NUMBER_TAGS = [(Tag(k), k) for k in NUMBERS]
-_TEXT_TAGS = [(Tag(k), k) for k in TEXTS]
+_NUMBER_TAGS = [(header.tag_of(k) or Tag(k), k) for k in NUMBERS]
+_TEXT_TAGS = [(header.tag_of(k) or Tag(k), k) for k in TEXTS]
 MOST_FRAMES = 1_000_000
 _UID = re.compile(r"[0-9]+(\.[0-9]+)+")
 
@@ -163,6 +163,9 @@ def read_facts(path: Path) -> InstanceFacts:
 
 
 def _read(path: Path) -> Dataset:
+    found = header.quickly(path)
+    if found is not None:
+        return found
     with path.open("rb") as file:
         start = file.read(132)
         file.seek(0)
@@ -224,7 +227,7 @@ def _transfer_syntax(dataset: Dataset) -> str:
 def _tags(dataset: Dataset) -> dict[str, Value]:
     tags: dict[str, Value] = {}
     unreadable: list[str] = []
-    present = {int(tag) for tag in dataset.keys()}  # noqa: SIM118 - iterating would convert every element
+    present = dataset.keys()
     for keywords, read, convert in ((_NUMBER_TAGS, quick.number, _numbers), (_TEXT_TAGS, quick.text, _texts)):
         for tag, keyword in keywords:
             if tag not in present:

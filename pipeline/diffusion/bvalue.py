@@ -22,6 +22,7 @@ from typing import Any, Literal, NamedTuple
 from pydicom.dataset import Dataset
 
 from pipeline.diffusion.csa import csa_values
+from pipeline.header import Header
 from pipeline.text import clean, text_of
 
 Kind = Literal["trace", "direction", "none", "adc", "fa"]
@@ -158,6 +159,8 @@ def _sequence_name(dataset: Dataset, maker: str) -> float | None:
 
 def _private(dataset: Dataset, group: int, creator: str, element: int, trusted: bool) -> Any:
     """A private element of the creator's block; without any creator in the group, of block 10 where `trusted`."""
+    if isinstance(dataset, Header) and group not in dataset.groups:
+        return None
     here = [int(tag) & 0xFFFF for tag in dataset.keys() if int(tag) >> 16 == group]  # noqa: SIM118 - no iteration of elements
     if not here:
         return None

@@ -81,7 +81,8 @@ def _sides(masks: Mapping[MaskKey, Mask]) -> list[Side | None]:
 
 
 def _largest_slice(mask: Mask) -> int:
-    return int(np.argmax(np.count_nonzero(mask.voxels_zyx, axis=(1, 2))))
+    # plane by plane: with an axis, numpy first makes integers of the whole volume
+    return int(np.argmax([np.count_nonzero(plane) for plane in mask.voxels_zyx]))
 
 
 def _extent_mm(mask: Mask) -> float:

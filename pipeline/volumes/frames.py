@@ -18,6 +18,7 @@ import numpy.typing as npt
 from pydicom import Dataset, dcmread
 from pydicom.errors import BytesLengthException, InvalidDicomError
 
+from pipeline import header
 from pipeline.errors import GeometryRejected, NotDicom, PixelsRejected
 from pipeline.records import InstanceRef, SliceSource
 
@@ -79,8 +80,11 @@ class Frame:
 
 
 def read_header(path: Path, *, pixels: bool = False) -> Dataset:
-    """The data set without pixel data, or with it. Raises NotDicom."""
+    """The data set without pixel data, or with it or with the place where it lies. Raises NotDicom."""
     with readable(path):
+        found = header.quickly(path)
+        if found is not None and (not pixels or found.pixels is not None):
+            return found
         return dcmread(path, stop_before_pixels=not pixels)
 
 

@@ -17,6 +17,7 @@ from pydicom.pixels.utils import iter_pixels
 from pydicom.uid import UID
 
 from pipeline.errors import PixelsRejected
+from pipeline.header import Header
 from pipeline.volumes.frames import read_header
 
 # Transfer syntaxes of PS3.5 section 10 whose coding loses information, or may: JPEG baseline and extended,
@@ -49,6 +50,9 @@ def decode(path: Path, numbers: Sequence[int | None], allow_lossy: bool = False)
     alone = list(numbers) == [None]
     ds = read_header(path, pixels=alone)
     check_lossless(ds, allow_lossy)
+    if alone and isinstance(ds, Header) and (plain := _plain(path, ds)) is not None:
+        yield plain
+        return
     uid = ds.get("SOPInstanceUID")
     allocated, stored = int(ds.BitsAllocated), int(ds.BitsStored)
     high = int(ds.get("HighBit", stored - 1))
@@ -57,12 +61,32 @@ def decode(path: Path, numbers: Sequence[int | None], allow_lossy: bool = False)
         if allocated == 1 and not UID(ds.file_meta.TransferSyntaxUID).is_encapsulated:
             yield from _single_bits(path, numbers)
             return
-        for array in iter_pixels(ds if alone else path, indices=[(n or 1) - 1 for n in numbers], raw=True):
+        for array in iter_pixels(ds if "PixelData" in ds else path, indices=[(n or 1) - 1 for n in numbers], raw=True):
             yield _used_bits(array, allocated, stored, high)
     except (AttributeError, KeyError) as error:
         raise PixelsRejected(f"image {uid} has no complete pixel data: {error}", uid=uid) from error
     except (RuntimeError, ValueError, NotImplementedError, IndexError, EOFError, OSError) as error:
         raise PixelsRejected(f"image {uid} cannot be decoded from {name}: {error}", uid=uid) from error
+
+
+def _plain(path: Path, ds: Header) -> npt.NDArray[Any] | None:
+    """The pixels of an uncompressed grey image of 16 bits straight from its file; None where pydicom should say."""
+    sizes = [ds.get(keyword) for keyword in ("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit")]
+    if ds.pixels is None or not all(isinstance(size, int) for size in sizes):
+        return None
+    rows, columns, allocated, stored, high = sizes
+    kind = {0: "<u2", 1: "<i2"}.get(ds.get("PixelRepresentation"))
+    grey = ds.get("SamplesPerPixel") == 1 and ds.get("PhotometricInterpretation") in ("MONOCHROME1", "MONOCHROME2")
+    usual = allocated == 16 and 0 < stored <= 16 and high == stored - 1 and not ds.get("NumberOfFrames")
+    offset, length = ds.pixels
+    if (
+        kind is None
+        or not (grey and usual and rows * columns * 2 == length > 0)
+        or path.stat().st_size < offset + length
+    ):
+        return None
+    found = np.fromfile(path, kind, rows * columns, offset=offset)
+    return _used_bits(found.reshape(rows, columns), allocated, stored, high)
 
 
 def _single_bits(path: Path, numbers: Sequence[int | None]) -> Iterator[npt.NDArray[np.uint8]]:

@@ -28,6 +28,7 @@ INTERNAL = {
     "Refusal": "one ROI's features; becomes a missing value with its reason",
     "TaskFailed": "what Flower and Celery see of an error: its code, without its cause",
     "Unreadable": "bytes that are no data elements; becomes status C000",
+    "Unusual": "a header that is not read quickly; pydicom reads the file",
 }
 COPYLEFT = re.compile(
     r"GPL|GNU|MPL|Mozilla|EUPL|CeCILL|CDDL|Eclipse Public|OSL-|copyleft|CC-BY-SA|Sleepycat", re.IGNORECASE

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydicom.dataelem import RawDataElement, convert_raw_data_element
 from pydicom.tag import Tag
 
-from pipeline.catalog import quick
+from pipeline import quick
 from pipeline.catalog.read import _numbers, _texts
 
 TAG = Tag(0x0018, 0x0080)

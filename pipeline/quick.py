@@ -18,7 +18,7 @@ _DECIMAL = re.compile(rb" *[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?
 _INTEGER = re.compile(rb" *[+-]?[0-9]{1,10} *")
 _PRINTABLE = re.compile(rb"[ -~]+")
 # Printable ASCII means itself in every character set of PS3.3 C.12.1.1.2. All of these have several values.
-_TEXT_VRS = frozenset(("CS", "DA", "TM", "DT", "AS", "AE", "LO", "SH"))
+_TEXT_VRS = frozenset(("CS", "DA", "TM", "DT", "AS", "AE", "LO", "SH", "UI"))
 
 
 def number(element: Any) -> Any:
