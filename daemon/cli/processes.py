@@ -17,6 +17,7 @@ from daemon import metrics
 from daemon.cli.options import config_option
 from daemon.lifeline import follow
 from daemon.logs import set_up
+from daemon.spool import check_usable
 
 
 @click.command()
@@ -26,6 +27,7 @@ def listen(config_path: Path | None) -> None:
     follow()
     settings = load(config_path)
     set_up(settings.log, "listen")
+    check_usable(settings.spool.path)
     metrics.set_up(settings)  # before anything that counts is imported
     from daemon.receiving import receive
 

@@ -11,6 +11,7 @@ import click
 from config.load import load
 from daemon.cli.options import config_option
 from daemon.logs import set_up
+from daemon.spool import check_usable
 
 
 @click.command()
@@ -24,6 +25,7 @@ def up(config_path: Path | None, with_flower: bool) -> None:
     set_up(settings.log, "up")
     if with_flower and not settings.flower.password:
         raise click.UsageError("--flower needs flower.password (or AXRAD_FLOWER__PASSWORD in the environment)")
+    check_usable(settings.spool.path)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -21,7 +21,7 @@ import structlog
 from config.schema import Listen, Settings
 from daemon.listener.admission import tls_context
 from daemon.listener.slots import Slots
-from daemon.spool import Spool
+from daemon.spool import Spool, check_usable
 from pipeline.errors import InputRejected
 
 log = structlog.get_logger("axrad.listener")
@@ -48,10 +48,11 @@ def serve(settings: Settings, stop: threading.Event | None = None) -> None:
     """Receive until `stop` is set or, in the main thread, SIGTERM or SIGINT comes.
 
     Raises:
-        InputRejected: the address cannot be listened on, or the certificate cannot be read.
+        InputRejected: the address cannot be listened on, the certificate cannot be read, the spool cannot be used.
     """
     stop = stop or threading.Event()
     _check_certificates(settings.listen)
+    check_usable(settings.spool.path)
     with _signals(stop), _listening(settings.listen) as listening:
         port = listening.getsockname()[1]
         spool = Spool(settings.spool.path)

@@ -11,6 +11,7 @@ import socket
 from pathlib import Path
 
 from config.schema import Settings
+from pipeline.errors import InputRejected
 
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -21,11 +22,18 @@ def root(settings: Settings) -> Path:
 
 
 def set_up(settings: Settings) -> None:
-    """Have this process and those it starts count into files. Before prometheus_client is imported: it looks once."""
+    """Have this process and those it starts count into files. Before prometheus_client is imported: it looks once.
+
+    Raises InputRejected where their folder cannot be made.
+    """
     if not settings.metrics.enabled:
         return
     folder = root(settings) / socket.gethostname()
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        told = f"{folder} cannot be made: {error.strerror}; name another folder in metrics.folder"
+        raise InputRejected(told, code="metrics-folder") from error
     os.environ[VARIABLE] = str(folder.absolute())
     from daemon.metrics import reserved
 

@@ -5,6 +5,7 @@ from daemon.spool.part10 import FileMeta, read_meta
 from daemon.spool.store import Description, Incoming, Spool, Stored, uid_hash
 from daemon.spool.sync import Syncer
 from daemon.spool.uids import is_uid
+from daemon.spool.usable import check_usable
 
 __all__ = [
     "Description",
@@ -15,6 +16,7 @@ __all__ = [
     "Spool",
     "Stored",
     "Syncer",
+    "check_usable",
     "is_finished",
     "is_uid",
     "names",

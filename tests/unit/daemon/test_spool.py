@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
+import subprocess
+import sys
 import threading
 from io import BytesIO
 from pathlib import Path
@@ -12,10 +16,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.spool import Description, JournalWriter, Spool, is_uid, read_journals, read_meta, uid_hash
+from daemon.spool import Description, JournalWriter, Spool, check_usable, is_uid, read_journals, read_meta, uid_hash
 from daemon.spool.part10 import header
 from daemon.spool.sync import Syncer
-from pipeline.errors import NotDicom
+from pipeline.errors import InputRejected, NotDicom
 from tests.support.dimse import EXPLICIT_LE, MR_IMAGE, encoded, mr_image
 
 UIDS = st.lists(st.integers(0, 10**9), min_size=2, max_size=6).map(lambda parts: ".".join(map(str, parts)))
@@ -232,3 +236,55 @@ def test_a_round_that_fails_is_an_error_for_those_who_waited_for_it(
     syncer = Syncer(tmp_path)
     with pytest.raises(OSError, match="Input/output"):
         syncer.wait(syncer.begin())
+
+
+@pytest.mark.parametrize("taken", ["spool", "spool/instances", "spool/incoming"])
+def test_a_spool_that_cannot_be_one_is_said_with_its_path_and_the_reason(tmp_path: Path, taken: str) -> None:
+    (tmp_path / taken).parent.mkdir(exist_ok=True)
+    (tmp_path / taken).write_text("a file")
+    with pytest.raises(
+        InputRejected, match=r"spool .*/spool cannot be used: (Not a directory|File exists); .*spool\.path"
+    ):
+        check_usable(tmp_path / "spool")
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(errno.EROFS, "Read-only file system"), (errno.EPERM, "not permitted"), (errno.ENOTSUP, "not supported")],
+)
+def test_a_spool_without_writing_or_hard_links_is_refused_before_anything_is_received(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, words: str
+) -> None:
+    def link(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("daemon.spool.usable.os.link", link)
+    with pytest.raises(InputRejected, match=words):
+        check_usable(tmp_path)
+    assert list((tmp_path / "incoming").iterdir()) == []
+
+
+def test_a_spool_that_may_not_be_written_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("daemon.spool.usable.os.access", lambda *_: False)
+    with pytest.raises(InputRejected, match="Permission denied"):
+        check_usable(tmp_path)
+
+
+def test_a_full_disk_is_no_reason_not_to_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def link(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("daemon.spool.usable.os.link", link)
+    check_usable(tmp_path)
+
+
+def test_listening_with_a_spool_that_cannot_be_one_ends_with_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "axrad.toml").write_text(f'[spool]\npath = "{tmp_path / "file"}"\n[listen]\nport = 0\n')
+    done = subprocess.run(
+        [sys.executable, "-c", "from daemon.main import main; main()", "listen", "--config", str(tmp_path / "axrad.toml")],
+        capture_output=True, text=True, check=False, timeout=60, env={**os.environ, "PYTHONPATH": os.getcwd()},
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"axrad: the spool {tmp_path / 'file'} cannot be used")
+    assert "Traceback" not in done.stderr

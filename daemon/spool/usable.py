@@ -1,0 +1,46 @@
+"""Whether a folder will do as a spool, said before anything is received into it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+
+from daemon.spool.store import Spool
+from pipeline.errors import InputRejected
+
+# A disk that is full now may not be in an hour: senders are told to come back.
+PASSING = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+def check_usable(root: Path) -> None:
+    """Make the spool's folders where they are missing, and try what receiving does.
+
+    Raises InputRejected: no folder can be made there, nothing can be written there, or files cannot have two names.
+    """
+    try:
+        spool = Spool(root)
+        if not os.access(spool.incoming, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        _try_link(Path(spool.incoming) / f"try-{secrets.token_hex(8)}")
+    except OSError as error:
+        if error.errno in PASSING:
+            return
+        raise InputRejected(
+            f"the spool {root} cannot be used: {error.strerror}; it must be on a file system with hard links, "
+            "and this user must be allowed to write there (spool.path)",
+            code="spool-unusable",
+        ) from error
+
+
+def _try_link(first: Path) -> None:
+    second = first.with_suffix(".link")
+    try:
+        first.touch()
+        os.link(first, second)
+    finally:
+        for path in (first, second):
+            with suppress(OSError):
+                path.unlink()
