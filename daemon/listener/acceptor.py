@@ -36,6 +36,8 @@ log = structlog.get_logger("axrad.listener")
 # Leave a connection to a less busy process this long before taking it.
 COURTESY_S = 0.005
 GRACE_S = 5.0
+# Connections that have said nothing for so long give way when all places are taken.
+PATIENCE_S = 1.0
 MAX_REFUSALS_AT_ONCE = 32
 
 
@@ -89,6 +91,8 @@ class Acceptor:
             return
         slot = self._house.slots.take(self._number)
         if slot is None:
+            slot = self._slot_of_the_silent()
+        if slot is None:
             self._refuse(connection, str(address[0]), statuses.TOO_MANY)
             return
         try:
@@ -97,6 +101,14 @@ class Acceptor:
             log.error("connection dropped", address=str(address[0]), error=type(error).__name__)
             connection.close()
             self._house.slots.free(slot)
+
+    def _slot_of_the_silent(self) -> int | None:
+        """The place of whoever has been connected longest without a word: DICOM's requestors speak at once."""
+        silent = max(self._associations(), key=lambda a: a.silent_s, default=None)
+        if silent is None or silent.silent_s < PATIENCE_S:
+            return None
+        log.warning("connection gave way", address=silent.peer_address)
+        return silent.give_way()
 
     def _refuse(self, connection: socket.socket, address: str, rejection: Rejection) -> None:
         """Say no without reading more than a little, and never wait for it here."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
+import threading
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +53,8 @@ class Intake(Association):  # type: ignore[misc]
         self._house = house
         self._connection = connection
         self._slot: int | None = slot
+        self._slot_lock = threading.Lock()
+        self._since = time.monotonic()
         self.peer_address = str(address[0])
         self.name = f"association-{slot}"
         listen = house.settings.listen
@@ -106,9 +111,27 @@ class Intake(Association):  # type: ignore[misc]
         self._free_slot()
 
     def _free_slot(self) -> None:
-        slot, self._slot = self._slot, None
+        slot = self._part_with_slot()
         if slot is not None:
             self._house.slots.free(slot)
+
+    def _part_with_slot(self) -> int | None:
+        """Once: the association's end is noticed by more than one thread."""
+        with self._slot_lock:
+            slot, self._slot = self._slot, None
+            return slot
+
+    @property
+    def silent_s(self) -> float:
+        """How long the peer has been connected without having asked for an association; 0 once it has."""
+        return 0.0 if self.requestor.primitive is not None or self._slot is None else time.monotonic() - self._since
+
+    def give_way(self) -> int | None:
+        """End a connection that said nothing yet; its place is now the caller's."""
+        slot = self._part_with_slot()
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+        return slot
 
     def _on_release(self) -> None:
         """What the association's end promises holds, and its place is free, before its end is confirmed."""

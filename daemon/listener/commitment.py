@@ -9,13 +9,14 @@ growing pauses, for a week.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ SUCCESS, NO_SUCH_ACTION, INVALID_ARGUMENT, RESOURCE_LIMITATION = 0x0000, 0x0123,
 MAX_ITEMS = 50_000
 UIDS_PER_LINE = 500
 GIVE_UP_S = 7 * 86400.0
+LONGEST_PAUSE_S = 3600.0
 # A sender that releases right after its request gets its report on a new association, not in the middle of a release.
 GRACE_S = 1.0
 
@@ -83,8 +85,10 @@ def accept(spool: Spool, event: Any, calling_ae: str, address: str) -> int:
         uid, items = _read_request(event.action_information)
     except (ValueError, AttributeError, KeyError, TypeError, RecursionError, NotImplementedError, OSError):
         return INVALID_ARGUMENT
+    transaction = Transaction(uid, calling_ae, address, time.time(), items)
     try:
-        _write(_new_file(spool), Transaction(uid, calling_ae, address, time.time(), items))
+        if not _is_repeated(spool, transaction):
+            _write(_new_file(spool, transaction), transaction)
     except OSError as error:
         log.error("the spool cannot be written", errno=error.errno)
         return RESOURCE_LIMITATION
@@ -94,16 +98,29 @@ def accept(spool: Spool, event: Any, calling_ae: str, address: str) -> int:
 
 def _read_request(data_set: Dataset) -> tuple[str, tuple[tuple[str, str], ...]]:
     uid = str(data_set.TransactionUID)
-    items = tuple(
-        (str(item.ReferencedSOPClassUID), str(item.ReferencedSOPInstanceUID)) for item in data_set.ReferencedSOPSequence
-    )
+    named = ((str(i.ReferencedSOPClassUID), str(i.ReferencedSOPInstanceUID)) for i in data_set.ReferencedSOPSequence)
+    items = tuple(dict.fromkeys(named))
     if not is_uid(uid) or not 0 < len(items) <= MAX_ITEMS or not all(is_uid(c) and is_uid(u) for c, u in items):
         raise ValueError("no request for commitment")
     return uid, items
 
 
-def _new_file(spool: Spool) -> Path:
-    return spool.commitment / f"{time.time_ns() // 1_000_000:013d}-{secrets.token_hex(6)}.json"
+def _key(transaction: Transaction) -> str:
+    return hashlib.sha256(f"{transaction.calling_ae}\0{transaction.transaction_uid}".encode()).hexdigest()[:16]
+
+
+def _new_file(spool: Spool, transaction: Transaction) -> Path:
+    name = f"{time.time_ns() // 1_000_000:013d}-{secrets.token_hex(6)}-{_key(transaction)}.json"
+    return spool.commitment / name
+
+
+def _is_repeated(spool: Spool, transaction: Transaction) -> bool:
+    """Whether the same was asked before and is not reported yet: one report answers both."""
+    for path in spool.commitment.glob(f"*-{_key(transaction)}.json"):
+        with suppress(FileNotFoundError, ValueError, KeyError, TypeError):
+            if Transaction.read(path.read_bytes()).items == transaction.items:
+                return True
+    return False
 
 
 def _write(path: Path, transaction: Transaction) -> None:
@@ -203,7 +220,7 @@ def work_off(settings: Settings, *, now: float | None = None, send: Sender | Non
         with _claimed(path) as transaction:
             if transaction is None or (only and transaction.calling_ae != only):
                 continue
-            if transaction.next_attempt > now:
+            if now < transaction.next_attempt <= now + LONGEST_PAUSE_S:  # later than that: the clock was put back
                 waiting += 1
             elif deliver(transaction, *report(spool, transaction)):
                 path.unlink()
@@ -214,7 +231,7 @@ def work_off(settings: Settings, *, now: float | None = None, send: Sender | Non
                 given_up += 1
                 log.error("commitment report given up", transaction_uid=transaction.transaction_uid)
             else:
-                pause = min(60.0 * 2**transaction.attempts, 3600.0)
+                pause = min(60.0 * 2**transaction.attempts, LONGEST_PAUSE_S)
                 _write(path, replace(transaction, attempts=transaction.attempts + 1, next_attempt=now + pause))
                 waiting += 1
     return Worked(reported, waiting, given_up)

@@ -7,9 +7,11 @@ import signal
 import ssl
 import subprocess
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pydicom
@@ -20,12 +22,15 @@ from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 
 from config.schema import Settings
 from daemon.listener import commitment, contexts, serve
+from daemon.listener.commitment import Worked
 from daemon.listener.contexts import COMMITMENT, COMMITMENT_INSTANCE
+from daemon.spool import Description, Spool
 from daemon.spool.part10 import header
 from pipeline.errors import InputRejected
 from tests.support.certificates import Certificates, make_certificates
 from tests.support.dimse import EXPLICIT_LE, IMPLICIT_LE, MR_IMAGE, encoded, mr_image
-from tests.support.listening import Listening, listening, send, wait_for
+from tests.support.listening import Listening, forget_sockets, listening, send, wait_for
+from tests.support.postgres import free_port
 
 REJECTED_PERMANENT, REJECTED_TRANSIENT = 1, 2
 LOCAL_LIMIT, CONGESTION, UNKNOWN_CALLER = (3, 2), (3, 1), (1, 3)
@@ -267,6 +272,34 @@ def test_commitment_is_reported_on_a_new_association_to_a_sender_that_left(tmp_p
             assert information.TransactionUID == "1.9.1.11.1"
     finally:
         server.shutdown()
+
+
+def test_a_sender_that_is_down_gets_its_report_when_it_is_up_again(tmp_path: Path) -> None:
+    port = free_port()
+    peer = {"ae_title": "LEAVER", "networks": ["127.0.0.0/8"], "port": port}
+    settings = Settings.model_validate({"spool": {"path": tmp_path}, "peer": [peer], "listen": {"acse_timeout_s": 5}})
+    spool = Spool(tmp_path)
+    spool.put(Description(MR_IMAGE, "1.14.1", EXPLICIT_LE), encoded(mr_image("1.14.1")))
+    information = Dataset()
+    information.TransactionUID = "1.9.14"
+    item = Dataset()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = MR_IMAGE, "1.14.1"
+    information.ReferencedSOPSequence = [item]
+    event = SimpleNamespace(action_type=1, action_information=information)
+    assert commitment.accept(spool, event, "LEAVER", "127.0.0.1") == 0
+    now = time.time()
+    assert commitment.work_off(settings, now=now) == Worked(waiting=1)
+    forget_sockets()
+    reports = Reports()
+    scu = AE(ae_title="LEAVER")
+    scu.add_supported_context(COMMITMENT, EXPLICIT_LE, scu_role=True, scp_role=True)
+    server = scu.start_server(("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_N_EVENT_REPORT, reports.handle)])
+    try:
+        assert commitment.work_off(settings, now=now + 59) == Worked(waiting=1)
+        assert commitment.work_off(settings, now=now + 61) == Worked(reported=1)
+    finally:
+        server.shutdown()
+    assert [event_type for event_type, _ in reports.received] == [commitment.ALL_SAFE]
 
 
 def test_a_report_on_our_own_request_is_in_the_journal_before_it_is_confirmed(listener: Listening) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import socket
@@ -292,3 +293,29 @@ def test_a_peer_that_connects_and_leaves_without_a_word_keeps_no_place(tmp_path:
             socket.create_connection(("127.0.0.1", running.port), timeout=30).close()
         association = wait_for(lambda: a if (a := running.associate()).is_established else None, "a place")
         association.release()
+
+
+def test_many_who_connect_and_trickle_do_not_keep_a_good_sender_out(tmp_path: Path) -> None:
+    """Slow loris: more connections than there are places, each with a byte of a request now and then."""
+    limits = {"acse_timeout_s": 600.0, "max_associations": 4, "acceptors": 1}
+    with listening(tmp_path, listen=limits) as running:
+        lines = [Line(running) for _ in range(6)]
+        for number in range(3):
+            for line in lines:
+                with contextlib.suppress(OSError):
+                    line.send(RQ[number : number + 1])
+            association = wait_for(lambda: a if (a := running.associate()).is_established else None, "a place", 30)
+            assert send(association, mr_image(f"1.3.{number}", pixels=os.urandom(200_000))) == 0
+            association.release()
+        for line in lines:
+            line.socket.close()
+        assert {f"1.3.{n}" for n in range(3)} == {e.sop_instance_uid for e in running.entries("stored")}
+
+
+def test_an_association_that_stands_gives_way_to_nobody(tmp_path: Path) -> None:
+    with listening(tmp_path, listen={"max_associations": 1, "acceptors": 1}) as running:
+        standing = wait_for(lambda: a if (a := running.associate()).is_established else None, "a place")
+        for _ in range(30):
+            assert not running.associate().is_established
+        assert send(standing, mr_image("1.3.1")) == 0
+        standing.release()

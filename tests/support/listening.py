@@ -60,6 +60,7 @@ class Listening:
         for sop_class, syntaxes in contexts or ((MR_IMAGE, EXPLICIT_LE), (VERIFICATION, EXPLICIT_LE)):
             ae.add_requested_context(sop_class, syntaxes)
         rejections: list[Any] = []
+        handlers = more.pop("evt_handlers", [])
 
         def heard(event: Any) -> None:
             if isinstance(event.pdu, A_ASSOCIATE_RJ):
@@ -67,7 +68,7 @@ class Listening:
 
         while True:
             association = ae.associate(
-                "127.0.0.1", self.port, ae_title="AXRAD", evt_handlers=[(evt.EVT_PDU_RECV, heard)], **more
+                "127.0.0.1", self.port, ae_title="AXRAD", evt_handlers=[(evt.EVT_PDU_RECV, heard), *handlers], **more
             )
             if association.is_established:
                 return association

@@ -119,6 +119,41 @@ def test_a_report_that_nobody_takes_is_tried_again_with_growing_pauses_and_arriv
     assert commitment.work_off(settings, now=start + 6 * HOUR, send=Peer()) == Worked(reported=1)
 
 
+def test_what_is_named_twice_is_reported_once_and_what_is_asked_twice_too(spool: Spool, settings: Settings) -> None:
+    keep(spool, "1.2.3")
+    for _ in range(2):
+        assert commitment.accept(spool, asked((MR_IMAGE, "1.2.3"), (MR_IMAGE, "1.2.3")), "PACS", "10.0.0.1") == 0
+    # Another AE, and another list, are other requests.
+    assert commitment.accept(spool, asked((MR_IMAGE, "1.2.3")), "OTHER", "10.0.0.1") == 0
+    assert commitment.accept(spool, asked((MR_IMAGE, "1.2.3"), (MR_IMAGE, "1.2.4")), "PACS", "10.0.0.1") == 0
+    peer = Peer()
+    assert commitment.work_off(settings, send=peer) == Worked(reported=3)
+    assert [len(i.ReferencedSOPSequence) for _, i in peer.reports] == [1, 1, 1]
+
+
+def test_a_retry_waits_no_longer_because_the_clock_was_put_back(spool: Spool, settings: Settings) -> None:
+    keep(spool, "1.2.3")
+    commitment.accept(spool, asked((MR_IMAGE, "1.2.3")), "PACS", "10.0.0.1")
+    (path,) = spool.commitment.glob("*.json")
+    start = Transaction.read(path.read_bytes()).received
+    assert commitment.work_off(settings, now=start + 9 * HOUR, send=Peer(answers=False)) == Worked(waiting=1)
+    assert commitment.work_off(settings, now=start, send=Peer()) == Worked(reported=1)
+
+
+def test_the_longest_list_is_worked_through_and_a_longer_one_refused(
+    spool: Spool, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commitment, "MAX_ITEMS", 2000)
+    keep(spool, "1.2.0")
+    every = [(MR_IMAGE, f"1.2.{n}") for n in range(commitment.MAX_ITEMS)]
+    assert commitment.accept(spool, asked(*every), "PACS", "10.0.0.1") == 0
+    peer = Peer()
+    assert commitment.work_off(settings, send=peer) == Worked(reported=1)
+    ((_, information),) = peer.reports
+    assert (len(information.ReferencedSOPSequence), len(information.FailedSOPSequence)) == (1, commitment.MAX_ITEMS - 1)
+    assert commitment.accept(spool, asked(*every, (MR_IMAGE, "1.3")), "PACS", "10.0.0.1") == commitment.INVALID_ARGUMENT
+
+
 def test_after_a_week_a_report_is_given_up(spool: Spool, settings: Settings) -> None:
     keep(spool, "1.2.3")
     commitment.accept(spool, asked((MR_IMAGE, "1.2.3")), "PACS", "10.0.0.1")

@@ -281,8 +281,9 @@ def test_a_full_disk_is_no_reason_not_to_start(tmp_path: Path, monkeypatch: pyte
 def test_listening_with_a_spool_that_cannot_be_one_ends_with_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "axrad.toml").write_text(f'[spool]\npath = "{tmp_path / "file"}"\n[listen]\nport = 0\n')
+    program = "from daemon.main import main; main()"
     done = subprocess.run(
-        [sys.executable, "-c", "from daemon.main import main; main()", "listen", "--config", str(tmp_path / "axrad.toml")],
+        [sys.executable, "-c", program, "listen", "--config", str(tmp_path / "axrad.toml")],
         capture_output=True, text=True, check=False, timeout=60, env={**os.environ, "PYTHONPATH": os.getcwd()},
     )  # fmt: skip
     assert done.returncode == 1
