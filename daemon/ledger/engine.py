@@ -18,6 +18,10 @@ from pipeline.errors import TryLater
 # Classes of SQLSTATE (PostgreSQL, appendix A) that pass: connection, rolled back, resources, locks, operator.
 PASSING = frozenset({"08", "40", "53", "55", "57"})
 
+BROKEN_OFF = "the connection to the ledger broke off; the work is repeated later"
+# A database that is cut off without a word would be waited for as long as TCP does: hours.
+ANSWER_TIMEOUT_S = 60
+
 
 class LedgerBusy(TryLater):
     code = "ledger-unreachable"
@@ -45,6 +49,8 @@ class Ledger:
             if not _is_passing(error):
                 raise
             raise LedgerBusy(f"the ledger {_trouble(error)}; the work is repeated later") from error
+        except (ConnectionError, TimeoutError) as error:
+            raise LedgerBusy(BROKEN_OFF) from error
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -56,6 +62,8 @@ class Ledger:
             if not _is_passing(error):
                 raise
             raise LedgerBusy(f"the ledger {_trouble(error)}; try again") from error
+        except (ConnectionError, TimeoutError) as error:
+            raise LedgerBusy(BROKEN_OFF) from error
 
     def close(self) -> None:
         self.engine.dispose()
@@ -139,8 +147,17 @@ def bare_ledger(settings: Settings) -> Ledger:
         engine = sa.create_engine(url, hide_parameters=True, connect_args={"timeout": 30, "check_same_thread": False})
         _sqlite_transactions(engine)
     else:
-        engine = sa.create_engine(url, hide_parameters=True, pool_pre_ping=True)
+        engine = sa.create_engine(
+            url, hide_parameters=True, pool_pre_ping=True, connect_args={"timeout": ANSWER_TIMEOUT_S}
+        )
+        sa.event.listen(engine, "handle_error", _socket_errors)
     return Ledger(engine)
+
+
+def _socket_errors(context: sa.engine.ExceptionContext) -> None:
+    """pg8000 lets errors of its socket through as they are: such a connection is not used again."""
+    if isinstance(context.original_exception, ConnectionError | TimeoutError):
+        context.is_disconnect = True
 
 
 def _sqlite_transactions(engine: sa.Engine) -> None:

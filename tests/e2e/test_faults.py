@@ -1,6 +1,6 @@
 """Everything fails while exams come in; and every exam has its report in the archive, once, and right.
 
-The schedule of faults comes from a seed, which a failure prints with what was done when. `AXRAD_FAULT_EXAMS=20` for a
+The schedule of faults comes from a seed, which a failure prints with what was done when. `AXRAD_FAULT_EXAMS=60` for a
 larger day, `AXRAD_FAULT_SEEDS=7,8` for other ones.
 """
 
@@ -37,7 +37,7 @@ from tests.support.postgres import free_port
 
 pytestmark = [pytest.mark.peer("storescu"), pytest.mark.timeout(900)]
 
-EXAMS = int(os.environ.get("AXRAD_FAULT_EXAMS", "6"))
+EXAMS = int(os.environ.get("AXRAD_FAULT_EXAMS", "20"))
 SEEDS = [int(text) for text in os.environ.get("AXRAD_FAULT_SEEDS", "1,2,3").split(",")]
 # A seed, and whether it is a day on PostgreSQL and a Redis of the hospital's own.
 DAYS = [(seed, False) for seed in SEEDS] + [(SEEDS[-1] + 1, True)]
