@@ -45,7 +45,7 @@ def doctor(config_path: Path | None, as_json: bool) -> None:
         for line in lines:
             mark = "[green]ok [/]" if line.ok else "[red]BAD[/]"
             remedy = f" → {line.remedy}" if not line.ok else ""
-            console.print(f"{mark} {line.part:<12} {escape(line.text + remedy)}")
+            console.print(f"{mark} {line.part:<13} {escape(line.text + remedy)}")
     if not all(line.ok for line in lines):
         raise TryLater("something above needs attention", code="doctor")
 
@@ -58,6 +58,7 @@ def examine(settings: Settings) -> Iterator[Line]:
     yield _guarded("broker", lambda: _broker(settings), "start `axrad up`, or set broker.url to a Redis that runs")
     yield _listener(settings)
     yield _who_may_send(settings)
+    yield from _limits(settings)
     for destination in settings.destination:
         name = f"to {destination.name}"
         yield _guarded(name, lambda d=destination: _destination(settings, d), "is it up, does it know our AE title?")  # type: ignore[misc]
@@ -135,16 +136,33 @@ def _listener(settings: Settings) -> Line:
             pass
     except OSError:
         return Line("listener", False, f"nobody listens at {host}:{listen.port}", "start `axrad up` or `axrad listen`")
-    from daemon.listener import state
-
-    said = state(settings)
-    now = "" if said is None else f"{said['associations']} of "
     limits = (
-        f"{now}{listen.max_associations} associations at most, {listen.max_associations_per_peer} per peer, PDU "
-        f"{listen.max_pdu // 1024} KiB, instance {listen.max_instance_bytes / 1024**3:g} GiB"
+        f"at most {listen.max_associations} associations, {listen.max_associations_per_peer} per peer, "
+        f"PDU {listen.max_pdu // 1024} KiB"
     )
     text = f"{listen.ae_title} at {host}:{listen.port}; {limits}; durability {listen.durability}"
     return Line("listener", True, text)
+
+
+def _limits(settings: Settings) -> Iterator[Line]:
+    """How close each limit is. A ledger that is away has its own line."""
+    from daemon.health.limits import examine as examine_limits
+    from daemon.ledger import open_ledger
+    from daemon.listener import state
+
+    try:
+        ledger = open_ledger(settings)
+    except AxradError:
+        ledger = None
+    try:
+        found = examine_limits(settings, ledger, state(settings))
+    except AxradError:
+        found = []
+    finally:
+        if ledger is not None:
+            ledger.close()
+    for limit in found:
+        yield Line(limit.part, not limit.near, limit.text, limit.remedy)
 
 
 def _who_may_send(settings: Settings) -> Line:

@@ -83,6 +83,11 @@ class Slots:
         """Associations by acceptor; without the lock, a glance."""
         return Counter(owner for owner, _ in self._records() if owner != _FREE)
 
+    def of_busiest_peer(self) -> int:
+        """How many associations the peer with the most of them has; a glance too."""
+        taken = Counter(key for owner, key in self._records() if owner != _FREE and key != _NOBODY)
+        return max(taken.values(), default=0)
+
     def _records(self) -> Iterator[tuple[int, bytes]]:
         for start in range(0, self.count * _RECORD_BYTES, _RECORD_BYTES):
             yield self._table[start], self._table[start + 1 : start + _RECORD_BYTES]

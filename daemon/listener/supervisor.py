@@ -194,6 +194,7 @@ def _tell(settings: Settings, children: list[Child], listening: socket.socket, s
         "acceptors": [child.process.pid for child in children if child.process is not None],
         "associations": sum(load.values()),
         "max_associations": settings.listen.max_associations,
+        "busiest_peer": slots.of_busiest_peer(),
     }
     path = _state_file(settings)
     temporary = path.with_suffix(".new")
