@@ -91,6 +91,62 @@ def test_an_old_ledger_is_upgraded_with_its_rows_after_a_backup(ledger_url: str,
     assert version_in(saved) == FIRST
 
 
+def versions() -> list[str]:
+    """Every version that a ledger may have been left in, but today's; the first first."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    config.set_main_option("path_separator", "os")
+    found = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
+    return [version for version in reversed(found) if version != HEAD]
+
+
+def fill(connection: sa.Connection) -> dict[str, dict[str, Any]]:
+    """A row in every table that there is, whatever its columns; what was written, by table."""
+    found = sa.MetaData()
+    found.reflect(connection)
+    written: dict[str, dict[str, Any]] = {}
+    for table in found.sorted_tables:
+        if table.name == "alembic_version":
+            continue
+        row: dict[str, Any] = {}
+        for column in table.columns:
+            (key,) = column.foreign_keys or (None,)
+            row[column.name] = written[key.column.table.name][key.column.name] if key else value_for(column)
+        connection.execute(table.insert().values(**row))
+        written[table.name] = row
+    return written
+
+
+def value_for(column: sa.Column[Any]) -> Any:
+    if isinstance(column.type, sa.JSON):
+        return ["ä — 汉字", 1.5]
+    return {bool: True, int: 7, float: 1_700_000_000.125}.get(
+        column.type.python_type, "ä"[: column.type.length or 1] if isinstance(column.type, sa.String) else "ä"
+    )
+
+
+@pytest.mark.parametrize("version", versions())
+def test_from_every_version_every_row_of_every_table_comes_along(ledger_url: str, tmp_path: Path, version: str) -> None:
+    settings = settings_for(ledger_url, tmp_path)
+    old = bare_ledger(settings)
+    with old.write() as connection:
+        migrate(connection, tmp_path / "backups", to=version)
+        before = fill(connection)
+    old.close()
+    opened = open_ledger(settings)
+    assert differences(opened) == []
+    found = sa.MetaData()
+    with opened.read() as connection:
+        found.reflect(connection)
+        for name, row in before.items():
+            (after,) = connection.execute(sa.select(found.tables[name])).mappings()
+            assert {k: after[k] for k in row if k in after} == {k: v for k, v in row.items() if k in after}
+            assert set(row) <= set(after)
+    opened.close()
+    (saved,) = backups_folder(settings).iterdir()
+    assert version_in(saved) == version
+
+
 def test_a_ledger_from_before_there_were_versions_counts_as_the_first(ledger_url: str, tmp_path: Path) -> None:
     old = ledger_at(ledger_url, tmp_path, FIRST)
     with old.write() as connection:
