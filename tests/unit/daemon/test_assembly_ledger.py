@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from config.schema import Assembly, Settings, Spool
+from config.schema import Assembly, Intake, Settings, Spool
 from config.schema import Ledger as LedgerSection
 from daemon.ledger import Ledger, verdicts
 from daemon.ledger.intake import Arrival, association_ended, mark_lost, record, still_arriving
@@ -167,6 +167,48 @@ def test_late_data_that_change_no_input_make_no_revision(house: House) -> None:
     house.later(121)
     assert [r.state for r in house.revisions()] == ["delivered"]
     assert house.states() == {"1.2.3": "delivered"}
+
+
+@pytest.mark.parametrize(
+    ("on_conflict", "revisions"), [("keep_first", ["delivered"]), ("keep_last", ["superseded", "ready"])]
+)
+def test_a_seg_that_was_drawn_anew_under_the_same_uid_is_flagged_and_reported_anew_only_where_the_last_counts(
+    house: House, on_conflict: str, revisions: list[str]
+) -> None:
+    house.settings = house.settings.model_copy(update={"intake": Intake.model_validate({"on_conflict": on_conflict})})
+    house.arrive(exam.images, exam.seg(content_digest="one"))
+    house.later(121)
+    house.report(sent=True)
+    house.arrive(exam.seg(content_digest="two"), digest="drawn anew")
+    house.later(121)
+    assert [r.state for r in house.revisions()] == revisions
+    assert house.study().flagged.startswith("1 instances came twice with different identity, geometry or pixels")
+    chosen = dict(house.revisions()[-1].inputs["selected"])[exam.seg().ref.sop_instance_uid]
+    assert chosen == ("d" if on_conflict == "keep_first" else "drawn anew")
+
+
+@pytest.mark.parametrize("on_conflict", ["keep_first", "keep_last"])
+def test_a_whole_exam_sent_again_with_rewritten_headers_in_another_transfer_syntax_makes_nothing_new(
+    house: House, on_conflict: str
+) -> None:
+    house.settings = house.settings.model_copy(update={"intake": Intake.model_validate({"on_conflict": on_conflict})})
+    shown = [replace(i, tags={**i.tags, "content_digest": "same"}) for i in [*exam.images, exam.seg()]]
+    house.arrive(shown)
+    house.later(121)
+    house.report(sent=True)
+    house.arrive(
+        [
+            replace(
+                i, transfer_syntax_uid="1.2.840.10008.1.2.4.80", tags={**i.tags, "InstitutionalDepartmentName": "2"}
+            )
+            for i in shown
+        ],
+        digest="rewritten",
+    )
+    house.later(121)
+    assert [(r.number, r.state) for r in house.revisions()] == [(1, "delivered")]
+    assert house.study().flagged == ""
+    assert house.kinds().count("resent-changed") == 25
 
 
 def test_late_data_that_are_incomplete_leave_the_report_and_are_named(house: House) -> None:
