@@ -19,6 +19,7 @@ COMMANDS = {
     "status": "ledger",
     "studies": "ledger",
     "show": "ledger",
+    "refused": "refused",
     "retry": "ledger",
     "deliver": "ledger",
     "cancel": "ledger",

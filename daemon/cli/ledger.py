@@ -17,6 +17,8 @@ from config.schema import Settings
 from daemon.cli import overview
 from daemon.cli.feedback import print_feedback
 from daemon.cli.options import config_option, json_option
+from daemon.cli.report import print_report
+from daemon.cli.wording import console
 from daemon.feedback import keep
 from daemon.ledger import Ledger, open_ledger, operate, steer, studies, views
 from daemon.ledger.order import PRIORITIES
@@ -40,7 +42,7 @@ def status(config_path: Path | None, as_json: bool, watch: bool) -> None:
             found = overview.gather(settings, connection, time.time())
         click.echo(json.dumps(found | {"advice": list(overview.advice(found, settings))}))
         return
-    out = overview.console()
+    out = console()
     while True:
         with ledger.read() as connection:
             found = overview.gather(settings, connection, time.time())
@@ -71,13 +73,13 @@ def studies_command(
             if as_json:
                 click.echo(json.dumps({"feedback": said}))
             else:
-                print_feedback(overview.console(), said)
+                print_feedback(console(), said)
             return
         found = views.list_studies(connection, state, limit)
     if as_json:
         click.echo(json.dumps({"studies": found}))
         return
-    overview.print_studies(overview.console(), found, time.time())
+    overview.print_studies(console(), found, time.time())
 
 
 def _found(connection: Any, name: str) -> Any:
@@ -90,16 +92,20 @@ def _found(connection: Any, name: str) -> Any:
 @click.command()
 @config_option
 @json_option
+@click.option("--report", is_flag=True, help="The text of its newest report instead; on the machine with the spool.")
 @click.argument("study")
-def show(config_path: Path | None, as_json: bool, study: str) -> None:
+def show(config_path: Path | None, as_json: bool, report: bool, study: str) -> None:
     """One study's timeline. STUDY: opaque id or Study Instance UID."""
     settings, ledger = _open(config_path)
     with ledger.read() as connection:
         found = views.timeline(connection, _found(connection, study))
+    if report:
+        print_report(settings, found, as_json)
+        return
     if as_json:
         click.echo(json.dumps(found))
         return
-    overview.print_timeline(overview.console(), found, settings)
+    overview.print_timeline(console(), found, settings)
 
 
 @click.command()

@@ -14,12 +14,12 @@ from rich.table import Table
 from rich.text import Text
 
 from config.schema import Settings
+from daemon.cli.wording import WIDTH, age, brief, bytes_in_words, hanging, in_words
 from daemon.ledger import deliveries, life, order, views
 from daemon.ledger.tables import breakers
 from daemon.listener.supervisor import state as listener_state
 from daemon.spool.journal import names
 
-WIDTH = 100
 WORDS = {
     "assembling": "still arriving",
     "waiting": "something is missing",
@@ -37,7 +37,7 @@ COLOURS = {"held": "yellow", "failed": "red", "waiting": "cyan", "delivered": "g
 REMEDIES = {
     "failed": "when the cause is mended: axrad retry {id}",
     "waiting": "send what is missing to this listener; or stop it: axrad cancel {id}",
-    "held": "look at it: axrad show {id}",
+    "held": "check them in the archive; if they are right: axrad retry {id} --accept-identity",
 }
 EVENTS = {
     "first-instance": "first instance",
@@ -56,19 +56,6 @@ EVENTS = {
 }
 # A sweep ticks every few seconds and leaves a sign every ten.
 SWEEP_LATE_S = 60.0
-
-
-def console() -> Console:
-    """Colours only on a terminal, and never wider than WIDTH."""
-    return Console(width=WIDTH, highlight=False, markup=False, emoji=False)
-
-
-def age(seconds: float) -> str:
-    """A duration as a person says it."""
-    for size, name in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds / size:.0f} {name}"
-    return f"{max(seconds, 0):.0f} s"
 
 
 def gather(settings: Settings, connection: sa.Connection, now: float) -> dict[str, Any]:
@@ -130,7 +117,7 @@ def advice(found: Mapping[str, Any], settings: Settings) -> Iterator[str]:
 
 
 def print_status(out: Console, found: Mapping[str, Any], settings: Settings) -> None:
-    """Counts, what runs, what is stuck and why, what to do."""
+    """Counts, what runs, what is stuck and why, what to do; or that there is nothing to do."""
     if not found["studies"]:
         out.print("No study has arrived yet.")
     table = Table("studies", "", "oldest", box=None, show_header=bool(found["studies"]))
@@ -141,16 +128,20 @@ def print_status(out: Console, found: Mapping[str, Any], settings: Settings) -> 
             table.add_row(str(row["count"]), text, age(row["oldest_s"]))
     out.print(table)
     for destination, states in found["deliveries"].items():
-        out.print(f"to {destination}: " + ", ".join(f"{n} {state}" for state, n in sorted(states.items())))
-    out.print(_machinery(found))
+        hanging(out, f"to {destination}: " + ", ".join(f"{n} {state}" for state, n in sorted(states.items())))
+    hanging(out, _machinery(found))
+    hanging(out, _disk(found))
     for letter in found["dead_letters"][:5]:
-        out.print(f"set aside for {letter['destination']}: study {letter['study']}: {letter['reason']}")
+        hanging(out, f"set aside for {letter['destination']}: study {letter['study']}: {letter['reason']}")
     for study in found["stuck"]:
-        line = Text.assemble((study["id"], COLOURS[study["state"]]), f" {study['state']}: {study['reason']}")
-        out.print(line)
-        out.print("    " + REMEDIES[study["state"]].format(id=study["id"]))
-    for sentence in advice(found, settings):
-        out.print(Text(sentence, style="yellow"))
+        said = " " + in_words(study["state"], study["reason"])
+        hanging(out, said, head=study["id"], head_style=COLOURS[study["state"]])
+        out.print("    → " + REMEDIES[study["state"]].format(id=study["id"]), soft_wrap=True)
+    todo = list(advice(found, settings))
+    for sentence in todo:
+        hanging(out, sentence, style="yellow")
+    if not todo and not found["stuck"]:
+        out.print("All is well: nothing waits for you.")
 
 
 def _machinery(found: Mapping[str, Any]) -> str:
@@ -163,8 +154,18 @@ def _machinery(found: Mapping[str, Any]) -> str:
     return f"{heard}; {processes} analysis processes, {found['running']} busy; last sweep {swept}"
 
 
+def _disk(found: Mapping[str, Any]) -> str:
+    kept = sum(row["bytes"] for state, row in found["instances"].items() if state not in ("lost", "purged"))
+    free = found["disk_free_bytes"]
+    left = "" if free is None else f", {bytes_in_words(free)} free"
+    return f"disk of the spool: {bytes_in_words(kept)} of images and regions{left}"
+
+
 def print_studies(out: Console, found: Sequence[Mapping[str, Any]], now: float) -> None:
-    """One line per study."""
+    """One line per study; `axrad show` has reasons in full."""
+    if not found:
+        out.print("There is no such study.")
+        return
     table = Table(box=None, expand=True, padding=(0, 1, 0, 0))
     for name, width in (("study", 16), ("state", 13), ("rev", 3), ("images", 6), ("changed", 7)):
         table.add_column(name, no_wrap=True, width=width)
@@ -172,7 +173,7 @@ def print_studies(out: Console, found: Sequence[Mapping[str, Any]], now: float) 
     for s in found:
         where = ", ".join(f"{d['destination']}: {d['state']}" for d in s["deliveries"] if d["state"] != "delivered")
         marks = " ".join(m for m in (s["priority"], s["role"]) if m not in ("routine", "current"))
-        reason = s["reason"] or where or s["flagged"]
+        reason = brief(s["reason"]) or where or s["flagged"]
         table.add_row(
             s["id"],
             Text(s["state"], style=COLOURS.get(s["state"], "")),
@@ -187,35 +188,64 @@ def print_studies(out: Console, found: Sequence[Mapping[str, Any]], now: float) 
 def print_timeline(out: Console, found: Mapping[str, Any], settings: Settings) -> None:
     """One study, from its first instance to the proof of its delivery."""
     zone = ZoneInfo(settings.site.timezone)
-    out.print(f"study {found['id']}  {found['state']}: {found['reason'] or WORDS[found['state']]}")
+    hanging(out, f"study {found['id']}  {in_words(found['state'], found['reason'] or WORDS[found['state']])}")
     out.print(f"Study Instance UID {found['study_uid']}")
     out.print(
         f"{found['instances']} instances, {found['priority']}, role {found['role']}, revision {found['revision']}"
     )
     if found["flagged"]:
-        out.print(f"note: {found['flagged']}")
-    table = Table(box=None, show_header=False, padding=(0, 1))
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True, justify="right")
-    table.add_column(no_wrap=True)
+        hanging(out, f"note: {found['flagged']}")
+    out.print(_events(found, zone))
+    for item in found["deliveries"]:
+        rest = " ".join(x for x in (item["proof"] and f"({item['proof']})", item["reason"]) if x)
+        hanging(out, f"to {item['destination']}: {item['state']} {rest}")
+    if found["state"] in REMEDIES:
+        out.print("→ " + REMEDIES[found["state"]].format(id=found["id"]), soft_wrap=True)
+
+
+def _events(found: Mapping[str, Any], zone: ZoneInfo) -> Table:
+    """Each day, and below it what happened when."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for name in ("time", "passed", "event"):
+        table.add_column(no_wrap=True, justify="right" if name == "passed" else "left")
     table.add_column(overflow="fold")
-    before, said = None, {"", found["reason"]}
-    for event in sorted([*found["events"], *_arrivals(found)], key=lambda e: e["at"]):
-        when = datetime.fromtimestamp(event["at"], tz=zone).strftime("%Y-%m-%d %H:%M:%S")
+    day, before, said = "", None, {"", found["reason"]}
+    for event in _grouped(sorted([*found["events"], *_arrivals(found)], key=lambda e: e["at"])):
+        when = datetime.fromtimestamp(event["at"], tz=zone)
         passed = "" if before is None else f"+{age(event['at'] - before)}"
         before = event["at"]
+        if f"{when:%Y-%m-%d}" != day:
+            day = f"{when:%Y-%m-%d}"
+            table.add_row(day)
         # A long reason is told once: above, or where it was given first.
         detail = "" if event["detail"] in said else event["detail"]
         said.add(detail if len(detail) > WIDTH // 2 else "")
-        table.add_row(when, passed, EVENTS.get(event["kind"], event["kind"]), Text(detail))
-    out.print(table)
-    for item in found["deliveries"]:
-        rest = " ".join(x for x in (item["proof"] and f"({item['proof']})", item["reason"]) if x)
-        out.print(f"to {item['destination']}: {item['state']} {rest}")
+        table.add_row(f"  {when:%H:%M:%S}", passed, EVENTS.get(event["kind"], event["kind"]), Text(detail))
+    return table
 
 
 def _arrivals(found: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for a in found["arrivals"]:
         who = a["calling_ae"] or "the file system"
-        detail = f"{a['instances']} instances from {who}, association {a['association'] or 'unknown'}"
-        yield {"at": a["last_at"], "kind": "received", "detail": detail}
+        yield {"at": a["last_at"], "kind": "received", "who": who, **a}
+
+
+def _grouped(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What came from one sender by several associations in a row is one line; `show --json` has each."""
+    lines: list[dict[str, Any]] = []
+    for event in found:
+        last = lines[-1] if lines else None
+        if "who" in event and last and last.get("who") == event["who"]:
+            count = last["instances"] + event["instances"]
+            lines[-1] = event | {"instances": count, "associations": last["associations"] + 1}
+        else:
+            lines.append(event | {"associations": 1})
+    return [e | {"detail": _arrived(e)} if "who" in e else e for e in lines]
+
+
+def _arrived(event: Mapping[str, Any]) -> str:
+    how = f"{event['associations']} associations, the last"
+    if event["associations"] == 1:
+        how = "association"
+    number = event["instances"]
+    return f"{number} instance{'s' * (number != 1)} from {event['who']}, {how} {event['association'] or 'unknown'}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
+from rich.console import Console
 
 from config.schema import Settings
 from daemon.cli import overview
+from daemon.cli.wording import WIDTH, age, brief
 from daemon.ledger import Ledger, life, open_ledger, operate, steer, studies, views
 from daemon.ledger.engine import note
 from daemon.ledger.queue import LeaseLost, claim, release
@@ -192,7 +196,7 @@ def axrad(config: Path, *arguments: str) -> str:
     done = CliRunner().invoke(cli, [*arguments, "--config", str(config)])
     assert done.exception is None, done.output
     if "--json" not in arguments:
-        assert all(len(line) <= overview.WIDTH for line in done.stdout.splitlines()), done.stdout
+        assert all(len(line) <= WIDTH for line in done.stdout.splitlines()), done.stdout
     assert "\x1b" not in done.stdout, "colours are for terminals"
     return done.stdout
 
@@ -200,7 +204,7 @@ def axrad(config: Path, *arguments: str) -> str:
 def test_status_says_what_is_stuck_why_and_what_to_do(house: tuple[Ledger, Path]) -> None:
     said = axrad(house[1], "status")
     assert "axrad retry aaaa000000000001" in said
-    assert "waits for ADC (or a DWI series with two b-values) [none was found]" in " ".join(said.split())
+    assert "waiting, missing: ADC (or a DWI series with two b-values) [none was found]" in " ".join(said.split())
     assert "axrad cancel aaaa000000000002" in said
     assert "the images name 2 different patients" in said
 
@@ -221,6 +225,31 @@ def test_status_is_content_where_all_is_well(house: tuple[Ledger, Path]) -> None
     found = json.loads(axrad(config, "status", "--json"))
     assert [s for s in found["advice"] if "listener" not in s] == []
     assert found["workers"][0]["processes"] == 2
+
+
+def test_status_says_how_full_the_disk_is(house: tuple[Ledger, Path]) -> None:
+    (line,) = [line for line in axrad(house[1], "status").splitlines() if line.startswith("disk of the spool")]
+    assert re.fullmatch(r"disk of the spool: 0 KiB of images and regions, [0-9.]+ [GT]iB free", line)
+
+
+def test_where_nothing_waits_for_anybody_that_is_said() -> None:
+    found: dict[str, Any] = {
+        "studies": {"delivered": {"count": 2, "oldest_s": 60.0}}, "deliveries": {"pacs": {"delivered": 2}},
+        "instances": {"stored": {"count": 9, "bytes": 3 * 1024**3}, "purged": {"count": 9, "bytes": 1024**4}},
+        "stuck": [], "running": 0, "announced": 0, "workers": [{"queues": ["analyse"], "processes": 1}], "sweep_s": 2.0,
+        "destinations_down": [], "dead_letters": [], "journals": 0, "disk_free_bytes": 50 * 1024**3,
+        "listener": {"host": "127.0.0.1", "port": 104, "associations": 0},
+    }  # fmt: skip
+    said = printed(found)
+    assert "disk of the spool: 3.0 GiB of images and regions, 50.0 GiB free" in said
+    assert said.endswith("All is well: nothing waits for you.\n")
+    assert "All is well" not in printed(found | {"sweep_s": 600.0})
+
+
+def printed(found: dict[str, Any]) -> str:
+    out = Console(file=io.StringIO(), width=WIDTH, highlight=False, markup=False)
+    overview.print_status(out, found, Settings.model_validate({"spool": {"path": "spool", "warn_free_bytes": 1}}))
+    return str(out.file.getvalue())  # type: ignore[attr-defined]
 
 
 def test_a_destination_that_is_down_is_said_with_what_waits_for_it(house: tuple[Ledger, Path]) -> None:
@@ -261,6 +290,29 @@ def test_show_tells_a_study_from_its_first_instance_to_its_proof(house: tuple[Le
     assert places == sorted(places)
 
 
+def test_what_a_sender_sent_by_many_associations_is_one_line(house: tuple[Ledger, Path]) -> None:
+    ledger, config = house
+    uid = row(ledger, "aaaa000000000004").study_uid
+    with ledger.write() as connection:
+        connection.execute(
+            instances.insert().values(
+                sop_uid=f"{uid}.9", digest="d", study_uid=uid, series_uid=uid, sop_class="1.2", exam_uid=uid,
+                patient_key="k", path="p", size=100, received_at=time.time() - 290, association="assoc-2",
+                calling_ae="SCANNER", state="stored", facts={},
+            )
+        )  # fmt: skip
+    said = axrad(config, "show", "aaaa000000000004")
+    assert "4 instances from SCANNER, 2 associations, the last assoc-2" in said
+    assert said.count("received") == 1
+    assert len(json.loads(axrad(config, "show", "aaaa000000000004", "--json"))["arrivals"]) == 2
+
+
+def test_a_study_without_a_report_says_why(house: tuple[Ledger, Path]) -> None:
+    done = CliRunner().invoke(cli, ["show", "aaaa000000000003", "--report", "--config", str(house[1])])
+    assert isinstance(done.exception, InputRejected)
+    assert "has no report on this machine: the images name 2 different patients" in str(done.exception)
+
+
 def test_commands_that_steer_say_what_they_did(house: tuple[Ledger, Path]) -> None:
     assert "is urgent" in axrad(house[1], "prioritise", "aaaa000000000005")
     assert "is cancelled" in axrad(house[1], "cancel", "aaaa000000000005")
@@ -286,4 +338,12 @@ def test_flower_is_told_study_revision_and_attempt(ledger: Ledger) -> None:
     ("seconds", "words"), [(0.4, "0 s"), (59, "59 s"), (120, "2 min"), (7200, "2 h"), (90000, "1 d")]
 )
 def test_ages_are_said_as_people_do(seconds: float, words: str) -> None:
-    assert overview.age(seconds) == words
+    assert age(seconds) == words
+
+
+def test_a_reason_in_a_list_begins_with_what_is_missing_and_names_uids_by_their_end() -> None:
+    assert brief("waits for the exam has no series that could be T2; fetching") == "T2; fetching"
+    assert brief("segment 1 of 2.25.265775054073664757591: 5 of 9 lie outside series 1.2.840.113619.2.55") == (
+        "segment 1 of …757591: 5 of 9 lie outside series …9.2.55"
+    )
+    assert brief("probability 0.25 of 2.25 at 127.0.0.1") == "probability 0.25 of 2.25 at 127.0.0.1"

@@ -1,0 +1,118 @@
+"""`axrad refused`: what was not taken in, from whom, why, and what to do. Reads the audit trail of this machine."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from config.load import load
+from config.schema import Settings
+from daemon import audit
+from daemon.cli.options import config_option, json_option
+from daemon.cli.wording import console, hanging
+from daemon.listener import statuses
+
+AGAIN = "the sender comes back by itself; nothing to do if this is over"
+SENDER = "the sending system makes invalid objects: tell whoever looks after it, with time and AE title"
+MEANING = {r.reason: r.comment for r in statuses.ALL} | {
+    "unknown-peer": "no [[peer]] has this AE title and address",
+    "too-many-associations": "listen.max_associations were open",
+    "too-many-associations-of-peer": "listen.max_associations_per_peer were open",
+    "stopping": "the listener was being ended",
+}
+REMEDIES = {
+    "unknown-peer": "if it may send: list it under [[peer]], restart `axrad listen`, and have it send again",
+    "too-many-associations": f"raise the limit if it happens often; {AGAIN}",
+    "too-many-associations-of-peer": f"raise the limit if it happens often; {AGAIN}",
+    "stopping": AGAIN,
+    "disk-low": "make room on the spool's disk (`axrad status`); the sender comes back by itself",
+    "write-failed": "look at disk and permissions of the spool (`axrad doctor`); the sender comes back by itself",
+    "too-large": "raise listen.max_instance_bytes if such objects are wanted, and have it sent again",
+    "class-not-accepted": SENDER,
+    "not-authorised": "the sender asked to be a storage provider only: its role selection has to be mended",
+    "failed": "the log of the listener has the line `instance refused`; have it sent again",
+}
+
+
+@click.command()
+@config_option
+@json_option
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="The newest so many.")
+def refused(config_path: Path | None, as_json: bool, limit: int) -> None:
+    """What this machine's listener refused: from whom, why, and what to do."""
+    settings = load(config_path)
+    found = list(refusals(audit.trail_path(settings), limit))
+    if as_json:
+        click.echo(json.dumps({"refused": found}))
+        return
+    out = console()
+    if not settings.audit.enabled:
+        hanging(out, "The audit trail is off (audit.enabled): only the listener's log says what is refused.")
+    elif not found:
+        out.print("Nothing has been refused.")
+    else:
+        _print(out, found, settings)
+
+
+def refusals(path: Path, limit: int) -> Iterator[dict[str, Any]]:
+    """The last of the trail's lines that are about associations or instances which were not taken, oldest first."""
+    wanted: deque[dict[str, Any]] = deque(maxlen=limit)
+    if path.exists():
+        with path.open(encoding="utf-8") as lines:
+            for line in lines:
+                if f'"EventOutcomeIndicator":{audit.SUCCESS},' in line:
+                    continue
+                found = _refusal(line)
+                if found is not None:
+                    wanted.append(found)
+    yield from wanted
+
+
+def _refusal(line: str) -> dict[str, Any] | None:
+    try:
+        message = json.loads(line)
+    except ValueError:
+        return None  # cut off by a full disk
+    event, what = message["EventIdentification"], message.get("axrad", {})
+    kind = event["EventID"]["csd-code"]
+    if kind == audit.ALERT[0]:
+        reasons = {event["EventOutcomeDescription"]: 1}
+    elif kind == audit.TRANSFERRED[0] and "refused" in what:
+        reasons = what["refused"]
+    else:
+        return None
+    sender = message["ActiveParticipant"][0]
+    return {
+        "at": event["EventDateTime"],
+        "calling_ae": sender["AlternativeUserID"].removeprefix("AETITLES="),
+        "address": sender["NetworkAccessPointID"],
+        "what": "association" if kind == audit.ALERT[0] else "instances",
+        "reasons": reasons,
+        "association": what.get("association"),
+    }
+
+
+def _print(out: Console, found: Sequence[Mapping[str, Any]], settings: Settings) -> None:
+    """A line per refusal and reason; below, what each reason asks for."""
+    zone = ZoneInfo(settings.site.timezone)
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("when", "from", "address", "what", "reason"):
+        table.add_column(name, no_wrap=name != "reason")
+    for item in found:
+        when = datetime.fromisoformat(item["at"]).astimezone(zone).strftime("%Y-%m-%d %H:%M:%S")
+        for reason, number in sorted(item["reasons"].items()):
+            what = "association" if item["what"] == "association" else f"{number} instance" + "s" * (number != 1)
+            table.add_row(when, item["calling_ae"] or "(not said)", item["address"], what, reason)
+    out.print(table)
+    for reason in sorted({r for item in found for r in item["reasons"]}):
+        meaning = MEANING.get(reason, "the listener's log says more")
+        hanging(out, f"{reason}: {meaning[0].lower()}{meaning[1:]}. What to do: {REMEDIES.get(reason, SENDER)}.")
