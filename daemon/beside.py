@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import multiprocessing
 import os
 import sys
@@ -10,24 +11,45 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
+
+from typing_extensions import TypeVarTuple, Unpack
 
 Found = TypeVar("Found")
+Given = TypeVarTuple("Given")
 
 
-def beside(work: Callable[[Path], Found], path: Path, meanwhile: Callable[[], object]) -> Found:
-    """`work(path)`, done by a forked process while this one does `meanwhile()`; in turn where that would be no gain.
+class Ask(Protocol):
+    """Ask for `work(*given)`; the function that comes back waits for what it returns, or raises what it raised."""
 
-    Exceptions of `work` are raised here. A fork is safe while there is one thread.
+    def __call__(self, work: Callable[[Unpack[Given]], Found], *given: *Given) -> Callable[[], Found]: ...
+
+
+@contextmanager
+def another_process() -> Iterator[Ask]:
+    """A forked process that does what it is asked for, one thing after the other; where that is no gain, this one does.
+
+    What it has loaded for one thing it has for the next. A fork is safe while there is one thread.
     """
     if sys.platform != "linux" or threading.active_count() > 1 or len(os.sched_getaffinity(0)) < 2:
-        meanwhile()
-        return work(path)
+        yield _here
+        return
     with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:
-        found = pool.submit(work, path)
-        meanwhile()
-        return found.result()
+
+        def ask(work: Callable[[Unpack[Given]], Found], *given: *Given) -> Callable[[], Found]:
+            return pool.submit(work, *given).result
+
+        yield ask
+
+
+def _here(work: Callable[[Unpack[Given]], Found], *given: *Given) -> Callable[[], Found]:
+    found = work(*given)
+    return lambda: found
+
+
+def load(module: str) -> None:
+    """Import a module."""
+    importlib.import_module(module)
 
 
 @contextmanager

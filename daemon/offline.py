@@ -12,19 +12,24 @@ from dicom_sr import render
 from dicom_sr.source import ReportSource
 from pipeline.catalog import Exam
 from pipeline.errors import ExamRejected
+from pipeline.pictures import Panel
 from pipeline.records import InstanceRef
 from pipeline.result import StudyResult
-from pipeline.run import Analysis
 
 
 def write_outputs(
-    analysis: Analysis, exam: Exam, out: Path, settings: Settings, began: datetime, seconds_before: float = 0.0
+    result: StudyResult,
+    panels: tuple[Panel, ...],
+    exam: Exam,
+    out: Path,
+    settings: Settings,
+    began: datetime,
+    seconds_before: float = 0.0,
 ) -> StudyResult:
     """Write everything into `out`; the result as written (with the report's share of the time)."""
     started = time.perf_counter()
     out.mkdir(parents=True, exist_ok=True)
-    result = analysis.result
-    rendered = render(result, source_of(exam, result, began), analysis.panels, settings)
+    rendered = render(result, source_of(exam, result, began), panels, settings)
     for kind, data in rendered.objects.items():
         (out / f"{kind}.dcm").write_bytes(data)
     (out / "page.pdf").write_bytes(rendered.page_pdf)

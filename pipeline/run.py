@@ -20,6 +20,7 @@ from pipeline.catalog import Exam, exam_in
 from pipeline.draft import Draft, Masks, Timer, alignment_of, choice_of, summary_of
 from pipeline.errors import ExamRejected, RoiRejected, SequenceRejected
 from pipeline.pictures import Panel, make_panels
+from pipeline.processes import cores_for
 from pipeline.protocol import protocol_of
 from pipeline.quality import grey_level_checks, kept_volume_checks
 from pipeline.records import (
@@ -230,7 +231,7 @@ def _one_side(
     """One side's measurements with its prediction, or with the reasons why there is none."""
     wanted = signatures.features if settings.features.set == "signature" else None
     with draft.timed("features"):
-        found = features.extract(corrected, masks, settings.features, wanted)
+        found = features.extract(corrected, masks, settings.features, wanted, cores_for(settings.work))
     draft.quality += grey_level_checks(found, side)
     if not draft.fields.get("diagnostics"):
         draft.fields["diagnostics"] = dict(found.diagnostics)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import json
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,12 +11,15 @@ from zoneinfo import ZoneInfo
 import click
 
 from config.load import load
-from daemon.beside import beside, uncollected
+from daemon.beside import another_process, uncollected
+from daemon.beside import load as load_module
 from daemon.cli.options import config_option, json_option
 from daemon.logs import set_up
 
 if TYPE_CHECKING:
     from config.schema import Settings
+    from pipeline.catalog import Exam
+    from pipeline.pictures import Panel
     from pipeline.result import StudyResult
 
 
@@ -55,47 +56,59 @@ def run(
             sources = settings.clinical.model_copy(update={"registry": clinical_path})
             settings = settings.model_copy(update={"clinical": sources})
         result = _evaluated(path, out, settings)
-    if as_json:
-        click.echo(result.to_json())
-    else:
-        click.echo(summary(result.model_dump(mode="json", by_alias=True), out))
+        click.echo(result.to_json() if as_json else summary(result, out))
     if result.status != "evaluated":
         raise ExamRejected("not evaluated: " + "; ".join(result.reasons))
 
 
 def _evaluated(path: Path, out: Path, settings: Settings) -> StudyResult:
-    """The result, written. Another process reads the headers while this one loads the science: about a second each."""
+    """The result, written. Another process reads the headers while this one loads the science, and loads what draws
+    and writes the report while this one evaluates."""
     from pipeline.catalog import exam_in
 
     began = datetime.now(UTC).astimezone(ZoneInfo(settings.site.timezone))
     started = time.perf_counter()
-    exam = beside(exam_in, path, lambda: importlib.import_module("daemon.offline"))
-    scanned = time.perf_counter() - started
+    with another_process() as ask:
+        reading = ask(exam_in, path)
+        ask(load_module, "daemon.offline")
+        from daemon.clinical.exam import clinical_of, patient_of
+        from pipeline.run import analyse
+        from pipeline.signatures import Signatures
 
-    from daemon.clinical.exam import clinical_of, patient_of
+        signatures = Signatures.from_settings(settings.signature)
+        exam = reading()
+        scanned = time.perf_counter() - started
+        clinical = clinical_of(patient_of(exam), signatures.clinical, settings.clinical)
+        analysis = analyse(exam, settings, signatures, clinical=clinical)
+        return ask(written, analysis.result, analysis.panels, exam, out, settings, began, scanned)()
+
+
+def written(
+    result: StudyResult,
+    panels: tuple[Panel, ...],
+    exam: Exam,
+    out: Path,
+    settings: Settings,
+    began: datetime,
+    seconds_before: float,
+) -> StudyResult:
+    """Everything that the result is written as, into `out`."""
     from daemon.offline import write_outputs
-    from pipeline.run import analyse
-    from pipeline.signatures import Signatures
 
-    signatures = Signatures.from_settings(settings.signature)
-    clinical = clinical_of(patient_of(exam), signatures.clinical, settings.clinical)
-    analysis = analyse(exam, settings, signatures, clinical=clinical)
-    return write_outputs(analysis, exam, out, settings, began, scanned)
+    return write_outputs(result, panels, exam, out, settings, began, seconds_before)
 
 
-def summary(result: dict[str, object], out: Path) -> str:
+def summary(result: StudyResult, out: Path) -> str:
     """The answer in a few lines."""
-    document = json.loads(json.dumps(result))
-    lines = [f"study {document['study_uid']}: {document['status']}"]
-    parts = list(document["sides"].values()) or [document]
-    for part in parts:
-        if part["prediction"]:
-            p = part["prediction"]
+    lines = [f"study {result.study_uid}: {result.status}"]
+    for _, part in result.parts():
+        if part.prediction is not None:
+            p = part.prediction
             lines.append(
-                f"{p['positive_class']}: {p['category']} risk, probability {p['probability']:.1%} "
-                f"(cutoff {p['cutoff']:.1%}, {p['signature']})"
+                f"{p.positive_class}: {p.category} risk, probability {p.probability:.1%} "
+                f"(cutoff {p.cutoff:.1%}, {p.signature})"
             )
-    if document["demonstration"]:
+    if result.demonstration:
         lines.append("demonstration signature, not for clinical use")
     lines.append(f"written to {out}: result.json, features.csv, sr.dcm, page.pdf")
     return "\n".join(lines)

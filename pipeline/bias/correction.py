@@ -32,9 +32,13 @@ def correct(volume: Volume, settings: Bias) -> tuple[Volume, BiasEvidence]:
     """
     slabs, evidence = _fit(volume, settings)
     corrected = np.empty(volume.voxels_zyx.shape, dtype=np.float32)
+    finite = True
     for z, field in slabs:
-        np.divide(volume.voxels_zyx[z], np.exp(field), out=corrected[z], casting="same_kind")
-    if not np.isfinite(corrected).all():
+        # a slice at a time stays in the processor's cache
+        for voxels, logs, found in zip(volume.voxels_zyx[z], field, corrected[z], strict=True):
+            np.divide(voxels, np.exp(logs), out=found, casting="same_kind")
+            finite = finite and bool(np.isfinite(found).all())
+    if not finite:
         raise PixelsRejected(
             f"Series {volume.series_uid}: the bias field fitted to it is not finite, so it cannot be corrected",
             code="bias-field-not-finite",

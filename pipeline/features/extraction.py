@@ -1,12 +1,14 @@
 """Features of all ROIs: what PyRadiomics' plain call gives, bit for bit, without its work on the whole volume.
 
 `extract` does a whole exam, `extract_sequence` one image with its ROIs. PyRadiomics' C code holds the interpreter lock,
-so sequences side by side gain in processes, hardly in threads; both are safe.
+so ROIs side by side gain in processes, hardly in threads; both are safe.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,8 @@ from pipeline.features.library import FOREIGN_ERRORS, quiet
 from pipeline.features.parameters import Parameters, from_settings
 from pipeline.features.plain import plain_extract
 from pipeline.features.region import Refusal, Region, find
-from pipeline.features.values import RoiFeatures, refused, sentence
+from pipeline.features.values import RoiFeatures, from_json, refused, sentence, to_json
+from pipeline.processes import share
 from pipeline.records import FeatureSet, Json, Mask, Role, Sequence, Volume
 
 # image (`wavelet-LLH`) to class (`glcm`) to features
@@ -34,15 +37,18 @@ def extract(
     masks: Mapping[tuple[Sequence, Role], Mask],
     settings: Features,
     wanted: frozenset[str] | None = None,
+    processes: int = 1,
 ) -> FeatureSet:
     """Features of every mask on the volume of its sequence, named `{sequence}.{roi}.{pyradiomics name}`.
 
     `wanted`: full names; then only these are computed, and each of them ends in `values` or in `missing`. None: all.
-    A mask has the grid of its volume.
+    A mask has the grid of its volume. Values do not depend on the number of `processes`.
 
     Raises: InputRejected if `settings.params` is not a parameter file that PyRadiomics accepts.
     """
     parameters = from_settings(settings)
+    if processes > 1 and parameters.local and settings.engine != "plain":
+        return gather(_shared(volumes, masks, parameters, wanted, processes), wanted)
     shapes: Shapes = {}
     parts: dict[tuple[Sequence, Role], RoiFeatures] = {}
     for sequence, volume in volumes.items():
@@ -54,6 +60,37 @@ def extract(
             done = extract_sequence(volume, rois, parameters, names, shapes)
         parts |= {(sequence, role): found for role, found in done.items()}
     return gather(parts, wanted)
+
+
+def _shared(
+    volumes: Mapping[Sequence, Volume],
+    masks: Mapping[tuple[Sequence, Role], Mask],
+    parameters: Parameters,
+    wanted: frozenset[str] | None,
+    processes: int,
+) -> dict[tuple[Sequence, Role], RoiFeatures]:
+    """One ROI at a time, the largest first, shared between processes; and whole images, for their diagnostics."""
+    keys = sorted((key for key in masks if key[0] in volumes), key=lambda key: -masks[key].voxels)
+    images = [name for name in volumes if any(name == key[0] for key in keys)]
+
+    def of_roi(name: Sequence, role: Role) -> Json:
+        names = {role: _local(wanted, name, role)}
+        with quiet():
+            return to_json(_Work(volumes[name], {role: masks[name, role]}, parameters, names, {}, {}).run()[role])
+
+    def of_image(name: Sequence) -> Json:
+        return dict(diagnostics.of_image(volumes[name]))
+
+    works = [*(partial(of_roi, *key) for key in keys), *(partial(of_image, name) for name in images)]
+    answers = share(works, processes)
+    found = {key: from_json(answer) for key, answer in zip(keys, answers, strict=False)}
+    about: dict[Sequence, Any] = dict(zip(images, answers[len(keys) :], strict=True))
+    in_order = [(name, role) for name in volumes for (other, role) in masks if other == name]
+    return {key: _with_image(found[key], about[key[0]]) for key in in_order}
+
+
+def _with_image(found: RoiFeatures, about_image: Mapping[str, Json]) -> RoiFeatures:
+    return found if found.refusal else replace(found, diagnostics={**about_image, **found.diagnostics})
 
 
 def extract_sequence(
@@ -124,8 +161,10 @@ class _Work:
         parameters: Parameters,
         names: Mapping[Role, frozenset[str] | None],
         shapes: Shapes,
+        about_image: dict[str, Json] | None = None,
     ) -> None:
         self.volume, self.masks, self.parameters, self.names, self.shapes = volume, masks, parameters, names, shapes
+        self.about_image = about_image
         self.values: dict[Role, dict[str, float]] = {role: {} for role in masks}
         self.missing: dict[Role, dict[str, str]] = {role: {} for role in masks}
         self.grey_levels: dict[Role, int] = {}
@@ -143,7 +182,9 @@ class _Work:
             self._shape(role, region)
         for image, role, voxels_zyx in self._images(regions):
             self._texture(role, regions[role], image, voxels_zyx)
-        about_image = diagnostics.of_image(self.volume) if regions else {}
+        about_image = self.about_image
+        if about_image is None:
+            about_image = diagnostics.of_image(self.volume) if regions else {}
         return {
             role: self._part(role, regions[role], about_image)
             if role in regions

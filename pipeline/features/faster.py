@@ -67,15 +67,17 @@ class FasterGlcm(feature_classes()["glcm"]):  # type: ignore[misc]
         joint, px, py, eps = self.P_glcm, self.coefficients["px"], self.coefficients["py"], self.coefficients["eps"]
         if joint.shape[1] < 2:
             return 1
-        q = np.zeros((1, joint.shape[1], joint.shape[1], joint.shape[3]))
-        above, below = np.empty_like(q), np.empty_like(q)
+        # direction by direction, so that products run along the memory; p(i, k) as [direction, k, i]
+        by_level = np.ascontiguousarray(joint[0].transpose(2, 1, 0))
+        rows, columns = px[0, :, 0].T[:, :, None], py[0, 0].T
+        q = np.zeros_like(by_level)
+        terms = np.empty_like(q)
         for level in range(joint.shape[1]):
-            np.multiply(joint[:, :, None, level, :], joint[:, None, :, level, :], out=above)
-            np.multiply(px[:, :, None, 0, :], py[:, None, :, level, :], out=below)
-            below += eps
-            above /= below
-            q += above
-        values = np.linalg.eigvals(q.transpose((0, 3, 1, 2)))
+            p = by_level[:, level]
+            np.multiply(p[:, :, None], p[:, None, :], out=terms)
+            terms /= rows * columns[:, level, None, None] + eps
+            q += terms
+        values = np.linalg.eigvals(q[None])
         values.sort()
         return np.nanmean(np.sqrt(values[:, :, -2]), 1).real
 

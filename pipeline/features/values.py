@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,22 @@ class RoiFeatures:
     diagnostics: Mapping[str, Json] = field(default_factory=dict)
     grey_levels: int | None = None
     refusal: str | None = None
+
+
+def to_json(found: RoiFeatures) -> Json:
+    """Plain JSON, from which `from_json` makes the same again, number by number."""
+    return [
+        dict(found.values),
+        dict(found.missing),
+        dict(found.diagnostics),
+        found.grey_levels,
+        found.refusal,
+    ]
+
+
+def from_json(document: Any) -> RoiFeatures:
+    """What `to_json` wrote."""
+    return RoiFeatures(*document)
 
 
 def sort_out(name: str, value: object, values: dict[str, float], missing: dict[str, str]) -> None:

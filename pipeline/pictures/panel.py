@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from pipeline.geometry import Geometry
 from pipeline.pictures.outline import outlines
@@ -179,6 +178,8 @@ def contours(mask: Mask, k: int, role: Role, side: Side | None) -> tuple[Contour
 
 def _numbered(mask: Mask, box: tuple[slice, slice, slice]) -> tuple[npt.NDArray[np.int32], dict[int, int]]:
     """Connected components (26 neighbours) in the box, numbered from head to feet, then from right to left."""
+    from scipy import ndimage  # long to load, and who only draws panels needs none of it
+
     inside = mask.voxels_zyx[box]
     labels, count = ndimage.label(inside, structure=np.ones((3, 3, 3)))
     centres = ndimage.center_of_mass(inside, labels, range(1, count + 1))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
-from daemon.beside import beside, uncollected
+from daemon.beside import another_process, load, uncollected
 from pipeline.errors import ExamRejected
 
 
@@ -17,31 +18,45 @@ def owner(path: Path) -> tuple[str, int]:
     return path.name, os.getpid()
 
 
+def is_loaded(module: str) -> bool:
+    return module in sys.modules
+
+
 def refused(path: Path) -> None:
     raise ExamRejected(f"{path.name} holds nothing", code="no-images", uid="1.2")
 
 
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core: nothing is done beside anything")
-def test_work_is_done_by_another_process_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+several_cores = pytest.mark.skipif(
+    len(os.sched_getaffinity(0)) < 2, reason="one core: nothing is done beside anything"
+)
+
+
+@several_cores
+def test_work_is_done_by_one_other_process_that_keeps_what_it_has_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threading, "active_count", lambda: 1)
-    done: list[str] = []
-    name, process = beside(owner, Path("exam"), lambda: done.append("loaded"))
-    assert (name, done) == ("exam", ["loaded"])
+    with another_process() as ask:
+        first = ask(owner, Path("exam"))
+        ask(load, "colorsys")
+        loaded = ask(is_loaded, "colorsys")
+        again = ask(owner, Path("other"))
+    (name, process), other = first(), again()
+    assert name == "exam"
     assert process != os.getpid()
+    assert other == ("other", process)
+    assert loaded()
 
 
 def test_beside_other_threads_nothing_is_forked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threading, "active_count", lambda: 2)
-    done: list[str] = []
-    assert beside(owner, Path("exam"), lambda: done.append("loaded")) == ("exam", os.getpid())
-    assert done == ["loaded"]
+    with another_process() as ask:
+        assert ask(owner, Path("exam"))() == ("exam", os.getpid())
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_an_error_comes_through_with_its_code(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threading, "active_count", lambda: threads)
-    with pytest.raises(ExamRejected, match="exam holds nothing") as error:
-        beside(refused, Path("exam"), lambda: None)
+    with pytest.raises(ExamRejected, match="exam holds nothing") as error, another_process() as ask:
+        ask(refused, Path("exam"))()
     assert (error.value.code, error.value.uid, error.value.message) == ("no-images", "1.2", "exam holds nothing")
 
 

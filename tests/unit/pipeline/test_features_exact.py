@@ -175,3 +175,23 @@ def test_a_grid_of_its_own_is_refused_not_resampled() -> None:
     found = extract_sequence(image, {"tumor": mask}, ALL)["tumor"]
     assert not found.values
     assert "geometry mismatch" in next(iter(found.missing.values()))
+
+
+def test_several_processes_find_what_one_does_to_the_last_bit_and_in_its_order() -> None:
+    image, other = volume(noise((16, 18, 18))), volume(noise((16, 18, 18), seed=2))
+    flat = volume(np.full((16, 18, 18), 7, np.int16))
+    masks = {
+        ("t1c", "lymph_nodes"): region(image, S[6:9, 12:15, 3:7]),
+        ("t1c", "tumor"): region(image, S[5:10, 5:11, 5:11]),
+        ("t2", "tumor"): region(other, S[5:6, 5:6, 5:6]),  # one voxel: refused
+        ("t2", "lymph_nodes"): region(other, S[0:4, 5:11, 5:11]),
+        ("adc", "tumor"): region(flat, S[5:10, 5:11, 5:11]),  # one value: some features have none
+    }
+    volumes = {"t1c": image, "t2": other, "adc": flat}
+    one = extract(volumes, masks, Features())
+    wanted = frozenset(sorted([*one.values, *one.missing])[::7]) | {"t1c.tumor.no_such_feature"}
+    for names in (None, wanted):
+        one, two = extract(volumes, masks, Features(), names), extract(volumes, masks, Features(), names, processes=2)
+        for part in ("values", "missing", "diagnostics", "grey_levels"):
+            assert repr(dict(getattr(one, part))) == repr(dict(getattr(two, part)))
+        assert one.missing
