@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 from pathlib import Path
 from threading import Condition, Thread
 
+import structlog
+
+log = structlog.get_logger("axrad.listener")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -28,19 +32,15 @@ def sync_folder(path: Path) -> None:
         os.close(fd)
 
 
-def sync_file_system(path: Path) -> None:
-    """Write out everything of the file system that `path` is on: files, folders, journals (syncfs(2)).
+def sync_file_system(fd: int) -> None:
+    """Write out everything of the file system that `fd` is on: files, folders, journals (syncfs(2)).
 
     One such call for a hundred images costs less than two fsync for each of them, since the file system commits
-    once. Kernels before 5.8 do not report errors of earlier writes here.
+    once. Tells errors of every writing back since `fd` was opened, and each once; kernels before 5.8 tell none.
     """
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        if _libc.syncfs(fd) != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
-    finally:
-        os.close(fd)
+    if _libc.syncfs(fd) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 class Syncer:
@@ -51,7 +51,8 @@ class Syncer:
     """
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        # Open from the beginning: what the kernel failed to write before a round is told on this descriptor alone.
+        self._fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._condition = Condition()
         self._asked = 0
         self._started = 0
@@ -70,7 +71,7 @@ class Syncer:
             return self._asked
 
     def wait(self, number: int) -> None:
-        """Wait for the end of a round. Raises OSError if it, or a later one that ended since, failed."""
+        """Wait for the end of a round. Raises OSError if it failed."""
         with self._condition:
             self._condition.wait_for(lambda: self._finished >= number)
             error = self._errors.get(number)
@@ -85,9 +86,11 @@ class Syncer:
                 number = self._started
             error: OSError | None = None
             try:
-                sync_file_system(self._root)
+                sync_file_system(self._fd)
             except OSError as failed:
                 error = failed
+                # Of a round in the background nobody else would hear.
+                log.error("the spool cannot be synced", error=errno.errorcode.get(failed.errno or 0, "unknown"))
             with self._condition:
                 if error is not None:
                     self._errors[number] = error

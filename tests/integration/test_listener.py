@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import ssl
 import subprocess
 import threading
@@ -21,7 +22,7 @@ from pynetdicom import AE, evt
 from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 
 from config.schema import Settings
-from daemon.listener import commitment, contexts, serve
+from daemon.listener import commitment, contexts, serve, state
 from daemon.listener.commitment import Worked
 from daemon.listener.contexts import COMMITMENT, COMMITMENT_INSTANCE
 from daemon.spool import Description, Spool
@@ -29,7 +30,7 @@ from daemon.spool.part10 import header
 from pipeline.errors import InputRejected
 from tests.support.certificates import Certificates, make_certificates
 from tests.support.dimse import EXPLICIT_LE, IMPLICIT_LE, MR_IMAGE, encoded, mr_image
-from tests.support.listening import Listening, forget_sockets, listening, send, wait_for
+from tests.support.listening import VERIFICATION, Listening, forget_sockets, listening, send, wait_for
 from tests.support.postgres import free_port
 
 REJECTED_PERMANENT, REJECTED_TRANSIENT = 1, 2
@@ -189,8 +190,6 @@ def tls_works(listener: Listening, context: ssl.SSLContext) -> bool:
 
 
 def socket_to(listener: Listening) -> Any:
-    import socket
-
     return socket.create_connection(("127.0.0.1", listener.port), timeout=10)
 
 
@@ -357,6 +356,72 @@ def test_an_acceptor_killed_while_it_receives_loses_nothing_that_was_answered(tm
         association = wait_for(lambda: a if (a := listener.associate()).is_established else None, "it to answer")
         assert send(association, mr_image("1.13.99")) == 0
         association.release()
+
+
+def test_a_killed_acceptor_takes_no_places_with_it(tmp_path: Path) -> None:
+    limits = {"acceptors": 2, "max_associations": 4, "max_associations_per_peer": 2}
+    with listening(tmp_path, listen=limits) as listener:
+        first = wait_for(lambda: p if len(p := listener.acceptors) == 2 else None, "both acceptors")
+        for _ in range(2):
+            held = [listener.associate(ae_title=title) for title in ("A", "A", "B", "B")]
+            assert all(association.is_established for association in held)
+            before = listener.acceptors
+            for pid in before:
+                os.kill(pid, signal.SIGKILL)
+            wait_for(lambda b=before: len(p := listener.acceptors) == 2 and not set(p) & set(b), "new acceptors")
+            wait_for(lambda: (state(listener.settings) or {}).get("associations") == 0, "every place to be free")
+            for association in held:
+                association.abort()
+        assert set(first).isdisjoint(listener.acceptors)
+
+
+@pytest.mark.parametrize(
+    ("to", "peers", "may"),
+    [
+        ("127.0.0.1", [], True),
+        ("::1", [], True),
+        ("::1", [{"ae_title": "SCANNER", "networks": ["::1/128"]}], True),
+        ("127.0.0.1", [{"ae_title": "SCANNER", "networks": ["127.0.0.0/8"]}], True),
+        ("127.0.0.1", [{"ae_title": "SCANNER", "networks": ["2001:db8::/32"]}], False),
+        ("::1", [{"ae_title": "MR SCANNER 1", "networks": ["::/0"]}], False),
+    ],
+)
+def test_ipv6_and_ipv4_through_ipv6_are_told_apart_by_network(
+    tmp_path: Path, to: str, peers: list[dict[str, Any]], may: bool
+) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with listening(tmp_path, listen={"host": "::"}, peer=peers) as listener:
+        ae = AE(ae_title="SCANNER")
+        ae.add_requested_context(VERIFICATION)
+        association = ae.associate(to, listener.port)
+        assert association.is_established is may
+        if may:
+            assert association.send_c_echo().Status == 0
+            association.release()
+        forget_sockets()
+
+
+@pytest.mark.parametrize(
+    ("listed", "calling", "may"),
+    [
+        ("MR SCANNER 1", "MR SCANNER 1", True),
+        (" MR SCANNER 1 ", "MR SCANNER 1", True),
+        ("MR SCANNER 1", "mr scanner 1", False),
+        ("MR SCANNER 1", "MRSCANNER1", False),
+        ("A234567890123456", "A234567890123456", True),
+    ],
+)
+def test_ae_titles_are_compared_with_their_case_and_inner_spaces(
+    tmp_path: Path, listed: str, calling: str, may: bool
+) -> None:
+    with listening(tmp_path, peer=[{"ae_title": listed, "networks": ["127.0.0.0/8"]}]) as listener:
+        association = listener.associate(ae_title=calling)
+        assert association.is_established is may
+        if may:
+            association.release()
 
 
 def test_acceptors_end_when_their_supervisor_is_killed(tmp_path: Path) -> None:

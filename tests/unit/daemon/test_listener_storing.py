@@ -205,15 +205,17 @@ def test_durability_instance_syncs_a_duplicate_too_since_its_first_writer_may_no
 def test_durability_association_syncs_once_and_only_at_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durability: str, rounds: int
 ) -> None:
-    synced: list[Path] = []
-    monkeypatch.setattr("daemon.spool.sync.sync_file_system", synced.append)
+    synced: list[str] = []
+    monkeypatch.setattr(
+        "daemon.spool.sync.sync_file_system", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}"))
+    )
     bench = Bench(tmp_path, durability=durability)
     for number in range(5):
         bench.send(encoded(mr_image(f"1.2.{number}")), request(f"1.2.{number}"))
     assert synced == []
     bench.store.close("released")
     bench.store.close("aborted")
-    assert synced == [tmp_path] * rounds
+    assert synced == [str(tmp_path)] * rounds
     assert [e.how for e in bench.entries if e.event == "closed"] == ["released"]
 
 

@@ -15,6 +15,7 @@ import pydicom
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from daemon.spool import Description, JournalWriter, Spool, check_usable, is_uid, read_journals, read_meta, uid_hash
 from daemon.spool.part10 import header
@@ -209,8 +210,8 @@ def test_a_round_of_syncing_serves_everyone_who_asked_before_it_began(
     rounds = []
     running, go_on = threading.Event(), threading.Event()
 
-    def sync(path: Path) -> None:
-        rounds.append(path)
+    def sync(fd: int) -> None:
+        rounds.append(fd)
         running.set()
         assert go_on.wait(10)
 
@@ -226,16 +227,39 @@ def test_a_round_of_syncing_serves_everyone_who_asked_before_it_began(
     assert len(rounds) == 2
 
 
-def test_a_round_that_fails_is_an_error_for_those_who_waited_for_it(
+def test_a_round_that_fails_is_an_error_for_those_who_waited_for_it_and_a_line_in_the_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def sync(path: Path) -> None:
-        raise OSError(5, "Input/output error")
+    def sync(fd: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr("daemon.spool.sync.sync_file_system", sync)
     syncer = Syncer(tmp_path)
-    with pytest.raises(OSError, match="Input/output"):
+    with capture_logs() as logs:
+        with pytest.raises(OSError, match="Input/output"):
+            syncer.wait(syncer.begin())
+        in_the_background = syncer.begin()
+        with pytest.raises(OSError, match="Input/output"):
+            syncer.wait(in_the_background)
+    assert [(line["log_level"], line["error"]) for line in logs] == [("error", "EIO")] * 2
+
+
+def test_every_round_asks_on_the_descriptor_that_was_open_while_files_were_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel tells an error of its own writing only to descriptors that were open then."""
+    asked: list[str] = []
+    opened: list[str] = []
+    real = os.open
+    syncer = Syncer(tmp_path)
+    monkeypatch.setattr(os, "open", lambda path, *rest, **more: opened.append(str(path)) or real(path, *rest, **more))
+    monkeypatch.setattr(
+        "daemon.spool.sync.sync_file_system", lambda fd: asked.append(os.readlink(f"/proc/self/fd/{fd}"))
+    )
+    for _ in range(2):
         syncer.wait(syncer.begin())
+    assert asked == [str(tmp_path)] * 2
+    assert opened == []
 
 
 @pytest.mark.parametrize("taken", ["spool", "spool/instances", "spool/incoming"])
