@@ -1,4 +1,4 @@
-"""The rule tables of `config/sequence_rules.toml`, and a site's own laid over them."""
+"""The rule tables of `config/sequence_rules.toml` and `config/sequence_languages.toml`, and a site's own laid over."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from pipeline.errors import InputRejected
 from pipeline.sequences.records import Label
 
 LABELS: tuple[str, ...] = get_args(Label)
+BUILT_IN = ("sequence_rules.toml", "sequence_languages.toml")
+_PIECE = re.compile(r"\{([a-z_]+)\}")
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def rules(site_file: Path | None = None) -> Rules:
     Raises:
         InputRejected: the site's file cannot be read or breaks the form of the table.
     """
-    tables = [_read(Path(config.__file__).parent / "sequence_rules.toml")]
+    tables = [_read(Path(config.__file__).parent / name) for name in BUILT_IN]
     if site_file is not None:
         tables.append(_read(site_file))
     try:
@@ -84,10 +86,13 @@ def _build(tables: list[dict[str, Any]]) -> Rules:
     concepts: dict[str, dict[str, list[str]]] = {}
     prefer: dict[str, dict[str, float]] = {}
     decisions: list[Decision] = []
+    pieces: dict[str, str] = {}
     for table in tables:
-        unknown = set(table) - {"concept", "decide", "prefer"}
+        unknown = set(table) - {"piece", "concept", "decide", "prefer"}
         if unknown:
             raise ValueError(f"unknown table {sorted(unknown)[0]}")
+        for name, text in table.get("piece", {}).items():
+            pieces[name] = f"{pieces[name]}|{text}" if name in pieces else text
         for name, parts in table.get("concept", {}).items():
             for part, patterns in parts.items():
                 if part not in ("words", "patterns", "never"):
@@ -100,12 +105,15 @@ def _build(tables: list[dict[str, Any]]) -> Rules:
     used = {c for d in decisions for c in d.all_of | d.any_of | d.none_of} | {c for p in prefer.values() for c in p}
     if used - set(concepts):
         raise ValueError(f"a rule names the unknown concept {sorted(used - set(concepts))[0]}")
-    return Rules({name: _concept(parts) for name, parts in concepts.items()}, tuple(decisions), prefer)
+    return Rules({name: _concept(parts, pieces) for name, parts in concepts.items()}, tuple(decisions), prefer)
 
 
-def _concept(parts: dict[str, list[str]]) -> Concept:
-    alternatives = [_word(w) for w in parts.get("words", [])] + [f"(?:{p})" for p in parts.get("patterns", [])]
-    never = parts.get("never")
+def _concept(parts: dict[str, list[str]], pieces: Mapping[str, str]) -> Concept:
+    def filled(patterns: list[str]) -> list[str]:
+        return [_PIECE.sub(lambda found: f"(?:{pieces[found[1]]})", pattern) for pattern in patterns]
+
+    alternatives = [_word(w) for w in parts.get("words", [])] + [f"(?:{p})" for p in filled(parts.get("patterns", []))]
+    never = filled(parts.get("never", []))
     return Concept(
         re.compile("|".join(alternatives) or r"(?!)"),
         re.compile("|".join(f"(?:{p})" for p in never)) if never else None,

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.matching import NEVER_T1C, T1C, scored, usable
+from benchmarks.matching import NEVER_T1C, T1C, own_names, scored, usable
 from pipeline.errors import InputRejected
 from pipeline.sequences.csv_table import read_rows
-from pipeline.sequences.names import judge
+from pipeline.sequences.names import judge, normalise
 from pipeline.sequences.rules import LABELS, rules
 from pipeline.sequences.table import NamedSeries, match_names
 
@@ -130,6 +130,33 @@ def test_a_table_of_another_form_is_refused(tmp_path: Path, text: str, reason: s
     table.write_text(text)
     with pytest.raises(InputRejected, match=reason):
         read_rows(table)
+
+
+def test_names_that_the_rules_were_not_written_from_are_recognised() -> None:
+    names = own_names()
+    for closed in (False, True):
+        half = [n for n in names if n.closed == closed]
+        assert len(half) > 400
+        assert sum(n.right for n in half) / len(half) >= 0.95
+    assert not [n.name for n in names if n.truth in NEVER_T1C and n.found in T1C]
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [
+        ("Übersicht_KM", "ubersicht km"),
+        ("T1 après INJECTION", "t1 apres injection"),
+        ("動態增強", "动态增强"),
+        ("ダイナミック", "ダイナミック"),
+        ("조영전", "조영전"),
+        ("Т1 после", "t1 после"),
+        ("ｔ２　ＳＴＩＲ", "t2 stir"),
+        ("kontrastsız", "kontrastsiz"),
+        ("нативный", "нативный"),
+    ],
+)
+def test_names_are_compared_without_case_accents_and_script_variants(name: str, plain: str) -> None:
+    assert normalise(name) == plain
 
 
 @pytest.mark.cases
