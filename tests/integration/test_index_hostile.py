@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from daemon.ledger.engine import LedgerBusy
 from daemon.ledger.tables import instances, studies
 from daemon.reconcile import reconcile
 from daemon.spool import Description, JournalWriter, Spool
+from pipeline.errors import NotDicom
 from tests.support.dimse import EXPLICIT_LE, MR_IMAGE, encoded, mr_image
 
 NOW = 1_800_000_000.0
@@ -141,3 +143,26 @@ def test_a_database_that_cuts_the_connection_is_away_and_a_wrong_statement_is_a_
     with pytest.raises(sa.exc.DBAPIError), ledger.read() as connection:
         connection.execute(sa.text("SELECT nonsense"))
     ledger.close()
+
+
+@pytest.mark.cases
+def test_every_malformed_file_has_a_row_and_keeps_no_good_one_from_its_own(
+    ledger: Ledger, tmp_path: Path, cases: Path
+) -> None:
+    spool = Spool(tmp_path / "spool")
+    journal = JournalWriter(spool.journal, "HOSTILE", "10.0.0.1")
+    files = sorted((cases / "fuzz").rglob("*.dcm"))
+    kept = set()
+    for number, path in enumerate(files):
+        good = f"1.2.10.{number}"
+        for uid, data in ((f"1.2.9.{number}", path.read_bytes()[132:]), (good, encoded(mr_image(good)))):
+            kept.add(spool.put(Description(MR_IMAGE, uid, EXPLICIT_LE, "HOSTILE"), data, journal).path)
+        with suppress(NotDicom):
+            kept.add(spool.ingest_file(path, journal).path)
+    journal.close("released")
+    index_once(ledger, spool, NOW)
+    with ledger.read() as connection:
+        rows = connection.execute(sa.select(instances.c.path, instances.c.sop_uid, instances.c.state)).all()
+    assert {row.path for row in rows} == kept
+    assert {row.state for row in rows if row.sop_uid.startswith("1.2.10.")} == {"stored"}
+    assert len(files) > 20
