@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 import warnings
 from typing import Any
 
@@ -56,6 +57,21 @@ def set_up(settings: Log, process: str) -> None:
     # A task that failed has said so in our words, with study and code; Celery would say it again with a traceback.
     logging.getLogger("celery.app.trace").setLevel(logging.CRITICAL)
     structlog.contextvars.bind_contextvars(process=process)
+
+
+def guard_last_words() -> None:
+    """Of a process of the daemon: what nobody catches is logged by type and place too, in every thread.
+
+    Python's own traceback ends with the text of the exception, which may quote what it choked on.
+    """
+    log = structlog.get_logger("axrad")
+
+    def say(error: BaseException | None) -> None:
+        if error is not None:
+            log.error("died", error=type(error).__name__, at=place_of(error))
+
+    sys.excepthook = lambda _, error, __: say(error)
+    threading.excepthook = lambda arguments: say(arguments.exc_value)
 
 
 def without_probes(_: Any, __: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:

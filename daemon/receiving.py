@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import sys
 import threading
 from multiprocessing.process import BaseProcess
 
@@ -21,14 +22,19 @@ COMMITMENT_EVERY_S = 10.0
 
 def _index(settings: Settings) -> None:
     from daemon import indexer
-    from daemon.logs import set_up
+    from daemon.logs import guard_last_words, place_of, set_up
 
     set_up(settings.log, "index")
+    guard_last_words()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     threading.Thread(target=_stop_with_parent, args=(stop,), name="lifeline", daemon=True).start()
-    indexer.run(settings, stop)
+    try:
+        indexer.run(settings, stop)
+    except Exception as error:  # noqa: BLE001 - multiprocessing would print it with all that it quotes
+        log.error("died", error=type(error).__name__, at=place_of(error))
+        sys.exit(1)
 
 
 def _stop_with_parent(stop: threading.Event) -> None:

@@ -16,7 +16,7 @@ from config.load import load
 from daemon import metrics
 from daemon.cli.options import config_option
 from daemon.lifeline import follow
-from daemon.logs import set_up
+from daemon.logs import guard_last_words, set_up
 from daemon.spool import check_usable
 
 
@@ -27,6 +27,7 @@ def listen(config_path: Path | None) -> None:
     follow()
     settings = load(config_path)
     set_up(settings.log, "listen")
+    guard_last_words()
     check_usable(settings.spool.path)
     metrics.set_up(settings)  # before anything that counts is imported
     from daemon.receiving import receive
@@ -52,6 +53,7 @@ def work(config_path: Path | None, role: str, concurrency: int | None) -> None:
     follow()
     settings = load(config_path)
     set_up(settings.log, f"work-{role}")
+    guard_last_words()
     metrics.set_up(settings)  # before anything that counts is imported
     from daemon.broker import broker_url
     from daemon.celery_app import QUEUES, ROLES, make_app
@@ -87,6 +89,7 @@ def observe(config_path: Path | None) -> None:
     follow()
     settings = load(config_path)
     set_up(settings.log, "observe")
+    guard_last_words()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -105,6 +108,7 @@ def beat(config_path: Path | None) -> None:
     follow()
     settings = load(config_path)
     set_up(settings.log, "beat")
+    guard_last_words()
     app = make_app(settings, broker_url(settings))
     service = Service(app, max_interval=settings.assembly.sweep_s, scheduler_cls="celery.beat:Scheduler")
     for number in (signal.SIGTERM, signal.SIGINT):

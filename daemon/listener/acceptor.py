@@ -26,7 +26,7 @@ from daemon.listener import admission, contexts, statuses
 from daemon.listener.association import House, Intake
 from daemon.listener.slots import Slots
 from daemon.listener.statuses import Rejection
-from daemon.logs import set_up
+from daemon.logs import guard_last_words, set_up
 from daemon.metrics import counters
 from daemon.spool import Spool, Syncer
 from daemon.spool.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
@@ -165,6 +165,7 @@ def main(listening_fd: int, slots_fd: int, number: int) -> None:
     """Entry of the process."""
     settings = admission.with_health(Settings.model_validate_json(sys.stdin.buffer.readline()))
     set_up(settings.log, "accept")
+    guard_last_words()
     quiet_foreign_logs()
     listen = settings.listen
     listening = socket.socket(fileno=listening_fd)

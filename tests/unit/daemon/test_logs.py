@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import re
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -92,3 +94,30 @@ def test_our_own_probing_of_the_listener_is_no_line(stderr: Callable[[], str]) -
     structlog.get_logger("axrad.listener").info("association ended", calling_ae=health.AE_TITLE)
     structlog.get_logger("axrad.listener").info("association ended", calling_ae="SCANNER")
     assert [line["calling_ae"] for line in lines(stderr)] == ["SCANNER"]
+
+
+@pytest.mark.parametrize("where", ["the process", "a thread"])
+def test_what_nobody_catches_is_its_type_and_place_in_every_thread(where: str) -> None:
+    program = """
+import sys, threading
+from config.schema import Log
+from daemon.logs import guard_last_words, set_up
+
+def choke():
+    raise ValueError("Secret^Person")
+
+set_up(Log(format="json"), "listen")
+guard_last_words()
+if sys.argv[1] == "a thread":
+    thread = threading.Thread(target=choke)
+    thread.start()
+    thread.join()
+else:
+    choke()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, where], capture_output=True, text=True, check=False, timeout=60
+    )
+    (line,) = (json.loads(text) for text in done.stderr.splitlines())
+    assert (line["event"], line["error"]) == ("died", "ValueError")
+    assert "Secret" not in done.stdout + done.stderr
