@@ -37,7 +37,7 @@ COLOURS = {"held": "yellow", "failed": "red", "waiting": "cyan", "delivered": "g
 REMEDIES = {
     "failed": "when the cause is mended: axrad retry {id}",
     "waiting": "send what is missing to this listener; or stop it: axrad cancel {id}",
-    "held": "check them in the archive; if they are right: axrad retry {id} --accept-identity",
+    "held": "they belong together: axrad retry {id} --accept-identity\nthey do not: axrad cancel {id}",
 }
 EVENTS = {
     "first-instance": "first instance",
@@ -53,6 +53,9 @@ EVENTS = {
     "delivered": "delivered everywhere",
     "failed": "set aside",
     "retry": "will be tried again",
+    "fetch": "asking for",
+    "fetch-retry": "will ask again",
+    "fetched": "fetched",
 }
 # A sweep ticks every few seconds and leaves a sign every ten.
 SWEEP_LATE_S = 60.0
@@ -136,7 +139,7 @@ def print_status(out: Console, found: Mapping[str, Any], settings: Settings) -> 
     for study in found["stuck"]:
         said = " " + in_words(study["state"], study["reason"])
         hanging(out, said, head=study["id"], head_style=COLOURS[study["state"]])
-        out.print("    → " + REMEDIES[study["state"]].format(id=study["id"]), soft_wrap=True)
+        _print_remedies(out, study, "    ")
     todo = list(advice(found, settings))
     for sentence in todo:
         hanging(out, sentence, style="yellow")
@@ -199,8 +202,12 @@ def print_timeline(out: Console, found: Mapping[str, Any], settings: Settings) -
     for item in found["deliveries"]:
         rest = " ".join(x for x in (item["proof"] and f"({item['proof']})", item["reason"]) if x)
         hanging(out, f"to {item['destination']}: {item['state']} {rest}")
-    if found["state"] in REMEDIES:
-        out.print("→ " + REMEDIES[found["state"]].format(id=found["id"]), soft_wrap=True)
+    _print_remedies(out, found)
+
+
+def _print_remedies(out: Console, study: Mapping[str, Any], indent: str = "") -> None:
+    for line in REMEDIES.get(study["state"], "").format(id=study["id"]).splitlines():
+        out.print(f"{indent}→ {line}", soft_wrap=True)
 
 
 def _events(found: Mapping[str, Any], zone: ZoneInfo) -> Table:

@@ -43,7 +43,8 @@ def bytes_in_words(number: float) -> str:
 def in_words(state: str, reason: str) -> str:
     """State and reason as one sentence."""
     if state != "waiting":
-        return f"{state}: {reason}"
+        # What to type is said by whoever prints this, with the short id.
+        return f"{state}: " + re.sub(r"; check them, then `axrad retry .*", "", reason)
     missing = re.sub(r"the exam has no (series that could be )", r"a \1", reason.removeprefix("waits for "))
     return f"waiting, missing: {missing}"
 
