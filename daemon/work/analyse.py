@@ -11,12 +11,13 @@ import structlog
 
 from daemon.clinical.exam import clinical_or_reasons, patient_of
 from daemon.ledger.engine import note
-from daemon.ledger.queue import LeaseLost, claim, release, update
+from daemon.ledger.queue import Claim, LeaseLost, release, update
 from daemon.ledger.studies import move_study
-from daemon.ledger.tables import instances, revisions, studies
+from daemon.ledger.tables import instances
 from daemon.work.context import Context, kept
 from daemon.work.failure import TaskFailed, code_of, revision_failed
 from daemon.work.prior import with_change
+from daemon.work.taking import take_revision
 from daemon.work.trail import exam_used
 from pipeline.catalog import Exam, exam_of, facts_from_json
 from pipeline.errors import TryLater
@@ -36,29 +37,16 @@ class FilesGone(TryLater):
 
 def run(context: Context, revision_id: str) -> None:
     """Claim the revision, analyse it, keep the result. A second call for the same revision finds nothing to do."""
-    settings = context.settings
-    with context.ledger.write() as connection:
-        held = claim(
-            connection,
-            "revision",
-            revision_id,
-            context.owner,
-            context.clock(),
-            settings.work.lease_s,
-            settings.work.attempts,
-            stage="analyse",
-        )
-        if held is None:
-            return
-        row = connection.execute(sa.select(revisions).where(revisions.c.id == revision_id)).one()
-        study = connection.execute(sa.select(studies).where(studies.c.id == row.study_id)).one()
-        if not held.exhausted:
-            update(connection, held, {"state": "running"})
-            move_study(connection, study.id, "running", context.clock())
-            note(connection, context.clock(), "started", f"attempt {held.attempt}", study.id, revision_id)
-    if held.exhausted:
-        revision_failed(context, held, study.id, TryLater(row.reason or "the worker died or ran out of time each time"))
-        raise TaskFailed(row.reason_code or "given-up", revision_id)
+
+    def begin(connection: sa.Connection, held: Claim, study: Any) -> None:
+        update(connection, held, {"state": "running"})
+        move_study(connection, study.id, "running", context.clock())
+        note(connection, context.clock(), "started", f"attempt {held.attempt}", study.id, revision_id)
+
+    taken = take_revision(context, revision_id, "analyse", begin)
+    if taken is None:
+        return
+    held, row, study = taken
     try:
         with kept(context, held, lambda excess: revision_failed(context, held, study.id, excess)):
             analysis = _analyse(context, study, row)

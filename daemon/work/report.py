@@ -8,25 +8,24 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import sqlalchemy as sa
 import structlog
 
 from config.schema import Destination, Settings
 from daemon.export.sent import items_of
 from daemon.ledger.engine import new_id, note
-from daemon.ledger.queue import Claim, LeaseLost, claim, release
+from daemon.ledger.queue import Claim, LeaseLost, release
 from daemon.ledger.studies import move_study, settle_if_delivered
-from daemon.ledger.tables import deliveries, revisions, studies
+from daemon.ledger.tables import deliveries
 from daemon.metrics.results import result_made
 from daemon.offline import source_of
 from daemon.work import correction
 from daemon.work.analyse import FilesGone, exam_of_revision
 from daemon.work.context import Context, kept
 from daemon.work.failure import TaskFailed, code_of, revision_failed
+from daemon.work.taking import take_revision
 from daemon.work.trail import results_created
 from dicom_sr import render
 from dicom_sr.source import ReportSource
-from pipeline.errors import TryLater
 from pipeline.pictures import load_panels
 from pipeline.result import StudyResult
 
@@ -35,25 +34,10 @@ log = structlog.get_logger("axrad.report")
 
 def run(context: Context, revision_id: str) -> None:
     """Claim, render, check, keep, open deliveries."""
-    work = context.settings.work
-    with context.ledger.write() as connection:
-        held = claim(
-            connection,
-            "revision",
-            revision_id,
-            context.owner,
-            context.clock(),
-            work.lease_s,
-            work.attempts,
-            stage="report",
-        )
-        if held is None:
-            return
-        row = connection.execute(sa.select(revisions).where(revisions.c.id == revision_id)).one()
-        study = connection.execute(sa.select(studies).where(studies.c.id == row.study_id)).one()
-    if held.exhausted:
-        revision_failed(context, held, study.id, TryLater(row.reason or "the worker died or ran out of time each time"))
-        raise TaskFailed(row.reason_code or "given-up", revision_id)
+    taken = take_revision(context, revision_id, "report")
+    if taken is None:
+        return
+    held, row, study = taken
     try:
         with kept(context, held, lambda excess: revision_failed(context, held, study.id, excess)):
             result = _result(context, revision_id)
