@@ -9,15 +9,8 @@ from pathlib import Path
 from matplotlib import font_manager
 from matplotlib.ft2font import FT2Font
 
-# Where Debian, Ubuntu, Fedora and Alpine put fonts with Han characters; `script/setup` installs the first.
-HAN_FONTS = (
-    "/usr/share/fonts/truetype/droid/DroidSansFallbackFull.ttf",
-    "/usr/share/fonts/truetype/droid/DroidSansFallback.ttf",
-    "/usr/share/fonts/truetype/wqy/wqy-microhei.ttc",
-    "/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc",
-    "/usr/share/fonts/noto-cjk/NotoSansCJK-Regular.ttc",
-    "/usr/share/fonts/google-noto-cjk/NotoSansCJK-Regular.ttc",
-)
+from pipeline.fonts import han_font_path
+
 MISSING = "\N{WHITE SQUARE}"
 
 
@@ -25,14 +18,13 @@ MISSING = "\N{WHITE SQUARE}"
 def _found() -> tuple[tuple[str, ...], frozenset[int]]:
     base = Path(font_manager.findfont("DejaVu Sans"))
     families, known = ["DejaVu Sans"], set(FT2Font(str(base)).get_charmap())
-    for path in HAN_FONTS:
-        if Path(path).is_file():
-            font_manager.fontManager.addfont(path)
-            font = FT2Font(path)
-            _also_as_bold(font.family_name)
-            families.append(font.family_name)
-            known |= set(font.get_charmap())
-            break
+    path = han_font_path()
+    if path is not None:
+        font_manager.fontManager.addfont(str(path))
+        font = FT2Font(str(path))
+        _also_as_bold(font.family_name)
+        families.append(font.family_name)
+        known |= set(font.get_charmap())
     return tuple(families), frozenset(known)
 
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 from pydicom.pixels.utils import pixel_array
 
 from pipeline.catalog import Exam, SeriesFacts
 from pipeline.catalog.read import MALFORMED
+from pipeline.fonts import font_for
 from pipeline.sequences.evidence import Evidence, Slice
 from pipeline.sequences.records import FrameRef, Match, Selection, SeriesLabel
 
 TILE, TEXT, GAP, COLUMNS = 240, 66, 8, 4
+# Size of letters, and of what of them is above the line, in pixels.
+LETTERS, ASCENT = 13, 13
 CHOSEN, PLAIN, PAPER, INK = (46, 160, 67), (120, 120, 120), (18, 18, 18), (235, 235, 235)
 
 
@@ -45,11 +49,11 @@ def _cell(
     selection: Selection | None,
 ) -> None:
     x, y = at
-    pen, font, evidence = ImageDraw.Draw(sheet), ImageFont.load_default(13), Evidence(series)
+    pen, evidence = ImageDraw.Draw(sheet), Evidence(series)
     tile = _tile(series, selection)
     if isinstance(tile, str):
         parts = [tile[i : i + 34] for i in range(0, min(len(tile), 136), 34)]
-        _write(pen, (x + 6, y + TILE // 2 - 20), parts, font)
+        _write(pen, (x + 6, y + TILE // 2 - 20), parts)
     else:
         sheet.paste(tile, (x + (TILE - tile.width) // 2, y + (TILE - tile.height) // 2))
     colour = CHOSEN if selection else PLAIN
@@ -60,18 +64,21 @@ def _cell(
         f"{label.label}  {label.confidence:.2f}  {len(evidence.slices)} images",
         f"CHOSEN as {name.upper()}{phase}" if selection else "",
     ]
-    _write(pen, (x + 8, y + TILE + 6), lines, font, CHOSEN if selection else INK)
+    _write(pen, (x + 8, y + TILE + 6), lines, CHOSEN if selection else INK)
 
 
 def _write(
     pen: ImageDraw.ImageDraw,
     at: tuple[int, int],
     lines: list[str],
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
     colour: tuple[int, int, int] = INK,
 ) -> None:
     for n, line in enumerate(lines):
-        pen.text((at[0], at[1] + 19 * n), line, fill=colour, font=font)
+        x = float(at[0])
+        for font, run in groupby(line, key=lambda character: font_for(character, LETTERS)):
+            text = "".join(run)
+            pen.text((x, at[1] + 19 * n + ASCENT), text, fill=colour, font=font, anchor="ls")
+            x += font.getlength(text)
 
 
 def _tile(series: SeriesFacts, selection: Selection | None) -> Image.Image | str:

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from pydicom import dcmread
 
 from daemon.cli.match import match
 from pipeline.errors import InputRejected
+from pipeline.fonts import han_font_path
 from pipeline.phantom import PhantomSpec, write_exam
 
 
@@ -42,6 +44,23 @@ def test_the_sheet_has_a_tile_per_series(phantom: Path, tmp_path: Path) -> None:
         assert image.width > 900
     # Three frames of four pixels around chosen tiles.
     assert chosen > 3 * 4 * 2 * (240 + 306) * 0.9
+
+
+@pytest.mark.skipif(han_font_path() is None, reason="no font with Han characters is installed")
+def test_the_sheet_draws_chinese_names(tmp_path: Path) -> None:
+    def sheet_of(description: str) -> bytes:
+        exam = write_exam(tmp_path / description, PhantomSpec(3, "siemens", "small"))
+        for path in exam.paths:
+            dataset = dcmread(path)
+            dataset.SpecificCharacterSet = "ISO_IR 192"
+            dataset.SeriesDescription = description
+            dataset.save_as(path)
+        sheet = tmp_path / f"{description}.png"
+        CliRunner().invoke(match, [str(exam.folder), "--sheet", str(sheet)], catch_exceptions=False)
+        return sheet.read_bytes()
+
+    # Characters that no font has would all be the same box.
+    assert sheet_of("增强") != sheet_of("平扫")
 
 
 def test_a_table_of_names_gives_a_line_per_row(tmp_path: Path) -> None:
