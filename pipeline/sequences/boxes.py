@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from pipeline.sequences.evidence import Evidence, position_of
+from collections.abc import Sequence
+
+from pipeline.sequences.evidence import Evidence, Slice, position_of
 
 Box = tuple[tuple[float, float], tuple[float, float], tuple[float, float]]
 
 
-def box_of(evidence: Evidence) -> Box | None:
-    """The smallest box along the patient's axes around all slices, in mm; None where positions are missing."""
+def box_of(evidence: Evidence, slices: Sequence[Slice] | None = None) -> Box | None:
+    """The smallest box along the patient's axes around `slices` of the series, or all, in mm.
+
+    None where positions are missing.
+    """
     spacing = evidence.series.tag("PixelSpacing")
     rows, columns = evidence.number("Rows"), evidence.number("Columns")
     if not isinstance(spacing, list) or rows is None or columns is None:
         return None
     dy, dx = (float(v) for v in spacing[:2])
     corners: list[list[float]] = []
-    for one in evidence.slices:
+    for one in evidence.slices if slices is None else slices:
         position = position_of(one.frame)
         if position is None or one.orientation is None:
             return None
@@ -34,8 +39,22 @@ def coverage(candidate: Evidence, target: Evidence) -> float | None:
     one, other = box_of(candidate), box_of(target)
     if one is None or other is None:
         return None
+    return _shared(one, other, other)
+
+
+def same_place(one: Box | None, other: Box | None) -> bool:
+    """Whether two boxes lie in one place: they share half of the smaller one, or where one lies is not known."""
+    if one is None or other is None:
+        return True
+    return max(_shared(one, other, one), _shared(one, other, other)) >= 0.5
+
+
+def _shared(one: Box, other: Box, whole: Box) -> float:
+    """The part of `whole` that lies in both boxes."""
     part = 1.0
-    for (low, high), (start, stop) in zip(one, other, strict=True):
-        length = max(stop - start, 1e-6)
-        part *= max(0.0, min(high, stop) - max(low, start)) / length
+    for (low, high), (start, stop), (first, last) in zip(one, other, whole, strict=True):
+        if last - first > 1e-6:
+            part *= max(0.0, min(high, stop) - max(low, start)) / (last - first)
+        elif min(high, stop) < max(low, start):
+            return 0.0
     return min(1.0, part)

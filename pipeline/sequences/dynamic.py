@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from pipeline.sequences.boxes import Box, box_of, same_place
 from pipeline.sequences.classify import Verdict
 from pipeline.sequences.evidence import names_agent, seconds_of_day
 from pipeline.sequences.names import base_of_phase, normalise
@@ -19,6 +20,11 @@ _NUMBERED = re.compile(r"(?<![a-z])ph(?:ase)? ?(\d+)(?![a-z0-9])")
 FAST_S = 20.0
 # A fast series' first volume that shows contrast in tissue, from its start.
 FAST_FIRST_POST_S = 60.0
+# A longer pause between dynamics of several volumes means that the agent was given again.
+SESSION_GAP_S = 1200.0
+LEAST_OF_SESSION = 3
+
+Member = tuple[Verdict, Phase]
 
 
 @dataclass(frozen=True)
@@ -57,36 +63,61 @@ class Dynamic:
 
 
 def dynamics(verdicts: list[Verdict]) -> tuple[Dynamic, ...]:
-    """All groups of T1-weighted series that share grid and protocol."""
-    groups: dict[object, list[tuple[Verdict, Phase]]] = defaultdict(list)
+    """All groups of T1-weighted series that share grid, protocol and place, and were acquired in one go."""
+    groups: dict[object, list[Member]] = defaultdict(list)
     for verdict in verdicts:
         if not verdict.t1:
             continue
         evidence = verdict.evidence
         component, _ = usable(evidence.slices)
         for phase in phases(evidence):
-            # A registered copy of a dynamic is no further phase of it.
-            copy = "registered" in verdict.name.concepts
+            # A registered copy of a dynamic, or what a workstation made of it, is no further phase of it.
+            copy = "registered" in verdict.name.concepts, evidence.secondary
             groups[_key(verdict, component, len(phase.slices), copy)].append((verdict, phase))
-    return tuple(_dynamic(group) for group in groups.values())
+    places = (place for group in groups.values() for place in _by_place(group))
+    return tuple(_dynamic(session) for place in places for session in _sessions(place))
 
 
-def _key(verdict: Verdict, component: str, slices: int, copy: bool) -> object:
+def _by_place(group: list[Member]) -> list[list[Member]]:
+    """The group's volumes by where they lie: one breast after the other may be scanned by one protocol."""
+    places: list[tuple[Box | None, list[Member]]] = []
+    for verdict, phase in group:
+        box = box_of(verdict.evidence, phase.slices)
+        mine = next((members for other, members in places if same_place(other, box)), None)
+        if mine is None:
+            places.append((box, [(verdict, phase)]))
+        else:
+            mine.append((verdict, phase))
+    return [members for _, members in places]
+
+
+def _sessions(group: list[Member]) -> list[list[Member]]:
+    """The group in order of time, parted where a long pause lies between two dynamics of their own."""
+    ordered = sorted(group, key=lambda member: _order(*member))
+    for n in range(LEAST_OF_SESSION, len(ordered) - LEAST_OF_SESSION + 1):
+        before, after = ordered[n - 1][1].time_s, ordered[n][1].time_s
+        if before is not None and after is not None and after - before > SESSION_GAP_S:
+            return [ordered[:n], *_sessions(ordered[n:])]
+    return [ordered]
+
+
+def _key(verdict: Verdict, component: str, slices: int, copy: tuple[bool, bool]) -> object:
     evidence = verdict.evidence
     times = tuple(round(v, 1) if v is not None else None for v in map(evidence.number, ("RepetitionTime", "EchoTime")))
     angle = evidence.number("FlipAngle")
-    return evidence.grid, slices, times, angle, component, copy
+    # The anatomical T1 without fat suppression may share the times of the dynamic; it is no volume of it.
+    plain = "not_fat_suppressed" in verdict.name.concepts
+    return evidence.grid, slices, times, angle, component, copy, plain
 
 
-def _dynamic(group: list[tuple[Verdict, Phase]]) -> Dynamic:
-    ordered = sorted(group, key=lambda member: _order(*member))
+def _dynamic(ordered: list[Member]) -> Dynamic:
     said = _said_before(ordered)
     before, evidence = _volumes_before_contrast(ordered, said)
     volumes = (T1Volume(v, p, n >= before and not said[n]) for n, (v, p) in enumerate(ordered))
     return Dynamic(tuple(volumes), evidence)
 
 
-def _said_before(ordered: list[tuple[Verdict, Phase]]) -> list[bool]:
+def _said_before(ordered: list[Member]) -> list[bool]:
     """Whether a name makes each volume one before contrast, whatever its place in time.
 
     A series that a person called pre is before contrast as a whole, unless it repeats as only a dynamic does; so is a
@@ -116,7 +147,7 @@ def _order(verdict: Verdict, phase: Phase) -> tuple[float, ...]:
     )
 
 
-def _volumes_before_contrast(ordered: list[tuple[Verdict, Phase]], said: list[bool]) -> tuple[int, str]:
+def _volumes_before_contrast(ordered: list[Member], said: list[bool]) -> tuple[int, str]:
     """How many of the volumes, in order of time, were acquired before contrast, and how that is known."""
     labels = [v.name.label for v, _ in ordered]
     agents = [_agent(p) for _, p in ordered]
@@ -138,7 +169,7 @@ def _volumes_before_contrast(ordered: list[tuple[Verdict, Phase]], said: list[bo
     return 1, "the first volume in time is before contrast"
 
 
-def _before_bolus(ordered: list[tuple[Verdict, Phase]]) -> int | None:
+def _before_bolus(ordered: list[Member]) -> int | None:
     start = seconds_of_day(ordered[0][0].evidence.text("ContrastBolusStartTime"))
     times = [p.time_s for _, p in ordered if p.time_s is not None]
     if start is None or len(times) < len(ordered):

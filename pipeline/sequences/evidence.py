@@ -68,6 +68,11 @@ class Evidence:
         return frozenset(words)
 
     @cached_property
+    def secondary(self) -> bool:
+        """Made from other images (PS3.3 C.7.6.1.1.2): say, a subtraction that does not call itself one."""
+        return {"DERIVED", "SECONDARY"} <= self.image_type
+
+    @cached_property
     def has_agent(self) -> bool:
         """A contrast agent is named; some scanners name it for every image of a dynamic, the first phase included."""
         return any(names_agent(i) for i in self.series.instances)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pipeline.diffusion.units import told_scale
-from pipeline.sequences.boxes import coverage
+from pipeline.sequences.boxes import Box, box_of, coverage, same_place
 from pipeline.sequences.classify import Verdict
 from pipeline.sequences.evidence import B_ZERO, Evidence, Slice, same_b
 from pipeline.sequences.outcome import Candidate, Chosen, pick
@@ -194,13 +194,15 @@ def _score(verdict: Verdict, t1c: Evidence | None, points: Points, base: float) 
 
 
 def _latest_of_repeats(candidates: list[Candidate], verdicts: Sequence[Verdict]) -> list[Candidate]:
-    """Of series with one name on one grid, the one acquired last: a scan is repeated because the first was not good."""
+    """Of series with one name on one grid in one place, the last: a scan is repeated because the first was not good."""
     evidence = {v.evidence.uid: v.evidence for v in verdicts}
-    last: dict[object, Candidate] = {}
+    last: list[tuple[object, Box | None, Candidate]] = []
     for candidate in sorted(candidates, key=lambda c: _order(evidence[c.selection.series_uid])):
         mine = evidence[candidate.selection.series_uid]
-        last[(mine.name, mine.grid[:3], mine.places)] = candidate
-    return list(last.values())
+        kind, box = (mine.name, mine.grid[:3], mine.places), box_of(mine)
+        last = [kept for kept in last if not (kept[0] == kind and same_place(kept[1], box))]
+        last.append((kind, box, candidate))
+    return [candidate for _, _, candidate in last]
 
 
 def _order(evidence: Evidence) -> tuple[float, float]:

@@ -204,6 +204,7 @@ def _score(dynamic: Dynamic) -> tuple[float, str]:
         (0.10, len(dynamic.posts) > 1, "several phases"),
         (0.10, "fat_suppressed" in concepts or len(dynamic.volumes) > 1, "dynamic or fat-suppressed"),
         (-0.25, "registered" in concepts, "a registered copy"),
+        (-0.25, any(v.verdict.evidence.secondary for v in dynamic.posts), "made from other images"),
         (-0.25, "cropped" in concepts, "a cropped or test acquisition"),
         (-0.20, (dynamic.interval_s or FAST_S) < FAST_S, "time-resolved, little detail"),
     ]

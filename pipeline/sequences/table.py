@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -137,14 +138,22 @@ def _top(scores: dict[int, float]) -> int:
 
 
 def _first_post(near: list[int], rows: list[NamedSeries], labels: list[NamedLabel]) -> int:
-    """The first by series number; of equally named volumes of a dynamic the second, as the first is the mask."""
+    """The first by series number; of volumes with one name and no mask the second, as the first is the mask."""
     ordered = sorted(near, key=lambda i: (rows[i].series_number is None, rows[i].series_number or 0.0, i))
     first = ordered[0]
     alike = [
         i
         for i in ordered
-        if rows[i].description.lower() == rows[first].description.lower() and rows[i].instances == rows[first].instances
+        if _unnumbered(rows[i]) == _unnumbered(rows[first]) and rows[i].instances == rows[first].instances
     ]
-    if labels[first].label == "t1_dynamic" and len(alike) > 1:
-        return alike[1]
+    same = [i for i in alike if rows[i].description.lower() == rows[first].description.lower()]
+    masked = any(label.label == "t1_pre" for label in labels)
+    if labels[first].label == "t1_dynamic":
+        alike = same if masked else alike
+        return alike[1] if len(alike) > 1 else first
     return first
+
+
+def _unnumbered(row: NamedSeries) -> str:
+    """A name without the number that counts the phases at its end ("..._R2", "dyn 3")."""
+    return re.sub(r"[ _-]*r?\d{1,2}$", "", row.description.lower().strip())
