@@ -33,8 +33,9 @@ class Fetch(Section):
     """Images that are missing are fetched from every [[pacs]] that can `move`, `get` or has a `dicomweb_url`.
 
     `how`: in which order the ways are tried. C-MOVE sends to `listen.ae_title`, which the archive must know. At most
-    `attempts`, `backoff_s` apart and doubling up to an hour; never more than `max_instances` at once. `max_priors`: how
-    many earlier exams of the patient `axrad fetch --priors` asks for.
+    `attempts`, `backoff_s` apart and doubling up to an hour; an archive that does not answer is asked on, hourly, while
+    the exam waits. Never more than `max_instances` at once. `max_priors`: how many earlier exams of the patient `axrad
+    fetch --priors` asks for.
     """
 
     enabled: bool = True

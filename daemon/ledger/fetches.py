@@ -24,6 +24,8 @@ OPEN_STATES = ("pending", "fetching")
 # At a time, over all workers: an archive that hangs must not take the workers that deliver.
 AT_ONCE = 2
 UNLIMITED = 10**9
+# What was fetched is here after this; if it is missed then, it came and was lost.
+COME_BY_S = 600.0
 
 
 def sources(settings: Settings) -> tuple[Pacs, ...]:
@@ -233,7 +235,8 @@ def _open(
     *,
     again: bool = False,
 ) -> bool:
-    """Whether something is queued that was not. What ended before the study's last arrival may be tried again."""
+    """Whether something is queued that was not. What ended before the study's last arrival may be tried again, and
+    what came and is missed once more."""
     row = connection.execute(
         sa.select(fetches).where(fetches.c.study_id == study.id, fetches.c.kind == kind, fetches.c.subject == subject)
     ).one_or_none()
@@ -255,7 +258,9 @@ def _open(
             )
         )
         return True
-    stale = row.state == "cancelled" or (row.finished_at is not None and row.finished_at < study.last_arrival_at)
+    ended = row.finished_at if row.finished_at is not None else now
+    lost_again = row.state == "done" and ended < now - COME_BY_S
+    stale = row.state == "cancelled" or ended < study.last_arrival_at or lost_again
     if row.state in OPEN_STATES or not (again or stale):
         return False
     connection.execute(fetches.update().where(fetches.c.id == row.id).values(pacs=pacs, created_at=now, **_anew(now)))

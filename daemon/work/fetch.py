@@ -13,17 +13,19 @@ from config.schema import Pacs
 from daemon.assembly import Answer
 from daemon.fetch import dimse
 from daemon.fetch.plan import Batch, NotInArchive, make_plan
-from daemon.fetch.retrieve import address_for, directory_of, retrieve
+from daemon.fetch.retrieve import NoRoom, address_for, directory_of, retrieve
 from daemon.ledger import fetches as ledger_fetches
 from daemon.ledger.queue import Claim, LeaseLost, backoff_s, update
 from daemon.work.context import Context, kept
 from daemon.work.failure import TaskFailed, code_of, sentence_of, where_in_our_code
 from pipeline.catalog import patient_key
-from pipeline.errors import AxradError, TryLater
+from pipeline.errors import AxradError, PeerUnreachable, TryLater
 from pipeline.text import text_of
 
 log = structlog.get_logger("axrad.fetch")
 ASK_BACKOFF_S = 5.0
+# An archive that is away, a disk that is full: no answer to what was asked for.
+SURROUNDINGS = frozenset({PeerUnreachable.code, NoRoom.code})
 
 
 def run(context: Context, fetch_id: str) -> None:
@@ -56,8 +58,12 @@ def _failed(context: Context, held: Claim, row: Any, study: Any, error: Exceptio
         final = now + wait > row.created_at + patience
     else:
         wait, final = backoff_s(settings.fetch.backoff_s, held.attempt), held.attempt >= settings.fetch.attempts
-    final = final or (isinstance(error, AxradError) and not isinstance(error, TryLater))
+    patient = final and code_of(error) in SURROUNDINGS
+    final = (final and not patient) or (isinstance(error, AxradError) and not isinstance(error, TryLater))
     values: dict[str, Any] = {"state": "pending", "next_attempt_at": now + wait, "reason": sentence_of(error)}
+    if patient:
+        # Nobody has said that it is not there: once an hour, for as long as the exam waits.
+        values |= {"attempts": settings.fetch.attempts - 1}
     if final:
         values |= {"state": "failed", "finished_at": now}
     try:

@@ -16,6 +16,7 @@ from daemon.indexer import index_once
 from daemon.ledger import Ledger, open_ledger
 from daemon.ledger.fetches import open_priors
 from daemon.ledger.tables import events, fetches, instances, studies
+from daemon.reconcile import reconcile
 from daemon.spool import JournalWriter, Spool
 from daemon.work import fetch
 from daemon.work.context import Context
@@ -261,6 +262,59 @@ def test_an_archive_that_is_down_is_tried_again_later_and_less_and_less_often(
     ours.now += 60
     assert ours.work() == []
     assert ours.count() == len(phantom.paths)
+
+
+def test_an_archive_that_is_down_for_a_day_is_asked_every_hour_and_then_the_exam_is_fetched_without_an_operator(
+    at: Any, phantom: PhantomExam, archive: Any
+) -> None:
+    pacs, _ = archive
+    ours = at([pacs_table(pacs, "get") | {"port": 9}], fetch={"attempts": 3})
+    ours.receive(seg_of(phantom))
+    ours.later(121)
+    tries = 0
+    for _ in range(20):
+        tries += len(ours.work())
+        ours.later(HOUR)
+    assert tries == 20
+    assert [row.state for row in ours.fetch_rows()] == ["pending"]
+    assert ours.study(phantom.study_uid).state == "waiting"
+    ours.settings = ours.settings.model_copy(update={"pacs": at([pacs_table(pacs, "get")]).settings.pacs})
+    assert ours.work() == []
+    ours.later(121)
+    assert ours.study(phantom.study_uid).state == "ready"
+
+
+def test_an_exam_that_expires_is_not_asked_for_any_more(at: Any, phantom: PhantomExam, archive: Any) -> None:
+    pacs, _ = archive
+    ours = at([pacs_table(pacs, "get") | {"port": 9}], fetch={"attempts": 1})
+    ours.receive(seg_of(phantom))
+    ours.later(121)
+    assert ours.work() == ["peer-unreachable"]
+    ours.later(15 * DAY)
+    assert ours.study(phantom.study_uid).state == "expired"
+    assert ours.work() == []
+
+
+def test_what_was_fetched_and_lost_again_is_fetched_again(archive: Any, at: Any, phantom: PhantomExam) -> None:
+    pacs, _ = archive
+    ours = at([pacs_table(pacs, "get")])
+    spool = Spool(ours.settings.spool.path)
+    ours.receive(seg_of(phantom))
+    ours.later(121)
+    came = []
+    for _ in range(3):
+        assert ours.work() == []
+        came.append(ours.count())
+        for path in images_of(phantom):
+            for kept in spool.find(str(dcmread(path, specific_tags=["SOPInstanceUID"]).SOPInstanceUID)):
+                spool.remove(str(kept.relative_to(spool.root)))
+        reconcile(ours.ledger, spool, ours.now)
+        assert ours.count() == 1
+        ours.later(HOUR)
+        assert ours.study(phantom.study_uid).state == "waiting"
+    # First the whole study, then what had been chosen of it, and that again.
+    assert came[0] == len(phantom.paths)
+    assert came[1] == came[2] == 21
 
 
 def test_what_no_archive_has_is_given_up_with_the_reason_and_an_operator_can_ask_again(
