@@ -1,7 +1,7 @@
 """The b-value and the kind of a diffusion image, as every vendor writes them.
 
 Sources, tried in this order:
-  (0018,9087) Diffusion b-value, PS3.3 C.8.13.5.9, also inside the MR Diffusion Sequence of a frame
+  (0018,9087) Diffusion b-value, PS3.3 C.8.13.5.9, also inside the MR Diffusion Sequence of a frame (bias as GE's own)
   (0019,xx0C) SIEMENS MR HEADER; (0029,xx10) SIEMENS CSA HEADER, entry B_value (Siemens before XA)
   (0043,xx39) GEMS_PARM_01, first value (GE; multi-b protocols add a bias of 1e9, dcm2niix issue 602)
   (2001,xx03) Philips Imaging DD 001
@@ -35,6 +35,7 @@ _DIRECTIONALITY: dict[str, Kind] = {
     "BMATRIX": "direction",
     "NONE": "none",
 }
+_PHILIPS_DIRECTIONS: dict[str, Kind] = {"I": "trace", "N": "none"}  # else the patient axis or oblique: M, P, S, O
 _GE_FLAGS: dict[int, Kind] = {14: "none", 15: "trace", 3: "direction", 4: "direction", 5: "direction", 16: "direction"}
 _COMMENT = re.compile(r"\bb\s*=\s*(\d+(?:\.\d+)?)", re.IGNORECASE)
 _SEQUENCE_NAME = re.compile(r"b(\d+)(t|#\d+)?$", re.IGNORECASE)
@@ -102,7 +103,7 @@ def kind(dataset: Dataset, manufacturer: str = "") -> Kind | None:
 def _private_kind(dataset: Dataset, maker: str) -> Kind | None:
     philips = clean(_private(dataset, 0x2001, "Philips Imaging DD 001", 0x04, "philips" in maker) or "").upper()
     if philips:
-        return "trace" if philips == "I" else "direction"
+        return _PHILIPS_DIRECTIONS.get(philips, "direction")
     siemens = clean(_private(dataset, 0x0019, "SIEMENS MR HEADER", 0x0D, "siemens" in maker) or "").upper()
     if siemens:
         return _DIRECTIONALITY.get(siemens)
@@ -128,7 +129,7 @@ def _standard(dataset: Dataset, maker: str) -> float | None:
     for place in _places(dataset):
         value = _number(place.get("DiffusionBValue"))
         if value is not None:
-            return value
+            return value % GE_BIAS
         if "DiffusionDirectionality" in place and text_of(place, "DiffusionDirectionality") == "NONE":
             return 0.0
     return None

@@ -46,6 +46,9 @@ def classify(evidence: Evidence, rules: Rules) -> Verdict:
     """The label of one series by itself; T1-weighted series still lack the exam's context."""
     name = _name(evidence, rules)
     header = by_header(evidence)
+    if header is not None and header[0] == "adc" and name.label in NEVER:
+        # Scanners write ADC into the image type of exponential and coloured maps too.
+        return Verdict(evidence, name, name.label, name.confidence, f"{name.why}; {header[1]}")
     if header is not None and header[0] in (*NEVER, "adc", "other"):
         return Verdict(evidence, name, header[0], 0.97, header[1])
     if name.label in NEVER or name.label == "adc":

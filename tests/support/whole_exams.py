@@ -285,6 +285,7 @@ CASES = {
             series(5, "ep2d_diff_TRACEW", **EPI, b_value=800.0, diffusion_kind="trace"),  # type: ignore[arg-type]
             series(6, "eADC", **EPI, ImageType=["DERIVED", "PRIMARY", "EADC"]),  # type: ignore[arg-type]
             series(7, "Exponential ADC", **EPI, **DERIVED),  # type: ignore[arg-type]
+            series(9, "ADC colour", **EPI, **ADC),  # type: ignore[arg-type]
             series(8, "b0", **EPI, b_value=0.0),  # type: ignore[arg-type]
             *DYN,
         ],

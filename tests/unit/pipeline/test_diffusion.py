@@ -104,6 +104,21 @@ def test_the_standard_attribute_comes_first() -> None:
     assert b_value(dataset) == (3000.0, "(0018,9087)")
 
 
+def test_the_bias_of_ge_is_taken_off_the_standard_attribute_too() -> None:
+    dataset = Dataset()
+    dataset.Manufacturer = "GE MEDICAL SYSTEMS"
+    dataset.DiffusionBValue = 1_000_000_800.0
+    assert b_value(dataset) == (800.0, "(0018,9087)")
+
+
+@pytest.mark.parametrize(
+    ("letter", "expected"), [("I", "trace"), ("N", "none"), ("M", "direction"), ("O", "direction")]
+)
+def test_the_directions_of_philips_are_told_apart(letter: str, expected: str) -> None:
+    dataset = private("Philips", 0x2001, "Philips Imaging DD 001", 0x04, "CS", letter)
+    assert kind(dataset) == expected
+
+
 def test_a_private_element_of_another_maker_is_not_read() -> None:
     dataset = private("SIEMENS", 0x0043, "SOMEBODY ELSE", 0x39, "IS", [1000, 8, 0, 0])
     assert b_value(dataset) is None
