@@ -8,7 +8,7 @@ import struct
 import threading
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ def accepting(root: Path, **sections: Any) -> Iterator[Here]:
         "max_instance_bytes": LIMIT,
         **sections.pop("listen", {}),
     }
-    spool = {"path": root, "warn_free_bytes": 0, "refuse_free_bytes": 0}
+    spool = {"path": root, "warn_free_bytes": 0, "refuse_free_bytes": 0, **sections.pop("spool", {})}
     settings = Settings.model_validate({"listen": listen, "spool": spool, "audit": {"enabled": False}, **sections})
     contexts.supported()
     stop = threading.Event()
@@ -170,6 +170,37 @@ def test_every_status_that_the_documents_name_is_sent_by_a_test_and_the_other_wa
             for page in ("intake.md", "conformance.md")]  # fmt: skip
     assert {int(status, 16) for status in rows[0]} == {status for _, status, _ in CASES}
     assert sorted(rows[0]) == sorted(rows[1])
+
+
+KNOWN = {"ae_title": "KNOWN", "networks": ["127.0.0.0/8"]}
+FAR = {"ae_title": "FAR", "networks": ["10.0.0.0/8"]}
+REJECTIONS: list[tuple[statuses.Rejection, dict[str, Any], int]] = [
+    (statuses.UNKNOWN_PEER, {"peer": [KNOWN]}, 0),
+    (statuses.UNKNOWN_PEER, {"peer": [FAR]}, 0),
+    (statuses.TOO_MANY, {"listen": {"max_associations": 1}}, 1),
+    (statuses.TOO_MANY_OF_PEER, {"listen": {"max_associations_per_peer": 2}}, 2),
+    (statuses.CONGESTED, {"spool": {"refuse_free_bytes": 2**62}}, 0),
+]
+
+
+@pytest.mark.parametrize(("rejection", "sections", "standing"), REJECTIONS)
+def test_each_association_that_is_refused_hears_why_and_is_one_line_in_the_log(
+    tmp_path: Path, rejection: statuses.Rejection, sections: dict[str, Any], standing: int
+) -> None:
+    with accepting(tmp_path, **sections) as here, ExitStack() as stack:
+        for _ in range(standing):
+            stack.enter_context(Line(here).associated())
+        with capture_logs() as logs, Line(here) as line:
+            line.send(rq_for(MR_IMAGE, EXPLICIT_LE))
+            assert line.pdu() == rejection.pdu
+            assert line.is_closed_in_the_end()
+        assert [entry["reason"] for entry in logs if entry["log_level"] != "info"] == [rejection.reason]
+
+
+def test_every_rejection_that_the_documents_name_is_sent_by_a_test() -> None:
+    page = (ROOT / "docs" / "intake.md").read_text(encoding="utf-8")
+    table = page[page.index("## Answers to association requests") : page.index("## Limits")]
+    assert set(re.findall(r"\| `([a-z-]+)` \|", table)) == {rejection.reason for rejection, _, _ in REJECTIONS}
 
 
 @pytest.mark.parametrize("title", [b"EVIL\nLINE", b"EVIL\r\x1b[31m", b"\0" * 16, b" " * 16, b"\xff\xfe\xfd"])
