@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from config.schema import Settings
 from dicom_sr.check import check_report
 from dicom_sr.companions import encapsulated_pdf, secondary_capture
 from dicom_sr.key_slices import key_slices
-from dicom_sr.page import draw_page
+from dicom_sr.page import Page, drawn, pdf_of, png_of
 from dicom_sr.rejection import rejection_note
 from dicom_sr.report import structured_report
 from dicom_sr.source import ReportSource
 from pipeline.errors import ReportRejected
 from pipeline.pictures import Panel
+from pipeline.processes import cores_for, share
+from pipeline.records import Json
 from pipeline.result import StudyResult
 
 
@@ -39,11 +43,11 @@ def render(
     settings = settings or Settings()
     if source.study_uid != result.study_uid:
         raise ReportRejected("the report's source is of another study than the result", uid=result.study_uid)
-    page = draw_page(result, source, panels, settings)
+    page, sr = _page_and_sr(result, source, panels, settings)
     objects: dict[str, bytes] = {}
     for kind in settings.report.what:
         if kind == "sr":
-            objects[kind] = _checked(structured_report(result, source, settings), result)
+            objects[kind] = sr
         elif kind == "page":
             objects[kind] = secondary_capture(page.pixels_yxc, result, source, settings)
         elif kind == "pdf":
@@ -57,6 +61,23 @@ def render(
         if note is not None:
             objects["rejection"] = note
     return Rendered(objects, page.png, page.pdf)
+
+
+def _page_and_sr(
+    result: StudyResult, source: ReportSource, panels: tuple[Panel, ...], settings: Settings
+) -> tuple[Page, bytes]:
+    """The page in both its forms, and the report where one is wanted (else nothing): three things that cores share."""
+    sheet = drawn(result, source, panels, settings)
+    works = [partial(_as_text, pdf_of, sheet), partial(_as_text, png_of, sheet)]
+    if "sr" in settings.report.what:
+        works.append(partial(_as_text, lambda: _checked(structured_report(result, source, settings), result)))
+    pdf, png, *sr = (b64decode(str(text)) for text in share(works, cores_for(settings.work)))
+    return Page.of(png, pdf), sr[0] if sr else b""
+
+
+def _as_text(write: Callable[..., bytes], *given: object) -> Json:
+    """Bytes as what one process can tell another."""
+    return b64encode(write(*given)).decode("ascii")
 
 
 def _checked(sr: bytes, result: StudyResult | None) -> bytes:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from PIL import Image
 
@@ -35,9 +36,21 @@ class Page:
     png: bytes
     pdf: bytes
 
+    @classmethod
+    def of(cls, png: bytes, pdf: bytes) -> Page:
+        """Both as `png_of` and `pdf_of` write them."""
+        with Image.open(io.BytesIO(png)) as image:
+            return cls(np.array(image), png, pdf)
+
 
 def draw_page(result: StudyResult, source: ReportSource, panels: tuple[Panel, ...], settings: Settings) -> Page:
-    """Draw it. Deterministic; the PDF's metadata name nobody."""
+    """Draw it and write it both ways. Deterministic; the PDF's metadata name nobody."""
+    sheet = drawn(result, source, panels, settings)
+    return Page.of(png_of(sheet), pdf_of(sheet))
+
+
+def drawn(result: StudyResult, source: ReportSource, panels: tuple[Panel, ...], settings: Settings) -> Sheet:
+    """The page, not yet written as anything."""
     sheet = Sheet()
     top = _banner(sheet, result)
     top = _patient(sheet, result, source, settings, top)
@@ -62,7 +75,7 @@ def draw_page(result: StudyResult, source: ReportSource, panels: tuple[Panel, ..
         bottom += 190
     details.draw_details(sheet, result, MARGIN, bottom + 4, SIDE_PX - 2 * MARGIN)
     details.draw_footer(sheet, result, source, settings)
-    return _rendered(sheet)
+    return sheet
 
 
 def _banner(sheet: Sheet, result: StudyResult) -> float:
@@ -136,16 +149,26 @@ def _pictures(
             draw_panel(sheet, panel, left, top + label + 6, size)
 
 
-def _rendered(sheet: Sheet) -> Page:
-    canvas = sheet.figure.canvas
+def png_of(sheet: Sheet) -> bytes:
+    """As an image. The same bytes before and after `pdf_of`."""
+    canvas = FigureCanvasAgg(sheet.figure)
     canvas.draw()
-    pixels = np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[:, :, :3])  # type: ignore[attr-defined]
+    pixels = np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[:, :, :3])
     png = io.BytesIO()
     Image.fromarray(pixels).save(png, format="PNG")
-    pdf = io.BytesIO()
-    with mpl.rc_context({"pdf.fonttype": 42, "pdf.compression": 6}):
-        FigureCanvasPdf(sheet.figure).print_pdf(
+    return png.getvalue()
+
+
+def pdf_of(sheet: Sheet) -> bytes:
+    """As a PDF. The same bytes before and after `png_of`."""
+    figure = sheet.figure
+    pdf, canvas, dpi = io.BytesIO(), figure.canvas, figure.dpi
+    with mpl.rc_context({"pdf.fonttype": 42, "pdf.compression": 6}), fonts.shapes_only():
+        FigureCanvasPdf(figure).print_pdf(
             pdf,
             metadata={"Title": header.MODEL, "Creator": "axrad", "Producer": "axrad", "CreationDate": None},
         )
-    return Page(pixels, png.getvalue(), pdf.getvalue())
+    # a PDF has 72 points to the inch, and leaves that to the figure
+    figure.set_canvas(canvas)
+    figure.dpi = dpi
+    return pdf.getvalue()

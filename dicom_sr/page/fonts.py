@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
+from fontTools.subset import Options  # type: ignore[import-untyped]
 from matplotlib import font_manager
 from matplotlib.ft2font import FT2Font
 
 from pipeline.fonts import han_font_path
 
+# Ligatures and other substitutions, kerning and placing of marks, and what both rest on; baselines.
+LAYOUT_TABLES = ("GSUB", "GPOS", "GDEF", "kern", "BASE")
 MISSING = "\N{WHITE SQUARE}"
 
 
@@ -34,6 +39,21 @@ def _also_as_bold(family: str) -> None:
     regular = next(entry for entry in reversed(entries) if entry.name == family)
     if not any(entry.name == family and entry.weight in (700, "bold") for entry in entries):
         entries.append(dataclasses.replace(regular, weight=700))
+
+
+@contextmanager
+def shapes_only() -> Iterator[None]:
+    """Fonts are embedded without their tables for laying out text, which takes half the time of writing a PDF.
+
+    Text in a PDF is laid out already: each glyph has its place. fontTools knows such tables as `drop_tables`, but
+    matplotlib hands it none of ours, so they are added to its defaults meanwhile.
+    """
+    usual = Options._drop_tables_default
+    Options._drop_tables_default = [*usual, *(table for table in LAYOUT_TABLES if table not in usual)]
+    try:
+        yield
+    finally:
+        Options._drop_tables_default = usual
 
 
 def families() -> list[str]:

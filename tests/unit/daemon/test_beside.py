@@ -26,9 +26,7 @@ def refused(path: Path) -> None:
     raise ExamRejected(f"{path.name} holds nothing", code="no-images", uid="1.2")
 
 
-several_cores = pytest.mark.skipif(
-    len(os.sched_getaffinity(0)) < 2, reason="one core: nothing is done beside anything"
-)
+several_cores = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core: nothing is done beside anything")
 
 
 @several_cores

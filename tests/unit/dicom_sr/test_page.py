@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from fontTools.subset import Options
+from fontTools.ttLib import TTFont
 from PIL import Image
 
-from config.schema import Report, Settings
+from config.schema import Report, Settings, Work
 from dicom_sr import render
-from dicom_sr.page import draw_page, fonts
+from dicom_sr.page import draw_page, drawn, fonts, pdf_of, png_of
 from dicom_sr.page.draw import person_name
 from dicom_sr.page.sheet import PINK, SIDE_PX, YELLOW, Sheet
 from pipeline.fonts import han_font_path
@@ -85,6 +87,38 @@ def test_the_pdf_embeds_its_fonts_and_its_metadata_name_nobody() -> None:
     assert b"/Producer (axrad)" in info
     for told in (b"Wang", b"P-001", b"19700102", b"ACC42"):
         assert told not in pdf
+
+
+def test_picture_and_pdf_have_the_same_bytes_in_either_order_and_by_any_number_of_processes() -> None:
+    example = case("high")
+    one, other = (drawn(example.result, example.source, example.panels, Settings()) for _ in range(2))
+    pdf, png = pdf_of(one), png_of(one)
+    assert (png_of(other), pdf_of(other)) == (png, pdf)
+    alone, shared = (
+        render(example.result, example.source, example.panels, Settings(work=Work(threads=n))) for n in (1, 2)
+    )
+    assert alone.page_pdf == shared.page_pdf == pdf
+    assert alone.page_png == shared.page_png == png
+    assert alone.objects == shared.objects
+
+
+def test_fonts_are_embedded_without_tables_for_laying_out_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    example = case("high")
+    usual = Options._drop_tables_default
+    sheet = drawn(example.result, example.source, example.panels, Settings())
+    slim = tables_of(pdf_of(sheet))
+    assert Options._drop_tables_default is usual
+    monkeypatch.setattr(fonts, "LAYOUT_TABLES", ())
+    full = tables_of(pdf_of(sheet))
+    assert [tables - {"GSUB", "GPOS", "GDEF", "kern", "BASE"} for tables in full] == slim
+    assert all("GPOS" in tables for tables in full)
+
+
+def tables_of(pdf: bytes) -> list[set[str]]:
+    """The tables of each font in a PDF."""
+    data = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", pdf, re.DOTALL)
+    inflated = [zlib.decompressobj().decompress(d) for d in data if d[:1] == b"x"]
+    return [set(TTFont(io.BytesIO(d)).keys()) - {"GlyphOrder"} for d in inflated if d[:4] == b"\0\1\0\0"]
 
 
 def test_the_drawn_text_of_the_pdf_is_compressed_content_not_metadata() -> None:

@@ -18,6 +18,7 @@ from pipeline.processes import cores_for, share
 from pipeline.records import Json
 
 SELF = os.getpid()
+PLAIN = st.floats(allow_nan=False) | st.integers() | st.none() | st.text()
 
 
 def same(answer: Json) -> Json:
@@ -53,10 +54,7 @@ def children() -> set[str]:
 
 
 @settings(max_examples=20, deadline=None)
-@given(
-    st.lists(st.dictionaries(st.text(), st.floats(allow_nan=False) | st.integers() | st.none() | st.text()), max_size=6),
-    st.integers(1, 3),
-)
+@given(st.lists(st.dictionaries(st.text(), PLAIN), max_size=6), st.integers(1, 3))
 def test_answers_come_in_order_and_to_the_last_bit(answers: list[Json], many: int) -> None:
     found = share([partial(same, answer) for answer in answers], many)
     assert repr(found) == repr(answers)
