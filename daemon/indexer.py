@@ -75,9 +75,12 @@ def _arrival(ledger: Ledger, spool: Spool, entry: Entry, urgent: Sequence[Urgent
     try:
         arrival = describe(spool, entry.path, entry.sop_instance_uid, entry.digest, min(entry.ts, now), entry)
         arrival = compared(ledger, spool, arrival)
-    except OSError as error:
+    except TryLater:
+        raise
+    except Exception as error:  # noqa: BLE001 - one line must not keep all others from the ledger
         # Left to the walk through the spool, which comes back to it until it can be read.
-        log.error("file-unreadable", path=entry.path, error=errno.errorcode.get(error.errno or 0, "unknown"))
+        number = error.errno if isinstance(error, OSError) else None
+        log.error("file-unreadable", path=entry.path, error=errno.errorcode.get(number or 0, type(error).__name__))
         return None
     return replace(arrival, priority=priority_of(entry, arrival.facts, urgent), backfill=entry.role == BACKFILL)
 
@@ -190,13 +193,15 @@ def run(settings: Settings, stop: threading.Event, clock: Clock = system_clock) 
         if not held:
             return
         ledger: Ledger | None = None
-        reconciled_at = 0.0
+        verified, reconciled_at = False, 0.0
         while not stop.is_set():
             try:
                 if ledger is None:
                     ledger = open_ledger(settings)
+                if not verified:
                     if torn := verify_after_boot(ledger, spool, clock()):
                         log.error("torn-by-power-cut", instances=torn)
+                    verified = True
                 if index_once(ledger, spool, clock(), settings):
                     collect_feedback(ledger, spool.root, clock())
                 if abs(clock() - reconciled_at) > RECONCILE_S:
@@ -208,6 +213,9 @@ def run(settings: Settings, stop: threading.Event, clock: Clock = system_clock) 
                         log.warning("reconciled", files_without_row=found, rows_without_file=lost)
             except TryLater as error:
                 log.warning("ledger-away", code=error.code)
+                stop.wait(2.0)
+            except Exception as error:  # noqa: BLE001 - the outermost loop: what went wrong is tried again
+                log.error("indexing-failed", error=type(error).__name__, at=place_of(error))
                 stop.wait(2.0)
             stop.wait(POLL_S)
         if ledger is not None:

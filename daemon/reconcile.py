@@ -60,8 +60,11 @@ def _record_stranger(ledger: Ledger, spool: Spool, path: str, now: float) -> boo
             if known(connection, uid, digest):
                 return False
         arrival = compared(ledger, spool, describe(spool, path, uid, digest, now))
-    except OSError as error:
-        log.error("file-unreadable", path=path, error=errno.errorcode.get(error.errno or 0, "unknown"))
+    except TryLater:
+        raise
+    except Exception as error:  # noqa: BLE001 - one file must not keep all others from the ledger
+        number = error.errno if isinstance(error, OSError) else None
+        log.error("file-unreadable", path=path, error=errno.errorcode.get(number or 0, type(error).__name__))
         return False
     try:
         with ledger.write() as connection:
@@ -86,7 +89,7 @@ def verify_after_boot(ledger: Ledger, spool: Spool, now: float, boot_id: str | N
     torn: list[int] = []
     if before not in (None, current):
         for row in _in_doubt(ledger):
-            if (spool.root / row.path).exists() and not spool.verify(row.path):
+            if _is_torn(spool, row.path):
                 remove_torn(spool, row.path)
                 torn.append(row.id)
     if torn:
@@ -95,6 +98,15 @@ def verify_after_boot(ledger: Ledger, spool: Spool, now: float, boot_id: str | N
     if before != current:
         mark.write_text(current)
     return len(torn)
+
+
+def _is_torn(spool: Spool, path: str) -> bool:
+    """Whether the file is here and its bytes are others. One that cannot be read now is not known to be torn."""
+    try:
+        return (spool.root / path).exists() and not spool.verify(path)
+    except OSError as error:
+        log.error("file-unreadable", path=path, error=errno.errorcode.get(error.errno or 0, "unknown"))
+        return False
 
 
 def _in_doubt(ledger: Ledger) -> list[Any]:

@@ -16,8 +16,9 @@ from typing import Literal
 
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 
+from daemon.spool import is_uid
+from pipeline.catalog.read import MALFORMED
 from pipeline.errors import NotDicom
 
 Verdict = Literal["agree", "disagree", "unclear"]
@@ -64,7 +65,7 @@ def read_assessment(path: Path) -> Assessment | None:
             # pydicom's warnings quote values, which may be a patient's.
             warnings.simplefilter("ignore")
             return assessment_of(pydicom.dcmread(path, force=True))
-    except (InvalidDicomError, OSError, ValueError, KeyError, TypeError, AttributeError, NotImplementedError) as error:
+    except MALFORMED as error:
         raise NotDicom("a report that came back cannot be read", code="feedback-unreadable") from error
 
 
@@ -89,8 +90,9 @@ def assessment_of(report: Dataset) -> Assessment | None:
 def _references(sequence: object, depth: int) -> Iterator[str]:
     """Every Referenced SOP Instance UID in a sequence, at any depth."""
     for item in _items(sequence, depth):
-        if item.get("ReferencedSOPInstanceUID"):
-            yield str(item.ReferencedSOPInstanceUID)
+        uid = str(item.get("ReferencedSOPInstanceUID") or "")
+        if is_uid(uid):
+            yield uid
         for keyword in ("ReferencedSeriesSequence", "ReferencedSOPSequence", "ContentSequence"):
             yield from _references(item.get(keyword), depth + 1)
 

@@ -15,7 +15,8 @@ from daemon.feedback.pathology import Outcome
 from daemon.ledger import Ledger
 from daemon.ledger.engine import note
 from daemon.ledger.tables import deliveries, feedback, instances, revisions, sent_objects, studies
-from pipeline.errors import NotDicom
+from daemon.logs import place_of
+from pipeline.errors import NotDicom, TryLater
 from pipeline.result import StudyResult
 
 log = structlog.get_logger("axrad.feedback")
@@ -48,12 +49,29 @@ def collect(ledger: Ledger, spool_root: Path, now: float) -> int:
                 .limit(BATCH)
             ).all()
         for row in rows:
-            assessment = _read(spool_root / row.path)
-            with ledger.write() as connection:
-                connection.execute(instances.update().where(instances.c.id == row.id).values(note=READ))
-                kept += _keep_assessment(connection, spool_root, assessment, now) if assessment else 0
+            kept += _collect_one(ledger, spool_root, row, now)
         if len(rows) < BATCH:
             return kept
+
+
+def _collect_one(ledger: Ledger, spool_root: Path, row: Any, now: float) -> int:
+    """One report, read once whatever comes of it: it must not keep the indexer from what is received."""
+    try:
+        assessment = _read(spool_root / row.path)
+        with ledger.write() as connection:
+            _mark_read(connection, row.id)
+            return _keep_assessment(connection, spool_root, assessment, now) if assessment else 0
+    except TryLater:
+        raise
+    except Exception as error:  # noqa: BLE001 - outermost for one report
+        log.error("feedback-not-kept", instance=row.id, error=type(error).__name__, at=place_of(error))
+    with ledger.write() as connection:
+        _mark_read(connection, row.id)
+    return 0
+
+
+def _mark_read(connection: sa.Connection, instance_id: int) -> None:
+    connection.execute(instances.update().where(instances.c.id == instance_id).values(note=READ))
 
 
 def _read(path: Path) -> Assessment | None:

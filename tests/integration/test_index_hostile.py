@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from pydicom.dataset import Dataset
+from structlog.testing import capture_logs
 
 from daemon import arrivals
+from daemon.feedback.keep import READ, collect
 from daemon.indexer import index_once
 from daemon.ledger import Ledger
 from daemon.ledger.engine import LedgerBusy
@@ -21,6 +23,7 @@ from daemon.ledger.tables import instances, studies
 from daemon.reconcile import reconcile
 from daemon.spool import Description, JournalWriter, Spool
 from pipeline.errors import NotDicom
+from tests.support.archives import COMPREHENSIVE_SR
 from tests.support.dimse import EXPLICIT_LE, MR_IMAGE, encoded, mr_image
 
 NOW = 1_800_000_000.0
@@ -83,6 +86,32 @@ def test_a_strange_data_set_keeps_no_other_from_the_ledger(
         uids = connection.execute(sa.select(studies.c.study_uid)).scalars().all()
     assert {row.sop_uid for row in rows} == {"1.2.9", "1.2.10"}
     assert all(len(u) <= 64 and "SECRET" not in u for u in uids)
+
+
+@pytest.mark.parametrize("uid", ["1.2\0003", "1." * 300 + "1", "SECRET^PERSON"], ids=["zero", "long", "name"])
+def test_a_readers_report_about_something_that_is_no_uid_stops_nothing(
+    ledger: Ledger, tmp_path: Path, uid: str
+) -> None:
+    def report() -> Dataset:
+        code, verdict, about, reference = Dataset(), Dataset(), Dataset(), Dataset()
+        code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "122775", "DCM", "Agreement"
+        verdict.ValueType, verdict.ConceptCodeSequence = "CODE", [code]
+        reference.add_new(0x00081155, "UI", uid)
+        about.ValueType, about.ReferencedSOPSequence = "COMPOSITE", [reference]
+        made = mr_image("1.2.9", sop_class_uid=COMPREHENSIVE_SR)
+        made.ContentSequence = [verdict, about]
+        return made
+
+    spool = Spool(tmp_path / "spool")
+    journal = JournalWriter(spool.journal, "READER", "10.0.0.1")
+    spool.put(Description(COMPREHENSIVE_SR, "1.2.9", EXPLICIT_LE), quietly(report)[1], journal)
+    journal.close("released")
+    assert index_once(ledger, spool, NOW) > 0
+    with capture_logs() as logs:
+        assert collect(ledger, spool.root, NOW) == 0
+    assert logs == []
+    with ledger.read() as connection:
+        assert connection.execute(sa.select(instances.c.note)).scalars().all() == [READ]
 
 
 def test_a_line_that_the_ledger_cannot_take_at_all_is_passed_over_and_its_file_is_found_by_the_walk(

@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
+from structlog.testing import capture_logs
 
+from daemon.feedback import keep
 from daemon.feedback.assessment import assessment_of, read_assessment
 from daemon.feedback.keep import collect, keep_outcomes, listed
 from daemon.feedback.pathology import Outcome, read_outcomes
@@ -203,6 +205,27 @@ def test_a_report_about_something_else_is_not_feedback_on_ours(at: Desk) -> None
     arrive(at, report(item("CODE", FINDING, AGREE), about="9.9.9"))
     assert collect(at.ledger, at.context.settings.spool.path, at.now) == 0
     assert said(at) == []
+
+
+def test_a_report_of_which_nobody_knows_what_to_make_is_read_once_and_keeps_no_other_from_being_read(
+    at: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrive(at, report(item("CODE", FINDING, AGREE), uid="5.1"))
+    arrive(at, report(item("CODE", FINDING, DISAGREE), uid="5.2"))
+    real = keep.read_assessment
+
+    def chokes(path: Path) -> Any:
+        if path.stem == "5.1":
+            raise ZeroDivisionError("Secret^Person")
+        return real(path)
+
+    monkeypatch.setattr(keep, "read_assessment", chokes)
+    with capture_logs() as logs:
+        assert [collect(at.ledger, at.context.settings.spool.path, at.now) for _ in range(2)] == [1, 0]
+    assert [one["verdict"] for one in said(at)] == ["disagree"]
+    (line,) = logs
+    assert (line["event"], line["error"]) == ("feedback-not-kept", "ZeroDivisionError")
+    assert "Secret" not in str(line)
 
 
 def test_a_corrected_report_replaces_what_the_reader_said_before(at: Desk) -> None:

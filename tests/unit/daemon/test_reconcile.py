@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from config.schema import Ledger as LedgerSection
-from config.schema import Settings
-from config.schema import Spool as SpoolSection
 from daemon.indexer import index_once
-from daemon.ledger import Ledger, open_ledger
+from daemon.ledger import Ledger
 from daemon.ledger.tables import instances, studies
 from daemon.reconcile import reconcile, verify_after_boot
 from daemon.spool import Description, JournalWriter, Spool, Stored
@@ -52,13 +50,8 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Any:
-    settings = Settings(
-        ledger=LedgerSection(url=f"sqlite:///{tmp_path / 'ledger.sqlite'}"), spool=SpoolSection(path=tmp_path / "spool")
-    )
-    ledger = open_ledger(settings)
-    yield House(ledger, Spool(tmp_path / "spool"))
-    ledger.close()
+def house(ledger: Ledger, tmp_path: Path) -> House:
+    return House(ledger, Spool(tmp_path / "spool"))
 
 
 def test_a_file_that_no_journal_names_is_found(house: House) -> None:
@@ -126,6 +119,25 @@ def test_after_a_boot_what_was_torn_is_lost_and_after_a_restart_nothing_is_read(
     assert sorted(house.states()) == ["lost", "stored"]
     assert not file.exists()
     assert verify_after_boot(house.ledger, house.spool, NOW, "second boot") == 0
+
+
+def test_after_a_boot_a_file_that_cannot_be_read_keeps_none_from_being_verified(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad, torn = house.receive("1.2.3.1"), house.receive("1.2.3.2", pixels=b"\3\4" * 16)
+    house.index()
+    verify_after_boot(house.ledger, house.spool, NOW, "boot 1")
+    house.tear(torn)
+    real = house.spool.verify
+
+    def verify(path: str) -> bool:
+        if path == bad.path:
+            raise OSError(errno.EIO, "Input/output error")
+        return real(path)
+
+    monkeypatch.setattr(house.spool, "verify", verify)
+    assert verify_after_boot(house.ledger, house.spool, NOW, "boot 2") == 1
+    assert house.states() == ["stored", "lost"]
 
 
 def test_two_data_sets_under_one_uid_are_compared_by_what_they_show(house: House) -> None:
