@@ -9,7 +9,6 @@ import pytest
 
 from config.schema import Sequences
 from pipeline.catalog import Exam, InstanceFacts
-from pipeline.errors import InputRejected
 from pipeline.records import InstanceRef
 from pipeline.sequences import FrameRef, Match, match
 from tests.support.exams import EPI, STIR, T1, T2, diffusion, exam, seg, series, uid
@@ -346,33 +345,6 @@ def test_trace_images_come_before_directions() -> None:
     _, found = run(*parts, dwi)
     frames = found.chosen["adc"].frames_by_b[800.0]
     assert {f.instance.tags["diffusion_kind"] for f in frames} == {"trace"}
-
-
-def test_a_site_adds_its_own_rules(tmp_path: Path) -> None:
-    rules = tmp_path / "rules.toml"
-    rules.write_text(
-        '[concept.t2]\nwords = ["weisheit"]\n[[decide]]\nlabel = "other"\nany = ["dwi"]\nconfidence = 0.99\n'
-    )
-    settings = Sequences(rules=rules)
-    _, found = run(series(1, "WEISHEIT"), series(2, "DWI trace"), settings=settings)
-    assert labels(found) == {uid(1): "t2", uid(2): "other"}
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "[concept.t2]\nwrds = []",
-        '[[decide]]\nlabel = "t3"\nconfidence = 1',
-        "[unknown]",
-        "not toml",
-        '[concept.t2]\npatterns = ["("]',
-    ],
-)
-def test_rules_that_are_not_well_formed_are_refused(tmp_path: Path, text: str) -> None:
-    rules = tmp_path / "rules.toml"
-    rules.write_text(text)
-    with pytest.raises(InputRejected, match="rules"):
-        run(series(1, "x"), settings=Sequences(rules=rules))
 
 
 def test_a_time_resolved_dynamic_waits_for_contrast() -> None:
