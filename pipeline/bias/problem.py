@@ -87,15 +87,36 @@ def as_image(voxels_zyx: npt.NDArray[np.generic], geometry: Geometry | None = No
 
 
 def _shrink(volume: Volume, factors_xyz: tuple[int, int, int]) -> tuple[npt.NDArray[np.generic], Geometry]:
-    """Every so many voxels, picked by ITK itself.
+    """Every so many voxels, those that ITK's ShrinkImageFilter picks, without a copy of the volume for ITK.
 
     With an even factor the middle of a block lies between two voxels, and which one ITK takes hangs on how the
-    physical coordinates happen to round.
+    physical coordinates happen to round. They are therefore left to ITK, on images of one voxel: the centre of the
+    coarse grid is put where that of the fine one is, then the first coarse voxel is looked up on the fine grid.
     """
-    shrunk = sitk.Shrink(as_image(volume.voxels_zyx, volume.geometry), factors_xyz)
-    voxels: npt.NDArray[np.generic] = sitk.GetArrayFromImage(shrunk)
-    z, y, x = voxels.shape
-    return voxels, Geometry((z, y, x), shrunk.GetSpacing(), shrunk.GetOrigin(), shrunk.GetDirection())
+    where = volume.geometry
+    fine = _one_voxel(where.spacing_xyz_mm, where.origin_xyz_mm, where.direction)
+    x, y, z = (s * f for s, f in zip(where.spacing_xyz_mm, factors_xyz, strict=True))
+    coarse = _one_voxel((x, y, z), where.origin_xyz_mm, where.direction)
+    sizes = where.shape_zyx[::-1]
+    kept = [max(1, n // f) for n, f in zip(sizes, factors_xyz, strict=True)]
+    centre = fine.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2.0 for n in sizes])
+    theirs = coarse.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2.0 for n in kept])
+    coarse.SetOrigin([o + (c - t) for o, c, t in zip(where.origin_xyz_mm, centre, theirs, strict=True)])
+    first = fine.TransformPhysicalPointToIndex(coarse.TransformIndexToPhysicalPoint((0, 0, 0)))
+    picked = [slice(max(0, o), None, f) for o, f in zip(first, factors_xyz, strict=True)][::-1]
+    voxels = np.ascontiguousarray(volume.voxels_zyx[tuple(picked)][: kept[2], : kept[1], : kept[0]])
+    shape = (kept[2], kept[1], kept[0])
+    return voxels, Geometry(shape, coarse.GetSpacing(), coarse.GetOrigin(), coarse.GetDirection())
+
+
+def _one_voxel(
+    spacing_xyz_mm: tuple[float, ...], origin_xyz_mm: tuple[float, ...], direction: tuple[float, ...]
+) -> sitk.Image:
+    image = sitk.Image(1, 1, 1, sitk.sitkUInt8)
+    image.SetSpacing(spacing_xyz_mm)
+    image.SetOrigin(origin_xyz_mm)
+    image.SetDirection(direction)
+    return image
 
 
 def _check(voxels: npt.NDArray[np.generic], uid: str) -> None:

@@ -13,7 +13,9 @@ from config.schema import Bias
 from pipeline.bias import convergence, histogram, otsu
 from pipeline.bias.lattice import ORDER, Splines, axis_weights, contract, expand, refine
 from pipeline.bias.ordered import OrderedSplines
+from pipeline.bias.problem import _shrink
 from pipeline.geometry import Geometry
+from pipeline.records import Volume
 
 volumes = arrays.arrays(
     st.sampled_from([np.int16, np.uint16, np.int32]),
@@ -127,3 +129,36 @@ def test_sharpening_pulls_values_towards_the_peaks() -> None:
     assert sharpened[low].std() < values[low].std()
     assert sharpened[high].std() < values[high].std()
     assert sharpened[low].mean() == pytest.approx(4, abs=0.05)
+
+
+@given(
+    st.tuples(*[st.integers(2, 23)] * 3),
+    st.tuples(*[st.integers(1, 6)] * 3),
+    st.tuples(*[st.sampled_from([0.5, 0.7, 1.0, 340 / 448, 2.5, 1 / 3]) | st.floats(0.1, 9)] * 3),
+    st.tuples(*[st.sampled_from([0.0, -170.0, 12.5, -81.234567]) | st.floats(-500, 500)] * 3),
+    st.none() | st.tuples(*[st.floats(-3.2, 3.2)] * 3),
+)
+@settings(max_examples=200, deadline=None)
+def test_the_voxels_that_are_kept_are_those_that_itk_keeps(
+    shape: tuple[int, int, int],
+    factors: tuple[int, int, int],
+    spacing: tuple[float, float, float],
+    origin: tuple[float, float, float],
+    angles: tuple[float, float, float] | None,
+) -> None:
+    direction = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+    if angles is not None:
+        direction = sitk.Euler3DTransform((0, 0, 0), *angles).GetMatrix()
+    voxels = np.arange(np.prod(shape), dtype=np.int16).reshape(shape)
+    volume = Volume(voxels, Geometry(shape, spacing, origin, direction), "1.2")
+    image = sitk.GetImageFromArray(voxels)
+    image.SetSpacing(spacing)
+    image.SetOrigin(origin)
+    image.SetDirection(direction)
+    kept, grid = _shrink(volume, factors)
+    theirs = sitk.Shrink(image, factors)
+    assert np.array_equal(kept, sitk.GetArrayFromImage(theirs))
+    assert kept.dtype == voxels.dtype
+    assert grid.spacing_xyz_mm == theirs.GetSpacing()
+    assert grid.origin_xyz_mm == theirs.GetOrigin()
+    assert grid.direction == theirs.GetDirection()
