@@ -27,13 +27,11 @@ MEANING = {r.reason: r.comment for r in statuses.ALL} | {
     "unknown-peer": "no [[peer]] has this AE title and address",
     "too-many-associations": "listen.max_associations were open",
     "too-many-associations-of-peer": "listen.max_associations_per_peer were open",
-    "stopping": "the listener was being ended",
 }
 REMEDIES = {
     "unknown-peer": "if it may send: list it under [[peer]], restart `axrad listen`, and have it send again",
     "too-many-associations": f"raise the limit if it happens often; {AGAIN}",
     "too-many-associations-of-peer": f"raise the limit if it happens often; {AGAIN}",
-    "stopping": AGAIN,
     "disk-low": "make room on the spool's disk (`axrad status`); the sender comes back by itself",
     "write-failed": "look at disk and permissions of the spool (`axrad doctor`); the sender comes back by itself",
     "too-large": "raise listen.max_instance_bytes if such objects are wanted, and have it sent again",
