@@ -23,6 +23,8 @@ from pipeline.roi.sides import side_by_position
 
 # Two segments of different objects that share this part of the smaller are two drawings of one thing.
 SAME_LESION = 0.5
+# No lesion fills half of an image; a mask in which 0 stands for the lesion does.
+MOST_OF_IMAGE = 0.5
 NEIGHBOURS = np.ones((3, 3, 3), bool)
 
 
@@ -36,7 +38,7 @@ def read(
 
     `other_grids` (by series) are volumes known to share the space of `t1c`: an object drawn on one of them without
     a frame of reference of its own is placed through it. Raises NotDicom, GeometryRejected (another frame of
-    reference), RoiRejected (nothing recognised, ambiguous, empty, outside the image), PixelsRejected.
+    reference), RoiRejected (nothing recognised, ambiguous, empty, outside the image, most of it), PixelsRejected.
     """
     rules = load_rules(settings.rules)
     opened = [open_object(i.path) for i in rois if i.path is not None]
@@ -59,6 +61,13 @@ def read(
                     uid=each.uid,
                 )
             segment = segment_of(described, canvas, rules, each.laterality)
+            share = segment.mask.voxels / segment.mask.voxels_zyx.size
+            if share > MOST_OF_IMAGE:
+                raise RoiRejected(
+                    f"{described.name} covers {share:.0%} of series {t1c.series_uid}: an inverse mask?",
+                    code="roi-fills-image",
+                    uid=each.uid,
+                )
             role = chosen[described].role
             assert role is not None
             drawn[role].append((segment, chosen[described]))

@@ -292,6 +292,13 @@ def test_an_empty_region_is_refused(tmp_path: Path) -> None:
     assert caught.value.code == "roi-empty"
 
 
+def test_an_inverse_mask_is_refused(tmp_path: Path) -> None:
+    path = write_seg(tmp_path / "s.dcm", {1: ~blob()}, grid(SHAPE), [tumor()])
+    with pytest.raises(RoiRejected, match="inverse") as caught:
+        read([facts(path)], t1c(), RoiSettings())
+    assert caught.value.code == "roi-fills-image"
+
+
 def test_a_region_outside_the_image_is_refused(tmp_path: Path) -> None:
     away = grid(SHAPE, origin_xyz_mm=(500.0, 0.0, 0.0))
     path = write_seg(tmp_path / "s.dcm", {1: blob()}, away, [tumor()])
