@@ -37,6 +37,7 @@ COLOURS = {"held": "yellow", "failed": "red", "waiting": "cyan", "delivered": "g
 REMEDIES = {
     "failed": "when the cause is mended: axrad retry {id}",
     "waiting": "send what is missing to this listener; or stop it: axrad cancel {id}",
+    "not_evaluated": "the report says so; send what is mended (a new region, say): a new report follows by itself",
     "held": "they belong together: axrad retry {id} --accept-identity\nthey do not: axrad cancel {id}",
 }
 EVENTS = {
@@ -53,6 +54,7 @@ EVENTS = {
     "delivered": "delivered everywhere",
     "failed": "set aside",
     "retry": "will be tried again",
+    "waiting": "missing",
     "fetch": "asking for",
     "fetch-retry": "will ask again",
     "fetched": "fetched",
@@ -224,9 +226,10 @@ def _events(found: Mapping[str, Any], zone: ZoneInfo) -> Table:
         if f"{when:%Y-%m-%d}" != day:
             day = f"{when:%Y-%m-%d}"
             table.add_row(day)
-        # A long reason is told once: above, or where it was given first.
+        # A long reason is told once: above, or where it was given first. The event's name says that it is missing.
         detail = "" if event["detail"] in said else event["detail"]
         said.add(detail if len(detail) > WIDTH // 2 else "")
+        detail = in_words("waiting", detail).partition("missing: ")[2] if event["kind"] == "waiting" else detail
         table.add_row(f"  {when:%H:%M:%S}", passed, EVENTS.get(event["kind"], event["kind"]), Text(detail))
     return table
 

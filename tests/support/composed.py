@@ -90,6 +90,12 @@ class House:
             os.killpg(process.pid, 9)
             raise AssertionError(f"{name} did not end within {STOP_S:.0f} s: {self.said(name)}") from None
 
+    def stop_all(self) -> None:
+        for process in self.processes.values():
+            process.terminate()
+        for name in list(self.processes):
+            self.stop(name)
+
     def said(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text(errors="replace")[-3000:]
 
@@ -200,7 +206,7 @@ def composed(folder: Path, server: str, ports: Ports | None = None, **settings: 
         house.settings = load(config, environ={k: v for k, v in environ.items() if k.startswith("AXRAD_")})
         house.ledger = open_ledger(house.settings)
         stack.callback(house.ledger.close)
-        stack.callback(lambda: [house.stop(name) for name in reversed(list(house.processes))])
+        stack.callback(house.stop_all)
         for name in services():
             house.start(name)
         assert wait_for_port("127.0.0.1", ports.listen, 90), house.said("listen")

@@ -113,22 +113,24 @@ def words_of(line: str) -> list[str]:
 
 def steps(page: Path) -> list[Step]:
     """The commands of the blocks marked `console run`, in order; `\\` and `<<'END'` go on as in a shell."""
+    return [step for block in blocks(page) if block.info == RUN for step in steps_of(block)]
+
+
+def steps_of(block: Block) -> list[Step]:
+    """The commands of one block with what is shown below each."""
     found: list[Step] = []
-    for block in blocks(page):
-        if block.info != RUN:
-            continue
-        command, shown, start = "", [], 0
-        for number, line in enumerate([*block.text.splitlines(), "$ "], block.line + 1):
-            if command.endswith("\\"):
-                command = command[:-1] + line.strip()
-            elif "<<'END'" in command and not command.endswith("\nEND"):
-                command += f"\n{line}"
-            elif line.startswith("$ "):
-                if command:
-                    found.append(Step(start, command, tuple(shown)))
-                command, shown, start = line[2:], [], number
-            elif line.strip():
-                shown.append(line.rstrip())
+    command, shown, start = "", [], 0
+    for number, line in enumerate([*block.text.splitlines(), "$ "], block.line + 1):
+        if command.endswith("\\"):
+            command = command[:-1] + line.strip()
+        elif "<<'END'" in command and not command.endswith("\nEND"):
+            command += f"\n{line}"
+        elif line.startswith("$ "):
+            if command:
+                found.append(Step(start, command, tuple(shown)))
+            command, shown, start = line[2:], [], number
+        elif line.strip():
+            shown.append(line.rstrip())
     return found
 
 
