@@ -118,37 +118,32 @@ def _document(found: Match) -> dict[str, Any]:
 
 
 def _show(exam: Exam, found: Match, sheet: Path | None) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
+    """Two lines per series, for whatever width: what it was taken for, and below it why."""
+    from daemon.cli.wording import console, hanging
     from pipeline.sequences.evidence import Evidence
 
-    console = Console()
+    out = console()
     used = {selection.series_uid: name for name, selection in found.chosen.items()}
     labels = {label.series_uid: label for label in found.labels}
-    table = Table(title=f"Study {exam.study_uid}", title_justify="left")
-    for heading in ("No.", "Series", "Images", "Taken for", "Conf.", "Chosen", "Why"):
-        table.add_column(heading, overflow="fold")
+    rows = [("No.", "images", "taken for", "conf.", "chosen", "series", "")]
     for series in sorted(exam.series, key=lambda s: Evidence(s).series_number):
         evidence, label = Evidence(series), labels[series.series_uid]
         name = used.get(series.series_uid)
         chosen = "" if name is None else f"{name} {found.chosen[name].phase or ''}".strip()
-        table.add_row(
-            f"{evidence.series_number:g}",
-            evidence.name,
-            str(len(evidence.slices)),
-            label.label,
-            f"{label.confidence:.2f}",
-            chosen,
-            label.why,
-            style="bold green" if name else None,
-        )
-    console.print(table)
+        number, images = f"{evidence.series_number:g}", str(len(evidence.slices))
+        rows.append((number, images, label.label, f"{label.confidence:.2f}", chosen, evidence.name, label.why))
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    out.print(f"Study {exam.study_uid}", soft_wrap=True)
+    for row in rows:
+        cells = [c.rjust(w) if n < 2 else c.ljust(w) for n, (c, w) in enumerate(zip(row[:5], widths, strict=True))]
+        hanging(out, "  ".join([*cells, row[5]]), style="bold green" if row[4] and row[6] else "")
+        if row[6]:
+            hanging(out, " " * (widths[0] + 2) + row[6], style="dim")
     for name, selection in found.chosen.items():
-        console.print(f"[bold]{name}[/bold] {selection.series_uid}: {selection.why}", highlight=False)
+        hanging(out, f" {selection.series_uid}: {selection.why}", head=name, head_style="bold")
     for sentence in found.reasons:
-        console.print(f"[bold red]not evaluated:[/bold red] {sentence}", highlight=False)
+        hanging(out, f" {sentence}", head="not evaluated:", head_style="bold red")
     for sentence in found.notes:
-        console.print(f"note: {sentence}", highlight=False)
+        hanging(out, f"note: {sentence}")
     if sheet is not None:
-        console.print(f"contact sheet: {sheet}", highlight=False)
+        out.print(f"contact sheet: {sheet}", soft_wrap=True)

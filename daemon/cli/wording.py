@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import textwrap
 
 from rich.console import Console
@@ -13,15 +14,16 @@ UID = re.compile(r"\b(?=[\d.]{12})[12](?:\.\d+){2,}")
 
 
 def console() -> Console:
-    """Colours only on a terminal, and never wider than WIDTH."""
-    return Console(width=WIDTH, highlight=False, markup=False, emoji=False)
+    """Colours only on a terminal; as wide as that, or as COLUMNS says, and never wider than WIDTH."""
+    columns = shutil.get_terminal_size((WIDTH, 24)).columns
+    return Console(width=min(WIDTH, columns), highlight=False, markup=False, emoji=False)
 
 
 def hanging(out: Console, line: str, style: str = "", head: str = "", head_style: str = "") -> None:
     """Print a line broken between words, the rest of it indented. `head`: its beginning, in a style of its own."""
     whole = head + line
     deeper = " " * (len(whole) - len(whole.lstrip()) + 4)
-    text = textwrap.fill(whole, WIDTH, subsequent_indent=deeper, break_long_words=False, break_on_hyphens=False)
+    text = textwrap.fill(whole, out.width, subsequent_indent=deeper, break_long_words=False, break_on_hyphens=False)
     out.print(Text.assemble((text[: len(head)], head_style), (text[len(head) :], style)), soft_wrap=True)
 
 

@@ -252,6 +252,32 @@ def printed(found: dict[str, Any]) -> str:
     return str(out.file.getvalue())  # type: ignore[attr-defined]
 
 
+def test_status_is_shown_again_until_somebody_has_seen_enough(
+    house: tuple[Ledger, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 1:
+            add_study(house[0], "aaaa000000000009", "failed", time.time(), reason="the second time")
+        else:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("daemon.cli.ledger.time.sleep", pause)
+    done = CliRunner().invoke(cli, ["status", "--watch", "--config", str(house[1])])
+    assert pauses == [2, 2]
+    first, _, second = done.stdout.rpartition("studies  ")
+    assert "aaaa000000000009" in second
+    assert "aaaa000000000009" not in first
+
+
+def test_a_narrow_terminal_is_not_exceeded(house: tuple[Ledger, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "72")
+    said = axrad(house[1], "status").splitlines()
+    assert max(len(line) for line in said if "→" not in line) <= 72, "what is to be typed is not broken"
+
+
 def test_a_destination_that_is_down_is_said_with_what_waits_for_it(house: tuple[Ledger, Path]) -> None:
     ledger, config = house
     revision = add_revision(ledger, "aaaa000000000001")

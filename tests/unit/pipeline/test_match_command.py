@@ -46,6 +46,18 @@ def test_the_sheet_has_a_tile_per_series(phantom: Path, tmp_path: Path) -> None:
     assert chosen > 3 * 4 * 2 * (240 + 306) * 0.9
 
 
+def test_every_series_and_its_reason_fit_a_narrow_terminal(
+    phantom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    sheet = tmp_path / "sheet.png"
+    said = CliRunner().invoke(match, [str(phantom), "--sheet", str(sheet)], catch_exceptions=False).stdout
+    lines = said.replace(str(sheet), "sheet.png").splitlines()
+    assert max(map(len, lines)) <= 80
+    at = next(n for n, line in enumerate(lines) if " t2 " in line and line.endswith("t2_tse_tra_fs"))
+    assert lines[at + 1].strip().startswith("TR 4500 ms, TE 85 ms")
+
+
 @pytest.mark.skipif(han_font_path() is None, reason="no font with Han characters is installed")
 def test_the_sheet_draws_chinese_names(tmp_path: Path) -> None:
     def sheet_of(description: str) -> bytes:
