@@ -191,6 +191,12 @@ def test_the_settings_in_examples_exist() -> None:
     assert checked > 3
 
 
+def test_the_script_of_compose_is_the_one_that_is_explained() -> None:
+    (shown,) = [block.text for block in docs.blocks(docs.ROOT / "docs" / "operator.md") if block.info == "lua"]
+    mounted = (docs.ROOT / "docker" / "orthanc" / "axrad.lua").read_text(encoding="utf-8")
+    assert mounted.partition("\n")[2] == shown
+
+
 # The conformance statement
 
 
