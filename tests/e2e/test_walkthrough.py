@@ -165,6 +165,25 @@ def test_the_pages_of_a_day_answer(day: Day) -> None:
     assert {task["name"] for task in tasks.values()} >= {"axrad.analyse", "axrad.report", "axrad.deliver"}
 
 
+def test_the_trail_has_what_was_received_used_made_sent_and_refused(day: Day) -> None:
+    lines = [json.loads(line) for line in (day.house.folder / "audit.jsonl").read_text().splitlines()]
+    events = [line["EventIdentification"] for line in lines]
+    kinds = {(e["EventID"]["csd-code"], e["EventActionCode"], e["EventOutcomeIndicator"]) for e in events}
+    used, made, received_or_sent, refused = (
+        ("110103", "R", 0),
+        ("110103", "C", 0),
+        ("110104", "C", 0),
+        ("110113", "E", 4),
+    )
+    assert {used, made, received_or_sent, refused} <= kinds
+    # Source first: somebody else where we receive, we where we send.
+    moved = [line for line, e in zip(lines, events, strict=True) if e["EventID"]["csd-code"] == "110104"]
+    assert {line["ActiveParticipant"][0]["AlternativeUserID"] for line in moved} >= {
+        "AETITLES=ORTHANC",
+        "AETITLES=AXRAD",
+    }
+
+
 def test_the_pictures_of_the_page_are_there() -> None:
     shown = [target for target, image in docs.links(PAGE) if image]
     assert {Path(target).name for target in shown} >= {"walk-flower.png", "walk-orthanc.png", "walk-page.png"}
