@@ -24,7 +24,7 @@ import numpy as np
 
 from benchmarks.bias import breasts
 from benchmarks.features import Row, _balls
-from config.schema import Bias, Features, Settings, SignatureSettings
+from config.schema import Bias, Features, Settings, SignatureSettings, Work
 from daemon.offline import write_outputs
 from pipeline.bias import correct
 from pipeline.catalog import exam_in
@@ -80,24 +80,29 @@ def per_second(folder: Path, workers: int, exams: int) -> tuple[float, list[Answ
     try:
         with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
             # everything is loaded before the clock starts
-            list(pool.map(evaluate, [(folder / "exam", folder / f"warm{n}") for n in range(workers)]))
+            list(pool.map(evaluate, [(folder / "exam", folder / f"warm{n}", workers) for n in range(workers)]))
             started = time.perf_counter()
-            answers = list(pool.map(evaluate, [(folder / "exam", folder / f"out{n}") for n in range(exams)]))
+            answers = list(pool.map(evaluate, [(folder / "exam", folder / f"out{n}", workers) for n in range(exams)]))
             return exams / (time.perf_counter() - started), answers
     finally:
         for name, value in saved.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
-def evaluate(paths: tuple[Path, Path]) -> Answer:
-    """One exam, as a worker does it."""
-    source, out = paths
-    started = time.process_time()
-    settings = Settings(signature=SignatureSettings(max_outside=1.0, max_distance=1e9))
+def evaluate(given: tuple[Path, Path, int]) -> Answer:
+    """One exam, as one of so many workers does it."""
+    source, out, workers = given
+    started = used()
+    settings = Settings(signature=SignatureSettings(max_outside=1.0, max_distance=1e9), work=Work(processes=workers))
     exam = exam_in(source)
     analysis = analyse(exam, settings, Signatures.from_settings(settings.signature))
     result = write_outputs(analysis.result, analysis.panels, exam, out, settings, datetime.now(UTC))
-    return Answer(sum(result.features.values()), time.process_time() - started)
+    return Answer(sum(result.features.values()), used() - started)
+
+
+def used() -> float:
+    """Seconds of processor time, of this process and of those that it has started."""
+    return sum(os.times()[:4])
 
 
 def growth(largest_zyx: tuple[int, int, int] = LARGEST_ZYX) -> Iterator[Row]:

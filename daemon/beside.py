@@ -52,6 +52,15 @@ def load(module: str) -> None:
     importlib.import_module(module)
 
 
+def without_blas_threads() -> None:
+    """BLAS starts its threads when it is loaded, and again after a fork, and they wait busily; an exam uses one.
+
+    Without effect once numpy is loaded, and where the environment says how many there should be.
+    """
+    if "numpy" not in sys.modules:
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
 @contextmanager
 def uncollected() -> Iterator[None]:
     """Without the search for unreachable cycles, a tenth of a short run: a process that ends gives back everything."""

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from config.load import load
-from daemon.beside import another_process, uncollected
+from daemon.beside import another_process, uncollected, without_blas_threads
 from daemon.beside import load as load_module
 from daemon.cli.options import config_option, json_option
 from daemon.logs import set_up
@@ -44,6 +44,7 @@ def run(
     clinical_path: Path | None,
 ) -> None:
     """Evaluate the exam in PATH; writes result.json, features.csv, sr.dcm, page.pdf."""
+    without_blas_threads()
     from pipeline.errors import ExamRejected
 
     with uncollected():

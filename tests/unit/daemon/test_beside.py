@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 
 from daemon.beside import another_process, load, uncollected
 from pipeline.errors import ExamRejected
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def owner(path: Path) -> tuple[str, int]:
@@ -56,6 +59,27 @@ def test_an_error_comes_through_with_its_code(threads: int, monkeypatch: pytest.
     with pytest.raises(ExamRejected, match="exam holds nothing") as error, another_process() as ask:
         ask(refused, Path("exam"))()
     assert (error.value.code, error.value.uid, error.value.message) == ("no-images", "1.2", "exam holds nothing")
+
+
+def test_blas_has_one_thread_unless_it_is_loaded_or_told_otherwise() -> None:
+    script = (
+        "import os, sys\n{}\nfrom daemon.beside import without_blas_threads\nwithout_blas_threads()\n"
+        "print(os.environ.get('OPENBLAS_NUM_THREADS'))"
+    )
+    usual = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    for before, environ, wanted in (
+        ("", usual, "1"),
+        ("", {**usual, "OPENBLAS_NUM_THREADS": "3"}, "3"),
+        ("import numpy", usual, "None"),
+    ):
+        command = [sys.executable, "-c", script.format(before)]
+        assert subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, text=True).stdout.strip() == wanted
+
+
+def test_the_command_loads_numpy_only_after_blas_was_told() -> None:
+    script = "import sys, daemon.main, daemon.cli.run\nprint('numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 def test_cycles_are_collected_again_afterwards() -> None:
