@@ -58,6 +58,13 @@ EVENTS = {
     "fetch": "asking for",
     "fetch-retry": "will ask again",
     "fetched": "fetched",
+    "resent-changed": "sent again",
+    "lost": "lost",
+}
+# Of these there is one per instance: an exam that a PACS has rewritten comes with hundreds.
+PER_INSTANCE = {
+    "resent-changed": "{} instances came again, rewritten; `axrad show --json` names each",
+    "lost": "{} instances are no longer in the spool; `axrad show --json` names each",
 }
 # A sweep ticks every few seconds and leaves a sign every ten.
 SWEEP_LATE_S = 60.0
@@ -241,16 +248,26 @@ def _arrivals(found: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _grouped(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What came from one sender by several associations in a row is one line; `show --json` has each."""
+    """What came from one sender in a row, and what happened to many instances, is one line; `show --json` has each."""
     lines: list[dict[str, Any]] = []
     for event in found:
         last = lines[-1] if lines else None
         if "who" in event and last and last.get("who") == event["who"]:
             count = last["instances"] + event["instances"]
             lines[-1] = event | {"instances": count, "associations": last["associations"] + 1}
+        elif last and last["kind"] == event["kind"] and event["kind"] in PER_INSTANCE:
+            lines[-1] = event | {"several": last.get("several", 1) + 1}
         else:
             lines.append(event | {"associations": 1})
-    return [e | {"detail": _arrived(e)} if "who" in e else e for e in lines]
+    return [e | {"detail": _summed_up(e)} for e in lines]
+
+
+def _summed_up(event: Mapping[str, Any]) -> str:
+    if "who" in event:
+        return _arrived(event)
+    if "several" in event:
+        return PER_INSTANCE[event["kind"]].format(event["several"])
+    return str(event["detail"])
 
 
 def _arrived(event: Mapping[str, Any]) -> str:

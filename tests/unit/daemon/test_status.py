@@ -333,6 +333,20 @@ def test_what_a_sender_sent_by_many_associations_is_one_line(house: tuple[Ledger
     assert len(json.loads(axrad(config, "show", "aaaa000000000004", "--json"))["arrivals"]) == 2
 
 
+def test_an_exam_that_came_again_rewritten_is_one_line_and_each_instance_is_in_the_json(
+    house: tuple[Ledger, Path],
+) -> None:
+    ledger, config = house
+    with ledger.write() as connection:
+        for n in range(3):
+            note(connection, time.time(), "resent-changed", f"1.2.{n} came again", "aaaa000000000004")
+    said = axrad(config, "show", "aaaa000000000004")
+    assert "3 instances came again, rewritten" in said
+    assert said.count("sent again") == 1
+    told = json.loads(axrad(config, "show", "aaaa000000000004", "--json"))["events"]
+    assert sum(e["kind"] == "resent-changed" for e in told) == 3
+
+
 def test_a_study_without_a_report_says_why(house: tuple[Ledger, Path]) -> None:
     done = CliRunner().invoke(cli, ["show", "aaaa000000000003", "--report", "--config", str(house[1])])
     assert isinstance(done.exception, InputRejected)
