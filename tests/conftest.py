@@ -71,7 +71,8 @@ def _no_ledger_is_shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Settings in the environment of whoever runs the tests do not leak into them."""
+    """Settings in the environment of whoever runs the tests do not leak into them, nor how wide the terminal is."""
+    monkeypatch.setenv("COLUMNS", "100")
     for name in list(os.environ):
         if name.startswith("AXRAD_") and name != "AXRAD_CASES":
             monkeypatch.delenv(name)

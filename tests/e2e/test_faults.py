@@ -12,7 +12,7 @@ import random
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from pydicom import dcmread
 
 from config.load import load
 from daemon.ledger import Ledger, open_ledger, studies, views
+from daemon.ledger.engine import LedgerBusy
 from daemon.ledger.tables import instances
 from daemon.spool import Spool
 from daemon.supervisor import wait_for_port
@@ -61,9 +62,11 @@ class Day:
     injector: Injector
 
     def study(self, study_uid: str) -> dict[str, Any]:
-        with self.ledger.read() as connection:
-            row = studies.find(connection, study_uid)
-            return {} if row is None else views.timeline(connection, row)
+        """As the ledger tells it; it may be cut off just when it is asked."""
+        while True:
+            with suppress(LedgerBusy), self.ledger.read() as connection:
+                row = studies.find(connection, study_uid)
+                return {} if row is None else views.timeline(connection, row)
 
     def settled(self, exams: list[PhantomExam]) -> bool:
         return all(self.study(exam.study_uid).get("state") == "delivered" for exam in exams)

@@ -93,7 +93,7 @@ class Day:
             found = cut and any(candidate.startswith(beginning) for candidate in said)
             assert found, f"{PAGE.name}:{step.line}: does not say {line!r} but\n{done.stdout}{done.stderr}"
         if step.command.startswith("axrad"):
-            assert all(len(line) <= WIDTH for line in done.stdout.splitlines()), done.stdout
+            assert all(len(line) <= WIDTH for line in self.there(done.stdout).splitlines()), done.stdout
         self.said[step.command] = done.stdout
 
     def here(self, command: str) -> str:
