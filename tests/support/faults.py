@@ -168,8 +168,8 @@ class Service:
                 pass
             self._stop.wait(0.5)
 
-    def leave(self, patience_s: float = 60.0) -> list[psutil.Process]:
-        """End it in order. Who is left after that (nobody should be) is killed, and returned."""
+    def leave(self, patience_s: float = 120.0) -> list[str]:
+        """End it in order. Who is left after that (nobody should be) is killed, and told by what it was."""
         self._stop.set()
         self._thread.join()
         assert self._process is not None
@@ -178,10 +178,13 @@ class Service:
         while (left := self.world.processes()) and time.monotonic() < end:
             self._process.poll()
             time.sleep(0.1)
+        told = []
         for process in left:
-            process.kill()
+            with suppress(psutil.NoSuchProcess):
+                told.append(f"{process.pid}, child of {process.ppid()}: {' '.join(process.cmdline())}")
+                process.kill()
         self._process.wait()
-        return left
+        return told
 
     def start(self) -> None:
         self._thread = threading.Thread(target=self._run, name="service")
@@ -335,9 +338,14 @@ class Injector:
     def _postgres_locked(url: str, seconds: float) -> None:
         """Every table is locked, and at the end every connection is cut."""
         engine = sa.create_engine(url)
-        with engine.begin() as connection:
-            connection.execute(sa.text("LOCK TABLE instances, studies, revisions, deliveries IN ACCESS EXCLUSIVE MODE"))
-            time.sleep(seconds)
+        # With the order in which the daemon locks rows there may be a circle, and this end of it may have to give in.
+        while True:
+            with suppress(sa.exc.ProgrammingError), engine.begin() as connection:
+                connection.execute(
+                    sa.text("LOCK TABLE instances, studies, revisions, deliveries IN ACCESS EXCLUSIVE MODE")
+                )
+                time.sleep(seconds)
+                break
         with engine.begin() as connection:
             others = "datname = current_database() AND pid <> pg_backend_pid()"
             connection.execute(sa.text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}"))
