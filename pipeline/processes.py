@@ -64,6 +64,8 @@ def _fork(works: Sequence[Work], queue: int) -> tuple[int, int]:
         return pid, reading
     status = 1
     try:
+        # Or nobody would notice, when the one that asks is killed, that there is no one left to read.
+        os.close(reading)
         # Objects made before are not looked at, so their memory stays shared.
         gc.disable()
         answers = {}

@@ -112,3 +112,30 @@ def test_a_worker_uses_its_part_of_the_cores(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
     assert [cores_for(Work(processes=n)) for n in (1, 2, 3, 16)] == [8, 4, 2, 1]
     assert cores_for(Work(processes=2, threads=1)) == 1
+
+
+def long_elsewhere() -> Json:
+    """More than a pipe takes, and only from another process."""
+    time.sleep(0.05)
+    return "x" * 1_000_000
+
+
+def test_who_was_asked_ends_when_the_one_that_asked_is_killed() -> None:
+    reading, writing = os.pipe()
+    asking = os.fork()
+    if asking == 0:
+        os.close(reading)
+        queue, filling = os.pipe()
+        os.write(filling, bytes(1))
+        os.close(filling)
+        helper, _ = processes._fork([long_elsewhere], queue)
+        os.write(writing, str(helper).encode())
+        os._exit(0)  # without reading the answer
+    os.close(writing)
+    helper = int(os.read(reading, 32))
+    os.close(reading)
+    os.waitpid(asking, 0)
+    end = time.monotonic() + 30
+    while Path(f"/proc/{helper}").exists() and "Z" not in Path(f"/proc/{helper}/stat").read_text().split()[2]:
+        assert time.monotonic() < end, "it waits for a reader that there is not"
+        time.sleep(0.02)
