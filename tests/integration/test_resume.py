@@ -9,13 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 import sqlalchemy as sa
+from celery.beat import Scheduler
 
 from config.schema import Broker, Settings
 from config.schema import Ledger as LedgerSection
@@ -469,3 +470,26 @@ def test_a_journal_that_names_a_file_which_is_gone_stops_nobody(ledger: Ledger, 
     reconcile(ledger, spool, time.time())
     assert rows_by_uid(ledger)["1.2.3.2"].state == "stored"
     assert rows_by_uid(ledger)["1.2.3.1"].state in ("lost", "unreadable")
+
+
+def test_beat_ticks_on_when_the_clock_is_put_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    app = make_app(Settings(spool=SpoolSection(path=tmp_path / "spool")), "memory://")
+    ticks: list[float] = []
+    beat = Scheduler(app)
+    monkeypatch.setattr(beat, "apply_entry", lambda entry, producer=None: ticks.append(time.monotonic()))
+    monkeypatch.setattr(beat, "sync", lambda: None)
+    app.conf.beat_schedule = {"sweep": {"task": "axrad.sweep", "schedule": Steady(0.01)}}
+    beat.setup_schedule()
+
+    def until(number: int) -> None:
+        for _ in range(500):
+            if len(ticks) >= number:
+                return
+            beat.tick()
+            time.sleep(0.005)
+
+    until(2)
+    now = type(app).now
+    monkeypatch.setattr(type(app), "now", lambda self: now(self) - timedelta(hours=1))
+    until(5)
+    assert len(ticks) >= 5
