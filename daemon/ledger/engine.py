@@ -42,31 +42,34 @@ class Ledger:
     def write(self) -> Iterator[sa.Connection]:
         """A transaction that commits at the end. On SQLite it takes the write lock at once, so that reading
         and then writing inside it is safe; on PostgreSQL callers lock the rows they compare."""
-        try:
-            with self.engine.begin() as connection:
-                yield connection
-        except sa.exc.DBAPIError as error:
-            if not _is_passing(error):
-                raise
-            raise LedgerBusy(f"the ledger {_trouble(error)}; the work is repeated later") from error
-        except (ConnectionError, TimeoutError) as error:
-            raise LedgerBusy(BROKEN_OFF) from error
+        with _busy_where_away("the work is repeated later"), self.engine.begin() as connection:
+            yield connection
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """A consistent view that never waits for a writer on SQLite (WAL) nor on PostgreSQL."""
-        try:
-            with self.engine.connect().execution_options(axrad_read=True) as connection, connection.begin():
-                yield connection
-        except sa.exc.DBAPIError as error:
-            if not _is_passing(error):
-                raise
-            raise LedgerBusy(f"the ledger {_trouble(error)}; try again") from error
-        except (ConnectionError, TimeoutError) as error:
-            raise LedgerBusy(BROKEN_OFF) from error
+        with (
+            _busy_where_away("try again"),
+            self.engine.connect().execution_options(axrad_read=True) as connection,
+            connection.begin(),
+        ):
+            yield connection
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+@contextmanager
+def _busy_where_away(what_then: str) -> Iterator[None]:
+    """Errors of a database that is away or busy, as LedgerBusy; all others as they are."""
+    try:
+        yield
+    except sa.exc.DBAPIError as error:
+        if not _is_passing(error):
+            raise
+        raise LedgerBusy(f"the ledger {_trouble(error)}; {what_then}") from error
+    except (ConnectionError, TimeoutError) as error:
+        raise LedgerBusy(BROKEN_OFF) from error
 
 
 def _is_passing(error: sa.exc.DBAPIError) -> bool:
