@@ -1,63 +1,84 @@
 """Masks of an RTSTRUCT's closed planar contours (PS3.3 C.8.8.6) on the grid of an image.
 
-A voxel is in if its centre is inside an odd number of the contours of its plane: a contour inside another is a hole,
-an island in the hole is in again. A keyhole (one contour that runs in to the hole and back) comes out the same.
+A voxel is in if its centre is inside an odd number of the contours of its plane or lies on one: a contour inside
+another is a hole, an island in the hole is in again. A keyhole (one contour that runs in to the hole and back) comes
+out the same. A contour that encloses nothing, or that cannot be read, is left out and counted by its reason; the others
+of its region, and the other regions, are read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from pydicom import Dataset
 
 from pipeline.align.resample import Bools
 from pipeline.errors import RoiRejected
 from pipeline.geometry import Geometry
 from pipeline.roi.canvas import Canvas
+from pipeline.roi.outline import Points, filled
+from pipeline.values import BadValue, numbers, whole_number
 
-Points = npt.NDArray[np.float64]
+CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 FLAT_MM = 0.1
 SAME_DEPTH = 0.05  # of the distance between slices
+# Narrower than this, a contour is a line. Longer than the other, it is no part of a patient.
+LINE_MM = 1e-4
+LONGEST_MM = 2000.0
+NO_AREA = "fewer than three points, or all on one line, enclose nothing"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Structures:
-    """Closed contours by ROI number, each n x 3 points in LPS mm; `skipped` counts points and open lines."""
+    """Closed contours by ROI number, each n x 3 points in LPS mm; `skipped` counts those left out, by reason.
+
+    `commas`: contours whose numbers are written with a decimal comma.
+    """
 
     path: Path
     uid: str
     frame_of_reference_uid: str | None
-    contours: dict[int, tuple[Points, ...]]
-    skipped: dict[int, int]
+    contours: Mapping[int, tuple[Points, ...]]
+    skipped: Mapping[int, Mapping[str, int]]
     sources: frozenset[str]
+    commas: Mapping[int, int]
 
 
 def open_structures(ds: Dataset, path: Path) -> Structures:
-    """Raises RoiRejected if contours lie in several frames of reference or cannot be read."""
+    """Raises RoiRejected if contours lie in several frames of reference."""
     uid = str(ds.SOPInstanceUID)
     frames = {str(s.get("ReferencedFrameOfReferenceUID") or "") for s in ds.get("StructureSetROISequence") or []} - {""}
     if len(frames) > 1:
         raise RoiRejected(f"structure set {uid} lies in {len(frames)} frames of reference at once", uid=uid)
-    contours: dict[int, tuple[Points, ...]] = {}
-    skipped: dict[int, int] = {}
+    contours: dict[int, list[Points]] = {}
+    skipped: dict[int, Counter[str]] = {}
+    commas: Counter[int] = Counter()
     sources: set[str] = set()
     for roi in ds.get("ROIContourSequence") or []:
-        number = int(roi.ReferencedROINumber)
+        number = whole_number(roi, "ReferencedROINumber")
+        if number is None:
+            continue
+        mine, left_out = contours.setdefault(number, []), skipped.setdefault(number, Counter())
         items = roi.get("ContourSequence") or []
-        closed = [c for c in items if str(c.get("ContourGeometricType")) in ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")]
-        contours[number] = tuple(_points(c, uid, number) for c in closed)
-        skipped[number] = len(items) - len(closed)
+        for contour in items:
+            points, why, comma = _points(contour)
+            commas[number] += comma
+            if points is None:
+                left_out[why] += 1
+            else:
+                mine.append(points)
         sources |= _images(items)
     for frame in ds.get("ReferencedFrameOfReferenceSequence") or []:
         for study in frame.get("RTReferencedStudySequence") or []:
             sources |= _images(study.get("RTReferencedSeriesSequence") or [])
     own = ds.get("FrameOfReferenceUID")
     space = next(iter(frames)) if frames else (str(own) if own else None)
-    return Structures(path, uid, space, contours, skipped, frozenset(sources))
+    kept = {number: tuple(found) for number, found in contours.items()}
+    return Structures(path, uid, space, kept, skipped, frozenset(sources), commas)
 
 
 def _images(items: Iterable[Dataset]) -> set[str]:
@@ -66,11 +87,25 @@ def _images(items: Iterable[Dataset]) -> set[str]:
     return {str(i.ReferencedSOPInstanceUID) for i in named if "ReferencedSOPInstanceUID" in i}
 
 
-def _points(contour: Dataset, uid: str, number: int) -> Points:
-    data = np.array([float(v) for v in contour.get("ContourData") or []])
-    if len(data) < 9 or len(data) % 3 or not np.isfinite(data).all():
-        raise RoiRejected(f"structure set {uid}, ROI {number}: a contour has no three points", uid=uid)
-    return data.reshape(-1, 3)
+def _points(contour: Dataset) -> tuple[Points | None, str, bool]:
+    """The corners of a closed contour, each once; or None and why it is left out. And whether it has decimal commas."""
+    if str(contour.get("ContourGeometricType", "")).strip() not in CLOSED:
+        return None, "points and open lines enclose nothing", False
+    try:
+        found = numbers(contour, "ContourData")
+    except BadValue as error:
+        return None, f"its coordinates are no numbers ({error.kind})", False
+    if found is None:
+        return None, "no points", False
+    if len(found.values) % 3:
+        return None, "coordinates that do not come in threes", found.comma
+    points = np.array(found.values).reshape(-1, 3)
+    points = points[np.any(points != np.roll(points, 1, axis=0), axis=1)]
+    if len(points) < 3 or np.linalg.svd(points - points.mean(axis=0), compute_uv=False)[1] < LINE_MM:
+        return None, NO_AREA, found.comma
+    if np.ptp(points, axis=0).max() > LONGEST_MM:
+        return None, f"longer than {LONGEST_MM / 1000:g} m", found.comma
+    return points, "", found.comma
 
 
 def draw_structures(structures: Structures, grid: Geometry, numbers: Iterable[int]) -> dict[int, Canvas]:
@@ -78,9 +113,10 @@ def draw_structures(structures: Structures, grid: Geometry, numbers: Iterable[in
     canvases = {}
     for number in numbers:
         canvas = Canvas.on(grid)
-        skipped = structures.skipped.get(number, 0)
-        if skipped:
-            canvas.notes.append(f"{skipped} contours are points or open lines and enclose nothing")
+        for why, count in structures.skipped.get(number, {}).items():
+            canvas.notes.append(f"contours left out: {count} ({why})")
+        if structures.commas.get(number):
+            canvas.notes.append(f"contours written with a decimal comma: {structures.commas[number]}")
         once = {c.tobytes(): c for c in structures.contours.get(number, ())}
         where = f"structure set {structures.uid}, ROI {number}"
         for pixels, plane in _planes(list(once.values()), grid, where):
@@ -139,17 +175,3 @@ def _filled(contours: list[Points], base: Geometry) -> Iterator[tuple[Bools, Geo
         x, y, z = base.spacing_xyz_mm
         origin = (float(corner[0]), float(corner[1]), float(corner[2]))
         yield pixels, Geometry((1, *pixels.shape), (x, y, z * float(step)), origin, base.direction)
-
-
-def filled(contours_xy: Iterable[Points], shape: tuple[int, int]) -> Bools:
-    """Pixels (rows, columns) whose centres an odd number of the polygons enclose. Points are (column, row)."""
-    flips = np.zeros((shape[0], shape[1] + 1), bool)
-    for points in contours_xy:
-        for (x0, y0), (x1, y1) in zip(points, np.roll(points, -1, axis=0), strict=True):
-            if y0 == y1:
-                continue
-            rows = np.arange(max(np.ceil(min(y0, y1)), 0), min(np.ceil(max(y0, y1)), shape[0])).astype(int)
-            crossing = x0 + (rows - y0) * (x1 - x0) / (y1 - y0)
-            columns = np.clip(np.ceil(crossing), 0, shape[1]).astype(int)
-            flips[rows, columns] ^= True
-    return np.logical_xor.accumulate(flips, axis=1)[:, :-1]

@@ -21,6 +21,7 @@ KEBAB = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 # Signals inside one room: raised and caught there, never shown to anybody, so they are no part of the tree.
 INTERNAL = {
+    "BadValue": "a value that is no number; whoever needs it rejects the file, others go without",
     "BadCommand": "a DIMSE command set that cannot be read; the listener aborts the association",
     "ConfigError": "the configuration is read below the room that has the tree; the command line prints it",
     "Overtaken": "another process changed the row first; the ledger looks again",

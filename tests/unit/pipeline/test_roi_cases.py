@@ -104,3 +104,35 @@ def test_the_command_writes_masks_and_one_json_document(cases: Path, tmp_path: P
     assert sorted(p.name for p in tmp_path.iterdir()) == [f"segment_{n}.nrrd" for n in range(1, 6)]
     assert [s["voxels"] for s in summary["segments"]] == [9602, 11888, 10743, 6693, 4713]
     assert summary["rois"] == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers"),
+    [
+        ("rtutils_voxel_centre_contours/plain.dcm", {1: 2417, 2: 301}),
+        ("rtstruct_two_point_contour/single.dcm", {1: 2417, 2: 301}),
+        ("rtstruct_point_in_body/point_in_body.dcm", {1: 2417, 2: 301, 3: 0}),
+    ],
+)
+def test_structure_sets_of_rt_utils_give_back_the_masks_they_were_made_from(
+    cases: Path, tmp_path: Path, name: str, numbers: dict[int, int]
+) -> None:
+    """Contours through voxel centres; a contour of one point, which encloses nothing, is left out and counted."""
+    folder = cases / "faults2"
+    summary = export(folder / name, folder / "rtstruct_two_point_contour/img", tmp_path, RoiSettings())
+    assert {s["number"]: s["voxels"] for s in summary["segments"]} == numbers
+    notes = [n for s in summary["segments"] for n in s["notes"]]
+    assert [n.startswith("contours left out: 1 (fewer than three points") for n in notes] == [True] * (
+        "plain" not in name
+    )
+
+
+def test_the_structure_set_of_a_viewer_gives_back_its_labels(cases: Path, tmp_path: Path) -> None:
+    """OHIF writes contours through the centres of border voxels, with two decimals."""
+    (tmp_path / "images").mkdir()
+    arguments = ["phantom", "--preset", "small", "--seed", "4101", "--vendor", "siemens", "--no-seg"]
+    made = CliRunner().invoke(cli, [*arguments, "--out", str(tmp_path / "images")])
+    assert made.exit_code == 0, made.output
+    seg = cases / "measurements/ohif_ui/siemens_seg_edited_rtstruct.dcm"
+    summary = export(seg, tmp_path / "images", tmp_path / "out", RoiSettings())
+    assert [s["voxels"] for s in summary["segments"]] == [1429, 299, 148, 230]

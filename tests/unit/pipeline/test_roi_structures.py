@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydicom import dcmread
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import Tag
 
 from config.schema import RoiSettings
 from pipeline.errors import GeometryRejected, RoiRejected
 from pipeline.roi import draw_on, open_object, read
-from pipeline.roi.structures import filled
-from tests.support.slices import facts, grid, volume, write_structures
+from pipeline.roi.outline import filled
+from tests.support.slices import facts, grid, item, volume, write_structures
 
 GRID = grid((20, 60, 60), (1.0, 1.0, 2.0), (-10.0, 5.0, 3.0))
 
@@ -45,17 +48,6 @@ def test_a_pixel_is_in_exactly_if_its_centre_is_inside(centre, half, angle) -> N
     mask = filled([outline], (60, 60))
     sure = np.abs(level - 1) > 1e-4
     assert np.array_equal(mask[sure], (level < 1)[sure])
-
-
-@pytest.mark.parametrize("reverse", [False, True])
-def test_neighbouring_rectangles_share_no_pixel_and_leave_none_out(reverse: bool) -> None:
-    one = np.array([[2.0, 2.0], [5.0, 2.0], [5.0, 8.0], [2.0, 8.0]])
-    two = np.array([[5.0, 2.0], [9.0, 2.0], [9.0, 8.0], [5.0, 8.0]])
-    if reverse:
-        one, two = one[::-1], two[::-1]
-    a, b = filled([one], (12, 12)), filled([two], (12, 12))
-    assert not np.any(a & b)
-    assert (a.sum(), b.sum()) == (18, 24)
 
 
 def test_a_cylinder_holds_the_voxels_of_a_cylinder(tmp_path: Path) -> None:
@@ -125,7 +117,7 @@ def test_points_and_open_lines_enclose_nothing(tmp_path: Path) -> None:
     path = write_structures(tmp_path / "r.dcm", {1: [circle(9, 11.0)]}, {1: "Tumor"}, kind="OPEN_PLANAR")
     canvas = drawn(path)
     assert not canvas.voxels_zyx.any()
-    assert "1 contours are points or open lines" in canvas.notes[0]
+    assert canvas.notes == ["contours left out: 1 (points and open lines enclose nothing)"]
 
 
 def test_a_contour_that_is_not_flat_is_refused(tmp_path: Path) -> None:
@@ -134,6 +126,67 @@ def test_a_contour_that_is_not_flat_is_refused(tmp_path: Path) -> None:
     path = write_structures(tmp_path / "r.dcm", {1: [bent]}, {1: "Tumor"})
     with pytest.raises(RoiRejected, match="not flat"):
         drawn(path)
+
+
+DEGENERATE = {
+    "one point": ("20\\35\\11", "on one line"),
+    "two points": ("20\\35\\11\\22\\35\\11", "on one line"),
+    "one point, many times": ("\\".join(["20\\35\\11"] * 5), "on one line"),
+    "two points and the first again": ("20\\35\\11\\22\\35\\11\\20\\35\\11", "on one line"),
+    "a slanted line there and back": ("20\\35\\11\\21\\36\\11\\22\\37\\11\\21\\36\\11", "on one line"),
+    "nothing": ("", "no points"),
+    "half a point": ("20\\35\\11\\22\\35\\11\\22\\30\\11\\5", "do not come in threes"),
+    "a word": ("20\\35\\11\\x\\35\\11\\22\\30\\11", "no numbers (text)"),
+    "not a number": ("20\\35\\11\\nan\\35\\11\\22\\30\\11", "no numbers (not finite)"),
+    "a hole in the list": ("20\\35\\\\22\\35\\11\\22\\30\\11", "one is empty"),
+    "a point at the other end of the world": ("20\\35\\11\\9e9\\35\\11\\22\\30\\11", "longer than 2 m"),
+}
+
+
+def spoilt(path: Path, number: int, data: str) -> Path:
+    """The structure set with one more contour in ROI `number`, whose data are these bytes."""
+    ds = dcmread(path)
+    tag = Tag("ContourData")
+    raw = RawDataElement(tag, "DS", len(data), data.encode(), 0, False, True)
+    contour = item(ContourGeometricType="CLOSED_PLANAR", NumberOfContourPoints=1)
+    contour._dict[tag] = raw
+    ds.ROIContourSequence[number - 1].ContourSequence.append(contour)
+    ds.save_as(path)
+    return path
+
+
+@pytest.mark.parametrize("data", DEGENERATE)
+@pytest.mark.parametrize("number", [1, 3])
+def test_a_contour_that_encloses_nothing_is_left_out_and_counted(tmp_path: Path, data: str, number: int) -> None:
+    """In the tumour or in another region: what the other contours enclose is read as though it were not there."""
+    text, why = DEGENERATE[data]
+    contours = {1: [circle(9, 11.0)], 2: [circle(3, 21.0)], 3: [circle(25, 11.0)]}
+    names = {1: "Tumor", 2: "Axillary LN", 3: "BODY"}
+    whole = drawn(write_structures(tmp_path / "whole.dcm", contours, names))
+    path = spoilt(write_structures(tmp_path / "r.dcm", contours, names), number, text)
+    assert np.array_equal(drawn(path).voxels_zyx, whole.voxels_zyx)
+    (note,) = drawn(path, number=number).notes
+    assert note.startswith("contours left out: 1 (")
+    assert why in note
+    image = volume(np.zeros(GRID.shape_zyx, np.int16), GRID)
+    tumor = {r.role: r for r in read([facts(path)], image, RoiSettings())}["tumor"]
+    assert ("contours left out" in tumor.why) == (number == 1)
+
+
+def test_a_decimal_comma_in_a_contour_is_read_and_told(tmp_path: Path) -> None:
+    data = "\\".join(f"{v:.3f}".replace(".", ",") for v in circle(9, 11.0).ravel())
+    path = write_structures(tmp_path / "r.dcm", {1: [circle(4, 21.0)]}, {1: "Tumor"})
+    canvas = drawn(spoilt(path, 1, data))
+    assert canvas.voxels_zyx[4].sum() == pytest.approx(np.pi * 81, rel=0.02)
+    assert canvas.notes == ["contours written with a decimal comma: 1"]
+
+
+def test_contours_of_one_region_in_two_items_are_all_drawn(tmp_path: Path) -> None:
+    path = write_structures(tmp_path / "r.dcm", {1: [circle(9, 11.0)], 2: [circle(9, 13.0)]}, {1: "Tumor"})
+    ds = dcmread(path)
+    ds.ROIContourSequence[1].ReferencedROINumber = 1
+    ds.save_as(path)
+    assert np.flatnonzero(drawn(path).voxels_zyx.any(axis=(1, 2))).tolist() == [4, 5]
 
 
 def test_contours_in_another_frame_of_reference_are_refused(tmp_path: Path) -> None:
