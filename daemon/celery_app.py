@@ -26,23 +26,12 @@ from daemon.work import messages
 from daemon.work.context import Context
 from daemon.work.failure import TaskFailed
 from daemon.work.limits import GRACE_S
+from daemon.work.queues import QUEUES
 from pipeline.errors import TryLater
 
-# task: the queue it goes to. A queue has workers of its own, so that a dead PACS stops no science and
-# long science stops no sweep.
-QUEUES = {
-    "axrad.analyse": "analyse",
-    "axrad.report": "analyse",
-    "axrad.deliver": "deliver",
-    "axrad.fetch": "fetch",
-    "axrad.sweep": "sweep",
-    "axrad.ping": "sweep",  # health asks every queue by name
-}
 KINDS = {"axrad.deliver": "delivery", "axrad.fetch": "fetch"}
 # A key of ours in the broker; it is gone when the messages are.
 MARK = "axrad.mark"
-ROLES = {"analyse": ("analyse",), "deliver": ("deliver", "fetch"), "sweep": ("sweep",)}
-
 
 log = structlog.get_logger("axrad.work")
 

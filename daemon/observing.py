@@ -12,7 +12,7 @@ from celery import Celery
 from config.schema import Settings
 from daemon import metrics
 from daemon.broker import broker_url
-from daemon.celery_app import QUEUES, make_app, queue_lengths
+from daemon.celery_app import make_app, queue_lengths
 from daemon.clock import Clock, system_clock
 from daemon.health.probe import Health
 from daemon.ledger import Ledger, open_ledger
@@ -20,6 +20,7 @@ from daemon.metrics.from_ledger import LedgerCollector
 from daemon.metrics.serve import CountedCollector, Pages
 from daemon.notify.channels import channels_of
 from daemon.notify.notifier import Notifier
+from daemon.work.queues import NAMES
 from pipeline.errors import PeerUnreachable, TryLater
 
 log = structlog.get_logger("axrad.observe")
@@ -35,7 +36,7 @@ def pages(settings: Settings, ledger: Ledger, clock: Clock = system_clock) -> Pa
 
     def lengths() -> Mapping[str, int]:
         try:
-            return queue_lengths(app(broker_url(settings)), sorted(set(QUEUES.values())))
+            return queue_lengths(app(broker_url(settings)), NAMES)
         except PeerUnreachable:
             return {}
 

@@ -42,6 +42,9 @@ class Intake(Section):
 class Spool(Section):
     """Where instances and results lie.
 
+    Below `warn_free_bytes`, or `warn_free_inodes`, people are told; below `refuse_free_bytes`, or `refuse_free_inodes`,
+    senders are asked to come back. Every file takes an inode; file systems that make them as needed have no limit.
+
     With `share_port` the listening process serves them by UID to workers that do not have the folder; such a worker
     names that endpoint in `remote` ("https://intake:11190") and keeps up to `cache_bytes` of copies under its own
     `path`. Both know `share_token`, from the environment: AXRAD_SPOOL__SHARE_TOKEN. `remote_ca`: who signed the
@@ -51,6 +54,8 @@ class Spool(Section):
     path: Path = Path("axrad-data/spool")
     warn_free_bytes: int = 20 * 1024**3
     refuse_free_bytes: int = 2 * 1024**3
+    warn_free_inodes: int = Field(100_000, ge=0)
+    refuse_free_inodes: int = Field(10_000, ge=0)
     share_host: str = "127.0.0.1"
     share_port: int | None = Field(None, ge=0, le=65535)
     share_token: str | None = Field(None, min_length=16, pattern=r"^[\x21-\x7e]+$", repr=False)

@@ -63,7 +63,9 @@ class Notify(Section):
 
     webhook_url: str | None = Field(None, repr=False)
     email: Email | None = None
-    on: tuple[Literal["failed", "not_evaluated", "held", "dead_letter", "disk", "peer_down", "no_workers"], ...] = (
+    on: tuple[
+        Literal["failed", "not_evaluated", "held", "dead_letter", "disk", "peer_down", "no_workers", "stalled"], ...
+    ] = (
         "failed",
         "not_evaluated",
         "held",
@@ -71,6 +73,7 @@ class Notify(Section):
         "disk",
         "peer_down",
         "no_workers",
+        "stalled",
     )
     min_interval_s: float = Field(300.0, ge=0)
     repeat_s: float = Field(6 * 3600.0, gt=0)

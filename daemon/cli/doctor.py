@@ -1,15 +1,16 @@
-"""`axrad doctor`: one line per part, red or green, with what to do about red."""
+"""`axrad doctor`: one line per check, green, yellow or red, with what to do about it."""
 
 from __future__ import annotations
 
 import json
-import shutil
-import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from contextlib import closing
+from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -18,64 +19,89 @@ from rich.markup import escape
 from config.load import load
 from config.schema import Settings
 from daemon.cli.options import config_option, json_option
+from daemon.health.finding import Finding, Level
 from pipeline.errors import AxradError, TryLater
 
+if TYPE_CHECKING:
+    from daemon.health.probe import Health
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One finding. `remedy` says what to do when it is not ok."""
-
-    part: str
-    ok: bool
-    text: str
-    remedy: str = ""
+MARKS: dict[Level, str] = {"ok": "[green]ok  [/]", "warn": "[yellow]LOOK[/]", "fail": "[red]BAD [/]"}
 
 
 @click.command()
 @config_option
 @json_option
 def doctor(config_path: Path | None, as_json: bool) -> None:
-    """Versions, disk, broker, ledger, listener, destinations, signature. Exit 3 if something is red."""
+    """Everything that axrad needs, asked once as it is used. Exit 3 if something needs attention."""
     settings = load(config_path)
-    lines = list(examine(settings))
+    findings = list(examine(settings))
     if as_json:
-        click.echo(json.dumps({"ok": all(line.ok for line in lines), "lines": [asdict(line) for line in lines]}))
+        lines = [{"part": shown(f), "ok": f.ok, **asdict(f)} for f in findings]
+        click.echo(json.dumps({"ok": all(f.ok for f in findings), "lines": lines}))
     else:
         console = Console(width=100, highlight=False)
-        for line in lines:
-            mark = "[green]ok [/]" if line.ok else "[red]BAD[/]"
-            remedy = f" → {line.remedy}" if not line.ok else ""
-            console.print(f"{mark} {line.part:<13} {escape(line.text + remedy)}")
-    if not all(line.ok for line in lines):
+        for finding in findings:
+            remedy = f" → {finding.remedy}" if not finding.ok and finding.remedy else ""
+            console.print(f"{MARKS[finding.level]} {shown(finding):<15} {escape(finding.text + remedy)}")
+    if not all(f.ok for f in findings):
         raise TryLater("something above needs attention", code="doctor")
 
 
-def examine(settings: Settings) -> Iterator[Line]:
+def shown(finding: Finding) -> str:
+    return f"{finding.code} {finding.subject}".strip()
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
     """Every line, in the order in which things depend on each other."""
+    from daemon.health import standing
+    from daemon.health.limits import examine as limits
+    from daemon.health.peers import ask_destination
+    from daemon.health.probe import Health
+    from daemon.ledger.engine import bare_ledger
+    from daemon.listener import state
+
+    listener, now = state(settings), time.time()
     yield _versions()
-    yield from _disk(settings)
-    yield _guarded("ledger", lambda: _ledger(settings), "is ledger.url right, is the database up?")
-    yield _guarded("broker", lambda: _broker(settings), "start `axrad up`, or set broker.url to a Redis that runs")
-    yield _listener(settings)
-    yield _who_may_send(settings)
-    yield from _limits(settings)
+    yield from (f for f in standing.of_machine(settings, listener, now) if f.code in ("disk", "inodes"))
+    of_ledger = guarded("ledger", lambda: _ledger(settings), "look at ledger.url and at the database")
+    yield of_ledger
+    of_broker = guarded("broker", lambda: _broker(settings), "start `axrad up`, or set broker.url to a Redis that runs")
+    yield of_broker
+    ledger = bare_ledger(settings) if of_ledger.ok else None
+    try:
+        yield guarded("listener", lambda: _listener(settings), "start `axrad up` or `axrad listen`")
+        yield _who_may_send(settings)
+        yield standing.indexing(settings, now)
+        if ledger is not None:
+            health = Health(settings, ledger, lambda: _broker_url(settings)) if of_broker.ok else None
+            with ledger.read() as connection:
+                working = [f for f in standing.of_ledger(connection, settings, now) if f.code != "destination"]
+            yield from _working(working, health)
+        yield from limits(settings, ledger, listener)
+    except AxradError as error:
+        yield Finding("ledger", "fail", error.message)
+    finally:
+        if ledger is not None:
+            ledger.close()
     for destination in settings.destination:
-        name = f"to {destination.name}"
-        yield _guarded(name, lambda d=destination: _destination(settings, d), "is it up, does it know our AE title?")  # type: ignore[misc]
+        yield from ask_destination(destination, settings)
     if not settings.destination:
-        yield Line("destinations", False, "no [[destination]] is configured: results stay here", "add one")
-    yield _guarded("signature", lambda: _signature(settings), "see `axrad signature list`")
+        yield Finding("destinations", "fail", "no [[destination]] is configured: results stay here", "add one")
+    yield guarded("signature", lambda: _signature(settings), "see `axrad signature list`")
     yield _fonts()
 
 
-def _guarded(part: str, check: Callable[[], str], remedy: str) -> Line:
+def guarded(code: str, check: Callable[[], str], remedy: str, subject: str = "") -> Finding:
+    """What the check says, or why it fails, whatever the way."""
     try:
-        return Line(part, True, check())
+        return Finding(code, "ok", check(), subject=subject)
     except AxradError as error:
-        return Line(part, False, error.message, remedy)
+        return Finding(code, "fail", error.message, remedy, subject)
+    except Exception as error:  # noqa: BLE001 - one check must not keep the others from being shown
+        return Finding(code, "fail", f"the check failed in an unforeseen way ({type(error).__name__})", remedy, subject)
 
 
-def _versions() -> Line:
+def _versions() -> Finding:
     names = (
         "axrad",
         "pynetdicom",
@@ -88,102 +114,70 @@ def _versions() -> Line:
         "redis",
     )
     text = ", ".join(f"{name} {metadata.version(name)}" for name in names)
-    return Line(
-        "versions", sys.version_info[:2] == (3, 11), f"Python {sys.version.split()[0]}, {text}", "use Python 3.11"
+    right = sys.version_info[:2] == (3, 11)
+    return Finding(
+        "versions",
+        "ok" if right else "fail",
+        f"Python {sys.version.split()[0]}, {text}",
+        "" if right else "use Python 3.11",
     )
-
-
-def _disk(settings: Settings) -> Iterator[Line]:
-    folder = settings.spool.path
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
-    gib = 1024**3
-    ok = free > settings.spool.warn_free_bytes
-    text = (
-        f"{free / gib:.1f} GiB free for the spool; warned below {settings.spool.warn_free_bytes / gib:.1f}, "
-        f"senders are asked to wait below {settings.spool.refuse_free_bytes / gib:.1f}"
-    )
-    yield Line("disk", ok, text, "make room, or lower retention.keep_days")
 
 
 def _ledger(settings: Settings) -> str:
     from daemon.ledger import open_ledger, views
 
-    ledger = open_ledger(settings)
-    with ledger.read() as connection:
+    with closing(open_ledger(settings)) as ledger, ledger.read() as connection:
         found = views.counts(connection, 0.0)
-    kind = ledger.engine.dialect.name
-    ledger.close()
-    return f"{kind}, {sum(s['count'] for s in found['studies'].values())} studies"
+    return f"{ledger.engine.dialect.name}, {sum(s['count'] for s in found['studies'].values())} studies"
+
+
+def _broker_url(settings: Settings) -> str:
+    from daemon.broker import broker_url
+
+    return broker_url(settings)
 
 
 def _broker(settings: Settings) -> str:
-    from daemon.broker import broker_url, ping
+    from daemon.broker import usable
 
-    found = ping(broker_url(settings))
-    if found["policy"] != "noeviction":
-        raise TryLater(f"the broker drops messages when full (maxmemory-policy {found['policy']}); set noeviction")
+    found = usable(_broker_url(settings))
+    if found.policy not in ("noeviction", ""):
+        raise TryLater(f"the broker drops messages when full (maxmemory-policy {found.policy}); set noeviction")
     where = "configured" if settings.broker.url else "embedded"
-    return f"{where}, version {found['version']}, noeviction"
+    return f"{where}, version {found.version or 'unknown'}, {found.policy or 'does not tell its maxmemory-policy'}"
 
 
-def _listener(settings: Settings) -> Line:
+def _listener(settings: Settings) -> str:
+    """A C-ECHO as a modality would send it."""
+    from daemon.health.roundtrip import echo
+
+    echo(settings)
     listen = settings.listen
-    host = "127.0.0.1" if listen.host in ("", "0.0.0.0") else listen.host
-    try:
-        with socket.create_connection((host, listen.port), timeout=2):
-            pass
-    except OSError:
-        return Line("listener", False, f"nobody listens at {host}:{listen.port}", "start `axrad up` or `axrad listen`")
     limits = (
         f"at most {listen.max_associations} associations, {listen.max_associations_per_peer} per peer, "
         f"PDU {listen.max_pdu // 1024} KiB"
     )
-    text = f"{listen.ae_title} at {host}:{listen.port}; {limits}; durability {listen.durability}"
-    return Line("listener", True, text)
+    return f"{listen.ae_title} at {listen.host}:{listen.port}; {limits}; durability {listen.durability}"
 
 
-def _limits(settings: Settings) -> Iterator[Line]:
-    """How close each limit is. A ledger that is away has its own line."""
-    from daemon.health.limits import examine as examine_limits
-    from daemon.ledger import open_ledger
-    from daemon.listener import state
-
-    try:
-        ledger = open_ledger(settings)
-    except AxradError:
-        ledger = None
-    try:
-        found = examine_limits(settings, ledger, state(settings))
-    except AxradError:
-        found = []
-    finally:
-        if ledger is not None:
-            ledger.close()
-    for limit in found:
-        yield Line(limit.part, not limit.near, limit.text, limit.remedy)
+def _working(known: list[Finding], health: Health | None) -> Iterator[Finding]:
+    """Sweep, beat and workers by the ledger's word; a queue that has workers is sent a task as well."""
+    queues = [f"queue-{f.subject}" for f in known if f.code == "workers" and f.ok and (f.value or f.subject == "sweep")]
+    returned = {c.finding.subject: c.finding for c in health.ask(queues)} if health is not None else {}
+    for finding in known:
+        answer = returned.get(finding.subject) if finding.code == "workers" else None
+        if answer is None:
+            yield finding
+        elif answer.ok:
+            yield replace(finding, text=f"{finding.text}; {answer.text}")
+        else:
+            yield replace(finding, level="fail", text=answer.text, remedy=f"restart `axrad work` of {finding.subject}")
 
 
-def _who_may_send(settings: Settings) -> Line:
+def _who_may_send(settings: Settings) -> Finding:
     if settings.peer:
-        return Line("peers", True, f"{len(settings.peer)} may send: {', '.join(p.ae_title for p in settings.peer)}")
-    return Line("peers", True, "no [[peer]] is listed: only this machine may send")
-
-
-def _destination(settings: Settings, destination: object) -> str:
-    from pynetdicom.sop_class import Verification  # type: ignore[attr-defined,unused-ignore]
-
-    from config.schema import Destination
-    from daemon.export.peer import address_of, associated
-
-    assert isinstance(destination, Destination)
-    address = address_of(destination, settings)
-    with associated(address, [(str(Verification), ["1.2.840.10008.1.2"])]) as association:
-        status = association.send_c_echo()
-    if getattr(status, "Status", None) != 0:
-        raise TryLater(f"{address.name} does not answer C-ECHO")
-    return f"{address.ae_title} at {address.host}:{address.port} answers C-ECHO; proof of delivery: {destination.proof}"
+        return Finding("peers", "ok", f"{len(settings.peer)} may send: {', '.join(p.ae_title for p in settings.peer)}")
+    return Finding("peers", "ok", "no [[peer]] is listed: only this machine may send")
 
 
 def _signature(settings: Settings) -> str:
@@ -194,11 +188,11 @@ def _signature(settings: Settings) -> str:
     return words + (" (demonstration, not for clinical use)" if signatures.demonstration else "")
 
 
-def _fonts() -> Line:
+def _fonts() -> Finding:
     import matplotlib.font_manager as fonts
 
     names = {f.name for f in fonts.fontManager.ttflist}
     chinese = sorted(n for n in names if "CJK" in n or "Droid Sans Fallback" in n or "WenQuanYi" in n)
     if chinese:
-        return Line("fonts", True, f"Chinese names are drawn with {chinese[0]}")
-    return Line("fonts", False, "no font with Chinese characters", "apt-get install fonts-droid-fallback")
+        return Finding("fonts", "ok", f"Chinese names are drawn with {chinese[0]}")
+    return Finding("fonts", "fail", "no font with Chinese characters", "apt-get install fonts-droid-fallback")

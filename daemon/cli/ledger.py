@@ -40,7 +40,7 @@ def status(config_path: Path | None, as_json: bool, watch: bool) -> None:
     if as_json:
         with ledger.read() as connection:
             found = overview.gather(settings, connection, time.time())
-        click.echo(json.dumps(found | {"advice": list(overview.advice(found, settings))}))
+        click.echo(json.dumps(found | {"advice": list(overview.advice(found))}))
         return
     out = console()
     while True:
@@ -48,7 +48,7 @@ def status(config_path: Path | None, as_json: bool, watch: bool) -> None:
             found = overview.gather(settings, connection, time.time())
         if watch:
             out.clear()
-        overview.print_status(out, found, settings)
+        overview.print_status(out, found)
         if not watch:
             return
         time.sleep(2)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -15,6 +15,8 @@ from rich.text import Text
 
 from config.schema import Settings
 from daemon.cli.wording import WIDTH, age, brief, bytes_in_words, hanging, in_words
+from daemon.health import standing
+from daemon.health.finding import Finding, not_ok
 from daemon.ledger import deliveries, life, order, views
 from daemon.ledger.tables import breakers
 from daemon.listener.supervisor import state as listener_state
@@ -66,8 +68,6 @@ PER_INSTANCE = {
     "resent-changed": "{} instances came again, rewritten; `axrad show --json` names each",
     "lost": "{} instances are no longer in the spool; `axrad show --json` names each",
 }
-# A sweep ticks every few seconds and leaves a sign every ten.
-SWEEP_LATE_S = 60.0
 
 
 def gather(settings: Settings, connection: sa.Connection, now: float) -> dict[str, Any]:
@@ -77,7 +77,8 @@ def gather(settings: Settings, connection: sa.Connection, now: float) -> dict[st
     since = now - life.WORKER_GONE_S
     rows = connection.execute(sa.select(breakers).where(breakers.c.failures > 0).order_by(breakers.c.destination)).all()
     stuck = [s for state in ("held", "failed", "waiting") for s in views.list_studies(connection, state, limit=5)]
-    free = shutil.disk_usage(settings.spool.path).free if settings.spool.path.exists() else None
+    listener = listener_state(settings)
+    checks = [*standing.of_machine(settings, listener, now), *standing.of_ledger(connection, settings, now)]
     return views.counts(connection, now) | {
         "stuck": stuck,
         "running": running,
@@ -91,44 +92,20 @@ def gather(settings: Settings, connection: sa.Connection, now: float) -> dict[st
             {"destination": b.destination, "for_s": round(now - b.failing_since, 1), "reason": b.reason} for b in rows
         ],
         "dead_letters": deliveries.dead_letters(connection),
-        "listener": listener_state(settings),
+        "listener": listener,
         "journals": len(names(settings.spool.path / "journal")),
-        "disk_free_bytes": free,
+        "disk_free_bytes": next((check.value for check in checks if check.code == "disk"), None),
+        "checks": [asdict(check) for check in checks],
     }
 
 
-def advice(found: Mapping[str, Any], settings: Settings) -> Iterator[str]:
+def advice(found: Mapping[str, Any]) -> Iterator[str]:
     """What needs a person, and what to do about it; nothing, when all is well."""
-    queued = found["studies"].get("ready", {"count": 0})["count"]
-    if found["listener"] is None:
-        yield "Nothing is received on this machine: no listener runs here. Start `axrad up` or `axrad listen`."
-    if found["sweep_s"] is None or found["sweep_s"] > SWEEP_LATE_S:
-        since = "yet" if found["sweep_s"] is None else f"for {age(found['sweep_s'])}"
-        yield f"Exams do not move on: no sweep {since}. Start `axrad up`, or `axrad beat` and `axrad work`."
-    if queued and not any("analyse" in w["queues"] for w in found["workers"]):
-        yield f"{queued} exams are queued and no worker takes them. Start `axrad up` or `axrad work --role analyse`."
-    free = found["disk_free_bytes"]
-    if free is not None and free < settings.spool.warn_free_bytes:
-        full = free < settings.spool.refuse_free_bytes
-        what = "senders are refused" if full else "senders will be refused soon"
-        yield f"The disk of the spool has {free / 1024**3:.1f} GiB left: {what}. Make room, or keep less."
-    for down in found["destinations_down"]:
-        waiting = sum(
-            n for s, n in found["deliveries"].get(down["destination"], {}).items() if s in ("pending", "sending")
-        )
-        yield (
-            f"{down['destination']} has not taken results for {age(down['for_s'])} ({down['reason']}); {waiting} wait "
-            "and are sent when it answers."
-        )
-    if found["dead_letters"]:
-        first = found["dead_letters"][0]["study"]
-        yield (
-            f"{len(found['dead_letters'])} deliveries are set aside. When the cause is mended, send them again: "
-            f"axrad deliver --all; or one study's: axrad deliver {first}."
-        )
+    for finding in not_ok(Finding(**check) for check in found["checks"]):
+        yield finding.sentence
 
 
-def print_status(out: Console, found: Mapping[str, Any], settings: Settings) -> None:
+def print_status(out: Console, found: Mapping[str, Any]) -> None:
     """Counts, what runs, what is stuck and why, what to do; or that there is nothing to do."""
     if not found["studies"]:
         out.print("No study has arrived yet.")
@@ -149,7 +126,7 @@ def print_status(out: Console, found: Mapping[str, Any], settings: Settings) -> 
         said = " " + in_words(study["state"], study["reason"])
         hanging(out, said, head=study["id"], head_style=COLOURS[study["state"]])
         _print_remedies(out, study, "    ")
-    todo = list(advice(found, settings))
+    todo = list(advice(found))
     for sentence in todo:
         hanging(out, sentence, style="yellow")
     if not todo and not found["stuck"]:

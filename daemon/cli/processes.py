@@ -56,11 +56,12 @@ def work(config_path: Path | None, role: str, concurrency: int | None) -> None:
     guard_last_words()
     metrics.set_up(settings)  # before anything that counts is imported
     from daemon.broker import broker_url
-    from daemon.celery_app import QUEUES, ROLES, make_app
+    from daemon.celery_app import make_app
+    from daemon.work.queues import NAMES, ROLES
     from daemon.work.signs import give_signs
 
     app = make_app(settings, broker_url(settings))
-    queues = sorted(set(QUEUES.values())) if role == "all" else ROLES[role]
+    queues = NAMES if role == "all" else ROLES[role]
     size = concurrency or (settings.work.processes if role in ("all", "analyse") else 4 if role == "deliver" else 1)
     # Celery warns of root at every start; the container runs as another user.
     warnings.filterwarnings("ignore", message="You're running the worker with superuser privileges")

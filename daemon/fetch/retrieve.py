@@ -15,6 +15,7 @@ from config.schema import Pacs, Settings
 from daemon.export.peer import Address, DestinationRefused, address_of_pacs
 from daemon.fetch import dimse, web
 from daemon.fetch.plan import Batch, Directory
+from daemon.health import disk
 from daemon.spool import Description, JournalWriter, Spool
 from daemon.spool.uids import is_uid
 from pipeline.errors import ExamRejected, NotDicom, PeerUnreachable, TryLater
@@ -53,7 +54,7 @@ def retrieve(pacs: Pacs, batches: Sequence[Batch], settings: Settings) -> int:
     Raises the last way's error where none works, NoRoom.
     """
     spool = Spool(settings.spool.path)
-    if spool.free_bytes() < settings.spool.refuse_free_bytes:
+    if disk.is_short(disk.room(spool.root), settings.spool) == "fail":
         raise NoRoom("the spool's disk is too full to fetch images; `axrad doctor` shows how much is free")
     address = address_for(pacs, settings)
     failure: TryLater | ExamRejected = PeerUnreachable(f"{pacs.name} offers no way to fetch from it")

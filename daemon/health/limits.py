@@ -5,55 +5,59 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from config.schema import Settings
+from daemon.health.finding import DAY_S, Finding, size, words
+from daemon.health.standing import oldest_file
 from daemon.ledger import Ledger
 from daemon.ledger.states import SETTLED
 from daemon.ledger.tables import deliveries, fetches, instances, revisions, studies
 
-DAY_S, GIB = 86400.0, 1024**3
-# From this part of a limit on somebody should look.
+# Fraction of a limit above which an operator is warned.
 NEAR = 0.8
-# The indexer brings a journal into the ledger within seconds.
-INDEX_S = 600.0
 # Retention runs every ten minutes; a day late it does not run.
 SLACK_DAYS = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """`used` of `limit`, in words. `near`: somebody should look; `remedy` says what to do."""
+def _limit(
+    code: str,
+    text: str,
+    near: bool = False,
+    remedy: str = "",
+    value: float | None = None,
+    limit: float | None = None,
+    subject: str = "",
+) -> Finding:
+    return Finding(code, "warn" if near else "ok", text, remedy if near else "", subject, value, limit)
 
-    part: str
-    text: str
-    near: bool = False
-    remedy: str = ""
 
-
-def of_listener(settings: Settings, said: dict[str, object]) -> Iterator[Limit]:
+def of_listener(settings: Settings, said: dict[str, object]) -> Iterator[Finding]:
     """What the listener last said of itself, and the descriptors that its processes have open."""
     listen = settings.listen
     now, busiest = int(str(said.get("associations", 0))), int(str(said.get("busiest_peer", 0)))
-    yield Limit(
+    yield _limit(
         "associations",
         f"{now} of {listen.max_associations} at once; {busiest} of {listen.max_associations_per_peer} of one peer",
         now >= NEAR * listen.max_associations or busiest >= NEAR * listen.max_associations_per_peer,
         "raise listen.max_associations, or max_associations_per_peer, or have senders open fewer",
+        now,
+        listen.max_associations,
     )
     pids = said.get("acceptors")
     found = [use for pid in pids if (use := open_files(int(pid))) is not None] if isinstance(pids, list) else []
     if found:
         used, limit = max(found, key=lambda use: use[0] / use[1])
         # Socket, journal, file, bell and a little more per association.
-        yield Limit(
-            "open files",
+        yield _limit(
+            "open-files",
             f"{used} of {limit} in the busiest acceptor",
             used >= NEAR * limit,
             "raise the limit of open files (ulimit -n, LimitNOFILE=), or start more listen.acceptors",
+            used,
+            limit,
         )
 
 
@@ -68,31 +72,13 @@ def open_files(pid: int) -> tuple[int, int] | None:
     return used, int(soft) if soft.isdigit() else 2**31
 
 
-def of_intake(settings: Settings, now: float) -> Iterator[Limit]:
-    """What was received and is not in the ledger yet, and reports on storage commitment that nobody took."""
-    root = settings.spool.path
-    oldest, count = _oldest(root / "journal", ".jsonl")
-    behind = max(0.0, now - oldest) if count else 0.0
-    yield Limit(
-        "to index",
-        f"{count} journals, the oldest untouched for {words(behind)}" if count else "nothing waits for the ledger",
-        behind > INDEX_S,
-        "does the indexer run, does the ledger answer? (`indexer-died`, `ledger-away` in the log of listen)",
-    )
-    _, waiting = _oldest(root / "commitment", ".json")
-    yield Limit("commitment", f"{waiting} reports to senders are owed; each is tried for a week")
+def of_intake(settings: Settings) -> Iterator[Finding]:
+    """Reports on storage commitment that nobody took."""
+    _, waiting = oldest_file(settings.spool.path / "commitment", ".json")
+    yield _limit("commitment", f"{waiting} reports to senders are owed; each is tried for a week", value=waiting)
 
 
-def _oldest(folder: Path, suffix: str) -> tuple[float, int]:
-    """When the file that was written to longest ago was written to, and how many there are."""
-    try:
-        times = [entry.stat().st_mtime for entry in os.scandir(folder) if entry.name.endswith(suffix)]
-    except FileNotFoundError:  # no spool yet, or a journal that was finished with meanwhile
-        return 0.0, 0
-    return min(times, default=0.0), len(times)
-
-
-def of_ledger(settings: Settings, ledger: Ledger, now: float) -> Iterator[Limit]:
+def of_ledger(settings: Settings, ledger: Ledger, now: float) -> Iterator[Finding]:
     """Sizes, ages and queues as the ledger has them."""
     with ledger.read() as connection:
         largest, held_bytes, files = connection.execute(
@@ -108,36 +94,41 @@ def of_ledger(settings: Settings, ledger: Ledger, now: float) -> Iterator[Limit]
         ).scalar_one()
         waiting = _queue(connection, studies, ("waiting", "assembling"), studies.c.first_arrival_at)
         queues = [
-            ("to analyse", _queue(connection, revisions, ("ready", "running"), revisions.c.created_at)),
-            ("to fetch", _queue(connection, fetches, ("pending", "fetching"), fetches.c.created_at)),
-            ("to deliver", _queue(connection, deliveries, ("pending", "sending"), deliveries.c.created_at)),
+            ("analyse", _queue(connection, revisions, ("ready", "running"), revisions.c.created_at)),
+            ("fetch", _queue(connection, fetches, ("pending", "fetching"), fetches.c.created_at)),
+            ("deliver", _queue(connection, deliveries, ("pending", "sending"), deliveries.c.created_at)),
         ]
     limit = settings.listen.max_instance_bytes
-    yield Limit(
-        "instance size",
+    yield _limit(
+        "instance-size",
         f"{size(largest or 0)} was the largest, {size(limit)} are taken",
         (largest or 0) >= NEAR * limit,
         "raise listen.max_instance_bytes",
+        largest or 0,
+        limit,
     )
     yield _age_of_spool(settings, int(files), int(held_bytes or 0), oldest, now)
-    yield Limit(
+    yield _limit(
         "incomplete",
         _told(waiting, now) + f"; each for at most {settings.assembly.give_up_days:g} days after its last arrival",
+        value=waiting[0],
     )
-    for part, found in queues:
-        yield Limit(part, _told(found, now))
+    for queue, found in queues:
+        yield _limit("waiting", _told(found, now), value=found[0], subject=queue)
 
 
-def _age_of_spool(settings: Settings, files: int, held_bytes: int, oldest: float | None, now: float) -> Limit:
+def _age_of_spool(settings: Settings, files: int, held_bytes: int, oldest: float | None, now: float) -> Finding:
     keep = settings.retention
     age_days = (now - oldest) / DAY_S if oldest is not None else 0.0
     kept = f"kept for {keep.keep_days:g} days" if keep.enabled else "kept for ever (retention is off)"
-    return Limit(
+    return _limit(
         "spool",
         f"{files} files, {size(held_bytes)}"
         + (f"; the oldest exam that is done: {age_days:.1f} days; {kept}" if files else ""),
         keep.enabled and age_days > keep.keep_days + SLACK_DAYS,
-        "retention does not run: is there an `axrad beat`, and a worker for the sweep on the machine with the spool?",
+        "retention does not run: start `axrad beat`, and a worker for the sweep on the machine with the spool",
+        age_days,
+        keep.keep_days if keep.enabled else None,
     )
 
 
@@ -153,25 +144,12 @@ def _told(found: tuple[int, float | None], now: float) -> str:
     return f"{count}, the oldest for {words(now - oldest)}" if oldest is not None else "nothing waits"
 
 
-def words(seconds: float) -> str:
-    """A time that people can compare: seconds, minutes, hours, days."""
-    for unit, length in (("days", DAY_S), ("h", 3600.0), ("min", 60.0)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{max(0.0, seconds):.0f} s"
-
-
-def size(count: float) -> str:
-    return f"{count / GIB:.1f} GiB" if count >= GIB / 10 else f"{count / 1024**2:.1f} MiB"
-
-
-def examine(settings: Settings, ledger: Ledger | None, said: dict[str, object] | None) -> list[Limit]:
+def examine(settings: Settings, ledger: Ledger | None, said: dict[str, object] | None) -> list[Finding]:
     """Every limit that can be told here; without a ledger or a listener on this machine those of the others."""
-    now = time.time()
-    found: list[Limit] = []
+    found: list[Finding] = []
     if said is not None:
         found += of_listener(settings, said)
-    found += of_intake(settings, now)
+    found += of_intake(settings)
     if ledger is not None:
-        found += of_ledger(settings, ledger, now)
+        found += of_ledger(settings, ledger, time.time())
     return found

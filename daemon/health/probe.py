@@ -1,44 +1,103 @@
-"""The checks, each by real traffic, asked together and remembered for a while."""
+"""The checks by real traffic, asked together and remembered for a while. Each answers in time, or is taken for ill."""
 
 from __future__ import annotations
 
 import secrets
-import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
+import structlog
 from celery import Celery
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from config.schema import Settings
-from daemon.celery_app import QUEUES, make_app
+from daemon.broker import usable
+from daemon.celery_app import make_app
 from daemon.clock import Clock, system_clock
+from daemon.health import disk, standing
+from daemon.health.finding import Finding
 from daemon.health.roundtrip import echo, store_and_find
 from daemon.ledger import Ledger, life, order
 from daemon.ledger.tables import revisions
-from pipeline.errors import AxradError, PeerUnreachable, TryLater
+from daemon.logs import place_of
+from daemon.work.queues import NAMES
+from pipeline.errors import AxradError, TryLater
 
-SWEEP_LATE_S = 60.0
+log = structlog.get_logger("axrad.health")
+# Beyond the patience of a check itself: its connections have timeouts of their own.
+GRACE_S = 10.0
+# What was found is believed for so many times `health_every_s`, or this many seconds; then the check is ill.
+STALE_TIMES, STALE_S = 4, 120.0
+REMEDIES = {
+    "ledger": "look at ledger.url and at the database",
+    "broker": "start `axrad up`, or look at the Redis of broker.url",
+    "listener": "start `axrad up` or `axrad listen`",
+    "intake": "look for `ledger-away` and `indexer-died` in the log of `axrad listen`",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What one check found. `text` is a sentence, `at` in seconds since 1970."""
+    """A finding of traffic, how long it took to find, and when that was (seconds since 1970)."""
 
-    name: str
-    ok: bool
-    text: str
+    finding: Finding
     seconds: float
     at: float
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        found = asdict(self.finding)
+        return {
+            "name": self.finding.name,
+            "ok": self.finding.level != "fail",
+            **found,
+            "seconds": self.seconds,
+            "at": self.at,
+        }
+
+
+class Probe:
+    """One check, asked in a thread of its own, of which there is never more than one."""
+
+    def __init__(self, name: str, ask: Callable[[], Finding], clock: Clock) -> None:
+        code, _, subject = name.partition("-")
+        self._blank = Finding(code, "fail", "", REMEDIES.get(code, ""), subject)
+        self._ask = ask
+        self._clock = clock
+        self._thread: threading.Thread | None = None
+        self._began = 0.0
+        self.found: Check | None = None
+
+    def start(self) -> None:
+        if self._thread is None or not self._thread.is_alive():
+            self._began = time.perf_counter()
+            self._thread = threading.Thread(target=self._run, name=f"health-{self._blank.name}", daemon=True)
+            self._thread.start()
+
+    def result(self, until: float) -> Check:
+        """What this round found; by `until` (monotonic) that it has not come back."""
+        assert self._thread is not None
+        self._thread.join(max(0.0, until - time.monotonic()))
+        if self._thread.is_alive() or self.found is None:
+            self.found = self._failed(f"the check has not come back for {time.perf_counter() - self._began:.0f} s")
+        return self.found
+
+    def _run(self) -> None:
+        began = self._began
+        try:
+            self.found = Check(self._ask(), round(time.perf_counter() - began, 3), self._clock())
+        except AxradError as error:
+            self.found = self._failed(error.message)
+        except Exception as error:  # noqa: BLE001 - a check that fails in a way nobody foresaw is a failed check
+            log.error("check-failed", check=self._blank.name, error=type(error).__name__, at=place_of(error))
+            self.found = self._failed(f"the check failed in an unforeseen way ({type(error).__name__})")
+
+    def _failed(self, text: str) -> Check:
+        return Check(replace(self._blank, text=text), round(time.perf_counter() - self._began, 3), self._clock())
 
 
 class Health(Collector):
@@ -53,37 +112,38 @@ class Health(Collector):
         self._asking = threading.Lock()
         self._found: tuple[Check, ...] = ()
         self._found_at = float("-inf")
-        queues = sorted(set(QUEUES.values()))
-        self._checks: dict[str, Callable[[], str]] = {
-            "ledger": self._ledger_answers,
-            "disk": self._disk_has_room,
-            "listener": self._listener_answers,
-            "intake": self._intake_stores,
+        asks: dict[str, Callable[[], Finding]] = {
+            "ledger": self.ledger_takes,
+            "disk": lambda: self._of_disk("disk"),
+            "inodes": lambda: self._of_disk("inodes"),
+            "broker": self.broker_takes,
+            "listener": self.listener_answers,
+            "intake": self.intake_stores,
             "sweep": self._sweep_ticks,
-            **{f"queue-{name}": lambda name=name: self._task_returns(name) for name in queues},  # type: ignore[misc]
+            **{f"queue-{name}": lambda name=name: self.task_returns(name) for name in NAMES},  # type: ignore[misc]
         }
+        self.probes = {name: Probe(name, ask, clock) for name, ask in asks.items()}
 
     def checks(self) -> tuple[Check, ...]:
         """What holds now, asked for if what is known is too old. Several who ask at once wait for one answer."""
         with self._asking:
             if time.monotonic() - self._found_at > self._settings.metrics.health_every_s:
-                with ThreadPoolExecutor(len(self._checks)) as pool:
-                    self._found = tuple(pool.map(self._ask, self._checks))
+                self._found = self.ask(list(self.probes))
                 self._found_at = time.monotonic()
             return self._found
+
+    def ask(self, names: Sequence[str]) -> tuple[Check, ...]:
+        """Ask these at the same time, and wait for them no longer than their patience."""
+        probes = [self.probes[name] for name in names]
+        for probe in probes:
+            probe.start()
+        until = time.monotonic() + self._settings.metrics.health_timeout_s + GRACE_S
+        return tuple(probe.result(until) for probe in probes)
 
     def refresh_soon(self) -> None:
         """Ask in the background, where nobody does already."""
         if not self._asking.locked():
             threading.Thread(target=self.checks, name="health", daemon=True).start()
-
-    def _ask(self, name: str) -> Check:
-        began = time.perf_counter()
-        try:
-            ok, text = True, self._checks[name]()
-        except AxradError as error:
-            ok, text = False, error.message
-        return Check(name, ok, text, round(time.perf_counter() - began, 3), self._clock())
 
     # Metrics of what was found last
 
@@ -91,45 +151,46 @@ class Health(Collector):
         return []
 
     def collect(self) -> Iterator[Metric]:
+        """What was found last; that all is ill where nobody has found anything for long."""
         family = GaugeMetricFamily("axrad_health", "Whether a check by real traffic succeeded.", labels=["check"])
+        believed_s = max(STALE_S, STALE_TIMES * self._settings.metrics.health_every_s)
+        stale = time.monotonic() - self._found_at > believed_s
         for check in self._found:
-            family.add_metric([check.name], float(check.ok))
+            family.add_metric([check.finding.name], float(check.finding.level != "fail" and not stale))
         yield family
 
-    # The checks
+    # The checks. Each raises AxradError with the reason, or says what it found.
 
-    def _ledger_answers(self) -> str:
+    def ledger_takes(self) -> Finding:
         with self._ledger.write() as connection:
             life.sign(connection, "health", "ping", self._clock())
-        return f"{self._ledger.engine.dialect.name} was written to"
+        return Finding("ledger", "ok", f"{self._ledger.engine.dialect.name} was written to")
 
-    def _disk_has_room(self) -> str:
-        spool = self._settings.spool
-        try:
-            free = shutil.disk_usage(spool.path).free
-        except OSError as error:
-            raise TryLater(f"the spool cannot be looked at: {error.strerror}") from error
-        if free < spool.refuse_free_bytes:
-            raise TryLater(f"{free / 1024**3:.1f} GiB are left for the spool: senders are refused")
-        return f"{free / 1024**3:.1f} GiB are left for the spool"
+    def broker_takes(self) -> Finding:
+        found = usable(self._broker_url())
+        return Finding("broker", "ok", f"version {found.version} was written to")
 
-    def _listener_answers(self) -> str:
-        return echo(self._settings)
+    def _of_disk(self, code: str) -> Finding:
+        found = {finding.code: finding for finding in disk.findings(self._settings.spool)}
+        return found.get(code) or Finding(code, "ok", "the file system makes them as needed")
 
-    def _intake_stores(self) -> str:
-        return store_and_find(self._settings, self._ledger, self._settings.metrics.health_timeout_s)
+    def listener_answers(self) -> Finding:
+        return Finding("listener", "ok", echo(self._settings))
 
-    def _sweep_ticks(self) -> str:
+    def intake_stores(self) -> Finding:
+        return Finding(
+            "intake", "ok", store_and_find(self._settings, self._ledger, self._settings.metrics.health_timeout_s)
+        )
+
+    def _sweep_ticks(self) -> Finding:
         with self._ledger.read() as connection:
-            row = life.last(connection, "sweep")
-        if row is None or self._clock() - row.at > SWEEP_LATE_S:
-            raise TryLater("no sweep for a minute: does beat run, and a worker for the queue `sweep`?")
-        return f"the last sweep was {self._clock() - row.at:.0f} s ago"
+            return standing.sweep(connection, self._clock())
 
-    def _task_returns(self, queue: str) -> str:
+    def task_returns(self, queue: str) -> Finding:
         """Send `axrad.ping` through the broker and find what it writes; a worker that is busy with an exam is well."""
         token, began = secrets.token_hex(8), time.monotonic()
         patience_s = self._settings.metrics.health_timeout_s
+        usable(self._broker_url())
         self._celery().send_task(
             "axrad.ping", args=[queue, token], queue=queue, expires=2 * patience_s, retry=False, ignore_result=True
         )
@@ -137,9 +198,10 @@ class Health(Collector):
             with self._ledger.read() as connection:
                 row = life.last(connection, f"ping:{queue}")
             if row is not None and row.detail.get("token") == token:
-                return f"a task came back after {time.monotonic() - began:.2f} s"
+                text = f"a task came back after {time.monotonic() - began:.2f} s"
+                return Finding("queue", "ok", text, subject=queue)
             if queue == "analyse" and (busy := self._busy()):
-                return busy
+                return Finding("queue", "ok", busy, subject=queue)
             time.sleep(0.05)
         raise TryLater(f"no task came back from queue {queue} within {patience_s:g} s: is there a worker for it?")
 
@@ -155,15 +217,7 @@ class Health(Collector):
         return f"all {processes} processes work on exams" if attempts and processes and running >= processes else ""
 
     def _celery(self) -> Celery:
-        from kombu.exceptions import OperationalError
-
         url = self._broker_url()
         if self._app is None or self._app[0] != url:
             self._app = (url, make_app(self._settings, url))
-        app = self._app[1]
-        try:
-            with app.connection_for_write() as connection:
-                connection.ensure_connection(max_retries=1, timeout=2)
-        except (OperationalError, OSError) as error:
-            raise PeerUnreachable("the broker does not answer") from error
-        return app
+        return self._app[1]

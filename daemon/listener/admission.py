@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 import time
 from ipaddress import ip_address, ip_network
@@ -11,6 +10,7 @@ import structlog
 
 from config.schema import Listen, Peer, Settings, Spool
 from daemon import health
+from daemon.health import disk
 
 log = structlog.get_logger("axrad.listener")
 # Refused at the lower watermark, taken in again from this much above it: not instance by instance in turns.
@@ -19,10 +19,12 @@ LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
 
 class DiskGauge:
-    """Free space against the two watermarks; asked of the file system once a second at most."""
+    """Free bytes and inodes against the two watermarks; asked of the file system once a second at most."""
 
     def __init__(self, settings: Spool) -> None:
         self._settings = settings
+        bytes_, inodes = settings.refuse_free_bytes * RESUME, settings.refuse_free_inodes * RESUME
+        self._resume = settings.model_copy(update={"refuse_free_bytes": int(bytes_), "refuse_free_inodes": int(inodes)})
         self._asked = float("-inf")
         self._warned = float("-inf")
         self._refuse = False
@@ -36,16 +38,15 @@ class DiskGauge:
         if now - self._asked >= 1.0:
             self._asked = now
             try:
-                state = os.statvfs(self._settings.path)
+                found = disk.room(self._settings.path)
             except OSError as error:
                 self._refuse = True
                 self._warn(now, "the spool is not there", errno=error.errno)
                 return True
-            free = state.f_bavail * state.f_frsize
-            limit = self._settings.refuse_free_bytes
-            self._refuse = free < (limit * RESUME if self._refuse else limit)
-            if free < self._settings.warn_free_bytes:
-                self._warn(now, "disk space is low", free_bytes=free, refuse_below=limit)
+            level = disk.is_short(found, self._settings)
+            self._refuse = level == "fail" or (self._refuse and disk.is_short(found, self._resume) == "fail")
+            if level != "ok":
+                self._warn(now, "disk space is low", free_bytes=found.free_bytes, free_inodes=found.free_inodes)
         return self._refuse
 
     def _warn(self, now: float, what: str, **more: object) -> None:

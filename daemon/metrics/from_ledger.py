@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,13 +12,15 @@ from prometheus_client.registry import Collector
 
 from config.schema import Settings
 from daemon.clock import Clock
+from daemon.health import disk, standing
+from daemon.health.finding import RANK, Finding
 from daemon.ledger import Ledger, life, order, views
 from daemon.ledger.deliveries import failing
 from daemon.ledger.states import STUDY
 from daemon.ledger.tables import deliveries, feedback, revisions, studies
 from daemon.listener.supervisor import state as listener_state
 from daemon.spool.journal import names
-from pipeline.errors import TryLater
+from pipeline.errors import AxradError
 
 
 def gauge(name: str, help_text: str, samples: Mapping[Any, float], labels: tuple[str, ...] = ()) -> Metric:
@@ -49,21 +51,31 @@ class LedgerCollector(Collector):
         lengths = self._queue_lengths()
         yield gauge("broker_up", "Whether the broker answers.", {(): float(bool(lengths))})
         yield gauge("queue_messages", "Messages in the broker.", {(q,): n for q, n in lengths.items()}, ("queue",))
+        now = self._clock()
+        found: list[Metric] = []
+        checks = list(standing.of_machine(self._settings, self._listener(), now))
+        if self._settings.metrics.listener_host is not None:
+            checks = [check for check in checks if check.code != "listening"]
         try:
             with self._ledger.read() as connection:
-                found = list(_of_ledger(connection, self._clock(), self._settings))
-        except TryLater:
-            yield gauge("ledger_up", "Whether the ledger answers.", {(): 0.0})
-            return
-        yield gauge("ledger_up", "Whether the ledger answers.", {(): 1.0})
+                found = list(_of_ledger(connection, now, self._settings))
+                checks += standing.of_ledger(connection, self._settings, now)
+        except AxradError as error:
+            checks.append(Finding("ledger", "fail", error.message))
+        up = not any(check.code == "ledger" for check in checks)
+        yield gauge("ledger_up", "Whether the ledger answers.", {(): float(up)})
         yield from found
+        yield from _checked(checks)
+
+    def _listener(self) -> dict[str, object] | None:
+        return listener_state(self._settings)
 
     def _machine(self) -> Iterator[Metric]:
         spool = self._settings.spool
-        if spool.path.exists():
-            usage = shutil.disk_usage(spool.path)
-            yield gauge("disk_free_bytes", "Free on the spool's file system.", {(): usage.free})
-            yield gauge("disk_size_bytes", "Size of the spool's file system.", {(): usage.total})
+        with suppress(OSError):
+            room = disk.room(spool.path)
+            yield gauge("disk_free_bytes", "Free on the spool's file system.", {(): room.free_bytes})
+            yield gauge("disk_size_bytes", "Size of the spool's file system.", {(): room.total_bytes})
             yield gauge(
                 "journals", "Journals that are open or not yet in the ledger.", {(): len(names(spool.path / "journal"))}
             )
@@ -71,13 +83,21 @@ class LedgerCollector(Collector):
         yield gauge("disk_refuse_bytes", "Below this nothing more is taken in.", {(): spool.refuse_free_bytes})
         if self._settings.metrics.listener_host is not None:
             return  # it is elsewhere; health asks it
-        listener = listener_state(self._settings)
+        listener = self._listener()
         yield gauge("listener_up", "Whether a listener runs on this machine.", {(): float(listener is not None)})
         if listener is not None:
             count = int(str(listener["associations"]))
             yield gauge("associations_open", "Associations that are open now.", {(): count})
             most = int(str(listener["max_associations"]))
             yield gauge("associations_limit", "Associations that may be open at once.", {(): most})
+
+
+def _checked(checks: Sequence[Finding]) -> Iterator[Metric]:
+    """The records that `axrad status` and `axrad doctor` put into words."""
+    levels = {(c.code, c.subject): float(RANK[c.level]) for c in checks}
+    yield gauge("check", "A check: 0 well, 1 somebody should look, 2 does not work.", levels, ("check", "subject"))
+    values = {(c.code, c.subject): c.value for c in checks if c.value is not None}
+    yield gauge("check_value", "What a check judged.", values, ("check", "subject"))
 
 
 def _of_ledger(connection: sa.Connection, now: float, settings: Settings) -> Iterator[Metric]:

@@ -16,6 +16,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from daemon.health.probe import Health
+from daemon.logs import place_of
 
 log = structlog.get_logger("axrad.observe")
 
@@ -59,11 +60,11 @@ class Pages(ThreadingHTTPServer):
         return 404, "text/plain", b"/metrics /health/live /health/ready /health/ready/CHECK\n"
 
     def _ready(self, only: str) -> tuple[int, str, bytes]:
-        checks = {c.name: c for c in self.health.checks()}
+        checks = {c.finding.name: c for c in self.health.checks()}
         if only and only not in checks:
             return 404, "text/plain", f"no such check; there are {', '.join(checks)}\n".encode()
         asked = [checks[only]] if only else list(checks.values())
-        ready = all(c.ok for c in asked)
+        ready = all(c.finding.level != "fail" for c in asked)
         body = {"ready": ready, "checks": [c.as_dict() for c in asked]}
         return 200 if ready else 503, "application/json", json.dumps(body, indent=1).encode() + b"\n"
 
@@ -73,7 +74,12 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 30
 
     def do_GET(self) -> None:
-        status, kind, body = self.server.answer(self.path.partition("?")[0])
+        try:
+            status, kind, body = self.server.answer(self.path.partition("?")[0])
+        except Exception as error:  # noqa: BLE001 - whoever asks after health gets an answer, whatever happens
+            log.error("page-failed", error=type(error).__name__, at=place_of(error))
+            failed = {"ready": False, "error": type(error).__name__}
+            status, kind, body = 503, "application/json", json.dumps(failed).encode() + b"\n"
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))

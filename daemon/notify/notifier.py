@@ -103,7 +103,7 @@ class Notifier:
         for key, state in current.items():
             told_at = known.lasting.get(key)
             if told_at is None or now - told_at >= self._settings.notify.repeat_s:
-                notice = Notice(state.kind, f"axrad: {state.text}.", ({"subject": state.subject},))
+                notice = Notice(state.kind, f"axrad: {state.text}", ({"subject": state.subject},))
                 yield _Due(notice, partial(known.lasting.__setitem__, key, now))
         for key in [k for k in known.lasting if k not in current]:
             kind, _, subject = key.partition(":")

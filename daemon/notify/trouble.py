@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from config.schema import Settings
-from daemon.ledger import life
-from daemon.ledger.deliveries import failing
+from daemon.health import standing
 from daemon.ledger.tables import events, revisions, studies
 
 # Kinds of trouble, in words; each has a section in docs/operations.md.
@@ -21,7 +19,8 @@ WORDS = {
     "dead_letter": "deliveries were set aside",
     "disk": "the spool's disk is nearly full",
     "peer_down": "a destination does not answer",
-    "no_workers": "exams are queued and nobody works on them",
+    "no_workers": "work is queued and nobody does it",
+    "stalled": "exams do not advance",
 }
 # Event of the timeline → kind of trouble.
 OF_EVENT = {
@@ -31,8 +30,18 @@ OF_EVENT = {
     "delivery-failed": "dead_letter",
 }
 EVENT_KINDS = tuple(dict.fromkeys(OF_EVENT.values()))
-# How long exams are queued without a worker before that is trouble: starting everything takes a while.
-NO_WORKERS_S = 120.0
+# Code of a check (daemon.health.standing) → kind of trouble.
+OF_CHECK = {
+    "disk": "disk",
+    "inodes": "disk",
+    "destination": "peer_down",
+    "workers": "no_workers",
+    "sweep": "stalled",
+    "index": "stalled",
+}
+# Told when it is near already; of the others when it has come.
+TOLD_EARLY = ("disk", "inodes")
+SUBJECTS = {"disk": "spool"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,25 +82,11 @@ def happened(connection: sa.Connection, kind: str, after: int, limit: int = 500)
 
 def lasting(connection: sa.Connection, settings: Settings, now: float) -> Iterator[Lasting]:
     """States that are trouble now."""
-    spool = settings.spool
-    if spool.path.exists():
-        free = shutil.disk_usage(spool.path).free
-        if free < spool.warn_free_bytes:
-            what = "senders are refused" if free < spool.refuse_free_bytes else "senders will be refused soon"
-            yield Lasting("disk", "spool", f"{free / 1024**3:.1f} GiB are left for the spool: {what}")
-    for down in failing(connection):
-        destination = next((d for d in settings.destination if d.name == down["destination"]), None)
-        if destination is None or down["failures"] < destination.breaker_failures:
+    findings = [*standing.of_machine(settings, None, now), *standing.of_ledger(connection, settings, now)]
+    for finding in findings:
+        kind = OF_CHECK.get(finding.code)
+        if kind is None or finding.ok or (finding.level == "warn" and finding.code not in TOLD_EARLY):
             continue
-        minutes = (now - down["failing_since"]) / 60
-        text = f"{down['destination']} has not taken results for {minutes:.0f} min; they wait and are sent when it does"
-        yield Lasting("peer_down", down["destination"], text)
-    yield from _no_workers(connection, now)
-
-
-def _no_workers(connection: sa.Connection, now: float) -> Iterator[Lasting]:
-    waiting, oldest = connection.execute(
-        sa.select(sa.func.count(), sa.func.min(studies.c.changed_at)).where(studies.c.state == "ready")
-    ).one()
-    if waiting and now - oldest > NO_WORKERS_S and not life.slots(connection, "analyse", now):
-        yield Lasting("no_workers", "analyse", f"{waiting} exams are queued and no worker takes them")
+        if finding.code == "sweep" and finding.value is None:
+            continue  # nothing has ever been started here
+        yield Lasting(kind, finding.subject or SUBJECTS.get(finding.code, finding.code), finding.sentence)

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 import structlog
 
 from config.schema import Settings
+from daemon.health import disk
 from daemon.ledger import Ledger
 from daemon.ledger.engine import note
 from daemon.ledger.intake import mark_lost
@@ -61,7 +62,9 @@ def clean(ledger: Ledger, settings: Settings, now: float, files_at_once: int = F
 def _candidates(ledger: Ledger, spool: Spool, settings: Settings, now: float) -> Iterator[tuple[str, str]]:
     """Exams to clean, the oldest first: by age all of them, then, while the disk is too full, younger ones."""
     keep = settings.retention
-    wanted = settings.spool.warn_free_bytes if keep.keep_free_bytes is None else keep.keep_free_bytes
+    limits = settings.spool
+    if keep.keep_free_bytes is not None:
+        limits = limits.model_copy(update={"warn_free_bytes": keep.keep_free_bytes, "refuse_free_bytes": 0})
     has_files = sa.select(instances.c.exam_uid).where(instances.c.state == "stored").distinct()
     with ledger.read() as connection:
         rows = connection.execute(
@@ -76,7 +79,7 @@ def _candidates(ledger: Ledger, spool: Spool, settings: Settings, now: float) ->
     for row in rows:
         if row.last_arrival_at <= now - keep.keep_days * DAY_S:
             yield row.study_uid, f"nothing came for {keep.keep_days:g} days"
-        elif spool.free_bytes() < wanted:
+        elif disk.is_short(disk.room(spool.root), limits) != "ok":
             yield row.study_uid, "the disk is too full"
         else:
             return

@@ -341,8 +341,3 @@ class Spool:
             except FileNotFoundError:
                 continue
         return removed
-
-    def free_bytes(self) -> int:
-        """What an unprivileged process may still write on the spool's file system."""
-        state = os.statvfs(self.root)
-        return state.f_bavail * state.f_frsize

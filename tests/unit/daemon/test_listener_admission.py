@@ -62,7 +62,7 @@ def test_the_lower_watermark_refuses_until_there_is_more_room_than_that_and_the_
     now, free = [0.0], [1000]
 
     class State:
-        f_frsize = 1
+        f_frsize, f_blocks, f_files, f_favail = 1, 1000, 0, 0
 
         @property
         def f_bavail(self) -> int:

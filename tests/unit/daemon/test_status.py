@@ -6,6 +6,7 @@ import io
 import json
 import re
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from rich.console import Console
 from config.schema import Settings
 from daemon.cli import overview
 from daemon.cli.wording import WIDTH, age, brief
+from daemon.health.finding import Finding
 from daemon.ledger import Ledger, life, open_ledger, operate, steer, studies, views
 from daemon.ledger.engine import note
 from daemon.ledger.queue import LeaseLost, claim, release
@@ -239,16 +241,20 @@ def test_where_nothing_waits_for_anybody_that_is_said() -> None:
         "stuck": [], "running": 0, "announced": 0, "workers": [{"queues": ["analyse"], "processes": 1}], "sweep_s": 2.0,
         "destinations_down": [], "dead_letters": [], "journals": 0, "disk_free_bytes": 50 * 1024**3,
         "listener": {"host": "127.0.0.1", "port": 104, "associations": 0},
+        "checks": [asdict(Finding("sweep", "ok", "x"))],
     }  # fmt: skip
     said = printed(found)
     assert "disk of the spool: 3.0 GiB of images and regions, 50.0 GiB free" in said
     assert said.endswith("All is well: nothing waits for you.\n")
-    assert "All is well" not in printed(found | {"sweep_s": 600.0})
+    late = asdict(Finding("sweep", "fail", "no exam advances", "start it"))
+    said = printed(found | {"checks": [late]})
+    assert "All is well" not in said
+    assert "No exam advances. Start it." in said
 
 
 def printed(found: dict[str, Any]) -> str:
     out = Console(file=io.StringIO(), width=WIDTH, highlight=False, markup=False)
-    overview.print_status(out, found, Settings.model_validate({"spool": {"path": "spool", "warn_free_bytes": 1}}))
+    overview.print_status(out, found)
     return str(out.file.getvalue())  # type: ignore[attr-defined]
 
 
