@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from config.schema import Align
-from pipeline.records import FeatureSet, Role, Sequence, Side
+from pipeline.records import FeatureSet, Roi, Role, Sequence, Side
 from pipeline.result import QualityCheck
 
 # With fewer grey levels texture says little; with more, co-occurrence matrices become sparse (PyRadiomics FAQ: 30-130).
@@ -24,6 +24,19 @@ def grey_level_checks(found: FeatureSet, side: Side | None) -> Iterable[QualityC
             ok=ok,
             note="" if ok else f"{levels} grey-level bins: texture features of this ROI are of limited worth",
         )
+
+
+def place_checks(rois: Iterable[Roi]) -> Iterable[QualityCheck]:
+    """What segmentations say of their frames' places against the images that they name as their source."""
+    for segment in (s for roi in rois for s in roi.segments):
+        for found in segment.contradictions:
+            yield QualityCheck(
+                check=f"drawn_on.{found.kind}.segment_{segment.number}",
+                value=found.value,
+                limit=found.limit,
+                ok=found.harmless,
+                note=found.text,
+            )
 
 
 def kept_volume_checks(

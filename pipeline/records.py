@@ -103,6 +103,22 @@ class Code:
 
 
 @dataclass(frozen=True, slots=True)
+class Contradiction:
+    """What an object says of a segment's place, against the images that it names. `value` is measured against `limit`.
+
+    `stops`: nobody can tell which of the two is right, so the exam is not evaluated unless a setting allows it.
+    `harmless`: both can be right.
+    """
+
+    kind: Literal["position", "pixel_spacing", "orientation", "size"]
+    value: float | str
+    limit: float | str
+    text: str
+    stops: bool = False
+    harmless: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Segment:
     """One segment of a SEG, or one ROI of an RTSTRUCT, as its maker described it.
 
@@ -120,6 +136,7 @@ class Segment:
     tracking_id: str | None = None
     tracking_uid: str | None = None
     notes: tuple[str, ...] = ()
+    contradictions: tuple[Contradiction, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

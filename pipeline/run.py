@@ -22,7 +22,7 @@ from pipeline.errors import ExamRejected, RoiRejected, SequenceRejected
 from pipeline.pictures import Panel, make_panels
 from pipeline.processes import cores_for
 from pipeline.protocol import protocol_of
-from pipeline.quality import grey_level_checks, kept_volume_checks
+from pipeline.quality import grey_level_checks, kept_volume_checks, place_checks
 from pipeline.records import (
     ROLES,
     SEQUENCES,
@@ -109,8 +109,12 @@ def _evaluate(
         grids = _load_all(matched, exam, settings)
         draft.evidence += [r for volume in grids.values() for r in volume.references]
     with draft.timed("roi"):
-        rois = roi.read(exam.rois, grids["t1c"], settings.roi, {str(name): grids[name] for name in SEQUENCES[1:]})
+        others = {str(name): grids[name] for name in SEQUENCES[1:]}
+        images = (image for series in exam.series for image in series.instances)
+        rois = roi.read(exam.rois, grids["t1c"], settings.roi, others, images)
         draft.evidence += [segment.source for found in rois for segment in found.segments]
+        draft.quality += place_checks(rois)
+        _check_places(rois, settings)
     with draft.timed("align"):
         masks, kept = _carry(rois, grids, exam, settings, draft)
     sides = _sides(rois)
@@ -157,6 +161,17 @@ def _load_all(matched: Match, exam: Exam, settings: Settings) -> dict[SequenceNa
 
     with ThreadPoolExecutor(max_workers=3) as pool:
         return dict(zip(SEQUENCES, pool.map(load, SEQUENCES), strict=True))
+
+
+def _check_places(rois: Sequence[Roi], settings: Settings) -> None:
+    """Raises RoiRejected where a region lies elsewhere than the images it was drawn on, unless a setting allows it."""
+    stopping = [(s, c) for r in rois for s in r.segments for c in s.contradictions if c.stops]
+    if stopping and not settings.roi.allow_contradictory_positions:
+        said = "; ".join(f"segment {s.number} of {s.source.sop_instance_uid}: {c.text}" for s, c in stopping)
+        raise RoiRejected(
+            f"{said}; nobody can tell which is right. Set roi.allow_contradictory_positions to go by the positions",
+            code="roi-contradicts-images",
+        )
 
 
 def _sides(rois: Sequence[Roi]) -> list[Side | None]:

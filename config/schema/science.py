@@ -29,13 +29,15 @@ class Sequences(Section):
 class RoiSettings(Section):
     """Regions: from which fraction a FRACTIONAL voxel is in, which tumours count, a site's own rule table.
 
-    `min_inside`: the part of a segment that must lie inside the image.
+    `min_inside`: the part of a segment that must lie inside the image. `allow_contradictory_positions`: evaluate where
+    frames of a segmentation lie more than half a slice away from the images that they name; their positions count.
     """
 
     fractional_threshold: float = Field(0.5, gt=0, le=1)
     tumors: Literal["union", "largest"] = "union"
     rules: Path | None = None
     min_inside: float = Field(0.95, ge=0, le=1)
+    allow_contradictory_positions: bool = False
 
 
 class Align(Section):

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from pipeline.align.resample import Bools, nearest_into
 from pipeline.geometry import Geometry
+from pipeline.records import Contradiction
 
 # How far a plane's corners may lie from voxel centres, in voxels, and still count as being on the grid.
 ON_GRID = 0.05
@@ -27,6 +28,7 @@ class Canvas:
     drawn: int = 0
     outside: int = 0
     notes: list[str] = field(default_factory=list)
+    contradictions: tuple[Contradiction, ...] = ()
 
     @classmethod
     def on(cls, grid: Geometry) -> Canvas:

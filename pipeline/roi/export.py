@@ -19,7 +19,8 @@ from pipeline.roi.objects import RoiObject, check_shared_space, draw_on, lies_on
 from pipeline.roi.roles import Recognised, role_of
 from pipeline.roi.rules import load_rules
 from pipeline.roi.segmentation import Segmentation
-from pipeline.volumes import Stack, stacks_of
+from pipeline.roi.sources import Named, by_name
+from pipeline.volumes import Frame, Stack, stacks_of
 
 
 def export(seg: Path, images: Path | None, out: Path, settings: RoiSettings) -> dict[str, Any]:
@@ -29,9 +30,9 @@ def export(seg: Path, images: Path | None, out: Path, settings: RoiSettings) -> 
     """
     rules = load_rules(settings.rules)
     opened = open_object(seg)
-    grid, own, why, reasons = _grid_for(opened, images)
+    grid, own, why, reasons, places = _grid_for(opened, images)
     numbers = [d.number for d in opened.segments]
-    canvases = draw_on(opened, grid, numbers, settings.fractional_threshold, own)
+    canvases = draw_on(opened, grid, numbers, settings.fractional_threshold, own, places)
     segments = [segment_of(d, canvases[d.number], rules, opened.laterality) for d in opened.segments]
     if not any(s.mask.voxels for s in segments):
         drawn = sum(c.drawn for c in canvases.values())
@@ -57,12 +58,14 @@ def export(seg: Path, images: Path | None, out: Path, settings: RoiSettings) -> 
     }
 
 
-def _grid_for(opened: RoiObject, images: Path | None) -> tuple[Geometry, frozenset[str], str, list[str]]:
-    """The grid, the UIDs of its slices, why it was chosen, and what else was found and not used."""
+def _grid_for(
+    opened: RoiObject, images: Path | None
+) -> tuple[Geometry, frozenset[str], str, list[str], dict[Named, Frame]]:
+    """The grid, the UIDs of its slices, why it was chosen, what else was found and not used, and where images lie."""
     if images is None:
         if not isinstance(opened.content, Segmentation):
             raise RoiRejected(f"structure set {opened.uid} has no grid of its own: name its images", uid=opened.uid)
-        return own_grid(opened.content), frozenset(), "the segmentation's own frames", []
+        return own_grid(opened.content), frozenset(), "the segmentation's own frames", [], {}
     files = sorted(p for p in images.rglob("*") if p.is_file()) if images.is_dir() else [images]
     stacks, rejected = stacks_of(files)
     if not stacks:
@@ -70,7 +73,8 @@ def _grid_for(opened: RoiObject, images: Path | None) -> tuple[Geometry, frozens
         raise [*telling, *rejected, GeometryRejected(f"{images.name} holds no image series")][0]
     stack, why = _best(opened, stacks)
     left_out = [e.message for e in rejected if isinstance(e, GeometryRejected)]
-    return stack.geometry, stack.uids, why, left_out
+    places = by_name(frame for each in stacks for frame in each.frames)
+    return stack.geometry, stack.uids, why, left_out, places
 
 
 def _best(opened: RoiObject, stacks: Sequence[Stack]) -> tuple[Stack, str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from pydicom import Dataset
@@ -17,8 +18,9 @@ from pipeline.roi.describe import RTSTRUCT_CLASS, Description, describe
 from pipeline.roi.roles import side_of
 from pipeline.roi.rules import Rules
 from pipeline.roi.segmentation import Segmentation, draw, open_segmentation
+from pipeline.roi.sources import Named
 from pipeline.roi.structures import Structures, draw_structures, open_structures
-from pipeline.volumes.frames import read_header, readable
+from pipeline.volumes.frames import Frame, read_header, readable
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,6 +34,13 @@ class RoiObject:
     @property
     def uid(self) -> str:
         return self.content.uid
+
+    @property
+    def named(self) -> frozenset[Named]:
+        """The images, or frames of images, that a frame names as its only source."""
+        if isinstance(self.content, Structures):
+            return frozenset()
+        return frozenset(f.source for f in self.content.frames if f.source is not None)
 
 
 def open_object(path: Path) -> RoiObject:
@@ -98,12 +107,21 @@ def lies_on(opened: RoiObject, grid: Geometry) -> bool:
 
 
 def draw_on(
-    opened: RoiObject, grid: Geometry, numbers: Iterable[int], threshold: float, images: frozenset[str] = frozenset()
+    opened: RoiObject,
+    grid: Geometry,
+    numbers: Iterable[int],
+    threshold: float,
+    images: frozenset[str] = frozenset(),
+    places: Mapping[Named, Frame] = MappingProxyType({}),
 ) -> dict[int, Canvas]:
-    """Masks by segment number. The spaces must have been found to agree. Raises PixelsRejected, RoiRejected."""
+    """Masks by segment number. The spaces must have been found to agree.
+
+    `images`: SOP Instance UIDs of the grid's own slices; `places`: where the images lie that the object names.
+    Raises PixelsRejected, RoiRejected.
+    """
     if isinstance(opened.content, Structures):
         return draw_structures(opened.content, grid, numbers)
-    return draw(opened.content, grid, numbers, threshold, images)
+    return draw(opened.content, grid, numbers, threshold, images, places)
 
 
 def segment_of(described: Description, canvas: Canvas, rules: Rules, laterality: str = "") -> Segment:
@@ -123,6 +141,7 @@ def segment_of(described: Description, canvas: Canvas, rules: Rules, laterality:
         described.tracking_id,
         described.tracking_uid,
         tuple(_notes(canvas)),
+        canvas.contradictions,
     )
 
 
@@ -133,3 +152,4 @@ def _notes(canvas: Canvas) -> Iterable[str]:
     if canvas.outside:
         yield f"{canvas.outside} of {canvas.drawn} pixels lie outside the image"
     yield from canvas.notes
+    yield from (c.text for c in canvas.contradictions)

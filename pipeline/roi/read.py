@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -20,6 +20,7 @@ from pipeline.roi.objects import RoiObject, check_shared_space, draw_on, image_u
 from pipeline.roi.roles import Recognised, role_of, side_of
 from pipeline.roi.rules import Rules, load_rules
 from pipeline.roi.sides import side_by_position
+from pipeline.roi.sources import source_frames
 
 # Two segments of different objects that share this part of the smaller are two drawings of one thing.
 SAME_LESION = 0.5
@@ -33,25 +34,31 @@ def read(
     t1c: Volume,
     settings: RoiSettings,
     other_grids: Mapping[str, Volume] = MappingProxyType({}),
+    images: Iterable[InstanceFacts] = (),
 ) -> tuple[Roi, ...]:
     """The tumour and the lymph nodes drawn in `rois`, on the grid of `t1c`; one Roi per role and side.
 
     `other_grids` (by series) are volumes known to share the space of `t1c`: an object drawn on one of them without
-    a frame of reference of its own is placed through it. Raises NotDicom, GeometryRejected (another frame of
-    reference), RoiRejected (nothing recognised, ambiguous, empty, outside the image, most of it), PixelsRejected.
+    a frame of reference of its own is placed through it. `images` are those of the exam: where a segmentation
+    contradicts the ones that it names, its segments say so.
+
+    Raises NotDicom, GeometryRejected (another frame of reference), RoiRejected (nothing recognised, ambiguous, empty,
+    outside the image, most of it), PixelsRejected.
     """
     rules = load_rules(settings.rules)
     opened = [open_object(i.path) for i in rois if i.path is not None]
     if not opened:
         raise RoiRejected("the exam holds no segmentation or structure set", code="no-roi")
     chosen = _recognised([d for o in opened for d in o.segments], rules)
+    places = source_frames(images, {n for o in opened for n in o.named})
     drawn: dict[Role, list[tuple[Segment, Recognised]]] = {role: [] for role in ROLES}
     for each in opened:
         mine = [d for d in each.segments if d in chosen]
         if not mine:
             continue
         _check_space(each, t1c, other_grids)
-        canvases = draw_on(each, t1c.geometry, [d.number for d in mine], settings.fractional_threshold, image_uids(t1c))
+        numbers, least = [d.number for d in mine], settings.fractional_threshold
+        canvases = draw_on(each, t1c.geometry, numbers, least, image_uids(t1c), places)
         for described in mine:
             canvas = canvases[described.number]
             if canvas.drawn and canvas.outside > (1 - settings.min_inside) * canvas.drawn:

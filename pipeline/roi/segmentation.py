@@ -6,9 +6,10 @@ carry no reference to it: their plane positions alone place them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,18 +19,24 @@ from pydicom import Dataset
 from pipeline.errors import PixelsRejected, RoiRejected
 from pipeline.geometry import Geometry
 from pipeline.roi.canvas import Canvas
+from pipeline.roi.planes import ONE_PLANE_MM, Drawn
+from pipeline.roi.sources import Difference, Named, compare, compare_size, contradictions, lookup
 from pipeline.volumes.frames import Frame, Groups, frames_in
 from pipeline.volumes.pixels import decode
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SegFrame:
-    """One frame: its place, the segment it belongs to (None in a LABELMAP), the images it was drawn on."""
+    """One frame: its place, the segment it belongs to (None in a LABELMAP), the images it was drawn on.
+
+    `source`: the image, or frame of one, that it names as the only one.
+    """
 
     frame: Frame
     plane: Geometry
     segment: int | None
     sources: frozenset[str]
+    source: Named | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,7 +73,10 @@ def open_segmentation(ds: Dataset, path: Path) -> Segmentation:
         number = groups.get("ReferencedSegmentNumber")
         if number is None and kind != "LABELMAP":
             raise RoiRejected(f"segmentation {uid} frame {index + 1} names no segment", uid=uid)
-        found.append(SegFrame(frame, _plane(frame, thickness), _int(number), frozenset(_derived_from(groups))))
+        named = set(_derived_from(groups))
+        only = next(iter(named)) if len(named) == 1 else None
+        sources = frozenset(source for source, _ in named)
+        found.append(SegFrame(frame, _plane(frame, thickness), _int(number), sources, only))
     listed = {
         str(i.ReferencedSOPInstanceUID)
         for s in ds.get("ReferencedSeriesSequence") or []
@@ -86,21 +96,38 @@ def open_segmentation(ds: Dataset, path: Path) -> Segmentation:
 
 
 def draw(
-    seg: Segmentation, grid: Geometry, numbers: Iterable[int], threshold: float, images: frozenset[str] = frozenset()
+    seg: Segmentation,
+    grid: Geometry,
+    numbers: Iterable[int],
+    threshold: float,
+    images: frozenset[str] = frozenset(),
+    places: Mapping[Named, Frame] = MappingProxyType({}),
 ) -> dict[int, Canvas]:
     """The masks of the segments `numbers` on `grid`. FRACTIONAL: in where the value reaches `threshold` (0..1).
 
-    `images`: SOP Instance UIDs of the grid's own slices. Raises PixelsRejected.
+    `images`: SOP Instance UIDs of the grid's own slices. `places`: where the images lie that the frames name.
+    Raises PixelsRejected, RoiRejected (two frames of one segment on one plane).
     """
     canvases = {n: Canvas.on(grid) for n in numbers}
+    drawn = {n: Drawn(f"segmentation {seg.uid}: frames {{}} and {{}} of segment {n}", seg.uid) for n in canvases}
+    differences: dict[int, list[Difference]] = {n: [] for n in canvases}
     wanted = [f for f in seg.frames if f.segment is None or f.segment in canvases]
     stored = decode(seg.path, [f.frame.source.frame for f in wanted], allow_lossy=seg.kind == "FRACTIONAL")
     for place, pixels in zip(wanted, stored, strict=True):
         if pixels.shape != place.plane.shape_zyx[1:]:
             raise PixelsRejected(f"segmentation {seg.uid} decodes to frames of {pixels.shape}", uid=seg.uid)
-        own = bool((place.sources or seg.sources) & images) or not seg.thickness_known
+        named = bool((place.sources or seg.sources) & images)
+        own = named or not seg.thickness_known
         for number, mask in _masks(seg, place, pixels, canvases, threshold):
-            canvases[number].add(mask, place.plane, own)
+            if mask.any() and drawn[number].first_time(place.frame.source.frame or 1, place.plane, mask):
+                canvases[number].add(mask, place.plane, own)
+                image = lookup(places, place.source)
+                if image is not None:
+                    differences[number].append(compare(place.plane, image))
+                elif named and (sizes := compare_size(place.plane, grid)) is not None:
+                    differences[number].append(sizes)
+    for number, canvas in canvases.items():
+        canvas.contradictions = contradictions(differences[number], drawn[number].count)
     return canvases
 
 
@@ -142,7 +169,7 @@ def _thickness_mm(ds: Dataset, frames: list[Frame], uid: str) -> tuple[float, bo
     groups = Groups(ds, 0)
     depths = np.unique(np.round([float(f.position @ frames[0].normal) for f in frames], 3))
     gaps = np.diff(depths)
-    least = float(gaps[gaps > 0.01].min()) if (gaps > 0.01).any() else None
+    least = float(gaps[gaps > ONE_PLANE_MM].min()) if (gaps > ONE_PLANE_MM).any() else None
     stated = groups.get("SpacingBetweenSlices")
     if stated is not None and abs(float(stated)) > 0:
         return min(abs(float(stated)), least) if least else abs(float(stated)), True
@@ -154,10 +181,15 @@ def _thickness_mm(ds: Dataset, frames: list[Frame], uid: str) -> tuple[float, bo
     return float(thick), False
 
 
-def _derived_from(groups: Groups) -> Iterator[str]:
-    for source in groups.get("SourceImageSequence") or []:
-        if "ReferencedSOPInstanceUID" in source:
-            yield str(source.ReferencedSOPInstanceUID)
+def _derived_from(groups: Groups) -> Iterator[Named]:
+    """The images that a frame names, each with its frame where one is named too."""
+    for source in groups.every("DerivationImageSequence", "SourceImageSequence"):
+        if "ReferencedSOPInstanceUID" not in source:
+            continue
+        numbers = source.get("ReferencedFrameNumber")
+        several = [] if numbers in (None, "") else [numbers] if isinstance(numbers, (int, str)) else list(numbers)
+        for number in several or [None]:
+            yield str(source.ReferencedSOPInstanceUID), None if number is None else int(number)
 
 
 def _int(value: object) -> int | None:

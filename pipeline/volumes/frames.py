@@ -167,6 +167,11 @@ class Groups:
                 if element.VR == "SQ" and element.value and not element.tag.is_private:
                     yield element.value[0]
 
+    def every(self, macro: str, inner: str) -> list[Dataset]:
+        """All items of a sequence inside all items of a macro; the frame's own macro before the shared one."""
+        items: Any = next((found for source in self._sources if (found := source.get(macro))), [])
+        return [each for item in items for each in item.get(inner) or []]
+
     def get(self, keyword: str, default: Any = None) -> Any:
         for item in self.items():
             value = item.get(keyword)
