@@ -25,6 +25,7 @@ from daemon.metrics import counters
 from daemon.work import messages
 from daemon.work.context import Context
 from daemon.work.failure import TaskFailed
+from daemon.work.large import Beside
 from daemon.work.limits import GRACE_S
 from daemon.work.queues import QUEUES
 from pipeline.errors import TryLater
@@ -191,14 +192,14 @@ def _add_tasks(app: Celery, settings: Settings) -> None:
         with context().ledger.write() as connection:
             life.sign(connection, f"ping:{queue}", "ping", context().clock(), {"token": token})
 
-    watch = JumpWatch(system_clock, time.monotonic)
+    watch, beside = JumpWatch(system_clock, time.monotonic), Beside()
 
     @app.task(name="axrad.sweep", shared=False, send_events=False)  # type: ignore[untyped-decorator]
     def sweep_task() -> None:
         from daemon.work.sweep import sweep
 
         try:
-            sweep(context(), watch)
+            sweep(context(), watch, beside)
         except TryLater as error:
             log.warning("sweep-put-off", code=error.code)
 

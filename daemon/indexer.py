@@ -22,7 +22,7 @@ from daemon.arrivals import compared, describe
 from daemon.clock import Clock, system_clock
 from daemon.feedback.keep import collect as collect_feedback
 from daemon.ledger import Ledger, commitments, open_ledger
-from daemon.ledger.intake import Arrival, association_ended, known, record, still_arriving
+from daemon.ledger.intake import Arrival, association_ended, known, record, still_arriving, still_sending
 from daemon.ledger.order import BACKFILL, OF_C_STORE, ROUTINE, URGENT
 from daemon.ledger.tables import journal_positions
 from daemon.logs import place_of
@@ -140,7 +140,9 @@ def _write_all(ledger: Ledger, batch: list[Line], now: float) -> None:
             ends[entry.journal] = entry.end
             exam_uid = record(connection, arrival) if arrival is not None else None
             if exam_uid is not None:
-                still_arriving(connection, entry.association, exam_uid, entry.ts)
+                still_arriving(connection, entry.association, exam_uid, min(entry.ts, now))
+            elif entry.event in ("stored", "duplicate"):
+                still_sending(connection, entry.association, min(entry.ts, now))
             if entry.event == "closed":
                 association_ended(connection, entry.association)
             if entry.event == "commitment":

@@ -14,13 +14,17 @@ class Assembly(Section):
 
     `require_sequences`, `require_rois`: what must be here. `quiet_s` without arrivals, and it is; `settle_s` are enough
     where associations are closed and a [[pacs]] that can `find` has no more of it. One that does not answer is waited
-    for `ask_patience_s`. `max_age_days`: an exam that is older when it arrives is a prior and not reported. `join`:
+    for `ask_patience_s`. An open association is waited for until a minute after its last image, and no longer than
+    `max_wait_s` after the exam's last image. `max_instances`: an exam with more instances, or more frames, is held for
+    an operator unread. `max_age_days`: an exam that is older when it arrives is a prior and not reported. `join`:
     what two studies of one patient must have in common to be one exam; nothing: they never are.
     """
 
     quiet_s: float = Field(120.0, ge=0)
     settle_s: float = Field(10.0, ge=0)
     ask_patience_s: float = Field(900.0, ge=0)
+    max_wait_s: float = Field(900.0, ge=0)
+    max_instances: int = Field(20000, ge=1)
     give_up_days: float = Field(14.0, gt=0)
     max_age_days: float | None = None
     require_sequences: tuple[Sequence, ...] = ("t1c", "t2", "adc")

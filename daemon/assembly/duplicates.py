@@ -23,6 +23,9 @@ def without_duplicates(stored: Sequence[Stored], on_conflict: str) -> tuple[list
         by_uid.setdefault(item.facts.ref.sop_instance_uid, []).append(item)
     kept, conflicts = [], 0
     for items in by_uid.values():
+        if len(items) == 1:
+            kept += items
+            continue
         same = [i for i in items if not differs(items[0].facts, i.facts)]
         if len(same) < len(items):
             conflicts += 1

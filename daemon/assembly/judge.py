@@ -10,21 +10,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
-from config.schema import Settings
+from config.schema import Assembly, Settings
 from daemon.assembly.duplicates import without_duplicates
 from daemon.assembly.identity import objection
 from daemon.assembly.missing import find_missing
 from daemon.assembly.records import Answer, Arrived, Stored, Verdict
-from daemon.assembly.rois import newest_rois
+from daemon.assembly.rois import left_out, newest_rois
 from pipeline.catalog import Exam, exam_of
 from pipeline.sequences import FrameRef, Match, Selection, match
 from pipeline.sequences.records import T1C_LABELS
 
 DAY_S = 86400.0
-# An association that is open and does nothing is ended by the listener; look again in case its end was missed.
-LOOK_AGAIN_S = 30.0
+# An association that is open counts as arriving for so long after its last C-STORE: others may keep one open for ever.
+SENDING_S = 60.0
 ASKED_IN_VAIN = "the archive did not say what it has of this exam and whose it is"
 
 
@@ -37,20 +38,25 @@ def judge(exam: Arrived, now: float, settings: Settings) -> Verdict:
         return Verdict("held", *doubt, flagged=flagged)
     settled_at = exam.last_arrival_at + min(wait.settle_s, wait.quiet_s)
     if now < settled_at:
-        return Verdict("assembling", due_at=settled_at, flagged=flagged)
-    if exam.arriving:
-        return Verdict("assembling", due_at=now + LOOK_AGAIN_S, flagged=flagged)
+        return replace(settling(exam.last_arrival_at, wait), flagged=flagged)
+    arriving_until = _arriving_until(exam, wait.max_wait_s)
+    if now < arriving_until:
+        reason = "the association that brings it is still open and may bring more of it"
+        return Verdict("assembling", "arriving", reason, arriving_until, flagged=flagged)
     if exam.role == "prior" or is_prior(exam, kept, wait.max_age_days):
         return Verdict("expired", "prior", "a prior exam: kept, not reported", role="prior", flagged=flagged)
     counting = newest_rois(kept)
+    flagged = "; ".join(filter(None, (flagged, left_out(kept))))
     asks, in_vain = _asks(exam, counting, settled_at, now, settings)
     if asks:
-        return Verdict("assembling", due_at=settled_at + wait.ask_patience_s, flagged=flagged, ask=True)
+        reason = "an archive is asked whether it has more of it"
+        return Verdict("assembling", "asking", reason, settled_at + wait.ask_patience_s, flagged=flagged, ask=True)
     if in_vain:
         flagged = "; ".join(filter(None, (flagged, ASKED_IN_VAIN)))
     quiet_at = exam.last_arrival_at + wait.quiet_s
     if now < quiet_at and not _confirmed(exam, kept):
-        return Verdict("assembling", due_at=quiet_at, flagged=flagged)
+        reason = f"more of it may come until nothing has come for {wait.quiet_s:g} s"
+        return Verdict("assembling", "quiet", reason, quiet_at, flagged=flagged)
     return _complete_or_not(exam, counting, now, settings, flagged)
 
 
@@ -74,6 +80,25 @@ def _complete_or_not(exam: Arrived, counting: list[Stored], now: float, settings
         context=tuple(sorted(s.id for s in counting)),
         flagged=flagged,
     )
+
+
+def settling(last_arrival_at: float, wait: Assembly) -> Verdict:
+    """The verdict on an exam whose last instance has only just come."""
+    settled_at = last_arrival_at + min(wait.settle_s, wait.quiet_s)
+    return Verdict("assembling", "settling", "its last image has only just come", settled_at)
+
+
+def too_many(what: str) -> Verdict:
+    """The verdict on an exam that has more of `what` than may be judged."""
+    reason = f"it has more than {what}, and was not looked at"
+    return Verdict("held", "too-many-instances", reason)
+
+
+def _arriving_until(exam: Arrived, max_wait_s: float) -> float:
+    """Until when an open association is waited for, by our own clock."""
+    if exam.sending_at is None:
+        return 0.0
+    return min(exam.sending_at + SENDING_S, exam.last_arrival_at + max_wait_s)
 
 
 def _unseen(_frames: tuple[FrameRef, ...]) -> float:

@@ -104,12 +104,15 @@ def _gone(counting: Sequence[Stored], inputs: frozenset[str]) -> Found:
 def _partial(exam: Arrived, counting: Sequence[Stored], matched: Match) -> Found:
     """Chosen series of which the archive has more than has come."""
     names = {selection.series_uid: name for name, selection in matched.chosen.items()}
+    here: dict[str, list[InstanceRef]] = {}
+    for ref in (s.facts.ref for s in counting if s.facts.ref.series_uid in names):
+        here.setdefault(ref.series_uid, []).append(ref)
     sentences: list[str] = []
     wanted: list[Wanted] = []
     for answer in exam.answers:
         for uid, _, number in answer.series:
-            refs = [s.facts.ref for s in counting if s.facts.ref.series_uid == uid]
-            if uid in names and number is not None and len(refs) < number:
+            refs = here.get(uid, [])
+            if refs and number is not None and len(refs) < number:
                 missing = number - len(refs)
                 sentences.append(f"{missing} of the {number} images that {answer.pacs} has of series {uid}")
                 wanted.append(Wanted(refs[0].study_uid, uid))

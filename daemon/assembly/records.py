@@ -12,13 +12,17 @@ ANY_IDENTITY = "*"
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """One instance of an exam as the ledger has it. `present`: its file is in the spool (not lost, not purged)."""
+    """One instance of an exam as the ledger has it. `present`: its file is in the spool (not lost, not purged).
+
+    `unreadable`: whoever read its file died of it, so the file is set aside.
+    """
 
     id: int
     facts: InstanceFacts
     digest: str
     received_at: float
     present: bool = True
+    unreadable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +52,8 @@ class Wanted:
 class Arrived:
     """An exam at the moment of judgement.
 
-    `arriving`: the last instance of an association that is still open was of this exam. `accepted`: identities that
-    an operator has accepted. `fetching`: what is being fetched for it, in words.
+    `sending_at`: the last C-STORE of an association that is still open and whose last instance was of this exam.
+    `accepted`: identities that an operator has accepted. `fetching`: what is being fetched for it, in words.
     """
 
     study_uid: str
@@ -58,7 +62,7 @@ class Arrived:
     last_arrival_at: float
     role: str = "current"
     accepted: frozenset[str] = frozenset()
-    arriving: bool = False
+    sending_at: float | None = None
     answers: tuple[Answer, ...] = ()
     fetching: str = ""
 

@@ -18,17 +18,32 @@ def newest_rois(stored: Sequence[Stored]) -> list[Stored]:
     """Everything but ROI objects all of whose ROIs their author has drawn again, in one newer object or several.
 
     A ROI is told by its author and its name; the newer object is the one with the later content date and time, then
-    the one that arrived later. Several objects with different names (a SEG per lymph node) stand side by side.
+    the one that arrived later. Several objects with different names (a SEG per lymph node) stand side by side. An
+    object without any region, or whose file cannot be read, replaces nothing and counts only where it is all there is.
     """
     rois = sorted((s for s in stored if s.facts.is_roi), key=lambda s: (_drawn_at(s.facts), s.received_at, s.id))
     drawn_since: set[Thing] = set()
     counting: list[Stored] = []
-    for item in reversed(rois):
+    for item in reversed([item for item in rois if is_usable(item)] or rois):
         mine = {_thing(item.facts, segment) for segment in item.facts.segments}
         if not mine or mine - drawn_since:
             counting.append(item)
         drawn_since |= mine
     return [s for s in stored if not s.facts.is_roi] + counting[::-1]
+
+
+def is_usable(roi: Stored) -> bool:
+    """Whether there is anything to read in a ROI object, as far as its header tells."""
+    return bool(roi.facts.segments) and "no_region" not in roi.facts.tags and not roi.unreadable
+
+
+def left_out(stored: Sequence[Stored]) -> str:
+    """A sentence on ROI objects that count for nothing beside others; empty where there are none."""
+    rois = [s for s in stored if s.facts.is_roi]
+    useless = [s for s in rois if not is_usable(s)]
+    if not useless or len(useless) == len(rois):
+        return ""
+    return f"{len(useless)} ROI objects hold no region that can be read and count for nothing"
 
 
 def recognise(roi: InstanceFacts, segment: SegmentFacts, rules: Rules) -> Recognised:

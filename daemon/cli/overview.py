@@ -18,6 +18,7 @@ from daemon.cli.wording import WIDTH, age, brief, bytes_in_words, hanging, in_wo
 from daemon.health import standing
 from daemon.health.finding import Finding, not_ok
 from daemon.ledger import deliveries, life, order, views
+from daemon.ledger.states import TOO_MANY
 from daemon.ledger.tables import breakers
 from daemon.listener.supervisor import state as listener_state
 from daemon.spool.journal import names
@@ -42,6 +43,7 @@ REMEDIES = {
     "not_evaluated": "the report says so; send what is mended (a new region, say): a new report follows by itself",
     "held": "they belong together: axrad retry {id} --accept-identity\nthey do not: axrad cancel {id}",
 }
+TOO_LARGE = "it is no exam: axrad cancel {id}\nit is: raise assembly.max_instances, then axrad retry {id}"
 EVENTS = {
     "first-instance": "first instance",
     "received": "received",
@@ -192,7 +194,8 @@ def print_timeline(out: Console, found: Mapping[str, Any], settings: Settings) -
 
 
 def _print_remedies(out: Console, study: Mapping[str, Any], indent: str = "") -> None:
-    for line in REMEDIES.get(study["state"], "").format(id=study["id"]).splitlines():
+    remedy = TOO_LARGE if study["reason_code"] == TOO_MANY else REMEDIES.get(study["state"], "")
+    for line in remedy.format(id=study["id"]).splitlines():
         out.print(f"{indent}→ {line}", soft_wrap=True)
 
 

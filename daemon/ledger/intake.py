@@ -84,7 +84,7 @@ def record(connection: sa.Connection, arrival: Arrival) -> str | None:
     facts = arrival.facts
     if arrival.torn:
         if old is None:
-            connection.execute(instances.insert().values(**_columns(arrival, "lost", arrival.note)))
+            connection.execute(instances.insert().values(**row_of(arrival, "lost", arrival.note)))
             note(connection, arrival.at, "lost", f"{arrival.sop_uid}: {arrival.note}")
         return None
     if old is not None and old.state == "lost" and not old.exam_uid:
@@ -94,18 +94,18 @@ def record(connection: sa.Connection, arrival: Arrival) -> str | None:
     if old is not None:
         return _back(connection, old, arrival) if old.state in GONE else None
     if facts is None:
-        connection.execute(instances.insert().values(**_columns(arrival, "unreadable", "")))
+        connection.execute(instances.insert().values(**row_of(arrival, "unreadable", "")))
         note(connection, arrival.at, "unreadable", f"{arrival.sop_uid}: {arrival.note}")
         return None
     if facts.ours:
         # Our own results, routed back to us: kept, and nothing else happens.
-        connection.execute(instances.insert().values(**_columns(arrival, "ignored", "a result of axrad")))
+        connection.execute(instances.insert().values(**row_of(arrival, "ignored", "a result of axrad")))
         return None
     if not is_relevant(facts):
-        connection.execute(instances.insert().values(**_columns(arrival, "ignored", "not used by axrad")))
+        connection.execute(instances.insert().values(**row_of(arrival, "ignored", "not used by axrad")))
         return None
     exam_uid = _exam_of(connection, facts)
-    row = _columns(arrival, "stored", "") | {"exam_uid": exam_uid}
+    row = row_of(arrival, "stored", "") | {"exam_uid": exam_uid}
     instance_id = connection.execute(instances.insert().values(**row)).inserted_primary_key[0]  # type: ignore[index]
     _compare(connection, arrival, exam_uid)
     named = dict.fromkeys(r.sop_instance_uid for r in facts.references if r.sop_instance_uid)
@@ -142,7 +142,7 @@ def _exam_of(connection: sa.Connection, facts: InstanceFacts) -> str:
     return found or named or facts.ref.study_uid
 
 
-def _columns(arrival: Arrival, state: str, why: str) -> dict[str, Any]:
+def row_of(arrival: Arrival, state: str, why: str) -> dict[str, Any]:
     facts = arrival.facts
     return {
         "sop_uid": arrival.sop_uid,
@@ -296,6 +296,11 @@ def still_arriving(connection: sa.Connection, association: str, exam_uid: str, a
     )
     if done.rowcount == 0:
         connection.execute(open_associations.insert().values(name=association, exam_uid=exam_uid, last_at=at))
+
+
+def still_sending(connection: sa.Connection, association: str, at: float) -> None:
+    """An open association that has brought something of an exam goes on sending, be it what is of no use."""
+    connection.execute(open_associations.update().where(open_associations.c.name == association).values(last_at=at))
 
 
 def association_ended(connection: sa.Connection, association: str) -> None:

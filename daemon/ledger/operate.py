@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from daemon.assembly.identity import keys_of
 from daemon.ledger.deliveries import dead_letters, probe_now, send_again
 from daemon.ledger.engine import note
-from daemon.ledger.states import STUDY, check
+from daemon.ledger.states import STUDY, TOO_MANY, check
 from daemon.ledger.steer import resume
 from daemon.ledger.studies import move_study
 from daemon.ledger.tables import deliveries, revisions, studies
@@ -25,6 +25,8 @@ def retry(connection: sa.Connection, row: Any, now: float, *, new_revision: bool
         return _redo(connection, row, now)
     if row.state == "cancelled":
         return resume(connection, row, now)
+    if row.state == "held" and row.reason_code == TOO_MANY:
+        return _judge_again(connection, row, now)
     if row.state != "failed":
         raise InputRejected(
             f"study {row.id} is {row.state}, not failed; `--new-revision` redoes a reported one, "
@@ -50,6 +52,18 @@ def retry(connection: sa.Connection, row: Any, now: float, *, new_revision: bool
     move_study(connection, row.id, "ready", now)
     note(connection, now, "retried", "by an operator", row.id, revision.id)
     return f"revision {revision.number} is queued again"
+
+
+def _judge_again(connection: sa.Connection, row: Any, now: float) -> str:
+    """After the setting that it exceeds was raised."""
+    check(STUDY, row.state, "assembling")
+    connection.execute(
+        studies.update()
+        .where(studies.c.id == row.id)
+        .values(state="assembling", dirty=True, reason="", reason_code="", changed_at=now)
+    )
+    note(connection, now, "retried", "by an operator", row.id)
+    return "the study is assembled again"
 
 
 def _release(connection: sa.Connection, row: Any, now: float) -> str:

@@ -50,6 +50,9 @@ DELIVERY: dict[str, frozenset[str]] = {
 # Instances that may be part of an exam: a file that is gone is known all the same, by its facts.
 KNOWN_STATES = ("stored", "lost", "purging", "purged")
 
+# Code of a hold that is no matter of identity: assembly's `too_many`.
+TOO_MANY = "too-many-instances"
+
 # Studies in these states have nothing under way and nothing to wait for.
 SETTLED = frozenset({"delivered", "not_evaluated", "expired", "cancelled"})
 

@@ -21,11 +21,22 @@ JUDGING_S = 60.0
 HELD_BACK = "held back: an operator has to look at the study"
 # States in which a study shows no revision, so that a verdict decides what it shows.
 BEFORE_A_REVISION = ("assembling", "waiting", "held", "expired")
+# Series are compared with each other: their number counts twice.
+MOST_SERIES = 500
+ROWS_AT_ONCE = 1000
 FINISHED = ("reported", "delivered", "not_evaluated")
 
 
 class Overtaken(Exception):
     """Something arrived between judging and writing; judge again."""
+
+
+class TooLarge(Exception):
+    """An exam has more than may be judged. `what`: more than how much of what."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.what = what
 
 
 def to_judge(connection: sa.Connection, now: float) -> list[Any]:
@@ -58,32 +69,60 @@ def take(connection: sa.Connection, study_id: str, now: float) -> Any:
     return connection.execute(sa.select(studies).where(studies.c.id == study_id)).one()
 
 
-def stored_of(connection: sa.Connection, study_uid: str) -> list[Stored]:
-    """Every instance of an exam that ever came and that axrad uses."""
+def has_more_than(connection: sa.Connection, study_uid: str, most: int) -> bool:
+    """Whether an exam has more instances than that. Costs no more for an exam of any size."""
+    some = (
+        sa.select(instances.c.id)
+        .where(instances.c.exam_uid == study_uid, instances.c.state.in_(KNOWN_STATES))
+        .limit(most + 1)
+        .subquery()
+    )
+    return int(connection.execute(sa.select(sa.func.count()).select_from(some)).scalar_one()) > most
+
+
+def stored_of(connection: sa.Connection, study_uid: str, most: int | None = None) -> list[Stored]:
+    """Every instance of an exam that ever came and that axrad uses.
+
+    Raises TooLarge where their images have more than `most` frames, or lie in more than MOST_SERIES series.
+    """
     rows = connection.execute(
-        sa.select(instances)
+        sa.select(instances.c.id, instances.c.facts, instances.c.digest, instances.c.received_at, instances.c.state)
         .where(instances.c.exam_uid == study_uid, instances.c.state.in_(KNOWN_STATES))
         .order_by(instances.c.id)
-    ).all()
-    return [Stored(r.id, facts_from_json(r.facts), r.digest, r.received_at, r.state == "stored") for r in rows]
+        .execution_options(yield_per=ROWS_AT_ONCE)
+    )
+    found: list[Stored] = []
+    frames, series = 0, set()
+    for id_, document, digest, at, state in rows:
+        facts = facts_from_json(document)
+        found.append(Stored(id_, facts, digest, at, state == "stored"))
+        if most is None:
+            continue
+        frames += facts.frames if facts.is_image else 0
+        series.add(facts.ref.series_uid)
+        if frames > most:
+            raise TooLarge(f"{most} frames (assembly.max_instances)")
+        if len(series) > MOST_SERIES:
+            raise TooLarge(f"{MOST_SERIES} series")
+    return found
 
 
-def evidence_of(connection: sa.Connection, study: Any) -> Arrived:
-    """All that a judgement rests on."""
+def evidence_of(connection: sa.Connection, study: Any, most: int | None = None) -> Arrived:
+    """All that a judgement rests on. Raises TooLarge as `stored_of` does."""
     uid = study.study_uid
-    arriving = connection.execute(
-        sa.select(sa.func.count()).select_from(open_associations).where(open_associations.c.exam_uid == uid)
+    sending_at = connection.execute(
+        sa.select(sa.func.max(open_associations.c.last_at)).where(open_associations.c.exam_uid == uid)
     ).scalar_one()
     answers = connection.execute(sa.select(pacs_answers).where(pacs_answers.c.exam_uid == uid)).all()
     accepted = [ANY_IDENTITY] if study.accepted_keys is None and study.identity_accepted else study.accepted_keys or []
     return Arrived(
         uid,
-        tuple(stored_of(connection, uid)),
+        tuple(stored_of(connection, uid, most)),
         study.first_arrival_at,
         study.last_arrival_at,
         study.role,
         frozenset(accepted),
-        bool(arriving),
+        sending_at,
         tuple(
             Answer(a.pacs, a.asked_at, a.patient_key, a.patient_id_key, tuple((s[0], s[1], s[2]) for s in a.series))
             for a in answers

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import structlog
 
-from daemon.assembly import judge
+from daemon.assembly import Verdict, judge, settling, too_many
 from daemon.ledger import chores, deliveries, fetches, life, verdicts
 from daemon.ledger.join import join
 from daemon.ledger.jumps import TOLERANCE_S, JumpWatch, mend
@@ -15,6 +16,7 @@ from daemon.retention import clean
 from daemon.work.context import Context
 from daemon.work.dispatch import ANNOUNCED_S, dispatch_revisions
 from daemon.work.failure import code_of, where_in_our_code
+from daemon.work.large import LARGE, Beside
 from pipeline.errors import TryLater
 
 log = structlog.get_logger("axrad.sweep")
@@ -22,12 +24,12 @@ SIGN_EVERY_S = 10.0
 TASKS = {"delivery": "axrad.deliver", "fetch": "axrad.fetch"}
 
 
-def sweep(context: Context, watch: JumpWatch | None = None) -> None:
+def sweep(context: Context, watch: JumpWatch | None = None, beside: Beside | None = None) -> None:
     """One tick."""
     if watch is not None:
         mend_after_jump(context, watch)
     context.if_emptied(lambda: announce_anew(context))
-    assemble(context)
+    assemble(context, beside)
     dispatch_revisions(context)
     announce_due(context)
     clean_up(context)
@@ -52,19 +54,34 @@ def announce_anew(context: Context) -> None:
         forget_announcements(connection)
 
 
-def assemble(context: Context) -> None:
-    """Judge every study that has changed or whose time has come; one transaction each."""
+def assemble(context: Context, beside: Beside | None = None) -> None:
+    """Judge every study that has changed or whose time has come; one transaction each. Large ones go `beside`."""
     with context.ledger.read() as connection:
         rows = verdicts.to_judge(connection, context.clock())
-    for row in rows:
-        try:
-            _assemble(context, row)
-        except verdicts.Overtaken:
-            continue  # dirty again, and judged with the next tick
-        except TryLater:
-            raise
-        except Exception as error:  # noqa: BLE001 - one study must not keep the others from being judged
-            log.error("judging-failed", study=row.id, code=code_of(error), at=where_in_our_code(error))
+        large = {row.id for row in rows if verdicts.has_more_than(connection, row.study_uid, LARGE)}
+    for row in sorted(rows, key=lambda row: row.id in large):
+        if row.id in large and beside is not None:
+            beside.take(partial(_assemble_beside, context, row))
+        else:
+            _assemble_guarded(context, row)
+
+
+def _assemble_beside(context: Context, row: Any) -> None:
+    try:
+        _assemble_guarded(context, row)
+    except TryLater as error:
+        log.warning("judging-put-off", study=row.id, code=error.code)
+
+
+def _assemble_guarded(context: Context, row: Any) -> None:
+    try:
+        _assemble(context, row)
+    except verdicts.Overtaken:
+        return  # dirty again, and judged with the next tick
+    except TryLater:
+        raise
+    except Exception as error:  # noqa: BLE001 - one study must not keep the others from being judged
+        log.error("judging-failed", study=row.id, code=code_of(error), at=where_in_our_code(error))
 
 
 def _assemble(context: Context, row: Any) -> None:
@@ -75,13 +92,27 @@ def _assemble(context: Context, row: Any) -> None:
             study = join(connection, study, settings.assembly.join, now)
     if study is None:
         return
-    with context.ledger.read() as connection:
-        exam = verdicts.evidence_of(connection, study)
-    verdict = judge(exam, now, settings)
+    verdict = _judged(context, study, now)
     with context.ledger.write() as connection:
         verdicts.apply(connection, study, verdict, now, settings)
     if verdict.state != study.state:
         log.info("assembly", study=study.id, state=verdict.state, code=verdict.code or None)
+
+
+def _judged(context: Context, study: Any, now: float) -> Verdict:
+    """The verdict. An exam that is too large is not looked at: one exam must not take the time of all others."""
+    wait = context.settings.assembly
+    with context.ledger.read() as connection:
+        if verdicts.has_more_than(connection, study.study_uid, wait.max_instances):
+            return too_many(f"{wait.max_instances} instances (assembly.max_instances)")
+        soon = settling(study.last_arrival_at, wait)
+        if now < (soon.due_at or now) and verdicts.has_more_than(connection, study.study_uid, LARGE):
+            return soon
+        try:
+            exam = verdicts.evidence_of(connection, study, wait.max_instances)
+        except verdicts.TooLarge as error:
+            return too_many(error.what)
+    return judge(exam, now, context.settings)
 
 
 def announce_due(context: Context) -> None:

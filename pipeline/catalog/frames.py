@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from pydicom.dataset import Dataset
 
-from pipeline.catalog.facts import Value
+from pipeline.catalog.facts import SEGMENTATION_CLASSES, Value
 from pipeline.diffusion import bvalue
 from pipeline.text import clean, text_of
 
@@ -21,10 +21,13 @@ def frame_facts(dataset: Dataset) -> dict[str, Value]:
     `frame_kind`, `frame_stack`, `frame_type`, `frame_acquired`, `frame_labels` are text, empty where a frame has none;
     `frame_position` and `frame_orientation` are texts of numbers joined by a backslash.
     """
-    groups = list(dataset.get("PerFrameFunctionalGroupsSequence") or [])
+    groups = dataset.get("PerFrameFunctionalGroupsSequence") or []
     if not groups:
         return {}
     shared = next(iter(dataset.get("SharedFunctionalGroupsSequence") or []), Dataset())
+    if text_of(dataset, "SOPClassUID") in SEGMENTATION_CLASSES:
+        # What its frames say is read by whoever reads its pixels.
+        return _timing(shared, groups[0])
     maker = text_of(dataset, "Manufacturer")
     facts: dict[str, Value] = {}
     numbers: dict[str, Callable[[Dataset, Dataset], float | None]] = {

@@ -29,6 +29,7 @@ from pipeline.catalog.facts import (
 )
 from pipeline.catalog.frames import frame_facts
 from pipeline.catalog.references import author_tags, reference_tags, references, segments
+from pipeline.catalog.regions import region_tags
 from pipeline.diffusion import bvalue
 from pipeline.errors import NotDicom
 from pipeline.records import InstanceRef
@@ -188,7 +189,7 @@ def _facts(dataset: Dataset, path: Path) -> InstanceFacts:
         # Not everyone who knows a patient tells whose id it is.
         tags["patient_id_key"] = patient_key(patient_id, "")
     if is_roi:
-        tags |= reference_tags(found) | author_tags(dataset)
+        tags |= reference_tags(found) | author_tags(dataset) | region_tags(dataset, sop_class, path)
         # Per-frame facts of a SEG are read by whoever reads its pixels.
         tags = {k: v for k, v in tags.items() if not k.startswith("frame_")}
     frame_of_reference = text_of(dataset, "FrameOfReferenceUID")

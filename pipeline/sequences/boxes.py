@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from pipeline.sequences.evidence import Evidence, Slice, position_of
@@ -19,19 +20,17 @@ def box_of(evidence: Evidence, slices: Sequence[Slice] | None = None) -> Box | N
     if not isinstance(spacing, list) or rows is None or columns is None:
         return None
     dy, dx = (float(v) for v in spacing[:2])
-    corners: list[list[float]] = []
+    width, height = (columns - 1) * dx, (rows - 1) * dy
+    low, high = [math.inf] * 3, [-math.inf] * 3
     for one in evidence.slices if slices is None else slices:
         position = position_of(one.frame)
         if position is None or one.orientation is None:
             return None
-        along_row, along_column = one.orientation[:3], one.orientation[3:]
-        corners += [
-            [position[k] + i * along_row[k] + j * along_column[k] for k in range(3)]
-            for i in (0.0, (columns - 1) * dx)
-            for j in (0.0, (rows - 1) * dy)
-        ]
-    sides = [(min(c[k] for c in corners), max(c[k] for c in corners)) for k in range(3)]
-    return sides[0], sides[1], sides[2]
+        for k in range(3):
+            across, down = width * one.orientation[k], height * one.orientation[3 + k]
+            low[k] = min(low[k], position[k] + min(0.0, across) + min(0.0, down))
+            high[k] = max(high[k], position[k] + max(0.0, across) + max(0.0, down))
+    return (low[0], high[0]), (low[1], high[1]), (low[2], high[2])
 
 
 def coverage(candidate: Evidence, target: Evidence) -> float | None:

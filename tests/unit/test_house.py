@@ -25,6 +25,7 @@ INTERNAL = {
     "BadCommand": "a DIMSE command set that cannot be read; the listener aborts the association",
     "ConfigError": "the configuration is read below the room that has the tree; the command line prints it",
     "Overtaken": "another process changed the row first; the ledger looks again",
+    "TooLarge": "an exam has more than may be judged; the sweep holds it",
     "ProtocolViolation": "a PDU that is not allowed; the listener aborts the association",
     "Refusal": "one ROI's features; becomes a missing value with its reason",
     "TaskFailed": "what Flower and Celery see of an error: its code, without its cause",

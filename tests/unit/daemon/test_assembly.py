@@ -430,15 +430,47 @@ def test_when_the_archive_has_no_more_the_quiet_period_is_not_waited_for() -> No
 def test_an_open_association_is_waited_for_whatever_the_archive_says() -> None:
     story = Story(WITH_ARCHIVE)
     story.arrive(NOON, WHOLE)
-    verdict = story.judged(NOON + 12, answers=[answer(NOON + 11)], arriving=True)
-    assert (verdict.state, verdict.due_at) == ("assembling", NOON + 12 + 30)
+    verdict = story.judged(NOON + 12, answers=[answer(NOON + 11)], sending_at=NOON + 5)
+    assert (verdict.state, verdict.code, verdict.due_at) == ("assembling", "arriving", NOON + 5 + 60)
 
 
 def test_an_open_association_is_waited_for_beyond_the_quiet_period() -> None:
     story = Story()
     story.arrive(NOON, WHOLE)
-    assert story.judged(NOON + 130, arriving=True).state == "assembling"
+    verdict = story.judged(NOON + 130, sending_at=NOON + 100)
+    assert (verdict.state, verdict.reason) == (
+        "assembling",
+        "the association that brings it is still open and may bring more of it",
+    )
     assert story.judged(NOON + 130).state == "ready"
+
+
+def test_an_association_that_is_kept_open_is_waited_for_a_minute_after_its_last_image() -> None:
+    story = Story()
+    story.arrive(NOON, WHOLE)
+    assert story.judged(NOON + 159, sending_at=NOON + 100).due_at == NOON + 160
+    assert story.judged(NOON + 160, sending_at=NOON + 100).state == "ready"
+
+
+def test_an_association_that_sends_other_things_for_ever_is_waited_for_no_longer_than_the_setting_says() -> None:
+    story = Story()
+    story.arrive(NOON, WHOLE)
+    assert story.judged(NOON + 899, sending_at=NOON + 890).state == "assembling"
+    assert story.judged(NOON + 900, sending_at=NOON + 899).state == "ready"
+
+
+def test_an_object_without_any_region_replaces_nothing() -> None:
+    story = Story()
+    story.arrive(NOON, WHOLE)
+    before = story.judged(NOON + HOUR)
+    empty = replace(exam.seg(), segments=(), tags={**exam.seg().tags, "ContentDate": "20991231"})
+    empty = replace(empty, ref=replace(empty.ref, sop_instance_uid="1.2.3.99.1"))
+    silent = replace(exam.seg(), tags={**exam.seg().tags, "ContentDate": "20991231", "no_region": "all zero"})
+    silent = replace(silent, ref=replace(silent.ref, sop_instance_uid="1.2.3.99.2"))
+    story.arrive(NOON + 2 * HOUR, empty, silent)
+    after = story.judged(NOON + 3 * HOUR)
+    assert (after.state, after.inputs) == ("ready", before.inputs)
+    assert after.flagged == "2 ROI objects hold no region that can be read and count for nothing"
 
 
 def test_an_answer_from_before_the_last_arrival_does_not_count() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,12 +13,15 @@ import sqlalchemy as sa
 
 from config.schema import Assembly, Intake, Settings, Spool
 from config.schema import Ledger as LedgerSection
+from daemon.assembly import Arrived, Verdict
 from daemon.ledger import Ledger, verdicts
-from daemon.ledger.intake import Arrival, association_ended, mark_lost, record, still_arriving
+from daemon.ledger.intake import Arrival, association_ended, mark_lost, record, still_arriving, still_sending
 from daemon.ledger.operate import retry
 from daemon.ledger.studies import move_study
 from daemon.ledger.tables import deliveries, events, instances, revisions, studies
+from daemon.work import sweep
 from daemon.work.context import Context
+from daemon.work.large import Beside
 from daemon.work.sweep import assemble
 from pipeline.catalog import InstanceFacts
 from tests.support.facts import of_patient, ours
@@ -291,7 +295,10 @@ def test_a_knee_exam_expires_and_comes_back_when_something_arrives(house: House)
 
 def test_an_open_association_keeps_its_last_exam_assembling_until_it_ends(house: House) -> None:
     house.arrive(exam.images, exam.seg(), association="a1")
-    house.later(300)
+    house.later(110)
+    with house.ledger.write() as connection:
+        still_sending(connection, "a1", house.now)
+    house.later(20)
     assert house.states() == {"1.2.3": "assembling"}
     with house.ledger.write() as connection:
         association_ended(connection, "a1")
@@ -299,11 +306,87 @@ def test_an_open_association_keeps_its_last_exam_assembling_until_it_ends(house:
     assert house.states() == {"1.2.3": "ready"}
 
 
+def test_an_exam_of_more_instances_than_the_setting_allows_is_held_and_none_of_them_is_read(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.settings = house.settings.model_copy(update={"assembly": Assembly(max_instances=len(exam.images))})
+    house.arrive(exam.images)
+    house.later(300)
+    assert house.states() == {"1.2.3": "waiting"}
+    house.arrive(exam.seg())
+    monkeypatch.setattr(verdicts, "stored_of", None)  # whoever reads the rows fails
+    house.later(300)
+    assert (house.study().state, house.study().reason_code) == ("held", "too-many-instances")
+    assert str(len(exam.images)) in house.study().reason
+    monkeypatch.undo()
+    house.settings = Settings()
+    house.retry()
+    house.later(1)
+    assert house.states() == {"1.2.3": "ready"}
+
+
+def test_frames_and_series_count_as_instances_do(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.arrive(replace(exam.images[0], frames=20001))
+    house.later(300)
+    assert house.study().reason == "it has more than 20000 frames (assembly.max_instances), and was not looked at"
+    monkeypatch.setattr(verdicts, "MOST_SERIES", 0)
+    house.arrive(knee_exam())
+    house.later(300)
+    assert (house.study("1.2.7").state, house.study("1.2.7").reason_code) == ("held", "too-many-instances")
+
+
+def test_a_large_exam_is_judged_beside_the_others_and_one_at_a_time(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep, "LARGE", len(knee_exam()))
+    house.arrive(exam.images, exam.seg())
+    house.arrive(knee_exam())
+    house.now += 300
+    go_on, judge = threading.Event(), sweep.judge
+
+    def slowly(arrived: Arrived, *rest: Any) -> Verdict:
+        assert arrived.study_uid == "1.2.7" or go_on.wait(60)
+        return judge(arrived, *rest)
+
+    monkeypatch.setattr(sweep, "judge", slowly)
+    beside = Beside()
+    assemble(house.context, beside)
+    assert house.states() == {"1.2.3": "assembling", "1.2.7": "waiting"}
+    assert not beside.take(lambda: None)
+    go_on.set()
+    beside.wait(60)
+    assert house.states() == {"1.2.3": "ready", "1.2.7": "waiting"}
+
+
+def test_a_large_exam_is_not_looked_at_while_it_arrives(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "LARGE", 1)
+    house.arrive(exam.images, exam.seg())
+    with monkeypatch.context() as patched:
+        patched.setattr(verdicts, "stored_of", None)  # whoever reads the rows fails
+        house.later(1)
+    assert house.study().reason_code == "settling"
+    house.later(130)
+    assert house.states() == {"1.2.3": "ready"}
+
+
+def test_an_association_that_is_kept_open_holds_up_no_exam_for_longer_than_a_minute(house: House) -> None:
+    house.arrive(exam.images, exam.seg(), association="a1")
+    house.later(130)
+    assert house.states() == {"1.2.3": "ready"}
+
+
 def test_an_association_that_goes_on_with_another_exam_holds_up_only_that(house: House) -> None:
     house.arrive(exam.images, exam.seg(), association="a1")
     house.arrive(knee_exam(), association="a1")
-    house.later(300)
+    house.later(130)
+    with house.ledger.write() as connection:
+        still_sending(connection, "a1", house.now)
+        connection.execute(studies.update().values(dirty=True))
+    house.later(1)
     assert house.states() == {"1.2.3": "ready", "1.2.7": "assembling"}
+    assert house.study("1.2.7").reason_code == "arriving"
+    house.later(60)
+    assert house.states() == {"1.2.3": "ready", "1.2.7": "waiting"}
 
 
 def test_two_studies_are_one_exam_only_where_a_rule_says_so(house: House) -> None:

@@ -1,0 +1,60 @@
+"""Whether a ROI object holds any region, as far as its header and its uncompressed pixels tell. Nothing is decoded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydicom.dataset import Dataset
+
+from pipeline.catalog.facts import RTSTRUCT_CLASS, Value
+from pipeline.header import Header
+
+CHUNK_BYTES = 1 << 20
+# Fewer points bound no area.
+LEAST_POINTS = 3
+
+
+def region_tags(dataset: Dataset, sop_class: str, path: Path) -> dict[str, Value]:
+    """`no_region`: why a SEG or RTSTRUCT counts for nothing. No tag where it holds a region, or nobody can tell yet."""
+    why = _of_structures(dataset) if sop_class == RTSTRUCT_CLASS else _of_segments(dataset, path)
+    return {"no_region": why} if why else {}
+
+
+def _of_structures(dataset: Dataset) -> str:
+    if not dataset.get("StructureSetROISequence"):
+        return "it has no ROI"
+    for roi in dataset.get("ROIContourSequence") or []:
+        for contour in roi.get("ContourSequence") or []:
+            if _points(contour) >= LEAST_POINTS:
+                return ""
+    return "none of its ROIs has a contour that bounds an area"
+
+
+def _points(contour: Dataset) -> int:
+    return len(contour.get("ContourData") or []) // 3
+
+
+def _of_segments(dataset: Dataset, path: Path) -> str:
+    if not dataset.get("SegmentSequence"):
+        return "it has no segment"
+    if not isinstance(dataset, Header) or dataset.pixels is None:
+        return ""  # compressed, or in another encoding: whoever decodes it finds out
+    offset, length = dataset.pixels
+    sides = [dataset.get(keyword) for keyword in ("Rows", "Columns", "BitsAllocated")]
+    if all(isinstance(side, int) for side in sides):
+        rows, columns, bits = sides
+        needed = (rows * columns * bits * int(dataset.get("NumberOfFrames") or 1) + 7) // 8
+        if min(length, path.stat().st_size - offset) < needed:
+            return "its pixel data end before its last frame"
+    return "" if _any_voxel(path, offset, length) else "all its voxels are zero"
+
+
+def _any_voxel(path: Path, offset: int, length: int) -> bool:
+    """Whether any byte is set; looks at no more than it has to."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        while length > 0 and (piece := file.read(min(CHUNK_BYTES, length))):
+            if piece.count(0) != len(piece):
+                return True
+            length -= len(piece)
+    return False
