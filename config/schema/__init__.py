@@ -5,6 +5,8 @@ Times are in seconds where the name ends in `_s`, in days where it ends in `_day
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from pydantic import model_validator
 
 from config.schema.base import Section
@@ -88,20 +90,24 @@ class Settings(Section):
     flower: FlowerSettings = FlowerSettings()
 
     @model_validator(mode="after")
-    def _machines_agree(self) -> Settings:
-        from urllib.parse import urlsplit
-
+    def _names_lead_somewhere(self) -> Settings:
+        """Each message begins with its key. What else does not go together is told by `config.agreement`, at load."""
         if self.broker.url and not self.ledger.url:
             host = urlsplit(self.broker.url).hostname
             if host not in (None, "localhost", "127.0.0.1", "::1"):
                 raise ValueError(
-                    "broker.url names another host, so ledger.url must be set too: both hosts need one ledger"
+                    "broker.url: it names another host, so ledger.url must be set too: both need one ledger"
                 )
-        names = {p.name for p in self.pacs}
-        for destination in self.destination:
-            if destination.pacs is not None and destination.pacs not in names:
-                raise ValueError(f"destination {destination.name}: no [[pacs]] is named {destination.pacs}")
-            fits(destination, next((p for p in self.pacs if p.name == destination.pacs), None))
-        if len({d.name for d in self.destination}) < len(self.destination):
-            raise ValueError("two destinations have the same name")
+        archives = {p.name: p for p in self.pacs}
+        for index, destination in enumerate(self.destination):
+            if destination.pacs is not None and destination.pacs not in archives:
+                known = ", ".join(archives) or "there is none"
+                raise ValueError(
+                    f"destination.{index}.pacs: no [[pacs]] is named {destination.pacs}; those that there are: {known}"
+                )
+            fits(f"destination.{index}", destination, archives.get(destination.pacs or ""))
+        for key, names in (("pacs", [p.name for p in self.pacs]), ("destination", [d.name for d in self.destination])):
+            twice = next((name for name in names if names.count(name) > 1), None)
+            if twice is not None:
+                raise ValueError(f"{key}: two [[{key}]] are named {twice}; each needs a name of its own")
         return self

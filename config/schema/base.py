@@ -2,15 +2,49 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+import typing
+from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
-
-Sequence = Literal["t1c", "t2", "adc"]
-Hours = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$")]
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 
 class Section(BaseModel):
-    """Frozen; an unknown key is an error."""
+    """Frozen; an unknown key is an error, and so is what Python would take for a value but nobody meant."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _means_a_value(cls, value: Any, info: ValidationInfo) -> Any:
+        kinds = _kinds(cls.model_fields[info.field_name or ""].annotation)
+        if isinstance(value, bool) and bool not in kinds and {int, float} & kinds:
+            raise ValueError("must be a number, not true or false")
+        if isinstance(value, str | Path):
+            text = str(value)
+            if re.search(r"[\x00-\x1f\x7f]", text):
+                raise ValueError("must not have control characters or line breaks")
+            if isinstance(value, str) and Path not in kinds and re.search(r"[\ud800-\udfff]", text):
+                raise ValueError("must be text in UTF-8")
+            if Path in kinds:
+                _is_path(value)
+        return value
+
+
+def _is_path(value: str | Path) -> None:
+    if value == "":
+        raise ValueError("must not be empty: leave the key out instead")
+    if str(value).startswith("~"):
+        raise ValueError("~ is not replaced by the home folder: write the whole path")
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """The plain types in an annotation; of lists and tables not those of their entries."""
+    origin = typing.get_origin(annotation)
+    if origin is typing.Annotated:
+        return _kinds(typing.get_args(annotation)[0])
+    if origin in (tuple, dict, typing.Literal):
+        return set()
+    inner = typing.get_args(annotation)
+    return {kind for part in inner for kind in _kinds(part)} if inner else {annotation}

@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from config.schema.base import Hours, Section, Sequence
+from config.schema.base import Section
+from config.schema.values import Hours, Sequence
 
 
 class Assembly(Section):
@@ -26,7 +27,7 @@ class Assembly(Section):
     max_wait_s: float = Field(900.0, ge=0)
     max_instances: int = Field(20000, ge=1)
     give_up_days: float = Field(14.0, gt=0)
-    max_age_days: float | None = None
+    max_age_days: float | None = Field(None, ge=0)
     require_sequences: tuple[Sequence, ...] = ("t1c", "t2", "adc")
     require_rois: tuple[Literal["tumor", "lymph_nodes"], ...] = ("tumor", "lymph_nodes")
     join: tuple[Literal["study_date", "frame_of_reference", "scanner"], ...] = ()
@@ -94,12 +95,12 @@ class Work(Section):
     """
 
     processes: int = Field(1, ge=1)
-    lease_s: float = 120.0
-    time_limit_s: float = 900.0
+    lease_s: float = Field(120.0, gt=0)
+    time_limit_s: float = Field(900.0, gt=0)
     max_memory_bytes: int | None = Field(8 * 1024**3, ge=64 * 1024**2)
-    attempts: int = 3
-    backoff_s: float = 10.0
-    threads: int | None = None
+    attempts: int = Field(3, ge=1)
+    backoff_s: float = Field(10.0, ge=0)
+    threads: int | None = Field(None, ge=1)
     queue_ahead: int = Field(2, ge=1)
     head_start_s: float = Field(4 * 3600.0, gt=0)
     urgent: tuple[UrgentRule, ...] = ()

@@ -8,31 +8,44 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from config.schema.base import Section
+from config.schema.values import (
+    AeTitle,
+    BrokerUrl,
+    InFile,
+    LedgerUrl,
+    LongString,
+    OwnFolder,
+    OwnHost,
+    OwnPort,
+    RemoteUrl,
+    TimeZone,
+    UidRoot,
+)
 
 
 class Site(Section):
-    timezone: str = "UTC"
-    institution: str = ""
-    uid_root: str = "2.25"
+    timezone: TimeZone = "UTC"
+    institution: LongString = ""
+    uid_root: UidRoot = "2.25"
 
 
 class Listen(Section):
     """Who we are on the network, and what intake may cost."""
 
-    ae_title: str = "AXRAD"
-    host: str = "127.0.0.1"
-    port: int = Field(11112, ge=0, le=65535)
+    ae_title: AeTitle = "AXRAD"
+    host: OwnHost = "127.0.0.1"
+    port: OwnPort = 11112
     acceptors: int = Field(2, ge=1, le=64)
     max_associations: int = Field(64, ge=1)
     max_associations_per_peer: int = Field(16, ge=1)
-    max_pdu: int = Field(262144, ge=4096)
-    acse_timeout_s: float = 30.0
-    network_timeout_s: float = 60.0
-    max_instance_bytes: int = 4 * 1024**3
+    max_pdu: int = Field(262144, ge=4096, le=2**32 - 1)
+    acse_timeout_s: float = Field(30.0, gt=0)
+    network_timeout_s: float = Field(60.0, gt=0)
+    max_instance_bytes: int = Field(4 * 1024**3, ge=1)
     durability: Literal["instance", "association", "none"] = "association"
-    tls_certificate: Path | None = None
-    tls_key: Path | None = None
-    tls_client_ca: Path | None = None
+    tls_certificate: InFile | None = None
+    tls_key: InFile | None = None
+    tls_client_ca: InFile | None = None
 
 
 class Intake(Section):
@@ -51,18 +64,18 @@ class Spool(Section):
     endpoint's certificate; without it the system's authorities.
     """
 
-    path: Path = Path("axrad-data/spool")
-    warn_free_bytes: int = 20 * 1024**3
-    refuse_free_bytes: int = 2 * 1024**3
+    path: OwnFolder = Path("axrad-data/spool")
+    warn_free_bytes: int = Field(20 * 1024**3, ge=0)
+    refuse_free_bytes: int = Field(2 * 1024**3, ge=0)
     warn_free_inodes: int = Field(100_000, ge=0)
     refuse_free_inodes: int = Field(10_000, ge=0)
-    share_host: str = "127.0.0.1"
-    share_port: int | None = Field(None, ge=0, le=65535)
+    share_host: OwnHost = "127.0.0.1"
+    share_port: OwnPort | None = None
     share_token: str | None = Field(None, min_length=16, pattern=r"^[\x21-\x7e]+$", repr=False)
-    share_certificate: Path | None = None
-    share_key: Path | None = None
-    remote: str | None = Field(None, pattern=r"^https?://[^/@?#]+/?$")
-    remote_ca: Path | None = None
+    share_certificate: InFile | None = None
+    share_key: InFile | None = None
+    remote: RemoteUrl | None = None
+    remote_ca: InFile | None = None
     cache_bytes: int = Field(20 * 1024**3, ge=1)
 
     @model_validator(mode="after")
@@ -77,8 +90,8 @@ class Spool(Section):
 
 
 class Ledger(Section):
-    url: str | None = None
+    url: LedgerUrl | None = None
 
 
 class Broker(Section):
-    url: str | None = None
+    url: BrokerUrl | None = None

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network, IPv6Network
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
 
 from config.schema.base import Section
+from config.schema.values import AeTitle, BaseUrl, Host, InFile, Name, Network, Port
 
 
 class Peer(Section):
     """Who may send. Without networks: from anywhere. `port`: where it listens for storage commitment reports."""
 
-    ae_title: str
-    networks: tuple[IPv4Network | IPv6Network, ...] = ()
-    host: str | None = None
-    port: int | None = Field(None, ge=1, le=65535)
+    ae_title: AeTitle
+    networks: tuple[Network, ...] = ()
+    host: Host | None = None
+    port: Port | None = None
 
 
 class Pacs(Section):
@@ -27,13 +26,13 @@ class Pacs(Section):
     system's authorities. Our own certificate is the one of `listen`.
     """
 
-    name: str
-    ae_title: str
-    host: str
-    port: int = Field(ge=1, le=65535)
+    name: Name
+    ae_title: AeTitle
+    host: Host
+    port: Port
     tls: bool = False
-    tls_ca: Path | None = None
-    dicomweb_url: str | None = None
+    tls_ca: InFile | None = None
+    dicomweb_url: BaseUrl | None = None
     dicomweb_user: str | None = None
     dicomweb_password: str | None = Field(None, repr=False)
     dicomweb_token: str | None = Field(None, repr=False)
@@ -51,12 +50,12 @@ class Destination(Section):
     `axrad status` lists it, `axrad deliver` sends it again.
     """
 
-    name: str
-    pacs: str | None = None
-    ae_title: str | None = None
-    host: str | None = None
-    port: int | None = None
-    what: tuple[Literal["sr", "page", "pdf", "key_slices"], ...] = ("sr", "page")
+    name: Name
+    pacs: Name | None = None
+    ae_title: AeTitle | None = None
+    host: Host | None = None
+    port: Port | None = None
+    what: tuple[Literal["sr", "page", "pdf", "key_slices"], ...] = Field(("sr", "page"), min_length=1)
     proof: Literal["commit", "readback", "status"] = "status"
     via: Literal["cstore", "stow"] = "cstore"
     allow_demonstration: bool = False
@@ -80,15 +79,13 @@ class Destination(Section):
         return self
 
 
-def fits(destination: Destination, pacs: Pacs | None) -> None:
+def fits(key: str, destination: Destination, pacs: Pacs | None) -> None:
     """Raise if its pacs cannot do what a destination needs. A pacs without `can` may do anything."""
     if pacs is None:
         return
     if destination.via == "stow" and pacs.dicomweb_url is None:
-        raise ValueError(f"destination {destination.name}: pacs {pacs.name} has no dicomweb_url")
+        raise ValueError(f'{key}.via: "stow" needs a dicomweb_url, which pacs {pacs.name} has not')
     by_query = destination.proof == "readback" and destination.via == "cstore"
     needed = "commit" if destination.proof == "commit" else "find" if by_query else None
     if pacs.can and needed is not None and needed not in pacs.can:
-        raise ValueError(
-            f'destination {destination.name}: proof = "{destination.proof}" needs "{needed}" in can of pacs {pacs.name}'
-        )
+        raise ValueError(f'{key}.proof: "{destination.proof}" needs "{needed}" in can of pacs {pacs.name}')

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from config.schema.base import Section, Sequence
+from config.schema.base import Section
+from config.schema.values import BaseUrl, InFile, LongString, OwnFolder, Sequence, Uid
 
 
 class Sequences(Section):
@@ -19,9 +19,9 @@ class Sequences(Section):
     """
 
     phase: str = Field("first_post", pattern=r"^(first_post|peak|nth:[1-9][0-9]*|seconds:[0-9]+(\.[0-9]+)?)$")
-    rules: Path | None = None
+    rules: InFile | None = None
     min_margin: float = Field(0.05, ge=0)
-    use: dict[Sequence, str] = Field(default_factory=dict)
+    use: dict[Sequence, Uid] = Field(default_factory=dict)
     allow_lossy: bool = False
     adc_scale: float | None = Field(None, gt=0)
 
@@ -35,7 +35,7 @@ class RoiSettings(Section):
 
     fractional_threshold: float = Field(0.5, gt=0, le=1)
     tumors: Literal["union", "largest"] = "union"
-    rules: Path | None = None
+    rules: InFile | None = None
     min_inside: float = Field(0.95, ge=0, le=1)
     allow_contradictory_positions: bool = False
 
@@ -78,7 +78,7 @@ class Features(Section):
     engine: Literal["fast", "plain"] = "fast"
     set: Literal["all", "signature"] = "all"
     bin_width: float = Field(25.0, gt=0)
-    params: Path | None = None
+    params: InFile | None = None
 
 
 class Training(Section):
@@ -115,8 +115,8 @@ class SignatureSettings(Section):
     None leaves the category to the cutoff.
     """
 
-    path: Path | None = None
-    registry: Path | None = None
+    path: InFile | None = None
+    registry: OwnFolder | None = None
     max_outside: float = Field(0.05, ge=0, le=1)
     max_distance: float = Field(3.0, gt=0)
     alpha: float | None = Field(0.1, gt=0, lt=1)
@@ -124,7 +124,7 @@ class SignatureSettings(Section):
 
 
 class Report(Section):
-    manufacturer: str = "axrad"
+    manufacturer: LongString = Field("axrad", min_length=1)
     comprehensive_3d: bool = False
     all_features: bool = False
     report_not_evaluated: bool = True
@@ -143,8 +143,8 @@ class Clinical(Section):
     `max_days_after_exam` days after the exam is not used.
     """
 
-    registry: Path | None = None
-    fhir_url: str | None = None
+    registry: InFile | None = None
+    fhir_url: BaseUrl | None = None
     fhir_token: str | None = Field(None, repr=False)
     fhir_systems: dict[str, str] = Field(default_factory=dict)
     timeout_s: float = Field(10.0, gt=0)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
 from config.schema.base import Section
+from config.schema.values import EmailAddress, Host, OwnFile, OwnFolder, OwnHost, OwnPort, Port, Syslog, WebUrl
 
 
 class Log(Section):
@@ -22,8 +22,8 @@ class Audit(Section):
     """
 
     enabled: bool = True
-    path: Path | None = None
-    syslog: str | None = Field(None, pattern=r"^(/.+|(udp|tcp)://.+:[0-9]+)$")
+    path: OwnFile | None = None
+    syslog: Syslog | None = None
 
 
 class Metrics(Section):
@@ -36,22 +36,22 @@ class Metrics(Section):
     """
 
     enabled: bool = True
-    host: str = "127.0.0.1"
-    port: int = Field(11180, ge=0, le=65535)
-    folder: Path | None = None
-    listener_host: str | None = None
+    host: OwnHost = "127.0.0.1"
+    port: OwnPort = 11180
+    folder: OwnFolder | None = None
+    listener_host: Host | None = None
     health_every_s: float = Field(15.0, gt=0)
     health_timeout_s: float = Field(10.0, gt=0)
 
 
 class Email(Section):
-    host: str
-    port: int = Field(25, ge=1, le=65535)
+    host: Host
+    port: Port = 25
     starttls: bool = False
     user: str | None = None
     password: str | None = Field(None, repr=False)
-    sender: str
-    to: tuple[str, ...] = Field(min_length=1)
+    sender: EmailAddress
+    to: tuple[EmailAddress, ...] = Field(min_length=1)
 
 
 class Notify(Section):
@@ -61,7 +61,7 @@ class Notify(Section):
     that lasts (disk, peer) is told again after `repeat_s`, and once when it is over.
     """
 
-    webhook_url: str | None = Field(None, repr=False)
+    webhook_url: WebUrl | None = Field(None, repr=False)
     email: Email | None = None
     on: tuple[
         Literal["failed", "not_evaluated", "held", "dead_letter", "disk", "peer_down", "no_workers", "stalled"], ...
@@ -83,8 +83,8 @@ class Notify(Section):
 class FlowerSettings(Section):
     """`read_only`: Flower shows; what steers is `axrad retry | cancel | prioritise`, which the ledger remembers."""
 
-    port: int = 5555
-    host: str = "127.0.0.1"
-    user: str = "axrad"
+    port: OwnPort = 5555
+    host: OwnHost = "127.0.0.1"
+    user: str = Field("axrad", pattern=r"^[^:\s]+$")
     password: str | None = Field(None, repr=False)
     read_only: bool = True

@@ -23,7 +23,7 @@ def bias(image: Path, out: Path, engine: str | None, as_json: bool, config_path:
     from pipeline.bias import correct
     from pipeline.bias.files import read_image, write_image
 
-    settings = load(config_path).bias
+    settings = load(config_path, writes=False).bias
     if engine is not None:
         settings = type(settings).model_validate({**settings.model_dump(), "engine": engine})
     volume = read_image(image)

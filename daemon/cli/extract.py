@@ -48,7 +48,7 @@ def extract(
     one, many = image is not None or mask is not None, bool(paths) or out is not None
     if one == many:
         raise click.UsageError("Give either --image and --mask, or folders of exams and --out.")
-    settings = load(config_path)
+    settings = load(config_path, writes=False)
     if params is not None:
         features = settings.features.model_copy(update={"params": params})
         settings = settings.model_copy(update={"features": features})

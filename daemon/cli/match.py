@@ -36,7 +36,7 @@ def match(
     """Say what each series in PATHS (files, folders) was taken for, which were chosen as T1+C, T2 and ADC, and why."""
     from config.load import load
 
-    settings = load(config_path).sequences
+    settings = load(config_path, writes=False).sequences
     if names is not None:
         if paths:
             raise click.UsageError("give either PATHS or --names, not both")

@@ -24,7 +24,7 @@ def roi(seg: Path, images: Path | None, out: Path, config_path: Path | None, as_
     from config.load import load
     from pipeline.roi.export import export
 
-    settings = load(config_path)
+    settings = load(config_path, writes=False)
     summary = export(seg, images, out, settings.roi)
     if as_json:
         click.echo(json.dumps(summary, ensure_ascii=False, indent=1))

@@ -48,7 +48,7 @@ def run(
     from pipeline.errors import ExamRejected
 
     with uncollected():
-        settings = load(config_path)
+        settings = load(config_path, writes=False)
         set_up(settings.log, "run")
         if signature_path is not None:
             chosen = settings.signature.model_copy(update={"path": signature_path, "registry": None})

@@ -74,7 +74,7 @@ def train(
     from pipeline.signature import Identity, card, container, training
     from pipeline.signature import table as tables
 
-    recipe = _recipe(load(config_path).signature.training, steps)
+    recipe = _recipe(load(config_path, writes=False).signature.training, steps)
     read = tables.read(table, label=label, positive=positive, negative=negative, id_column=id_column, ignore=ignore)
     identity = Identity(name or out.stem.replace(" ", "-"), version, positive_name)
     with _progress("out of fold") as progress:
@@ -122,7 +122,7 @@ def evaluate(
     from pipeline.signature import card, report
     from pipeline.signature.evaluation import Questions, evaluate
 
-    settings = load(config_path).signature
+    settings = load(config_path, writes=False).signature
     registry = _registry(registry_path or settings.registry)
     judged = _find(signature_file, registry)
     questions = Questions(subgroups, reading, _pair(survival), repeats, settings.alpha, complete_cases)

@@ -23,7 +23,7 @@ def settings(destination: dict[str, Any], **pacs: Any) -> Settings:
     [
         ({}, {}, "needs either pacs"),
         ({"pacs": "other"}, {}, "no \\[\\[pacs\\]\\] is named other"),
-        ({"pacs": "main", "via": "stow"}, {}, "has no dicomweb_url"),
+        ({"pacs": "main", "via": "stow"}, {}, "needs a dicomweb_url"),
         ({"ae_title": "A", "host": "h", "port": 1, "via": "stow"}, {}, "needs a pacs with a dicomweb_url"),
         ({"pacs": "main", "proof": "commit"}, {"can": ["find"]}, 'needs "commit"'),
         ({"pacs": "main", "proof": "readback"}, {"can": ["commit"]}, 'needs "find"'),
@@ -49,11 +49,12 @@ def test_one_that_may_work_is_not(destination: dict[str, Any], pacs: dict[str, A
 
 
 def test_two_destinations_of_one_name_are_refused() -> None:
-    with pytest.raises(ValidationError, match="same name"):
+    with pytest.raises(ValidationError, match="two \\[\\[destination\\]\\] are named"):
         Settings.model_validate({"pacs": [PACS], "destination": [{"name": "a", "pacs": "main"}] * 2})
 
 
 def test_certificates_of_a_pacs_lie_beside_the_configuration(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").touch()
     (tmp_path / "axrad.toml").write_text(
         '[[pacs]]\nname = "main"\nae_title = "P"\nhost = "h"\nport = 104\ntls = true\ntls_ca = "ca.pem"\n'
     )

@@ -310,6 +310,6 @@ def test_listening_with_a_spool_that_cannot_be_one_ends_with_a_sentence(tmp_path
         [sys.executable, "-c", program, "listen", "--config", str(tmp_path / "axrad.toml")],
         capture_output=True, text=True, check=False, timeout=60, env={**os.environ, "PYTHONPATH": os.getcwd()},
     )  # fmt: skip
-    assert done.returncode == 1
-    assert done.stderr.startswith(f"axrad: the spool {tmp_path / 'file'} cannot be used")
+    assert done.returncode == 2
+    assert done.stderr == f"axrad: spool.path: {tmp_path / 'file'} is a file; a folder is needed\n"
     assert "Traceback" not in done.stderr
