@@ -1,15 +1,16 @@
-"""Which segment is the tumour, which is an axillary lymph node, and on which side: codes first, then words."""
+"""Which segment is the tumour, which is an axillary lymph node, and on which side: codes and words decide together.
+
+A name is read as a whole: what it says more specifically wins ("nodal mass" is a node), a name that fits two roles
+is no role, and a name that says nothing known never joins a region.
+"""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from pipeline.records import Code, Role, Side
 from pipeline.roi.describe import Description
-from pipeline.roi.rules import Rules
-
-CONJUNCTION = re.compile(r"\b(and|with)\b|[+&/]|[和及与、]", re.IGNORECASE)
+from pipeline.roi.rules import Rules, plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,60 +22,144 @@ class Recognised:
     unclear: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What one name says. `excluded`: certainly neither. `general`: a word for a finding that may be either role."""
+
+    role: Role | None = None
+    why: str = ""
+    excluded: bool = False
+    unclear: bool = False
+    general: bool = False
+
+
+NOTHING = Said()
+
+
 def role_of(segment: Description, rules: Rules) -> Recognised:
-    """The role of one segment by its property type, anatomic region, label and description."""
+    """The role of one segment by its property type, anatomic region, label, description and tracking identifier."""
     meaning = segment.type.meaning if segment.type else ""
     excluded = rules["neither"]
     if excluded.has_code(segment.type) or any(excluded.has_code(a) for a in segment.anatomies):
         return Recognised(None, f"coded as {meaning or 'a region'} that is neither")
-    word = excluded.word_in(meaning) or excluded.word_in(segment.label)
-    if word:
-        return Recognised(None, f'"{word}" says that it is neither')
-    by_code = _by_code(segment, meaning, rules)
-    return by_code or _by_words(segment, rules)
+    label = said_by(segment.label, rules)
+    if label.excluded:
+        return Recognised(None, label.why)
+    coded = _by_code(segment, meaning, rules)
+    if coded.excluded:
+        return Recognised(None, coded.why)
+    if coded.role:
+        return _agreed(coded, label, segment)
+    for said in (label, said_by(segment.text, rules), said_by(segment.tracking_id or "", rules)):
+        if said.role or said.unclear or said.excluded:
+            return Recognised(said.role, said.why, said.unclear)
+    return Recognised(None, label.why or "no code or word that tells")
+
+
+def _agreed(coded: Said, label: Said, segment: Description) -> Recognised:
+    """The role by code, unless the label names the other one."""
+    against = label.role not in (None, coded.role) and not label.general
+    if against or (label.unclear and not (coded.role == "lymph_nodes" and label.general)):
+        return Recognised(None, f'the code says {coded.why}, the label "{segment.label}"', unclear=True)
+    return Recognised(coded.role, coded.why)
+
+
+def said_by(name: str, rules: Rules) -> Said:
+    """What a label, a description or a code's meaning says."""
+    text = plain(name)
+    if not text:
+        return NOTHING
+    own = [g for g in ("neither", "tumor", "lymph_nodes") if rules[g].own.within(text)]
+    if own:
+        return _by_own_words(own, name)
+    for group, what in (("neither", "says that it is neither"), ("level", "is a level of nodes, elective tissue")):
+        found = rules[group].words.found(text)
+        if found:
+            return Said(None, f'"{found[0].strip()}" {what}', excluded=True)
+    if rules["other_gtv"].words.within(text):
+        return Said(None, f'"{name}" is a GTV of both or of something else', excluded=True)
+    return _by_words(text, name, rules)
+
+
+def _by_own_words(groups: list[str], name: str) -> Said:
+    """A site's own words decide before ours."""
+    if groups[0] == "neither":
+        return Said(None, f'"{name}" is neither by the site\'s rules', excluded=True)
+    if len(groups) > 1:
+        return Said(None, f'"{name}" names both', unclear=True)
+    return Said("tumor" if groups == ["tumor"] else "lymph_nodes", f'"{name}" by the site\'s rules')
+
+
+def _by_words(text: str, name: str, rules: Rules) -> Said:
+    node = rules["nodal_gtv"].found(text) or rules["lymph_nodes"].found(text)
+    tumor = rules["primary_gtv"].found(text) or rules["tumor"].found(text)
+    general = rules["lesion"].found(text) or (None if rules["nodal_gtv"].found(text) else rules["gtv"].found(text))
+    spread, axilla = rules["metastasis"].found(text), rules["axillary_regions"].found(text)
+    if node:
+        both = f'"{name}" names both'
+        if tumor and not spread:
+            return Said(None, both, unclear=True)
+        if general and _joined(text, node.span(), general.span(), rules):
+            return Said(None, both, unclear=True)
+        return Said("lymph_nodes", f'"{node[0].strip()}" in "{name}"')
+    if axilla and spread:
+        return Said("lymph_nodes", f'"{spread[0]}" and "{axilla[0]}" in "{name}"')
+    said = tumor or general
+    if said and axilla:
+        return Said(None, f'"{name}" may be a tumour or a lymph node', unclear=True, general=True)
+    if said and spread:
+        return Said(None, f'"{name}" is a metastasis and does not say where', excluded=True)
+    if said and rules["nodal_letter"].within(text):
+        return Said(None, f'"{name}" may be a tumour or a lymph node', unclear=True, general=True)
+    if said:
+        return Said("tumor", f'"{said[0].strip()}" in "{name}"', general=tumor is None)
+    return Said(None, f'"{name}" names a region of the body, no node') if axilla else NOTHING
+
+
+def _joined(text: str, one: tuple[int, int], other: tuple[int, int], rules: Rules) -> bool:
+    """Whether two words stand to each other as in "lesion and node"."""
+    first, second = sorted((one, other))
+    return rules["joined"].within(text[first[1] : second[0]])
 
 
 def _region(segment: Description, rules: Rules) -> str:
     """Where the coded anatomy is: node, axilla, breast, elsewhere, or nothing."""
     for name, group in (("node", "lymph_nodes"), ("axilla", "axillary_regions"), ("breast", "breast_regions")):
         for code in segment.anatomies:
-            if rules[group].has_code(code) or rules[group].word_in(code.meaning):
+            if rules[group].has_code(code) or rules[group].found(plain(code.meaning)):
                 return name
     return "elsewhere" if segment.anatomies else ""
 
 
-def _by_code(segment: Description, meaning: str, rules: Rules) -> Recognised | None:
+def _by_code(segment: Description, meaning: str, rules: Rules) -> Said:
     region = _region(segment, rules)
     if region == "elsewhere":
-        return Recognised(None, f"coded as lying in {segment.anatomies[0].meaning or segment.anatomies[0].value}")
+        where = segment.anatomies[0].meaning or segment.anatomies[0].value
+        return Said(None, f"coded as lying in {where}", excluded=True)
     nodes, tumor, metastasis = rules["lymph_nodes"], rules["tumor"], rules["metastasis"]
-    if nodes.has_code(segment.type) or nodes.word_in(meaning):
-        return Recognised("lymph_nodes", f"property type {meaning}")
-    spread = metastasis.has_code(segment.type) or bool(metastasis.word_in(meaning))
-    growth = tumor.has_code(segment.type) or bool(tumor.word_in(meaning))
+    said = said_by(meaning, rules)
+    if any(_another_node(a, rules) for a in segment.anatomies) or (segment.type and _another_node(segment.type, rules)):
+        return Said(None, "coded as a lymph node elsewhere than in the axilla", excluded=True)
+    if nodes.has_code(segment.type) or said.role == "lymph_nodes":
+        return Said("lymph_nodes", f"property type {meaning}")
+    spread = metastasis.has_code(segment.type) or metastasis.found(plain(meaning)) is not None
+    growth = tumor.has_code(segment.type) or said.role == "tumor"
     if region == "node" or (region == "axilla" and (growth or spread)):
-        return Recognised(
-            "lymph_nodes", f"property type {meaning or 'not given'}, region {segment.anatomies[0].meaning}"
-        )
-    if growth and not spread:
-        if nodes.word_in(segment.label) and not tumor.word_in(segment.label):
-            return Recognised(None, f'the code says {meaning}, the label "{segment.label}"', unclear=True)
-        return Recognised("tumor", f"property type {meaning}")
-    return None
+        return Said("lymph_nodes", f"property type {meaning or 'not given'}, region {segment.anatomies[0].meaning}")
+    if spread:
+        return NOTHING
+    if said.excluded and not growth:
+        return Said(None, f"coded as {meaning}: {said.why}", excluded=True)
+    return Said("tumor", f"property type {meaning}") if growth else NOTHING
 
 
-def _by_words(segment: Description, rules: Rules) -> Recognised:
-    for text in (segment.label, segment.text):
-        node = rules["lymph_nodes"].word_in(text)
-        tumor = rules["tumor"].word_in(text)
-        axilla = rules["axillary_regions"].word_in(text)
-        if tumor and ((axilla and not node) or (node and CONJUNCTION.search(text))):
-            return Recognised(None, f'"{text}" names both', unclear=True)
-        if node or axilla:
-            return Recognised("lymph_nodes", f'"{node or axilla}" in "{text}"')
-        if tumor and not rules["metastasis"].word_in(text):
-            return Recognised("tumor", f'"{tumor}" in "{text}"')
-    return Recognised(None, "no code or word that tells")
+def _another_node(code: Code, rules: Rules) -> bool:
+    """Whether a code's meaning names a lymph node with a place that is not the axilla."""
+    if rules["lymph_nodes"].has_code(code):
+        return False
+    text = plain(code.meaning)
+    node = rules["lymph_nodes"].words.within(text)
+    return node and text.isascii() and not rules["axillary_node_name"].words.within(text)
 
 
 def side_of(segment: Description, rules: Rules) -> tuple[Side | None, bool]:
@@ -89,8 +174,9 @@ def side_of(segment: Description, rules: Rules) -> tuple[Side | None, bool]:
     return None, {"left", "right"} <= told
 
 
-def _sides_in(text: str, rules: Rules, code: Code | None = None) -> set[str]:
-    """Sides that one code or text names; both sides at once name neither."""
-    if rules["both"].has_code(code) or rules["both"].word_in(text):
+def _sides_in(name: str, rules: Rules, code: Code | None = None) -> set[str]:
+    """Sides that one code or name tells; both sides at once tell neither."""
+    text = plain(name)
+    if rules["both"].has_code(code) or rules["both"].found(text):
         return {"both"}
-    return {s for s in ("left", "right") if rules[s].has_code(code) or rules[s].word_in(text)}
+    return {s for s in ("left", "right") if rules[s].has_code(code) or rules[s].found(text)}

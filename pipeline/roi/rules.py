@@ -1,10 +1,10 @@
-"""The rule table that says which codes and words mean what: `config/roi_rules.toml`, and a site's own before it."""
+"""What regions are called: codes of `roi_rules.toml`, words of `vocabulary.toml`, and a site's own before both."""
 
 from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -13,59 +13,116 @@ from typing import Any
 
 from pipeline.errors import InputRejected
 from pipeline.records import Code
+from pipeline.vocabulary import FILE, Concept, concepts_of, normalise
 
-GROUPS = (
-    "tumor",
-    "lymph_nodes",
-    "metastasis",
-    "axillary_regions",
-    "breast_regions",
-    "neither",
-    "left",
-    "right",
-    "both",
+# The groups of a rule file, and the concept of the vocabulary that has their words.
+CONCEPTS = {
+    "tumor": "tumor",
+    "lymph_nodes": "lymph_nodes",
+    "metastasis": "metastasis",
+    "axillary_regions": "axilla",
+    "breast_regions": "breast",
+    "neither": "neither",
+    "left": "left",
+    "right": "right",
+    "both": "both_sides",
+}
+GROUPS = tuple(CONCEPTS)
+# Concepts that are words alone.
+WORDS = (
+    "lesion",
+    "gtv",
+    "nodal_gtv",
+    "primary_gtv",
+    "other_gtv",
+    "level",
+    "joined",
+    "nodal_letter",
+    "axillary_node_name",
 )
+SCHEMES = {
+    "SNM3": "SRT",
+    "99SDM": "SRT",
+    "SNOMED-RT": "SRT",
+    "SNOMED-CT": "SCT",
+    "HTTP://SNOMED.INFO/SCT": "SCT",
+    "NCI": "NCIt",
+    "NCIT": "NCIt",
+}
+_NOTHING = Concept(re.compile("(?!)"))
+_CAPITAL = re.compile("(?<=[a-z\xe0-\xff])(?=[A-Z])")
+_SPACED = re.compile(r"[-.()\[\]{}#:;~*'\"]")
+
+
+def plain(name: str) -> str:
+    """A region's name as the vocabulary compares it. A capital after a small letter starts a word; brackets separate."""
+    return normalise(_SPACED.sub(" ", _CAPITAL.sub(" ", name)))
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Codes ("scheme:value", a trailing * is a prefix) and words that mean one thing."""
+    """Codes ("scheme:value", a trailing * is a prefix) and words that mean one thing; `own` are a site's words."""
 
-    codes: tuple[str, ...]
-    words: tuple[tuple[str, ...], ...]
-    foreign: tuple[str, ...]
+    codes: tuple[str, ...] = ()
+    words: Concept = _NOTHING
+    own: Concept = _NOTHING
 
     def has_code(self, code: Code | None) -> bool:
         if code is None:
             return False
-        name = f"{'SRT' if code.scheme in ('SNM3', '99SDM') else code.scheme}:{code.value}"
+        name = f"{_scheme(code)}:{code.value}"
         return any(name.startswith(c[:-1]) if c.endswith("*") else name == c for c in self.codes)
 
-    def word_in(self, text: str) -> str | None:
-        """The first of the words that stands in the text, whole; words in Chinese anywhere."""
-        tokens = words_of(text)
-        for word in self.words:
-            if any(tokens[i : i + len(word)] == word for i in range(len(tokens) - len(word) + 1)):
-                return " ".join(word)
-        return next((w for w in self.foreign if w in text), None)
+    def found(self, text: str) -> re.Match[str] | None:
+        """Where a plain name says it, in a site's words or in ours."""
+        return self.own.found(text) or self.words.found(text)
+
+    def within(self, text: str) -> bool:
+        """Whether a plain name says it."""
+        return self.found(text) is not None
 
 
 Rules = Mapping[str, Group]
 
 
-def words_of(text: str) -> tuple[str, ...]:
-    """Words in lower case; digits, punctuation and a capital after a small letter end one: LymphNode2 is two words."""
-    spread = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text)
-    return tuple(re.findall(r"[a-z]+", spread.lower()))
+def _scheme(code: Code) -> str:
+    upper = code.scheme.strip().upper()
+    if upper == "SNOMED":
+        return "SCT" if code.value.isdigit() else "SRT"
+    return SCHEMES.get(upper, code.scheme.strip())
 
 
 @cache
 def load_rules(own: Path | None = None) -> Rules:
     """The table, with the site's lists before ours. Raises InputRejected if the site's file is wrong."""
-    ours = tomllib.loads(resources.files("config").joinpath("roi_rules.toml").read_text(encoding="utf-8"))
     theirs = _read(own) if own else {}
-    base = {} if theirs.pop("replace", False) else ours
-    return {name: _group((theirs.get(name, {}), base.get(name, {}))) for name in GROUPS}
+    replaced = bool(theirs.pop("replace", False))
+    ours = {} if replaced else tomllib.loads(_built_in("roi_rules.toml"))
+    table = tomllib.loads(_built_in(FILE))
+    concepts = {} if replaced else concepts_of([table["concept"]], table["piece"])
+    groups = {
+        name: Group(
+            (*theirs.get(name, {}).get("codes", ()), *ours.get(name, {}).get("codes", ())),
+            concepts.get(concept, _NOTHING),
+            _own_words(theirs.get(name, {}).get("words", [])),
+        )
+        for name, concept in CONCEPTS.items()
+    }
+    return groups | {name: Group(words=concepts.get(name, _NOTHING)) for name in WORDS}
+
+
+def _built_in(name: str) -> str:
+    return resources.files("config").joinpath(name).read_text(encoding="utf-8")
+
+
+def _own_words(words: list[str]) -> Concept:
+    """Whole words where they are Latin, digits may touch; found anywhere where they are not."""
+    shapes = []
+    for each in words:
+        text = plain(each)
+        escaped = re.escape(text)
+        shapes.append(rf"(?<![a-z]){escaped}(?![a-z])" if text.isascii() else escaped)
+    return Concept(re.compile("|".join(shapes))) if shapes else _NOTHING
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -81,14 +138,3 @@ def _read(path: Path) -> dict[str, Any]:
         if not all(isinstance(v, list) and all(isinstance(x, str) for x in v) for v in group.values()):
             raise InputRejected(f"the ROI rules {path}: codes and words of [{name}] must be lists of strings")
     return data
-
-
-def _group(tables: Iterable[Mapping[str, list[str]]]) -> Group:
-    tables = tuple(tables)
-    words = [w for t in tables for w in t.get("words", [])]
-    plain = [w for w in words if w.isascii()]
-    return Group(
-        tuple(c for t in tables for c in t.get("codes", [])),
-        tuple(words_of(w) for w in plain),
-        tuple(w for w in words if not w.isascii()),
-    )

@@ -1,4 +1,4 @@
-"""The rule tables of `config/sequence_rules.toml` and `config/sequence_languages.toml`, and a site's own laid over."""
+"""The rule tables of `config/sequence_rules.toml` and `config/vocabulary.toml`, and a site's own laid over."""
 
 from __future__ import annotations
 
@@ -13,21 +13,10 @@ from typing import Any, get_args
 import config
 from pipeline.errors import InputRejected
 from pipeline.sequences.records import Label
+from pipeline.vocabulary import FILE, Concept, add_pieces, concepts_of
 
 LABELS: tuple[str, ...] = get_args(Label)
-BUILT_IN = ("sequence_rules.toml", "sequence_languages.toml")
-_PIECE = re.compile(r"\{([a-z_]+)\}")
-
-
-@dataclass(frozen=True)
-class Concept:
-    """Something that a name can say."""
-
-    says: re.Pattern[str]
-    never: re.Pattern[str] | None = None
-
-    def within(self, text: str) -> bool:
-        return self.says.search(self.never.sub(" ", text) if self.never else text) is not None
+BUILT_IN = ("sequence_rules.toml", FILE)
 
 
 @dataclass(frozen=True)
@@ -83,7 +72,6 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _build(tables: list[dict[str, Any]]) -> Rules:
-    concepts: dict[str, dict[str, list[str]]] = {}
     prefer: dict[str, dict[str, float]] = {}
     decisions: list[Decision] = []
     pieces: dict[str, str] = {}
@@ -91,39 +79,16 @@ def _build(tables: list[dict[str, Any]]) -> Rules:
         unknown = set(table) - {"piece", "concept", "decide", "prefer"}
         if unknown:
             raise ValueError(f"unknown table {sorted(unknown)[0]}")
-        for name, text in table.get("piece", {}).items():
-            pieces[name] = f"{pieces[name]}|{text}" if name in pieces else text
-        for name, parts in table.get("concept", {}).items():
-            for part, patterns in parts.items():
-                if part not in ("words", "patterns", "never"):
-                    raise ValueError(f"concept {name} has an unknown part {part}")
-                concepts.setdefault(name, {}).setdefault(part, []).extend(patterns)
+        add_pieces(pieces, table.get("piece", {}))
         # A later table is a site's own: its decisions come first.
         decisions = [_decision(d) for d in table.get("decide", [])] + decisions
         for sequence, points in table.get("prefer", {}).items():
             prefer.setdefault(sequence, {}).update({k: float(v) for k, v in points.items()})
+    concepts = concepts_of((t.get("concept", {}) for t in tables), pieces)
     used = {c for d in decisions for c in d.all_of | d.any_of | d.none_of} | {c for p in prefer.values() for c in p}
     if used - set(concepts):
         raise ValueError(f"a rule names the unknown concept {sorted(used - set(concepts))[0]}")
-    return Rules({name: _concept(parts, pieces) for name, parts in concepts.items()}, tuple(decisions), prefer)
-
-
-def _concept(parts: dict[str, list[str]], pieces: Mapping[str, str]) -> Concept:
-    def filled(patterns: list[str]) -> list[str]:
-        return [_PIECE.sub(lambda found: f"(?:{pieces[found[1]]})", pattern) for pattern in patterns]
-
-    alternatives = [_word(w) for w in parts.get("words", [])] + [f"(?:{p})" for p in filled(parts.get("patterns", []))]
-    never = filled(parts.get("never", []))
-    return Concept(
-        re.compile("|".join(alternatives) or r"(?!)"),
-        re.compile("|".join(f"(?:{p})" for p in never)) if never else None,
-    )
-
-
-def _word(word: str) -> str:
-    if not word.isascii():
-        return re.escape(word)
-    return rf"(?<![a-z]){word}(?![a-z])"
+    return Rules(concepts, tuple(decisions), prefer)
 
 
 def _decision(table: dict[str, Any]) -> Decision:

@@ -1,4 +1,4 @@
-"""Which segment is what: by codes first, then by words in English and Chinese; contradictions are not resolved."""
+"""Which segment is what: by codes first, then by words in many languages; contradictions are not resolved."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.matching import region_labels
 from pipeline.errors import InputRejected
 from pipeline.records import Code, InstanceRef
 from pipeline.roi.describe import Description
 from pipeline.roi.roles import role_of, side_of
-from pipeline.roi.rules import load_rules, words_of
+from pipeline.roi.rules import load_rules, plain
 
 BREAST = Code("76752008", "SCT", "Breast")
 AXILLA = Code("91470000", "SCT", "Axilla")
@@ -151,8 +152,8 @@ def test_left_by_code_and_right_by_label_is_a_contradiction() -> None:
     assert side_of(segment, load_rules()) == (None, True)
 
 
-def test_words_end_at_digits_punctuation_and_capitals() -> None:
-    assert words_of("LymphNode2_left-GTVp") == ("lymph", "node", "left", "gtvp")
+def test_words_end_at_punctuation_and_at_capitals_after_small_letters() -> None:
+    assert plain("LymphNode2_left-GTVp") == "lymph node2 left gtvp"
 
 
 def test_a_site_adds_its_own_words_or_replaces_ours(tmp_path: Path) -> None:
@@ -172,3 +173,112 @@ def test_a_wrong_rule_file_is_refused(tmp_path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
     with pytest.raises(InputRejected, match=r"r\.toml"):
         load_rules(path)
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_names_of_regions_are_told_and_none_gets_a_wrong_role(closed: bool) -> None:
+    half = [one for one in region_labels() if one.closed == closed]
+    assert len(half) > 200
+    assert [one.name for one in half if one.wrong_role] == []
+    assert sum(one.right for one in half) / len(half) >= 0.95
+
+
+@pytest.mark.parametrize(
+    ("label", "role"),
+    [
+        ("GTV_T", "tumor"),
+        ("GTVp1_R", "tumor"),
+        ("GTV-N", "lymph_nodes"),
+        ("GTV^N 1", "lymph_nodes"),
+        ("GTVn1_L", "lymph_nodes"),
+        ("GTVnd", "lymph_nodes"),
+        ("GTV_LN", "lymph_nodes"),
+        ("LN1", "lymph_nodes"),
+        ("LN_L_1", "lymph_nodes"),
+        ("CTVn", None),
+        ("PTV_LN", None),
+        ("ITV", None),
+        ("LN_Ax_L1_L", None),
+        ("LN_IMN_L", None),
+        ("LN_Sclav_L", None),
+        ("LN_Neck_II", None),
+        ("LN_Para-aortic", None),
+        ("L1", None),
+        ("axillary level II", None),
+        ("GTV_PN", None),
+        ("GTV_LN+T", None),
+        ("GTV_TB", None),
+        ("iGTV", None),
+        ("Axilla_L", None),
+        ("VOI PE Segmentation thresh=70", "tumor"),
+        ("PE Segmentation thresh=70", None),
+        ("non-mass enhancement", "tumor"),
+        ("non-tumor", None),
+        ("nodal mass", "lymph_nodes"),
+        ("腫塊", "tumor"),
+        ("リンパ節", "lymph_nodes"),
+        ("림프절", "lymph_nodes"),
+        ("опухоль", "tumor"),
+        ("ganglion axillaire", "lymph_nodes"),
+    ],
+)
+def test_the_more_specific_part_of_a_name_wins(label: str, role: str | None) -> None:
+    assert role_of(described(label), load_rules()).role == role
+
+
+@pytest.mark.parametrize(
+    "label", ["mass and node", "Tumor/LN", "cancer LN", "axillary mass", "Tumor N1", "腫瘍とリンパ節"]
+)
+def test_a_name_that_fits_two_roles_is_no_role(label: str) -> None:
+    found = role_of(described(label), load_rules())
+    assert (found.role, found.unclear) == (None, True)
+
+
+@pytest.mark.parametrize(
+    ("type_", "role"),
+    [
+        (Code("X-1", "MRSC", "Tumor"), "tumor"),
+        (Code("FTV", "99UCSF", "Functional tumor volume"), "tumor"),
+        (Code("L-1", "99LOCAL", "Axillary lymph node, left"), "lymph_nodes"),
+        (Code("C0024204", "UMLS", ""), "lymph_nodes"),
+        (Code("C12904", "NCIt", ""), "lymph_nodes"),
+        (Code("C3262", "NCI", ""), "tumor"),
+        (Code("108369006", "SNOMED-CT", ""), "tumor"),
+        (Code("M-8FFFF", "99SDM", ""), "tumor"),
+        (Code("B-1000", "MRSC", "Breast"), None),
+        (Code("61492009", "SCT", "hepatic lymph node"), None),
+        (Code("1", "99LOCAL", "obturator lymph node"), None),
+        (Code("2", "99LOCAL", "Cyst of breast"), None),
+    ],
+)
+def test_codes_of_other_schemes_are_read_by_value_or_meaning(type_: Code, role: str | None) -> None:
+    assert role_of(described("x1", type_), load_rules()).role == role
+
+
+def test_a_code_for_a_lymph_node_and_a_label_for_a_tumor_are_a_contradiction() -> None:
+    found = role_of(described("GTVp", AXILLARY_NODE), load_rules())
+    assert (found.role, found.unclear) == (None, True)
+
+
+@pytest.mark.parametrize(
+    ("label", "side"),
+    [
+        ("LN_Ax_L1_R", "R"),
+        ("L1", None),
+        ("LN_L_1", "L"),
+        ("Läsion links", "L"),
+        ("guz piersi prawej", "R"),
+        ("左乳癌", "L"),
+    ],
+)
+def test_a_level_is_no_side_and_sides_are_read_in_many_languages(label: str, side: str | None) -> None:
+    assert side_of(described(label), load_rules()) == (side, False)
+
+
+def test_a_site_decides_before_our_words(tmp_path: Path) -> None:
+    own = tmp_path / "rules.toml"
+    own.write_text('[neither]\nwords = ["tumor old"]\n[tumor]\nwords = ["gtv boost", "靶区"]\n', encoding="utf-8")
+    rules = load_rules(own)
+    assert role_of(described("Tumor_old"), rules).role is None
+    assert role_of(described("GTV_boost 2"), rules).role == "tumor"
+    assert role_of(described("左靶区"), rules).role == "tumor"
