@@ -55,7 +55,7 @@ _SPACED = re.compile(r"[-.()\[\]{}#:;~*'\"]")
 
 
 def plain(name: str) -> str:
-    """A region's name as the vocabulary compares it. A capital after a small letter starts a word; brackets separate."""
+    """A region's name as the vocabulary compares it: capitals after small letters start words, brackets separate."""
     return normalise(_SPACED.sub(" ", _CAPITAL.sub(" ", name)))
 
 
