@@ -14,7 +14,7 @@ from pipeline.records import Volume
 from pipeline.sequences.records import Selection
 from pipeline.volumes.assemble import volume_of
 from pipeline.volumes.frames import SEGMENTATIONS, Frame, Vector, frames_in, frames_of, read_header
-from pipeline.volumes.series import slabs
+from pipeline.volumes.series import split
 
 SAGITTAL = 0.7  # of the normal along left-right
 MARGIN_MM = 2.0
@@ -27,9 +27,10 @@ def load(selection: Selection, settings: Sequences, rois: Sequence[InstanceFacts
     Raises NotDicom, PixelsRejected, GeometryRejected.
     """
     frames = frames_of(_files(selection))
-    parts = slabs(frames) if _sagittal(frames) else [frames]
-    if len(parts) == 2 and len(parts[0]) == len(parts[1]):
+    parts = split(frames)
+    if len(parts) == 2 and len(parts[0]) == len(parts[1]) and _beside_each_other(parts):
         return volume_of(_holding(parts, rois, selection.series_uid), settings.allow_lossy)
+    # Anything else that is not one volume is refused with the slice that does not fit.
     return volume_of(frames, settings.allow_lossy)
 
 
@@ -41,8 +42,13 @@ def _files(selection: Selection) -> Iterator[tuple[Path, int | None]]:
         yield ref.instance.path, ref.frame
 
 
-def _sagittal(frames: Sequence[Frame]) -> bool:
-    return bool(frames) and abs(float(frames[0].normal[0])) > SAGITTAL
+def _beside_each_other(parts: Sequence[Sequence[Frame]]) -> bool:
+    """Whether two stacks are sagittal and lie one beside the other."""
+    normals = [part[0].normal for part in parts]
+    if min(abs(float(n[0])) for n in normals) <= SAGITTAL:
+        return False
+    one, other = sorted(sorted(float(f.position @ normals[0]) for f in part) for part in parts)
+    return one[-1] < other[0]
 
 
 def _holding(parts: list[list[Frame]], rois: Sequence[InstanceFacts], series_uid: str) -> list[Frame]:

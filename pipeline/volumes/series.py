@@ -72,30 +72,53 @@ def stacks_of(paths: Iterable[Path]) -> tuple[list[Stack], list[ExamRejected]]:
 
 
 def split(frames: Sequence[Frame]) -> list[list[Frame]]:
-    """Frames by series, then by what tells volumes apart, then into repeats and slabs. Nothing is left out."""
+    """Frames by series, then by what tells volumes apart, then into repeats and slabs. Nothing is left out.
+
+    This is the one way from frames to volumes; whoever has chosen frames before takes it too.
+    """
     return [
         slab
         for series in _by_key(frames, lambda f: f.source.ref.series_uid)
         for group in _by_facets(series)
-        for repeat in _repeats(group)
+        for repeat in _stacked(group)
         for slab in slabs(repeat)
     ]
+
+
+def _stacked(frames: list[Frame]) -> list[list[Frame]]:
+    """The repeats of a group whose frames make one grid, whatever stacks they are numbered in; else stack by stack.
+
+    Slices acquired in packages (every third first, then those between) are numbered as stacks of their own.
+    """
+    together = _repeats(frames)
+    stacks = _by_key(frames, partial(_facet, name="StackID"))
+    if len(stacks) == 1 or all(map(_one_grid, together)):
+        return together
+    return [repeat for stack in stacks for repeat in _repeats(stack)]
+
+
+def _one_grid(frames: list[Frame]) -> bool:
+    try:
+        grid_of(frames)
+    except GeometryRejected:
+        return False
+    return True
 
 
 def _by_facets(frames: list[Frame]) -> list[list[Frame]]:
     """By the facets that tell whole volumes apart.
 
     A facet whose values are found at fewer than half of the positions varies from slice to slice (an echo time that
-    drifts) and tells nothing. Without two slices at one position only the stack is looked at.
+    drifts) and tells nothing. Without two slices at one position there is nothing to tell apart.
     """
     count = len(set(map(_place, frames)))
-    facets = [dict(f.facets) for f in frames]
-    telling = ["StackID"]
-    if count < len(frames):
-        for name in dict.fromkeys(k for f in facets for k in f):
-            groups = _by_key(frames, partial(_facet, name=name))
-            if min(len(set(map(_place, g))) for g in groups) * 2 >= count:
-                telling.append(name)
+    if count == len(frames):
+        return [frames]
+    telling = []
+    for name in dict.fromkeys(key for f in frames for key, _ in f.facets):
+        groups = _by_key(frames, partial(_facet, name=name))
+        if min(len(set(map(_place, g))) for g in groups) * 2 >= count:
+            telling.append(name)
     return _by_key(frames, lambda f: tuple(_facet(f, name) for name in telling))
 
 

@@ -127,6 +127,13 @@ def test_structure_sets_of_rt_utils_give_back_the_masks_they_were_made_from(
     )
 
 
+def test_a_region_on_an_image_in_three_packages_has_its_true_volume(cases: Path, tmp_path: Path) -> None:
+    folder = cases / "faults2/enhanced_three_stacks"
+    summary = export(folder / "stack3_seg.dcm", folder / "2.dcm", tmp_path, RoiSettings())
+    assert (summary["grid"]["size_xyz"][2], summary["grid"]["spacing_xyz_mm"][2]) == (30, 3.0)
+    assert summary["rois"]["tumor"]["volume_mm3"] == 2985.0
+
+
 def test_the_structure_set_of_a_viewer_gives_back_its_labels(cases: Path, tmp_path: Path) -> None:
     """OHIF writes contours through the centres of border voxels, with two decimals."""
     (tmp_path / "images").mkdir()

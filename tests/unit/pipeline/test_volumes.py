@@ -9,9 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydicom import dcmread
 
+from config.schema import Sequences
+from pipeline.catalog import read_facts
 from pipeline.errors import ExamRejected, GeometryRejected, NotDicom, PixelsRejected
-from pipeline.volumes import load_frames, load_series, stacks_of
+from pipeline.sequences import FrameRef, Selection
+from pipeline.volumes import load, load_frames, load_series, stacks_of
 from tests.support.slices import base, grid, item, pixel_module, save, uid, write_enhanced, write_slices
 
 AXES = [
@@ -249,6 +253,46 @@ def test_b_values_in_one_series_make_one_volume_each(tmp_path: Path) -> None:
 def test_phases_in_one_enhanced_image_are_split(tmp_path: Path) -> None:
     path = write_enhanced(tmp_path / "e.dcm", ramp(), grid(SHAPE), order=[0, 1, 2, 3] * 2, phases=[1] * 4 + [2] * 4)
     assert len(load_series([path])) == 2
+
+
+def numbered_in_stacks(path: Path, stack_of) -> Path:
+    """An enhanced image whose frame n belongs to stack `stack_of(n)`."""
+    ds = dcmread(path)
+    for n, frame in enumerate(ds.PerFrameFunctionalGroupsSequence):
+        frame.FrameContentSequence[0].StackID = str(stack_of(n))
+    ds.save_as(path)
+    return path
+
+
+@pytest.mark.parametrize("phases", [None, [1] * 12 + [2] * 12])
+def test_slices_acquired_in_packages_are_one_volume_by_every_way(tmp_path: Path, phases: list[int] | None) -> None:
+    """Every third slice first, each package a stack of its own: for a region's grid and for matching alike."""
+    packages = [z for first in range(3) for z in range(first, 12, 3)] * (2 if phases else 1)
+    shape = (12, 5, 6)
+    path = write_enhanced(tmp_path / "e.dcm", ramp(shape), grid(shape), order=packages, phases=phases)
+    numbered_in_stacks(path, lambda n: n % 12 // 4 + 1)
+    stacks, rejected = stacks_of([path])
+    assert rejected == []
+    assert [s.geometry.shape_zyx for s in stacks] == [shape] * (2 if phases else 1)
+    for at, stack in enumerate(stacks):
+        chosen = Selection("s", "test", frames=tuple(FrameRef(read_facts(path), 12 * at + n + 1) for n in range(12)))
+        assert load(chosen, Sequences()).geometry.same_grid(stack.geometry)
+        assert np.array_equal(stack.load().voxels_zyx, ramp(shape))
+
+
+def test_stacks_that_make_no_grid_together_stay_apart(tmp_path: Path) -> None:
+    """Two orientations in one image: the stack tells them apart."""
+    path = write_enhanced(tmp_path / "e.dcm", ramp((8, 5, 6)), grid((8, 5, 6)), order=range(8))
+    ds = dcmread(path)
+    turned = item(PlaneOrientationSequence=[item(ImageOrientationPatient=[0, 1, 0, 0, 0, -1])])
+    shared = ds.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence
+    del ds.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence
+    for n, frame in enumerate(ds.PerFrameFunctionalGroupsSequence):
+        frame.PlaneOrientationSequence = shared if n < 4 else turned.PlaneOrientationSequence
+        frame.PlanePositionSequence[0].ImagePositionPatient = [0, 0, 2.0 * n] if n < 4 else [2.0 * n, 0, 0]
+    ds.save_as(path)
+    stacks, rejected = stacks_of([numbered_in_stacks(path, lambda n: n // 4 + 1)])
+    assert (len(stacks), rejected) == (2, [])
 
 
 SAGITTAL = (0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
