@@ -73,12 +73,19 @@ def _in_context(rows: list[NamedSeries], verdicts: list[NameVerdict]) -> list[Na
         elif f"{names[i]}: ser" in names and "pre" not in verdict.concepts:
             labels[i] = NamedLabel("t1_dynamic", 0.9, "enhancement maps were made from it, so it is the whole dynamic")
         elif verdict.label == "t1_pre" and not CERTAINLY_PRE & verdict.concepts and not has_phases:
-            labels[i] = NamedLabel("t1_dynamic", 0.6, f"{verdict.why}; no phase of it is a series of its own")
+            labels[i] = _unphased(row, verdict, volume)
         elif "only_side" in verdict.concepts and any(v.label == "t1_post" for v in verdicts):
             labels[i] = NamedLabel("t1_static", 0.5, "other series of the exam are named as after contrast")
         else:
             labels[i] = _by_size(row, verdict, labels[i], volume)
     return labels
+
+
+def _unphased(row: NamedSeries, verdict: NameVerdict, volume: int | None) -> NamedLabel:
+    """A series named as a mask may be where no phase is a series of its own: the whole dynamic, surely so by its size."""
+    if row.instances and volume and row.instances >= MANY_TIMES * volume:
+        return NamedLabel("t1_dynamic", 0.85, f"{verdict.why}; {row.instances} images are several volumes")
+    return NamedLabel("t1_dynamic", 0.6, f"{verdict.why}; no phase of it is a series of its own")
 
 
 def _mask_of_phases(row: NamedSeries, phase: NamedSeries) -> NamedLabel:
@@ -89,11 +96,15 @@ def _mask_of_phases(row: NamedSeries, phase: NamedSeries) -> NamedLabel:
 
 
 def _usual_volume(rows: list[NamedSeries], verdicts: list[NameVerdict]) -> int | None:
-    """The number of images of one T1 volume in this exam: the commonest among series named as one volume."""
+    """The number of images of one T1 volume in this exam: the commonest among series named as one volume.
+
+    Of numbers that are as common the smallest: a whole dynamic may be named as its mask is.
+    """
     single = [
         r.instances for r, v in zip(rows, verdicts, strict=True) if r.instances and v.label in ("t1_pre", "t1_post")
     ]
-    return Counter(single).most_common(1)[0][0] if single else None
+    counts = Counter(single)
+    return min(single, key=lambda number: (-counts[number], number)) if single else None
 
 
 def _by_size(row: NamedSeries, verdict: NameVerdict, label: NamedLabel, volume: int | None) -> NamedLabel:
@@ -118,7 +129,8 @@ def _choose(
     )
     marked = list(labels)
     for sequence, points in wanted:
-        candidates = [i for i, label in enumerate(labels) if label.label in points]
+        passed_over = _passed_over(rows, verdicts, labels) if sequence == "t1c" else frozenset()
+        candidates = [i for i, label in enumerate(labels) if label.label in points and i not in passed_over]
         if not candidates:
             continue
         scores = {
@@ -131,6 +143,34 @@ def _choose(
         chosen = _first_post(near, rows, labels) if sequence == "t1c" else near[-1]
         marked[chosen] = replace(marked[chosen], chosen=sequence)
     return marked
+
+
+def _passed_over(rows: list[NamedSeries], verdicts: list[NameVerdict], labels: list[NamedLabel]) -> frozenset[int]:
+    """Volumes after contrast that are no phases of the exam's whole dynamic: acquired late, or in another plane.
+
+    A whole dynamic holds the first phase after contrast. Where it is one series of several volumes, a single volume
+    after contrast beside it is chosen only if its name counts it as a phase.
+    """
+    whole = [i for i, (v, label) in enumerate(zip(verdicts, labels, strict=True)) if _is_whole(v, label)]
+    single = [
+        i
+        for i, (v, label) in enumerate(zip(verdicts, labels, strict=True))
+        if label.label == "t1_post" and not {"phase", "ge_phase"} & v.concepts
+    ]
+    return frozenset(i for i in single if any(_holds_several(rows[w], rows[i], len(single)) for w in whole))
+
+
+def _is_whole(verdict: NameVerdict, label: NamedLabel) -> bool:
+    """A whole dynamic by its name, and neither a registered copy nor a test acquisition."""
+    named = {"dynamic", "both", "whole_dynamic", "auto_dynamic"} & verdict.concepts
+    return label.label == "t1_dynamic" and bool(named) and not {"registered", "cropped"} & verdict.concepts
+
+
+def _holds_several(whole: NamedSeries, single: NamedSeries, singles: int) -> bool:
+    """Whether `whole` has the images of several volumes like `single`; by its name where a count is not known."""
+    if whole.instances and single.instances:
+        return whole.instances >= MANY_TIMES * single.instances
+    return singles == 1
 
 
 def _top(scores: dict[int, float]) -> int:

@@ -101,6 +101,58 @@ def test_many_images_make_a_ge_series_the_whole_dynamic() -> None:
     assert [f.label for f in match_names(rows, RULES)] == ["t1_pre", "t1_dynamic", "t1_post"]
 
 
+@pytest.mark.parametrize(
+    "late", ["AX Sen Vibrant+f +C", "SAG VIBRANT POST", "AX DELAYED VIBRANT", "Registered AX Sen Vibrant +C"]
+)
+@pytest.mark.parametrize("images", [(580, 116), (None, None)])
+@pytest.mark.parametrize("number", [2, 9])
+def test_a_late_series_is_not_chosen_before_the_whole_dynamic(
+    late: str, images: tuple[int | None, int | None], number: int
+) -> None:
+    rows = [
+        NamedSeries("GE", "AX Sen Vibrant MASK", images[1], "1", 3),
+        NamedSeries("GE", "AX Sen Vibrant MultiPhase", images[0], "1", 5),
+        NamedSeries("GE", late, images[1], "1", number),
+    ]
+    assert [f.chosen for f in match_names(rows, RULES)] == [None, "t1c", None]
+
+
+def test_phases_that_are_series_of_their_own_are_chosen_beside_the_whole_dynamic() -> None:
+    rows = [
+        NamedSeries("GE", "Ax Vibrant MultiPhase", 192, "1", 5),
+        *(NamedSeries("GE", f"Ph{n}/Ax Vibrant MultiPhase", 192, "1", 500 + n) for n in (1, 2, 3)),
+        NamedSeries("GE", "Ax T1 dyn original", 768, "1", 4),
+    ]
+    assert [f.chosen for f in match_names(rows, RULES)].index("t1c") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("WATER:IDEAL", "t2"),
+        ("Water: SAG IDEAL RT", "t2"),
+        ("AX IDEAL", "t2"),
+        ("FAT:IDEAL", "other"),
+        ("InPhase:IDEAL", "other"),
+        ("T2 Dixon (in-phase)", "other"),
+        ("IDEAL IQ", "other"),
+        ("WATER: AX T1 IDEAL", "t1_static"),
+    ],
+)
+def test_parts_of_an_ideal_acquisition_are_told_apart(name: str, label: str) -> None:
+    assert match_names([NamedSeries("GE", name)], RULES)[0].label == label
+
+
+@pytest.mark.parametrize("count", ["1-pre_5-post", "1pre_5post", "1 PRE + 5 POST", "1-pre-5-post", "1+5", "pre_5post"])
+def test_a_name_that_counts_volumes_before_and_after_contrast_is_the_whole_dynamic(count: str) -> None:
+    rows = [
+        NamedSeries("SIEMENS", f"fl3d_dynamic_{count}", 960, "1", 5),
+        NamedSeries("SIEMENS", "t1_fl3d_sag_post", 160, "1", 9),
+    ]
+    found = match_names(rows, RULES)
+    assert (found[0].label, found[0].chosen) == ("t1_dynamic", "t1c")
+
+
 def test_exams_do_not_mix() -> None:
     mask = NamedSeries("GE", "Ax Vibrant MultiPhase", 192, "1", 5)
     phase = NamedSeries("GE", "Ph1/Ax Vibrant MultiPhase", 192, "2", 6)
