@@ -145,7 +145,10 @@ class Change(Record):
 
 
 class Part(Record):
-    """One side of one exam: its ROIs, measurements and prediction."""
+    """One side of one exam: its ROIs, measurements and prediction.
+
+    `sequences` and `alignment`: where this side was measured on other series than the top level names.
+    """
 
     rois: dict[Role, RoiSummary] = Field(default_factory=dict)
     prediction: Prediction | None = None
@@ -154,6 +157,8 @@ class Part(Record):
     missing_features: dict[str, str] = Field(default_factory=dict)
     grey_levels: dict[str, int] = Field(default_factory=dict)
     shadow: tuple[Prediction, ...] = ()
+    sequences: dict[Sequence, SequenceChoice] = Field(default_factory=dict)
+    alignment: dict[Sequence, Alignment] = Field(default_factory=dict)
 
 
 class StudyResult(Record):

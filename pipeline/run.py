@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -34,6 +35,7 @@ from pipeline.records import (
     Volume,
 )
 from pipeline.records import Sequence as SequenceName
+from pipeline.regions import decide
 from pipeline.result import (
     Alignment,
     Clinical,
@@ -43,9 +45,13 @@ from pipeline.result import (
     StudyResult,
 )
 from pipeline.sequences import Match, Selection
+from pipeline.sequences.records import same_images
 from pipeline.signatures import Outcome, Signatures
 from pipeline.threads import fixed_threads
 from pipeline.versions import settings_hash, software
+
+# Fields of a part that the top level has as its own.
+TOP_LEVEL = ("reasons", "sequences", "alignment")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,34 +112,79 @@ def _evaluate(
     """Run every step, filling the draft; the reasons why there is no prediction (empty: there is one)."""
     matched = _match(exam, settings, draft)
     with draft.timed("load"):
-        grids = _load_all(matched, exam, settings)
-        draft.evidence += [r for volume in grids.values() for r in volume.references]
+        loaded = _load_all(matched, exam, settings)
     with draft.timed("roi"):
-        others = {str(name): grids[name] for name in SEQUENCES[1:]}
+        others = {str(name): volume for name, volume in loaded.items() if name != "t1c"}
         images = (image for series in exam.series for image in series.instances)
-        rois = roi.read(exam.rois, grids["t1c"], settings.roi, others, images)
+        rois = roi.read(exam.rois, loaded["t1c"], settings.roi, others, images)
         draft.evidence += [segment.source for found in rois for segment in found.segments]
         draft.quality += place_checks(rois)
         _check_places(rois, settings)
-    with draft.timed("align"):
-        masks, kept = _carry(rois, grids, exam, settings, draft)
     sides = _sides(rois)
     draft.fields["laterality"] = "B" if len(sides) > 1 else sides[0]
-    with draft.timed("pictures"):
-        draft.panels = make_panels(grids, masks)
-    draft.fields["protocol"] = protocol_of(exam, matched, grids, draft.fields["settings_hash"])
-    with draft.timed("bias"):
-        corrected = _correct(grids, settings, draft)
     parts: dict[Side | None, Part] = {}
     reasons: list[tuple[str, str]] = []
-    for side in sides:
-        summaries = {r.role: summary_of(r, masks, kept) for r in rois if r.side == side}
-        ours = {(s, r): m for (s, r, where), m in masks.items() if where == side}
-        parts[side], why = _one_side(side, corrected, ours, summaries, settings, signatures, clinical, draft)
-        reasons += [(code, f"side {side}: {text}" if len(sides) > 1 else text) for code, text in why]
+    for group, choice in _by_choice(decide(exam, settings, matched, rois)):
+        told = f"side {group[0]}: " if len(sides) > len(group) else ""
+        if choice.reasons:
+            raise SequenceRejected(told + "; ".join(choice.reasons), code=choice.codes[0])
+        with draft.timed("load"):
+            grids = _load_all(choice, exam, settings, matched, loaded)
+        mine = [r for r in rois if r.side in group]
+        found, why = _measured(mine, group, choice, grids, exam, settings, signatures, clinical, draft)
+        parts |= found
+        reasons += [(code, f"side {side}: {text}" if len(sides) > 1 else text) for side, code, text in why]
     answered = next((p.prediction.signature for p in parts.values() if p.prediction), None)
     draft.fields["signature"] = signatures.provenance(answered)
     return _fold(parts, reasons, draft)
+
+
+def _by_choice(choices: Mapping[Side | None, Match]) -> list[tuple[list[Side | None], Match]]:
+    """The sides grouped by what they are measured on."""
+    groups: list[tuple[list[Side | None], Match]] = []
+    for side, choice in choices.items():
+        same = next((sides for sides, other in groups if other.chosen == choice.chosen), None)
+        if same is None:
+            groups.append(([side], choice))
+        else:
+            same.append(side)
+    return groups
+
+
+def _measured(
+    rois: Sequence[Roi],
+    sides: Sequence[Side | None],
+    choice: Match,
+    grids: dict[SequenceName, Volume],
+    exam: Exam,
+    settings: Settings,
+    signatures: Signatures,
+    clinical: Clinical,
+    draft: Draft,
+) -> tuple[dict[Side | None, Part], list[tuple[Side | None, str, str]]]:
+    """The parts of the sides that are measured on these grids, and per side the reasons why it has no prediction."""
+    draft.evidence += [r for volume in grids.values() for r in volume.references]
+    with draft.timed("align"):
+        masks, kept, alignment = _carry(rois, grids, exam, settings, draft)
+    with draft.timed("pictures"):
+        draft.panels += make_panels(grids, masks)
+    protocol = protocol_of(exam, choice, grids, draft.fields["settings_hash"])
+    chosen = {name: choice_of(s) for name, s in choice.chosen.items()}
+    # What sides have in common stands at the top of the result; a later side says where it differs.
+    first = "alignment" not in draft.fields
+    if first:
+        draft.fields |= {"alignment": alignment, "protocol": protocol, "sequences": chosen}
+    with draft.timed("bias"):
+        corrected = _correct(grids, settings, draft)
+    parts: dict[Side | None, Part] = {}
+    reasons: list[tuple[Side | None, str, str]] = []
+    for side in sides:
+        summaries = {r.role: summary_of(r, masks, kept) for r in rois if r.side == side}
+        ours = {(s, r): m for (s, r, where), m in masks.items() if where == side}
+        part, why = _one_side(side, corrected, ours, summaries, settings, signatures, clinical, protocol, draft)
+        parts[side] = part if first else part.model_copy(update={"sequences": chosen, "alignment": alignment})
+        reasons += [(side, code, text) for code, text in why]
+    return parts, reasons
 
 
 def _match(exam: Exam, settings: Settings, draft: Draft) -> Match:
@@ -142,25 +193,38 @@ def _match(exam: Exam, settings: Settings, draft: Draft) -> Match:
         matched = sequences.match(exam, settings.sequences)
     draft.fields["sequences"] = {name: choice_of(s) for name, s in matched.chosen.items()}
     draft.quality += [QualityCheck(check="sequences", value=note, ok=True) for note in matched.notes]
-    if matched.reasons:
+    open_to_regions = {f"ambiguous-{name}" for name in matched.contenders}
+    if any(code not in open_to_regions for code in matched.codes):
         raise SequenceRejected("; ".join(matched.reasons), code=matched.codes[0])
     if not exam.rois:
         raise RoiRejected("there is no ROI object (DICOM SEG or RTSTRUCT) in this exam", code="no-roi-object")
     return matched
 
 
-def _load_all(matched: Match, exam: Exam, settings: Settings) -> dict[SequenceName, Volume]:
-    """The three volumes, side by side: reading is mostly waiting for disk and decoders."""
+def _load_all(
+    matched: Match,
+    exam: Exam,
+    settings: Settings,
+    before: Match | None = None,
+    loaded: Mapping[SequenceName, Volume] = MappingProxyType({}),
+) -> dict[SequenceName, Volume]:
+    """The chosen volumes, side by side: reading is mostly waiting for disk and decoders.
+
+    What a match `before` chose alike is taken from `loaded`.
+    """
 
     def of_one(selection: Selection) -> Volume:
         return volumes.load(selection, settings.sequences, exam.rois)
 
     def load(name: SequenceName) -> Volume:
         selection = matched.chosen[name]
+        if before is not None and name in loaded and same_images(selection, before.chosen[name]):
+            return loaded[name]
         return diffusion.adc_of(selection, of_one) if name == "adc" else of_one(selection)
 
+    names = [name for name in SEQUENCES if name in matched.chosen]
     with ThreadPoolExecutor(max_workers=3) as pool:
-        return dict(zip(SEQUENCES, pool.map(load, SEQUENCES), strict=True))
+        return dict(zip(names, pool.map(load, names), strict=True))
 
 
 def _check_places(rois: Sequence[Roi], settings: Settings) -> None:
@@ -187,8 +251,8 @@ def _sides(rois: Sequence[Roi]) -> list[Side | None]:
 
 def _carry(
     rois: Sequence[Roi], grids: Mapping[SequenceName, Volume], exam: Exam, settings: Settings, draft: Draft
-) -> tuple[Masks, dict[tuple[SequenceName, Role, Side | None], float]]:
-    """Every ROI on every grid, with what it kept of its volume."""
+) -> tuple[Masks, dict[tuple[SequenceName, Role, Side | None], float], dict[SequenceName, Alignment]]:
+    """Every ROI on every grid, with what it kept of its volume, and how the grids are related."""
     masks: Masks = {}
     kept: dict[tuple[SequenceName, Role, Side | None], float] = {}
     alignment: dict[SequenceName, Alignment] = {}
@@ -200,9 +264,8 @@ def _carry(
             carried = align.apply(found, grids[name], how, settings.align)
             masks[name, found.role, found.side] = carried.mask
             kept[name, found.role, found.side] = carried.kept_volume
-    draft.fields["alignment"] = alignment
     draft.quality += kept_volume_checks(kept, settings.align)
-    return masks, kept
+    return masks, kept, alignment
 
 
 def _correct(grids: Mapping[SequenceName, Volume], settings: Settings, draft: Draft) -> dict[SequenceName, Volume]:
@@ -241,6 +304,7 @@ def _one_side(
     settings: Settings,
     signatures: Signatures,
     clinical: Clinical,
+    protocol: Mapping[str, float | str],
     draft: Draft,
 ) -> tuple[Part, tuple[tuple[str, str], ...]]:
     """One side's measurements with its prediction, or with the reasons why there is none."""
@@ -251,7 +315,7 @@ def _one_side(
     if not draft.fields.get("diagnostics"):
         draft.fields["diagnostics"] = dict(found.diagnostics)
     with draft.timed("predict"):
-        outcome = _asked(found, summaries, signatures, clinical, draft.fields["protocol"])
+        outcome = _asked(found, summaries, signatures, clinical, protocol)
     part = Part(
         rois=dict(summaries),
         prediction=outcome.prediction,
@@ -285,7 +349,7 @@ def _fold(parts: Mapping[Side | None, Part], reasons: list[tuple[str, str]], dra
         draft.fields["sides"] = dict(parts)
     else:
         (part,) = parts.values()
-        draft.fields |= {name: getattr(part, name) for name in Part.model_fields if name != "reasons"}
+        draft.fields |= {name: getattr(part, name) for name in Part.model_fields if name not in TOP_LEVEL}
     if not any(part.prediction is not None for part in parts.values()):
         return reasons
     if reasons:

@@ -107,8 +107,9 @@ def _unseen(_frames: tuple[FrameRef, ...]) -> float:
 
 
 def _inputs(exam: Exam, matched: Match, phase: str) -> frozenset[str]:
-    """SOP Instance UIDs of everything that the analysis will read."""
-    chosen = {uid for selection in matched.chosen.values() for uid in selected_uids(selection)}
+    """SOP Instance UIDs of everything that the analysis will read, or choose from by the place of the regions."""
+    selections = [*matched.chosen.values(), *(s for those in matched.contenders.values() for s in those)]
+    chosen = {uid for selection in selections for uid in selected_uids(selection)}
     if phase == "peak":
         candidates = {label.series_uid for label in matched.labels if label.label in T1C_LABELS}
         chosen |= {i.ref.sop_instance_uid for s in exam.series if s.series_uid in candidates for i in s.instances}

@@ -36,7 +36,7 @@ def match(
     """Say what each series in PATHS (files, folders) was taken for, which were chosen as T1+C, T2 and ADC, and why."""
     from config.load import load
 
-    settings = load(config_path, writes=False).sequences
+    settings = load(config_path, writes=False)
     if names is not None:
         if paths:
             raise click.UsageError("give either PATHS or --names, not both")
@@ -44,7 +44,7 @@ def match(
         from pipeline.sequences.rules import rules
         from pipeline.sequences.table import match_names
 
-        for row, label in enumerate(match_names(read_rows(names), rules(settings.rules))):
+        for row, label in enumerate(match_names(read_rows(names), rules(settings.sequences.rules))):
             line: dict[str, Any] = {
                 "row": row,
                 "label": label.label,
@@ -56,10 +56,10 @@ def match(
     if not paths:
         raise click.UsageError("give the PATHS of DICOM files or folders, or --names FILE.csv")
     exam = _exam(paths, as_json)
-    from pipeline.sequences import match as match_exam
+    from pipeline.regions import matched_by_regions
     from pipeline.sequences.sheet import draw
 
-    found = match_exam(exam, settings)
+    found = matched_by_regions(exam, settings)
     target = sheet or (None if as_json else Path("match.png"))
     if target is not None:
         draw(exam, found, target)

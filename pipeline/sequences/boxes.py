@@ -5,7 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
+
 from pipeline.sequences.evidence import Evidence, Slice, position_of
+from pipeline.sequences.records import Region
 
 Box = tuple[tuple[float, float], tuple[float, float], tuple[float, float]]
 
@@ -39,6 +43,43 @@ def coverage(candidate: Evidence, target: Evidence) -> float | None:
     if one is None or other is None:
         return None
     return _shared(one, other, other)
+
+
+def covered(candidate: Evidence, slices: Sequence[Slice], region: Region) -> float | None:
+    """The part of the worst covered region that lies within these slices, as thick as they are apart; 0..1.
+
+    None where the slices have no positions, lie in several planes, or in another frame of reference than the region.
+    """
+    frame = candidate.series.instances[0].frame_of_reference_uid
+    spacing, rows, columns = candidate.series.tag("PixelSpacing"), candidate.number("Rows"), candidate.number("Columns")
+    plane = slices[0].orientation if slices else None
+    places = sorted({s.position_mm for s in slices if s.position_mm is not None})
+    corner = position_of(slices[0].frame) if slices else None
+    if (
+        not isinstance(spacing, list)
+        or rows is None
+        or columns is None
+        or plane is None
+        or corner is None
+        or not places
+        or len({s.orientation for s in slices}) > 1
+        or (frame or None) != (region.frame_of_reference_uid or None)
+        or not region.points_mm
+    ):
+        return None
+    dy, dx = (float(v) for v in spacing[:2])
+    gaps = np.diff(places)
+    thickness = float(np.median(gaps)) if gaps.size else candidate.number("SliceThickness") or 0.0
+    row, column = np.array(plane[:3]), np.array(plane[3:])
+
+    def part(points: npt.NDArray[np.float64]) -> float:
+        offset = points - np.array(corner)
+        x, y, along = offset @ row / dx, offset @ column / dy, points @ np.cross(row, column)
+        inside = (x >= -0.5) & (x <= columns - 0.5) & (y >= -0.5) & (y <= rows - 0.5)
+        inside &= (along >= places[0] - thickness / 2) & (along <= places[-1] + thickness / 2)
+        return float(inside.mean())
+
+    return min(part(points) for points in region.points_mm)
 
 
 def same_place(one: Box | None, other: Box | None) -> bool:

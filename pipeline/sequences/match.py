@@ -17,15 +17,18 @@ from pipeline.sequences.evidence import Evidence
 from pipeline.sequences.others import choose_adc, choose_t2
 from pipeline.sequences.outcome import Chosen
 from pipeline.sequences.peak import mean_signal
-from pipeline.sequences.records import Match, Selection, SeriesLabel
+from pipeline.sequences.records import Match, Region, Selection, SeriesLabel
 from pipeline.sequences.rules import Rules, rules
 
 
-def match(exam: Exam, settings: Sequences, brightness: t1.Brightness = mean_signal) -> Match:
+def match(
+    exam: Exam, settings: Sequences, brightness: t1.Brightness = mean_signal, region: Region | None = None
+) -> Match:
     """What each series is, which are T1+C, T2 and ADC, and why; what is missing or ambiguous is a reason.
 
     `brightness` is only asked when `settings.phase` is "peak": a number for how bright a volume is. All else needs
-    headers only.
+    headers only. `region`: where the regions lie, once they have been read; it decides between the `contenders` for T2
+    and ADC of a match without it.
 
     Raises:
         InputRejected: the settings name an unknown phase, or the site's rules are wrong.
@@ -41,14 +44,18 @@ def match(exam: Exam, settings: Sequences, brightness: t1.Brightness = mean_sign
     drawn = frozenset(t1.drawn_on(exam))
     _take("t1c", _t1c(exam, verdicts, found, settings, brightness), chosen, reasons, notes)
     reference = _evidence_of(chosen.get("t1c"), verdicts)
-    _take("t2", _t2(verdicts, reference, settings, table), chosen, reasons, notes)
-    _take("adc", _adc(verdicts, reference, drawn, settings, table), chosen, reasons, notes)
+    t2 = _t2(verdicts, reference, settings, table, region)
+    adc = _adc(verdicts, reference, drawn, settings, table, region)
+    _take("t2", t2, chosen, reasons, notes)
+    _take("adc", adc, chosen, reasons, notes)
+    contenders: dict[SequenceName, tuple[Selection, ...]] = {"t2": t2.contenders, "adc": adc.contenders}
     return Match(
         tuple(SeriesLabel(v.evidence.uid, v.label, round(v.confidence, 3), v.why) for v in verdicts),
         chosen,
         tuple(sentence for _, sentence in reasons),
         tuple(code for code, _ in reasons),
         tuple(notes),
+        {name: those for name, those in contenders.items() if those},
     )
 
 
@@ -101,22 +108,29 @@ def _t1c(
     return t1.choose(exam, verdicts, found, settings.phase, settings.min_margin, brightness)
 
 
-def _t2(verdicts: list[Verdict], reference: Evidence | None, settings: Sequences, table: Rules) -> Chosen:
+def _t2(
+    verdicts: list[Verdict], reference: Evidence | None, settings: Sequences, table: Rules, region: Region | None
+) -> Chosen:
     told = _told("t2", verdicts, settings)
     if told:
         told = [replace(told[0], label="t2", why="named in sequences.use")]
-    return choose_t2(told or verdicts, reference, table.prefer.get("t2", {}), settings.min_margin)
+    return choose_t2(told or verdicts, reference, table.prefer.get("t2", {}), settings.min_margin, region)
 
 
 def _adc(
-    verdicts: list[Verdict], reference: Evidence | None, drawn: frozenset[str], settings: Sequences, table: Rules
+    verdicts: list[Verdict],
+    reference: Evidence | None,
+    drawn: frozenset[str],
+    settings: Sequences,
+    table: Rules,
+    region: Region | None,
 ) -> Chosen:
     told = _told("adc", verdicts, settings)
     if told:
         label = told[0].label if told[0].label in ("adc", "dwi") else "adc"
         told = [replace(told[0], label=label, why="named in sequences.use")]
     return choose_adc(
-        told or verdicts, reference, drawn, table.prefer.get("adc", {}), settings.min_margin, settings.adc_scale
+        told or verdicts, reference, drawn, table.prefer.get("adc", {}), settings.min_margin, settings.adc_scale, region
     )
 
 

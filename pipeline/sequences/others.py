@@ -7,22 +7,31 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pipeline.diffusion.units import told_scale
-from pipeline.sequences.boxes import Box, box_of, coverage, same_place
+from pipeline.sequences import places
+from pipeline.sequences.boxes import coverage
 from pipeline.sequences.classify import Verdict
 from pipeline.sequences.evidence import B_ZERO, Evidence, Slice, same_b
-from pipeline.sequences.outcome import Candidate, Chosen, pick
+from pipeline.sequences.outcome import Candidate, Chosen
 from pipeline.sequences.phases import phases, split, usable
-from pipeline.sequences.records import FrameRef, Selection
+from pipeline.sequences.places import Placed
+from pipeline.sequences.records import FrameRef, Region, Selection
 
 Points = Mapping[str, float]
 # b-values that a fit may start from and end at, s/mm2; the high one is best between 800 and 1000.
 HIGHEST_LOW_B = 100.0
 HIGH_B = (500.0, 1500.0)
 BEST_HIGH_B = (800.0, 1000.0)
+# What the parts of a Dixon acquisition lose as T2 against its water image.
+PART_OF_DIXON = {"in": 0.15, "opposed": 0.3}
 
 
-def choose_t2(verdicts: Sequence[Verdict], t1c: Evidence | None, points: Points, margin: float) -> Chosen:
-    """The T2-weighted series that shows what T1+C shows, by the preferences of the rule table."""
+def choose_t2(
+    verdicts: Sequence[Verdict], t1c: Evidence | None, points: Points, margin: float, region: Region | None = None
+) -> Chosen:
+    """The T2-weighted series that shows the regions, by the preferences of the rule table.
+
+    Where `region` is not known, that shows what T1+C shows.
+    """
     candidates = []
     reasons: list[tuple[str, str]] = []
     for verdict in verdicts:
@@ -35,10 +44,12 @@ def choose_t2(verdicts: Sequence[Verdict], t1c: Evidence | None, points: Points,
             )
             continue
         score, why = _score(verdict, t1c, points, 0.55 if verdict.label == "t2" else 0.45)
-        frames = tuple(s.frame for s in volumes[0].slices)
-        candidates.append(Candidate(score, _selection(verdict, f"{verdict.why}{why}", frames)))
-    chosen = pick("T2", "t2", _latest_of_repeats(candidates, verdicts), margin)
-    return Chosen(chosen.selection, (*(() if chosen.selection else reasons), *chosen.reasons))
+        score -= PART_OF_DIXON.get(usable(verdict.evidence.slices)[0], 0.0)
+        slices = volumes[0].slices
+        selection = _selection(verdict, f"{verdict.why}{why}", tuple(s.frame for s in slices))
+        candidates.append(Placed(Candidate(round(score, 3), selection), verdict.evidence, slices))
+    chosen = places.choose("T2", "t2", candidates, t1c, region, margin)
+    return replace(chosen, reasons=(*(() if chosen.selection else reasons), *chosen.reasons))
 
 
 def choose_adc(
@@ -48,6 +59,7 @@ def choose_adc(
     points: Points,
     margin: float,
     site_scale: float | None = None,
+    region: Region | None = None,
 ) -> Chosen:
     """The ADC map, else the diffusion series that an ADC can be fitted from.
 
@@ -66,13 +78,14 @@ def choose_adc(
             score, why = score + 0.5, f"{why}, the ROI was drawn on it"
         elif _grid(verdict.evidence) in drawn_grids:
             score, why = score + 0.4, f"{why}, the ROI was drawn on its diffusion images"
-        frames = tuple(s.frame for s in volumes[0].slices)
+        slices = volumes[0].slices
+        frames = tuple(s.frame for s in slices)
         scale = told_scale(frames[0].instance.tags)
         selection = _selection(verdict, f"ADC map: {verdict.why}{why}", frames, scale.factor if scale else site_scale)
-        maps.append(Candidate(score, selection))
+        maps.append(Placed(Candidate(score, selection), verdict.evidence, slices))
     if maps:
-        return pick("ADC", "adc", _latest_of_repeats(maps, verdicts), margin)
-    return _from_diffusion(dwi, t1c, points, margin, verdicts)
+        return places.choose("ADC", "adc", maps, t1c, region, margin)
+    return _from_diffusion(dwi, t1c, points, margin, region)
 
 
 def _from_diffusion(
@@ -80,7 +93,7 @@ def _from_diffusion(
     t1c: Evidence | None,
     points: Points,
     margin: float,
-    verdicts: Sequence[Verdict],
+    region: Region | None,
 ) -> Chosen:
     candidates, reasons = [], []
     for group in groups:
@@ -89,9 +102,11 @@ def _from_diffusion(
             reasons.append(_why_not(group))
             continue
         score, why = _score(group[0], t1c, points, 0.5)
-        candidates.append(Candidate(score, replace(selection, why=selection.why + why)))
-    chosen = pick("ADC", "adc", _latest_of_repeats(candidates, verdicts), margin)
-    return Chosen(chosen.selection, (*(() if chosen.selection else reasons), *chosen.reasons))
+        candidate = Candidate(score, replace(selection, why=selection.why + why))
+        slices = tuple(s for v in group for s in usable(v.evidence.slices)[1])
+        candidates.append(Placed(candidate, group[0].evidence, slices))
+    chosen = places.choose("ADC", "adc", candidates, t1c, region, margin)
+    return replace(chosen, reasons=(*(() if chosen.selection else reasons), *chosen.reasons))
 
 
 def _diffusion_groups(verdicts: Sequence[Verdict]) -> list[tuple[Verdict, ...]]:
@@ -191,22 +206,6 @@ def _score(verdict: Verdict, t1c: Evidence | None, points: Points, base: float) 
             score += 0.1
             told.append("same frame of reference")
     return round(max(0.05, score), 3), "".join(f", {t}" for t in told)
-
-
-def _latest_of_repeats(candidates: list[Candidate], verdicts: Sequence[Verdict]) -> list[Candidate]:
-    """Of series with one name on one grid in one place, the last: a scan is repeated because the first was not good."""
-    evidence = {v.evidence.uid: v.evidence for v in verdicts}
-    last: list[tuple[object, Box | None, Candidate]] = []
-    for candidate in sorted(candidates, key=lambda c: _order(evidence[c.selection.series_uid])):
-        mine = evidence[candidate.selection.series_uid]
-        kind, box = (mine.name, mine.grid[:3], mine.places), box_of(mine)
-        last = [kept for kept in last if not (kept[0] == kind and same_place(kept[1], box))]
-        last.append((kind, box, candidate))
-    return [candidate for _, _, candidate in last]
-
-
-def _order(evidence: Evidence) -> tuple[float, float]:
-    return evidence.start_s or 0.0, evidence.series_number
 
 
 def _selection(verdict: Verdict, why: str, frames: tuple[FrameRef, ...], unit_scale: float | None = None) -> Selection:

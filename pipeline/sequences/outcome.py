@@ -18,10 +18,11 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The choice, if any, and reasons as (code, sentence)."""
+    """The choice, if any, and reasons as (code, sentence). `contenders`: see `Match`."""
 
     selection: Selection | None
     reasons: tuple[tuple[str, str], ...] = ()
+    contenders: tuple[Selection, ...] = ()
 
 
 def pick(title: str, sequence: str, candidates: Sequence[Candidate], margin: float) -> Chosen:

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
+
 from pipeline.catalog import InstanceFacts
 from pipeline.records import Sequence
 
@@ -71,12 +74,24 @@ class Selection:
         return replace(self, frames=frames, frames_by_b={}, repeats_by_b={})
 
 
+@dataclass(frozen=True)
+class Region:
+    """Where the exam's regions lie, in one frame of reference.
+
+    `points_mm`: per region (n, 3) patient coordinates of voxel centres, n > 0.
+    """
+
+    frame_of_reference_uid: str | None
+    points_mm: tuple[npt.NDArray[np.float64], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Match:
     """Every series' label, the chosen ones, and why something is missing or ambiguous.
 
     `codes` are machine-readable and parallel to `reasons`; with no reason every sequence was chosen. `notes` are worth
-    knowing and stop nothing.
+    knowing and stop nothing. `contenders`: per sequence the candidates between which only the place of the regions
+    decides, which headers do not tell.
     """
 
     labels: tuple[SeriesLabel, ...]
@@ -84,3 +99,14 @@ class Match:
     reasons: tuple[str, ...] = ()
     codes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    contenders: Mapping[Sequence, tuple[Selection, ...]] = field(default_factory=dict)
+
+
+def same_images(one: Selection, other: Selection) -> bool:
+    """Whether two selections read the same slices in the same way, whatever led to them."""
+    return (one.frames, one.frames_by_b, one.repeats_by_b, one.unit_scale) == (
+        other.frames,
+        other.frames_by_b,
+        other.repeats_by_b,
+        other.unit_scale,
+    )

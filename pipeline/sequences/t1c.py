@@ -12,6 +12,7 @@ from pipeline.sequences.dynamic import FAST_FIRST_POST_S, FAST_S, Dynamic, T1Vol
 from pipeline.sequences.evidence import seconds_of_day
 from pipeline.sequences.outcome import Candidate, Chosen, pick
 from pipeline.sequences.phases import Phase, phases
+from pipeline.sequences.places import FRAGMENT
 from pipeline.sequences.records import FrameRef, Selection
 
 # A number for how bright a volume is, for `phase = "peak"`; higher means more contrast.
@@ -34,9 +35,15 @@ def choose(
         hit = _on_referenced(drawn, drawn_frames(exam), verdicts, usable, phase, brightness, reasons)
         if hit is not None:
             return Chosen(hit, tuple(reasons))
-    candidates = [c for d in usable if (c := _candidate(d, phase, brightness, reasons)) is not None]
+    most = max((_slices(d) for d in usable), default=0)
+    whole = [d for d in usable if _slices(d) >= FRAGMENT * most]
+    candidates = [c for d in whole if (c := _candidate(d, phase, brightness, reasons)) is not None]
     chosen = pick("T1+C", "t1c", candidates, margin)
     return Chosen(chosen.selection, (*reasons, *chosen.reasons))
+
+
+def _slices(dynamic: Dynamic) -> int:
+    return len(dynamic.volumes[0].phase.slices)
 
 
 def drawn_on(exam: Exam) -> dict[str, frozenset[str]]:

@@ -40,6 +40,9 @@ CERTAINLY_PRE = frozenset({"pre", "first_image", "bare_dynamic"})
 MOST_SLICES = 300
 # A dynamic holds at least the mask and one phase more than any single volume of its exam.
 MANY_TIMES = 1.8
+# Fewer images than this are no volume of the breasts beside a series with so many times as many.
+LEAST_IMAGES = 10
+MANY_MORE = 3
 
 
 def match_names(rows: Sequence[NamedSeries], rules: Rules) -> tuple[NamedLabel, ...]:
@@ -82,7 +85,7 @@ def _in_context(rows: list[NamedSeries], verdicts: list[NameVerdict]) -> list[Na
 
 
 def _unphased(row: NamedSeries, verdict: NameVerdict, volume: int | None) -> NamedLabel:
-    """A series named as a mask may be where no phase is a series of its own: the whole dynamic, surely so by its size."""
+    """The whole dynamic, named as a mask may be where no phase is a series of its own; surely so by its size."""
     if row.instances and volume and row.instances >= MANY_TIMES * volume:
         return NamedLabel("t1_dynamic", 0.85, f"{verdict.why}; {row.instances} images are several volumes")
     return NamedLabel("t1_dynamic", 0.6, f"{verdict.why}; no phase of it is a series of its own")
@@ -131,6 +134,8 @@ def _choose(
     for sequence, points in wanted:
         passed_over = _passed_over(rows, verdicts, labels) if sequence == "t1c" else frozenset()
         candidates = [i for i, label in enumerate(labels) if label.label in points and i not in passed_over]
+        most = max((rows[i].instances or 0 for i in candidates), default=0)
+        candidates = [i for i in candidates if not _is_fragment(rows[i].instances, most)]
         if not candidates:
             continue
         scores = {
@@ -143,6 +148,11 @@ def _choose(
         chosen = _first_post(near, rows, labels) if sequence == "t1c" else near[-1]
         marked[chosen] = replace(marked[chosen], chosen=sequence)
     return marked
+
+
+def _is_fragment(images: int | None, most: int) -> bool:
+    """Whether a series is too short for a volume beside another candidate: a trial, or a few slices kept by hand."""
+    return images is not None and images < LEAST_IMAGES and most >= MANY_MORE * images
 
 
 def _passed_over(rows: list[NamedSeries], verdicts: list[NameVerdict], labels: list[NamedLabel]) -> frozenset[int]:
@@ -161,9 +171,9 @@ def _passed_over(rows: list[NamedSeries], verdicts: list[NameVerdict], labels: l
 
 
 def _is_whole(verdict: NameVerdict, label: NamedLabel) -> bool:
-    """A whole dynamic by its name, and neither a registered copy nor a test acquisition."""
+    """A whole dynamic by its name, and no registered copy, test acquisition or time-resolved series."""
     named = {"dynamic", "both", "whole_dynamic", "auto_dynamic"} & verdict.concepts
-    return label.label == "t1_dynamic" and bool(named) and not {"registered", "cropped"} & verdict.concepts
+    return label.label == "t1_dynamic" and bool(named) and not {"registered", "cropped", "fast"} & verdict.concepts
 
 
 def _holds_several(whole: NamedSeries, single: NamedSeries, singles: int) -> bool:
