@@ -7,7 +7,11 @@ spool, so that the other commands on this machine find it.
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
+import socket
+import struct
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -88,16 +92,22 @@ class EmbeddedBroker:
             url = self._file.read_text(encoding="utf-8").strip()
         except OSError:
             return
-        socket = Path(url.removeprefix(SOCKET_SCHEME))
-        client = redis.Redis(unix_socket_path=str(socket), socket_timeout=5, socket_connect_timeout=5)
+        path = Path(url.removeprefix(SOCKET_SCHEME))
+        pid = _listener_of(path)
+        client = redis.Redis(unix_socket_path=str(path), socket_timeout=5, socket_connect_timeout=5)
         try:
             client.shutdown(nosave=True)
-        except redis.RedisError:
+        except redis.ConnectionError:
             pass  # it is gone already
+        except redis.RedisError:
+            # It lives and does not answer. Workers of the last `axrad up` would wait for it, and nobody would end it.
+            log.warning("broker-left-behind-killed", pid=pid)
+            if pid is not None:
+                os.kill(pid, signal.SIGKILL)
         finally:
             client.close()
-        if socket.name == SOCKET and socket.parent.name.startswith(PREFIX):
-            shutil.rmtree(socket.parent, ignore_errors=True)
+        if path.name == SOCKET and path.parent.name.startswith(PREFIX):
+            shutil.rmtree(path.parent, ignore_errors=True)
 
     def tend(self) -> None:
         """Start again, at the same address, what died or has not answered three times in a row."""
@@ -116,6 +126,20 @@ class EmbeddedBroker:
         self._file.unlink(missing_ok=True)
         self._server.terminate()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _listener_of(path: Path) -> int | None:
+    """The process that listens on a socket, as the kernel has it, or None."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return None
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.settimeout(5)
+        try:
+            client.connect(str(path))
+        except OSError:
+            return None
+        pid, _, _ = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    return int(pid)
 
 
 class BrokerTrouble(PeerUnreachable):

@@ -20,8 +20,8 @@ import pytest
 
 from pipeline.phantom import PhantomExam, PhantomSpec, write_exam
 from tests.support.daemon import Daemon, running, storescu
-from tests.support.listening import wait_for
 from tests.support.postgres import free_port
+from tests.support.waiting import PATIENCE, wait_for
 
 # Marks that would be found in any page that shows anything of them.
 NAME, PATIENT_ID, ACCESSION, BORN = "Zyxwvu^Qponml", "PAT-7713-XQ", "ACC-9931-ZZ", "19570313"
@@ -62,7 +62,7 @@ class Garden:
         if password is not None:
             request.add_header("Authorization", "Basic " + base64.b64encode(f"axrad:{password}".encode()).decode())
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
+            with urllib.request.urlopen(request) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:
@@ -84,7 +84,7 @@ class Garden:
         done = subprocess.run(
             [*CHROMIUM, f"--user-data-dir={self.folder / 'profile'}", "--virtual-time-budget=8000", "--dump-dom",
              f"http://axrad:{PASSWORD}@{self.base}{path}"],
-            capture_output=True, text=True, timeout=120, check=True,
+            capture_output=True, text=True, check=True,
         )  # fmt: skip
         return " ".join(re.sub(r"<(script|style).*?</\1>|<[^>]*>", " ", done.stdout, flags=re.DOTALL).split())
 
@@ -136,7 +136,7 @@ def garden(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Garden]:
         running(folder / "daemon", tables, quiet_s=6, flower=True, work="attempts = 2") as daemon,
     ):
         found = Garden(daemon, folder, {}, {})
-        wait_for(lambda: found.get("/api/workers")[0] == 200, "Flower", 120)
+        wait_for(lambda: found.get("/api/workers")[0] == 200, "Flower", ticks=2 * PATIENCE)
         storescu(daemon.port, *bad.paths)
         daemon.wait_for_instances(len(bad.paths))
         lose_files(daemon, bad.study_uid)
@@ -223,7 +223,7 @@ def test_flower_shows_and_does_not_steer(garden: Garden) -> None:
     request = urllib.request.Request(f"http://{garden.base}/api/worker/shutdown/{name}", method="POST", data=b"")
     request.add_header("Authorization", "Basic " + base64.b64encode(f"axrad:{PASSWORD}".encode()).decode())
     with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(request, timeout=60)
+        urllib.request.urlopen(request)
     with refused.value as error:
         assert error.code == 403
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from daemon.demonstration import Archive
-from daemon.supervisor import wait_for_port
 from dicom_sr.check import check_report
 from pipeline.phantom import PhantomSpec, write_exam
 from tests.support.daemon import Daemon, destination, storescu
 from tests.support.machines import database, machine, redis_server
 from tests.support.postgres import free_port
+from tests.support.waiting import wait_for_listener
 
 pytestmark = [pytest.mark.peer("storescu"), pytest.mark.peer("redis-server")]
 
@@ -42,7 +42,7 @@ def house(postgres: str, tmp_path: Path) -> Iterator[tuple[Daemon, Daemon, Archi
         )
         remote = f'remote = "http://127.0.0.1:{share}"\n'
         worker = stack.enter_context(machine(tmp_path / "worker", {"work-analyse"}, remote, *common))
-        assert wait_for_port("127.0.0.1", listen, 90)
+        wait_for_listener(listen)
         yield intake, worker, archive
 
 

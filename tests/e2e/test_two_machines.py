@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -12,13 +11,13 @@ import pytest
 import sqlalchemy as sa
 
 from daemon.ledger.tables import events, revisions
-from daemon.supervisor import wait_for_port
 from dicom_sr.check import check_report
 from pipeline.phantom import PhantomExam, PhantomSpec, write_exam
 from tests.support.daemon import Daemon, destination, storescu
 from tests.support.faulty_archive import Archive, archive
 from tests.support.machines import WorkerMachine, database, machine, naming, redis_server, worker_machine
 from tests.support.postgres import free_port
+from tests.support.waiting import PATIENCE, wait_for, wait_for_listener
 
 pytestmark = [pytest.mark.peer("storescu"), pytest.mark.peer("redis-server")]
 LEASE_S = 6
@@ -37,10 +36,7 @@ class Hospital:
             return {str(owner).split(":")[0] for owner in found}
 
     def wait_for_owner(self, name: str) -> None:
-        end = time.monotonic() + 120
-        while name not in self.owners():
-            assert time.monotonic() < end, f"{name} never took an exam"
-            time.sleep(0.05)
+        wait_for(lambda: name in self.owners(), f"{name} to take an exam", moves=self.attempts, ticks=2 * PATIENCE)
 
     def attempts(self) -> list[str]:
         with self.intake.ledger.read() as connection:
@@ -68,7 +64,7 @@ def hospital(postgres: str, tmp_path: Path) -> Iterator[Hospital]:
             name: stack.enter_context(worker_machine(tmp_path / name, name, remote, *common, lease_s=LEASE_S))
             for name in ("worker-a", "worker-b")
         }
-        assert wait_for_port("127.0.0.1", listen, 90)
+        wait_for_listener(listen)
         yield Hospital(intake, workers, pacs)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,20 +16,19 @@ import pytest
 
 from config.load import load
 from daemon.ledger import open_ledger, studies, views
-from daemon.supervisor import axrad_command, wait_for_port
+from daemon.supervisor import axrad_command
 from dicom_sr.check import check_report
 from pipeline.phantom import PhantomExam, PhantomSpec, write_exam
 from pipeline.result import StudyResult
 from tests.support.daemon import destination
 from tests.support.faults import Sender
 from tests.support.faulty_archive import Archive, archive
-from tests.support.listening import wait_for
 from tests.support.postgres import free_port
+from tests.support.waiting import PATIENCE, wait_for, wait_for_end, wait_for_listener
 
 pytestmark = [pytest.mark.peer("storescu"), pytest.mark.timeout(600)]
 # What `axrad up` starts, by the end of its command line before the settings.
 PROCESSES = ("listen", "work --role analyse", "work --role deliver", "work --role sweep", "beat")
-PATIENCE_S = 180.0
 SETTINGS = """
 [spool]
 path = "spool"
@@ -74,12 +72,12 @@ class Machine:
             command = [*axrad_command(), "up", "--config", str(self.config)]
             environ = {**os.environ, "OMP_NUM_THREADS": "1"}
             self.up = subprocess.Popen(command, env=environ, stdout=log, stderr=log, start_new_session=True)
-        assert wait_for_port("127.0.0.1", self.port, 90), self.log()
+        wait_for_listener(self.port, self.log)
 
     def stop(self) -> int:
         assert self.up is not None
         self.up.terminate()
-        code, self.up = self.up.wait(90), None
+        code, self.up = wait_for_end(self.up), None
         return code
 
     def log(self) -> str:
@@ -88,7 +86,7 @@ class Machine:
     def axrad(self, *arguments: str) -> str:
         done = subprocess.run(
             [*axrad_command(), *arguments, "--config", str(self.config)],
-            capture_output=True, text=True, check=False, timeout=120,
+            capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -108,7 +106,7 @@ class Machine:
         """Ask it to end, as an upgrade does, and see another in its place."""
         before = wait_for(lambda: self.process(name), name)
         before.terminate()
-        wait_for(lambda: (new := self.process(name)) is not None and new.pid != before.pid, f"a new {name}", 90)
+        wait_for(lambda: (new := self.process(name)) is not None and new.pid != before.pid, f"a new {name}")
 
     def study(self, study_uid: str) -> dict[str, Any]:
         ledger = open_ledger(self.settings)
@@ -119,13 +117,13 @@ class Machine:
         return found
 
     def wait_for_delivered(self, exams: list[PhantomExam]) -> None:
-        end = time.monotonic() + PATIENCE_S
-        while True:
-            states = {exam.study_uid: self.study(exam.study_uid).get("state") for exam in exams}
-            if set(states.values()) == {"delivered"}:
-                return
-            assert time.monotonic() < end, f"{states}\n{self.log()}"
-            time.sleep(0.5)
+        states: dict[str, Any] = {}
+
+        def delivered() -> bool:
+            states.update({exam.study_uid: self.study(exam.study_uid).get("state") for exam in exams})
+            return set(states.values()) == {"delivered"}
+
+        wait_for(delivered, "every exam to be delivered", moves=lambda: dict(states), ticks=3 * PATIENCE, pause_s=0.5)
 
 
 @contextmanager
@@ -152,10 +150,10 @@ def upgraded(tmp_path_factory: pytest.TempPathFactory, exams: list[PhantomExam])
         ours.start()
         senders = []
         for name, exam in zip([*PROCESSES, "up"], exams, strict=False):
-            sender = Sender("SCANNER", ours.port, exam.paths, PATIENCE_S)
+            sender = Sender("SCANNER", ours.port, exam.paths)
             sender.start()
             senders.append(sender)
-            wait_for(lambda uid=exam.study_uid: ours.study(uid), "the exam to come in", 90)
+            wait_for(lambda uid=exam.study_uid: ours.study(uid), "the exam to come in")
             if name == "up":
                 assert ours.stop() == 0, ours.log()
                 ours.start()
@@ -206,12 +204,12 @@ def test_a_backup_becomes_a_working_daemon_on_another_machine(
     with machine(tmp_path / "other", pacs) as other:
         assert "are back" in other.axrad("restore", str(tmp_path / "axrad.tar"))
         other.start()
-        sender = Sender("SCANNER", other.port, exams[-1].paths, PATIENCE_S)
+        sender = Sender("SCANNER", other.port, exams[-1].paths)
         sender.start()
         assert other.study(exams[0].study_uid) == before, "state, timeline and proof as they were"
         sent = len(pacs.kept[uid_of(report_of(other, before))])
         other.axrad("deliver", before["id"])
-        wait_for(lambda: len(pacs.kept[uid_of(report_of(other, before))]) > sent, "the report to be sent again", 90)
+        wait_for(lambda: len(pacs.kept[uid_of(report_of(other, before))]) > sent, "the report to be sent again")
         sender.join()
         other.wait_for_delivered(exams)
         right(other, pacs, other.study(exams[0].study_uid))

@@ -6,7 +6,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,12 +16,12 @@ from daemon.cli.wording import WIDTH
 from daemon.ledger import studies
 from tests.support import docs
 from tests.support.composed import PASSWORD, House, composed
+from tests.support.waiting import PATIENCE, wait_for
 
 pytestmark = [
     pytest.mark.peer("storescu"),
     pytest.mark.peer("orthanc"),
     pytest.mark.peer("redis-server"),
-    pytest.mark.timeout(400),
 ]
 PAGE = docs.ROOT / "docs" / "walkthrough.md"
 EXAMS = 10
@@ -70,10 +69,14 @@ class Day:
         bad = BAD | ({8: ("delivered", IMAGES), 9: ("cancelled", IMAGES)} if again else {})
         wanted = {uid: bad.get(number, ("delivered", IMAGES)) for uid, number in self.numbers.items()}
         assert len(wanted) == EXAMS
-        end = time.monotonic() + 240
-        while (reached := self.reached()) != wanted:
-            assert time.monotonic() < end, f"the exams are {reached}"
-            time.sleep(1)
+        reached: dict[str, tuple[str, int]] = {}
+
+        def there() -> bool:
+            nonlocal reached
+            reached = self.reached()
+            return reached == wanted
+
+        wait_for(there, "the exams to settle", moves=lambda: (reached, self.house.states()), ticks=3 * PATIENCE)
 
     def reached(self) -> dict[str, tuple[str, int]]:
         found = {uid: self.house.study(uid) for uid in self.numbers}
@@ -154,13 +157,13 @@ def test_every_result_is_in_orthanc_and_nobody_elses(day: Day) -> None:
 
 
 def test_the_pages_of_a_day_answer(day: Day) -> None:
-    with urllib.request.urlopen(f"http://127.0.0.1:{day.house.ports.metrics}/metrics", timeout=60) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{day.house.ports.metrics}/metrics") as answer:
         figures = answer.read().decode()
     assert 'axrad_studies{state="delivered"} 8.0' in figures
     assert 'axrad_associations_total{outcome="unknown-peer"} 1.0' in figures
     who = base64.b64encode(f"axrad:{PASSWORD}".encode()).decode()
     request = urllib.request.Request(f"http://{day.house.base}/api/tasks", headers={"Authorization": f"Basic {who}"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
+    with urllib.request.urlopen(request) as answer:
         tasks = json.loads(answer.read())
     assert {task["name"] for task in tasks.values()} >= {"axrad.analyse", "axrad.report", "axrad.deliver"}
 

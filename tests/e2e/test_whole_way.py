@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydicom import dcmread
@@ -16,14 +16,17 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pynetdicom import _config
 
+from config.load import load
 from daemon.export.peer import Address, associated
+from daemon.ledger import life, open_ledger
 from daemon.spool import Spool, part10, read_meta
-from daemon.supervisor import axrad_command, wait_for_port
+from daemon.supervisor import axrad_command
 from dicom_sr.check import check_report
 from pipeline.phantom import PhantomExam, PhantomSpec, write_exam
 from tests.support.daemon import Daemon, destination, running, storescu
 from tests.support.orthanc import Orthanc, orthanc
 from tests.support.postgres import free_port
+from tests.support.waiting import listens, wait_for, wait_for_listener
 
 pytestmark = [pytest.mark.peer("storescu"), pytest.mark.peer("orthanc")]
 
@@ -109,7 +112,7 @@ def test_results_that_the_pacs_routes_back_make_no_new_revision(
     pacs.send("axrad", results)
     rows = daemon.wait_for_instances(before + len(results))
     assert {r.state for r in rows[before:]} == {"ignored"}
-    time.sleep(3 * daemon.settings.assembly.quiet_s)
+    daemon.wait_for_sweep()
     found = daemon.study(exam.study_uid)
     assert found is not None
     assert (found["state"], found["revision"]) == ("delivered", 1)
@@ -186,13 +189,13 @@ def test_every_real_file_is_received_stored_as_sent_and_catalogued(
             copy.write_bytes(part10.header(str(header.SOPClassUID), uid, syntax, "SCANNER") + data_set_of(path))
             assert association.send_c_store(copy).Status == 0, path
     uids = {uid for uid, _ in sent}
-    end = time.monotonic() + 120
-    while time.monotonic() < end:
-        rows = {r.sop_uid: r for r in daemon.wait_for_instances(1)}
-        if uids <= set(rows):
-            break
-        time.sleep(0.3)
-    assert uids <= set(rows)
+    rows: dict[str, Any] = {}
+
+    def indexed() -> bool:
+        rows.update({r.sop_uid: r for r in daemon.wait_for_instances(1)})
+        return uids <= set(rows)
+
+    wait_for(indexed, "every file to be indexed", moves=lambda: len(rows))
     spool = Spool(daemon.settings.spool.path)
     for uid, path in sent:
         assert any(data_set_of(stored) == data_set_of(path) for stored in spool.find(uid)), path
@@ -206,6 +209,16 @@ def data_set_of(path: Path) -> bytes:
         return file.read()
 
 
+def signs_in(config: Path) -> set[str]:
+    """Kinds of the signs of life that are in the ledger."""
+    ledger = open_ledger(load(config, environ={}))
+    try:
+        with ledger.read() as connection:
+            return {row.kind for kind in ("worker", "sweep") for row in life.signs(connection, kind)}
+    finally:
+        ledger.close()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_up_starts_everything_and_a_signal_ends_it_all_cleanly(tmp_path: Path, number: signal.Signals) -> None:
     port = free_port()
@@ -213,14 +226,14 @@ def test_up_starts_everything_and_a_signal_ends_it_all_cleanly(tmp_path: Path, n
     config.write_text(f'[spool]\npath = "spool"\nrefuse_free_bytes = 1\n[listen]\nport = {port}\n')
     process = subprocess.Popen([*axrad_command(), "up", "--config", str(config)], stderr=subprocess.PIPE, text=True)
     try:
-        assert wait_for_port("127.0.0.1", port, 90)
-        time.sleep(3)
+        wait_for_listener(port)
+        wait_for(lambda: signs_in(config) >= {"worker", "sweep"}, "the workers to say that they are there")
         process.send_signal(number)
-        _, errors = process.communicate(timeout=90)
+        _, errors = process.communicate()
     finally:
         process.kill()
     assert process.returncode == 0, errors
     assert "Traceback" not in errors
-    assert not wait_for_port("127.0.0.1", port, 0.5)
+    assert not listens(port)
     left = subprocess.run(["pgrep", "-f", str(config)], capture_output=True, text=True, check=False).stdout
     assert left == ""

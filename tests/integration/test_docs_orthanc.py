@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -12,8 +11,9 @@ from pydicom import dcmread
 from pipeline.catalog import MR_CLASSES, SEGMENTATION_CLASSES
 from pipeline.phantom import PhantomSpec, write_exam
 from tests.support import docs
-from tests.support.archives import SECONDARY_CAPTURE, Archive, archive
+from tests.support.archives import SECONDARY_CAPTURE, archive
 from tests.support.orthanc import orthanc
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.peer("orthanc")
 PAGE = docs.ROOT / "docs" / "operator.md"
@@ -21,12 +21,6 @@ PAGE = docs.ROOT / "docs" / "operator.md"
 
 def block(info: str) -> str:
     return next(b.text for b in docs.blocks(PAGE) if b.info == info)
-
-
-def wait_for(archive: Archive, count: int) -> None:
-    end = time.monotonic() + 60
-    while len(archive.stored) < count and time.monotonic() < end:
-        time.sleep(0.1)
 
 
 def test_orthanc_set_up_as_described_sends_images_and_regions_and_no_results(tmp_path: Path) -> None:
@@ -48,7 +42,7 @@ def test_orthanc_set_up_as_described_sends_images_and_regions_and_no_results(tmp
             pacs.upload(tmp_path / "result.dcm")
             pacs.upload(image)
             pacs.upload(seg)
-            wait_for(axrad, 2)
+            wait_for(lambda: len(axrad.stored) >= 2, "two objects from Orthanc")
             assert axrad.stored == {str(dcmread(p, stop_before_pixels=True).SOPInstanceUID) for p in (image, seg)}
 
 

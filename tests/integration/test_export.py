@@ -143,7 +143,7 @@ def test_an_archive_that_hangs_in_the_middle_is_left_after_the_timeout(make_desk
 
     def hang(uid: str) -> int:
         if uid.endswith(".2"):
-            over.wait(30)
+            over.wait()
         return 0
 
     with archive(answer=hang) as there:

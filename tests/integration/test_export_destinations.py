@@ -16,9 +16,10 @@ from daemon.spool import Spool
 from tests.support.archives import archive
 from tests.support.certificates import make_certificates
 from tests.support.delivering import Desk, data_set_bytes, desk
-from tests.support.listening import listening, wait_for
+from tests.support.listening import listening
 from tests.support.orthanc import Orthanc, orthanc
 from tests.support.postgres import free_port
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 

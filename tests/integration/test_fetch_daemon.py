@@ -11,9 +11,9 @@ from daemon.spool import Spool
 from pipeline.phantom import PhantomSpec, write_exam
 from pipeline.phantom.spec import Protocol
 from tests.support.daemon import running, storescu
-from tests.support.listening import wait_for
 from tests.support.orthanc import orthanc
 from tests.support.postgres import free_port
+from tests.support.waiting import wait_for
 
 # Too coarse to be evaluated, and quickly refused: this test is about how the exam gets here and its report there.
 TINY = Protocol((24, 24, 8), (5, 5, 8), (24, 24, 6), (5, 5, 10), (24, 24, 6), (5, 5, 10))

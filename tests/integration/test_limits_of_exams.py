@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline.phantom import PhantomSpec, write_exam
 from tests.support.daemon import running
-from tests.support.listening import wait_for
+from tests.support.waiting import wait_for
 
 
 def test_an_exam_that_exceeds_a_limit_is_set_aside_with_its_reason_and_the_worker_lives_on(tmp_path: Path) -> None:

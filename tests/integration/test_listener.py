@@ -30,8 +30,9 @@ from daemon.spool.part10 import header
 from pipeline.errors import InputRejected
 from tests.support.certificates import Certificates, make_certificates
 from tests.support.dimse import EXPLICIT_LE, IMPLICIT_LE, MR_IMAGE, encoded, mr_image
-from tests.support.listening import VERIFICATION, Listening, forget_sockets, listening, send, wait_for
+from tests.support.listening import VERIFICATION, Listening, forget_sockets, listening, send
 from tests.support.postgres import free_port
+from tests.support.waiting import wait_for
 
 REJECTED_PERMANENT, REJECTED_TRANSIENT = 1, 2
 LOCAL_LIMIT, CONGESTION, UNKNOWN_CALLER = (3, 2), (3, 1), (1, 3)
@@ -190,7 +191,7 @@ def tls_works(listener: Listening, context: ssl.SSLContext) -> bool:
 
 
 def socket_to(listener: Listening) -> Any:
-    return socket.create_connection(("127.0.0.1", listener.port), timeout=10)
+    return socket.create_connection(("127.0.0.1", listener.port))
 
 
 def old_tls(certificates: Certificates) -> ssl.SSLContext:
@@ -344,10 +345,10 @@ def test_an_acceptor_killed_while_it_receives_loses_nothing_that_was_answered(tm
         senders = [threading.Thread(target=keep_sending, args=(n,)) for n in range(3)]
         for sender in senders:
             sender.start()
-        assert ready.wait(60)
+        wait_for(ready.is_set, "twelve acknowledged", moves=lambda: len(acknowledged))
         os.kill(victim, signal.SIGKILL)
         for sender in senders:
-            sender.join(60)
+            sender.join()
         for uid in acknowledged:
             (path,) = listener.spool.find(uid)
             assert listener.spool.verify(str(path.relative_to(tmp_path)))

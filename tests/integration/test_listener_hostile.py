@@ -20,7 +20,8 @@ from daemon.spool import read_meta
 from pipeline.errors import NotDicom
 from tests.support.dimse import EXPLICIT_LE, MR_IMAGE, encoded, mr_image, p_data_tf, pdv, store_command
 from tests.support.line import RELEASE_RQ, RQ, Line, rq_for
-from tests.support.listening import VERIFICATION, Listening, listening, send, wait_for
+from tests.support.listening import VERIFICATION, Listening, listening, send
+from tests.support.waiting import wait_for
 
 MAX_PDU = 65536
 ABORT = struct.pack(">BBII", 7, 0, 4, 0)
@@ -239,7 +240,7 @@ def test_every_malformed_file_is_stored_or_refused_and_a_good_exam_arrives_meanw
             answers[path.name] = line.status()
             line.send(RELEASE_RQ)
             assert line.pdu()[0] == 6
-    meanwhile.join(120)
+    meanwhile.join()
     assert set(answers.values()) <= known
     assert len(answers) > 20
     assert done == [0] * len(exam)
@@ -290,7 +291,7 @@ def test_a_peer_that_connects_and_leaves_without_a_word_keeps_no_place(tmp_path:
     patience = {"acse_timeout_s": 600.0, "max_associations": 2, "acceptors": 1}
     with listening(tmp_path, listen=patience) as running:
         for _ in range(4):
-            socket.create_connection(("127.0.0.1", running.port), timeout=30).close()
+            socket.create_connection(("127.0.0.1", running.port)).close()
         association = wait_for(lambda: a if (a := running.associate()).is_established else None, "a place")
         association.release()
 
@@ -304,7 +305,7 @@ def test_many_who_connect_and_trickle_do_not_keep_a_good_sender_out(tmp_path: Pa
             for line in lines:
                 with contextlib.suppress(OSError):
                     line.send(RQ[number : number + 1])
-            association = wait_for(lambda: a if (a := running.associate()).is_established else None, "a place", 30)
+            association = wait_for(lambda: a if (a := running.associate()).is_established else None, "a place")
             assert send(association, mr_image(f"1.3.{number}", pixels=os.urandom(200_000))) == 0
             association.release()
         for line in lines:

@@ -65,7 +65,7 @@ def accepting(root: Path, **sections: Any) -> Iterator[Here]:
             yield Here(listening.getsockname()[1], Spool(root), acceptor)
         finally:
             stop.set()
-            thread.join(60)
+            thread.join()
             slots.close()
 
 

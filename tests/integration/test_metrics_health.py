@@ -20,8 +20,9 @@ from daemon import health
 from daemon.ledger.tables import instances, studies
 from tests.support.daemon import Daemon, running
 from tests.support.dimse import EXPLICIT_LE, MR_IMAGE, mr_image
-from tests.support.listening import forget_sockets, send, wait_for
+from tests.support.listening import forget_sockets, send
 from tests.support.postgres import free_port
+from tests.support.waiting import PATIENCE, wait_for
 
 PEER = '[[peer]]\nae_title = "SCANNER"\n'
 
@@ -30,13 +31,13 @@ PEER = '[[peer]]\nae_title = "SCANNER"\n'
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     page = f"port = {free_port()}\nhealth_every_s = 0.1\nhealth_timeout_s = 6"
     with running(tmp_path_factory.mktemp("daemon"), [PEER], quiet_s=3600, metrics=page) as started:
-        wait_for(lambda: ask(started, "/health/ready")[0] == 200, "everything to be ready", 120)
+        wait_for(lambda: ask(started, "/health/ready")[0] == 200, "everything to be ready", ticks=2 * PATIENCE)
         yield started
 
 
 def ask(daemon: Daemon, path: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{daemon.settings.metrics.port}{path}", timeout=120) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{daemon.settings.metrics.port}{path}") as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:
@@ -121,12 +122,12 @@ def test_a_queue_whose_worker_hangs_is_not_ready_and_the_rest_is(daemon: Daemon)
     assert figure(daemon, "worker_processes", queue="deliver") > 0
     os.killpg(child.process.pid, signal.SIGSTOP)
     try:
-        wait_for(lambda: ask(daemon, "/health/ready/queue-deliver")[0] == 503, "the queue to be missed", 60)
+        wait_for(lambda: ask(daemon, "/health/ready/queue-deliver")[0] == 503, "the queue to be missed")
         assert "is there a worker for it?" in ask(daemon, "/health/ready/queue-deliver")[1]
         assert ask(daemon, "/health/ready/ledger")[0] == 200
     finally:
         os.killpg(child.process.pid, signal.SIGCONT)
-    wait_for(lambda: ask(daemon, "/health/ready/queue-deliver")[0] == 200, "the queue to be ready again", 60)
+    wait_for(lambda: ask(daemon, "/health/ready/queue-deliver")[0] == 200, "the queue to be ready again")
 
 
 def test_a_check_that_does_not_exist_is_said_to_be_none(daemon: Daemon) -> None:
@@ -140,7 +141,7 @@ def test_a_listener_that_is_gone_is_not_ready_and_comes_back(daemon: Daemon) -> 
     assert child.process is not None
     try:
         os.killpg(child.process.pid, signal.SIGKILL)
-        wait_for(lambda: ask(daemon, "/health/ready/listener")[0] == 503, "the listener to be missed", 60)
+        wait_for(lambda: ask(daemon, "/health/ready/listener")[0] == 503, "the listener to be missed")
         assert ask(daemon, "/health/live")[0] == 200
     finally:
-        wait_for(lambda: ask(daemon, "/health/ready/intake")[0] == 200, "the listener to be back", 120)
+        wait_for(lambda: ask(daemon, "/health/ready/intake")[0] == 200, "the listener to be back", ticks=2 * PATIENCE)

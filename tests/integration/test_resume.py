@@ -38,6 +38,7 @@ from daemon.work.failure import revision_failed
 from pipeline.errors import InputRejected, PeerUnreachable, TryLater
 from tests.support.dimse import EXPLICIT_LE, MR_IMAGE, encoded, mr_image
 from tests.support.faults import World
+from tests.support.waiting import wait_for
 
 NOW = 1_800_000_000.0
 LEASE_S = 120.0
@@ -221,6 +222,7 @@ from config.schema import Settings
 from daemon import metrics
 metrics.set_up(Settings.model_validate({"spool": {"path": sys.argv[1] + "/spool"}}))
 from prometheus_client import Counter
+from tests.support.waiting import wait_for
 counter = Counter("things", "things", ["name"])
 for number in range(3000):
     counter.labels(str(number)).inc()
@@ -310,6 +312,20 @@ def test_the_broker_of_a_killed_up_is_ended_by_the_next(settings: Settings) -> N
         left_behind.stop()
 
 
+def test_a_broker_left_behind_that_does_not_even_answer_is_killed(settings: Settings) -> None:
+    left_behind = EmbeddedBroker(settings)
+    pid = pid_of(left_behind.start())
+    os.kill(pid, signal.SIGSTOP)
+    following = EmbeddedBroker(settings)
+    try:
+        following.start()
+        assert left_behind._server._process is not None
+        assert left_behind._server._process.wait() == -signal.SIGKILL
+    finally:
+        following.stop()
+        left_behind.stop()
+
+
 def test_what_was_announced_to_a_broker_that_lost_it_is_announced_again(
     settings: Settings, broker: EmbeddedBroker
 ) -> None:
@@ -378,10 +394,7 @@ def test_a_process_of_up_ends_when_up_was_killed() -> None:
     leader.kill()
     leader.wait()
     leader.stdout.close()
-    end = time.monotonic() + 30
-    while alive(follower) and time.monotonic() < end:
-        time.sleep(0.1)
-    assert not alive(follower)
+    wait_for(lambda: not alive(follower), "the follower to end")
 
 
 def alive(pid: int) -> bool:

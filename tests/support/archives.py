@@ -111,7 +111,7 @@ def report_to(port: int, transaction: str, committed: Any, failed: Any = None) -
     from pynetdicom import build_role
 
     ae = AE(ae_title="ARCHIVE")
-    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 30
+    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = None
     ae.add_requested_context(StorageCommitmentPushModel)
     role = build_role(StorageCommitmentPushModel, scp_role=True)
     association = ae.associate("127.0.0.1", port, ae_title="AXRAD", ext_neg=[role])

@@ -25,16 +25,15 @@ import yaml
 from config.load import load
 from config.schema import Settings
 from daemon.ledger import Ledger, open_ledger, studies, views
-from daemon.supervisor import axrad_command, wait_for_port
+from daemon.supervisor import axrad_command
 from tests.support import docs
-from tests.support.listening import wait_for
 from tests.support.machines import database, redis_server
 from tests.support.orthanc import Orthanc, orthanc
 from tests.support.postgres import free_port
+from tests.support.waiting import PATIENCE, wait_for, wait_for_end, wait_for_listener
 
 COMPOSE = docs.ROOT / "docker" / "compose.yaml"
 PASSWORD = "as-in-docker-env"
-STOP_S = 60.0
 UNFINISHED = ("assembling", "ready", "running", "reported")
 
 
@@ -85,10 +84,10 @@ class House:
         process = self.processes.pop(name)
         process.terminate()
         try:
-            return process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
+            return wait_for_end(process)
+        except AssertionError:
             os.killpg(process.pid, 9)
-            raise AssertionError(f"{name} did not end within {STOP_S:.0f} s: {self.said(name)}") from None
+            raise AssertionError(f"{name} did not end: {self.said(name)}") from None
 
     def stop_all(self) -> None:
         for process in self.processes.values():
@@ -99,12 +98,11 @@ class House:
     def said(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text(errors="replace")[-3000:]
 
-    def run(self, command: str, seconds: float = 120) -> subprocess.CompletedProcess[str]:
+    def run(self, command: str) -> subprocess.CompletedProcess[str]:
         """As an operator would, in a shell 100 columns wide, with the settings in the environment."""
         return subprocess.run(
             ["/bin/sh", "-c", command],
             cwd=self.folder, env=self.environ | {"COLUMNS": "100"}, capture_output=True, text=True, check=False,
-            timeout=seconds,
         )  # fmt: skip
 
     def study(self, study_uid: str) -> dict[str, Any] | None:
@@ -117,12 +115,14 @@ class House:
         with self.ledger.read() as connection:
             return {s["study_uid"]: s["state"] for s in views.list_studies(connection)}
 
-    def settled(self, count: int, seconds: float = 180) -> dict[str, str]:
+    def settled(self, count: int) -> dict[str, str]:
         """The states, once there are so many studies and nobody has to do anything with them."""
         wait_for(
             lambda: len(found := self.states()) >= count and not set(found.values()) & set(UNFINISHED),
-            f"{count} studies to settle: {self.states()}", seconds,
-        )  # fmt: skip
+            f"{count} studies to settle: {self.states()}",
+            moves=self.states,
+            ticks=3 * PATIENCE,
+        )
         return self.states()
 
 
@@ -209,5 +209,5 @@ def composed(folder: Path, server: str, ports: Ports | None = None, **settings: 
         stack.callback(house.stop_all)
         for name in services():
             house.start(name)
-        assert wait_for_port("127.0.0.1", ports.listen, 90), house.said("listen")
+        wait_for_listener(ports.listen, lambda: house.said("listen"))
         yield house

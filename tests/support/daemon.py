@@ -11,7 +11,6 @@ import json
 import os
 import subprocess
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,13 +21,15 @@ import sqlalchemy as sa
 
 from config.load import load
 from config.schema import Settings
-from daemon.ledger import Ledger, open_ledger, studies, views
+from daemon.ledger import Ledger, life, open_ledger, studies, views
 from daemon.ledger.tables import instances, revisions
-from daemon.supervisor import Supervisor, axrad_command, wait_for_port
+from daemon.supervisor import Supervisor, axrad_command
 from pipeline.result import StudyResult
 from tests.support.postgres import free_port
+from tests.support.waiting import PATIENCE, wait_for, wait_for_listener
 
-PATIENCE_S = 180.0
+# An analysis computes for a while without a word in the ledger.
+SETTLES = 3 * PATIENCE
 UNFINISHED = ("assembling", "ready", "running", "reported")
 
 
@@ -54,30 +55,44 @@ class Daemon:
 
     def wait_for(self, study_uid: str, *states: str, deliveries: bool = True, revision: int = 0) -> dict[str, Any]:
         """The study once it is in one of `states`, in at least `revision`, with nothing left to deliver."""
-        end = time.monotonic() + PATIENCE_S
-        found = None
-        while time.monotonic() < end:
+        found: dict[str, Any] | None = None
+
+        def reached() -> bool:
+            nonlocal found
             found = self.study(study_uid)
-            sent = found is not None and all(d["state"] not in ("pending", "sending") for d in found["deliveries"])
-            if (
-                found is not None
-                and found["state"] in states
-                and found["revision"] >= revision
-                and (sent or not deliveries)
-            ):
-                return found
-            time.sleep(0.2)
-        raise AssertionError(f"study did not become {states}: {json.dumps(found, indent=1)}")
+            if found is None or found["state"] not in states or found["revision"] < revision:
+                return False
+            return not deliveries or all(d["state"] not in ("pending", "sending") for d in found["deliveries"])
+
+        wait_for(reached, f"a study to become {states}", moves=lambda: json.dumps(found, indent=1), ticks=SETTLES)
+        assert found is not None
+        return found
 
     def wait_for_instances(self, count: int) -> list[Any]:
         """Every row of the ledger's instances, once there are `count`."""
-        end = time.monotonic() + PATIENCE_S
-        while True:
+        rows: list[Any] = []
+
+        def arrived() -> bool:
+            nonlocal rows
             with self.ledger.read() as connection:
                 rows = list(connection.execute(sa.select(instances)).all())
-            if len(rows) >= count or time.monotonic() > end:
-                return rows
-            time.sleep(0.2)
+            return len(rows) >= count
+
+        wait_for(arrived, f"{count} instances", moves=lambda: len(rows))
+        return rows
+
+    def wait_for_sweep(self) -> None:
+        """Until a sweep is over that began when everything that has come so far had lain for the quiet time."""
+        with self.ledger.read() as connection:
+            newest = connection.execute(sa.select(sa.func.max(instances.c.received_at))).scalar_one() or 0.0
+        after = newest + 2 * self.settings.assembly.quiet_s
+
+        def swept() -> bool:
+            with self.ledger.read() as connection:
+                sign = life.last(connection, "sweep")
+            return sign is not None and sign.at > after
+
+        wait_for(swept, "a sweep")
 
     def results(self, study_uid: str) -> list[Path]:
         """Result folders of a study, oldest revision first."""
@@ -96,7 +111,7 @@ class Daemon:
         """Run a command with this daemon's configuration."""
         return subprocess.run(
             [*axrad_command(), *arguments, "--config", str(self.config)],
-            capture_output=True, text=True, check=False, timeout=120,
+            capture_output=True, text=True, check=False,
         )  # fmt: skip
 
 
@@ -142,7 +157,7 @@ def running(
     watcher.start()
     ledger = open_ledger(settings)
     try:
-        assert wait_for_port("127.0.0.1", settings.listen.port, 90), "the listener did not come up"
+        wait_for_listener(settings.listen.port)
         yield Daemon(folder, config, settings, ledger, supervisor)
     finally:
         stop.set()
@@ -155,6 +170,6 @@ def storescu(port: int, *paths: Path, ae_title: str = "AXRAD", options: Sequence
     """Send files or folders with DCMTK, proposing just the classes and syntaxes of the files."""
     done = subprocess.run(
         ["storescu", "-R", "+sd", "+r", *options, "-aec", ae_title, "127.0.0.1", str(port), *map(str, paths)],
-        env={**os.environ, "TCP_NODELAY": "1"}, capture_output=True, text=True, check=False, timeout=300,
+        env={**os.environ, "TCP_NODELAY": "1"}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]

@@ -146,7 +146,7 @@ def run(step: Step, folder: Path, seconds: float = 300) -> subprocess.CompletedP
     }
     return subprocess.run(
         ["/bin/sh", "-c", step.command],
-        cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=seconds,
+        cwd=folder, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
 
 

@@ -17,7 +17,6 @@ import struct
 import subprocess
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -32,16 +31,17 @@ from daemon.broker import SOCKET_SCHEME, broker_url
 from daemon.supervisor import axrad_command
 from pipeline.errors import PeerUnreachable
 from tests.support.faulty_archive import Archive, Mood
+from tests.support.waiting import PATIENCE, OwnClock, Patience, own_clock
 
 MARK = "FAULTS_CONTROL"
-# How long a killer waits for somebody of the role who died before him.
-NOBODY_S = 15.0
+# Ticks for which a killer waits for somebody of the role who died before him.
+NOBODY = 150
 ROLES = ("up", "listen", "acceptor", "indexer", "analyse", "analyse-child", "deliver", "sweep", "beat", "broker")
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """At `at_s` after the start, for `seconds` where it lasts. `amount`: by how many seconds the clock jumps."""
+    """At `at_s` of the day's own clock, for `seconds` where it lasts. `amount`: by how many seconds the clock jumps."""
 
     at_s: float
     kind: str
@@ -168,16 +168,17 @@ class Service:
                 pass
             self._stop.wait(0.5)
 
-    def leave(self, patience_s: float = 120.0) -> list[str]:
+    def leave(self) -> list[str]:
         """End it in order. Who is left after that (nobody should be) is killed, and told by what it was."""
         self._stop.set()
         self._thread.join()
         assert self._process is not None
         self._process.terminate()
-        end = time.monotonic() + patience_s
-        while (left := self.world.processes()) and time.monotonic() < end:
+        patience = Patience()
+        while left := self.world.processes():
             self._process.poll()
-            time.sleep(0.1)
+            if not patience.tick({process.pid for process in left}):
+                break
         told = []
         for process in left:
             with suppress(psutil.NoSuchProcess):
@@ -237,11 +238,12 @@ class Injector:
     rng: random.Random
     redis: RedisService | None = None
     done: list[str] = field(default_factory=list)
+    clock: OwnClock = field(default_factory=own_clock)
     _began: float = 0.0
 
     def run(self, faults: Sequence[Fault]) -> None:
         """All of them, at their times; returns when the last has ended."""
-        self._began = time.monotonic()
+        self._began = self.clock.now()
         threads = [threading.Thread(target=self._one, args=(fault,)) for fault in faults]
         for thread in threads:
             thread.start()
@@ -249,10 +251,10 @@ class Injector:
             thread.join()
 
     def note(self, text: str) -> None:
-        self.done.append(f"{time.monotonic() - self._began:6.2f} s  {text}")
+        self.done.append(f"{self.clock.now() - self._began:6.1f} s  {text}")
 
     def _one(self, fault: Fault) -> None:
-        time.sleep(fault.at_s)
+        self.clock.sleep(fault.at_s)
         what, _, whom = fault.kind.partition(" ")
         if what == "kill":
             self._kill(whom)
@@ -283,12 +285,11 @@ class Injector:
             self.note("kill -9 redis-server")
             self.redis.kill()
             return
-        end = time.monotonic() + NOBODY_S
+        patience = Patience(NOBODY, self.clock)
         while not (found := sorted(self.service.world.processes(role), key=lambda p: p.pid)):
-            if time.monotonic() > end:
+            if not patience.tick():
                 self.note(f"kill {role}: none runs")
                 return
-            time.sleep(0.2)
         process = self.rng.choice(found)
         self.note(f"kill -9 {role} {process.pid}")
         process.kill()
@@ -296,20 +297,20 @@ class Injector:
     def _mood(self, mood: str, seconds: float) -> None:
         moods: dict[str, Mood] = {"refuse": "refuse", "hang": "hang", "drop": "drop"}
         self.archive.mood = moods[mood]
-        time.sleep(seconds)
+        self.clock.sleep(seconds)
         self.archive.mood = "well"
 
     def _broker_silent(self, fault: Fault) -> None:
         if self.redis is not None:
             self.redis.held.set()
             self.redis.kill()
-            time.sleep(fault.seconds)
+            self.clock.sleep(fault.seconds)
             self.redis.held.clear()
             return
         found = self.service.world.processes("broker")
         for process in found:
             process.send_signal(signal.SIGSTOP)
-        time.sleep(fault.seconds)
+        self.clock.sleep(fault.seconds)
         for process in found:
             if process.is_running():
                 process.send_signal(signal.SIGCONT)
@@ -330,12 +331,11 @@ class Injector:
         path = self.service.settings.spool.path.parent / "ledger.sqlite"
         connection = sqlite3.connect(path, timeout=30, isolation_level=None)
         connection.execute("BEGIN IMMEDIATE")
-        time.sleep(fault.seconds)
+        self.clock.sleep(fault.seconds)
         connection.execute("ROLLBACK")
         connection.close()
 
-    @staticmethod
-    def _postgres_locked(url: str, seconds: float) -> None:
+    def _postgres_locked(self, url: str, seconds: float) -> None:
         """Every table is locked, and at the end every connection is cut."""
         engine = sa.create_engine(url)
         # With the order in which the daemon locks rows there may be a circle, and this end of it may have to give in.
@@ -344,7 +344,7 @@ class Injector:
                 connection.execute(
                     sa.text("LOCK TABLE instances, studies, revisions, deliveries IN ACCESS EXCLUSIVE MODE")
                 )
-                time.sleep(seconds)
+                self.clock.sleep(seconds)
                 break
         with engine.begin() as connection:
             others = "datname = current_database() AND pid <> pg_backend_pid()"
@@ -353,33 +353,34 @@ class Injector:
 
     def _disk_full(self, fault: Fault) -> None:
         self.service.world.fill_disk(True)
-        time.sleep(fault.seconds)
+        self.clock.sleep(fault.seconds)
         self.service.world.fill_disk(False)
 
     def _clock_jumps(self, fault: Fault) -> None:
         self.service.world.move_clock(fault.amount)
 
 
+# Ticks without one acknowledged file after which a sender gives up: a whole restart of the daemon, twice.
+SENDERS_PATIENCE = 2 * PATIENCE
+
+
 class Sender(threading.Thread):
     """Sends files by storescu until each was answered with success, and never one that was."""
 
-    def __init__(self, name: str, port: int, files: Sequence[Path], patience_s: float) -> None:
+    def __init__(self, name: str, port: int, files: Sequence[Path]) -> None:
         super().__init__(name=name)
         self.files = list(files)
         self.acknowledged: list[Path] = []
         self.calls = 0
         self._port = port
-        self._patience_s = patience_s
 
     def run(self) -> None:
-        end = time.monotonic() + self._patience_s
+        patience = Patience(SENDERS_PATIENCE)
         left = self.files
-        while left and time.monotonic() < end:
+        while left and patience.tick(len(self.acknowledged)):
             self.acknowledged += self._send(left[:120])
             done = set(self.acknowledged)
             left = [path for path in self.files if path not in done]
-            if left:
-                time.sleep(0.2)
 
     def _send(self, files: Sequence[Path]) -> list[Path]:
         self.calls += 1

@@ -57,13 +57,13 @@ class Archive:
 
     def _store(self, event: Any) -> int:
         with self._changed:
-            self._changed.wait_for(lambda: self._mood != "hang", timeout=120)
+            self._changed.wait_for(lambda: self._mood != "hang")
             self.kept[str(event.request.AffectedSOPInstanceUID)].append(event.encoded_dataset())
         return 0x0000
 
     def _find(self, event: Any) -> Iterator[tuple[int, Dataset | None]]:
         with self._changed:
-            self._changed.wait_for(lambda: self._mood != "hang", timeout=120)
+            self._changed.wait_for(lambda: self._mood != "hang")
         uid = str(event.identifier.SOPInstanceUID)
         if uid in self.kept:
             answer = Dataset()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 from typing import Protocol
@@ -13,6 +14,7 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE, ImplementationClassUIDNotific
 from daemon.listener.command import read_elements
 from tests.support.dimse import EXPLICIT_LE, MR_IMAGE
 from tests.support.listening import VERIFICATION
+from tests.support.waiting import TICK_S, wait_for
 
 RELEASE_RQ = struct.pack(">BBII", 5, 0, 4, 0)
 
@@ -47,7 +49,7 @@ class Line:
     """A raw connection."""
 
     def __init__(self, listener: HasPort) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", listener.port), timeout=30)
+        self.socket = socket.create_connection(("127.0.0.1", listener.port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def __enter__(self) -> Line:
@@ -67,6 +69,7 @@ class Line:
     def _exactly(self, count: int) -> bytes:
         raw = b""
         while len(raw) < count:
+            wait_for(lambda: select.select([self.socket], [], [], TICK_S)[0], "a byte from the listener", pause_s=0)
             try:
                 piece = self.socket.recv(count - len(raw))
             except ConnectionResetError:
@@ -77,7 +80,7 @@ class Line:
         return raw
 
     def is_closed_in_the_end(self) -> bool:
-        """Read on until the listener closes; a timeout (30 s) is an error."""
+        """Read on until the listener closes; one that does neither send nor close is an error."""
         while self.pdu():
             pass
         return True

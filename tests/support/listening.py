@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import gc
 import threading
-import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,19 +19,9 @@ from config.schema import Settings
 from daemon.listener import serve, state
 from daemon.spool import Entry, Spool, read_journals
 from tests.support.dimse import EXPLICIT_LE, MR_IMAGE
+from tests.support.waiting import wait_for
 
 VERIFICATION = "1.2.840.10008.1.1"
-
-
-def wait_for(condition: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
-    """Poll until the condition holds. Generous: a slow machine is no failure."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.05)
-    raise AssertionError(f"waited in vain for {what}")
 
 
 @dataclass
@@ -56,7 +45,7 @@ class Listening:
     def associate(self, *, ae_title: str = "SCANNER", contexts: Any = (), **more: Any) -> Any:
         """An association as requestor; `contexts` are (SOP class, transfer syntaxes)."""
         ae = AE(ae_title=ae_title)
-        ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 30
+        ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = None
         for sop_class, syntaxes in contexts or ((MR_IMAGE, EXPLICIT_LE), (VERIFICATION, EXPLICIT_LE)):
             ae.add_requested_context(sop_class, syntaxes)
         rejections: list[Any] = []
@@ -89,7 +78,7 @@ def forget_sockets() -> None:
 def is_up(port: int) -> bool:
     """Whether an acceptor process answers: the listening socket alone is there before them."""
     ae = AE(ae_title="PROBE")
-    ae.acse_timeout = ae.connection_timeout = 60
+    ae.acse_timeout = ae.connection_timeout = None
     ae.add_requested_context(VERIFICATION)
     association = ae.associate("127.0.0.1", port)
     up = bool(association.is_established or association.is_rejected)
@@ -116,7 +105,7 @@ def listening(root: Path, **sections: Any) -> Iterator[Listening]:
         yield Listening(settings, port, root)
     finally:
         stop.set()
-        thread.join(60)
+        thread.join()
         forget_sockets()
 
 

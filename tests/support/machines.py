@@ -7,9 +7,8 @@ import os
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,12 +16,13 @@ import sqlalchemy as sa
 
 from config.load import load
 from config.schema import Settings
-from daemon.broker import ping
+from daemon.broker import usable
 from daemon.ledger import open_ledger
 from daemon.supervisor import Supervisor, axrad_command
 from pipeline.errors import PeerUnreachable
 from tests.support.daemon import Daemon
 from tests.support.postgres import free_port
+from tests.support.waiting import wait_for, wait_for_end
 
 TOKEN = "a-token-that-nobody-guesses"
 
@@ -43,13 +43,14 @@ def redis_server(folder: Path, password: str = "not-the-token") -> Iterator[str]
 
 
 def wait_until_it_answers(url: str) -> None:
-    for _ in range(100):
+    def answers() -> bool:
         try:
-            ping(url)
-            return
+            usable(url)
         except PeerUnreachable:
-            time.sleep(0.1)
-    raise AssertionError("Redis did not come up")
+            return False
+        return True
+
+    wait_for(answers, "Redis to come up")
 
 
 def database(server: str, name: str) -> str:
@@ -123,7 +124,8 @@ class WorkerMachine:
 
     def cut(self) -> None:
         """Every process of it, at once and without a word."""
-        os.killpg(self.process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
 
@@ -143,6 +145,6 @@ def worker_machine(folder: Path, name: str, spool: str, *tables: str, lease_s: f
         if process.poll() is None:
             process.terminate()
             try:
-                process.wait(60)
-            except subprocess.TimeoutExpired:
+                wait_for_end(process, f"{name} to end in order")
+            finally:
                 worker.cut()

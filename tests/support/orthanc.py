@@ -15,7 +15,6 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -25,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.postgres import free_port
+from tests.support.waiting import wait_for, wait_for_end
 
 PLUGINS = Path("/usr/share/orthanc/plugins")
-PATIENCE_S = 60.0
 
 
 @dataclass
@@ -50,13 +49,13 @@ class Orthanc:
 
     def get(self, path: str) -> bytes:
         """The body of a REST answer, e.g. `get("/instances")`."""
-        with urllib.request.urlopen(self.url + path, timeout=PATIENCE_S) as answer:
+        with urllib.request.urlopen(self.url + path) as answer:
             return bytes(answer.read())
 
     def post(self, path: str, body: bytes | dict[str, Any]) -> Any:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data=data, method="POST")
-        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
+        with urllib.request.urlopen(request) as answer:
             return json.loads(answer.read())
 
     def upload(self, path: Path) -> None:
@@ -78,7 +77,7 @@ class Orthanc:
 
     def delete(self, sop_instance_uid: str) -> None:
         request = urllib.request.Request(f"{self.url}/instances/{self.ids()[sop_instance_uid]}", method="DELETE")
-        with urllib.request.urlopen(request, timeout=PATIENCE_S):
+        with urllib.request.urlopen(request):
             pass
 
     def send(self, modality: str, sop_instance_uids: Sequence[str]) -> None:
@@ -100,21 +99,14 @@ class Orthanc:
                     "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin",
                 },
             )
-        end = time.monotonic() + PATIENCE_S
-        while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > end:
-                raise AssertionError("Orthanc did not come up: " + self.log()[-2000:])
-            time.sleep(0.05)
+        wait_for(lambda: self._answers() or self._process.poll() is not None, "Orthanc to come up")
+        assert self._process.poll() is None, "Orthanc did not come up: " + self.log()[-2000:]
 
     def stop(self) -> None:
         process, self._process = self._process, None
         if process is not None:
             process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            wait_for_end(process, "Orthanc to end")
 
     def log(self) -> str:
         return (self.folder / "log").read_text(errors="replace")

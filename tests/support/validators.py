@@ -17,7 +17,7 @@ _NOTE = re.compile(r"does not support this Specific Character Set|Check for temp
 
 
 def _run(*command: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([str(c) for c in command], capture_output=True, text=True, errors="replace", timeout=300)
+    return subprocess.run([str(c) for c in command], capture_output=True, text=True, errors="replace")
 
 
 def dciodvfy(path: Path) -> list[str]:

@@ -34,7 +34,6 @@ def study_of(folder: Path, seed: int = 2) -> ViewerStudy:
         env={**os.environ, "AXRAD_REPORT__WHAT": what},
         check=True,
         capture_output=True,
-        timeout=600,
     )
     result = StudyResult.from_json((out / "result.json").read_bytes())
     used = {choice.series_uid for choice in result.sequences.values()}

@@ -8,13 +8,14 @@ import os
 import shutil
 import socket
 import subprocess
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests.support.waiting import wait_for, wait_for_end
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
@@ -49,11 +50,7 @@ def _running(command: list[str | Path], log: Path, **kwargs: Any) -> Iterator[su
             yield process
         finally:
             process.terminate()
-            try:
-                process.wait(timeout=20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            wait_for_end(process)
             if process.stdout is not None:
                 process.stdout.close()
 
@@ -87,16 +84,15 @@ def archive(folder: Path) -> Iterator[str]:
         yield url
 
 
-def _wait(url: str, timeout_s: float = 60.0) -> None:
-    end = time.monotonic() + timeout_s
-    while True:
+def _wait(url: str) -> None:
+    def answers() -> bool:
         try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.3)
+            with urllib.request.urlopen(url):
+                return True
+        except (urllib.error.URLError, ConnectionError):
+            return False
+
+    wait_for(answers, f"an answer of {url}")
 
 
 def upload(url: str, paths: Iterable[Path]) -> list[dict[str, Any]]:
@@ -104,7 +100,7 @@ def upload(url: str, paths: Iterable[Path]) -> list[dict[str, Any]]:
     answers = []
     for path in paths:
         request = urllib.request.Request(f"{url}/instances", data=path.read_bytes(), method="POST")
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request) as answer:
             answers.append(json.load(answer))
     return answers
 
@@ -136,7 +132,7 @@ def look(url: str, study_uid: str, titles: list[str], out: Path, settle_s: float
     out.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "NODE_MODULES": str(FOLDER), "SETTLE_MS": str(int(settle_s * 1000))}
     command = ["node", str(HERE / "look.mjs"), url, study_uid, str(out), *titles]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=420)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     document = json.loads(done.stdout.splitlines()[-1])
     views = [

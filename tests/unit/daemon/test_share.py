@@ -68,7 +68,7 @@ class House:
 
     def raw(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, bytes]:
         """A request as anyone could write it: nothing in the path is tidied up on the way."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.server.server_port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.server_port)
         try:
             connection.putrequest(method, path, skip_accept_encoding=True)
             for name, value in {"Authorization": f"Bearer {TOKEN}", **headers}.items():
@@ -205,7 +205,7 @@ def test_a_length_that_cannot_be_is_refused_before_anything_is_read(house: House
 
 
 def test_a_file_that_breaks_off_is_not_kept(house: House) -> None:
-    with socket.create_connection(("127.0.0.1", house.server.server_port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", house.server.server_port)) as connection:
         head = (
             f"PUT /results/{REVISION}/page.pdf HTTP/1.1\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: 9\r\n\r\n"
         )

@@ -213,12 +213,12 @@ def test_a_round_of_syncing_serves_everyone_who_asked_before_it_began(
     def sync(fd: int) -> None:
         rounds.append(fd)
         running.set()
-        assert go_on.wait(10)
+        assert go_on.wait()
 
     monkeypatch.setattr("daemon.spool.sync.sync_file_system", sync)
     syncer = Syncer(tmp_path)
     first = syncer.begin()
-    assert running.wait(10)
+    assert running.wait()
     second, third = syncer.begin(), syncer.begin()
     go_on.set()
     for number in (first, second, third):
@@ -308,7 +308,7 @@ def test_listening_with_a_spool_that_cannot_be_one_ends_with_a_sentence(tmp_path
     program = "from daemon.main import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", program, "listen", "--config", str(tmp_path / "axrad.toml")],
-        capture_output=True, text=True, check=False, timeout=60, env={**os.environ, "PYTHONPATH": os.getcwd()},
+        capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": os.getcwd()},
     )  # fmt: skip
     assert done.returncode == 2
     assert done.stderr == f"axrad: spool.path: {tmp_path / 'file'} is a file; a folder is needed\n"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+import select
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from config.schema import Work
 from pipeline import processes
 from pipeline.processes import cores_for, share
 from pipeline.records import Json
+from tests.support.waiting import TICK_S, wait_for
 
 SELF = os.getpid()
 PLAIN = st.floats(allow_nan=False) | st.integers() | st.none() | st.text()
@@ -25,27 +28,50 @@ def same(answer: Json) -> Json:
     return answer
 
 
-def owner() -> Json:
-    time.sleep(0.05)  # long enough for another process to take one, too
+class Meeting:
+    """Where a piece of work waits until this and another process have one each: bytes in pipes that nobody reads."""
+
+    def __init__(self) -> None:
+        self._here, self._elsewhere = os.pipe(), os.pipe()
+
+    def attend(self) -> None:
+        (_, mine), (theirs, _) = (self._here, self._elsewhere) if os.getpid() == SELF else (self._elsewhere, self._here)
+        os.write(mine, b"x")
+        wait_for(lambda: select.select([theirs], [], [], TICK_S)[0], "the other process to take a piece")
+
+    def close(self) -> None:
+        for end in (*self._here, *self._elsewhere):
+            os.close(end)
+
+
+@pytest.fixture
+def meeting() -> Iterator[Meeting]:
+    made = Meeting()
+    yield made
+    made.close()
+
+
+def owner(meeting: Meeting) -> Json:
+    meeting.attend()
     return os.getpid()
 
 
-def only_here(answer: Json) -> Json:
+def only_here(meeting: Meeting, answer: Json) -> Json:
+    meeting.attend()
     if os.getpid() != SELF:
         os._exit(9)
-    time.sleep(0.02)
     return answer
 
 
-def fails_elsewhere(answer: Json) -> Json:
+def fails_elsewhere(meeting: Meeting, answer: Json) -> Json:
+    meeting.attend()
     if os.getpid() != SELF:
         raise RuntimeError
-    time.sleep(0.02)
     return answer
 
 
-def no_json_elsewhere(answer: Json) -> Json:
-    time.sleep(0.02)
+def no_json_elsewhere(meeting: Meeting, answer: Json) -> Json:
+    meeting.attend()
     return answer if os.getpid() == SELF else {1, 2}  # type: ignore[return-value]
 
 
@@ -60,9 +86,9 @@ def test_answers_come_in_order_and_to_the_last_bit(answers: list[Json], many: in
     assert repr(found) == repr(answers)
 
 
-def test_several_processes_take_part_and_none_is_left() -> None:
+def test_several_processes_take_part_and_none_is_left(meeting: Meeting) -> None:
     before = children()
-    found = share([owner] * 8, 3)
+    found = share([partial(owner, meeting)] * 8, 3)
     assert SELF in found
     assert 2 <= len({str(pid) for pid in found}) <= 3
     assert children() == before
@@ -70,18 +96,18 @@ def test_several_processes_take_part_and_none_is_left() -> None:
 
 @pytest.mark.parametrize("work", [only_here, fails_elsewhere, no_json_elsewhere])
 @pytest.mark.filterwarnings("ignore")
-def test_what_another_process_does_not_answer_is_done_here(work: object) -> None:
+def test_what_another_process_does_not_answer_is_done_here(work: object, meeting: Meeting) -> None:
     assert callable(work)
-    assert share([partial(work, n) for n in range(6)], 2) == list(range(6))
+    assert share([partial(work, meeting, n) for n in range(6)], 2) == list(range(6))
 
 
-def test_a_process_that_stays_silent_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_stays_silent_is_given_up(monkeypatch: pytest.MonkeyPatch, meeting: Meeting) -> None:
     monkeypatch.setattr(processes, "PATIENCE_S", 0.2)
 
     def stuck(n: int) -> Json:
+        meeting.attend()
         if os.getpid() != SELF:
             time.sleep(3600)
-        time.sleep(0.02)
         return n
 
     before = children()
@@ -89,13 +115,14 @@ def test_a_process_that_stays_silent_is_given_up(monkeypatch: pytest.MonkeyPatch
     assert children() == before
 
 
-def test_an_error_is_raised_as_it_would_be_by_one_process() -> None:
+def test_an_error_is_raised_as_it_would_be_by_one_process(meeting: Meeting) -> None:
     def bad() -> Json:
+        meeting.attend()
         raise ZeroDivisionError("by zero")
 
     before = children()
     with pytest.raises(ZeroDivisionError, match="by zero"):
-        share([owner, bad, owner], 2)
+        share([partial(owner, meeting), bad, partial(owner, meeting)], 2)
     assert children() == before
 
 
@@ -112,6 +139,13 @@ def test_a_worker_uses_its_part_of_the_cores(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
     assert [cores_for(Work(processes=n)) for n in (1, 2, 3, 16)] == [8, 4, 2, 1]
     assert cores_for(Work(processes=2, threads=1)) == 1
+
+
+def alive(pid: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return False
 
 
 def long_elsewhere() -> Json:
@@ -135,7 +169,4 @@ def test_who_was_asked_ends_when_the_one_that_asked_is_killed() -> None:
     helper = int(os.read(reading, 32))
     os.close(reading)
     os.waitpid(asking, 0)
-    end = time.monotonic() + 30
-    while Path(f"/proc/{helper}").exists() and "Z" not in Path(f"/proc/{helper}/stat").read_text().split()[2]:
-        assert time.monotonic() < end, "it waits for a reader that there is not"
-        time.sleep(0.02)
+    wait_for(lambda: not alive(helper), "the end of a process that waits for a reader that there is not")
