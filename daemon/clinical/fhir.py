@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import requests
 from fhirpy import SyncFHIRClient
-from fhirpy.base.exceptions import BaseFHIRError
+from fhirpy.base.exceptions import AuthorizationError, BaseFHIRError, ForbiddenError, OperationOutcome, ResourceNotFound
+from fhirpy.base.utils import AttrDict
 
 from config.schema import Clinical
 from daemon.clinical import observations
 from daemon.clinical.facts import ClinicalFacts, Identity, age_from_dicom, nothing
+from daemon.redirects import CarefulSession
 from pipeline.errors import PeerUnreachable
 
 
@@ -24,12 +27,11 @@ def read(who: Identity, settings: Clinical) -> ClinicalFacts:
     if not who.patient_id:
         return nothing("no patient id to ask FHIR for")
     authorization = f"Bearer {settings.fhir_token}" if settings.fhir_token else None
-    client = SyncFHIRClient(
-        settings.fhir_url, authorization=authorization, requests_config={"timeout": settings.timeout_s}
-    )
+    client = _Client(settings.fhir_url, authorization=authorization, requests_config={"timeout": settings.timeout_s})
     try:
         patients = client.resources("Patient").search(identifier=_token(who, settings)).limit(3).fetch()
-        patients = [p for p in patients if p.get("active", True)]
+        # A server that does not know a search parameter may ignore it (FHIR R4 3.1.1.4).
+        patients = [p for p in patients if p.get("active", True) and _is(p, who, settings)]
         if len(patients) != 1:
             return nothing("several FHIR patients have this id" if patients else "no FHIR patient has this id")
         found = _observations(client, patients[0]["id"])
@@ -41,6 +43,29 @@ def read(who: Identity, settings: Clinical) -> ClinicalFacts:
         raise PeerUnreachable(f"The FHIR server did not answer ({type(error).__name__}).") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise PeerUnreachable(f"The FHIR server's answer is no FHIR R4 Bundle ({type(error).__name__}).") from None
+
+
+class _Client(SyncFHIRClient):  # type: ignore[misc]
+    """Asks through a session that follows no redirect to somebody else; nothing but GET."""
+
+    def _do_request(self, method: str, path: str, *_: Any, params: Any = None, **__: Any) -> Any:
+        assert method == "get"
+        url = self._build_request_url(path, params)
+        with CarefulSession("the FHIR server", "clinical.fhir_url", paths=False) as session:
+            answer = session.get(url, headers=self._build_request_headers(), **self.requests_config)
+            if answer.status_code == 200:
+                return json.loads(answer.content.decode(), object_hook=AttrDict)
+        errors = {401: AuthorizationError, 403: ForbiddenError, 404: ResourceNotFound, 410: ResourceNotFound}
+        raise errors.get(answer.status_code, OperationOutcome)(f"HTTP status {answer.status_code}")
+
+
+def _is(patient: dict[str, Any], who: Identity, settings: Clinical) -> bool:
+    """Whether a patient that came has the identifier that was asked for."""
+    system = settings.fhir_systems.get(who.issuer)
+    return any(
+        one.get("value") == who.patient_id and system in (None, one.get("system"))
+        for one in patient.get("identifier") or ()
+    )
 
 
 def _age(patient: dict[str, Any], who: Identity) -> ClinicalFacts:
@@ -61,4 +86,9 @@ def _observations(client: SyncFHIRClient, patient: str) -> list[dict[str, Any]]:
     """All pages of the search. The client refuses a next page on another host."""
     codes = ",".join(f"{observations.LOINC}|{code}" for code in observations.SEARCHED)
     search = client.resources("Observation").search(patient=patient, code=codes).limit(100)
-    return [dict(one) for one in search.fetch_all()]
+    return [dict(one) for one in search.fetch_all() if _is_about(one, patient)]
+
+
+def _is_about(observation: dict[str, Any], patient: str) -> bool:
+    reference = str((observation.get("subject") or {}).get("reference") or "")
+    return reference.partition("/_history/")[0].rsplit("/", 2)[-2:] == ["Patient", patient]

@@ -73,9 +73,15 @@ def _find(address: Address, sent: Sequence[Sent]) -> list[Sent]:
             if status != 0:
                 raise NotNow(f"{address.name} answers the query with status 0x{status:04X}")
             matches = [i for s, i in answers if getattr(s, "Status", None) in PENDING and i is not None]
-            if any(i.get("SOPInstanceUID") == one.kept_as for i in matches):
+            if any(_is(i, one) for i in matches):
                 found.append(one)
     return found
+
+
+def _is(match: Dataset, one: Sent) -> bool:
+    """Our object by its UID, and in our study where the match says in which."""
+    study = match.get("StudyInstanceUID")
+    return match.get("SOPInstanceUID") == one.kept_as and study in (None, "", one.item.study_uid)
 
 
 def new_transaction() -> str:

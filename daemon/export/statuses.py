@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-# PS3.4 B.2.3: stored, with a remark (coercion, elements discarded, data set does not match the class). PS3.7 C.5.5:
-# 0x0111, there is an instance of this UID already: ours, since a UID of ours stands for these bytes.
-STORED_WITH_REMARK = (0xB000, 0xB006, 0xB007, 0x0111)
-STORED = (0x0000, *STORED_WITH_REMARK)
+# PS3.4 B.2.3: stored, with a remark (coercion, elements discarded, data set does not match the class).
+WARNING = 0xB000
+STORED = (0x0000, WARNING, 0xB006, 0xB007)
+# PS3.7 C.5.5: there is an instance of this UID already. It may be what we sent before an answer was lost, or anything
+# else: that proves nothing. 0xB00E is what some cloud archives answer to STOW-RS instead.
+EXISTS = 0x0111
+EXISTS_ALREADY = (EXISTS, 0xB00E)
 # PS3.7 annex C: processing failure, SOP class not supported, not authorised. Somebody may mend that on the other side.
 NOT_SUPPORTED = 0x0122
 MENDABLE = (0x0110, NOT_SUPPORTED, 0x0124)
+CANNOT_PROCESS = 0xC000
 # PS3.4 B.2.3: the first byte of a refusal that says the archive is out of resources.
 OUT_OF_RESOURCES = 0xA7
 
 
 def is_stored(status: int | None) -> bool:
-    """Whether the object is there."""
+    """Whether this status says that the object was stored now."""
     return status in STORED

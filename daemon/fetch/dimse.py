@@ -104,7 +104,17 @@ def find(address: Address, query: Dataset) -> list[Dataset]:
         raise PeerUnreachable(f"{address.name} broke off while it was queried")
     if status != 0:
         raise PeerUnreachable(f"{address.name} answers the query with status 0x{status:04X}")
-    return [i for s, i in answers if getattr(s, "Status", None) in PENDING and i is not None]
+    found = [i for s, i in answers if getattr(s, "Status", None) in PENDING and i is not None]
+    return [one for one in found if _answers(one, query)]
+
+
+def _answers(found: Dataset, query: Dataset) -> bool:
+    """An archive that does not match by a unique key answers with others' (PS3.4 C.2.2.2.1)."""
+    return all(
+        found.get(key) in (None, "", query.get(key))
+        for key in ("StudyInstanceUID", "SeriesInstanceUID")
+        if query.get(key)
+    )
 
 
 def move(address: Address, batches: Sequence[Batch]) -> int:
@@ -119,14 +129,22 @@ def move(address: Address, batches: Sequence[Batch]) -> int:
     return sent
 
 
-def get(address: Address, batches: Sequence[Batch], keep: Keep) -> int:
-    """Fetch over our own association; how many instances came."""
-    contexts = [(GET, SYNTAXES)] + [(uid, [syntax]) for uid in CLASSES for syntax in STORED_AS]
-    roles = [build_role(uid, scp_role=True) for uid in CLASSES]
-    kept = 0
+def get(
+    address: Address,
+    batches: Sequence[Batch],
+    keep: Keep,
+    classes: Sequence[str] = CLASSES,
+    syntaxes: Sequence[str] = STORED_AS,
+) -> int:
+    """Fetch over our own association; how many instances came of those that were asked for."""
+    contexts: list[tuple[str, list[Any]]] = [(GET, SYNTAXES)]
+    contexts += [(uid, [syntax]) for uid in classes for syntax in syntaxes]
+    roles = [build_role(uid, scp_role=True) for uid in classes]
+    asked = {uid for batch in batches for uid in batch.sop_uids}
+    named_all = all(batch.sop_uids for batch in batches)
+    came: set[str] = set()
 
     def on_store(event: Any) -> int:
-        nonlocal kept
         request = event.request
         keep(
             str(request.AffectedSOPClassUID),
@@ -134,14 +152,14 @@ def get(address: Address, batches: Sequence[Batch], keep: Keep) -> int:
             str(event.context.transfer_syntax),
             event.encoded_dataset(include_meta=False),
         )
-        kept += 1
+        came.add(str(request.AffectedSOPInstanceUID))
         return 0
 
     handlers = [(evt.EVT_C_STORE, on_store)]
     with _retrieving(address, contexts, ext_neg=roles, evt_handlers=handlers) as association:
         for query in queries(batches):
             _completed(address, association.send_c_get(query, GET), "does not let us fetch")
-    return kept
+    return len(came & asked) if named_all else len(came)
 
 
 def queries(batches: Sequence[Batch]) -> Iterator[Dataset]:

@@ -16,7 +16,8 @@ from daemon.export.peer import Address, DestinationRefused, address_of_pacs
 from daemon.fetch import dimse, web
 from daemon.fetch.plan import Batch, Directory
 from daemon.health import disk
-from daemon.spool import Description, JournalWriter, Spool
+from daemon.redirects import Redirected
+from daemon.spool import Description, JournalWriter, Spool, read_meta
 from daemon.spool.uids import is_uid
 from pipeline.errors import ExamRejected, NotDicom, PeerUnreachable, TryLater
 
@@ -61,7 +62,7 @@ def retrieve(pacs: Pacs, batches: Sequence[Batch], settings: Settings) -> int:
     for way in ways(pacs, settings):
         try:
             return _by(way, address, batches, spool, settings)
-        except (dimse.RetrieveRefused, DestinationRefused, ExamRejected) as error:
+        except (dimse.RetrieveRefused, DestinationRefused, Redirected, ExamRejected) as error:
             # Another way may be open; an archive that does not answer at all does not answer that way either.
             log.warning("fetch-way-closed", pacs=pacs.name, way=way, code=error.code)
             failure = error
@@ -97,14 +98,16 @@ def _keeper(spool: Spool, journal: JournalWriter, address: Address) -> dimse.Kee
     return keep
 
 
-def _file_keeper(spool: Spool, journal: JournalWriter) -> Callable[[BinaryIO], None]:
-    def keep(part: BinaryIO) -> None:
+def _file_keeper(spool: Spool, journal: JournalWriter) -> Callable[[BinaryIO], str]:
+    def keep(part: BinaryIO) -> str:
         path = Path(f"{spool.temporary_name()}.part10")
         try:
             with path.open("wb") as file:
                 while piece := part.read(CHUNK_BYTES):
                     file.write(piece)
             spool.ingest_file(path, journal)
+            with path.open("rb") as file:
+                return read_meta(file).sop_instance_uid
         finally:
             with suppress(FileNotFoundError):
                 os.unlink(path)

@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from config.schema import Destination, Settings
+from daemon.export.sent import THERE
 from daemon.export.statuses import STORED
 from daemon.ledger.queue import OPEN, Claim, backoff_s, claim
 from daemon.ledger.states import DELIVERY, check
@@ -222,7 +223,7 @@ def record_sent(connection: sa.Connection, delivery_id: str, objects: Iterable[d
     """Write down what the destination said, whoever holds the delivery by now: it happened.
 
     Args:
-        objects: kind, sop_class_uid, sop_instance_uid, status, coerced_uid.
+        objects: kind, sop_class_uid, sop_instance_uid, status, coerced_uid, content.
     """
     for values in objects:
         place = (sent_objects.c.delivery_id == delivery_id) & (sent_objects.c.kind == values["kind"])
@@ -242,7 +243,9 @@ def forget(connection: sa.Connection, delivery_id: str, kinds: Iterable[str] | N
     place = sent_objects.c.delivery_id == delivery_id
     if kinds is not None:
         place &= sent_objects.c.kind.in_(list(kinds))
-    connection.execute(sent_objects.update().where(place).values(status=None, committed=None, coerced_uid=None))
+    connection.execute(
+        sent_objects.update().where(place).values(status=None, committed=None, coerced_uid=None, content="")
+    )
 
 
 def taken_before(connection: sa.Connection, study_id: str, number: int) -> tuple[str, list[str]] | None:
@@ -254,7 +257,11 @@ def taken_before(connection: sa.Connection, study_id: str, number: int) -> tuple
         sa.select(revisions.c.id, revisions.c.number, sent_objects.c.kind)
         .join(deliveries, deliveries.c.revision_id == revisions.c.id)
         .join(sent_objects, sent_objects.c.delivery_id == deliveries.c.id)
-        .where(revisions.c.study_id == study_id, revisions.c.number < number, sent_objects.c.status.in_(list(STORED)))
+        .where(
+            revisions.c.study_id == study_id,
+            revisions.c.number < number,
+            sent_objects.c.status.in_(STORED) | sent_objects.c.content.in_(THERE),
+        )
         .order_by(revisions.c.number.desc(), sent_objects.c.kind)
     ).all()
     newest = next((row.number for row in rows if row.kind == "sr"), None)

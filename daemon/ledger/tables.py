@@ -144,6 +144,9 @@ sent_objects = sa.Table(
     sa.Column("coerced_uid", Uid, nullable=True),
     # DICOM status, the same for C-STORE and STOW-RS; null: no answer.
     sa.Column("status", sa.Integer, nullable=True),
+    # What a look at the destination came to, where the status proves nothing: equal | other | unchecked | absent |
+    # unnamed
+    sa.Column("content", sa.String(16), nullable=False, server_default=""),
     sa.Column("at", Time, nullable=False),
     # Null until a storage commitment report names it.
     sa.Column("committed", sa.Boolean, nullable=True),
@@ -191,6 +194,9 @@ feedback = sa.Table(
     sa.Column("cutoff", sa.Float(53), nullable=True),
     sa.Column("category", sa.String(16), nullable=False, server_default=""),
     sa.Column("scanner", sa.String(128), nullable=False, server_default=""),
+    # Who wrote it, as the report claims: proven by nothing. And the AE title that sent it.
+    sa.Column("author", sa.String(128), nullable=False, server_default=""),
+    sa.Column("calling_ae", sa.String(16), nullable=False, server_default=""),
     sa.UniqueConstraint("study_id", "source", "document", "side"),
 )
 

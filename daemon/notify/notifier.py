@@ -22,6 +22,8 @@ POSITION = "notify"
 SHOWN = 10
 # After a channel did not take a notice.
 AGAIN_S = 60.0
+# Notices that wait for a channel; those whose content has changed meanwhile are forgotten.
+REMEMBERED = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +67,11 @@ class Notifier:
         self._clock = clock
         self._channels = channels
         self._not_before = float("-inf")
+        # Notices that some channels took and others did not: by whom.
+        self._partly: dict[tuple[str, bool, str], set[str]] = {}
 
     def tick(self) -> list[Notice]:
-        """The notices that were told. One that a channel did not take is told again later, to all channels."""
+        """The notices that were told. One that a channel did not take is told again later, to that channel."""
         now = self._clock()
         if now < self._not_before:
             return []
@@ -111,18 +115,23 @@ class Notifier:
             yield _Due(notice, partial(known.lasting.__delitem__, key))
 
     def _tell(self, notice: Notice) -> bool:
-        """Whether every channel took it."""
-        taken = True
-        for name, channel in self._channels.items():
+        """Whether every channel has taken it by now."""
+        key = (notice.kind, notice.over, repr(notice.items))
+        if key not in self._partly and len(self._partly) >= REMEMBERED:
+            self._partly.clear()
+        took = self._partly.setdefault(key, set())
+        for name in [n for n in self._channels if n not in took]:
             try:
-                channel(notice)
+                self._channels[name](notice)
+                took.add(name)
             except OSError as error:
-                taken = False
                 log.warning("not-told", channel=name, kind=notice.kind, error=type(error).__name__)
-            counters.NOTICES.labels(name, "told" if taken else "failed").inc()
-        if taken:
-            log.info("told", kind=notice.kind, items=len(notice.items), over=notice.over)
-        return taken
+            counters.NOTICES.labels(name, "told" if name in took else "failed").inc()
+        if took < self._channels.keys():
+            return False
+        del self._partly[key]
+        log.info("told", kind=notice.kind, items=len(notice.items), over=notice.over)
+        return True
 
     def _known(self, connection: sa.Connection) -> _Known:
         row = life.last(connection, POSITION)

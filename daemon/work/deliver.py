@@ -15,8 +15,7 @@ import structlog
 from config.schema import Destination
 from daemon.export import cstore, proof, stow
 from daemon.export.peer import Address, address_of
-from daemon.export.sent import Item, NotNow, Sent, items_of, remarks, require_stored
-from daemon.export.statuses import is_stored
+from daemon.export.sent import Item, NotNow, Sent, is_there, items_of, remarks, require_stored
 from daemon.ledger import commitments
 from daemon.ledger import deliveries as ledger_deliveries
 from daemon.ledger.engine import note
@@ -25,6 +24,7 @@ from daemon.ledger.studies import settle_if_delivered
 from daemon.ledger.tables import deliveries, revisions
 from daemon.work.context import Context, kept
 from daemon.work.failure import TaskFailed, code_of, sentence_of, where_in_our_code
+from daemon.work.settle import settled
 from daemon.work.trail import results_sent
 from pipeline.errors import AxradError, PeerUnreachable, ReportRejected, TryLater
 
@@ -103,15 +103,17 @@ class _Delivery:
         """Send what the destination has not taken yet, and write down what it says of each."""
         with self.context.ledger.read() as connection:
             before = ledger_deliveries.objects_of(connection, self.row.id)
-        missing = [i for i in items if i.kind not in before or not is_stored(before[i.kind].status)]
+        missing = [
+            i for i in items if i.kind not in before or not is_there(before[i.kind].status, before[i.kind].content)
+        ]
         if missing:
             by_way = stow.send if destination.via == "stow" else cstore.send
-            sent = by_way(address, missing)
+            sent = settled(destination, address, by_way(address, missing))
             with self.context.ledger.write() as connection:
                 ledger_deliveries.record_sent(
                     connection, self.row.id, [_columns(one) for one in sent], self.context.clock()
                 )
-            require_stored(address, sent)
+            require_stored(address, sent, by_status=destination.proof == "status")
             results_sent(self.context, self.study_id, self.row, address)
         with self.context.ledger.write() as connection:
             update(connection, self.held, {"stored_at": self.context.clock(), "proof_asks": 0})
@@ -119,7 +121,11 @@ class _Delivery:
     def _taken(self, items: tuple[Item, ...]) -> tuple[Sent, ...]:
         with self.context.ledger.read() as connection:
             said = ledger_deliveries.objects_of(connection, self.row.id)
-        return tuple(Sent(i, said[i.kind].status, said[i.kind].coerced_uid) for i in items if i.kind in said)
+        return tuple(
+            Sent(i, said[i.kind].status, said[i.kind].coerced_uid, said[i.kind].content)
+            for i in items
+            if i.kind in said
+        )
 
     def _prove(self, destination: Destination, address: Address, sent: tuple[Sent, ...]) -> dict[str, Any]:
         told = {"reason": remarks(sent)}
@@ -259,6 +265,7 @@ def _columns(sent: Sent) -> dict[str, Any]:
         "sop_instance_uid": sent.item.sop_instance_uid,
         "status": sent.status,
         "coerced_uid": sent.coerced_uid,
+        "content": sent.content,
     }
 
 

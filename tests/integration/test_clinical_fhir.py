@@ -109,3 +109,38 @@ def test_nobody_listening_is_a_reason_and_no_error() -> None:
         url = gone.url
     facts = gather(WHO, Clinical(fhir_url=url, timeout_s=2.0))
     assert facts.missing["clinical_n"] == "the FHIR server did not answer"
+
+
+def test_a_server_that_ignores_the_identifier_tells_nothing_of_our_patient(server: FhirServer) -> None:
+    server.resources = [patient("p9", "somebody else"), observation("t9", "21905-5", concept("1228929004"))]
+    server.fits = lambda resource, query: True
+    facts = fhir.read(WHO, settings(server))
+    assert facts.clinical_t is None
+    assert facts.age_years is None
+
+
+def test_a_server_that_ignores_the_patient_tells_nothing_of_others(server: FhirServer) -> None:
+    server.resources = [
+        patient("p1", "MRN 12|3"),
+        observation("n", "21906-3", concept("1229984001", "cN3"), subject="p2"),
+    ]
+    server.fits = lambda resource, query: True
+    assert fhir.read(WHO, settings(server)).clinical_n is None
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_to_another_origin_is_told_and_not_followed(server: FhirServer, status: int) -> None:
+    with running() as elsewhere:
+        server.redirect = (status, f"{elsewhere.url}/Patient?secret=1")
+        with pytest.raises(PeerUnreachable, match="not followed") as told:
+            fhir.read(WHO, settings(server))
+        assert elsewhere.url.removesuffix("/fhir") in told.value.message
+        assert "secret" not in told.value.message
+        assert elsewhere.requests == []
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"<html>log in</html>", b'{"resourceType": "Patient"}', b"[]"])
+def test_a_success_without_a_bundle_is_no_answer(server: FhirServer, body: bytes) -> None:
+    server.fail = (200, body)
+    with pytest.raises(PeerUnreachable):
+        fhir.read(WHO, settings(server))

@@ -8,11 +8,17 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import BytesIO
 from typing import Any
 
+from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, evt
-from pynetdicom.sop_class import StorageCommitmentPushModel, StudyRootQueryRetrieveInformationModelFind
+from pynetdicom.sop_class import (
+    StorageCommitmentPushModel,
+    StudyRootQueryRetrieveInformationModelFind,
+    StudyRootQueryRetrieveInformationModelGet,
+)
 from pynetdicom.transport import ThreadedAssociationServer
 
 from tests.support.listening import forget_sockets
@@ -35,6 +41,8 @@ class Archive:
     asked: list[tuple[str, list[tuple[str, str]]]] = field(default_factory=list)
     association: Any = None
     coerce: bool = False
+    # What it hands out by C-GET, by SOP Instance UID.
+    files: dict[str, bytes] = field(default_factory=dict)
 
     @property
     def stored(self) -> set[str]:
@@ -63,6 +71,12 @@ class Archive:
             found.QueryRetrieveLevel = "IMAGE"
             found.SOPInstanceUID = uid
             yield 0xFF00, found
+
+    def on_get(self, event: Any) -> Iterator[Any]:
+        data = self.files.get(str(event.identifier.SOPInstanceUID))
+        yield int(data is not None)
+        if data is not None:
+            yield 0xFF00, dcmread(BytesIO(data))
 
     def on_action(self, event: Any) -> tuple[int, None]:
         self.association = event.assoc
@@ -136,12 +150,14 @@ def archive(
     if knows is not None:
         ae.require_calling_aet = [knows]
     for sop_class in classes:
-        ae.add_supported_context(sop_class, ALL_TRANSFER_SYNTAXES)
+        ae.add_supported_context(sop_class, ALL_TRANSFER_SYNTAXES, scu_role=True, scp_role=True)
     ae.add_supported_context(StorageCommitmentPushModel)
     ae.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
+    ae.add_supported_context(StudyRootQueryRetrieveInformationModelGet)
     handlers = [
         (evt.EVT_C_STORE, kept.on_store),
         (evt.EVT_C_FIND, kept.on_find),
+        (evt.EVT_C_GET, kept.on_get),
         (evt.EVT_N_ACTION, kept.on_action),
         (evt.EVT_ACCEPTED, kept.on_accepted),
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -25,6 +25,9 @@ class FhirServer(ThreadingHTTPServer):
         self.token = token
         self.fail: tuple[int, bytes] | None = None
         self.next_host: str | None = None
+        # Status and target of a redirect that answers everything; what is found (a lenient server may ignore it).
+        self.redirect: tuple[int, str] | None = None
+        self.fits: Callable[[dict[str, Any], dict[str, str]], bool] = _fits
 
     @property
     def url(self) -> str:
@@ -40,7 +43,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.requests.append((self.path, self.headers.get("Authorization")))
-        if self.server.fail is not None:
+        if self.server.redirect is not None:
+            self.send_response(self.server.redirect[0])
+            self.send_header("Location", self.server.redirect[1])
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+        elif self.server.fail is not None:
             status, body = self.server.fail
             self._send(status, body)
         elif self.server.token and self.headers.get("Authorization") != f"Bearer {self.server.token}":
@@ -55,7 +63,7 @@ class _Handler(BaseHTTPRequestHandler):
         if kind not in ("Patient", "Observation"):
             self._send(404, self._outcome("not-found"))
             return
-        found = [r for r in self.server.resources if r["resourceType"] == kind and _fits(r, query)]
+        found = [r for r in self.server.resources if r["resourceType"] == kind and self.server.fits(r, query)]
         start = int(query.get("_offset", 0))
         page = found[start : start + self.server.page_size]
         bundle: dict[str, Any] = {

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from config.schema import Fetch, Pacs, Settings
 from daemon.assembly import Answer, Verdict, Wanted
+from daemon.export.multipart import parts
 from daemon.fetch.plan import Batch, NotInArchive, Series, TooMuch, make_plan
 from daemon.fetch.retrieve import ways
-from daemon.fetch.web import parts
 from daemon.ledger import Ledger, fetches
 from daemon.ledger.queue import claim
 from daemon.ledger.tables import fetches as table

@@ -196,13 +196,21 @@ def test_exams_that_nobody_works_on_are_told(house: House) -> None:
 
 
 @contextmanager
-def webhook(status: int = 200) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+def webhook(status: int = 200, body: bytes = b"", **headers: str) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     got: list[dict[str, Any]] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
             self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_GET(self) -> None:
+            got.append({"followed": self.path})
+            self.send_response(200)
             self.end_headers()
 
         def log_message(self, *_: Any) -> None:
@@ -231,6 +239,38 @@ def test_a_webhook_that_says_no_is_an_error_that_is_tried_again() -> None:
         channels_of(Settings.model_validate({"notify": {"webhook_url": url}}))["webhook"](NOTICE)
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_webhook_that_redirects_has_taken_nothing_and_the_target_is_told(status: int) -> None:
+    with webhook(status, Location="/login?next=secret") as (url, got):
+        with pytest.raises(OSError, match="not followed") as told:
+            channels_of(Settings.model_validate({"notify": {"webhook_url": url}}))["webhook"](NOTICE)
+        assert url.removesuffix("/hook") in str(told.value)
+        assert "secret" not in str(told.value)
+        assert len(got) == 1, "asked once, and nothing was followed"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<html>Please log in</html>",
+        b'{"ok": false, "error": "channel_not_found"}',
+        b"Webhook message delivery failed with error: Microsoft Teams endpoint returned HTTP error 429",
+    ],
+)
+def test_a_webhook_that_complains_under_200_has_taken_nothing(body: bytes) -> None:
+    with webhook(200, body) as (url, _), pytest.raises(OSError, match=r"page|failed"):
+        channels_of(Settings.model_validate({"notify": {"webhook_url": url}}))["webhook"](NOTICE)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(200, b"ok"), (200, b"1"), (202, b""), (204, b""), (200, b'{"ok": true}')]
+)
+def test_a_webhook_acknowledges_in_few_words(status: int, body: bytes) -> None:
+    with webhook(status, body) as (url, got):
+        channels_of(Settings.model_validate({"notify": {"webhook_url": url}}))["webhook"](NOTICE)
+        assert len(got) == 1
+
+
 def test_an_address_of_a_webhook_is_not_shown_with_the_settings() -> None:
     assert "token" not in repr(Settings.model_validate({"notify": {"webhook_url": "http://h/token"}}))
 
@@ -248,6 +288,9 @@ class Smtp(socketserver.StreamRequestHandler):
             if data and line != ".":
                 continue
             data = line.upper() == "DATA"
+            if line.upper().startswith("RCPT") and "refused@" in line:
+                self.wfile.write(b"550 nobody of that name\r\n")
+                continue
             self.wfile.write(b"354 go on\r\n" if data else b"221 bye\r\n" if line.upper() == "QUIT" else b"250 ok\r\n")
             if line.upper() == "QUIT":
                 return
@@ -271,3 +314,33 @@ def test_an_email_has_the_sentence_and_the_addresses() -> None:
 
 def test_without_an_address_there_is_no_channel() -> None:
     assert channels_of(Settings()) == {}
+
+
+def test_an_email_that_is_refused_for_one_of_several_is_taken_by_the_others_alone() -> None:
+    with socketserver.TCPServer(("127.0.0.1", 0), Smtp) as server:
+        server.mails = []  # type: ignore[attr-defined]
+        thread = threading.Thread(target=lambda: [server.handle_request() for _ in range(3)])
+        thread.start()
+        email = {"host": "127.0.0.1", "port": server.server_address[1], "sender": "axrad@example.org"}
+        both = ["a@example.org", "refused@example.org"]
+        with pytest.raises(OSError, match="1 of 2 recipients"):
+            mail(Email.model_validate({**email, "to": both}), NOTICE)
+        channels = channels_of(Settings.model_validate({"notify": {"email": {**email, "to": both}}}))
+        channels["email"](NOTICE)
+        with pytest.raises(OSError, match="refused"):
+            channels["email-2"](NOTICE)
+        thread.join()
+
+
+def test_a_notice_that_one_channel_did_not_take_is_told_to_that_one_again(ledger: Ledger, tmp_path: Path) -> None:
+    house = House(ledger, tmp_path)
+    second = Post()
+    house.notifier._channels["second"] = second
+    second.broken = True
+    house.failed("s1")
+    assert house.notifier.tick() == []
+    assert (len(house.post.notices), len(second.notices)) == (1, 0)
+    second.broken = False
+    house.now += AGAIN_S + 1
+    assert len(house.notifier.tick()) == 1
+    assert (len(house.post.notices), len(second.notices)) == (1, 1)
