@@ -22,8 +22,9 @@ import sqlalchemy as sa
 
 from config.schema import Settings
 from daemon.ledger.dump import NOT_DUMPED, dump, load, version_in
-from daemon.ledger.engine import Ledger, backups_folder, bare_ledger
+from daemon.ledger.engine import Ledger, backups_folder, bare_ledger, require_tables
 from daemon.ledger.migrations import HEAD, LedgerTooNew, migrate, version_of
+from daemon.ledger.trouble import LedgerDamaged
 from pipeline.errors import InputRejected
 
 FORMAT = "axrad.backup/1"
@@ -136,7 +137,7 @@ def restore(settings: Settings, path: Path, now: float, *, replace: bool = False
             f"{path.name} holds a ledger of version {contents.ledger_version}, made by a newer axrad; this one knows "
             f"up to {HEAD}"
         )
-    ledger = bare_ledger(settings)
+    ledger = _opened(settings, now, replace=replace)
     try:
         with tempfile.TemporaryDirectory(dir=_made(backups_folder(settings))) as scratch, ledger.write() as connection:
             dumped = _unpack(settings, path, Path(scratch))
@@ -144,14 +145,34 @@ def restore(settings: Settings, path: Path, now: float, *, replace: bool = False
                 if not replace:
                     raise NotEmpty("the ledger is not empty; stop axrad, then `axrad restore --replace`")
                 saved = backups_folder(settings) / f"ledger-before-restore-{int(now)}.jsonl.gz"
-                dump(connection, saved, version_of(connection) or HEAD)
+                dump(connection, saved, _version(connection))
             _drop_all(connection)
             migrate(connection, backups_folder(settings), to=version_in(dumped))
             load(connection, dumped)
             migrate(connection, backups_folder(settings))
+        if ledger.file is not None:
+            ledger.file.remember()
     finally:
         ledger.close()
     return contents
+
+
+def _opened(settings: Settings, now: float, *, replace: bool) -> Ledger:
+    """The ledger as it is. One that is gone is made; one that cannot be read is set aside, where it may be replaced."""
+    ledger = bare_ledger(settings, may_be_made=True)
+    if ledger.file is None:
+        return ledger
+    try:
+        with ledger.read() as connection:
+            if version_of(connection) == HEAD:
+                require_tables(connection)
+            _has_rows(connection)
+    except LedgerDamaged:
+        ledger.close()
+        if not replace:
+            raise
+        ledger.file.set_aside(backups_folder(settings), now)
+    return ledger
 
 
 def _unpack(settings: Settings, path: Path, scratch: Path) -> Path:
@@ -171,6 +192,14 @@ def _unpack(settings: Settings, path: Path, scratch: Path) -> Path:
     if not (scratch / LEDGER).exists():
         raise NoBackup(f"{path.name} holds no ledger")
     return scratch / LEDGER
+
+
+def _version(connection: sa.Connection) -> str:
+    """The step that the ledger is at; of one that lost its own word for it, today's."""
+    try:
+        return version_of(connection) or HEAD
+    except LedgerDamaged:
+        return HEAD
 
 
 def _made(folder: Path) -> Path:

@@ -25,7 +25,7 @@ from daemon.ledger import Ledger, commitments, open_ledger
 from daemon.ledger.intake import Arrival, association_ended, known, record, still_arriving, still_sending
 from daemon.ledger.order import BACKFILL, OF_C_STORE, ROUTINE, URGENT
 from daemon.ledger.tables import journal_positions
-from daemon.logs import place_of
+from daemon.logs import Recurring, place_of
 from daemon.reconcile import reconcile, verify_after_boot
 from daemon.spool import Spool
 from daemon.spool.journal import Entry, is_finished, names, read_journal, read_journals, retire
@@ -196,6 +196,7 @@ def run(settings: Settings, stop: threading.Event, clock: Clock = system_clock) 
             return
         ledger: Ledger | None = None
         verified, reconciled_at = False, 0.0
+        away = Recurring(log.warning, "ledger-away")
         while not stop.is_set():
             try:
                 if ledger is None:
@@ -214,7 +215,7 @@ def run(settings: Settings, stop: threading.Event, clock: Clock = system_clock) 
                     if found or lost:
                         log.warning("reconciled", files_without_row=found, rows_without_file=lost)
             except TryLater as error:
-                log.warning("ledger-away", code=error.code)
+                away.note(error.code, reason=error.message)
                 stop.wait(2.0)
             except Exception as error:  # noqa: BLE001 - the outermost loop: what went wrong is tried again
                 log.error("indexing-failed", error=type(error).__name__, at=place_of(error))

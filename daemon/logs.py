@@ -10,7 +10,9 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+import time
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -95,6 +97,38 @@ def without_values(_: Any, __: str, line: structlog.typing.EventDict) -> structl
         line["error"] = type(error).__name__
         line["at"] = place_of(error)
     return line
+
+
+class Recurring:
+    """One line for what happens again and again: at once, then at most every `every_s`, with how often it was.
+
+    `say`: a method of a logger. Whoever has a loop calls `flush` in it, so that the last ones are told as well.
+    """
+
+    def __init__(self, say: Callable[..., object], event: str, every_s: float = 60.0) -> None:
+        self._say = say
+        self._event = event
+        self._every_s = every_s
+        self._lock = threading.Lock()
+        self._said: dict[str, float] = {}
+        self._kept: dict[str, tuple[int, dict[str, object]]] = {}
+
+    def note(self, code: str, **more: object) -> None:
+        """It has happened. `code`, of which there are few, tells two kinds of it apart."""
+        with self._lock:
+            times, _ = self._kept.get(code, (0, more))
+            self._kept[code] = (times + 1, more)
+        self.flush()
+
+    def flush(self) -> None:
+        """Say what is due."""
+        now = time.monotonic()
+        with self._lock:
+            due = [code for code in self._kept if now - self._said.get(code, float("-inf")) >= self._every_s]
+            told = [(code, *self._kept.pop(code)) for code in due]
+            self._said |= dict.fromkeys(due, now)
+        for code, times, more in told:
+            self._say(self._event, code=code, **more, **({"times": times} if times > 1 else {}))
 
 
 def place_of(error: BaseException) -> str:

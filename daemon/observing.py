@@ -15,7 +15,9 @@ from daemon.broker import broker_url
 from daemon.celery_app import make_app, queue_lengths
 from daemon.clock import Clock, system_clock
 from daemon.health.probe import Health
-from daemon.ledger import Ledger, open_ledger
+from daemon.ledger import Ledger
+from daemon.ledger.engine import bare_ledger
+from daemon.logs import Recurring, place_of
 from daemon.metrics.from_ledger import LedgerCollector
 from daemon.metrics.serve import CountedCollector, Pages
 from daemon.notify.channels import channels_of
@@ -46,10 +48,8 @@ def pages(settings: Settings, ledger: Ledger, clock: Clock = system_clock) -> Pa
 
 
 def observe(settings: Settings, stop: threading.Event) -> None:
-    """Until `stop`. A port that is taken is tried again; a ledger that is away is waited for."""
-    ledger = _ledger(settings, stop)
-    if ledger is None:
-        return
+    """Until `stop`. A port that is taken is tried again; that a ledger is away is what health has to tell."""
+    ledger = bare_ledger(settings)
     server = _bound(settings, ledger, stop)
     if server is None:
         return
@@ -65,23 +65,16 @@ def _tell_people(settings: Settings, ledger: Ledger, stop: threading.Event) -> N
     """Until `stop`, look for trouble and tell of it, where somebody is to be told."""
     channels = channels_of(settings)
     notifier = Notifier(settings, ledger, system_clock, channels)
+    away = Recurring(log.warning, "ledger-away")
     while not stop.wait(settings.notify.every_s):
         if not channels:
             continue
         try:
             notifier.tick()
         except TryLater as error:
-            log.warning("ledger-away", code=error.code)
-
-
-def _ledger(settings: Settings, stop: threading.Event) -> Ledger | None:
-    while True:
-        try:
-            return open_ledger(settings)
-        except TryLater as error:
-            log.warning("ledger-away", code=error.code)
-        if stop.wait(BIND_AGAIN_S):
-            return None
+            away.note(error.code, reason=error.message)
+        except Exception as error:  # noqa: BLE001 - the outermost loop: pages are served whatever happens here
+            log.error("not-looked", error=type(error).__name__, at=place_of(error))
 
 
 def _bound(settings: Settings, ledger: Ledger, stop: threading.Event) -> Pages | None:

@@ -23,6 +23,7 @@ from daemon.health import disk, standing
 from daemon.health.finding import Finding
 from daemon.health.roundtrip import echo, store_and_find
 from daemon.ledger import Ledger, life, order
+from daemon.ledger.engine import require_tables
 from daemon.ledger.tables import revisions
 from daemon.logs import place_of
 from daemon.work.queues import NAMES
@@ -163,6 +164,7 @@ class Health(Collector):
 
     def ledger_takes(self) -> Finding:
         with self._ledger.write() as connection:
+            require_tables(connection)
             life.sign(connection, "health", "ping", self._clock())
         return Finding("ledger", "ok", f"{self._ledger.engine.dialect.name} was written to")
 

@@ -11,20 +11,15 @@ import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
 from config.schema import Settings
-from daemon.ledger.migrations import HEAD, migrate, version_of
+from daemon.ledger.file import LedgerFile
+from daemon.ledger.migrations import HEAD, migrate, missing_tables, version_of
 from daemon.ledger.tables import events
-from pipeline.errors import TryLater
+from daemon.ledger.trouble import RESTORE, LedgerBusy, LedgerDamaged, LedgerRefuses, translated
 
-# Classes of SQLSTATE (PostgreSQL, appendix A) that pass: connection, rolled back, resources, locks, operator.
-PASSING = frozenset({"08", "40", "53", "55", "57"})
+__all__ = ["Ledger", "LedgerBusy", "LedgerDamaged", "bare_ledger", "note", "open_ledger"]
 
-BROKEN_OFF = "the connection to the ledger broke off; the work is repeated later"
 # A database that is cut off without a word would be waited for as long as TCP does: hours.
 ANSWER_TIMEOUT_S = 60
-
-
-class LedgerBusy(TryLater):
-    code = "ledger-unreachable"
 
 
 def new_id() -> str:
@@ -35,61 +30,36 @@ def new_id() -> str:
 class Ledger:
     """A connection pool and the one way to open a transaction."""
 
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(self, engine: sa.Engine, file: LedgerFile | None = None) -> None:
         self.engine = engine
+        self.file = file
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """A transaction that commits at the end. On SQLite it takes the write lock at once, so that reading
         and then writing inside it is safe; on PostgreSQL callers lock the rows they compare."""
-        with _busy_where_away("the work is repeated later"), self.engine.begin() as connection:
+        self._look()
+        with translated("the work is repeated later"), self.engine.begin() as connection:
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """A consistent view that never waits for a writer on SQLite (WAL) nor on PostgreSQL."""
+        self._look()
         with (
-            _busy_where_away("try again"),
+            translated("try again"),
             self.engine.connect().execution_options(axrad_read=True) as connection,
             connection.begin(),
         ):
             yield connection
 
+    def _look(self) -> None:
+        """A file that was replaced is opened anew; what is open still leads to the old one."""
+        if self.file is not None and self.file.look():
+            self.engine.dispose()
+
     def close(self) -> None:
         self.engine.dispose()
-
-
-@contextmanager
-def _busy_where_away(what_then: str) -> Iterator[None]:
-    """Errors of a database that is away or busy, as LedgerBusy; all others as they are."""
-    try:
-        yield
-    except sa.exc.DBAPIError as error:
-        if not _is_passing(error):
-            raise
-        raise LedgerBusy(f"the ledger {_trouble(error)}; {what_then}") from error
-    except (ConnectionError, TimeoutError) as error:
-        raise LedgerBusy(BROKEN_OFF) from error
-
-
-def _is_passing(error: sa.exc.DBAPIError) -> bool:
-    """Whether the database is away or busy, rather than asked for something impossible.
-
-    pg8000 tells both as a programming error; PostgreSQL's own code tells them apart.
-    """
-    away = (sa.exc.OperationalError, sa.exc.InterfaceError)
-    return isinstance(error, away) or error.connection_invalidated or _sqlstate(error)[:2] in PASSING
-
-
-def _sqlstate(error: sa.exc.DBAPIError) -> str:
-    told = error.orig.args[0] if error.orig is not None and error.orig.args else None
-    return str(told.get("C", "")) if isinstance(told, dict) else ""
-
-
-def _trouble(error: sa.exc.DBAPIError) -> str:
-    """What ails it. The name of the error (SQLITE_BUSY, SQLITE_FULL, 57P01, ...) holds no value of a row."""
-    name = getattr(error.orig, "sqlite_errorname", "") or _sqlstate(error)
-    return f"does not answer ({name})" if name else "does not answer"
 
 
 def note(
@@ -121,40 +91,63 @@ def backups_folder(settings: Settings) -> Path:
 def open_ledger(settings: Settings) -> Ledger:
     """Open the ledger; create it on first use, bring an older one up to date (with a backup first).
 
-    Raises LedgerBusy, LedgerTooNew.
+    Raises LedgerBusy, LedgerDamaged, LedgerTooNew.
     """
     ledger = bare_ledger(settings)
     try:
         with ledger.read() as connection:
-            ready = version_of(connection) == HEAD
-        if not ready:
+            version = version_of(connection)
+            if version == HEAD or (version is None and ledger.file is not None and ledger.file.is_known):
+                require_tables(connection)
+        if version != HEAD:
             with ledger.write() as connection:
                 if connection.dialect.name == "postgresql":
                     # Of several processes that start together one creates or upgrades.
                     connection.execute(sa.text("SELECT pg_advisory_xact_lock(4217001)"))
                 migrate(connection, backups_folder(settings))
+        if ledger.file is not None:
+            ledger.file.remember()
     except BaseException:
         ledger.close()
         raise
     return ledger
 
 
-def bare_ledger(settings: Settings) -> Ledger:
-    """The ledger as it is, whatever its version. `hide_parameters`: values never reach a log."""
+def require_tables(connection: sa.Connection) -> None:
+    """Raises LedgerDamaged unless every table of this version is there."""
+    lacking = missing_tables(connection) or ([] if version_of(connection) else ["alembic_version"])
+    if lacking:
+        told = f"{len(lacking)} of them" if len(lacking) > 3 else ", ".join(lacking)
+        raise LedgerDamaged(f"the ledger does not have the tables that it should ({told}); {RESTORE}")
+
+
+def bare_ledger(settings: Settings, *, may_be_made: bool = False) -> Ledger:
+    """The ledger as it is, whatever its version. `hide_parameters`: values never reach a log.
+
+    `may_be_made`: a file that was deleted may be made anew, to be filled from a backup.
+    """
     url = make_url(ledger_url(settings))
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+pg8000")
     if url.get_backend_name() == "sqlite":
-        if url.database:
-            Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = sa.create_engine(url, hide_parameters=True, connect_args={"timeout": 30, "check_same_thread": False})
-        _sqlite_transactions(engine)
-    else:
-        engine = sa.create_engine(
-            url, hide_parameters=True, pool_pre_ping=True, connect_args={"timeout": ANSWER_TIMEOUT_S}
-        )
-        sa.event.listen(engine, "handle_error", _socket_errors)
+        return _sqlite(url, settings, may_be_made)
+    engine = sa.create_engine(url, hide_parameters=True, pool_pre_ping=True, connect_args={"timeout": ANSWER_TIMEOUT_S})
+    sa.event.listen(engine, "handle_error", _socket_errors)
     return Ledger(engine)
+
+
+def _sqlite(url: sa.URL, settings: Settings, may_be_made: bool) -> Ledger:
+    file = None
+    if url.database and url.database != ":memory:" and not url.database.startswith("file:"):
+        path = Path(url.database).absolute()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LedgerRefuses(f"no ledger can be made in {path.parent}: {error.strerror}") from error
+        file = LedgerFile(path, settings.spool.path, may_be_made=may_be_made)
+    engine = sa.create_engine(url, hide_parameters=True, connect_args={"timeout": 30, "check_same_thread": False})
+    _sqlite_transactions(engine)
+    return Ledger(engine, file)
 
 
 def _socket_errors(context: sa.engine.ExceptionContext) -> None:

@@ -16,6 +16,7 @@ from daemon.health import disk, standing
 from daemon.health.finding import RANK, Finding
 from daemon.ledger import Ledger, life, order, views
 from daemon.ledger.deliveries import failing
+from daemon.ledger.engine import require_tables
 from daemon.ledger.states import STUDY
 from daemon.ledger.tables import deliveries, feedback, revisions, studies
 from daemon.listener.supervisor import state as listener_state
@@ -58,6 +59,7 @@ class LedgerCollector(Collector):
             checks = [check for check in checks if check.code != "listening"]
         try:
             with self._ledger.read() as connection:
+                require_tables(connection)
                 found = list(_of_ledger(connection, now, self._settings))
                 checks += standing.of_ledger(connection, self._settings, now)
         except AxradError as error:

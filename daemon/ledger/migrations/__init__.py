@@ -15,6 +15,7 @@ import structlog
 
 from daemon.ledger.dump import dump
 from daemon.ledger.tables import metadata
+from daemon.ledger.trouble import RESTORE, LedgerDamaged
 from pipeline.errors import InputRejected
 
 log = structlog.get_logger("axrad.ledger")
@@ -37,7 +38,14 @@ def version_of(connection: sa.Connection) -> str | None:
         found = connection.execute(sa.select(_version.c.version_num)).scalar_one_or_none()
         if found is not None:
             return str(found)
+    if "studies" in tables and "breakers" in tables:
+        raise LedgerDamaged(f"the ledger does not have the tables that it should (alembic_version); {RESTORE}")
     return FIRST if "studies" in tables else None
+
+
+def missing_tables(connection: sa.Connection) -> list[str]:
+    """Tables of HEAD that are not there."""
+    return sorted(metadata.tables.keys() - set(sa.inspect(connection).get_table_names()))
 
 
 def migrate(connection: sa.Connection, backups: Path, to: str = HEAD) -> str | None:
