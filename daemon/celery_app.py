@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,7 +20,7 @@ from redis.exceptions import RedisError
 from config.schema import Settings
 from daemon import alive
 from daemon.clock import system_clock
-from daemon.ledger import Ledger, life, open_ledger, views
+from daemon.ledger import Ledger, installation, life, open_ledger, views
 from daemon.ledger.jumps import JumpWatch
 from daemon.metrics import counters
 from daemon.work import messages
@@ -33,6 +34,7 @@ from pipeline.errors import TryLater
 KINDS = {"axrad.deliver": "delivery", "axrad.fetch": "fetch"}
 # A key of ours in the broker; it is gone when the messages are.
 MARK = "axrad.mark"
+REDIS = ("redis", "unix")
 
 log = structlog.get_logger("axrad.work")
 
@@ -64,7 +66,12 @@ class Steady(schedule):  # type: ignore[misc]
 
 
 def make_app(settings: Settings, url: str) -> Celery:
-    """The application with its tasks, for workers, beat and Flower alike."""
+    """The application with its tasks, for workers, beat and Flower alike.
+
+    Its keys in the broker begin with the ledger's id. Messages under other keys, as older versions sent them, are not
+    taken: the ledger announces again what nobody has taken.
+    """
+    prefix = _prefix(settings) if url.startswith(REDIS) else ""
     app = Celery("axrad", broker=url, set_as_current=False)
     app.conf.update(
         task_serializer="json",
@@ -91,6 +98,7 @@ def make_app(settings: Settings, url: str) -> Celery:
             "socket_timeout": 30,
             "socket_connect_timeout": 5,
             "socket_keepalive": True,
+            "global_keyprefix": prefix,
         },
         beat_scheduler="celery.beat:Scheduler",  # no shelve file
         beat_schedule={
@@ -106,6 +114,11 @@ def make_app(settings: Settings, url: str) -> Celery:
     )
     _add_tasks(app, settings)
     return app
+
+
+def _prefix(settings: Settings) -> str:
+    with closing(open_ledger(settings)) as ledger:
+        return installation.prefix_of(ledger)
 
 
 def make_context(app: Celery, settings: Settings, *, expendable: bool = False) -> Context:
@@ -144,9 +157,10 @@ def when_emptied(app: Celery, action: Callable[[], None]) -> None:
         with app.connection_for_write() as connection:
             connection.ensure_connection(max_retries=1, timeout=2)
             client = connection.default_channel.client
-            if not client.exists(MARK):
+            # Of Redis' commands for a key these two are among those that Kombu puts the prefix to.
+            if client.hget(MARK, "here") is None:
                 action()
-                client.set(MARK, "1")
+                client.hset(MARK, "here", "1")
     except (OperationalError, RedisError, OSError):
         return
 

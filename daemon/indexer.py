@@ -8,29 +8,27 @@ from __future__ import annotations
 import errno
 import fcntl
 import threading
-from collections.abc import Sequence
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 
 import sqlalchemy as sa
 import structlog
 
-from config.schema import Settings, UrgentRule
+from config.schema import Settings
 from daemon.arrivals import compared, describe
 from daemon.clock import Clock, system_clock
 from daemon.feedback.keep import collect as collect_feedback
 from daemon.ledger import Ledger, commitments, open_ledger
 from daemon.ledger.intake import Arrival, association_ended, known, record, still_arriving, still_sending
-from daemon.ledger.order import BACKFILL, OF_C_STORE, ROUTINE, URGENT
+from daemon.ledger.order import BACKFILL
 from daemon.ledger.tables import journal_positions
 from daemon.logs import Recurring, place_of
+from daemon.precedence import Order, priority_of
 from daemon.reconcile import reconcile, verify_after_boot
 from daemon.spool import Spool
 from daemon.spool.journal import Entry, is_finished, names, read_journal, read_journals, retire
 from daemon.work.trail import association_indexed
-from pipeline.catalog import InstanceFacts
 from pipeline.errors import TryLater
 
 log = structlog.get_logger("axrad.indexer")
@@ -46,14 +44,14 @@ def index_once(ledger: Ledger, spool: Spool, now: float, settings: Settings | No
 
     With `settings`, the site's rules make exams urgent, and the audit trail says what each association brought.
     """
-    urgent = settings.work.urgent if settings is not None else ()
+    order = Order.of(settings) if settings is not None else Order()
     with ledger.read() as connection:
         rows = connection.execute(sa.select(journal_positions)).all()
     positions = {row.name: int(row.position) for row in rows}
     done = 0
     batch: list[Line] = []
     for entry in read_journals(spool.root, positions):
-        batch.append((entry, _arrival(ledger, spool, entry, urgent, now)))
+        batch.append((entry, _arrival(ledger, spool, entry, order, now)))
         if len(batch) >= BATCH:
             done += _write(ledger, batch, now)
             batch = []
@@ -62,7 +60,7 @@ def index_once(ledger: Ledger, spool: Spool, now: float, settings: Settings | No
     return done
 
 
-def _arrival(ledger: Ledger, spool: Spool, entry: Entry, urgent: Sequence[UrgentRule], now: float) -> Arrival | None:
+def _arrival(ledger: Ledger, spool: Spool, entry: Entry, order: Order, now: float) -> Arrival | None:
     """Read the header outside of any transaction. None for lines that bring no file, or one already known.
 
     A line may be from before the clock was put back; nothing has arrived in the future.
@@ -82,25 +80,7 @@ def _arrival(ledger: Ledger, spool: Spool, entry: Entry, urgent: Sequence[Urgent
         number = error.errno if isinstance(error, OSError) else None
         log.error("file-unreadable", path=entry.path, error=errno.errorcode.get(number or 0, type(error).__name__))
         return None
-    return replace(arrival, priority=priority_of(entry, arrival.facts, urgent), backfill=entry.role == BACKFILL)
-
-
-def priority_of(entry: Entry, facts: InstanceFacts | None, urgent: Sequence[UrgentRule]) -> int:
-    """What the sender asked for, or urgent where a rule of the site says so."""
-    tags = facts.tags if facts is not None else {}
-
-    def fits(pattern: str | None, value: object) -> bool:
-        return pattern is None or fnmatchcase(str(value or "").strip().casefold(), pattern.casefold())
-
-    for rule in urgent:
-        if (
-            fits(rule.calling_ae, entry.calling_ae)
-            and fits(rule.station, tags.get("StationName"))
-            and fits(rule.department, tags.get("InstitutionalDepartmentName"))
-            and fits(rule.service, tags.get("RequestingService"))
-        ):
-            return URGENT
-    return OF_C_STORE.get(entry.priority or 0, ROUTINE)
+    return replace(arrival, priority=priority_of(entry, arrival.facts, order), backfill=entry.role == BACKFILL)
 
 
 def _write(ledger: Ledger, batch: list[Line], now: float) -> int:

@@ -11,12 +11,17 @@ from config.schema.values import AeTitle, BaseUrl, Host, InFile, Name, Network, 
 
 
 class Peer(Section):
-    """Who may send. Without networks: from anywhere. `port`: where it listens for storage commitment reports."""
+    """Who may send. Without networks: from anywhere. `port`: where it listens for storage commitment reports.
+
+    `low_is_meant`: what it sends with priority LOW comes after routine exams. Many toolkits send LOW by default, so it
+    counts as routine unless this is set.
+    """
 
     ae_title: AeTitle
     networks: tuple[Network, ...] = ()
     host: Host | None = None
     port: Port | None = None
+    low_is_meant: bool = False
 
 
 class Pacs(Section):

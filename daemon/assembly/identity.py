@@ -13,24 +13,18 @@ Person = tuple[str, str | None]
 
 
 def objection(exam: Arrived, kept: Iterable[Stored]) -> tuple[str, str] | None:
-    """Code and sentence if an operator has to look at the identities of this exam first."""
+    """Code and noun phrase if an operator has to look at the identities of this exam first."""
     people, keys = _people(kept)
     mentioned = keys | {a.patient_key for a in exam.answers if a.patient_key}
     if ANY_IDENTITY in exam.accepted or mentioned <= exam.accepted:
         return None
-    release = f"check them, then `axrad retry {exam.study_uid} --accept-identity`"
     if not keys <= exam.accepted and _count(people) > 1:
-        return (
-            "identity-changes",
-            f"the objects of this study name {_count(people)} different patients; {release} or remove the wrong ones",
-        )
+        return "identity-changes", f"objects of {_count(people)} different patients in one study"
     for answer in exam.answers:
         theirs = _of_answer(answer)
         if theirs is not None and not all(_same(theirs, person) for person in people):
-            return (
-                "identity-differs-from-pacs",
-                f"{answer.pacs} has this study under another patient id than the objects that arrived; {release}",
-            )
+            phrase = f"another Patient ID in {answer.pacs} than in the objects that arrived"
+            return "identity-differs-from-pacs", phrase
     return None
 
 

@@ -72,7 +72,7 @@ def _complete_or_not(exam: Arrived, counting: list[Stored], now: float, settings
     digests = {s.facts.ref.sop_instance_uid: s.digest for s in counting}
     selected = tuple(sorted((uid, digests[uid]) for uid in inputs))
     if missing:
-        reason = "; ".join(filter(None, ("waits for " + "; ".join(missing), exam.fetching)))
+        reason = "; ".join((*missing, *filter(None, (exam.fetching,))))
         return Verdict("waiting", "incomplete", reason, give_up_at, selected, flagged=flagged, wanted=wanted)
     return Verdict(
         "ready",

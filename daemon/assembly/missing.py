@@ -9,9 +9,16 @@ from daemon.assembly.records import Arrived, Stored, Wanted
 from daemon.assembly.rois import recognise
 from pipeline.catalog import MR_CLASSES, Exam
 from pipeline.records import InstanceRef, Role
+from pipeline.records import Sequence as SequenceName
 from pipeline.roi.rules import load_rules
 from pipeline.sequences import Match
 
+# What is missing is named by noun phrases; each audience puts them into a sentence of its own.
+SEQUENCE_NAMES: dict[SequenceName, str] = {
+    "t1c": "a T1+C series",
+    "t2": "a T2 series",
+    "adc": "an ADC map or DWI series",
+}
 ROLE_NAMES: dict[Role, str] = {"tumor": "tumour ROI", "lymph_nodes": "axillary lymph node ROI"}
 # Codes of sequence matching that do not end in the sequence they are about.
 ABOUT = {
@@ -27,7 +34,7 @@ Found = tuple[list[str], list[Wanted]]
 def find_missing(
     exam: Arrived, found: Exam, matched: Match, counting: Sequence[Stored], inputs: frozenset[str], settings: Settings
 ) -> tuple[list[str], tuple[Wanted, ...]]:
-    """Sentences, and what to fetch. Ambiguity is not absence: waiting would not resolve it, a report says so.
+    """Noun phrases, and what to fetch. Ambiguity is not absence: waiting would not resolve it, a report says so.
 
     Nothing is fetched before there is a ROI: what nobody has drawn on is not going to be reported.
     """
@@ -39,10 +46,10 @@ def find_missing(
         _gone(counting, inputs),
         _partial(exam, counting, matched),
     ]
-    sentences = [sentence for part, _ in parts for sentence in part]
+    phrases = [phrase for part, _ in parts for phrase in part]
     wanted = {one: None for _, part in parts for one in part} if found.rois else {}
     whole = {w.study_uid for w in wanted if not w.series_uid and not w.sop_uid}
-    return sentences, tuple(w for w in wanted if w.study_uid not in whole or not (w.series_uid or w.sop_uid))
+    return phrases, tuple(w for w in wanted if w.study_uid not in whole or not (w.series_uid or w.sop_uid))
 
 
 def _sequences(matched: Match, settings: Settings) -> list[str]:
@@ -52,9 +59,14 @@ def _sequences(matched: Match, settings: Settings) -> list[str]:
     missing: list[str] = []
     for name in settings.assembly.require_sequences:
         reasons = told.get(name, [])
-        if name not in matched.chosen and not any(code.startswith("ambiguous") for code, _ in reasons):
-            missing += [sentence for _, sentence in reasons]
+        if name not in matched.chosen and reasons and not any(code.startswith("ambiguous") for code, _ in reasons):
+            missing.append(_named(SEQUENCE_NAMES[name], [text for code, text in reasons if code != f"no-{name}"]))
     return missing
+
+
+def _named(phrase: str, why: Sequence[str]) -> str:
+    """A noun phrase, with what else is known of why there is none."""
+    return f"{phrase} ({', '.join(why)})" if why else phrase
 
 
 def _roles(found: Exam, settings: Settings) -> list[str]:
@@ -84,21 +96,21 @@ def _referred(found: Exam, counting: Sequence[Stored]) -> Found:
                 named[reference.sop_instance_uid] = reference, roi.ref
             elif not reference.sop_instance_uid and reference.series_uid not in series:
                 wanted[Wanted(reference.study_uid or found.study_uid, reference.series_uid)] = None
-    sentences = [f"{len(wanted)} image series that the ROIs refer to"] if wanted else []
+    phrases = [f"{len(wanted)} image series that the ROIs refer to"] if wanted else []
     absent = [uid for uid in named if uid not in known]
     if absent:
-        sentences.append(f"{len(absent)} of the {len(named)} images that the ROIs refer to")
+        phrases.append(f"{len(absent)} of the {len(named)} images that the ROIs refer to")
     for uid in absent:
         reference, _ = named[uid]
         wanted[Wanted(reference.study_uid or found.study_uid, reference.series_uid, uid)] = None
-    return sentences, list(wanted)
+    return phrases, list(wanted)
 
 
 def _gone(counting: Sequence[Stored], inputs: frozenset[str]) -> Found:
     """Chosen instances whose files were cleaned away or lost."""
     refs = [s.facts.ref for s in counting if s.facts.ref.sop_instance_uid in inputs and not s.present]
-    sentences = [f"{len(refs)} images and ROIs that are no longer in the spool"] if refs else []
-    return sentences, [Wanted(r.study_uid, r.series_uid, r.sop_instance_uid) for r in refs]
+    phrases = [f"{len(refs)} images and ROIs that are no longer in the spool"] if refs else []
+    return phrases, [Wanted(r.study_uid, r.series_uid, r.sop_instance_uid) for r in refs]
 
 
 def _partial(exam: Arrived, counting: Sequence[Stored], matched: Match) -> Found:
@@ -107,13 +119,13 @@ def _partial(exam: Arrived, counting: Sequence[Stored], matched: Match) -> Found
     here: dict[str, list[InstanceRef]] = {}
     for ref in (s.facts.ref for s in counting if s.facts.ref.series_uid in names):
         here.setdefault(ref.series_uid, []).append(ref)
-    sentences: list[str] = []
+    phrases: list[str] = []
     wanted: list[Wanted] = []
     for answer in exam.answers:
         for uid, _, number in answer.series:
             refs = here.get(uid, [])
             if refs and number is not None and len(refs) < number:
                 missing = number - len(refs)
-                sentences.append(f"{missing} of the {number} images that {answer.pacs} has of series {uid}")
+                phrases.append(f"{missing} of the {number} images that {answer.pacs} has of series {uid}")
                 wanted.append(Wanted(refs[0].study_uid, uid))
-    return sentences, wanted
+    return phrases, wanted

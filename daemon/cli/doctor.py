@@ -24,6 +24,7 @@ from pipeline.errors import AxradError, TryLater
 
 if TYPE_CHECKING:
     from daemon.health.probe import Health
+    from daemon.ledger import Ledger
 
 MARKS: dict[Level, str] = {"ok": "[green]ok  [/]", "warn": "[yellow]LOOK[/]", "fail": "[red]BAD [/]"}
 
@@ -69,6 +70,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield of_broker
     ledger = bare_ledger(settings) if of_ledger.ok else None
     try:
+        if ledger is not None and of_broker.ok:
+            yield _neighbours(settings, ledger)
         yield guarded("listener", lambda: _listener(settings), "start `axrad up` or `axrad listen`")
         yield _who_may_send(settings)
         yield standing.indexing(settings, now)
@@ -145,6 +148,26 @@ def _broker(settings: Settings) -> str:
         raise TryLater(f"the broker drops messages when full (maxmemory-policy {found.policy}); set noeviction")
     where = "configured" if settings.broker.url else "embedded"
     return f"{where}, version {found.version or 'unknown'}, {found.policy or 'does not tell its maxmemory-policy'}"
+
+
+def _neighbours(settings: Settings, ledger: Ledger) -> Finding:
+    """Others on the broker's database. Prefixes keep them apart; memory and FLUSHDB are shared."""
+    from daemon.broker import strangers
+    from daemon.ledger import installation
+
+    try:
+        others = strangers(_broker_url(settings), installation.prefix_of(ledger))
+    except AxradError as error:
+        return Finding("neighbours", "fail", error.message)
+    if not others:
+        return Finding("neighbours", "ok", "nobody else uses the broker's database")
+    return Finding(
+        "neighbours",
+        "warn",
+        f"on the broker's database there is also {' and '.join(others)}",
+        "give each a database of its own (the number at the end of broker.url); keys of a version that no longer runs "
+        "can be deleted",
+    )
 
 
 def _listener(settings: Settings) -> str:

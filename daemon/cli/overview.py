@@ -216,7 +216,6 @@ def _events(found: Mapping[str, Any], zone: ZoneInfo) -> Table:
         # A long reason is told once: above, or where it was given first. The event's name says that it is missing.
         detail = "" if event["detail"] in said else event["detail"]
         said.add(detail if len(detail) > WIDTH // 2 else "")
-        detail = in_words("waiting", detail).partition("missing: ")[2] if event["kind"] == "waiting" else detail
         table.add_row(f"  {when:%H:%M:%S}", passed, EVENTS.get(event["kind"], event["kind"]), Text(detail))
     return table
 

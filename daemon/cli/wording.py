@@ -43,16 +43,10 @@ def bytes_in_words(number: float) -> str:
 
 
 def in_words(state: str, reason: str) -> str:
-    """State and reason as one sentence."""
-    if state != "waiting":
-        # What to type is said by whoever prints this, with the short id.
-        return f"{state}: " + re.sub(r"; check them, then `axrad retry .*", "", reason)
-    missing = re.sub(r"the exam has no (series that could be )", r"a \1", reason.removeprefix("waits for "))
-    return f"waiting, missing: {missing}"
+    """State and reason, which is made of noun phrases, as one sentence. What to type is said by whoever prints it."""
+    return f"waiting, missing: {reason}" if state == "waiting" else f"{state}: {reason}"
 
 
 def brief(reason: str) -> str:
-    """A reason for one line of a list: what is missing first, and of UIDs their end."""
-    text = reason.removeprefix("waits for ")
-    text = re.sub(r"the exam has no series that could be ", "", text)
-    return UID.sub(lambda found: f"…{found[0][-6:]}", text)
+    """A reason for one line of a list: of UIDs only their end."""
+    return UID.sub(lambda found: f"…{found[0][-6:]}", reason)

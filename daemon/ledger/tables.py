@@ -272,6 +272,13 @@ fetches = sa.Table(
     sa.UniqueConstraint("study_id", "kind", "subject"),
 )
 
+# One row: the id of this ledger, made once.
+installation = sa.Table(
+    "installation",
+    metadata,
+    sa.Column("id", sa.String(16), primary_key=True),
+)
+
 # When a chore was last done, so that only one of several sweeps does it.
 chores = sa.Table(
     "chores",

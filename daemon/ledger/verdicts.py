@@ -149,7 +149,9 @@ def apply(connection: sa.Connection, study: Any, verdict: Verdict, now: float, s
     elif latest is None or study.state in BEFORE_A_REVISION:
         _show(values, study, verdict.state, now, verdict.reason, verdict.code)
     elif verdict.state == "waiting" and not _is_done(latest, verdict, study):
-        values["flagged"] = "; ".join(filter(None, (verdict.flagged, f"newer data are incomplete: {verdict.reason}")))
+        values["flagged"] = "; ".join(
+            filter(None, (verdict.flagged, f"newer data are incomplete, missing: {verdict.reason}"))
+        )
     if verdict.state in ("ready", "expired", "held"):
         ledger_fetches.cancel(connection, study.id, now)
     elif latest is None or not _is_done(latest, verdict, study):

@@ -224,7 +224,7 @@ def test_late_data_that_are_incomplete_leave_the_report_and_are_named(house: Hou
     house.arrive(replace(newer, references=tuple(i.ref for i in unseen)))
     house.later(121)
     assert house.states() == {"1.2.3": "delivered"}
-    assert house.study().flagged.startswith("newer data are incomplete: waits for 6 of the 6 images")
+    assert house.study().flagged.startswith("newer data are incomplete, missing: 6 of the 6 images")
     assert len(house.revisions()) == 1
 
 
@@ -435,8 +435,7 @@ def test_a_file_that_is_lost_before_the_analysis_makes_the_study_wait_and_its_re
         mark_lost(connection, [row.id for row in verdicts.stored_of(connection, "1.2.3")][:12], house.now)
     house.later(1)
     assert (
-        "newer data are incomplete: waits for 6 images and ROIs that are no longer in the spool"
-        in house.study().flagged
+        "newer data are incomplete, missing: 6 images and ROIs that are no longer in the spool" in house.study().flagged
     )
     house.arrive(exam.images)
     house.later(121)
@@ -461,7 +460,7 @@ def test_a_new_revision_of_a_study_whose_files_are_gone_waits_for_them(house: Ho
     house.do(instances, state="purged")
     house.retry(new_revision=True)
     house.later(1)
-    assert house.study().reason == "waits for 19 images and ROIs that are no longer in the spool"
+    assert house.study().reason == "19 images and ROIs that are no longer in the spool"
     house.arrive(exam.images, exam.seg())
     house.later(121)
     assert [r.state for r in house.revisions()] == ["superseded", "ready"]

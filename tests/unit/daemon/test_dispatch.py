@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config.schema import Settings
-from daemon.indexer import priority_of
 from daemon.ledger import Ledger
 from daemon.ledger.intake import Arrival, record
 from daemon.ledger.life import sign, slots
 from daemon.ledger.order import LOW, ROUTINE, URGENT, next_revisions, place_in_line
 from daemon.ledger.queue import claim
 from daemon.ledger.tables import studies
+from daemon.precedence import Order, priority_of
 from daemon.spool import Entry
 from daemon.work.context import Context
 from daemon.work.dispatch import ANNOUNCED_S, dispatch_revisions, may_backfill
@@ -210,16 +210,28 @@ def entry(**values: Any) -> Entry:
 
 
 @pytest.mark.parametrize(
-    ("requested", "priority"), [(None, ROUTINE), (0, ROUTINE), (1, URGENT), (2, LOW), (7, ROUTINE)]
+    ("requested", "priority", "meant"),
+    [
+        (None, ROUTINE, ROUTINE),
+        (0, ROUTINE, ROUTINE),
+        (1, URGENT, URGENT),
+        (2, ROUTINE, LOW),
+        (7, ROUTINE, ROUTINE),
+    ],
 )
-def test_the_senders_c_store_priority_is_the_exams(requested: int | None, priority: int) -> None:
-    assert priority_of(entry(priority=requested), None, ()) == priority
+def test_low_of_a_sender_counts_as_routine_unless_its_peer_means_it(
+    requested: int | None, priority: int, meant: int
+) -> None:
+    peers = [{"ae_title": "MR1"}, {"ae_title": "RESEARCH", "low_is_meant": True}]
+    order = Order.of(Settings.model_validate({"peer": peers}))
+    assert priority_of(entry(priority=requested, calling_ae="MR1"), None, order) == priority
+    assert priority_of(entry(priority=requested, calling_ae="RESEARCH"), None, order) == meant
 
 
 def test_a_rule_on_where_an_exam_comes_from_makes_it_urgent() -> None:
-    rules = Settings.model_validate(
-        {"work": {"urgent": [{"calling_ae": "er*", "department": "*emergency*"}]}}
-    ).work.urgent
+    rules = Order.of(
+        Settings.model_validate({"work": {"urgent": [{"calling_ae": "er*", "department": "*emergency*"}]}})
+    )
     here = image("1.2.3.1", 1, InstitutionalDepartmentName="Emergency Radiology")
     elsewhere = image("1.2.3.1", 1, InstitutionalDepartmentName="Senology")
     assert priority_of(entry(calling_ae="ER_MR1"), here, rules) == URGENT

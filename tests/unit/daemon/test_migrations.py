@@ -15,11 +15,11 @@ from alembic.script import ScriptDirectory
 
 from config.schema import Ledger as LedgerSection
 from config.schema import Settings, Spool
-from daemon.ledger import Ledger, migrations, open_ledger
+from daemon.ledger import Ledger, installation, migrations, open_ledger
 from daemon.ledger.dump import NoLedgerDump, dump, load, version_in
 from daemon.ledger.engine import backups_folder, bare_ledger
 from daemon.ledger.migrations import FIRST, HEAD, LedgerTooNew, migrate, version_of
-from daemon.ledger.tables import metadata, studies
+from daemon.ledger.tables import events, metadata, studies
 from pipeline.errors import InputRejected
 
 OLD_STUDY = {
@@ -233,3 +233,50 @@ def test_a_dump_that_was_cut_off_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NoLedgerDump), empty.write() as connection:
         load(connection, tmp_path / "cut.gz")
     empty.close()
+
+
+OLD_REASONS = {
+    "waits for the exam has no series that could be T1+C; the tumour ROI": "a T1+C series; the tumour ROI",
+    "waits for 6 of the 10 images that the ROIs refer to": "6 of the 10 images that the ROIs refer to",
+    "the objects of this study name 2 different patients; check them, then `axrad retry 1.2 --accept-identity` or "
+    "remove the wrong ones": "the objects of this study name 2 different patients",
+    "nothing came for 14 days": "nothing came for 14 days",
+}
+
+
+@pytest.mark.parametrize(("before", "after"), OLD_REASONS.items())
+def test_reasons_of_older_versions_become_noun_phrases(
+    ledger_url: str, tmp_path: Path, before: str, after: str
+) -> None:
+    old = ledger_at(ledger_url, tmp_path, "0004")
+    flagged = f"newer data are incomplete: {before}" if before.startswith("waits") else ""
+    with old.write() as connection:
+        connection.execute(sa.text("UPDATE studies SET reason = :r, flagged = :f"), {"r": before, "f": flagged})
+        connection.execute(
+            sa.text("INSERT INTO events (id, at, study_id, kind, detail) VALUES (1, 1.0, 's1', 'waiting', :r)"),
+            {"r": before},
+        )
+    old.close()
+    new = open_ledger(settings_for(ledger_url, tmp_path))
+    with new.read() as connection:
+        study = connection.execute(sa.select(studies)).one()
+        detail = connection.execute(sa.select(events.c.detail)).scalar_one()
+    new.close()
+    assert (study.reason, detail) == (after, after)
+    assert study.flagged == (f"newer data are incomplete, missing: {after}" if flagged else "")
+
+
+def test_a_ledger_has_one_id_for_ever_that_goes_with_its_dump(ledger_url: str, tmp_path: Path) -> None:
+    ledger = open_ledger(settings_for(ledger_url, tmp_path))
+    with ThreadPoolExecutor(4) as pool:
+        ids = set(pool.map(lambda _: installation.id_of(ledger), range(4)))
+    with ledger.read() as connection:
+        dump(connection, tmp_path / "dump.gz", HEAD)
+    ledger.close()
+    assert len(ids) == 1
+    copy = ledger_at(f"sqlite:///{tmp_path / 'copy.sqlite'}", tmp_path, HEAD)
+    with copy.write() as connection:
+        connection.execute(studies.delete())
+        load(connection, tmp_path / "dump.gz")
+    assert {installation.id_of(copy)} == ids
+    copy.close()
