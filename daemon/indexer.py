@@ -18,6 +18,7 @@ import structlog
 from config.schema import Settings
 from daemon.arrivals import compared, describe
 from daemon.clock import Clock, system_clock
+from daemon.export.reporters import believed_for
 from daemon.feedback.keep import collect as collect_feedback
 from daemon.ledger import Ledger, commitments, open_ledger
 from daemon.ledger.intake import Arrival, association_ended, known, record, still_arriving, still_sending
@@ -53,9 +54,9 @@ def index_once(ledger: Ledger, spool: Spool, now: float, settings: Settings | No
     for entry in read_journals(spool.root, positions):
         batch.append((entry, _arrival(ledger, spool, entry, order, now)))
         if len(batch) >= BATCH:
-            done += _write(ledger, batch, now)
+            done += _write(ledger, batch, now, settings)
             batch = []
-    done += _write(ledger, batch, now)
+    done += _write(ledger, batch, now, settings)
     _retire_finished(ledger, spool, settings)
     return done
 
@@ -83,38 +84,44 @@ def _arrival(ledger: Ledger, spool: Spool, entry: Entry, order: Order, now: floa
     return replace(arrival, priority=priority_of(entry, arrival.facts, order), backfill=entry.role == BACKFILL)
 
 
-def _write(ledger: Ledger, batch: list[Line], now: float) -> int:
+def _write(ledger: Ledger, batch: list[Line], now: float, settings: Settings | None) -> int:
     """Everything at once; where the ledger does not take that, one by one, and without what it does not take."""
     if not batch:
         return 0
     try:
-        _write_all(ledger, batch, now)
+        _write_all(ledger, batch, now, settings)
     except TryLater:
         raise
     except Exception:  # noqa: BLE001 - one instance must not keep all others from the ledger
         for line in batch:
-            _write_one(ledger, line, now)
+            _write_one(ledger, line, now, settings)
     return len(batch)
 
 
-def _write_one(ledger: Ledger, line: Line, now: float) -> None:
+def _write_one(ledger: Ledger, line: Line, now: float, settings: Settings | None) -> None:
     """As it is; else as a file that cannot be used; else its place in the journal alone, so that the walk finds it."""
     entry, arrival = line
     unusable = arrival and replace(arrival, facts=None, contents={}, note="the ledger does not take what it says")
     passed_over = replace(entry, event="refused")
     for attempt in (line, (entry, unusable)):
         try:
-            _write_all(ledger, [attempt], now)
+            _write_all(ledger, [attempt], now, settings)
             return
         except TryLater:
             raise
         except Exception as error:  # noqa: BLE001 - as above
             log.error("not-recorded", path=entry.path, line=entry.event, error=type(error).__name__, at=place_of(error))
-    _write_all(ledger, [(passed_over, None)], now)
+    _write_all(ledger, [(passed_over, None)], now, settings)
 
 
-def _write_all(ledger: Ledger, batch: list[Line], now: float) -> None:
+def _write_all(ledger: Ledger, batch: list[Line], now: float, settings: Settings | None) -> None:
     ends: dict[str, int] = {}
+    # Outside of the transaction: the name of a host may have to be asked for.
+    believed = {
+        (entry.calling_ae, entry.address): believed_for(settings, entry.calling_ae, entry.address)
+        for entry, _ in batch
+        if entry.event == "commitment" and settings is not None
+    }
     with ledger.write() as connection:
         for entry, arrival in batch:
             ends[entry.journal] = entry.end
@@ -126,7 +133,7 @@ def _write_all(ledger: Ledger, batch: list[Line], now: float) -> None:
             if entry.event == "closed":
                 association_ended(connection, entry.association)
             if entry.event == "commitment":
-                _committed(connection, entry, now)
+                _committed(connection, entry, now, believed.get((entry.calling_ae, entry.address)))
         for name, position in ends.items():
             _remember(connection, name, position)
 
@@ -139,10 +146,11 @@ def _remember(connection: sa.Connection, name: str, position: int) -> None:
         connection.execute(journal_positions.insert().values(name=name, position=position))
 
 
-def _committed(connection: sa.Connection, entry: Entry, now: float) -> None:
+def _committed(connection: sa.Connection, entry: Entry, now: float, believed: frozenset[str] | None) -> None:
     """A PACS reports on what we asked it to keep: delivered, or to be sent again."""
     if entry.transaction_uid is not None:
-        commitments.reported(connection, entry.transaction_uid, entry.committed, entry.failed, now)
+        who = (believed, entry.calling_ae)
+        commitments.reported(connection, entry.transaction_uid, entry.committed, entry.failed, now, *who)
 
 
 def _retire_finished(ledger: Ledger, spool: Spool, settings: Settings | None) -> None:
@@ -186,7 +194,7 @@ def run(settings: Settings, stop: threading.Event, clock: Clock = system_clock) 
                         log.error("torn-by-power-cut", instances=torn)
                     verified = True
                 if index_once(ledger, spool, clock(), settings):
-                    collect_feedback(ledger, spool.root, clock())
+                    collect_feedback(ledger, spool.root, clock(), settings)
                 if abs(clock() - reconciled_at) > RECONCILE_S:
                     found, lost = reconcile(
                         ledger, spool, clock(), partial(index_once, ledger, spool, clock(), settings)

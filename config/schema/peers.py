@@ -14,7 +14,8 @@ class Peer(Section):
     """Who may send. Without networks: from anywhere. `port`: where it listens for storage commitment reports.
 
     `low_is_meant`: what it sends with priority LOW comes after routine exams. Many toolkits send LOW by default, so it
-    counts as routine unless this is set.
+    counts as routine unless this is set. `feedback`: readers' verdicts on our results are taken from it; an archive's
+    AE title says nothing of who wrote a report, so set it for those alone that let nobody but readers write one.
     """
 
     ae_title: AeTitle
@@ -22,6 +23,7 @@ class Peer(Section):
     host: Host | None = None
     port: Port | None = None
     low_is_meant: bool = False
+    feedback: bool = False
 
 
 class Pacs(Section):
@@ -51,8 +53,9 @@ class Destination(Section):
     `via = "stow"`), or the status of sending it. `reject_superseded` overrides the setting of `report` of that name.
     `at_once`: how many results are sent at a time. A destination that failed `breaker_failures` times in a row is left
     alone for `breaker_pause_s`, then probed with one result. A report on storage commitment that does not come is asked
-    for again after `commit_timeout_s`. After `give_up_days`, or `give_up_attempts`, a delivery is set aside:
-    `axrad status` lists it, `axrad deliver` sends it again.
+    for again after `commit_timeout_s`; one that comes is believed from `report_from`: AE titles or hosts, by default
+    the destination's own (name others where an archive is a cluster). After `give_up_days`, or `give_up_attempts`, a
+    delivery is set aside: `axrad status` lists it, `axrad deliver` sends it again.
     """
 
     name: Name
@@ -63,6 +66,7 @@ class Destination(Section):
     what: tuple[Literal["sr", "page", "pdf", "key_slices"], ...] = Field(("sr", "page"), min_length=1)
     proof: Literal["commit", "readback", "status"] = "status"
     via: Literal["cstore", "stow"] = "cstore"
+    report_from: tuple[str, ...] = ()
     allow_demonstration: bool = False
     reject_superseded: bool | None = None
     at_once: int = Field(2, ge=1)

@@ -46,8 +46,10 @@ def print_feedback(out: Console, said: list[dict[str, Any]]) -> None:
     if not said:
         out.print("Nobody has said anything of a result yet.")
         return
-    table = Table("study", "side", "who", "said", "predicted", "signature", box=None)
+    table = Table("study", "side", "who", "said", "predicted", "signature", "author as claimed", box=None)
     for one in said:
         predicted = "" if one["probability"] is None else f"{one['probability']:.2f} {one['category']}"
-        table.add_row(one["study"], one["side"] or "", one["source"], one["verdict"], predicted, one["signature"])
+        author = " from ".join(x for x in (one["author_claimed"] or "", one["from"] or "") if x)
+        values = (one["study"], one["side"] or "", one["source"], one["verdict"], predicted, one["signature"], author)
+        table.add_row(*values)
     out.print(table)

@@ -18,8 +18,10 @@ import pydicom
 from pydicom.dataset import Dataset
 
 from daemon.spool import is_uid
+from pipeline.catalog import patient_key
 from pipeline.catalog.read import MALFORMED
 from pipeline.errors import NotDicom
+from pipeline.text import text_of
 
 Verdict = Literal["agree", "disagree", "unclear"]
 
@@ -42,18 +44,26 @@ ANSWERS: dict[str, Verdict] = {
 # These mean something only as the answer to "Do you agree …?".
 SHORT_ANSWERS: dict[str, Verdict] = {"yes": "agree", "no": "disagree", "是": "agree", "否": "disagree"}
 SIDES = {("7771000", "SCT"): "L", ("24028007", "SCT"): "R", ("G-A101", "SRT"): "L", ("G-A100", "SRT"): "R"}
+PERSON_OBSERVER = ("121008", "DCM")
+MAX_AUTHOR = 128
 MAX_DEPTH = 32
 MAX_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """What one report says. `verdicts` by side (L, R, or empty: the whole exam); `about`: every object it refers to."""
+    """What one report says. `verdicts` by side (L, R, or empty: the whole exam); `about`: every object it refers to.
+
+    `author`: who wrote it, as it claims; nothing proves that. `patient_id_key`: a digest of its patient's id
+    without the issuer.
+    """
 
     document: str
     about: frozenset[str]
     replaces: frozenset[str]
     verdicts: dict[str, Verdict]
+    author: str = ""
+    patient_id_key: str = ""
 
 
 def read_assessment(path: Path) -> Assessment | None:
@@ -84,7 +94,24 @@ def assessment_of(report: Dataset) -> Assessment | None:
         about,
         replaces,
         {side: next(iter(found)) if len(found) == 1 else "unclear" for side, found in said.items()},
+        claimed_author(report),
+        patient_key(text_of(report, "PatientID"), ""),
     )
+
+
+def claimed_author(report: Dataset) -> str:
+    """Who verified it, else who wrote it, else the person that its content names as observer."""
+    for keyword, name in (
+        ("VerifyingObserverSequence", "VerifyingObserverName"),
+        ("AuthorObserverSequence", "PersonName"),
+    ):
+        for person in _items(report.get(keyword), 0):
+            if said := text_of(person, name):
+                return said[:MAX_AUTHOR]
+    for item in _items(report.get("ContentSequence"), 0):
+        if _code(item, "ConceptNameCodeSequence") == PERSON_OBSERVER and (said := text_of(item, "PersonName")):
+            return said[:MAX_AUTHOR]
+    return ""
 
 
 def _references(sequence: object, depth: int) -> Iterator[str]:

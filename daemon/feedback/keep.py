@@ -10,10 +10,12 @@ from typing import Any
 import sqlalchemy as sa
 import structlog
 
+from config.schema import Settings
 from daemon.feedback.assessment import SR_CLASSES, Assessment, read_assessment
 from daemon.feedback.pathology import Outcome
 from daemon.ledger import Ledger
 from daemon.ledger.engine import note
+from daemon.ledger.states import KNOWN_STATES
 from daemon.ledger.tables import deliveries, feedback, instances, revisions, sent_objects, studies
 from daemon.logs import place_of
 from pipeline.errors import NotDicom, TryLater
@@ -22,6 +24,8 @@ from pipeline.result import StudyResult
 log = structlog.get_logger("axrad.feedback")
 READ = "read for feedback"
 REGISTRY = "registry"
+# The calling AE title of what `axrad ingest` took.
+INGESTED = "INGEST"
 BATCH = 100
 
 
@@ -33,13 +37,16 @@ class Kept:
     unknown: tuple[str, ...]
 
 
-def collect(ledger: Ledger, spool_root: Path, now: float) -> int:
-    """Read every report of others that was not read yet; the number of verdicts that were kept. Safe to repeat."""
+def collect(ledger: Ledger, spool_root: Path, now: float, settings: Settings | None = None) -> int:
+    """Read every report of others that was not read yet; the number of verdicts that were kept. Safe to repeat.
+
+    With `settings`, only peers that may send feedback are listened to.
+    """
     kept = 0
     while True:
         with ledger.read() as connection:
             rows = connection.execute(
-                sa.select(instances.c.id, instances.c.path, instances.c.study_uid)
+                sa.select(instances)
                 .where(
                     instances.c.state == "ignored",
                     instances.c.sop_class.in_(SR_CLASSES),
@@ -49,18 +56,28 @@ def collect(ledger: Ledger, spool_root: Path, now: float) -> int:
                 .limit(BATCH)
             ).all()
         for row in rows:
-            kept += _collect_one(ledger, spool_root, row, now)
+            kept += _collect_one(ledger, spool_root, row, now, may_send(settings, row.calling_ae))
         if len(rows) < BATCH:
             return kept
 
 
-def _collect_one(ledger: Ledger, spool_root: Path, row: Any, now: float) -> int:
+def may_send(settings: Settings | None, calling_ae: str) -> bool:
+    """Whether a reader's word may come from there. `axrad ingest` is the operator's; without peers all is local."""
+    if settings is None or not settings.peer:
+        return True
+    peers = [p for p in settings.peer if p.ae_title.strip() == calling_ae.strip()]
+    return any(p.feedback for p in peers) or (not peers and calling_ae == INGESTED)
+
+
+def _collect_one(ledger: Ledger, spool_root: Path, row: Any, now: float, allowed: bool) -> int:
     """One report, read once whatever comes of it: it must not keep the indexer from what is received."""
     try:
         assessment = _read(spool_root / row.path)
         with ledger.write() as connection:
             _mark_read(connection, row.id)
-            return _keep_assessment(connection, spool_root, assessment, now) if assessment else 0
+            if assessment is None:
+                return 0
+            return _keep_assessment(connection, spool_root, assessment, row, allowed, now)
     except TryLater:
         raise
     except Exception as error:  # noqa: BLE001 - outermost for one report
@@ -82,30 +99,76 @@ def _read(path: Path) -> Assessment | None:
         return None
 
 
-def _keep_assessment(connection: sa.Connection, spool_root: Path, assessment: Assessment, now: float) -> int:
-    """Beside each revision of ours that the report is about; the number of verdicts."""
+def _keep_assessment(
+    connection: sa.Connection, spool_root: Path, said: Assessment, sent: Any, allowed: bool, now: float
+) -> int:
+    """Beside each revision of ours that the report is about; the number of verdicts. `sent`: the report's instance."""
+    calling_ae = sent.calling_ae
     kept_as = sa.func.coalesce(sent_objects.c.coerced_uid, sent_objects.c.sop_instance_uid)
-    about = sorted(assessment.about)[:1000]
+    about = sorted(said.about)[:1000]
     rows = connection.execute(
-        sa.select(revisions.c.id, revisions.c.study_id, revisions.c.number)
+        sa.select(revisions.c.id, revisions.c.study_id, revisions.c.number, studies.c.study_uid, studies.c.patient_key)
+        .join(studies, studies.c.id == revisions.c.study_id)
         .join(deliveries, deliveries.c.revision_id == revisions.c.id)
         .join(sent_objects, sent_objects.c.delivery_id == deliveries.c.id)
         .where(sa.or_(sent_objects.c.sop_instance_uid.in_(about), kept_as.in_(about)))
         .order_by(revisions.c.number.desc())
     ).all()
     newest = {row.study_id: row for row in reversed(rows)}
+    kept = 0
     for study_id, row in newest.items():
-        if assessment.replaces:
+        objection = "its sender may not send feedback" if not allowed else _objection(connection, row, said, sent)
+        if objection:
+            note(connection, now, "feedback-not-taken", f"from {calling_ae}: {objection}", study_id, row.id)
+            continue
+        if said.replaces:
             connection.execute(
                 feedback.delete().where(
-                    feedback.c.study_id == study_id, feedback.c.document.in_(sorted(assessment.replaces)[:1000])
+                    feedback.c.study_id == study_id,
+                    feedback.c.document.in_(sorted(said.replaces)[:1000]),
+                    feedback.c.author == said.author,
+                    feedback.c.calling_ae == calling_ae,
                 )
             )
-        for side, verdict in assessment.verdicts.items():
-            _put(connection, spool_root, study_id, row.id, "reader", assessment.document, side, verdict, now)
-        words = ", ".join(f"{side or 'exam'}: {verdict}" for side, verdict in sorted(assessment.verdicts.items()))
+        who = {"author": said.author, "calling_ae": calling_ae}
+        for side, verdict in said.verdicts.items():
+            _put(connection, spool_root, study_id, row.id, "reader", said.document, side, verdict, now, who)
+        words = ", ".join(f"{side or 'exam'}: {verdict}" for side, verdict in sorted(said.verdicts.items()))
         note(connection, now, "feedback", f"a reader on revision {row.number}: {words}", study_id, row.id)
-    return len(newest) * len(assessment.verdicts)
+        kept += len(said.verdicts)
+    return kept
+
+
+def _objection(connection: sa.Connection, row: Any, said: Assessment, sent: Any) -> str:
+    """Why a report does not count for a study, without naming anybody; empty if it does."""
+    if sent.study_uid != row.study_uid:
+        return "it lies in another study"
+    if not _same_patient(connection, row, sent.patient_key, said.patient_id_key):
+        return "it names another patient"
+    others = connection.execute(
+        sa.select(feedback.c.id).where(
+            feedback.c.study_id == row.study_id,
+            feedback.c.source == "reader",
+            feedback.c.document == said.document,
+            sa.or_(feedback.c.author != said.author, feedback.c.calling_ae != sent.calling_ae),
+        )
+    ).first()
+    return "another author has said something under its UID" if others is not None else ""
+
+
+def _same_patient(connection: sa.Connection, row: Any, full: str, alone: str) -> bool:
+    """The same id, and not from two issuers."""
+    if full == row.patient_key:
+        return True
+    facts = connection.execute(
+        sa.select(instances.c.facts)
+        .where(instances.c.exam_uid == row.study_uid, instances.c.patient_key == row.patient_key)
+        .where(instances.c.state.in_(KNOWN_STATES))
+        .limit(1)
+    ).scalar_one_or_none()
+    without_issuer = ((facts or {}).get("tags") or {}).get("patient_id_key")
+    told_issuer = (without_issuer is not None, full != alone)
+    return not all(told_issuer) and alone == (without_issuer or row.patient_key)
 
 
 def keep_outcomes(connection: sa.Connection, spool_root: Path, outcomes: Iterable[Outcome], now: float) -> Kept:
@@ -139,12 +202,15 @@ def _put(
     side: str,
     verdict: str,
     now: float,
+    who: dict[str, str] | None = None,
 ) -> None:
     key = {"study_id": study_id, "source": source, "document": document, "side": side}
     connection.execute(feedback.delete().filter_by(**key))
     predicted = _predicted(spool_root, revision_id, side) if revision_id is not None else {}
     connection.execute(
-        feedback.insert().values(**key, revision_id=revision_id, verdict=verdict, said_at=now, **predicted)
+        feedback.insert().values(
+            **key, revision_id=revision_id, verdict=verdict, said_at=now, **predicted, **(who or {})
+        )
     )
 
 
@@ -191,6 +257,8 @@ def listed(connection: sa.Connection, limit: int = 1000) -> list[dict[str, Any]]
             "cutoff": r.cutoff,
             "category": r.category,
             "scanner": r.scanner,
+            "author_claimed": r.author or None,
+            "from": r.calling_ae or None,
         }
         for r in rows
     ]

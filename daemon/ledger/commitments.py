@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any
 
 import sqlalchemy as sa
@@ -26,9 +26,20 @@ def open_transaction(connection: sa.Connection, delivery_id: str, transaction_ui
 
 
 def reported(
-    connection: sa.Connection, transaction_uid: str, committed: Iterable[str], failed: Iterable[str], now: float
+    connection: sa.Connection,
+    transaction_uid: str,
+    committed: Iterable[str],
+    failed: Iterable[str],
+    now: float,
+    believed_for: Container[str] | None = None,
+    by: str = "",
 ) -> bool:
     """A destination reports on what we asked it to keep, perhaps in several parts. False: no transaction of ours.
+
+    Args:
+        believed_for: names of the destinations that the reporter may speak for; None: any. The word of others changes
+            nothing, and is told in the study's timeline.
+        by: the reporter's AE title.
 
     A delivery that waits for it is settled here; one that is still being sent is settled by its sender.
     """
@@ -38,6 +49,11 @@ def reported(
     if asked is None:
         return False
     row = connection.execute(sa.select(deliveries).where(deliveries.c.id == asked.delivery_id).with_for_update()).one()
+    if believed_for is not None and row.destination not in believed_for:
+        study_id = _study_of(connection, row)
+        detail = f"{row.destination}: a report by {by or 'nobody'} is not believed; report_from may name it"
+        note(connection, now, "commitment-not-believed", detail, study_id, row.revision_id)
+        return False
     # A report on an earlier sending says nothing of a later one.
     if row.state not in ("sending", "stored", "failed") or row.stored_at is None or asked.asked_at < row.stored_at:
         return True
@@ -76,7 +92,7 @@ def settle(connection: sa.Connection, row: Any, now: float) -> None:
         return
     check(DELIVERY, row.state, outcome)
     values: dict[str, Any] = {"state": outcome, "owner": None, "lease_until": None, "fence": deliveries.c.fence + 1}
-    study_id = connection.execute(sa.select(revisions.c.study_id).where(revisions.c.id == row.revision_id)).scalar_one()
+    study_id = _study_of(connection, row)
     if outcome == "delivered":
         values |= {"proof": PROVEN, "finished_at": now}
         note(
@@ -92,6 +108,12 @@ def settle(connection: sa.Connection, row: Any, now: float) -> None:
         note(connection, now, "not-committed", f"{row.destination}: {values['reason']}", study_id, row.revision_id)
     connection.execute(deliveries.update().where(deliveries.c.id == row.id).values(**values))
     settle_if_delivered(connection, row.revision_id, now)
+
+
+def _study_of(connection: sa.Connection, row: Any) -> str:
+    return str(
+        connection.execute(sa.select(revisions.c.study_id).where(revisions.c.id == row.revision_id)).scalar_one()
+    )
 
 
 def not_committed(connection: sa.Connection, row: Any, now: float) -> dict[str, Any]:

@@ -155,7 +155,13 @@ class _Delivery:
         try:
             with self.context.ledger.write() as connection:
                 return commitments.reported(
-                    connection, report.transaction_uid, report.committed, report.failed, self.context.clock()
+                    connection,
+                    report.transaction_uid,
+                    report.committed,
+                    report.failed,
+                    self.context.clock(),
+                    {self.row.destination},
+                    self.row.destination,
                 )
         except TryLater:
             return False

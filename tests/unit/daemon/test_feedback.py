@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
+from rich.console import Console
 from structlog.testing import capture_logs
 
+from config.schema import Settings
+from daemon.cli.feedback import print_feedback
 from daemon.feedback import keep
 from daemon.feedback.assessment import assessment_of, read_assessment
 from daemon.feedback.keep import collect, keep_outcomes, listed
@@ -158,26 +162,29 @@ def at(tmp_path: Path) -> Iterator[Desk]:
     made.ledger.close()
 
 
-def arrive(at: Desk, made: Dataset) -> None:
+def arrive(at: Desk, made: Dataset, **columns: Any) -> None:
     """As the indexer leaves a report that somebody sent to us."""
     root = at.context.settings.spool.path
     made.save_as(root / f"{made.SOPInstanceUID}.dcm", enforce_file_format=True)
     with at.ledger.write() as connection:
         connection.execute(
             instances.insert().values(
-                sop_uid=made.SOPInstanceUID,
-                digest="d",
-                study_uid="1.2.1",
-                series_uid="5.0",
-                sop_class=COMPREHENSIVE_SR,
-                exam_uid="1.2.1",
-                patient_key="k",
-                path=f"{made.SOPInstanceUID}.dcm",
-                size=1,
-                received_at=at.now,
-                state="ignored",
-                note="not used by axrad",
-                facts={},
+                {
+                    "sop_uid": made.SOPInstanceUID,
+                    "digest": "d",
+                    "study_uid": "1.2.1",
+                    "series_uid": "5.0",
+                    "sop_class": COMPREHENSIVE_SR,
+                    "exam_uid": "1.2.1",
+                    "patient_key": "k",
+                    "path": f"{made.SOPInstanceUID}.dcm",
+                    "size": 1,
+                    "received_at": at.now,
+                    "state": "ignored",
+                    "note": "not used by axrad",
+                    "facts": {},
+                    **columns,
+                }
             )
         )
 
@@ -286,3 +293,73 @@ def test_a_table_of_outcomes_may_have_blanks_sides_and_other_columns(tmp_path: P
 def test_what_is_not_understood_in_a_table_is_refused_whole(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(InputRejected, match=says):
         read_outcomes(table(tmp_path, text))
+
+
+def by(author: str, made: Dataset) -> Dataset:
+    person = Dataset()
+    person.VerifyingObserverName = author
+    made.VerifyingObserverSequence = [person]
+    return made
+
+
+def follows(earlier: str, made: Dataset) -> Dataset:
+    study, series, instance = Dataset(), Dataset(), Dataset()
+    instance.ReferencedSOPClassUID, instance.ReferencedSOPInstanceUID = COMPREHENSIVE_SR, earlier
+    series.SeriesInstanceUID, series.ReferencedSOPSequence = "5.0", [instance]
+    study.StudyInstanceUID, study.ReferencedSeriesSequence = "1.2.1", [series]
+    made.PredecessorDocumentsSequence = [study]
+    return made
+
+
+PEERS = Settings.model_validate({"peer": [{"ae_title": "PACS"}, {"ae_title": "READER", "feedback": True}]})
+
+
+@pytest.mark.parametrize(("sender", "kept"), [("READER", 1), ("INGEST", 1), ("PACS", 0), ("OTHER", 0)])
+def test_only_a_peer_that_may_send_feedback_is_listened_to(at: Desk, sender: str, kept: int) -> None:
+    arrive(at, report(item("CODE", FINDING, AGREE)), calling_ae=sender)
+    assert collect(at.ledger, at.context.settings.spool.path, at.now, PEERS) == kept
+    assert ("feedback-not-taken" in at.notes()) == (not kept)
+
+
+@pytest.mark.parametrize("wrong", [{"patient_key": "other"}, {"study_uid": "1.2.9"}])
+def test_a_report_about_another_patient_or_in_another_study_does_not_count(at: Desk, wrong: dict[str, str]) -> None:
+    arrive(at, report(item("CODE", FINDING, DISAGREE)), **wrong)
+    assert collect(at.ledger, at.context.settings.spool.path, at.now) == 0
+    assert said(at) == []
+    assert "feedback-not-taken" in at.notes()
+
+
+@pytest.mark.parametrize(
+    ("author", "sender", "left"),
+    [("Reader^One", "READER", ["agree"]), ("Reader^Two", "READER", ["agree", "disagree"]),
+     ("Reader^One", "OTHER", ["agree", "disagree"])],
+)  # fmt: skip
+def test_a_report_replaces_what_the_same_author_said_the_same_way(
+    at: Desk, author: str, sender: str, left: list[str]
+) -> None:
+    first = by("Reader^One", report(item("CODE", FINDING, DISAGREE), uid="5.1"))
+    arrive(at, first, calling_ae="READER")
+    collect(at.ledger, at.context.settings.spool.path, at.now)
+    arrive(at, follows("5.1", by(author, report(item("CODE", FINDING, AGREE), uid="5.2"))), calling_ae=sender)
+    collect(at.ledger, at.context.settings.spool.path, at.now)
+    assert sorted(one["verdict"] for one in said(at)) == left
+
+
+def test_another_authors_report_under_the_same_uid_changes_nothing(at: Desk) -> None:
+    arrive(at, by("Reader^One", report(item("CODE", FINDING, AGREE))), calling_ae="READER")
+    collect(at.ledger, at.context.settings.spool.path, at.now)
+    forged = by("Reader^One", report(item("CODE", FINDING, DISAGREE)))
+    arrive(at, forged, calling_ae="OTHER", digest="e")
+    assert collect(at.ledger, at.context.settings.spool.path, at.now) == 0
+    (one,) = said(at)
+    assert (one["verdict"], one["author_claimed"], one["from"]) == ("agree", "Reader^One", "READER")
+
+
+def test_the_author_is_shown_as_claimed(at: Desk) -> None:
+    arrive(at, by("Reader^One", report(item("CODE", FINDING, AGREE))), calling_ae="READER")
+    collect(at.ledger, at.context.settings.spool.path, at.now)
+    out = Console(width=200, file=io.StringIO())
+    print_feedback(out, said(at))
+    shown = out.file.getvalue()  # type: ignore[attr-defined]
+    assert "author as claimed" in shown
+    assert "Reader^One from READER" in shown
