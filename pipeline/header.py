@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple, TypeVar, cast
 
+import pydicom.config
 from pydicom.charset import convert_encodings, default_encoding
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import DataElement, RawDataElement, convert_raw_data_element, empty_value_for_VR
@@ -21,6 +22,9 @@ from pydicom.filereader import ENCODED_VR, read_sequence
 from pydicom.tag import BaseTag
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
+# A value that breaks a rule of its VR is the sender's matter; whoever needs it finds out. pydicom's warnings quote it,
+# and it may be a patient's.
+pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 # Enough for most headers, and for nearly all of the rest.
 READ_AT_ONCE = (1 << 15, 1 << 20)
 UNDEFINED = 0xFFFFFFFF

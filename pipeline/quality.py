@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from config.schema import Align
 from pipeline.records import FeatureSet, Roi, Role, Sequence, Side
 from pipeline.result import QualityCheck
+from pipeline.sequences import Selection
 
 # With fewer grey levels texture says little; with more, co-occurrence matrices become sparse (PyRadiomics FAQ: 30-130).
 MIN_GREY_LEVELS = 8
@@ -24,6 +26,22 @@ def grey_level_checks(found: FeatureSet, side: Side | None) -> Iterable[QualityC
             ok=ok,
             note="" if ok else f"{levels} grey-level bins: texture features of this ROI are of limited worth",
         )
+
+
+def header_checks(chosen: Mapping[Sequence, Selection]) -> Iterable[QualityCheck]:
+    """What in the headers of the images used was written against the standard: read all the same, or done without."""
+    for name, selection in sorted(chosen.items()):
+        frames = [*selection.frames, *(f for group in selection.frames_by_b.values() for f in group)]
+        instances = {f.instance.ref.sop_instance_uid: f.instance.tags for f in frames}.values()
+        for tag, note in (("decimal_comma", "read as numbers"), ("unreadable", "left out")):
+            counts = Counter(word for tags in instances for word in _words(tags.get(tag)))
+            if counts:
+                said = ", ".join(f"{keyword} in {count} images" for keyword, count in sorted(counts.items()))
+                yield QualityCheck(check=f"headers.{name}.{tag}", value=said, ok=True, note=note)
+
+
+def _words(value: object) -> list[str]:
+    return [str(word) for word in value] if isinstance(value, list) else []
 
 
 def place_checks(rois: Iterable[Roi]) -> Iterable[QualityCheck]:

@@ -23,7 +23,7 @@ from pipeline.errors import ExamRejected, RoiRejected, SequenceRejected
 from pipeline.pictures import Panel, make_panels
 from pipeline.processes import cores_for
 from pipeline.protocol import protocol_of
-from pipeline.quality import grey_level_checks, kept_volume_checks, place_checks
+from pipeline.quality import grey_level_checks, header_checks, kept_volume_checks, place_checks
 from pipeline.records import (
     ROLES,
     SEQUENCES,
@@ -193,6 +193,7 @@ def _match(exam: Exam, settings: Settings, draft: Draft) -> Match:
         matched = sequences.match(exam, settings.sequences)
     draft.fields["sequences"] = {name: choice_of(s) for name, s in matched.chosen.items()}
     draft.quality += [QualityCheck(check="sequences", value=note, ok=True) for note in matched.notes]
+    draft.quality += header_checks(matched.chosen)
     open_to_regions = {f"ambiguous-{name}" for name in matched.contenders}
     if any(code not in open_to_regions for code in matched.codes):
         raise SequenceRejected("; ".join(matched.reasons), code=matched.codes[0])

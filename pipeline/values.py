@@ -9,16 +9,31 @@ from __future__ import annotations
 
 import math
 import re
+import struct
 from typing import Any, NamedTuple
 
 import pydicom.datadict
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException
 from pydicom.multival import MultiValue
 from pydicom.valuerep import STR_VR
 
 from pipeline.header import tag_of
 
+# What converting a damaged value raises. Nesting too deep for anybody is not among it.
+DAMAGED = (
+    BytesLengthException,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    NotImplementedError,
+    EOFError,
+    struct.error,
+)
 _COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+(?:[eE][+-]?[0-9]+)?|[+-]?[0-9]+,")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
@@ -50,7 +65,7 @@ def numbers(dataset: Dataset, keyword: str) -> Numbers | None:
             return _of_text(element.value.decode("latin-1"))
     try:
         value = dataset[tag].value
-    except (ValueError, TypeError, LookupError, AttributeError, NotImplementedError, OverflowError) as error:
+    except DAMAGED as error:
         raise BadValue(f"a damaged value of VR {element.VR}") from error
     return of_value(value)
 

@@ -7,6 +7,7 @@ import re
 import struct
 import warnings
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from pipeline.catalog.regions import region_tags
 from pipeline.diffusion import bvalue
 from pipeline.errors import NotDicom
 from pipeline.records import InstanceRef
+from pipeline.repair import repair
 from pipeline.text import clean, text_of
 
 # What pydicom and the code here raise on bytes that are not what they claim to be.
@@ -156,11 +158,35 @@ def read_facts(path: Path) -> InstanceFacts:
         with warnings.catch_warnings():
             # A value that breaks a rule of its VR is the sender's matter; what is needed from it is checked below.
             warnings.simplefilter("ignore")
-            return _facts(_read(path), path)
+            return _sound_facts(path)
     except NotDicom:
         raise
     except MALFORMED as error:
         raise NotDicom(f"{path} is no readable DICOM file: {_reason(error)}") from error
+
+
+def _sound_facts(path: Path) -> InstanceFacts:
+    """The facts; where a value breaks a rule, those of the header without such values, which are named.
+
+    `unreadable`: keywords of values left out. `decimal_comma`: keywords of numbers so written.
+    """
+    try:
+        facts = _facts(_read(path), path)
+        if "unreadable" not in facts.tags:
+            return facts
+    except (NotDicom, OSError, RecursionError, MemoryError, InvalidDicomError):
+        raise
+    except MALFORMED:
+        pass
+    dataset = _read(path)
+    faults = repair(dataset)
+    try:
+        facts = _facts(dataset, path)
+    except NotDicom as error:
+        left_out = f"; unreadable: {faults.text}" if faults.broken else ""
+        raise NotDicom(error.message + left_out, code=error.code, uid=error.uid) from error
+    told: dict[str, Value] = {"unreadable": sorted(faults.broken), "decimal_comma": sorted(faults.commas)}
+    return replace(facts, tags={**facts.tags, **{name: words for name, words in told.items() if words}})
 
 
 def _read(path: Path) -> Dataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -73,8 +74,15 @@ def _grid_for(
         raise [*telling, *rejected, GeometryRejected(f"{images.name} holds no image series")][0]
     stack, why = _best(opened, stacks)
     left_out = [e.message for e in rejected if isinstance(e, GeometryRejected)]
+    left_out += _commas(stack)
     places = by_name(frame for each in stacks for frame in each.frames)
     return stack.geometry, stack.uids, why, left_out, places
+
+
+def _commas(stack: Stack) -> list[str]:
+    """What of the images had to be understood before it was read."""
+    counts = Counter(keyword for frame in stack.frames for keyword in frame.commas)
+    return [f"{keyword} is written with a decimal comma in {count} images" for keyword, count in sorted(counts.items())]
 
 
 def _best(opened: RoiObject, stacks: Sequence[Stack]) -> tuple[Stack, str]:

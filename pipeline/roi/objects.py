@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -20,7 +20,7 @@ from pipeline.roi.rules import Rules
 from pipeline.roi.segmentation import Segmentation, draw, open_segmentation
 from pipeline.roi.sources import Named
 from pipeline.roi.structures import Structures, draw_structures, open_structures
-from pipeline.volumes.frames import Frame, read_header, readable
+from pipeline.volumes.frames import Frame, as_sound, read_header
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,6 +30,7 @@ class RoiObject:
     content: Segmentation | Structures
     segments: tuple[Description, ...]
     laterality: str
+    notes: tuple[str, ...] = ()
 
     @property
     def uid(self) -> str:
@@ -45,8 +46,12 @@ class RoiObject:
 
 def open_object(path: Path) -> RoiObject:
     """Raises NotDicom, RoiRejected, GeometryRejected."""
-    with readable(path):
-        return _opened(read_header(path), path)
+    opened, faults = as_sound(read_header(path), path, lambda ds: _opened(ds, path))
+    needed = faults.naming(("MaximumFractionalValue", "PixelPaddingValue"))
+    if needed and isinstance(opened.content, Segmentation) and opened.content.kind != "BINARY":
+        raise RoiRejected(f"{opened.uid}, {path.name}: {needed} cannot be read", uid=opened.uid)
+    notes = tuple(f"{keyword} is written with a decimal comma" for keyword in sorted(faults.commas - {"ContourData"}))
+    return replace(opened, notes=notes)
 
 
 def _opened(ds: Dataset, path: Path) -> RoiObject:
@@ -120,8 +125,12 @@ def draw_on(
     Raises PixelsRejected, RoiRejected.
     """
     if isinstance(opened.content, Structures):
-        return draw_structures(opened.content, grid, numbers)
-    return draw(opened.content, grid, numbers, threshold, images, places)
+        canvases = draw_structures(opened.content, grid, numbers)
+    else:
+        canvases = draw(opened.content, grid, numbers, threshold, images, places)
+    for canvas in canvases.values():
+        canvas.notes += opened.notes
+    return canvases
 
 
 def segment_of(described: Description, canvas: Canvas, rules: Rules, laterality: str = "") -> Segment:

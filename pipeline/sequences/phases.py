@@ -89,6 +89,8 @@ def _whole(group: list[Slice], counts: Counter[tuple[float | None, tuple[float, 
 
 
 def _by_number(slices: tuple[Slice, ...], repeats: int) -> tuple[Phase, ...]:
+    if any(s.frame.frame is None and s.frame.instance.tags.get("InstanceNumber") is None for s in slices):
+        return ()
     at: dict[Hashable, list[Slice]] = {}
     for one in sorted(slices, key=lambda s: s.number):
         at.setdefault((one.position_mm, one.orientation), []).append(one)

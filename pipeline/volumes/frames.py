@@ -7,11 +7,12 @@ stand in where a maker left a group out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import struct
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +20,27 @@ from pydicom import Dataset, dcmread
 from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from pipeline import header
-from pipeline.errors import GeometryRejected, NotDicom, PixelsRejected
+from pipeline.errors import ExamRejected, GeometryRejected, NotDicom, PixelsRejected
 from pipeline.records import InstanceRef, SliceSource
+from pipeline.repair import Faults, repair
+from pipeline.text import text_of
+from pipeline.values import whole_number
 
+Read = TypeVar("Read")
+# Without these a value or its place would be guessed. HighBit follows from Bits Stored (PS3.5 8.1.1).
+NEEDED = (
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "PixelRepresentation",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "PixelSpacing",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "ModalityLUTSequence",
+)
 Vector = npt.NDArray[np.float64]
 MALFORMED = (
     InvalidDicomError,
@@ -35,6 +54,10 @@ MALFORMED = (
     AttributeError,
     OverflowError,
     NotImplementedError,
+    AssertionError,
+    MemoryError,
+    RecursionError,
+    struct.error,
 )
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 
@@ -44,7 +67,8 @@ class Frame:
     """One plane and its place: `position` of the first pixel's centre, `across` along a row, `down` along a column.
 
     `spacing_xy_mm`: between columns, between rows. `facets` tell frames of different volumes in one series apart
-    (phase, b-value, echo, kind of image); equal facets at equal positions are duplicates.
+    (phase, b-value, echo, kind of image); equal facets at equal positions are duplicates. `commas`: attributes of the
+    file that are written with a decimal comma.
     """
 
     path: Path
@@ -59,8 +83,9 @@ class Frame:
     intercept: float
     bits: tuple[int, int, int, bool]
     frame_of_reference_uid: str | None
-    instance_number: int
+    instance_number: int | None
     facets: tuple[tuple[str, str], ...]
+    commas: tuple[str, ...] = ()
 
     @property
     def normal(self) -> Vector:
@@ -94,7 +119,40 @@ def readable(path: Path) -> Iterator[None]:
     try:
         yield
     except MALFORMED as error:
-        raise NotDicom(f"{path.name} cannot be read as DICOM: {error}") from error
+        raise NotDicom(f"{path.name} cannot be read as DICOM: {reason_of(error)}") from error
+
+
+def reason_of(error: BaseException) -> str:
+    """What went wrong, never a value from the file."""
+    if isinstance(error, RecursionError):
+        return "its sequences are nested too deeply"
+    if isinstance(error, InvalidDicomError):
+        return "it has no DICOM file header"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return f"its structure is damaged ({type(error).__name__})"
+
+
+def as_sound(ds: Dataset, path: Path, read: Callable[[Dataset], Read]) -> tuple[Read, Faults]:
+    """What `read` makes of a header; where it fails, of the same header without values that break a rule.
+
+    Raises what `read` raises, and names the values that had to be left out.
+    """
+    try:
+        with readable(path):
+            return read(ds), Faults()
+    except ExamRejected as error:
+        with readable(path):
+            again = read_header(path)
+            faults = repair(again)
+        if not faults:
+            raise
+        try:
+            with readable(path):
+                return read(again), faults
+        except ExamRejected as still:
+            left_out = f"; {path.name} holds unreadable values: {faults.text}" if faults.broken else ""
+            raise type(still)(still.message + left_out, code=still.code, uid=still.uid) from error
 
 
 def read_frames(path: Path, numbers: tuple[int, ...] | None = None) -> list[Frame]:
@@ -103,10 +161,15 @@ def read_frames(path: Path, numbers: tuple[int, ...] | None = None) -> list[Fram
     Raises NotDicom, PixelsRejected (not a grey image), GeometryRejected (no place in the patient).
     """
     ds = read_header(path)
-    if ds.get("SOPClassUID") in SEGMENTATIONS:
+    if text_of(ds, "SOPClassUID") in SEGMENTATIONS:
         raise PixelsRejected(f"{path.name} holds a segmentation, no image", uid=ds.get("SOPInstanceUID"))
-    with readable(path):
-        return frames_in(ds, path, numbers)
+    frames, faults = as_sound(ds, path, lambda header: frames_in(header, path, numbers))
+    needed = faults.naming(NEEDED)
+    if needed:
+        uid = frames[0].source.ref.sop_instance_uid if frames else None
+        raise PixelsRejected(f"image {uid}, {path.name}: {needed} cannot be read", code="unreadable-value", uid=uid)
+    commas = tuple(sorted(faults.commas))
+    return [replace(f, commas=commas) for f in frames] if commas else frames
 
 
 def frames_of(frames: Iterable[tuple[Path, int | None]]) -> list[Frame]:
@@ -124,8 +187,9 @@ def frames_of(frames: Iterable[tuple[Path, int | None]]) -> list[Frame]:
 
 def frames_in(ds: Dataset, path: Path, numbers: tuple[int, ...] | None = None) -> list[Frame]:
     """As `read_frames`, of a header already read; also of a segmentation's."""
-    if "Rows" not in ds or "SOPInstanceUID" not in ds:
-        raise PixelsRejected(f"{path.name} holds no image", uid=ds.get("SOPInstanceUID"))
+    lacking = [k for k in ("SOPInstanceUID", "Rows", "Columns") if k not in ds]
+    if lacking:
+        raise PixelsRejected(f"{path.name} holds no image: it has no {lacking[0]}", uid=ds.get("SOPInstanceUID"))
     uid = str(ds.SOPInstanceUID)
     _check_kind(ds, uid)
     if "PerFrameFunctionalGroupsSequence" not in ds:
@@ -140,7 +204,7 @@ def frames_in(ds: Dataset, path: Path, numbers: tuple[int, ...] | None = None) -
 
 
 def _check_kind(ds: Dataset, uid: str) -> None:
-    if int(ds.get("SamplesPerPixel", 1)) != 1:
+    if int(ds.get("SamplesPerPixel") or 1) != 1:
         raise PixelsRejected(f"image {uid} is in colour; only grey images carry a signal", uid=uid)
     if "ModalityLUTSequence" in ds:
         raise PixelsRejected(f"image {uid} uses a Modality LUT, which maps values in no linear way", uid=uid)
@@ -203,7 +267,7 @@ def _frame(path: Path, ds: Dataset, groups: Dataset | Groups, number: int | None
         intercept=_real(groups.get("RescaleIntercept"), 0.0, uid),
         bits=_bits(ds),
         frame_of_reference_uid=str(ds.get("FrameOfReferenceUID") or "") or None,
-        instance_number=number or int(ds.get("InstanceNumber") or 0),
+        instance_number=number or whole_number(ds, "InstanceNumber"),
         facets=_facets(groups),
     )
 
@@ -230,7 +294,7 @@ def _bits(ds: Dataset) -> tuple[int, int, int, bool]:
     """Bits allocated, bits stored, high bit, signed."""
     allocated = int(ds.get("BitsAllocated", 16))
     stored = int(ds.get("BitsStored", allocated))
-    return allocated, stored, int(ds.get("HighBit", stored - 1)), bool(ds.get("PixelRepresentation", 0))
+    return allocated, stored, int(ds.get("HighBit", stored - 1)), bool(int(ds.get("PixelRepresentation") or 0))
 
 
 def _directions(orientation: Vector, uid: str) -> tuple[Vector, Vector]:

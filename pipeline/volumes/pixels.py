@@ -18,7 +18,8 @@ from pydicom.uid import UID
 
 from pipeline.errors import PixelsRejected
 from pipeline.header import Header
-from pipeline.volumes.frames import read_header
+from pipeline.repair import describes_pixels, mend_pixels
+from pipeline.volumes.frames import read_header, readable
 
 # Transfer syntaxes of PS3.5 section 10 whose coding loses information, or may: JPEG baseline and extended,
 # JPEG-LS near-lossless, JPEG 2000 (single and multi-component), HTJ2K, JPEG XL (two of its kinds), MPEG, HEVC.
@@ -49,6 +50,10 @@ def decode(path: Path, numbers: Sequence[int | None], allow_lossy: bool = False)
     # a file of one frame is read once and whole; of many frames, only those asked for
     alone = list(numbers) == [None]
     ds = read_header(path, pixels=alone)
+    if not describes_pixels(ds):
+        with readable(path):
+            ds = dcmread(path)
+            mend_pixels(ds)
     check_lossless(ds, allow_lossy)
     if alone and isinstance(ds, Header) and (plain := _plain(path, ds)) is not None:
         yield plain

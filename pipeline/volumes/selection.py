@@ -6,14 +6,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from pydicom import Dataset
 
 from config.schema import Sequences
 from pipeline.catalog import InstanceFacts
 from pipeline.errors import GeometryRejected, NotDicom
 from pipeline.records import Volume
 from pipeline.sequences.records import Selection
+from pipeline.text import text_of
+from pipeline.values import numbers
 from pipeline.volumes.assemble import volume_of
-from pipeline.volumes.frames import SEGMENTATIONS, Frame, Vector, frames_in, frames_of, read_header
+from pipeline.volumes.frames import SEGMENTATIONS, Frame, Vector, as_sound, frames_in, frames_of, read_header
 from pipeline.volumes.series import split
 
 SAGITTAL = 0.7  # of the normal along left-right
@@ -69,10 +72,12 @@ def _holding(parts: list[list[Frame]], rois: Sequence[InstanceFacts], series_uid
 
 def _depths(path: Path, normal: Vector) -> list[float]:
     """Where the planes or contours of a ROI object lie along `normal`."""
-    ds = read_header(path)
-    if ds.get("SOPClassUID") in SEGMENTATIONS:
+    return as_sound(read_header(path), path, lambda ds: _depths_in(ds, path, normal))[0]
+
+
+def _depths_in(ds: Dataset, path: Path, normal: Vector) -> list[float]:
+    if text_of(ds, "SOPClassUID") in SEGMENTATIONS:
         return [float(f.position @ normal) for f in frames_in(ds, path)]
     contours = [c for roi in ds.get("ROIContourSequence") or [] for c in roi.get("ContourSequence") or []]
-    return [
-        float(np.array(c.ContourData, float)[:3] @ normal) for c in contours if len(c.get("ContourData") or []) >= 3
-    ]
+    first = [found.values[:3] for c in contours if (found := numbers(c, "ContourData")) is not None]
+    return [float(np.array(point) @ normal) for point in first if len(point) == 3]

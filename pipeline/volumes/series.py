@@ -144,7 +144,9 @@ def _repeats(frames: list[Frame]) -> list[list[Frame]]:
     counts = {len(p) for p in places}
     if counts == {1} or len(counts) > 1:
         return [frames]
-    ranked = [sorted(p, key=lambda f: f.instance_number) for p in places]
+    if any(f.instance_number is None for f in frames):
+        return [frames]
+    ranked = [sorted(p, key=lambda f: f.instance_number or 0) for p in places]
     return [list(volume) for volume in zip(*ranked, strict=True)]
 
 

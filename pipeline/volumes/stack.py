@@ -22,7 +22,7 @@ STEP_TOLERANCE = 0.01  # of the step between slices
 def ordered(frames: Sequence[Frame]) -> list[Frame]:
     """The frames from the lowest to the highest along the normal of the first."""
     normal = frames[0].normal
-    return sorted(frames, key=lambda f: (float(f.position @ normal), f.instance_number))
+    return sorted(frames, key=lambda f: (float(f.position @ normal), f.instance_number or 0))
 
 
 def grid_of(frames: Sequence[Frame], min_slices: int = MIN_SLICES) -> tuple[Geometry, list[Frame]]:

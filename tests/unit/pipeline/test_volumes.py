@@ -335,11 +335,11 @@ def test_a_modality_lut_is_refused(tmp_path: Path) -> None:
         load_frames(all_of(paths))
 
 
-def test_a_header_with_a_broken_value_is_refused_as_not_readable(tmp_path: Path) -> None:
+def test_a_header_with_a_broken_size_is_refused_and_names_it(tmp_path: Path) -> None:
     """pydicom notices only when the value is asked for, with an error of its own."""
     paths = write_slices(tmp_path, ramp(), grid(SHAPE))
     data = paths[0].read_bytes()
     rows = data.index(b"\x28\x00\x10\x00US\x02\x00")
     paths[0].write_bytes(data[: rows + 6] + b"\x03\x00" + data[rows + 8 : rows + 10] + b"\x00" + data[rows + 10 :])
-    with pytest.raises(NotDicom):
+    with pytest.raises(PixelsRejected, match=r"it has no Rows; .*Rows \(a damaged value of VR US\)"):
         load_frames(all_of(paths))
