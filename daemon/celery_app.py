@@ -18,7 +18,7 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from config.schema import Settings
-from daemon import alive
+from daemon import alive, unreadable
 from daemon.clock import system_clock
 from daemon.ledger import Ledger, installation, life, open_ledger, views
 from daemon.ledger.jumps import JumpWatch
@@ -190,13 +190,17 @@ def _add_tasks(app: Celery, settings: Settings) -> None:
 
     @functools.cache
     def context() -> Context:
-        return make_context(app, settings, expendable=in_pool)
+        made = make_context(app, settings, expendable=in_pool)
+        if in_pool:
+            unreadable.settle(made.ledger, settings.spool.path, system_clock())
+        return made
 
     # A forked pool process must not share its parent's database connections.
     def fresh(**_: Any) -> None:
         nonlocal in_pool
         in_pool = True
         context.cache_clear()
+        unreadable.start(settings.spool.path, "a worker", system_clock())
 
     worker_process_init.connect(fresh, weak=False)
 

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 import structlog
 
 from config.schema import Settings
+from daemon import unreadable
 from daemon.arrivals import compared, describe
 from daemon.clock import Clock, system_clock
 from daemon.export.reporters import believed_for
@@ -36,6 +37,8 @@ log = structlog.get_logger("axrad.indexer")
 BATCH = 200
 POLL_S = 0.25
 RECONCILE_S = 600.0
+# How often it is looked whether a reader, be it a worker, has died.
+LOOK_S = 2.0
 # A line of a journal, and what it brings.
 Line = tuple[Entry, Arrival | None]
 
@@ -182,8 +185,9 @@ def run(settings: Settings, stop: threading.Event, clock: Clock = system_clock) 
     with _only_one(settings.spool.path, stop) as held:
         if not held:
             return
+        unreadable.start(spool.root, "the indexer", clock())
         ledger: Ledger | None = None
-        verified, reconciled_at = False, 0.0
+        verified, reconciled_at, looked_at = False, 0.0, 0.0
         away = Recurring(log.warning, "ledger-away")
         while not stop.is_set():
             try:
@@ -193,6 +197,10 @@ def run(settings: Settings, stop: threading.Event, clock: Clock = system_clock) 
                     if torn := verify_after_boot(ledger, spool, clock()):
                         log.error("torn-by-power-cut", instances=torn)
                     verified = True
+                if abs(clock() - looked_at) > LOOK_S:
+                    unreadable.look(spool.root, clock())
+                    unreadable.settle(ledger, spool.root, clock())
+                    looked_at = clock()
                 if index_once(ledger, spool, clock(), settings):
                     collect_feedback(ledger, spool.root, clock(), settings)
                 if abs(clock() - reconciled_at) > RECONCILE_S:

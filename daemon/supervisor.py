@@ -18,7 +18,7 @@ from pathlib import Path
 import structlog
 
 from config.schema import Settings
-from daemon import metrics
+from daemon import metrics, unreadable
 from daemon.broker import EmbeddedBroker
 from daemon.ledger import open_ledger
 from daemon.lifeline import following
@@ -151,6 +151,7 @@ class Supervisor:
             process.wait(STOP_S)
         except subprocess.TimeoutExpired:
             log.warning("process-killed", name=child.name)
+            unreadable.excuse(self._settings.spool.path, process.pid)
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 

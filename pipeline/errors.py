@@ -3,6 +3,7 @@
     AxradError
     ├── ExamRejected          permanent: this exam or file cannot be evaluated as it is
     │   ├── NotDicom              the bytes are no readable DICOM data set
+    │   │   └── FileSetAside          the file is set aside: its readers died of it
     │   ├── PixelsRejected        pixel data that cannot or may not be decoded
     │   ├── GeometryRejected      slices, grids or frames of reference that do not agree
     │   ├── SequenceRejected      a sequence is missing or two are too close to call
@@ -39,6 +40,10 @@ class ExamRejected(AxradError):
 
 class NotDicom(ExamRejected):
     code = "not-dicom"
+
+
+class FileSetAside(NotDicom):
+    code = "unreadable"
 
 
 class PixelsRejected(ExamRejected):

@@ -54,6 +54,11 @@ class Email(Section):
     to: tuple[EmailAddress, ...] = Field(min_length=1)
 
 
+Trouble = Literal[
+    "failed", "not_evaluated", "held", "dead_letter", "disk", "peer_down", "no_workers", "stalled", "unreadable"
+]
+
+
 class Notify(Section):
     """Who is told of trouble: a webhook that takes JSON with a `text`, an e-mail address, both or nobody.
 
@@ -63,9 +68,7 @@ class Notify(Section):
 
     webhook_url: WebUrl | None = Field(None, repr=False)
     email: Email | None = None
-    on: tuple[
-        Literal["failed", "not_evaluated", "held", "dead_letter", "disk", "peer_down", "no_workers", "stalled"], ...
-    ] = (
+    on: tuple[Trouble, ...] = (
         "failed",
         "not_evaluated",
         "held",
@@ -74,6 +77,7 @@ class Notify(Section):
         "peer_down",
         "no_workers",
         "stalled",
+        "unreadable",
     )
     min_interval_s: float = Field(300.0, ge=0)
     repeat_s: float = Field(6 * 3600.0, gt=0)

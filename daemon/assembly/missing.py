@@ -108,8 +108,10 @@ def _referred(found: Exam, counting: Sequence[Stored]) -> Found:
 
 def _gone(counting: Sequence[Stored], inputs: frozenset[str]) -> Found:
     """Chosen instances whose files were cleaned away or lost."""
-    refs = [s.facts.ref for s in counting if s.facts.ref.sop_instance_uid in inputs and not s.present]
+    chosen = [s for s in counting if s.facts.ref.sop_instance_uid in inputs and not s.present]
+    refs = [s.facts.ref for s in chosen if not s.unreadable]
     phrases = [f"{len(refs)} images and ROIs that are no longer in the spool"] if refs else []
+    phrases += [f"instance {s.facts.ref.sop_instance_uid}, whose readers died of it" for s in chosen if s.unreadable]
     return phrases, [Wanted(r.study_uid, r.series_uid, r.sop_instance_uid) for r in refs]
 
 

@@ -23,6 +23,7 @@ def ingest(config_path: Path | None, as_json: bool, background: bool, paths: tup
     """Put PATHS (files or folders) into the spool and the ledger."""
     from rich.progress import track
 
+    from daemon import unreadable
     from daemon.clock import system_clock
     from daemon.indexer import index_once
     from daemon.ledger import open_ledger
@@ -37,7 +38,9 @@ def ingest(config_path: Path | None, as_json: bool, background: bool, paths: tup
     files = [
         f for path in paths for f in (sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path])
     ]
+    kept: list[str] = []
     stored, refused = 0, []
+    unreadable.start(spool.root, "axrad ingest", system_clock())
     more = {"role": BACKFILL} if background else {}
     journal = JournalWriter(spool.journal, "INGEST", "local")
     try:
@@ -48,13 +51,17 @@ def ingest(config_path: Path | None, as_json: bool, background: bool, paths: tup
                 refused.append({"file": str(file), "reason": outcome.message})
             else:
                 stored += 1
+                kept.append(outcome.path)
     finally:
         journal.close("released")
+    taken_up = sum(unreadable.take_up(ledger, spool.root, path, system_clock()) for path in kept)
     index_once(ledger, spool, system_clock(), settings)
     if as_json:
-        click.echo(json.dumps({"stored": stored, "refused": refused}))
+        click.echo(json.dumps({"stored": stored, "refused": refused, "taken_up": taken_up}))
     else:
         click.echo(f"{stored} files in the spool, {len(refused)} refused")
+        if taken_up:
+            click.echo(f"{taken_up} of them had been set aside and are read again")
         for item in refused:
             click.echo(f"  {item['file']}: {item['reason']}", err=True)
     if refused and not stored:

@@ -17,7 +17,7 @@ from config.schema import Settings
 from daemon.cli.wording import WIDTH, age, brief, bytes_in_words, hanging, in_words
 from daemon.health import standing
 from daemon.health.finding import Finding, not_ok
-from daemon.ledger import deliveries, life, order, views
+from daemon.ledger import aside, deliveries, life, order, views
 from daemon.ledger.states import TOO_MANY
 from daemon.ledger.tables import breakers
 from daemon.listener.supervisor import state as listener_state
@@ -64,6 +64,8 @@ EVENTS = {
     "fetched": "fetched",
     "resent-changed": "sent again",
     "lost": "lost",
+    "set-aside": "file set aside",
+    "taken-up": "file taken up again",
 }
 # Of these there is one per instance: an exam that a PACS has rewritten comes with hundreds.
 PER_INSTANCE = {
@@ -94,6 +96,7 @@ def gather(settings: Settings, connection: sa.Connection, now: float) -> dict[st
             {"destination": b.destination, "for_s": round(now - b.failing_since, 1), "reason": b.reason} for b in rows
         ],
         "dead_letters": deliveries.dead_letters(connection),
+        "set_aside": aside.listed(connection),
         "listener": listener,
         "journals": len(names(settings.spool.path / "journal")),
         "disk_free_bytes": next((check.value for check in checks if check.code == "disk"), None),
@@ -124,6 +127,8 @@ def print_status(out: Console, found: Mapping[str, Any]) -> None:
     hanging(out, _disk(found))
     for letter in found["dead_letters"][:5]:
         hanging(out, f"set aside for {letter['destination']}: study {letter['study']}: {letter['reason']}")
+    for line in _set_aside(found):
+        hanging(out, line)
     for study in found["stuck"]:
         said = " " + in_words(study["state"], study["reason"])
         hanging(out, said, head=study["id"], head_style=COLOURS[study["state"]])
@@ -133,6 +138,13 @@ def print_status(out: Console, found: Mapping[str, Any]) -> None:
         hanging(out, sentence, style="yellow")
     if not todo and not found["stuck"]:
         out.print("All is well: nothing waits for you.")
+
+
+def _set_aside(found: Mapping[str, Any]) -> Iterator[str]:
+    """Files whose readers died, as far as one wants to read of them."""
+    for item in found["set_aside"][:5]:
+        sender = item["calling_ae"] or "an unknown sender"
+        yield f"set aside: instance {item['sop_instance_uid']} from {sender}: {item['reason']}"
 
 
 def _machinery(found: Mapping[str, Any]) -> str:
@@ -187,6 +199,8 @@ def print_timeline(out: Console, found: Mapping[str, Any], settings: Settings) -
     if found["flagged"]:
         hanging(out, f"note: {found['flagged']}")
     out.print(_events(found, zone))
+    for line in _set_aside(found):
+        hanging(out, line)
     for item in found["deliveries"]:
         rest = " ".join(x for x in (item["proof"] and f"({item['proof']})", item["reason"]) if x)
         hanging(out, f"to {item['destination']}: {item['state']} {rest}")

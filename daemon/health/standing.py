@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from config.schema import Settings
 from daemon.health import disk
 from daemon.health.finding import Finding, Level, words
+from daemon.ledger import aside, life
 from daemon.ledger import deliveries as ledger_deliveries
-from daemon.ledger import life
 from daemon.ledger.tables import deliveries, fetches, studies
 from daemon.work.queues import NAMES
 
@@ -41,6 +41,7 @@ def of_ledger(connection: sa.Connection, settings: Settings, now: float) -> Iter
         yield workers(connection, settings, queue, now, swept)
     yield from destinations(connection, settings, now)
     yield dead_letters(connection)
+    yield unreadable(connection)
 
 
 def listening(listener: dict[str, object] | None) -> Finding:
@@ -179,4 +180,21 @@ def dead_letters(connection: sa.Connection) -> Finding:
         "when the cause is mended, send them again: `axrad deliver --all`; or one study's: "
         f"`axrad deliver {letters[0]['study']}`",
         value=len(letters),
+    )
+
+
+def unreadable(connection: sa.Connection) -> Finding:
+    """Files whose readers died of them."""
+    number = aside.count(connection)
+    if not number:
+        return Finding("unreadable", "ok", "no file is set aside", value=0)
+    newest = aside.listed(connection, limit=1)[0]
+    sender = f" from {newest['calling_ae']}" if newest["calling_ae"] else ""
+    return Finding(
+        "unreadable",
+        "warn",
+        f"{number} file{'s are' if number > 1 else ' is'} set aside, the last instance {newest['sop_instance_uid']}"
+        f"{sender}: {newest['reason']}",
+        "everything else goes on; when the file or axrad is mended, `axrad ingest FILE` takes it up again",
+        value=number,
     )

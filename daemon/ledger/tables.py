@@ -279,6 +279,21 @@ installation = sa.Table(
     sa.Column("id", sa.String(16), primary_key=True),
 )
 
+# Files whose readers died of them: not read any more until an operator takes them up again.
+set_aside = sa.Table(
+    "set_aside",
+    metadata,
+    # Of the file, as pipeline.marker names it.
+    sa.Column("key", sa.String(32), primary_key=True),
+    sa.Column("sop_uid", Uid, nullable=False),
+    sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column("calling_ae", sa.String(16), nullable=False, server_default=""),
+    sa.Column("study_id", sa.String(16), nullable=True),
+    sa.Column("signal", sa.String(64), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("at", Time, nullable=False),
+)
+
 # When a chore was last done, so that only one of several sweeps does it.
 chores = sa.Table(
     "chores",

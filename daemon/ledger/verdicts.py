@@ -10,6 +10,7 @@ from config.schema import Settings
 from daemon.assembly import Answer, Arrived, Stored, Verdict, input_digest
 from daemon.assembly.records import ANY_IDENTITY
 from daemon.ledger import fetches as ledger_fetches
+from daemon.ledger.aside import NOTE
 from daemon.ledger.engine import new_id, note
 from daemon.ledger.states import KNOWN_STATES, REVISION, STUDY, check
 from daemon.ledger.studies import supersede
@@ -24,6 +25,8 @@ BEFORE_A_REVISION = ("assembling", "waiting", "held", "expired")
 # Series are compared with each other: their number counts twice.
 MOST_SERIES = 500
 ROWS_AT_ONCE = 1000
+# What killed its readers after its header had been read is part of the exam all the same.
+OF_THE_EXAM = instances.c.state.in_(KNOWN_STATES) | ((instances.c.state == "unreadable") & (instances.c.note == NOTE))
 FINISHED = ("reported", "delivered", "not_evaluated")
 
 
@@ -87,7 +90,7 @@ def stored_of(connection: sa.Connection, study_uid: str, most: int | None = None
     """
     rows = connection.execute(
         sa.select(instances.c.id, instances.c.facts, instances.c.digest, instances.c.received_at, instances.c.state)
-        .where(instances.c.exam_uid == study_uid, instances.c.state.in_(KNOWN_STATES))
+        .where(instances.c.exam_uid == study_uid, OF_THE_EXAM)
         .order_by(instances.c.id)
         .execution_options(yield_per=ROWS_AT_ONCE)
     )
@@ -95,7 +98,7 @@ def stored_of(connection: sa.Connection, study_uid: str, most: int | None = None
     frames, series = 0, set()
     for id_, document, digest, at, state in rows:
         facts = facts_from_json(document)
-        found.append(Stored(id_, facts, digest, at, state == "stored"))
+        found.append(Stored(id_, facts, digest, at, state == "stored", state == "unreadable"))
         if most is None:
             continue
         frames += facts.frames if facts.is_image else 0
@@ -219,7 +222,7 @@ def _ready(
 def _follow(connection: sa.Connection, study: Any, latest: Any, now: float, values: dict[str, Any]) -> None:
     """Nothing that matters has changed: the study shows its revision, which goes on if it was stopped."""
     state = latest.state
-    if state == "held" or (state == "failed" and latest.reason_code == "files-gone"):
+    if state == "held" or (state == "failed" and latest.reason_code in ("files-gone", "unreadable")):
         check(REVISION, state, "ready")
         connection.execute(
             revisions.update()

@@ -14,7 +14,7 @@ from config.schema import Settings
 from daemon.clock import Clock
 from daemon.health import disk, standing
 from daemon.health.finding import RANK, Finding
-from daemon.ledger import Ledger, life, order, views
+from daemon.ledger import Ledger, aside, life, order, views
 from daemon.ledger.deliveries import failing
 from daemon.ledger.engine import require_tables
 from daemon.ledger.states import STUDY
@@ -112,6 +112,8 @@ def _of_ledger(connection: sa.Connection, now: float, settings: Settings) -> Ite
     yield gauge("spool_bytes", "Bytes of instances, as the ledger has them.", stored, ("state",))
     sent = {(d, s): n for d, states in found["deliveries"].items() for s, n in states.items()}
     yield gauge("deliveries", "Deliveries.", sent, ("destination", "state"))
+    aside_now = aside.count(connection)
+    yield gauge("files_set_aside", "Files that are not read any more: their readers died.", {(): aside_now})
     yield from _deliveries(connection, now)
     yield from _work(connection, now)
     yield from _verdicts(connection)

@@ -19,6 +19,7 @@ WORDS = {
     "dead_letter": "deliveries were set aside",
     "disk": "the spool's disk is nearly full",
     "peer_down": "a destination does not answer",
+    "unreadable": "a file is set aside: its readers died of it",
     "no_workers": "work is queued and nobody does it",
     "stalled": "exams do not advance",
 }
@@ -38,9 +39,10 @@ OF_CHECK = {
     "workers": "no_workers",
     "sweep": "stalled",
     "index": "stalled",
+    "unreadable": "unreadable",
 }
 # Told when it is near already; of the others when it has come.
-TOLD_EARLY = ("disk", "inodes")
+TOLD_EARLY = ("disk", "inodes", "unreadable")
 SUBJECTS = {"disk": "spool"}
 
 

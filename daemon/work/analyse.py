@@ -20,7 +20,7 @@ from daemon.work.prior import with_change
 from daemon.work.taking import take_revision
 from daemon.work.trail import exam_used
 from pipeline.catalog import Exam, exam_of, facts_from_json
-from pipeline.errors import TryLater
+from pipeline.errors import FileSetAside, TryLater
 from pipeline.pictures import panels_to_bytes
 from pipeline.run import Analysis, analyse
 from pipeline.signatures import Signatures
@@ -106,6 +106,8 @@ def exam_of_revision(context: Context, study_uid: str, inputs: Mapping[str, Any]
             ).all()
             for row in rows:
                 path = context.files.instance(row) if row.state == "stored" else None
+                if row.state == "unreadable" and row.sop_uid in selected:
+                    raise FileSetAside(f"instance {row.sop_uid} is {row.note}", uid=row.sop_uid)
                 if path is None and row.sop_uid in selected:
                     raise FilesGone("files of this exam are no longer in the spool", uid=row.sop_uid)
                 facts.append(facts_from_json(row.facts, path))

@@ -33,6 +33,7 @@ from pipeline.catalog.references import author_tags, reference_tags, references,
 from pipeline.catalog.regions import region_tags
 from pipeline.diffusion import bvalue
 from pipeline.errors import NotDicom
+from pipeline.marker import marked
 from pipeline.records import InstanceRef
 from pipeline.repair import repair
 from pipeline.text import clean, text_of
@@ -155,7 +156,7 @@ def read_facts(path: Path) -> InstanceFacts:
             identify a patient.
     """
     try:
-        with warnings.catch_warnings():
+        with marked(path), warnings.catch_warnings():
             # A value that breaks a rule of its VR is the sender's matter; what is needed from it is checked below.
             warnings.simplefilter("ignore")
             return _sound_facts(path)

@@ -108,11 +108,14 @@ def fill(connection: sa.Connection) -> dict[str, dict[str, Any]]:
     for table in found.sorted_tables:
         if table.name == "alembic_version":
             continue
-        row: dict[str, Any] = {}
-        for column in table.columns:
+        # A step may have written a row of its own.
+        there = connection.execute(sa.select(table)).mappings().one_or_none()
+        row: dict[str, Any] = dict(there or {})
+        for column in table.columns if there is None else ():
             (key,) = column.foreign_keys or (None,)
             row[column.name] = written[key.column.table.name][key.column.name] if key else value_for(column)
-        connection.execute(table.insert().values(**row))
+        if there is None:
+            connection.execute(table.insert().values(**row))
         written[table.name] = row
     return written
 

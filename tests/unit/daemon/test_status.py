@@ -241,7 +241,7 @@ def test_where_nothing_waits_for_anybody_that_is_said() -> None:
         "studies": {"delivered": {"count": 2, "oldest_s": 60.0}}, "deliveries": {"pacs": {"delivered": 2}},
         "instances": {"stored": {"count": 9, "bytes": 3 * 1024**3}, "purged": {"count": 9, "bytes": 1024**4}},
         "stuck": [], "running": 0, "announced": 0, "workers": [{"queues": ["analyse"], "processes": 1}], "sweep_s": 2.0,
-        "destinations_down": [], "dead_letters": [], "journals": 0, "disk_free_bytes": 50 * 1024**3,
+        "destinations_down": [], "dead_letters": [], "set_aside": [], "journals": 0, "disk_free_bytes": 50 * 1024**3,
         "listener": {"host": "127.0.0.1", "port": 104, "associations": 0},
         "checks": [asdict(Finding("sweep", "ok", "x"))],
     }  # fmt: skip

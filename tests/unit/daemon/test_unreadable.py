@@ -1,0 +1,301 @@
+"""A file that kills whoever reads it is set aside, and everything else goes on. The readers here are real processes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from config.schema import Ledger as LedgerSection
+from config.schema import Settings, Spool
+from daemon import unreadable
+from daemon.health import standing
+from daemon.ledger import Ledger, aside, open_ledger, views
+from daemon.ledger.tables import instances, studies
+from daemon.spool import Description, JournalWriter
+from daemon.spool import Spool as Files
+from pipeline import marker
+from pipeline.errors import FileSetAside
+from tests.support.dimse import EXPLICIT_LE, MR_IMAGE, encoded, mr_image
+
+READER = """
+import ctypes, os, sys, time
+from pathlib import Path
+from daemon import unreadable
+from pipeline.marker import marked
+unreadable.start(Path(sys.argv[1]), "a reader", 1.0)
+with marked(Path(sys.argv[2])):
+    {
+        "abort": os.abort,
+        "crash": lambda: ctypes.string_at(0),
+        "killed": lambda: os.kill(os.getpid(), 9),
+        "stopped": lambda: sys.exit(1),
+        "terminated": lambda: os.kill(os.getpid(), 15),
+        "waits": lambda: (print("reads", flush=True), time.sleep(600)),
+        "fine": lambda: None,
+    }[sys.argv[3]]()
+"""
+# The indexer's own loop, once; a file that holds the word poison aborts whoever reads its header.
+INDEXER = """
+import os, sys, time
+from pathlib import Path
+from config.schema import Settings
+from daemon import indexer, unreadable
+from daemon.ledger import open_ledger
+from daemon.spool import Spool
+from pipeline import header
+quickly = header.quickly
+def poisonous(path):
+    if b"POISON" in path.read_bytes():
+        os.abort()
+    return quickly(path)
+header.quickly = poisonous
+settings = Settings.model_validate_json(sys.argv[1])
+spool, ledger = Spool(settings.spool.path), open_ledger(settings)
+unreadable.start(spool.root, "the indexer", time.time())
+unreadable.settle(ledger, spool.root, time.time())
+indexer.index_once(ledger, spool, time.time(), settings)
+unreadable.settle(ledger, spool.root, time.time())
+"""
+
+
+def a_file(root: Path, name: str = "c") -> Path:
+    path = root / "instances" / "ab" / (name * 32) / f"{name * 64}.dcm"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"not looked at")
+    return path
+
+
+def read_by_another(root: Path, path: Path, how: str) -> int:
+    return subprocess.run([sys.executable, "-c", READER, root, path, how], capture_output=True, timeout=120).returncode
+
+
+def refuses(root: Path, path: Path) -> bool:
+    """Whether a process that looks at what is set aside would not read this file."""
+    try:
+        marker.Aside(root).require(path)
+    except FileSetAside:
+        return True
+    return False
+
+
+@pytest.mark.parametrize(("how", "number"), [("abort", signal.SIGABRT), ("crash", signal.SIGSEGV)])
+def test_what_was_being_read_when_its_reader_crashed_twice_is_set_aside(
+    tmp_path: Path, how: str, number: signal.Signals
+) -> None:
+    path, other = a_file(tmp_path), a_file(tmp_path, "d")
+    assert read_by_another(tmp_path, path, how) == -number
+    assert unreadable.look(tmp_path, 2.0) == []
+    assert not refuses(tmp_path, path)
+    assert read_by_another(tmp_path, path, how) == -number
+    (record,) = unreadable.look(tmp_path, 3.0)
+    assert (record.path, record.signal, len(record.deaths)) == (str(path), number.name, 2)
+    assert refuses(tmp_path, path)
+    assert not refuses(tmp_path, other)
+    assert read_by_another(tmp_path, path, "fine") == 1
+    assert read_by_another(tmp_path, other, "fine") == 0
+    assert unreadable.forget(tmp_path, path)
+    assert read_by_another(tmp_path, path, "fine") == 0
+
+
+def test_one_process_that_died_is_counted_once(tmp_path: Path) -> None:
+    path = a_file(tmp_path)
+    read_by_another(tmp_path, path, "abort")
+    for _ in range(3):
+        unreadable.look(tmp_path, 2.0)
+    record = unreadable.record_of(tmp_path, marker.key_of(path))
+    assert record is not None
+    assert len(record.deaths) == 1
+
+
+def test_who_stops_a_daemon_in_a_hurry_means_no_file(tmp_path: Path) -> None:
+    path = a_file(tmp_path)
+    for how in ("killed", "stopped", "terminated", "killed", "killed", "stopped"):
+        read_by_another(tmp_path, path, how)
+        unreadable.look(tmp_path, 2.0)
+    assert not refuses(tmp_path, path)
+    read_by_another(tmp_path, path, "killed")
+    (record,) = unreadable.look(tmp_path, 2.0)
+    assert (len(record.deaths), record.signal) == (5, "killed")
+
+
+def test_kills_for_lack_of_memory_count_as_crashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = a_file(tmp_path)
+    for _ in range(2):
+        read_by_another(tmp_path, path, "killed")
+        with monkeypatch.context() as patched:
+            patched.setattr(unreadable, "oom_kills", lambda: 10**9)
+            found = unreadable.look(tmp_path, 2.0)
+    assert [record.signal for record in found] == ["SIGKILL for lack of memory"]
+
+
+def test_deaths_before_the_machine_was_started_anew_count_for_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = a_file(tmp_path)
+    for _ in range(2):
+        read_by_another(tmp_path, path, "abort")
+        with monkeypatch.context() as patched:
+            patched.setattr(unreadable, "boot_id", lambda: "another start")
+            assert unreadable.look(tmp_path, 2.0) == []
+    read_by_another(tmp_path, path, "abort")
+    assert unreadable.look(tmp_path, 2.0) == []
+    assert not refuses(tmp_path, path)
+
+
+def test_what_the_supervisor_kills_has_no_part_in_it(tmp_path: Path) -> None:
+    path = a_file(tmp_path)
+    reader = subprocess.Popen(
+        [sys.executable, "-c", READER, tmp_path, path, "waits"], stdout=subprocess.PIPE, start_new_session=True
+    )
+    assert reader.stdout is not None
+    assert reader.stdout.readline() == b"reads\n"
+    unreadable.look(tmp_path, 2.0)  # it lives: nothing is judged
+    unreadable.excuse(tmp_path, reader.pid)
+    os.killpg(reader.pid, signal.SIGKILL)
+    reader.communicate(timeout=60)
+    unreadable.look(tmp_path, 2.0)
+    assert unreadable.record_of(tmp_path, marker.key_of(path)) is None
+
+
+def test_a_file_elsewhere_that_was_mended_is_another_file(tmp_path: Path) -> None:
+    path = tmp_path / "slice.dcm"
+    path.write_bytes(b"one")
+    before = marker.key_of(path)
+    path.write_bytes(b"other")
+    assert marker.key_of(path) != before
+
+
+def test_what_is_being_read_is_told_of_the_innermost_file(tmp_path: Path) -> None:
+    book = marker.Notebook(tmp_path, "a test")
+    book.begin(tmp_path / "a")
+    book.begin(tmp_path / "b")
+    book.end(tmp_path / "a")
+    content = book.path.read_bytes()[marker.WHO_BYTES :]
+    length = int.from_bytes(content[:2], "little")
+    assert content[2 : 2 + length].decode() == str(tmp_path / "b")
+    book.end(tmp_path / "b")
+    assert book.path.read_bytes()[marker.WHO_BYTES : marker.WHO_BYTES + 2] == b"\0\0"
+    book.close()
+    assert list((tmp_path / marker.NOTES).iterdir()) == []
+
+
+# In the ledger
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(spool=Spool(path=tmp_path / "spool"), ledger=LedgerSection())
+
+
+def received(settings: Settings, *comments: str) -> list[str]:
+    """Slices of one exam in the spool, by one sender; their SOP Instance UIDs."""
+    spool = Files(settings.spool.path)
+    journal = JournalWriter(spool.journal, "SENDER", "10.0.0.1")
+    uids = []
+    for number, comment in enumerate(comments, start=1):
+        uid = f"1.2.3.1.{number}"
+        data_set = mr_image(uid)
+        data_set.ImageComments = comment
+        spool.put(Description(MR_IMAGE, uid, EXPLICIT_LE), encoded(data_set), journal)
+        uids.append(uid)
+    journal.close("released")
+    return uids
+
+
+def index(settings: Settings) -> int:
+    arguments = [sys.executable, "-c", INDEXER, settings.model_dump_json()]
+    return subprocess.run(arguments, capture_output=True, timeout=120).returncode
+
+
+def states(ledger: Ledger) -> dict[str, str]:
+    with ledger.read() as connection:
+        return {r.sop_uid: r.state for r in connection.execute(sa.select(instances)).all()}
+
+
+def test_a_file_that_kills_the_indexer_is_told_by_name_and_all_others_are_indexed(settings: Settings) -> None:
+    good, bad, late = received(settings, "fine", "POISON", "fine")
+    assert [index(settings) for _ in range(3)] == [-signal.SIGABRT, -signal.SIGABRT, 0]
+    ledger = open_ledger(settings)
+    assert states(ledger) == {good: "stored", bad: "unreadable", late: "stored"}
+    with ledger.read() as connection:
+        (told,) = aside.listed(connection)
+        finding = standing.unreadable(connection)
+    assert (told["sop_instance_uid"], told["calling_ae"], told["signal"]) == (bad, "SENDER", "SIGABRT")
+    assert not finding.ok
+    assert bad in finding.text
+    assert "SENDER" in finding.text
+    assert "SIGABRT" in finding.text
+    ledger.close()
+
+
+def test_a_file_that_was_set_aside_is_taken_up_when_it_is_ingested_again(settings: Settings) -> None:
+    (bad,) = received(settings, "POISON")
+    while index(settings):
+        pass
+    ledger, spool = open_ledger(settings), Files(settings.spool.path)
+    (path,) = spool.find(bad)
+    stored = spool.ingest_file(path)
+    assert not stored.new
+    assert unreadable.take_up(ledger, spool.root, stored.path, time.time())
+    assert not unreadable.take_up(ledger, spool.root, stored.path, time.time())
+    assert states(ledger) == {}
+    with ledger.read() as connection:
+        assert standing.unreadable(connection).ok
+    assert not refuses(spool.root, path)
+    ledger.close()
+
+
+def test_a_file_that_kills_workers_after_it_was_indexed_is_named_by_its_exam(settings: Settings) -> None:
+    uids = received(settings, "fine", "fine")
+    assert index(settings) == 0
+    ledger, spool = open_ledger(settings), Files(settings.spool.path)
+    (path,) = spool.find(uids[0])
+    for _ in range(2):
+        read_by_another(spool.root, path, "abort")
+    assert unreadable.look(spool.root, 5.0) == [] or unreadable.set_aside(spool.root)
+    unreadable.settle(ledger, spool.root, 5.0)
+    unreadable.settle(ledger, spool.root, 6.0)
+    assert states(ledger) == {uids[0]: "unreadable", uids[1]: "stored"}
+    with ledger.read() as connection:
+        row = connection.execute(sa.select(studies)).one()
+        shown = views.timeline(connection, row)
+    assert [item["sop_instance_uid"] for item in shown["set_aside"]] == [uids[0]]
+    assert [e["kind"] for e in shown["events"]].count("set-aside") == 1
+    assert unreadable.take_up(ledger, spool.root, str(path.relative_to(spool.root)), 7.0)
+    assert states(ledger) == {uids[0]: "stored", uids[1]: "stored"}
+    ledger.close()
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"key": "x"}', '{"key": "x", "aside": true, "deaths": 1}'])
+def test_a_record_that_is_damaged_sets_nothing_aside_and_stops_nobody(settings: Settings, text: str) -> None:
+    path = a_file(settings.spool.path)
+    (settings.spool.path / marker.ASIDE).mkdir()
+    (settings.spool.path / marker.ASIDE / f"{marker.key_of(path)}.json").write_text(text)
+    assert not refuses(settings.spool.path, path)
+    ledger = open_ledger(settings)
+    unreadable.settle(ledger, settings.spool.path, 1.0)
+    ledger.close()
+
+
+def test_where_a_death_cannot_be_counted_for_lack_of_room_it_is_counted_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = a_file(tmp_path)
+    read_by_another(tmp_path, path, "abort")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(unreadable, "_keep", full)
+        assert unreadable.look(tmp_path, 2.0) == []
+    read_by_another(tmp_path, path, "abort")
+    assert len(unreadable.look(tmp_path, 3.0)) + len(unreadable.set_aside(tmp_path)) > 0
