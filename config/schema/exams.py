@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -17,7 +18,8 @@ class Assembly(Section):
     where associations are closed and a [[pacs]] that can `find` has no more of it. One that does not answer is waited
     for `ask_patience_s`. An open association is waited for until a minute after its last image, and no longer than
     `max_wait_s` after the exam's last image. `max_instances`: an exam with more instances, or more frames, is held for
-    an operator unread. `max_age_days`: an exam that is older when it arrives is a prior and not reported. `join`:
+    an operator unread. `max_age_days`: an exam that is older when it arrives is a prior and not reported. `exam_rules`:
+    a site's own rules on which exams show another part of the body, laid over `config/exam_rules.toml`. `join`:
     what two studies of one patient must have in common to be one exam; nothing: they never are.
     """
 
@@ -30,6 +32,7 @@ class Assembly(Section):
     max_age_days: float | None = Field(None, ge=0)
     require_sequences: tuple[Sequence, ...] = ("t1c", "t2", "adc")
     require_rois: tuple[Literal["tumor", "lymph_nodes"], ...] = ("tumor", "lymph_nodes")
+    exam_rules: Path | None = None
     join: tuple[Literal["study_date", "frame_of_reference", "scanner"], ...] = ()
     sweep_s: float = Field(2.0, gt=0)
 

@@ -18,8 +18,10 @@ from daemon.assembly.duplicates import without_duplicates
 from daemon.assembly.identity import objection
 from daemon.assembly.missing import find_missing
 from daemon.assembly.records import Answer, Arrived, Stored, Verdict
-from daemon.assembly.rois import left_out, newest_rois
+from daemon.assembly.rois import left_out, newest_rois, recognise
 from pipeline.catalog import Exam, exam_of
+from pipeline.examined import elsewhere, exam_rules
+from pipeline.roi.rules import load_rules
 from pipeline.sequences import FrameRef, Match, Selection, match
 from pipeline.sequences.records import T1C_LABELS
 
@@ -46,6 +48,9 @@ def judge(exam: Arrived, now: float, settings: Settings) -> Verdict:
     if exam.role == "prior" or is_prior(exam, kept, wait.max_age_days):
         return Verdict("expired", "prior", "a prior exam: kept, not reported", role="prior", flagged=flagged)
     counting = newest_rois(kept)
+    why_not = _not_ours(exam, counting, settings)
+    if why_not:
+        return Verdict("not_ours", "other-body-part", why_not, flagged=flagged)
     flagged = "; ".join(filter(None, (flagged, left_out(kept))))
     asks, in_vain = _asks(exam, counting, settled_at, now, settings)
     if asks:
@@ -58,6 +63,16 @@ def judge(exam: Arrived, now: float, settings: Settings) -> Verdict:
         reason = f"more of it may come until nothing has come for {wait.quiet_s:g} s"
         return Verdict("assembling", "quiet", reason, quiet_at, flagged=flagged)
     return _complete_or_not(exam, counting, now, settings, flagged)
+
+
+def _not_ours(exam: Arrived, counting: list[Stored], settings: Settings) -> str | None:
+    """Why this is an exam of another part of the body, which nobody waits for and no archive is asked about."""
+    if exam.taken_as_ours:
+        return None
+    found = exam_of(exam.study_uid, [s.facts for s in counting])
+    rules = load_rules(settings.roi.rules)
+    drawn = [r for roi in found.rois for segment in roi.segments if (r := recognise(roi, segment, rules).role)]
+    return elsewhere(found, exam_rules(settings.assembly.exam_rules), drawn)
 
 
 def _complete_or_not(exam: Arrived, counting: list[Stored], now: float, settings: Settings, flagged: str) -> Verdict:

@@ -54,6 +54,7 @@ class Arrived:
 
     `sending_at`: the last C-STORE of an association that is still open and whose last instance was of this exam.
     `accepted`: identities that an operator has accepted. `fetching`: what is being fetched for it, in words.
+    `taken_as_ours`: an operator has said that it is an exam of the breasts.
     """
 
     study_uid: str
@@ -65,6 +66,7 @@ class Arrived:
     sending_at: float | None = None
     answers: tuple[Answer, ...] = ()
     fetching: str = ""
+    taken_as_ours: bool = False
 
 
 @dataclass(frozen=True, slots=True)

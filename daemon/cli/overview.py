@@ -34,6 +34,7 @@ WORDS = {
     "not_evaluated": "could not be evaluated",
     "failed": "set aside after errors",
     "expired": "given up waiting, or a prior",
+    "not_ours": "of another part of the body",
     "cancelled": "stopped by an operator",
 }
 COLOURS = {"held": "yellow", "failed": "red", "waiting": "cyan", "delivered": "green", "not_evaluated": "magenta"}
@@ -41,6 +42,7 @@ REMEDIES = {
     "failed": "when the cause is mended: axrad retry {id}",
     "waiting": "send what is missing to this listener; or stop it: axrad cancel {id}",
     "not_evaluated": "the report says so; send what is mended (a new region, say): a new report follows by itself",
+    "not_ours": "it is an exam of the breasts: axrad retry {id}",
     "held": "they belong together: axrad retry {id} --accept-identity\nthey do not: axrad cancel {id}",
 }
 TOO_LARGE = "it is no exam: axrad cancel {id}\nit is: raise assembly.max_instances, then axrad retry {id}"

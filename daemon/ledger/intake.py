@@ -281,7 +281,7 @@ def _touch(
         note(connection, at, "prioritised", f"{words(priority)}, as an instance of it asks", study_id=row.id)
     if row.state == "cancelled" and not row.dirty:
         note(connection, at, "came-after-cancelling", "new data; nothing is done with them until `axrad retry`", row.id)
-    if row.state in ("waiting", "expired"):
+    if row.state in ("waiting", "expired", "not_ours"):
         check(STUDY, row.state, "assembling")
         values |= {"state": "assembling", "reason": "", "reason_code": "", "changed_at": at}
         if row.state == "expired":

@@ -76,9 +76,8 @@ def _file_under(connection: sa.Connection, stays: Any, goes: Any, why: str, now:
     connection.execute(fetches.delete().where(fetches.c.study_id == goes.id))
     connection.execute(pacs_answers.delete().where(pacs_answers.c.exam_uid == goes.study_uid))
     connection.execute(studies.delete().where(studies.c.id == goes.id))
-    state = (
-        {} if stays.state not in ("waiting", "expired") else {"state": "assembling", "reason": "", "reason_code": ""}
-    )
+    looked_at_again = stays.state in ("waiting", "expired", "not_ours")
+    state = {"state": "assembling", "reason": "", "reason_code": ""} if looked_at_again else {}
     connection.execute(
         studies.update()
         .where(studies.c.id == stays.id)

@@ -25,6 +25,8 @@ def retry(connection: sa.Connection, row: Any, now: float, *, new_revision: bool
         return _redo(connection, row, now)
     if row.state == "cancelled":
         return resume(connection, row, now)
+    if row.state == "not_ours":
+        return _take_as_ours(connection, row, now)
     if row.state == "held" and row.reason_code == TOO_MANY:
         return _judge_again(connection, row, now)
     if row.state != "failed":
@@ -64,6 +66,18 @@ def _judge_again(connection: sa.Connection, row: Any, now: float) -> str:
     )
     note(connection, now, "retried", "by an operator", row.id)
     return "the study is assembled again"
+
+
+def _take_as_ours(connection: sa.Connection, row: Any, now: float) -> str:
+    """An operator knows better than the headers which part of the body the exam shows."""
+    check(STUDY, row.state, "assembling")
+    connection.execute(
+        studies.update()
+        .where(studies.c.id == row.id)
+        .values(state="assembling", taken_as_ours=True, dirty=True, reason="", reason_code="", changed_at=now)
+    )
+    note(connection, now, "taken-as-ours", "by an operator", row.id)
+    return "the study is assembled as an exam of the breasts"
 
 
 def _release(connection: sa.Connection, row: Any, now: float) -> str:

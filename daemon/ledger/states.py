@@ -1,8 +1,8 @@
 """Which state may follow which. State is a table; a step that is not in it is a bug and raises.
 
-Who resumes what after a crash: `assembling`, `waiting` and `expired` are looked at by assembly (on arrival or when
-due), `ready`, `running` and `reported` are enqueued again by the sweep, `held` and `failed` wait for an operator's
-`retry`, `cancelled` likewise.
+Who resumes what after a crash: `assembling`, `waiting`, `expired` and `not_ours` are looked at by assembly (on
+arrival or when due), `ready`, `running` and `reported` are enqueued again by the sweep, `held` and `failed` wait for an
+operator's `retry`, `cancelled` likewise.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ OF_A_REVISION = frozenset({"running", "reported", "delivered", "not_evaluated", 
 
 STUDY: dict[str, frozenset[str]] = {
     # To the state of a revision: what was looked at again turned out to be what had been reported.
-    "assembling": frozenset({"waiting", "held", "ready", "expired", "cancelled"}) | OF_A_REVISION,
-    "waiting": frozenset({"assembling", "held", "ready", "expired", "cancelled"}) | OF_A_REVISION,
-    "held": frozenset({"assembling", "waiting", "ready", "expired", "cancelled"}) | OF_A_REVISION,
+    "assembling": frozenset({"waiting", "held", "ready", "expired", "not_ours", "cancelled"}) | OF_A_REVISION,
+    "waiting": frozenset({"assembling", "held", "ready", "expired", "not_ours", "cancelled"}) | OF_A_REVISION,
+    "held": frozenset({"assembling", "waiting", "ready", "expired", "not_ours", "cancelled"}) | OF_A_REVISION,
     "ready": frozenset({"running", "assembling", "failed", "held", "reported", "not_evaluated", "cancelled"}),
     "running": frozenset({"reported", "not_evaluated", "failed", "assembling", "ready", "held", "cancelled"}),
     "reported": frozenset({"delivered", "failed", "assembling", "held", "ready", "cancelled"}),
@@ -21,6 +21,8 @@ STUDY: dict[str, frozenset[str]] = {
     "not_evaluated": frozenset({"assembling", "held", "ready"}),
     "failed": frozenset({"assembling", "ready", "reported", "held", "cancelled"}),
     "expired": frozenset({"assembling", "held"}),
+    # Of another part of the body: until something more of it comes, or an operator's `retry` says that it is ours.
+    "not_ours": frozenset({"assembling", "held"}),
     # Until an operator's `retry`, or `deliver` where there was a report.
     "cancelled": frozenset({"assembling", "ready", "reported", "delivered"}),
 }
@@ -54,7 +56,7 @@ KNOWN_STATES = ("stored", "lost", "purging", "purged")
 TOO_MANY = "too-many-instances"
 
 # Studies in these states have nothing under way and nothing to wait for.
-SETTLED = frozenset({"delivered", "not_evaluated", "expired", "cancelled"})
+SETTLED = frozenset({"delivered", "not_evaluated", "expired", "not_ours", "cancelled"})
 
 
 def check(table: dict[str, frozenset[str]], old: str, new: str) -> None:

@@ -13,7 +13,7 @@ from daemon.ledger.studies import move_study
 from daemon.ledger.tables import deliveries, fetches, revisions, studies
 from pipeline.errors import InputRejected
 
-OVER = ("delivered", "not_evaluated", "expired", "cancelled")
+OVER = ("delivered", "not_evaluated", "expired", "not_ours", "cancelled")
 CANCELLED = "cancelled by an operator"
 
 

@@ -76,6 +76,8 @@ studies = sa.Table(
     sa.Column("priority", sa.Integer, nullable=False, server_default="0"),
     # Raised by `retry --new-revision`: makes the same inputs a new revision.
     sa.Column("redo", sa.Integer, nullable=False, server_default="0"),
+    # An operator has said that this is an exam of the breasts, whatever its headers name.
+    sa.Column("taken_as_ours", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 
 revisions = sa.Table(

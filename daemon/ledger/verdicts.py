@@ -21,7 +21,7 @@ from pipeline.catalog import facts_from_json
 JUDGING_S = 60.0
 HELD_BACK = "held back: an operator has to look at the study"
 # States in which a study shows no revision, so that a verdict decides what it shows.
-BEFORE_A_REVISION = ("assembling", "waiting", "held", "expired")
+BEFORE_A_REVISION = ("assembling", "waiting", "held", "expired", "not_ours")
 # Series are compared with each other: their number counts twice.
 MOST_SERIES = 500
 ROWS_AT_ONCE = 1000
@@ -131,6 +131,7 @@ def evidence_of(connection: sa.Connection, study: Any, most: int | None = None) 
             for a in answers
         ),
         ledger_fetches.in_words(connection, study.id),
+        bool(study.taken_as_ours),
     )
 
 
@@ -155,7 +156,7 @@ def apply(connection: sa.Connection, study: Any, verdict: Verdict, now: float, s
         values["flagged"] = "; ".join(
             filter(None, (verdict.flagged, f"newer data are incomplete, missing: {verdict.reason}"))
         )
-    if verdict.state in ("ready", "expired", "held"):
+    if verdict.state in ("ready", "expired", "not_ours", "held"):
         ledger_fetches.cancel(connection, study.id, now)
     elif latest is None or not _is_done(latest, verdict, study):
         words = ledger_fetches.open_for(connection, study, verdict, now, settings)

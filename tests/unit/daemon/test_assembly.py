@@ -337,7 +337,32 @@ def test_a_prior_that_was_fetched_is_kept_and_not_reported() -> None:
     assert story.judged(NOON + HOUR, role="prior").state == "expired"
 
 
-def test_a_knee_exam_expires_after_fourteen_days() -> None:
+def named_knee() -> list[InstanceFacts]:
+    """An exam whose study is named for the knee."""
+    return [replace(i, tags={**i.tags, "StudyDescription": "MR knee left"}) for i in knee_exam()]
+
+
+def test_an_exam_that_names_another_part_of_the_body_is_not_ours_as_soon_as_it_is_here() -> None:
+    story = Story(WITH_ARCHIVE)
+    story.arrive(NOON, named_knee())
+    verdict = story.judged(NOON + 20)
+    assert (verdict.state, verdict.code, verdict.ask, verdict.due_at) == ("not_ours", "other-body-part", False, None)
+    assert verdict.reason == "its series and the study name the knee, and nothing the breast"
+
+
+def test_a_region_makes_an_exam_of_another_part_of_the_body_ours() -> None:
+    story = Story()
+    story.arrive(NOON, named_knee(), exam.seg())
+    assert story.judged(NOON + HOUR).state != "not_ours"
+
+
+def test_an_operator_may_take_an_exam_for_ours_whatever_it_names() -> None:
+    story = Story()
+    story.arrive(NOON, named_knee())
+    assert story.judged(NOON + HOUR, taken_as_ours=True).state == "waiting"
+
+
+def test_a_knee_exam_that_does_not_say_so_expires_after_fourteen_days() -> None:
     story = Story(study="1.2.7")
     story.arrive(NOON, knee_exam())
     assert story.judged(NOON + 13 * DAY).due_at == NOON + 14 * DAY

@@ -280,6 +280,24 @@ def test_a_stranger_holds_back_what_was_not_sent_and_acceptance_sends_it(house: 
     assert (house.states(), house.deliveries()) == ({"1.2.3": "reported"}, {"d1": "pending"})
 
 
+def test_an_exam_of_another_part_of_the_body_is_judged_again_when_more_comes_or_an_operator_says_so(
+    house: House,
+) -> None:
+    named = [replace(i, tags={**i.tags, "StudyDescription": "MR knee"}) for i in knee_exam()]
+    house.arrive(named[:-1])
+    house.later(20)
+    assert house.states() == {"1.2.7": "not_ours"}
+    house.arrive(named[-1:])
+    assert house.states() == {"1.2.7": "assembling"}
+    house.later(20)
+    assert house.states() == {"1.2.7": "not_ours"}
+    with house.ledger.write() as connection:
+        row = connection.execute(sa.select(studies)).one()
+        assert "breasts" in retry(connection, row, house.now, new_revision=False, accept_identity=False)
+    house.later(121)
+    assert house.states() == {"1.2.7": "waiting"}
+
+
 def test_a_knee_exam_expires_and_comes_back_when_something_arrives(house: House) -> None:
     house.arrive(knee_exam())
     house.later(121)

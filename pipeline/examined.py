@@ -1,0 +1,140 @@
+"""Which part of the body an exam shows, from its headers: only one that is surely not of the breasts is told apart.
+
+What names the breast anywhere makes an exam one of the breasts, and so does doubt.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import config
+from pipeline.catalog import Exam, InstanceFacts, SeriesFacts
+from pipeline.errors import InputRejected
+from pipeline.records import Role
+from pipeline.vocabulary import Concept, add_pieces, concepts_of, normalise
+
+BUILT_IN = "exam_rules.toml"
+# What names the exam as a whole counts twice, anything else once; an exam elsewhere needs two, so that neither Body
+# Part Examined, which is often a protocol's default, nor a coil alone decides.
+WHOLE = ("StudyDescription", "RequestedProcedureDescription", "PerformedProcedureStepDescription")
+ENOUGH = 2
+# So many series that all name one part of the body count as much as the study's own name.
+MANY_SERIES = 3
+LOCALIZER = re.compile(r"(?<![a-z])(loc|locali[sz]er|scout|survey|pilot|topogram|plan|定位)")
+
+
+@dataclass(frozen=True)
+class ExamRules:
+    """What names the breasts, and what names the other parts of the body."""
+
+    ours: Mapping[str, Concept]
+    elsewhere: Mapping[str, Concept]
+
+
+@lru_cache(maxsize=8)
+def exam_rules(site_file: Path | None = None) -> ExamRules:
+    """The built-in rules, with a site's file (`assembly.exam_rules`) laid over them.
+
+    Raises:
+        InputRejected: the site's file cannot be read or breaks the form of the table.
+    """
+    tables = [_read(Path(config.__file__).parent / BUILT_IN)]
+    if site_file is not None:
+        tables.append(_read(site_file))
+    pieces: dict[str, str] = {}
+    try:
+        for table in tables:
+            unknown = set(table) - {"piece", "ours", "elsewhere"}
+            if unknown:
+                raise ValueError(f"unknown table {sorted(unknown)[0]}")
+            add_pieces(pieces, table.get("piece", {}))
+        ours, elsewhere = (concepts_of([t.get(name, {}) for t in tables], pieces) for name in ("ours", "elsewhere"))
+    except (KeyError, TypeError, ValueError, AttributeError, re.error) as error:
+        raise InputRejected(f"the exam rules {site_file or ''} are not well formed: {error}") from error
+    return ExamRules(ours, elsewhere)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputRejected(f"cannot read the exam rules {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputRejected(f"the exam rules {path} are not TOML: {error}") from error
+
+
+def elsewhere(exam: Exam, rules: ExamRules, drawn: Iterable[Role] = ()) -> str | None:
+    """Why an exam is surely not one of the breasts; None where it is or may be.
+
+    `drawn`: roles of the exam's regions: what somebody has drawn a tumour or lymph nodes on is looked at. The sentence
+    names a part of the body and where it stands, never what a header says.
+    """
+    series = [s for s in exam.series if not _is_localizer(s)]
+    if not series or any(drawn):
+        return None
+    said = _said(exam, series)
+    texts = [text for values in said.values() for text in values]
+    if any(concept.within(text) for concept in rules.ours.values() for text in texts):
+        return None
+    if any(_is_breast_like(s) for s in series):
+        return None
+    for part, concept in rules.elsewhere.items():
+        where = {name for name, values in said.items() if values and _says(concept, name, values)}
+        points = sum(2 if name == "the study" or _all_say(concept, name, said[name]) else 1 for name in where)
+        if points >= ENOUGH:
+            return (
+                f"{' and '.join(sorted(where))} name{'s' if len(where) == 1 else ''} the {part}, and nothing the breast"
+            )
+    return None
+
+
+def _all_say(concept: Concept, name: str, values: list[str]) -> bool:
+    """Whether each of several series names a part of the body, as a technician does who names all by hand."""
+    return name == "its series" and len(values) >= MANY_SERIES and all(concept.within(text) for text in values)
+
+
+def _says(concept: Concept, name: str, values: list[str]) -> bool:
+    """Whether a source names a part of the body; of series, half of them must."""
+    naming = sum(concept.within(text) for text in values)
+    return 2 * naming >= len(values) if name == "its series" else naming > 0
+
+
+def _said(exam: Exam, series: list[SeriesFacts]) -> dict[str, list[str]]:
+    """Everything in an exam's headers that may name a part of the body, by what says it."""
+    every = [i for s in exam.series for i in s.instances]
+    names = [f"{_text(s, 'SeriesDescription')} {_text(s, 'ProtocolName')}" for s in series]
+    return {
+        "the study": _distinct(every, WHOLE),
+        "the coil": _distinct(every, ("ReceiveCoilName",)),
+        "the body part": _distinct(every, ("BodyPartExamined",)),
+        "its series": [normalise(name) for name in names],
+    }
+
+
+def _distinct(instances: list[InstanceFacts], keywords: tuple[str, ...]) -> list[str]:
+    values = {str(v) for i in instances for k in keywords if (v := i.tags.get(k))}
+    return [normalise(value) for value in sorted(values)]
+
+
+def _text(series: SeriesFacts, keyword: str) -> str:
+    value = series.tag(keyword)
+    return " ".join(str(v) for v in value) if isinstance(value, list) else str(value or "")
+
+
+def _is_localizer(series: SeriesFacts) -> bool:
+    words = _text(series, "ImageType").upper().split()
+    named = LOCALIZER.search(normalise(_text(series, "SeriesDescription")))
+    return named is not None or bool({"LOCALIZER", "SCOUT"} & set(words))
+
+
+def _is_breast_like(series: SeriesFacts) -> bool:
+    """Acquired as breasts are: lying prone, or both sides at once."""
+    position = _text(series, "PatientPosition").upper()
+    both = {_text(series, "Laterality").upper(), _text(series, "ImageLaterality").upper()}
+    return position.endswith("P") or "B" in both
