@@ -34,6 +34,7 @@ from pipeline.marker import (
     WHO_BYTES,
     boot_id,
     key_of,
+    note_nothing,
     note_what_is_read,
     oom_kills,
     records,
@@ -214,6 +215,20 @@ def start(root: Path, who: str, now: float) -> None:
     tidy(root)
     look(root, now)
     note_what_is_read(root, who)
+
+
+@contextmanager
+def noting(root: Path, who: str, now: float) -> Iterator[None]:
+    """The same for a command with a folder of its own, which is there only while there is anything in it."""
+    root.parent.mkdir(parents=True, exist_ok=True)
+    start(root, who, now)
+    try:
+        yield
+    finally:
+        note_nothing()
+        for folder in (root / NOTES, root / ASIDE, root):
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def tidy(root: Path) -> None:

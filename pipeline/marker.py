@@ -60,6 +60,10 @@ class Notebook:
         os.lseek(self._fd, PAGE, os.SEEK_SET)
         faulthandler.enable(self._fd, all_threads=False)
 
+    def require(self, path: Path) -> None:
+        """Raises FileSetAside where `path` is set aside."""
+        self._aside.require(path)
+
     def begin(self, path: Path) -> None:
         """Note that `path` is read. Raises FileSetAside where it is set aside."""
         self._aside.require(path)
@@ -108,7 +112,7 @@ class Aside:
             self._records = {r["key"]: r for r in records(self._folder.parent) if r.get("aside")}
             self._seen = changed
         if self._records and (record := self._records.get(key_of(path))) is not None:
-            raise FileSetAside(sentence(record), uid=record.get("sop_uid") or None)
+            raise FileSetAside(sentence(record, self._folder), uid=record.get("sop_uid") or None)
 
 
 def records(root: Path) -> list[dict[str, Any]]:
@@ -120,13 +124,13 @@ def records(root: Path) -> list[dict[str, Any]]:
     return found
 
 
-def sentence(record: dict[str, Any]) -> str:
-    """What became of a file that is set aside."""
+def sentence(record: dict[str, Any], folder: Path) -> str:
+    """What became of a file that is set aside. Of a file elsewhere than in a spool its record is what one removes."""
     named = f"instance {record['sop_uid']}" if record.get("sop_uid") else "a file"
-    return (
-        f"{named} is set aside: {len(record['deaths'])} processes died while they read it ({record['signal']}); "
-        "`axrad ingest` takes it up again"
-    )
+    in_spool = "/instances/" in str(record["path"])
+    again = "`axrad ingest` takes it up again" if in_spool else f"remove {folder} to have it read again"
+    deaths, signal = len(record["deaths"]), record["signal"]
+    return f"{named} is set aside: {deaths} processes died while they read it ({signal}); {again}"
 
 
 def key_of(path: Path) -> str:
@@ -169,7 +173,7 @@ _book: Notebook | None = None
 def note_what_is_read(root: Path, who: str) -> None:
     """From now on this process notes which file it reads. Where that cannot be noted, it is read all the same."""
     global _book
-    _end()
+    note_nothing()
     try:
         _book = Notebook(root, who)
     except OSError:
@@ -191,7 +195,19 @@ def marked(path: Path) -> Iterator[None]:
         book.end(path)
 
 
-def _end() -> None:
+def set_aside(path: Path) -> FileSetAside | None:
+    """Why a file is not read any more; None where it is."""
+    if _book is None:
+        return None
+    try:
+        _book.require(path)
+    except FileSetAside as error:
+        return error
+    return None
+
+
+def note_nothing() -> None:
+    """This process reads no more, or nothing that anybody should know of."""
     global _book
     if _book is not None:
         faulthandler.disable()
@@ -207,5 +223,5 @@ def _forked() -> None:
         _book = None
 
 
-atexit.register(_end)
+atexit.register(note_nothing)
 os.register_at_fork(after_in_child=_forked)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,7 +64,10 @@ def extract(
             raise click.UsageError("--label belongs to --image and --mask.")
         if out.suffix.lower() not in (".csv", ".parquet"):
             raise click.BadParameter("a table ends in .csv or .parquet", param_hint="--out")
-        _many_exams(paths, out, settings, as_json)
+        from daemon.unreadable import noting
+
+        with noting(out.with_name(out.name + ".notes"), "axrad extract", time.time()):
+            _many_exams(paths, out, settings, as_json)
 
 
 def _one_roi(image: Path, mask: Path, label: int | None, settings: Settings, as_json: bool) -> None:
@@ -103,8 +107,9 @@ def _many_exams(paths: tuple[Path, ...], out: Path, settings: Settings, as_json:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from pipeline.catalog import exams, scan
-    from pipeline.errors import ExamRejected
+    from pipeline.errors import ExamRejected, FileSetAside
     from pipeline.features.table import fill
+    from pipeline.marker import set_aside
     from pipeline.result import StudyResult
     from pipeline.run import analyse
     from pipeline.signatures import Signatures
@@ -114,13 +119,20 @@ def _many_exams(paths: tuple[Path, ...], out: Path, settings: Settings, as_json:
     features = settings.features.model_copy(update={"set": "all"})
     settings = settings.model_copy(update={"features": features})
 
+    spoilt: dict[Path, FileSetAside] = {}
+
     def evaluate(exam: Exam) -> StudyResult:
+        for path in (i.path for series in exam.series for i in series.instances):
+            if path is not None and path.parent in spoilt:
+                raise spoilt[path.parent]
         return analyse(exam, settings, Signatures.none()).result
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         reading = progress.add_task("reading headers", total=None)
         facts, unreadable = scan(paths, lambda done, total: progress.update(reading, completed=done, total=total))
+        # Whose slice a file is that nobody can read is not known: nothing beside it is taken for whole.
+        spoilt |= {path.parent: why for path, _ in unreadable if (why := set_aside(path)) is not None}
         found = [exam for exam in exams(facts) if exam.series]
         if not found:
             raise ExamRejected(f"No MR exam among {len(facts)} DICOM files and {len(unreadable)} other files.")

@@ -48,7 +48,7 @@ def run(context: Context, delivery_id: str) -> None:
             update(connection, held, {"state": "sending"})
     work = _Delivery(context, held, row, study_id)
     try:
-        with kept(context, held):
+        with kept(context, held, work.failed):
             outcome = work.send_and_prove()
         work.finish(outcome)
     except LeaseLost:

@@ -39,7 +39,7 @@ def run(context: Context, fetch_id: str) -> None:
     try:
         if held.exhausted:
             raise TryLater(row.reason or "the worker died or ran out of time each time", code="given-up")
-        with kept(context, held):
+        with kept(context, held, lambda excess: _failed(context, held, row, study, excess)):
             outcome = WORK[row.kind](context, row, study)
         with context.ledger.write() as connection:
             ledger_fetches.finish(connection, held, study, context.clock(), outcome)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ import pytest
 
 from daemon.ledger.deliveries import take
 from daemon.ledger.queue import LeaseLost, update
+from daemon.work import deliver
+from daemon.work.limits import EXIT_CODE
 from tests.support.archives import COMPREHENSIVE_SR, SECONDARY_CAPTURE, archive, deaf
 from tests.support.delivering import Desk, data_set_bytes, desk
 from tests.support.postgres import free_port
@@ -206,3 +210,28 @@ def test_a_resend_by_the_operator_sends_the_same_bytes_again(make_desk: Any) -> 
         first, second = there.received[:2], there.received[2:]
     assert first == second
     assert at.state_of() == "delivered"
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_destination_that_never_comes_to_an_end_is_given_up_by_our_own_clock(make_desk: Any) -> None:
+    """It answers, so no timeout of a connection ends it; the process that sends ends itself and gives the row back."""
+    never = threading.Event()
+
+    def slowly(uid: str) -> int:
+        never.wait(60)
+        return 0
+
+    with archive(answer=slowly) as there:
+        at = make_desk({"name": "a", "port": there.port, "answer_timeout_s": 600}, work={"time_limit_s": 2})
+        revision = at.result()
+        pid = os.fork()
+        if pid == 0:
+            at.ledger.engine.dispose(close=False)
+            deliver.run(replace(at.context, expendable=True), f"{revision}-a")
+            os._exit(1)
+        _, status = os.waitpid(pid, 0)
+        never.set()
+    assert os.waitstatus_to_exitcode(status) == EXIT_CODE
+    row = at.row(f"{revision}-a")
+    assert (row.state, row.owner) == ("pending", None)
+    assert row.reason.startswith("it took longer than 2 s")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from pydicom.dataset import FileMetaDataset
 
 from config.schema import Ledger as LedgerSection
 from config.schema import Settings, Spool
@@ -24,6 +26,7 @@ from daemon.spool import Spool as Files
 from pipeline import marker
 from pipeline.errors import FileSetAside
 from tests.support.dimse import EXPLICIT_LE, MR_IMAGE, encoded, mr_image
+from tests.support.slices import save
 
 READER = """
 import ctypes, os, sys, time
@@ -42,14 +45,10 @@ with marked(Path(sys.argv[2])):
         "fine": lambda: None,
     }[sys.argv[3]]()
 """
-# The indexer's own loop, once; a file that holds the word poison aborts whoever reads its header.
-INDEXER = """
+# Whoever reads the header of a file that holds the word poison aborts.
+POISONOUS = """
 import os, sys, time
 from pathlib import Path
-from config.schema import Settings
-from daemon import indexer, unreadable
-from daemon.ledger import open_ledger
-from daemon.spool import Spool
 from pipeline import header
 quickly = header.quickly
 def poisonous(path):
@@ -57,6 +56,13 @@ def poisonous(path):
         os.abort()
     return quickly(path)
 header.quickly = poisonous
+"""
+# The indexer's own loop, once.
+INDEXER = """
+from config.schema import Settings
+from daemon import indexer, unreadable
+from daemon.ledger import open_ledger
+from daemon.spool import Spool
 settings = Settings.model_validate_json(sys.argv[1])
 spool, ledger = Spool(settings.spool.path), open_ledger(settings)
 unreadable.start(spool.root, "the indexer", time.time())
@@ -211,7 +217,7 @@ def received(settings: Settings, *comments: str) -> list[str]:
 
 
 def index(settings: Settings) -> int:
-    arguments = [sys.executable, "-c", INDEXER, settings.model_dump_json()]
+    arguments = [sys.executable, "-c", POISONOUS + INDEXER, settings.model_dump_json()]
     return subprocess.run(arguments, capture_output=True, timeout=120).returncode
 
 
@@ -299,3 +305,31 @@ def test_where_a_death_cannot_be_counted_for_lack_of_room_it_is_counted_later(
         assert unreadable.look(tmp_path, 2.0) == []
     read_by_another(tmp_path, path, "abort")
     assert len(unreadable.look(tmp_path, 3.0)) + len(unreadable.set_aside(tmp_path)) > 0
+
+
+# Commands without a daemon
+
+
+def test_what_killed_an_extraction_twice_is_a_failure_of_its_exam_the_third_time(tmp_path: Path) -> None:
+    for name, comment in (("a", "fine"), ("b", "POISON")):
+        (tmp_path / "exams" / name).mkdir(parents=True)
+        for number in (1, 2):
+            data_set = mr_image(f"1.2.3.{number}")
+            data_set.StudyInstanceUID = data_set.SeriesInstanceUID = f"1.2.{ord(name)}"
+            data_set.SOPInstanceUID = f"1.2.{ord(name)}.{number}"
+            data_set.ImageComments = comment if number == 1 else "fine"
+            data_set.file_meta = FileMetaDataset()
+            data_set.file_meta.TransferSyntaxUID = EXPLICIT_LE
+            save(data_set, tmp_path / "exams" / name / f"{number}.dcm")
+    run = POISONOUS + "from daemon.main import main\nsys.argv = ['axrad', *sys.argv[1:]]\nmain()"
+    table = tmp_path / "table.csv"
+    arguments = [sys.executable, "-c", run, "extract", tmp_path / "exams", "--out", table]
+
+    def extracted() -> int:
+        return subprocess.run(arguments, capture_output=True, timeout=300, cwd=tmp_path).returncode
+
+    assert [extracted() for _ in range(3)] == [-signal.SIGABRT, -signal.SIGABRT, 1]
+    failed = {f["study_uid"]: f["code"] for f in json.loads((tmp_path / "table.csv.failed.json").read_text())["failed"]}
+    assert failed["1.2.98"] == "unreadable"
+    assert failed["1.2.97"] != "unreadable"
+    assert (tmp_path / "table.csv.notes").is_dir()
