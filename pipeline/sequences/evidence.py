@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from pipeline.catalog import InstanceFacts, SeriesFacts
@@ -54,7 +54,7 @@ class Evidence:
 
     @cached_property
     def slices(self) -> tuple[Slice, ...]:
-        return tuple(s for i in self.series.instances for s in _slices(i))
+        return _with_b_zero(tuple(s for i in self.series.instances for s in _slices(i)), self.vendor)
 
     @cached_property
     def image_type(self) -> frozenset[str]:
@@ -139,6 +139,17 @@ def seconds_of_day(text: str) -> float | None:
         return None
     hours, minutes, seconds = (float(g or 0) for g in match.groups())
     return hours * 3600 + minutes * 60 + seconds
+
+
+def _with_b_zero(slices: tuple[Slice, ...], vendor: str) -> tuple[Slice, ...]:
+    """Toshiba and Canon write no b-value where it is 0: an image without one among others that have one is b = 0.
+
+    dcm2niix reads them so. With any other maker it may as well have been lost.
+    """
+    maker = vendor.lower()
+    if not ("toshiba" in maker or "canon" in maker) or not any(s.b_value is not None for s in slices):
+        return slices
+    return tuple(replace(s, b_value=0.0) if s.b_value is None and s.kind not in ("adc", "fa") else s for s in slices)
 
 
 def _slices(instance: InstanceFacts) -> Iterator[Slice]:

@@ -324,6 +324,26 @@ def test_b_values_in_series_of_their_own_are_put_together() -> None:
     assert sorted(found.chosen["adc"].frames_by_b) == [0.0, 1000.0]
 
 
+@pytest.mark.parametrize(
+    ("maker", "found_b"),
+    [("TOSHIBA", [0.0, 800.0]), ("Toshiba_MEC", [0.0, 800.0]), ("CANON_MEC", [0.0, 800.0]), ("SIEMENS", []), ("", [])],
+)
+def test_images_without_b_value_among_others_are_b_zero_of_two_makers_only(maker: str, found_b: list[float]) -> None:
+    per_phase = [{"AcquisitionNumber": 1}, {"b_value": 800.0, "AcquisitionNumber": 2}]
+    dwi = series(3, "DWI", phases=2, per_phase=per_phase, **{**EPI, "Manufacturer": maker})
+    parts = [p for n, p in enumerate(plain()) if n not in (2, 3)]
+    _, found = run(*parts, dwi)
+    chosen = found.chosen.get("adc")
+    assert (sorted(chosen.frames_by_b) if chosen else []) == found_b
+
+
+def test_a_series_of_which_no_image_has_a_b_value_is_not_b_zero() -> None:
+    dwi = series(3, "DWI", **{**EPI, "Manufacturer": "TOSHIBA"})
+    parts = [p for n, p in enumerate(plain()) if n not in (2, 3)]
+    _, found = run(*parts, dwi)
+    assert "adc" not in found.chosen
+
+
 def test_directions_are_kept_apart_for_averaging() -> None:
     per_phase = [{"b_value": 0.0, "AcquisitionNumber": 1}] + [
         {"b_value": 800.0, "AcquisitionNumber": 2 + n, "diffusion_kind": "direction"} for n in range(3)
