@@ -37,6 +37,7 @@ from pipeline.marker import marked
 from pipeline.records import InstanceRef
 from pipeline.repair import repair
 from pipeline.text import clean, text_of
+from pipeline.tiles import tile_facts
 
 # What pydicom and the code here raise on bytes that are not what they claim to be.
 MALFORMED = (
@@ -214,6 +215,7 @@ def _facts(dataset: Dataset, path: Path) -> InstanceFacts:
     is_roi = sop_class in (*SEGMENTATION_CLASSES, RTSTRUCT_CLASS)
     found = references(dataset) if is_roi or sop_class == REGISTRATION_CLASS else ()
     tags = _tags(dataset) | frame_facts(dataset) | _diffusion(dataset) | _contrast(dataset) | _real_world(dataset)
+    tags |= tile_facts(dataset)
     patient_id, issuer = text_of(dataset, "PatientID"), text_of(dataset, "IssuerOfPatientID")
     if issuer:
         # Not everyone who knows a patient tells whose id it is.

@@ -27,7 +27,7 @@ def box_of(evidence: Evidence, slices: Sequence[Slice] | None = None) -> Box | N
     width, height = (columns - 1) * dx, (rows - 1) * dy
     low, high = [math.inf] * 3, [-math.inf] * 3
     for one in evidence.slices if slices is None else slices:
-        position = position_of(one.frame)
+        position = one.tile_mm or position_of(one.frame)
         if position is None or one.orientation is None:
             return None
         for k in range(3):

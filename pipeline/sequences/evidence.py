@@ -31,6 +31,8 @@ class Slice:
     kind: str
     component: str
     number: float
+    # Where a slice tiled into a larger image lies, patient coordinates.
+    tile_mm: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -161,21 +163,23 @@ def _slices(instance: InstanceFacts) -> Iterator[Slice]:
         None,
     )
     if "frame_position" not in tags and "frame_stack" not in tags and "frame_type" not in tags:
-        place = _vector(tags.get("ImagePositionPatient"), 3)
         plane = _vector(tags.get("ImageOrientationPatient"), 6)
-        yield Slice(
-            FrameRef(instance),
-            _along(place, plane),
-            _rounded(plane),
-            _float(tags.get("TemporalPositionIdentifier")),
-            acquisition,
-            _milliseconds(tags.get("TriggerTime")),
-            time,
-            _float(tags.get("b_value")),
-            str(tags.get("diffusion_kind") or ""),
-            _component(tags.get("ImageType")),
-            number,
-        )
+        tiled = tags.get("tile_positions")
+        for position in tiled if isinstance(tiled, list) else [tags.get("ImagePositionPatient")]:
+            yield Slice(
+                FrameRef(instance),
+                _along(_vector(position, 3), plane),
+                _rounded(plane),
+                _float(tags.get("TemporalPositionIdentifier")),
+                acquisition,
+                _milliseconds(tags.get("TriggerTime")),
+                time,
+                _float(tags.get("b_value")),
+                str(tags.get("diffusion_kind") or ""),
+                _component(tags.get("ImageType")),
+                number,
+                _vector(position, 3) if tiled else None,
+            )
         return
     columns = [
         instance.per_frame(name)

@@ -35,16 +35,21 @@ def _voxels(stack: Sequence[Frame], geometry: Geometry, allow_lossy: bool) -> np
     for z, frame in enumerate(stack):
         by_path.setdefault(frame.path, []).append(z)
     for path, planes in by_path.items():
-        planes.sort(key=lambda z: stack[z].source.frame or 0)
-        numbers = [stack[z].source.frame for z in planes]
-        for z, stored in zip(planes, decode(path, numbers, allow_lossy), strict=True):
-            frame = stack[z]
-            if stored.shape != voxels.shape[1:]:
-                raise PixelsRejected(
-                    f"image {frame.name} decodes to {stored.shape} pixels, not {voxels.shape[1:]}",
-                    uid=frame.source.ref.sop_instance_uid,
-                )
-            voxels[z] = rescaled(stored, frame.slope, frame.intercept)
+        by_frame: dict[int | None, list[int]] = {}
+        for z in sorted(planes, key=lambda z: stack[z].source.frame or 0):
+            by_frame.setdefault(stack[z].source.frame, []).append(z)
+        decoded = decode(path, list(by_frame), allow_lossy)
+        # Slices tiled into one image share its frame.
+        for slices, stored in zip(by_frame.values(), decoded, strict=True):
+            for z in slices:
+                frame = stack[z]
+                pixels = stored if frame.tile is None else frame.tile.of(stored)
+                if pixels.shape != voxels.shape[1:]:
+                    raise PixelsRejected(
+                        f"image {frame.name} decodes to {pixels.shape} pixels, not {voxels.shape[1:]}",
+                        uid=frame.source.ref.sop_instance_uid,
+                    )
+                voxels[z] = rescaled(pixels, frame.slope, frame.intercept)
     return _narrowed(voxels)
 
 

@@ -24,6 +24,7 @@ from pipeline.errors import ExamRejected, GeometryRejected, NotDicom, PixelsReje
 from pipeline.records import InstanceRef, SliceSource
 from pipeline.repair import Faults, repair
 from pipeline.text import text_of
+from pipeline.tiles import Tile, is_mosaic, is_tiled, tiles_in
 from pipeline.values import whole_number
 
 Read = TypeVar("Read")
@@ -68,7 +69,7 @@ class Frame:
 
     `spacing_xy_mm`: between columns, between rows. `facets` tell frames of different volumes in one series apart
     (phase, b-value, echo, kind of image); equal facets at equal positions are duplicates. `commas`: attributes of the
-    file that are written with a decimal comma.
+    file that are written with a decimal comma. `tile`: where in the image this slice lies, if it holds several.
     """
 
     path: Path
@@ -86,6 +87,7 @@ class Frame:
     instance_number: int | None
     facets: tuple[tuple[str, str], ...]
     commas: tuple[str, ...] = ()
+    tile: Tile | None = None
 
     @property
     def normal(self) -> Vector:
@@ -195,7 +197,7 @@ def frames_in(ds: Dataset, path: Path, numbers: tuple[int, ...] | None = None) -
     if "PerFrameFunctionalGroupsSequence" not in ds:
         if int(ds.get("NumberOfFrames") or 1) > 1:
             raise GeometryRejected(f"image {uid} has several frames without a place for each", uid=uid)
-        return [_frame(path, ds, ds, None, uid)]
+        return _single(path, ds, uid)
     count = len(ds.PerFrameFunctionalGroupsSequence)
     wanted = range(1, count + 1) if numbers is None else numbers
     if any(not 1 <= n <= count for n in wanted):
@@ -208,12 +210,8 @@ def _check_kind(ds: Dataset, uid: str) -> None:
         raise PixelsRejected(f"image {uid} is in colour; only grey images carry a signal", uid=uid)
     if "ModalityLUTSequence" in ds:
         raise PixelsRejected(f"image {uid} uses a Modality LUT, which maps values in no linear way", uid=uid)
-    if "MOSAIC" in (ds.get("ImageType") or []):
-        raise GeometryRejected(
-            f"image {uid} is a Siemens mosaic: many slices tiled into one plane, whose stated position is not theirs; "
-            "export the series as single slices or enhanced MR",
-            uid=uid,
-        )
+    if is_mosaic(ds) and "PerFrameFunctionalGroupsSequence" in ds:
+        raise GeometryRejected(f"image {uid} is a mosaic of several frames, which nothing describes", uid=uid)
 
 
 class Groups:
@@ -244,11 +242,41 @@ class Groups:
         return self._ds.get(keyword, default)
 
 
-def _frame(path: Path, ds: Dataset, groups: Dataset | Groups, number: int | None, uid: str) -> Frame:
+def _single(path: Path, ds: Dataset, uid: str) -> list[Frame]:
+    """The one plane of a single-frame image, or the slices that are tiled into it."""
+    if not is_tiled(ds):
+        return [_frame(path, ds, ds, None, uid)]
+    across, down = _directions(
+        _numbers(ds, "ImageOrientationPatient", 6, "Image Orientation (Patient)", uid, None), uid
+    )
+    tiles = tiles_in(ds, across, down, uid)
+    return [
+        replace(
+            _frame(path, ds, ds, None, uid, tile.position_mm),
+            rows=tile.rows,
+            columns=tile.columns,
+            tile=tile,
+        )
+        for tile in tiles
+    ]
+
+
+def _frame(
+    path: Path,
+    ds: Dataset,
+    groups: Dataset | Groups,
+    number: int | None,
+    uid: str,
+    place: tuple[float, float, float] | None = None,
+) -> Frame:
     ref = InstanceRef(
         str(ds.get("StudyInstanceUID", "")), str(ds.get("SeriesInstanceUID", "")), str(ds.get("SOPClassUID", "")), uid
     )
-    position = _numbers(groups, "ImagePositionPatient", 3, "Image Position (Patient)", uid, number)
+    position = (
+        np.array(place)
+        if place is not None
+        else _numbers(groups, "ImagePositionPatient", 3, "Image Position (Patient)", uid, number)
+    )
     orientation = _numbers(groups, "ImageOrientationPatient", 6, "Image Orientation (Patient)", uid, number)
     spacing = _numbers(groups, "PixelSpacing", 2, "Pixel Spacing", uid, number)
     if spacing.min() <= 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -317,9 +318,81 @@ def test_images_that_make_no_volume_are_listed_with_the_reason_and_others_still_
     assert [r.code for r in reasons] == ["missing-slice"]
 
 
-def test_a_mosaic_is_refused_by_name(tmp_path: Path) -> None:
+def tiled(path: Path, stored: np.ndarray, geometry, maker: str, **values: object) -> Path:
+    """The slices in one image, as Siemens or United Imaging tile them. The file's first slice is the first tile."""
+    count, rows, columns = stored.shape
+    wide = int(np.ceil(np.sqrt(count)))
+    high = wide if maker == "SIEMENS" else -(-count // wide)
+    image = np.zeros((high * rows, wide * columns), stored.dtype)
+    for k, plane in enumerate(stored):
+        row, column = divmod(k, wide)
+        image[row * rows : (row + 1) * rows, column * columns : (column + 1) * columns] = plane
+    (path,) = write_slices(path, image[None], geometry, Manufacturer=maker, **values)
+    ds = dcmread(path)
+    x, y, z = geometry.spacing_xyz_mm
+    axes = np.asarray(geometry.direction).reshape(3, 3)
+    if maker == "SIEMENS":
+        ds.ImageType = ["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]
+        ds.SpacingBetweenSlices = z
+        ds.private_block(0x0019, "SIEMENS MR HEADER", create=True).add_new(0x0A, "US", count)
+        header = csa_header("SliceNormalVector", [f"{v:.8f}" for v in axes[:, 2]])
+        ds.private_block(0x0029, "SIEMENS CSA HEADER", create=True).add_new(0x10, "OB", header)
+        half = x * (wide - 1) * columns / 2, y * (high - 1) * rows / 2
+        corner = np.array(geometry.origin_xyz_mm) - axes[:, 0] * half[0] - axes[:, 1] * half[1]
+        ds.ImagePositionPatient = [f"{v:.9f}"[:16] for v in corner]
+    else:
+        places = [(geometry.affine @ np.array([0, 0, k, 1]))[:3] for k in range(count)]
+        items = [item(ImagePositionPatient=[f"{v:.9f}"[:16] for v in place]) for place in places]
+        ds.ImageType = ["ORIGINAL", "PRIMARY", "M", "VFRAME"]
+        ds.private_block(0x0065, "Image Private Header", create=True).add_new(0x51, "SQ", items)
+        del ds.ImagePositionPatient
+    ds.save_as(path)
+    return path
+
+
+def csa_header(name: str, values: list[str]) -> bytes:
+    """One entry of Siemens' CSA header, in its newer form (SV10)."""
+    data = b"SV10\4\3\2\1" + struct.pack("<II", 1, 77)
+    data += struct.pack("<64si4s3i", name.encode(), len(values), b"FD\0\0", 0, len(values), 77)
+    for value in values:
+        text = value.encode().ljust(-(-len(value) // 4) * 4, b"\0")
+        data += struct.pack("<4i", len(value), len(value), 77, len(value)) + text
+    return data
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    maker=st.sampled_from(["SIEMENS", "UIH"]),
+    count=st.integers(3, 17),
+    turn=st.floats(-0.7, 0.7),
+    backwards=st.booleans(),
+)
+def test_slices_tiled_into_one_image_are_put_where_they_were(tmp_path_factory, maker, count, turn, backwards) -> None:
+    """Oblique, and also where the slices run against rows x columns."""
+    tmp_path = tmp_path_factory.mktemp("tiled")
+    c, s = float(np.cos(turn)), float(np.sin(turn))
+    axes = np.array([[1.0, 0, 0], [0, c, -s], [0, s, c]])
+    if backwards:
+        axes[:, 2] *= -1
+    shape = (count, 5, 6)
+    geometry = grid(shape, (1.5, 2.0, 3.5), (-20.0, 14.0, 30.0), tuple(axes.ravel()))
+    (volume,) = load_series([tiled(tmp_path, ramp(shape), geometry, maker)])
+    for k in range(count):
+        corner = (geometry.affine @ np.array([2, 1, k, 1]))[:3]
+        assert value_at(volume, corner) == ramp(shape)[k, 1, 2]
+
+
+def test_tiled_images_of_several_b_values_are_a_volume_each(tmp_path: Path) -> None:
+    geometry = grid(SHAPE)
+    paths = [
+        tiled(tmp_path, ramp() + 100 * n, geometry, "UIH", numbers=[n + 1], ImageComments=str(n)) for n in range(3)
+    ]
+    assert [int(v.voxels_zyx[0, 0, 0]) for v in load_series(paths)] == [0, 100, 200]
+
+
+def test_a_mosaic_that_does_not_tell_where_its_slices_lie_is_refused(tmp_path: Path) -> None:
     paths = write_slices(tmp_path, ramp(), grid(SHAPE), ImageType=["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"])
-    with pytest.raises(GeometryRejected, match="mosaic"):
+    with pytest.raises(GeometryRejected, match="mosaic that does not tell the number of its slices"):
         load_frames(all_of(paths))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,12 @@ import pytest
 import SimpleITK
 from pydicom import dcmread
 
+from config.schema import Sequences
+from pipeline.catalog import exam_in
+from pipeline.diffusion import adc_of
 from pipeline.errors import GeometryRejected, PixelsRejected
-from pipeline.volumes import load_frames, load_series, stacks_of
+from pipeline.sequences import match
+from pipeline.volumes import load, load_frames, load_series, stacks_of
 from pipeline.volumes.pixels import decode
 
 pytestmark = pytest.mark.cases
@@ -39,8 +44,6 @@ REFUSED = {
     "dicom2nifti/failing/sliceorientation/001": "oriented otherwise",
     "philips_dwi_classic": "3 slices are missing",
     "dicom2nifti/philips/dti/001": "only 2 slices",
-    "transfer_syntaxes": "mosaic",
-    "uih_dti": "no Image Position",
 }
 
 
@@ -116,3 +119,37 @@ def test_compressed_series_equal_each_other(cases: Path) -> None:
         for kind in ("j2k", "jpeg", "jpegls", "rle")
     ]
     assert all(np.array_equal(v.voxels_zyx, loaded[0].voxels_zyx) for v in loaded)
+
+
+@pytest.mark.parametrize(
+    ("folder", "shape", "origin", "digests"),
+    [
+        ("transfer_syntaxes", (35, 64, 64), (-104.0, -144.868, -62.685), "8671cea6959a3eca"),
+        ("uih_dti", (20, 64, 64), (-154.648, -58.579, -9.219), "5267b0abf7841cad"),
+    ],
+)
+def test_slices_tiled_into_one_image_equal_dcm2niix(
+    cases: Path, folder: str, shape: tuple[int, ...], origin: tuple[float, ...], digests: str
+) -> None:
+    """A Siemens mosaic in nine transfer syntaxes, and seventeen grids of United Imaging.
+
+    Golden: the files of dcm2niix v1.0.20260724, read by SimpleITK, rows and slices turned to ascend, int16, SHA-256.
+    """
+    volumes = load_series(files(cases / "mr" / folder))
+    stored = [np.ascontiguousarray(v.voxels_zyx, "<i2").tobytes() for v in volumes]
+    parts = stored if folder == "transfer_syntaxes" else [b"".join(stored)]
+    assert {hashlib.sha256(part).hexdigest()[:16] for part in parts} == {digests}
+    assert len(volumes) == len(files(cases / "mr" / folder))
+    for volume in volumes:
+        assert volume.geometry.shape_zyx == shape
+        assert volume.geometry.origin_xyz_mm == pytest.approx(origin, abs=1e-3)
+
+
+def test_an_adc_is_computed_from_tiled_images(cases: Path) -> None:
+    found = match(exam_in(cases / "mr/uih_dti"), Sequences())
+    chosen = found.chosen["adc"]
+    assert sorted(chosen.frames_by_b) == [0.0, pytest.approx(929.8, abs=0.1)]
+    adc = adc_of(chosen, lambda one: load(one, Sequences()))
+    assert adc.geometry.shape_zyx == (20, 64, 64)
+    brain = np.asarray(adc.voxels_zyx)[8:12, 20:44, 20:44]
+    assert 500 < np.median(brain[brain > 0]) < 1500
