@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import socket
+import stat
 import struct
 import tempfile
 from collections.abc import Callable
@@ -85,9 +86,17 @@ class EmbeddedBroker:
 
     def _launch(self) -> None:
         try:
+            self._own_folder()
             self._server.start(timeout=60.0)
-        except ValkeyServerError as error:
+        except (ValkeyServerError, OSError) as error:
             raise PeerUnreachable("the embedded broker does not start", code="broker-does-not-start") from error
+
+    def _own_folder(self) -> None:
+        """It lies among temporary files, which are cleaned away now and then; nobody else may put one in its place."""
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        found = self._folder.lstat()
+        if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077 or not stat.S_ISDIR(found.st_mode):
+            raise PermissionError(f"{self._folder} is not ours alone")
 
     def _end_left_behind(self) -> None:
         """Nobody else may use it: who calls this holds the lock of `axrad up`."""
@@ -117,6 +126,8 @@ class EmbeddedBroker:
         if self._server.is_running():
             self._silent = 0
             return
+        if not _descriptors_left():
+            return  # we cannot ask; that says nothing of the broker
         self._silent += 1
         if self._silent < SILENT_TIMES:
             return
@@ -129,6 +140,15 @@ class EmbeddedBroker:
         self._file.unlink(missing_ok=True)
         self._server.terminate()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _descriptors_left() -> bool:
+    """Whether this process may open anything at all."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
 
 
 def _listener_of(path: Path) -> int | None:

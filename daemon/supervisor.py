@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import signal
@@ -114,15 +115,24 @@ class Supervisor:
         now = time.monotonic()
         if child.process is None:
             if now >= child.not_before:
-                self._spawn(child)
+                self._spawn_or_wait(child, now)
             return
         code = child.process.poll()
         if code is None:
             return
         child.process = None
         child.failures = child.failures + 1 if now - child.started_at < QUICK_S else 0
-        child.not_before = now + min(MAX_PAUSE_S, 0.5 * 2**child.failures)
+        child.not_before = now + _pause_s(child)
         log.error("process-died", name=child.name, exitcode=code)
+
+    def _spawn_or_wait(self, child: Child, now: float) -> None:
+        """What the machine lacks for a process (descriptors, memory, room for its log) may be there in a while."""
+        try:
+            self._spawn(child)
+        except OSError as error:
+            child.failures += 1
+            child.not_before = now + _pause_s(child)
+            log.error("process-does-not-start", name=child.name, error=errno.errorcode.get(error.errno or 0, "OSError"))
 
     def _tend_broker(self, broker: EmbeddedBroker) -> None:
         try:
@@ -154,6 +164,11 @@ class Supervisor:
             unreadable.excuse(self._settings.spool.path, process.pid)
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+def _pause_s(child: Child) -> float:
+    """Before it is started again."""
+    return min(MAX_PAUSE_S, 0.5 * 2.0 ** min(child.failures, 10))
 
 
 class _OnlyOne:

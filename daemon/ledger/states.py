@@ -31,9 +31,10 @@ REVISION: dict[str, frozenset[str]] = {
     "ready": frozenset({"running", "held", "failed", "superseded"}),
     "running": frozenset({"ready", "held", "reported", "not_evaluated", "failed", "superseded"}),
     "held": frozenset({"ready", "failed", "superseded"}),
-    "reported": frozenset({"delivered", "failed", "superseded"}),
+    # To `ready`: its results vanished before they were delivered.
+    "reported": frozenset({"delivered", "failed", "superseded", "ready"}),
     "delivered": frozenset({"superseded", "reported"}),
-    "not_evaluated": frozenset({"superseded"}),
+    "not_evaluated": frozenset({"superseded", "ready"}),
     "failed": frozenset({"ready", "reported", "superseded"}),
     "superseded": frozenset(),
 }

@@ -7,6 +7,7 @@ stdin; when stdin ends, because the supervisor says so or because it is gone, th
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import logging
 import os
@@ -98,7 +99,8 @@ class Acceptor:
         try:
             Intake(self._house, connection, address, slot).start()
         except (OSError, RuntimeError) as error:
-            log.error("connection dropped", address=str(address[0]), error=type(error).__name__)
+            name = errno.errorcode.get(getattr(error, "errno", None) or 0, type(error).__name__)
+            log.error("connection dropped", address=str(address[0]), error=name)
             connection.close()
             self._house.slots.free(slot)
 

@@ -37,6 +37,8 @@ RELEASE_RQ = 5
 class Bell:
     """Wakes a thread out of its poll. The descriptor lives as long as anyone could still ring."""
 
+    fd = -1  # where the system has no descriptor left
+
     def __init__(self) -> None:
         self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
@@ -47,7 +49,8 @@ class Bell:
         os.eventfd_read(self.fd)
 
     def __del__(self) -> None:
-        os.close(self.fd)
+        if self.fd >= 0:
+            os.close(self.fd)
 
 
 class Receiver(DULServiceProvider):  # type: ignore[misc]

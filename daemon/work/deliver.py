@@ -24,6 +24,7 @@ from daemon.ledger.studies import settle_if_delivered
 from daemon.ledger.tables import deliveries, revisions
 from daemon.work.context import Context, kept
 from daemon.work.failure import TaskFailed, code_of, sentence_of, where_in_our_code
+from daemon.work.remake import ResultsGone, is_made_again, make_again
 from daemon.work.settle import settled
 from daemon.work.trail import results_sent
 from pipeline.errors import AxradError, PeerUnreachable, ReportRejected, TryLater
@@ -96,8 +97,17 @@ class _Delivery:
         found = {kind: self.context.files.get(self.row.revision_id, f"{kind}.dcm") for kind in self.row.objects}
         gone = [kind for kind, path in found.items() if path is None]
         if gone:
+            self._make_again(", ".join(gone))
             raise ReportRejected(f"the finished {', '.join(gone)} of this result is not kept any more")
         return items_of([path for path in found.values() if path is not None])
+
+    def _make_again(self, gone: str) -> None:
+        """Raises ResultsGone if the result is made again: until then there is nothing to send."""
+        with self.context.ledger.write() as connection:
+            again = is_made_again(connection, self.row.revision_id)
+            again = again or make_again(connection, self.row.revision_id, self.context.clock(), gone)
+        if again:
+            raise ResultsGone(f"the finished {gone} of this result vanished and is made again")
 
     def _send(self, destination: Destination, address: Address, items: tuple[Item, ...]) -> None:
         """Send what the destination has not taken yet, and write down what it says of each."""

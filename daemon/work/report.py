@@ -8,24 +8,27 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import sqlalchemy as sa
 import structlog
 
 from config.schema import Destination, Settings
 from daemon.export.sent import items_of
 from daemon.ledger.engine import new_id, note
-from daemon.ledger.queue import Claim, LeaseLost, release
+from daemon.ledger.queue import OPEN, Claim, LeaseLost, release
 from daemon.ledger.studies import move_study, settle_if_delivered
 from daemon.ledger.tables import deliveries
 from daemon.metrics.results import result_made
 from daemon.offline import source_of
 from daemon.work import correction
-from daemon.work.analyse import FilesGone, exam_of_revision
+from daemon.work.analyse import exam_of_revision
 from daemon.work.context import Context, kept
 from daemon.work.failure import TaskFailed, code_of, revision_failed
+from daemon.work.remake import ResultsGone, make_again
 from daemon.work.taking import take_revision
 from daemon.work.trail import results_created
 from dicom_sr import render
 from dicom_sr.source import ReportSource
+from pipeline.errors import TryLater
 from pipeline.pictures import load_panels
 from pipeline.result import StudyResult
 
@@ -47,6 +50,8 @@ def run(context: Context, revision_id: str) -> None:
         log.warning("lease-lost", revision=revision_id)
         return
     except Exception as error:  # noqa: BLE001 - the outermost loop of this work
+        if isinstance(error, ResultsGone) and _made_again(context, revision_id, error):
+            return
         final = revision_failed(context, held, study.id, error)
         raise TaskFailed(code_of(error), revision_id, final=final) from None
     result_made(result)
@@ -86,8 +91,19 @@ def _kept(context: Context, revision_id: str, name: str) -> Path:
     """A file that analysis has left."""
     path = context.files.get(revision_id, name)
     if path is None:
-        raise FilesGone(f"{name} of this revision is no longer in the spool")
+        raise ResultsGone(f"{name} of this result is no longer in the spool")
     return path
+
+
+def _made_again(context: Context, revision_id: str, error: ResultsGone) -> bool:
+    try:
+        with context.ledger.write() as connection:
+            again = make_again(connection, revision_id, context.clock(), error.message.partition(" ")[0])
+    except TryLater:
+        return False
+    if again:
+        log.warning("results-gone", revision=revision_id)
+    return again
 
 
 def report_source(context: Context, study: Any, row: Any) -> ReportSource:
@@ -119,7 +135,11 @@ def _open_deliveries(context: Context, held: Claim, study: Any, result: StudyRes
         )
         move_study(connection, study.id, state, now, reason, _first(result.reason_codes))
         note(connection, now, state, reason, study.id, held.id)
+        before = _opened_before(connection, held.id, now)
+        opened += before.values()
         for destination in context.settings.destination if objects else ():
+            if destination.name in before:
+                continue
             kinds = correction.kinds_for(destination, objects, context.settings)
             if not kinds:
                 continue
@@ -143,6 +163,16 @@ def _open_deliveries(context: Context, held: Claim, study: Any, result: StudyRes
                 opened.append(delivery_id)
         settle_if_delivered(connection, held.id, now)
     return opened
+
+
+def _opened_before(connection: sa.Connection, revision_id: str, now: float) -> dict[str, str]:
+    """Deliveries of a result that was made again, by destination: they wait no longer."""
+    mine = deliveries.c.revision_id == revision_id
+    connection.execute(
+        deliveries.update().where(mine & OPEN["delivery"]).values(next_attempt_at=now, enqueued_until=None)
+    )
+    rows = connection.execute(sa.select(deliveries.c.destination, deliveries.c.id).where(mine)).all()
+    return {row.destination: row.id for row in rows}
 
 
 def _first(codes: tuple[str, ...]) -> str:

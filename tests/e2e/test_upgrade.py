@@ -21,9 +21,9 @@ from dicom_sr.check import check_report
 from pipeline.phantom import PhantomExam, PhantomSpec, write_exam
 from pipeline.result import StudyResult
 from tests.support.daemon import destination
-from tests.support.faults import Sender
 from tests.support.faulty_archive import Archive, archive
 from tests.support.postgres import free_port
+from tests.support.senders import Sender
 from tests.support.waiting import PATIENCE, wait_for, wait_for_end, wait_for_listener
 
 pytestmark = [pytest.mark.peer("storescu"), pytest.mark.timeout(600)]

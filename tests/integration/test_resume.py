@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
+import resource
+import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,11 +22,12 @@ import pytest
 import redis
 import sqlalchemy as sa
 from celery.beat import Scheduler
+from structlog.testing import capture_logs
 
 from config.schema import Broker, Settings
 from config.schema import Ledger as LedgerSection
 from config.schema import Spool as SpoolSection
-from daemon.broker import SOCKET_SCHEME, EmbeddedBroker, broker_url
+from daemon.broker import SILENT_TIMES, SOCKET_SCHEME, EmbeddedBroker, broker_url
 from daemon.celery_app import Steady, make_app, make_context, when_emptied
 from daemon.indexer import index_once
 from daemon.ledger import Ledger
@@ -30,6 +36,7 @@ from daemon.ledger.jumps import JumpWatch, mend
 from daemon.ledger.queue import announced, claim, due
 from daemon.ledger.tables import instances, revisions, studies
 from daemon.lifeline import VARIABLE
+from daemon.listener.receive import Bell
 from daemon.reconcile import reconcile
 from daemon.spool import Description, JournalWriter, Spool
 from daemon.supervisor import Supervisor
@@ -37,8 +44,8 @@ from daemon.work.context import Context
 from daemon.work.failure import revision_failed
 from pipeline.errors import InputRejected, PeerUnreachable, TryLater
 from tests.support.dimse import EXPLICIT_LE, MR_IMAGE, encoded, mr_image
-from tests.support.faults import World
 from tests.support.waiting import wait_for
+from tests.support.world import World
 
 NOW = 1_800_000_000.0
 LEASE_S = 120.0
@@ -324,6 +331,74 @@ def test_a_broker_left_behind_that_does_not_even_answer_is_killed(settings: Sett
     finally:
         following.stop()
         left_behind.stop()
+
+
+def test_a_broker_whose_folder_was_cleaned_away_is_started_again_in_one_of_its_owners_alone(
+    settings: Settings, broker: EmbeddedBroker
+) -> None:
+    url = broker_url(settings)
+    folder = Path(url.removeprefix(SOCKET_SCHEME)).parent
+    shutil.rmtree(folder)
+    for _ in range(SILENT_TIMES):
+        broker.tend()
+    assert pid_of(url)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_a_broker_does_not_start_in_a_folder_that_others_may_enter(settings: Settings, broker: EmbeddedBroker) -> None:
+    folder = Path(broker_url(settings).removeprefix(SOCKET_SCHEME)).parent
+    shutil.rmtree(folder)
+    folder.mkdir(mode=0o777)
+    folder.chmod(0o777)
+    for _ in range(SILENT_TIMES - 1):
+        broker.tend()
+    with pytest.raises(PeerUnreachable, match="does not start"):
+        broker.tend()
+
+
+def test_a_broker_that_cannot_be_asked_for_want_of_descriptors_is_left_alone(
+    settings: Settings, broker: EmbeddedBroker
+) -> None:
+    first = pid_of(broker_url(settings))
+    with descriptors_exhausted():
+        for _ in range(2 * SILENT_TIMES):
+            broker.tend()
+    assert pid_of(broker_url(settings)) == first
+
+
+def test_up_lives_on_when_a_process_cannot_be_started(settings: Settings) -> None:
+    supervisor = Supervisor(settings, None, flower=False)
+    child = supervisor.children[0]
+    with descriptors_exhausted(), capture_logs() as logs:
+        supervisor._tend(child)
+        supervisor._tend(child)
+    assert child.process is None
+    assert [(line["event"], line["error"]) for line in logs] == [("process-does-not-start", "EMFILE")]
+    assert child.not_before > 0
+
+
+def test_an_association_that_gets_no_descriptor_leaves_no_trace_in_the_log() -> None:
+    """A bell that was never cast is taken down without a word: what a finalizer raises fails the test."""
+    with descriptors_exhausted(), pytest.raises(OSError, match="Too many open files"):
+        Bell()
+    gc.collect()
+
+
+@contextmanager
+def descriptors_exhausted() -> Iterator[None]:
+    """This process may open nothing more."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 1, limits[1]))
+    held = []
+    with suppress(OSError):
+        while True:
+            held.append(os.dup(0))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for fd in held:
+            os.close(fd)
 
 
 def test_what_was_announced_to_a_broker_that_lost_it_is_announced_again(

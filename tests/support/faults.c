@@ -1,7 +1,7 @@
 /* Loaded into the daemon's processes by tests/support/faults.py: a file system without space, and a clock that jumps.
 
-   A control file, shared between all of them, holds two doubles: seconds to add to the wall clock, and whether the
-   file systems below a folder are full. */
+   A control file, shared between all of them, holds three doubles: seconds to add to the wall clock, whether the
+   file systems below a folder are full, and whether only that of the ledger is. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -29,19 +29,21 @@ __attribute__((constructor)) static void begin(void) {
     int fd = open(name, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return;
-    void *shared = mmap(NULL, 2 * sizeof(double), PROT_READ, MAP_SHARED, fd, 0);
+    void *shared = mmap(NULL, 3 * sizeof(double), PROT_READ, MAP_SHARED, fd, 0);
     close(fd);
     if (shared != MAP_FAILED)
         control = shared;
 }
 
 static int full(int fd) {
-    if (control == NULL || control[1] == 0)
+    if (control == NULL || (control[1] == 0 && control[2] == 0))
         return 0;
     char link[32], path[4096];
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     ssize_t length = readlink(link, path, sizeof path);
     if (length < (ssize_t)root_length || strncmp(path, root, root_length) != 0)
+        return 0;
+    if (control[1] == 0 && strncmp(path + root_length, "/ledger.", 8) != 0)
         return 0;
     errno = ENOSPC;
     return 1;
