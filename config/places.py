@@ -44,11 +44,11 @@ def _below(model: BaseModel, prefix: str, *, writes: bool) -> Iterator[str]:
 
 
 def _lies(field: FieldInfo) -> Lies:
-    """The mark of the path, which stands inside `… | None`."""
+    """The mark of the path, which stands inside `… | None`. Without one anything may lie there."""
     marks = [*field.metadata]
     for part in getattr(field.annotation, "__args__", ()):
         marks += getattr(part, "__metadata__", ())
-    return next(mark for mark in marks if isinstance(mark, Lies))
+    return next((mark for mark in marks if isinstance(mark, Lies)), Lies(folder=None))
 
 
 def _fault(path: Path, wanted: Lies, *, writes: bool) -> str:

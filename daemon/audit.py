@@ -30,6 +30,7 @@ Json = dict[str, Any]
 ACTIVITY = ("110100", "Application Activity")
 ACCESSED = ("110103", "DICOM Instances Accessed")
 TRANSFERRED = ("110104", "DICOM Instances Transferred")
+PATIENT_RECORD = ("110110", "Patient Record")
 ALERT = ("110113", "Security Alert")
 START, STOP = ("110120", "Application Start"), ("110121", "Application Stop")
 NODE_AUTHENTICATION = ("110126", "Node Authentication")
@@ -99,6 +100,16 @@ def used(settings: Settings, study: Study) -> None:
 def created(settings: Settings, study: Study) -> None:
     """Result objects were made."""
     record(settings, event(settings, ACCESSED, "C", SUCCESS, [ourselves(settings, APPLICATION)], study))
+
+
+def patient_changed(settings: Settings, study: Study, *, followed: bool) -> None:
+    """A study came again under another Patient ID; `followed`: it is from now on reported under that."""
+    what = "reported under it from now on" if followed else "an operator has to decide"
+    message = event(
+        settings, PATIENT_RECORD, "U", SUCCESS if followed else MINOR, [ourselves(settings, APPLICATION)], study
+    )
+    message["EventIdentification"]["EventOutcomeDescription"] = f"came again under another Patient ID; {what}"
+    record(settings, message)
 
 
 def sent(settings: Settings, study: Study, ae_title: str, host: str, why_not: str = "") -> None:

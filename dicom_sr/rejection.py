@@ -30,6 +30,8 @@ def rejection_note(result: StudyResult, source: ReportSource, settings: Settings
     items.add(root, items.code(codes.LANGUAGE, codes.ENGLISH, items.MODIFIER))
     items.add(root, *observer(result, settings))
     words = "Superseded by a newer revision of the same analysis; please use that one."
+    if source.corrected_patient:
+        words = f"Issued under another Patient ID. {words}"
     items.add(root, items.text(codes.KEY_OBJECT_DESCRIPTION, words))
     for ref in sorted(old):
         items.add(root, items.composite(codes.REJECTED, ref))

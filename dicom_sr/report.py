@@ -267,6 +267,8 @@ def _evaluations(context: _Context) -> Any:
             items.add(group, items.code(name, codes.RISK[part.prediction.category]))
     for side, part in parts:
         items.add(group, items.text(codes.CONCLUSION, words.conclusion(context.result, side, part)))
+    if context.source.corrected_patient:
+        items.add(group, items.text(codes.COMMENT, words.OTHER_PATIENT))
     changed = words.change(context.result)
     if changed:
         items.add(group, items.text(codes.COMMENT, changed))

@@ -73,7 +73,8 @@ class ReportSource:
 
     `segmented_series`: SOP Instance UID of a SEG to the series that it says it was drawn on. `predecessor`: the last
     report on this exam that a reader may have; `superseded`: every object of that revision that was delivered. `prior`:
-    images of earlier exams that were shown to the analysis. `timezone_offset`: (0008,0201) of the source, for example
+    images of earlier exams that were shown to the analysis. `corrected_patient`: the predecessor was issued under
+    another Patient ID. `timezone_offset`: (0008,0201) of the source, for example
     "+0800".
     """
 
@@ -88,6 +89,7 @@ class ReportSource:
     predecessor: InstanceRef | None = None
     superseded: tuple[InstanceRef, ...] = ()
     prior: tuple[InstanceRef, ...] = ()
+    corrected_patient: bool = False
 
     def __post_init__(self) -> None:
         if self.began.tzinfo is None:

@@ -13,6 +13,10 @@ QUESTION = "Axillary lymph node metastasis?"
 SHORT_QUESTION = "lymph node metastasis?"
 NOT_VERIFIED = "Computed by software, not verified by a physician."
 RESEARCH = "Research use only."
+OTHER_PATIENT = (
+    "Corrected report: the report that it replaces, its predecessor document, was issued under another Patient ID; "
+    "please do not use that one."
+)
 DEMONSTRATION = "DEMONSTRATION SIGNATURE, NOT FOR CLINICAL USE."
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
 
 from config.schema.base import Section
-from config.schema.values import Hours, Sequence
+from config.schema.values import Hours, InFile, Sequence
 
 
 class Assembly(Section):
@@ -20,7 +19,9 @@ class Assembly(Section):
     `max_wait_s` after the exam's last image. `max_instances`: an exam with more instances, or more frames, is held for
     an operator unread. `max_age_days`: an exam that is older when it arrives is a prior and not reported. `exam_rules`:
     a site's own rules on which exams show another part of the body, laid over `config/exam_rules.toml`. `join`:
-    what two studies of one patient must have in common to be one exam; nothing: they never are.
+    what two studies of one patient must have in common to be one exam; nothing: they never are. `follow_corrections`:
+    an exam that came again under another Patient ID after its report is reported anew under it, without an operator,
+    where the archives that are asked (C-FIND) have it so.
     """
 
     quiet_s: float = Field(120.0, ge=0)
@@ -32,9 +33,10 @@ class Assembly(Section):
     max_age_days: float | None = Field(None, ge=0)
     require_sequences: tuple[Sequence, ...] = ("t1c", "t2", "adc")
     require_rois: tuple[Literal["tumor", "lymph_nodes"], ...] = ("tumor", "lymph_nodes")
-    exam_rules: Path | None = None
+    exam_rules: InFile | None = None
     join: tuple[Literal["study_date", "frame_of_reference", "scanner"], ...] = ()
     sweep_s: float = Field(2.0, gt=0)
+    follow_corrections: bool = False
 
 
 class Fetch(Section):

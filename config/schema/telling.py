@@ -55,7 +55,16 @@ class Email(Section):
 
 
 Trouble = Literal[
-    "failed", "not_evaluated", "held", "dead_letter", "disk", "peer_down", "no_workers", "stalled", "unreadable"
+    "failed",
+    "not_evaluated",
+    "held",
+    "dead_letter",
+    "disk",
+    "peer_down",
+    "no_workers",
+    "stalled",
+    "unreadable",
+    "patient_corrected",
 ]
 
 
@@ -72,6 +81,7 @@ class Notify(Section):
         "failed",
         "not_evaluated",
         "held",
+        "patient_corrected",
         "dead_letter",
         "disk",
         "peer_down",

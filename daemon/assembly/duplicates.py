@@ -12,11 +12,14 @@ GEOMETRY_TAGS = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacin
 CONTENT_TAG = "content_digest"
 
 
-def without_duplicates(stored: Sequence[Stored], on_conflict: str) -> tuple[list[Stored], str]:
+def without_duplicates(
+    stored: Sequence[Stored], on_conflict: str, identity: str | None = None
+) -> tuple[list[Stored], str]:
     """One data set per SOP Instance UID, and a sentence if any were in conflict.
 
     Headers that a PACS rewrote are no conflict: of such data sets the first that is here counts, so that a report does
-    not change because a PACS did its work. In a conflict the setting decides.
+    not change because a PACS did its work. In a conflict the setting decides. Of data sets under several patients those
+    under `identity` count, where there are any.
     """
     by_uid: dict[str, list[Stored]] = {}
     for item in sorted(stored, key=lambda s: (s.received_at, s.id)):
@@ -26,6 +29,7 @@ def without_duplicates(stored: Sequence[Stored], on_conflict: str) -> tuple[list
         if len(items) == 1:
             kept += items
             continue
+        items = [i for i in items if i.facts.patient_key == identity] or items
         same = [i for i in items if not differs(items[0].facts, i.facts)]
         if len(same) < len(items):
             conflicts += 1

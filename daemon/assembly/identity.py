@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from daemon.assembly.records import ANY_IDENTITY, Answer, Arrived, Stored
-from pipeline.catalog import patient_key
+from pipeline.catalog import InstanceFacts, patient_key
 
 NOBODY = patient_key("", "")
+DIFFERS_FROM_PACS = "identity-differs-from-pacs"
 # A patient: the digest of the id alone, and the one with its issuer where an issuer is told.
 Person = tuple[str, str | None]
 
@@ -21,10 +22,10 @@ def objection(exam: Arrived, kept: Iterable[Stored]) -> tuple[str, str] | None:
     if not keys <= exam.accepted and _count(people) > 1:
         return "identity-changes", f"objects of {_count(people)} different patients in one study"
     for answer in exam.answers:
-        theirs = _of_answer(answer)
-        if theirs is not None and not all(_same(theirs, person) for person in people):
+        theirs = person_in(answer)
+        if theirs is not None and not all(same(theirs, person) for person in people):
             phrase = f"another Patient ID in {answer.pacs} than in the objects that arrived"
-            return "identity-differs-from-pacs", phrase
+            return DIFFERS_FROM_PACS, phrase
     return None
 
 
@@ -40,13 +41,17 @@ def _people(stored: Iterable[Stored]) -> tuple[set[Person], set[str]]:
     keys: set[str] = set()
     for facts in (s.facts for s in stored):
         if facts.is_image or (facts.is_roi and facts.patient_key != NOBODY):
-            alone = facts.tags.get("patient_id_key")
-            people.add((str(alone), facts.patient_key) if alone else (facts.patient_key, None))
+            people.add(person_of(facts))
             keys.add(facts.patient_key)
     return people, keys
 
 
-def _of_answer(answer: Answer) -> Person | None:
+def person_of(facts: InstanceFacts) -> Person:
+    alone = facts.tags.get("patient_id_key")
+    return (str(alone), facts.patient_key) if alone else (facts.patient_key, None)
+
+
+def person_in(answer: Answer) -> Person | None:
     if answer.patient_key is None:
         return None
     if answer.patient_id_key in (None, answer.patient_key):
@@ -54,7 +59,7 @@ def _of_answer(answer: Answer) -> Person | None:
     return str(answer.patient_id_key), answer.patient_key
 
 
-def _same(one: Person, other: Person) -> bool:
+def same(one: Person, other: Person) -> bool:
     """The same id, and not from two issuers."""
     return one[0] == other[0] and (one[1] is None or other[1] is None or one[1] == other[1])
 

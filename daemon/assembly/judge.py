@@ -14,8 +14,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from config.schema import Assembly, Settings
+from daemon.assembly.corrected import CODE, Correction, accepting, correction_of, is_confirmed, is_open
 from daemon.assembly.duplicates import without_duplicates
-from daemon.assembly.identity import objection
+from daemon.assembly.identity import DIFFERS_FROM_PACS, objection
 from daemon.assembly.missing import find_missing
 from daemon.assembly.records import Answer, Arrived, Stored, Verdict
 from daemon.assembly.rois import left_out, newest_rois, recognise
@@ -32,10 +33,26 @@ ASKED_IN_VAIN = "the archive did not say what it has of this exam and whose it i
 
 
 def judge(exam: Arrived, now: float, settings: Settings) -> Verdict:
-    """What to do with this exam now."""
+    """What to do with this exam now, and under whose identity."""
+    found = correction_of(exam.stored)
+    follows = settings.assembly.follow_corrections
+    if found is not None and follows and is_open(found, exam) and is_confirmed(found, exam):
+        exam = replace(exam, identity=found.key)
+    verdict = _judged(exam, found, now, settings)
+    corrected = found.key if found is not None and is_open(found, exam) else None
+    return replace(verdict, corrected=corrected, identity=exam.identity)
+
+
+def _judged(exam: Arrived, correction: Correction | None, now: float, settings: Settings) -> Verdict:
     wait = settings.assembly
-    kept, flagged = without_duplicates(exam.stored, settings.intake.on_conflict)
+    kept, flagged = without_duplicates(exam.stored, settings.intake.on_conflict, exam.identity)
+    if correction is not None and correction.key == exam.identity:
+        exam = accepting(exam, kept, correction)
     doubt = objection(exam, kept)
+    if correction is not None and is_open(correction, exam):
+        flagged = "; ".join(filter(None, (flagged, correction.phrase)))
+        if doubt is not None and doubt[0] == DIFFERS_FROM_PACS:
+            doubt = CODE, f"{correction.phrase}, which is the one in the archive"
     if doubt is not None:
         return Verdict("held", *doubt, flagged=flagged)
     settled_at = exam.last_arrival_at + min(wait.settle_s, wait.quiet_s)

@@ -55,6 +55,7 @@ class Arrived:
     `sending_at`: the last C-STORE of an association that is still open and whose last instance was of this exam.
     `accepted`: identities that an operator has accepted. `fetching`: what is being fetched for it, in words.
     `taken_as_ours`: an operator has said that it is an exam of the breasts.
+    `identity`: whose objects count where the same came under several patients.
     """
 
     study_uid: str
@@ -67,6 +68,7 @@ class Arrived:
     answers: tuple[Answer, ...] = ()
     fetching: str = ""
     taken_as_ours: bool = False
+    identity: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,8 @@ class Verdict:
     """What assembly says. `due_at`: when to look again unasked. `inputs`: (SOP UID, digest), sorted, as far as known.
 
     `context`: ids of all instances that matching looked at. `ask`: the archives should be asked about this exam.
-    `wanted`: what would have to be fetched.
+    `wanted`: what would have to be fetched. `corrected`: an identity under which objects came again and that nobody has
+    decided on; `identity`: the one that counts where there are several.
     """
 
     state: str
@@ -87,3 +90,5 @@ class Verdict:
     role: str | None = None
     ask: bool = False
     wanted: tuple[Wanted, ...] = field(default=())
+    corrected: str | None = None
+    identity: str | None = None

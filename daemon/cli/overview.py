@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from config.schema import Settings
+from daemon.assembly.corrected import CODE as PATIENT_CODE
 from daemon.cli.wording import WIDTH, age, brief, bytes_in_words, hanging, in_words
 from daemon.health import standing
 from daemon.health.finding import Finding, not_ok
@@ -45,7 +46,12 @@ REMEDIES = {
     "not_ours": "it is an exam of the breasts: axrad retry {id}",
     "held": "they belong together: axrad retry {id} --accept-identity\nthey do not: axrad cancel {id}",
 }
-TOO_LARGE = "it is no exam: axrad cancel {id}\nit is: raise assembly.max_instances, then axrad retry {id}"
+# Of held studies, by why.
+BY_CODE = {
+    TOO_MANY: "it is no exam: axrad cancel {id}\nit is: raise assembly.max_instances, then axrad retry {id}",
+    PATIENT_CODE: "the new Patient ID is right: axrad retry {id} --new-revision\n"
+    "it is not: axrad retry {id} --accept-identity",
+}
 EVENTS = {
     "first-instance": "first instance",
     "received": "received",
@@ -68,6 +74,8 @@ EVENTS = {
     "lost": "lost",
     "set-aside": "file set aside",
     "taken-up": "file taken up again",
+    "patient-corrected": "another patient",
+    "patient-followed": "another patient",
 }
 # Of these there is one per instance: an exam that a PACS has rewritten comes with hundreds.
 PER_INSTANCE = {
@@ -210,7 +218,7 @@ def print_timeline(out: Console, found: Mapping[str, Any], settings: Settings) -
 
 
 def _print_remedies(out: Console, study: Mapping[str, Any], indent: str = "") -> None:
-    remedy = TOO_LARGE if study["reason_code"] == TOO_MANY else REMEDIES.get(study["state"], "")
+    remedy = BY_CODE.get(study["reason_code"]) or REMEDIES.get(study["state"], "")
     for line in remedy.format(id=study["id"]).splitlines():
         out.print(f"{indent}→ {line}", soft_wrap=True)
 

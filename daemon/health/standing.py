@@ -42,6 +42,7 @@ def of_ledger(connection: sa.Connection, settings: Settings, now: float) -> Iter
     yield from destinations(connection, settings, now)
     yield dead_letters(connection)
     yield unreadable(connection)
+    yield corrected_patients(connection)
 
 
 def listening(listener: dict[str, object] | None) -> Finding:
@@ -167,6 +168,26 @@ def destinations(connection: sa.Connection, settings: Settings, now: float) -> I
             value=down["failures"],
             limit=None if destination is None else destination.breaker_failures,
         )
+
+
+def corrected_patients(connection: sa.Connection) -> Finding:
+    """Studies that came again under another Patient ID, on which nobody has decided."""
+    open_ones = studies.c.corrected_key.is_not(None)
+    count = connection.execute(sa.select(sa.func.count()).where(open_ones)).scalar_one()
+    if not count:
+        return Finding("patients", "ok", "no study came again under another Patient ID", value=0)
+    first = connection.execute(
+        sa.select(studies.c.id).where(open_ones).order_by(studies.c.last_arrival_at).limit(1)
+    ).scalar_one()
+    many = "studies" if count > 1 else "study"
+    return Finding(
+        "patients",
+        "warn",
+        f"{count} {many} came again under another Patient ID, {first} first",
+        f"look at it in the PACS; if the new Patient ID is right: `axrad retry {first} --new-revision`; if not: "
+        f"`axrad retry {first} --accept-identity`",
+        value=count,
+    )
 
 
 def dead_letters(connection: sa.Connection) -> Finding:

@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from daemon.assembly.corrected import CODE
 from daemon.assembly.identity import keys_of
 from daemon.ledger.deliveries import dead_letters, probe_now, send_again
 from daemon.ledger.engine import note
@@ -81,6 +82,8 @@ def _take_as_ours(connection: sa.Connection, row: Any, now: float) -> str:
 
 
 def _release(connection: sa.Connection, row: Any, now: float) -> str:
+    if row.state != "held" and row.corrected_key is not None:
+        return _keep_identity(connection, row, now)
     if row.state != "held":
         raise InputRejected(f"study {row.id} is {row.state}, not held")
     check(STUDY, row.state, "assembling")
@@ -90,6 +93,7 @@ def _release(connection: sa.Connection, row: Any, now: float) -> str:
         .values(
             state="assembling",
             identity_accepted=True,
+            corrected_key=None,
             accepted_keys=sorted(keys_of(evidence_of(connection, row))),
             dirty=True,
             reason="",
@@ -101,17 +105,44 @@ def _release(connection: sa.Connection, row: Any, now: float) -> str:
     return "the study is assembled with the identities it has"
 
 
+def _keep_identity(connection: sa.Connection, row: Any, now: float) -> str:
+    """A study that came again under another Patient ID stays as it is."""
+    connection.execute(
+        studies.update()
+        .where(studies.c.id == row.id)
+        .values(
+            identity_accepted=True,
+            corrected_key=None,
+            accepted_keys=sorted(keys_of(evidence_of(connection, row))),
+            dirty=True,
+        )
+    )
+    note(connection, now, "identity-accepted", "the one before, by an operator", row.id)
+    return "the study keeps the Patient ID that it had"
+
+
 def _redo(connection: sa.Connection, row: Any, now: float) -> str:
-    if row.state not in ("reported", "delivered", "not_evaluated", "failed"):
+    """The same again; or, where objects came again under another Patient ID, a corrected report under that."""
+    corrected = {} if row.corrected_key is None else _corrected(row)
+    if corrected and row.state == "held" and row.reason_code == CODE:
+        corrected |= {"reason": "", "reason_code": ""}
+    elif row.state not in ("reported", "delivered", "not_evaluated", "failed"):
         raise InputRejected(f"study {row.id} is {row.state}; a new revision needs one that is finished")
     check(STUDY, row.state, "assembling")
     connection.execute(
         studies.update()
         .where(studies.c.id == row.id)
-        .values(state="assembling", redo=studies.c.redo + 1, dirty=True, changed_at=now)
+        .values(state="assembling", redo=studies.c.redo + 1, dirty=True, changed_at=now, **corrected)
     )
+    if corrected:
+        note(connection, now, "redo", "under the corrected Patient ID, asked for by an operator", row.id)
+        return "a corrected report will be made, under the Patient ID that the exam came again with"
     note(connection, now, "redo", "a new revision was asked for by an operator", row.id)
     return "a new revision will be made"
+
+
+def _corrected(row: Any) -> dict[str, Any]:
+    return {"identity_key": row.corrected_key, "patient_key": row.corrected_key, "corrected_key": None}
 
 
 def deliver(connection: sa.Connection, row: Any, now: float, destination: str | None) -> list[str]:

@@ -66,6 +66,9 @@ studies = sa.Table(
     sa.Column("identity_accepted", sa.Boolean, nullable=False, server_default=sa.false()),
     # The identities that were there when an operator accepted them; null: whatever there is (before this column was).
     sa.Column("accepted_keys", sa.JSON, nullable=True),
+    # Where objects came under several patients: whose count, null: the first; and who they came again under, undecided.
+    sa.Column("identity_key", sa.String(32), nullable=True),
+    sa.Column("corrected_key", sa.String(32), nullable=True, index=True),
     sa.Column("flagged", sa.Text, nullable=False, server_default=""),
     sa.Column("first_arrival_at", Time, nullable=False),
     sa.Column("last_arrival_at", Time, nullable=False),

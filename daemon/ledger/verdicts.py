@@ -12,7 +12,7 @@ from daemon.assembly.records import ANY_IDENTITY
 from daemon.ledger import fetches as ledger_fetches
 from daemon.ledger.aside import NOTE
 from daemon.ledger.engine import new_id, note
-from daemon.ledger.states import KNOWN_STATES, REVISION, STUDY, check
+from daemon.ledger.states import KNOWN_STATES, REVISION, STUDY, TOO_MANY, check
 from daemon.ledger.studies import supersede
 from daemon.ledger.tables import deliveries, instances, open_associations, pacs_answers, revisions, studies
 from pipeline.catalog import facts_from_json
@@ -27,6 +27,8 @@ MOST_SERIES = 500
 ROWS_AT_ONCE = 1000
 # What killed its readers after its header had been read is part of the exam all the same.
 OF_THE_EXAM = instances.c.state.in_(KNOWN_STATES) | ((instances.c.state == "unreadable") & (instances.c.note == NOTE))
+# Kinds of event.
+PATIENT_CORRECTED, PATIENT_FOLLOWED = "patient-corrected", "patient-followed"
 FINISHED = ("reported", "delivered", "not_evaluated")
 
 
@@ -132,6 +134,7 @@ def evidence_of(connection: sa.Connection, study: Any, most: int | None = None) 
         ),
         ledger_fetches.in_words(connection, study.id),
         bool(study.taken_as_ours),
+        study.identity_key,
     )
 
 
@@ -143,6 +146,7 @@ def apply(connection: sa.Connection, study: Any, verdict: Verdict, now: float, s
     values: dict[str, Any] = {"due_at": verdict.due_at, "flagged": verdict.flagged}
     if verdict.role is not None:
         values["role"] = verdict.role
+    _identity(connection, study, verdict, now, values)
     latest = _latest(connection, study.id)
     revision_id = None
     if verdict.state == "ready":
@@ -172,6 +176,18 @@ def apply(connection: sa.Connection, study: Any, verdict: Verdict, now: float, s
     if "state" in values and values["state"] != study.state:
         note(connection, now, values["state"], values["reason"], study_id=study.id)
     return revision_id
+
+
+def _identity(connection: sa.Connection, study: Any, verdict: Verdict, now: float, values: dict[str, Any]) -> None:
+    """Whose exam it is, once that was decided; until then, that somebody has to decide."""
+    undecided = verdict.corrected is None and (verdict.state == "assembling" or verdict.code == TOO_MANY)
+    if verdict.corrected != study.corrected_key and not undecided:
+        values["corrected_key"] = verdict.corrected
+        if verdict.corrected is not None:
+            note(connection, now, PATIENT_CORRECTED, "came again under another Patient ID", study.id)
+    if verdict.identity is not None and verdict.identity != study.identity_key:
+        values |= {"identity_key": verdict.identity, "patient_key": verdict.identity}
+        note(connection, now, PATIENT_FOLLOWED, "the archive has it under the new Patient ID", study.id)
 
 
 def _show(values: dict[str, Any], study: Any, state: str, now: float, reason: str = "", code: str = "") -> None:

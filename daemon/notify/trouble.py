@@ -16,6 +16,7 @@ WORDS = {
     "failed": "exams were set aside after errors",
     "not_evaluated": "exams could not be evaluated",
     "held": "exams are held for an operator",
+    "patient_corrected": "exams came again under another Patient ID",
     "dead_letter": "deliveries were set aside",
     "disk": "the spool's disk is nearly full",
     "peer_down": "a destination does not answer",
@@ -29,6 +30,7 @@ OF_EVENT = {
     "not_evaluated": "not_evaluated",
     "held": "held",
     "delivery-failed": "dead_letter",
+    "patient-corrected": "patient_corrected",
 }
 EVENT_KINDS = tuple(dict.fromkeys(OF_EVENT.values()))
 # Code of a check (daemon.health.standing) → kind of trouble.

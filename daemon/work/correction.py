@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from config.schema import Destination, Settings
 from daemon.ledger.deliveries import taken_before
 from daemon.work.context import Context
-from dicom_sr.source import read_header, reference
+from dicom_sr.source import ReportSource, read_header, reference
 from pipeline.records import InstanceRef
 
 
@@ -23,6 +23,20 @@ def taken(context: Context, study_id: str, number: int) -> tuple[InstanceRef | N
     files = {kind: context.files.get(before[0], f"{kind}.dcm") for kind in before[1] if kind != "rejection"}
     refs = {kind: reference(read_header(path)) for kind, path in files.items() if path is not None}
     return refs.get("sr"), tuple(sorted(refs.values()))
+
+
+def of_another_patient(context: Context, study_id: str, number: int, source: ReportSource) -> bool:
+    """Whether the report that this one replaces was issued under another Patient ID, or another issuer's."""
+    with context.ledger.read() as connection:
+        before = taken_before(connection, study_id, number)
+    path = context.files.get(before[0], "sr.dcm") if before is not None else None
+    if path is None:
+        return False
+    header, patient = read_header(path), source.patient_study
+    return any(
+        str(header.get(keyword) or "").strip() != str(patient.get(keyword) or "").strip()
+        for keyword in ("PatientID", "IssuerOfPatientID")
+    )
 
 
 def wants_rejection(destination: Destination, settings: Settings) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
@@ -112,7 +113,8 @@ def report_source(context: Context, study: Any, row: Any) -> ReportSource:
     result = _result(context, row.id)
     began = datetime.fromtimestamp(row.created_at, tz=UTC).astimezone(ZoneInfo(context.settings.site.timezone))
     predecessor, superseded = correction.taken(context, study.id, row.number)
-    return source_of(exam, result, began, predecessor=predecessor, superseded=superseded)
+    source = source_of(exam, result, began, predecessor=predecessor, superseded=superseded)
+    return replace(source, corrected_patient=correction.of_another_patient(context, study.id, row.number, source))
 
 
 def _open_deliveries(context: Context, held: Claim, study: Any, result: StudyResult, objects: list[str]) -> list[str]:

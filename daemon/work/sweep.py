@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 from typing import Any
 
 import structlog
 
+from daemon import audit
 from daemon.assembly import Verdict, judge, settling, too_many
 from daemon.ledger import chores, deliveries, fetches, life, verdicts
 from daemon.ledger.join import join
@@ -95,6 +97,10 @@ def _assemble(context: Context, row: Any) -> None:
     verdict = _judged(context, study, now)
     with context.ledger.write() as connection:
         verdicts.apply(connection, study, verdict, now, settings)
+    if verdict.corrected is not None and verdict.corrected != study.corrected_key:
+        audit.patient_changed(settings, audit.Study(study.study_uid, Counter(), study.id), followed=False)
+    if verdict.identity is not None and verdict.identity != study.identity_key:
+        audit.patient_changed(settings, audit.Study(study.study_uid, Counter(), study.id), followed=True)
     if verdict.state != study.state:
         log.info("assembly", study=study.id, state=verdict.state, code=verdict.code or None)
 

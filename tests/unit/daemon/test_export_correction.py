@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pydicom
 import pytest
 
 from daemon.ledger.deliveries import record_sent
 from daemon.work import correction
+from dicom_sr.source import ReportSource
 from tests.support.delivering import CLASSES, Desk, desk
 
 PLAIN = {"name": "plain", "port": 104}
@@ -87,3 +90,19 @@ def test_the_note_is_made_if_any_destination_wants_it(tmp_path: Path) -> None:
         at = desk(tmp_path / str(len(destinations)) / str(report), *destinations, report={"reject_superseded": report})
         assert correction.for_rendering(at.context.settings).report.reject_superseded is made
         at.ledger.close()
+
+
+@pytest.mark.parametrize(("patient_id", "other"), [("P2", True), ("P1", False)])
+def test_a_report_that_was_issued_under_another_patient_id_is_known_for_it(
+    at: Desk, patient_id: str, other: bool
+) -> None:
+    first = at.result()
+    with pydicom.dcmread(at.file(first, "sr")) as header:
+        header.PatientID = "P1"
+        header.save_as(at.file(first, "sr"), enforce_file_format=True)
+    take(at, f"{first}-plain", sr=0)
+    image = pydicom.Dataset()
+    image.PatientID, image.StudyInstanceUID = patient_id, "1.2.1"
+    source = ReportSource(image, "1.2.1", datetime(2026, 1, 1, tzinfo=UTC))
+    assert correction.of_another_patient(at.context, "s1", 2, source) is other
+    assert correction.of_another_patient(at.context, "s1", 1, source) is False

@@ -10,7 +10,7 @@ import pytest
 from config.schema import Report, Settings
 from dicom_sr import render
 from pipeline.records import InstanceRef
-from tests.support.reports import STUDY, case
+from tests.support.reports import STUDY, Case, case
 from tests.support.validators import dciodvfy, dsrdump
 
 REJECTING = Settings(report=Report(what=("sr",), reject_superseded=True))
@@ -49,3 +49,33 @@ def test_validators_find_nothing_in_a_rejection_note(tmp_path: Path) -> None:
     path.write_bytes(render(example.result, example.source, (), REJECTING).objects["rejection"])
     assert dciodvfy(path) == []
     assert dsrdump(path) == []
+
+
+@pytest.mark.peer("dciodvfy")
+@pytest.mark.peer("dsrdump")
+def test_a_report_for_a_corrected_patient_says_so_and_names_the_one_before(tmp_path: Path) -> None:
+    example = case("revision_2")
+    source = dataclasses.replace(example.source, corrected_patient=True)
+    objects = render(example.result, source, (), REJECTING).objects
+    report = pydicom.dcmread(io.BytesIO(objects["sr"]))
+    before = report.PredecessorDocumentsSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence[0]
+    assert source.predecessor is not None
+    assert before.ReferencedSOPInstanceUID == source.predecessor.sop_instance_uid
+    assert any("issued under another Patient ID" in text for text in texts(report))
+    note = pydicom.dcmread(io.BytesIO(objects["rejection"]))
+    assert any("Issued under another Patient ID" in text for text in texts(note))
+    (tmp_path / "sr.dcm").write_bytes(objects["sr"])
+    assert dciodvfy(tmp_path / "sr.dcm") == dciodvfy_of(example, tmp_path)
+    assert dsrdump(tmp_path / "sr.dcm") == []
+
+
+def texts(item: pydicom.Dataset) -> list[str]:
+    """Every text of a content tree."""
+    below = [text for child in item.get("ContentSequence", []) for text in texts(child)]
+    return [str(item.TextValue), *below] if "TextValue" in item else below
+
+
+def dciodvfy_of(example: Case, folder: Path) -> list[str]:
+    """What it finds in the same report without the correction."""
+    (folder / "plain.dcm").write_bytes(render(example.result, example.source, (), REJECTING).objects["sr"])
+    return dciodvfy(folder / "plain.dcm")

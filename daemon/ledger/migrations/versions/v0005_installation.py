@@ -1,9 +1,8 @@
-"""The ledger's own id; reasons as noun phrases, which each audience puts into a sentence of its own."""
+"""A place for the ledger's own id; reasons as noun phrases, which each audience puts into sentences of its own."""
 
 from __future__ import annotations
 
 import re
-import secrets
 
 import sqlalchemy as sa
 from alembic import op
@@ -27,7 +26,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_installation")),
     )
     connection = op.get_bind()
-    connection.execute(sa.table("installation", sa.column("id")).insert().values(id=secrets.token_hex(8)))
     for table, key, column in (("studies", "id", "reason"), ("studies", "id", "flagged"), ("events", "id", "detail")):
         _rewrite(connection, sa.table(table, sa.column(key), sa.column(column)), key, column)
 
