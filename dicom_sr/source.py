@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 from pydicom.valuerep import PersonName, validate_value
 
+from pipeline import reading
 from pipeline.errors import NotDicom
 from pipeline.records import InstanceRef
 
@@ -146,11 +146,11 @@ class ReportSource:
 def read_header(path: Path) -> Dataset:
     """Everything before the pixel data. Raises NotDicom, also without the UIDs that every instance has."""
     try:
-        header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
+        header = reading.read(path, force=True)
         for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID", "SOPInstanceUID"):
             if not header.get(keyword):
                 raise NotDicom(f"a file without {keyword} cannot be the source of a report")
-    except (InvalidDicomError, OSError, ValueError, NotImplementedError, EOFError) as error:
+    except reading.MALFORMED as error:
         raise NotDicom("the header that the report should copy cannot be read") from error
     return header
 

@@ -22,6 +22,8 @@ from pydicom.filereader import ENCODED_VR, read_sequence
 from pydicom.tag import BaseTag
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
+from pipeline import structure
+
 # A value that breaks a rule of its VR is the sender's matter; whoever needs it finds out. pydicom's warnings quote it,
 # and it may be a patient's.
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
@@ -49,7 +51,17 @@ _VRS: dict[bytes, tuple[str, bool, Any]] = {
 
 
 # What reading bytes that are not what they claim to be raises, here and in pydicom.
-BROKEN = (LookupError, ValueError, TypeError, AttributeError, EOFError, OSError, NotImplementedError, struct.error)
+BROKEN = (
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    OSError,
+    NotImplementedError,
+    RecursionError,
+    struct.error,
+)
 
 
 class Unusual(Exception):
@@ -67,11 +79,14 @@ class Header(Dataset):
     """A pydicom data set that knows quickly what it does not have.
 
     `groups`: of its elements. `syntax`: its Transfer Syntax UID. `pixels`: where uncompressed Pixel Data lie.
+    `element_at`: the byte of the file where the element of the pixels begins; `element`: its head, without the value.
     """
 
     groups: frozenset[int]
     syntax: str
     pixels: Place | None
+    element_at: int
+    element: bytes
 
     def get(self, key: Any, default: Any = None) -> Any:
         if type(key) is str:
@@ -94,7 +109,7 @@ def _tag(number: int) -> BaseTag:
 
 
 def quickly(path: Path) -> Header | None:
-    """The header of a file; None where pydicom should read it. Raises OSError."""
+    """The header of a file; None where pydicom should read it. Raises OSError, TooMuch."""
     data = b""
     with path.open("rb", buffering=0) as file:
         for size in READ_AT_ONCE:
@@ -107,8 +122,11 @@ def quickly(path: Path) -> Header | None:
     return None
 
 
-def parse(data: bytes) -> Header:
-    """The header at the start of a file's bytes, up to its pixels. Raises Unusual, also if `data` end before them."""
+def meta_of(data: bytes) -> tuple[Dataset, str, int]:
+    """The file meta information at the start of a file's bytes, its Transfer Syntax UID, and where the data set begins.
+
+    Raises Unusual.
+    """
     if data[128:132] != b"DICM":
         raise Unusual
     meta, start = _elements(data, 132, meta=True)
@@ -116,6 +134,15 @@ def parse(data: bytes) -> Header:
     if named is None or not isinstance(named.value, bytes):
         raise Unusual
     syntax = named.value.rstrip(b"\0 ").decode("ascii", "replace")
+    return _made(Dataset, meta, default_encoding), syntax, start
+
+
+def parse(data: bytes) -> Header:
+    """The header at the start of a file's bytes, up to its pixels.
+
+    Raises Unusual, also if `data` end before them; TooMuch.
+    """
+    meta, syntax, start = meta_of(data)
     if syntax != EXPLICIT_LITTLE and not syntax.startswith(COMPRESSED):
         raise Unusual
     elements, end = _elements(data, start, meta=False)
@@ -124,8 +151,10 @@ def parse(data: bytes) -> Header:
     header.__dict__.update(
         groups=frozenset(number >> 16 for number in elements),
         syntax=syntax,
+        element_at=end,
+        element=data[end : end + 12],
         pixels=_pixels(data, end) if syntax == EXPLICIT_LITTLE else None,
-        file_meta=_made(Dataset, meta, default_encoding),
+        file_meta=meta,
     )
     return header
 
@@ -150,6 +179,8 @@ def _elements(data: bytes, at: int, *, meta: bool) -> tuple[Elements, int]:
                 start += 4
             tag = _tag(number)
             at = start + length
+            if vr in ("SQ", "UN") and length > structure.ALWAYS_FINE:
+                structure.count(data, start, min(at, len(data)), implicit=vr == "UN")
             if length == UNDEFINED and vr == "SQ":
                 items, at = _items(data, start, encoding)
                 found[tag] = DataElement(tag, vr, items, start, is_undefined_length=True)

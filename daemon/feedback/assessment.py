@@ -18,9 +18,10 @@ import pydicom
 from pydicom.dataset import Dataset
 
 from daemon.spool import is_uid
+from pipeline import reading
 from pipeline.catalog import patient_key
-from pipeline.catalog.read import MALFORMED
 from pipeline.errors import NotDicom
+from pipeline.reading import MALFORMED
 from pipeline.text import text_of
 
 Verdict = Literal["agree", "disagree", "unclear"]
@@ -74,7 +75,7 @@ def read_assessment(path: Path) -> Assessment | None:
         with warnings.catch_warnings():
             # pydicom's warnings quote values, which may be a patient's.
             warnings.simplefilter("ignore")
-            return assessment_of(pydicom.dcmread(path, force=True))
+            return assessment_of(reading.read(path, force=True))
     except MALFORMED as error:
         raise NotDicom("a report that came back cannot be read", code="feedback-unreadable") from error
 

@@ -21,8 +21,8 @@ from daemon.export.web import limited, opened
 from daemon.fetch import dimse
 from daemon.fetch.plan import Batch, NotInArchive
 from daemon.spool.part10 import header
-from pipeline.catalog.read import MALFORMED
 from pipeline.errors import PeerUnreachable
+from pipeline.reading import MALFORMED
 
 Finding = Literal["equal", "other", "absent", "unknown"]
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRBigEndian
+from pydicom.uid import UID, ExplicitVRBigEndian
 
-from pipeline.catalog.read import MALFORMED
+from pipeline import reading
+from pipeline.decoding import here
+from pipeline.decoding.frames import DEFLATED_FRAMES, frame_count, pixels_in, raw_bytes
+from pipeline.errors import NotDicom
+from pipeline.reading import MALFORMED
 
-PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 # Elements that are the content of structure sets and registrations, wherever they are nested.
 NUMBERS = frozenset({"ContourData", "ReferencedROINumber", "FrameOfReferenceTransformationMatrix"})
 
@@ -21,32 +24,36 @@ NUMBERS = frozenset({"ContourData", "ReferencedROINumber", "FrameOfReferenceTran
 def content_digest(path: Path) -> str | None:
     """Equal for two files that show the same, also where one is compressed without loss; None if it cannot be read.
 
-    Meant for the rare case of two data sets under one SOP Instance UID: it reads the whole file and decodes it where it
-    is compressed.
+    Meant for the rare case of two data sets under one SOP Instance UID: it reads the whole file, one frame in memory at
+    a time, and decodes it where it is compressed. Whoever must not die of that asks `pipeline.decoding.content_of`.
     """
     try:
-        dataset = pydicom.dcmread(path)
+        dataset, place = reading.located(path)
         digest = hashlib.sha256()
-        for keyword in PIXELS:
-            if keyword in dataset:
-                digest.update(_pixels(dataset, keyword))
+        if place is not None:
+            for piece in _pixels(path, dataset, place):
+                digest.update(piece)
         _numbers(dataset, digest)
         return digest.hexdigest()[:32]
-    except (*MALFORMED, RuntimeError):
+    except (*MALFORMED, NotDicom, RuntimeError):
         return None
 
 
-def _pixels(dataset: Dataset, keyword: str) -> bytes:
-    syntax = dataset.file_meta.TransferSyntaxUID
-    if syntax.is_compressed and not syntax.is_deflated:
-        return bytes(np.ascontiguousarray(dataset.pixel_array).tobytes())
-    raw: bytes = dataset[keyword].value
+def _pixels(path: Path, dataset: Dataset, place: reading.Pixels) -> Iterator[bytes]:
+    """The frames as bytes, little endian, as they lie in an uncompressed file."""
+    syntax = UID(dataset.file_meta.TransferSyntaxUID)
+    if syntax == DEFLATED_FRAMES or syntax.is_encapsulated:
+        count = frame_count(dataset)
+        for pixels in pixels_in(path, dataset, place, range(1, count + 1), here.decode, raw=False):
+            yield np.ascontiguousarray(pixels).tobytes()
+        return
     bits = int(dataset.get("BitsAllocated") or 8)
-    if syntax == ExplicitVRBigEndian and bits > 8:
-        raw = np.frombuffer(raw, f"u{bits // 8}").byteswap().tobytes()
-    pixels = int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("NumberOfFrames") or 1)
+    pixels_shown = int(dataset.Rows) * int(dataset.Columns) * frame_count(dataset)
     # Without the byte that makes the length even.
-    return raw[: (pixels * int(dataset.get("SamplesPerPixel") or 1) * bits + 7) // 8]
+    left = (pixels_shown * int(dataset.get("SamplesPerPixel") or 1) * bits + 7) // 8
+    swap = np.dtype(f"u{bits // 8}") if syntax == ExplicitVRBigEndian and bits > 8 else None
+    for piece in raw_bytes(path, place, min(left, place.length)):
+        yield piece if swap is None else np.frombuffer(piece, swap).byteswap().tobytes()
 
 
 def _numbers(dataset: Dataset, digest: Any) -> None:

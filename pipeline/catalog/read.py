@@ -6,18 +6,16 @@ import math
 import re
 import struct
 import warnings
-import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pydicom
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.multival import MultiValue
 from pydicom.tag import Tag
 
-from pipeline import header, quick
+from pipeline import header, quick, reading
 from pipeline.catalog.facts import (
     OUR_MANUFACTURER,
     REGISTRATION_CLASS,
@@ -34,29 +32,12 @@ from pipeline.catalog.regions import region_tags
 from pipeline.diffusion import bvalue
 from pipeline.errors import NotDicom
 from pipeline.marker import marked
+from pipeline.reading import MALFORMED
 from pipeline.records import InstanceRef
 from pipeline.repair import repair
 from pipeline.text import clean, text_of
 from pipeline.tiles import tile_facts
 
-# What pydicom and the code here raise on bytes that are not what they claim to be.
-MALFORMED = (
-    InvalidDicomError,
-    BytesLengthException,
-    OSError,
-    EOFError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    LookupError,
-    ArithmeticError,
-    AssertionError,
-    NotImplementedError,
-    RecursionError,
-    MemoryError,
-    struct.error,
-    zlib.error,
-)
 NUMBERS = [
     "SeriesNumber",
     "AcquisitionNumber",
@@ -176,14 +157,14 @@ def _sound_facts(path: Path) -> InstanceFacts:
     `unreadable`: keywords of values left out. `decimal_comma`: keywords of numbers so written.
     """
     try:
-        facts = _facts(_read(path), path)
+        facts = _facts(reading.read(path, force=None), path)
         if "unreadable" not in facts.tags:
             return facts
     except (NotDicom, OSError, RecursionError, MemoryError, InvalidDicomError):
         raise
     except MALFORMED:
         pass
-    dataset = _read(path)
+    dataset = reading.read(path, force=None)
     faults = repair(dataset)
     try:
         facts = _facts(dataset, path)
@@ -192,18 +173,6 @@ def _sound_facts(path: Path) -> InstanceFacts:
         raise NotDicom(error.message + left_out, code=error.code, uid=error.uid) from error
     told: dict[str, Value] = {"unreadable": sorted(faults.broken), "decimal_comma": sorted(faults.commas)}
     return replace(facts, tags={**facts.tags, **{name: words for name, words in told.items() if words}})
-
-
-def _read(path: Path) -> Dataset:
-    found = header.quickly(path)
-    if found is not None:
-        return found
-    with path.open("rb") as file:
-        start = file.read(132)
-        file.seek(0)
-        # Files without preamble start with group 0008 in little endian; anything else is no DICOM.
-        bare = start[128:132] != b"DICM" and start[:2] == b"\x08\x00"
-        return pydicom.dcmread(file, stop_before_pixels=True, force=bare)
 
 
 def _facts(dataset: Dataset, path: Path) -> InstanceFacts:
@@ -222,8 +191,6 @@ def _facts(dataset: Dataset, path: Path) -> InstanceFacts:
         tags["patient_id_key"] = patient_key(patient_id, "")
     if is_roi:
         tags |= reference_tags(found) | author_tags(dataset) | region_tags(dataset, sop_class, path)
-        # Per-frame facts of a SEG are read by whoever reads its pixels.
-        tags = {k: v for k, v in tags.items() if not k.startswith("frame_")}
     frame_of_reference = text_of(dataset, "FrameOfReferenceUID")
     return InstanceFacts(
         ref=InstanceRef(*uids.values()),

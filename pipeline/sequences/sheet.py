@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageOps
-from pydicom.pixels.utils import pixel_array
 
 from pipeline.catalog import Exam, SeriesFacts
-from pipeline.catalog.read import MALFORMED
+from pipeline.decoding import pixels_of
 from pipeline.fonts import font_for
+from pipeline.reading import MALFORMED
 from pipeline.sequences.evidence import Evidence, Slice
 from pipeline.sequences.records import FrameRef, Match, Selection, SeriesLabel
 
@@ -93,8 +93,8 @@ def _tile(series: SeriesFacts, selection: Selection | None) -> Image.Image | str
     if path is None:
         return "no file"
     try:
-        pixels = pixel_array(path, index=(frame.frame or 1) - 1)
-    except MALFORMED as error:
+        (pixels,) = pixels_of(path, [frame.frame], raw=False)
+    except (RuntimeError, *MALFORMED) as error:
         return f"not decoded: {type(error).__name__}: {error}"
     return ImageOps.contain(Image.fromarray(_grey(np.asarray(pixels))), (TILE - 8, TILE - 8))
 

@@ -7,7 +7,6 @@ stand in where a maker left a group out.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,11 +15,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from pydicom import Dataset, dcmread
-from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom import Dataset
+from pydicom.errors import InvalidDicomError
 
-from pipeline import header
+from pipeline import reading
 from pipeline.errors import ExamRejected, GeometryRejected, NotDicom, PixelsRejected
+from pipeline.reading import MALFORMED
 from pipeline.records import InstanceRef, SliceSource
 from pipeline.repair import Faults, repair
 from pipeline.text import text_of
@@ -43,23 +43,6 @@ NEEDED = (
     "ModalityLUTSequence",
 )
 Vector = npt.NDArray[np.float64]
-MALFORMED = (
-    InvalidDicomError,
-    BytesLengthException,
-    OSError,
-    EOFError,
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    AttributeError,
-    OverflowError,
-    NotImplementedError,
-    AssertionError,
-    MemoryError,
-    RecursionError,
-    struct.error,
-)
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 
 
@@ -106,13 +89,10 @@ class Frame:
         return f"{self.source.ref.sop_instance_uid}{frame} at ({where}) mm"
 
 
-def read_header(path: Path, *, pixels: bool = False) -> Dataset:
-    """The data set without pixel data, or with it or with the place where it lies. Raises NotDicom."""
+def read_header(path: Path) -> Dataset:
+    """The data set up to its pixel data. Raises NotDicom."""
     with readable(path):
-        found = header.quickly(path)
-        if found is not None and (not pixels or found.pixels is not None):
-            return found
-        return dcmread(path, stop_before_pixels=not pixels)
+        return reading.read(path)
 
 
 @contextmanager

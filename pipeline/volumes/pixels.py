@@ -12,14 +12,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydicom import Dataset, dcmread
-from pydicom.pixels.utils import iter_pixels
+from pydicom import Dataset
 from pydicom.uid import UID
 
+from pipeline import reading
+from pipeline.codestream import Broken
+from pipeline.decoding import Died, pixels_in
 from pipeline.errors import PixelsRejected
 from pipeline.header import Header
 from pipeline.repair import describes_pixels, mend_pixels
-from pipeline.volumes.frames import read_header, readable
+from pipeline.volumes.frames import readable
 
 # Transfer syntaxes of PS3.5 section 10 whose coding loses information, or may: JPEG baseline and extended,
 # JPEG-LS near-lossless, JPEG 2000 (single and multi-component), HTJ2K, JPEG XL (two of its kinds), MPEG, HEVC.
@@ -45,32 +47,35 @@ def check_lossless(ds: Dataset, allow_lossy: bool) -> None:
 def decode(path: Path, numbers: Sequence[int | None], allow_lossy: bool = False) -> Iterator[npt.NDArray[Any]]:
     """Stored values (rows, columns) of the frames in the order asked for; None or 1 is a single frame.
 
-    Unused high bits are cleared, sign bits extended. Raises NotDicom, PixelsRejected.
+    Unused high bits are cleared, sign bits extended. Compressed frames are decoded by a child process. Raises NotDicom,
+    PixelsRejected.
     """
-    # a file of one frame is read once and whole; of many frames, only those asked for
-    alone = list(numbers) == [None]
-    ds = read_header(path, pixels=alone)
-    if not describes_pixels(ds):
-        with readable(path):
-            ds = dcmread(path)
+    with readable(path):
+        ds, place = reading.located(path)
+        if not describes_pixels(ds):
             mend_pixels(ds)
     check_lossless(ds, allow_lossy)
-    if alone and isinstance(ds, Header) and (plain := _plain(path, ds)) is not None:
+    if list(numbers) == [None] and isinstance(ds, Header) and (plain := _plain(path, ds)) is not None:
         yield plain
         return
     uid = ds.get("SOPInstanceUID")
-    allocated, stored = int(ds.BitsAllocated), int(ds.BitsStored)
-    high = int(ds.get("HighBit", stored - 1))
     name = UID(ds.file_meta.get("TransferSyntaxUID", "")).name
     try:
-        if allocated == 1 and not UID(ds.file_meta.TransferSyntaxUID).is_encapsulated:
-            yield from _single_bits(path, numbers)
-            return
-        for array in iter_pixels(ds if "PixelData" in ds else path, indices=[(n or 1) - 1 for n in numbers], raw=True):
+        allocated, stored = int(ds.BitsAllocated), int(ds.BitsStored)
+        high = int(ds.get("HighBit", stored - 1))
+        for array in pixels_in(path, ds, place, numbers):
             yield _used_bits(array, allocated, stored, high)
+    except Broken as error:
+        raise PixelsRejected(
+            f"image {uid} is not decoded: {error}", code="pixels-contradict-header", uid=uid
+        ) from error
+    except Died as error:
+        raise PixelsRejected(
+            f"image {uid} ends the decoder of {name} ({error.reason})", code="decoder-died", uid=uid
+        ) from error
     except (AttributeError, KeyError) as error:
         raise PixelsRejected(f"image {uid} has no complete pixel data: {error}", uid=uid) from error
-    except (RuntimeError, ValueError, NotImplementedError, IndexError, EOFError, OSError) as error:
+    except (RuntimeError, *reading.MALFORMED) as error:
         raise PixelsRejected(f"image {uid} cannot be decoded from {name}: {error}", uid=uid) from error
 
 
@@ -92,22 +97,6 @@ def _plain(path: Path, ds: Header) -> npt.NDArray[Any] | None:
         return None
     found = np.fromfile(path, kind, rows * columns, offset=offset)
     return _used_bits(found.reshape(rows, columns), allocated, stored, high)
-
-
-def _single_bits(path: Path, numbers: Sequence[int | None]) -> Iterator[npt.NDArray[np.uint8]]:
-    """Frames of one bit per pixel, which follow each other without padding (PS3.5 8.1.1), so begin within bytes.
-
-    pydicom 3.0.2 unpacks these one by one only where every frame begins with a byte.
-    """
-    ds = dcmread(path)
-    data = np.frombuffer(ds.PixelData, np.uint8)
-    size = int(ds.Rows) * int(ds.Columns)
-    for number in numbers:
-        start = ((number or 1) - 1) * size
-        bits = np.unpackbits(data[start // 8 : (start + size + 7) // 8], bitorder="little")[start % 8 :][:size]
-        if len(bits) < size:
-            raise ValueError(f"frame {number or 1} ends before its last pixel")
-        yield bits.reshape(int(ds.Rows), int(ds.Columns))
 
 
 def _used_bits(array: npt.NDArray[Any], allocated: int, stored: int, high: int) -> npt.NDArray[Any]:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from pipeline.decoding import here
 from pipeline.errors import ExamRejected
 from pipeline.volumes import pixels
 
@@ -108,9 +109,11 @@ def test_whatever_the_bits_the_pixels_are_pydicoms(
 
 
 def test_only_what_is_uncompressed_and_usual_is_read_straight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Path] = []
-    iterate = pixels.iter_pixels
-    monkeypatch.setattr(pixels, "iter_pixels", lambda src, **how: (asked.append(src), iterate(src, **how))[1])
+    asked: list[bytes] = []
+    lay_out = here.lay_out
+    monkeypatch.setattr(
+        here, "lay_out", lambda data, *given, **how: (asked.append(data), lay_out(data, *given, **how))[1]
+    )
     data = np.arange(12, dtype=np.uint16).tobytes()
     assert np.array_equal(outcome(write(tmp_path / "a", data)), np.arange(12).reshape(3, 4))
     assert not asked
@@ -121,4 +124,4 @@ def test_only_what_is_uncompressed_and_usual_is_read_straight(tmp_path: Path, mo
 def test_a_file_that_ends_before_its_pixels_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "image", np.arange(12, dtype=np.uint16).tobytes())
     path.write_bytes(path.read_bytes()[:-2])
-    assert "cannot be decoded" in str(outcome(path))
+    assert "shorter than its header says" in str(outcome(path))

@@ -1,0 +1,217 @@
+"""A file's header, read in bounded memory and time whatever its bytes ask for, and where its pixels lie.
+
+Every file of others comes in through here. Most are read by `pipeline.header`; pydicom reads the rest from a file that
+counts what is taken from it, and of a deflated data set inflates no more than is read.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, cast
+
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.filereader import read_dataset
+
+from pipeline import header, structure
+from pipeline.errors import NotDicom
+from pipeline.inflate import Inflated
+
+# What pydicom and the code that looks at a header raise on bytes that are not what they claim to be.
+MALFORMED = (
+    InvalidDicomError,
+    BytesLengthException,
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+    AssertionError,
+    NotImplementedError,
+    RecursionError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+)
+DEFLATED = "1.2.840.10008.1.2.1.99"
+BIG_ENDIAN = "1.2.840.10008.1.2.2"
+# pydicom takes an element in up to three pieces: tag and VR, length, value.
+MOST_READS = 3 * structure.MOST_ELEMENTS
+_VALUES_WITH_ITEMS = (None, "SQ", "UN")
+
+
+class Pixels(NamedTuple):
+    """The element that holds the pixels: its tag, where its value lies, and how many bytes it has by its own word.
+
+    `length` is `header.UNDEFINED` where they are encapsulated. `deflated`: the place is one in the inflated data set.
+    """
+
+    tag: int
+    offset: int
+    length: int
+    deflated: bool
+
+    @property
+    def keyword(self) -> str:
+        return {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData"}.get(self.tag, "PixelData")
+
+
+def read(path: Path, *, force: bool | None = False) -> Dataset:
+    """The data set of a file up to its pixels. `force`: also without the file header of PS3.10; None: where the data
+    set seems to begin with the file.
+
+    Raises TooMuch beyond the limits of `pipeline.structure`, and what pydicom raises on broken files.
+    """
+    return located(path, force=force)[0]
+
+
+def located(path: Path, *, force: bool | None = False) -> tuple[Dataset, Pixels | None]:
+    """The same, and where its pixels lie."""
+    try:
+        return _located(path, force)
+    except structure.TooMuch as error:
+        raise structure.TooMuch(f"{path.name} is not read: {error.message}") from None
+
+
+def _located(path: Path, force: bool | None) -> tuple[Dataset, Pixels | None]:
+    found = header.quickly(path)
+    if found is not None:
+        return found, _pixels(found.element, found.element_at, implicit=False, deflated=False)
+    with path.open("rb") as file:
+        begin = file.read(header.READ_AT_ONCE[0])
+        file.seek(0)
+        if (deflated := _deflated(begin)) is not None:
+            return _inflated(file, *deflated)
+        if force is None:
+            # Group 0008 in little endian; anything else is no DICOM.
+            force = begin[128:132] != b"DICM" and begin[:2] == b"\x08\x00"
+        return _by_pydicom(file, force)
+
+
+def _deflated(begin: bytes) -> tuple[Dataset, int] | None:
+    """The file meta information and the start of a deflated data set."""
+    try:
+        meta, syntax, start = header.meta_of(begin)
+    except header.Unusual:
+        return None
+    return (meta, start) if syntax == DEFLATED else None
+
+
+def _by_pydicom(file: BinaryIO, force: bool) -> tuple[Dataset, Pixels | None]:
+    counted = _Counted(_Plain(file), file.name)
+    found = pydicom.dcmread(
+        cast(BinaryIO, counted), stop_before_pixels=True, force=force, defer_size=structure.MOST_BYTES
+    )
+    implicit, little = found.original_encoding
+    _check(found, implicit=bool(implicit), big_endian=not little)
+    at = counted.tell()
+    file.seek(at)
+    return found, _pixels(file.read(12), at, implicit=bool(implicit), deflated=False, big_endian=not little)
+
+
+def _inflated(file: BinaryIO, meta: Dataset, start: int) -> tuple[Dataset, Pixels | None]:
+    buffer = _Buffer(Inflated(file, start))
+    counted = _Counted(buffer, file.name)
+    found = read_dataset(cast(BinaryIO, counted), False, True, stop_when=_at_pixels, defer_size=structure.MOST_BYTES)
+    implicit = bool(found.original_encoding[0])
+    _check(found, implicit=implicit, big_endian=False)
+    found.__dict__["file_meta"] = meta
+    at = counted.tell()
+    return found, _pixels(buffer.at(at, 12), at, implicit=implicit, deflated=True)
+
+
+def _at_pixels(tag: int, _vr: str | None, _length: int) -> bool:
+    return tag in header.PIXELS
+
+
+def _pixels(head: bytes, at: int, *, implicit: bool, deflated: bool, big_endian: bool = False) -> Pixels | None:
+    """The element at a byte, of which these are the first twelve, if it is one of pixels."""
+    order: Any = "big" if big_endian else "little"
+    number = int.from_bytes(head[:2], order) << 16 | int.from_bytes(head[2:4], order)
+    if len(head) < 8 or number not in header.PIXELS:
+        return None
+    if implicit:
+        return Pixels(number, at + 8, int.from_bytes(head[4:8], order), deflated)
+    return Pixels(number, at + 12, int.from_bytes(head[8:12], order), deflated) if len(head) == 12 else None
+
+
+def _check(found: Dataset, *, implicit: bool, big_endian: bool) -> None:
+    """Hold the sequences that are not read yet against the limits, and let go of values that were too long to read."""
+    elements = 0
+    for tag in list(found.keys()):
+        element = found.get_item(tag)
+        value, vr = element.value, element.VR
+        if value is None and getattr(element, "length", 0) > structure.MOST_BYTES:
+            if vr in _VALUES_WITH_ITEMS:
+                raise structure.too_long()
+            # Documents, waveforms and the like, which nothing here reads.
+            del found[tag]
+        elif isinstance(value, bytes) and vr in _VALUES_WITH_ITEMS and len(value) > structure.ALWAYS_FINE:
+            inner = implicit or vr == "UN"
+            # In implicit VR a value is one of items where it begins with an item.
+            if vr == "SQ" or value[:4] in (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00"):
+                elements += structure.count(value, 0, len(value), implicit=inner, big_endian=big_endian)
+        if elements > structure.MOST_ELEMENTS:
+            raise structure.too_many()
+
+
+class _Plain:
+    """Bytes of a file by their place."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.size = os.fstat(file.fileno()).st_size
+
+    def at(self, offset: int, size: int) -> bytes:
+        self._file.seek(offset)
+        return self._file.read(min(size, max(0, self.size - offset)))
+
+
+class _Buffer:
+    """The begin of an inflated data set, kept as far as it was asked for."""
+
+    def __init__(self, inflated: Inflated) -> None:
+        self._inflated, self._found = inflated, bytearray()
+
+    def at(self, offset: int, size: int) -> bytes:
+        missing = offset + size - len(self._found)
+        if offset + size > structure.MOST_BYTES + structure.ALWAYS_FINE:
+            raise structure.too_long()
+        if missing > 0:
+            self._found += self._inflated.read(max(missing, 1 << 16))
+        return bytes(memoryview(self._found)[offset : offset + size])
+
+
+class _Counted:
+    """A file for pydicom, which may take so many bytes, in so many pieces, and no more."""
+
+    def __init__(self, source: _Plain | _Buffer, name: str) -> None:
+        self._source, self.name = source, name
+        self._at, self._bytes, self._reads = 0, structure.MOST_BYTES, MOST_READS
+
+    def read(self, size: int = -1) -> bytes:
+        if size < 0:
+            # pydicom asks for all of a data set that it takes for deflated; the file header told us otherwise.
+            raise NotDicom("its file meta information is not in order")
+        found = self._source.at(self._at, min(size, self._bytes + 1))
+        self._at += len(found)
+        self._bytes -= len(found)
+        self._reads -= 1
+        if self._bytes < 0:
+            raise structure.too_long()
+        if self._reads < 0:
+            raise structure.too_many()
+        return found
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self._at = offset + (self._at if whence == 1 else 0)
+        return self._at
