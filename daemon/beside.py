@@ -15,6 +15,8 @@ from typing import Protocol, TypeVar
 
 from typing_extensions import TypeVarTuple, Unpack
 
+from pipeline import parent
+
 Found = TypeVar("Found")
 Given = TypeVarTuple("Given")
 
@@ -34,7 +36,10 @@ def another_process() -> Iterator[Ask]:
     if sys.platform != "linux" or threading.active_count() > 1 or len(os.sched_getaffinity(0)) < 2:
         yield _here
         return
-    with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:
+    parent.prepare()
+    fork = multiprocessing.get_context("fork")
+    # Started by this thread, with the first thing that is asked for.
+    with ProcessPoolExecutor(1, fork, initializer=parent.end_with, initargs=(os.getpid(),)) as pool:
 
         def ask(work: Callable[[Unpack[Given]], Found], *given: *Given) -> Callable[[], Found]:
             return pool.submit(work, *given).result

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from config import schema as settings
+from pipeline import parent
 from pipeline.records import Json
 
 Work = Callable[[], Json]
@@ -58,13 +59,16 @@ def share(works: Sequence[Work], processes: int) -> list[Json]:
 def _fork(works: Sequence[Work], queue: int) -> tuple[int, int]:
     """A process that takes pieces until there are none, and then writes its answers; its id, and the pipe to read."""
     reading, writing = os.pipe()
+    parent.prepare()
+    asking = os.getpid()
     pid = os.fork()
     if pid:
         os.close(writing)
         return pid, reading
     status = 1
     try:
-        # Or nobody would notice, when the one that asks is killed, that there is no one left to read.
+        # Or it would work on, and hold standard output open, when the one that asks is killed.
+        parent.end_with(asking)
         os.close(reading)
         # Objects made before are not looked at, so their memory stays shared.
         gc.disable()

@@ -79,6 +79,11 @@ def located(path: Path, *, force: bool | None = False) -> tuple[Dataset, Pixels 
         raise structure.TooMuch(f"{path.name} is not read: {error.message}") from None
 
 
+def whole(data: bytes) -> Dataset:
+    """All of a Part 10 file in memory. Raises NotDicom if it is deflated: nobody knows how long it would be."""
+    return pydicom.dcmread(cast(BinaryIO, _Counted(_Held(data), "", len(data) + structure.MOST_BYTES)))
+
+
 def _located(path: Path, force: bool | None) -> tuple[Dataset, Pixels | None]:
     found = header.quickly(path)
     if found is not None:
@@ -104,7 +109,7 @@ def _deflated(begin: bytes) -> tuple[Dataset, int] | None:
 
 
 def _by_pydicom(file: BinaryIO, force: bool) -> tuple[Dataset, Pixels | None]:
-    counted = _Counted(_Plain(file), file.name)
+    counted = _Counted(_Plain(file), file.name, structure.MOST_BYTES)
     found = pydicom.dcmread(
         cast(BinaryIO, counted), stop_before_pixels=True, force=force, defer_size=structure.MOST_BYTES
     )
@@ -117,7 +122,7 @@ def _by_pydicom(file: BinaryIO, force: bool) -> tuple[Dataset, Pixels | None]:
 
 def _inflated(file: BinaryIO, meta: Dataset, start: int) -> tuple[Dataset, Pixels | None]:
     buffer = _Buffer(Inflated(file, start))
-    counted = _Counted(buffer, file.name)
+    counted = _Counted(buffer, file.name, structure.MOST_BYTES)
     found = read_dataset(cast(BinaryIO, counted), False, True, stop_when=_at_pixels, defer_size=structure.MOST_BYTES)
     implicit = bool(found.original_encoding[0])
     _check(found, implicit=implicit, big_endian=False)
@@ -161,6 +166,16 @@ def _check(found: Dataset, *, implicit: bool, big_endian: bool) -> None:
             raise structure.too_many()
 
 
+class _Held:
+    """Bytes in memory by their place."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = memoryview(data)
+
+    def at(self, offset: int, size: int) -> bytes:
+        return bytes(self._data[offset : offset + size])
+
+
 class _Plain:
     """Bytes of a file by their place."""
 
@@ -191,14 +206,14 @@ class _Buffer:
 class _Counted:
     """A file for pydicom, which may take so many bytes, in so many pieces, and no more."""
 
-    def __init__(self, source: _Plain | _Buffer, name: str) -> None:
+    def __init__(self, source: _Plain | _Buffer | _Held, name: str, most: int) -> None:
         self._source, self.name = source, name
-        self._at, self._bytes, self._reads = 0, structure.MOST_BYTES, MOST_READS
+        self._at, self._bytes, self._reads = 0, most, MOST_READS
 
     def read(self, size: int = -1) -> bytes:
         if size < 0:
-            # pydicom asks for all of a data set that it takes for deflated; the file header told us otherwise.
-            raise NotDicom("its file meta information is not in order")
+            # pydicom asks for all of a data set that it takes for deflated; those that are come another way.
+            raise NotDicom("it is deflated, and its file meta information is not in order")
         found = self._source.at(self._at, min(size, self._bytes + 1))
         self._at += len(found)
         self._bytes -= len(found)

@@ -7,7 +7,6 @@ fetched by WADO-RS or C-GET where the archive offers that.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from io import BytesIO
 from typing import Any, Literal
 
 from pydicom import DataElement, Dataset, dcmread
@@ -21,7 +20,8 @@ from daemon.export.web import limited, opened
 from daemon.fetch import dimse
 from daemon.fetch.plan import Batch, NotInArchive
 from daemon.spool.part10 import header
-from pipeline.errors import PeerUnreachable
+from pipeline import reading
+from pipeline.errors import NotDicom, PeerUnreachable
 from pipeline.reading import MALFORMED
 
 Finding = Literal["equal", "other", "absent", "unknown"]
@@ -102,7 +102,7 @@ def compared(item: Item, data: bytes) -> Finding:
     Sequence has our value. Pixels that were compressed are not decoded here: then it is unknown.
     """
     try:
-        ours, theirs = dcmread(item.path), dcmread(BytesIO(data))
+        ours, theirs = dcmread(item.path), reading.whole(data)
         if str(theirs.get("SOPInstanceUID", "")) != item.sop_instance_uid:
             return "unknown"
         before = list(_originals(theirs))
@@ -118,7 +118,7 @@ def compared(item: Item, data: bytes) -> Finding:
             if element.tag == PIXEL_DATA and there is not None and recoded and _compressed(theirs):
                 return "unknown"
             return "other"
-    except (*MALFORMED, RecursionError):
+    except (*MALFORMED, NotDicom):
         return "unknown"
     return "equal"
 

@@ -30,6 +30,10 @@ INTERNAL = {
     "Refusal": "one ROI's features; becomes a missing value with its reason",
     "TaskFailed": "what Flower and Celery see of an error: its code, without its cause",
     "Unreadable": "bytes that are no data elements; becomes status C000",
+    "Broken": "a codestream that contradicts its header; PixelsRejected where an image is read",
+    "Died": "the child that decodes ended; PixelsRejected where an image is read",
+    "NotDecoded": "what a decoder says of its data; PixelsRejected where an image is read",
+    "_Gone": "the child that decodes does not answer; Died once it has been ended",
     "Unusual": "a header that is not read quickly; pydicom reads the file",
 }
 COPYLEFT = re.compile(

@@ -214,3 +214,12 @@ def test_whatever_the_bytes_counting_ends(data: bytes, implicit: bool, big: bool
         structure.count(head + data, 0, len(head + data), implicit=implicit, big_endian=big)
         <= len(head + data) // 8 + 1
     )
+
+
+def test_a_file_in_memory_is_read_whole_unless_it_is_deflated(tmp_path: Path) -> None:
+    for syntax in SYNTAXES[:3]:
+        data = written(tmp_path / "image.dcm", image(), syntax).read_bytes()
+        assert reading.whole(data).PixelData == pydicom.dcmread(io.BytesIO(data)).PixelData
+    data = written(tmp_path / "image.dcm", image(), SYNTAXES[3]).read_bytes()
+    with pytest.raises(NotDicom, match="deflated"):
+        reading.whole(data)

@@ -1,0 +1,101 @@
+"""A command that is killed at any moment leaves no process behind, and nobody waits for its output."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pydicom
+import pytest
+from pydicom.uid import JPEGLSLossless
+
+from pipeline.phantom import PhantomSpec, write_exam
+
+MARK = "AXRAD_TEST_MARK"
+AXRAD = [sys.executable, "-c", "from daemon.main import main; main()"]
+# Where nothing happens for so long, something hangs.
+PATIENCE_S = 120.0
+
+
+@pytest.fixture(scope="module")
+def exam(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An exam whose images are compressed, so that there is a process that decodes."""
+    made = write_exam(tmp_path_factory.mktemp("exam"), PhantomSpec(seed=31, preset="small"))
+    for path in made.folder.rglob("*.dcm"):
+        ds = pydicom.dcmread(path)
+        if ds.Modality == "MR":
+            ds.compress(JPEGLSLossless, generate_instance_uid=False)
+            ds.save_as(path)
+    return made.folder
+
+
+def marked(mark: str) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found
+
+
+def killed(arguments: list[str], moment: Callable[[str, subprocess.Popen[bytes]], None]) -> None:
+    mark = uuid.uuid4().hex
+    process = subprocess.Popen(
+        [*AXRAD, *arguments],
+        env={**os.environ, MARK: mark},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        moment(mark, process)
+        process.send_signal(signal.SIGKILL)
+        # The end of its output: nobody else holds the pipe.
+        process.communicate(timeout=PATIENCE_S)
+        _, left = psutil.wait_procs(marked(mark), timeout=PATIENCE_S)
+        assert [p.cmdline() for p in left] == []
+    finally:
+        for leftover in [*marked(mark)]:
+            leftover.kill()
+        process.communicate()
+
+
+def after(seconds: float) -> Callable[[str, subprocess.Popen[bytes]], None]:
+    return lambda mark, process: time.sleep(seconds)
+
+
+def with_processes(count: int) -> Callable[[str, subprocess.Popen[bytes]], None]:
+    """As soon as there are so many, or it has ended."""
+
+    def wait(mark: str, process: subprocess.Popen[bytes]) -> None:
+        while process.poll() is None and len(marked(mark)) < count:
+            time.sleep(0.01)
+
+    return wait
+
+
+MOMENTS = [with_processes(2), with_processes(3), with_processes(4), *map(after, (0.4, 1.0, 1.6, 2.2, 3.0))]
+NAMES = ["two processes", "three", "four", "0.4 s", "1.0 s", "1.6 s", "2.2 s", "3.0 s"]
+
+
+@pytest.mark.parametrize("moment", MOMENTS, ids=NAMES)
+def test_run_that_is_killed_leaves_no_process(
+    exam: Path, tmp_path: Path, moment: Callable[[str, subprocess.Popen[bytes]], None]
+) -> None:
+    killed(["run", str(exam), "--out", str(tmp_path / "out")], moment)
+
+
+@pytest.mark.parametrize("moment", [MOMENTS[n] for n in (0, 1, 5, 7)], ids=[NAMES[n] for n in (0, 1, 5, 7)])
+def test_extract_that_is_killed_leaves_no_process(
+    exam: Path, tmp_path: Path, moment: Callable[[str, subprocess.Popen[bytes]], None]
+) -> None:
+    killed(["extract", str(exam), "--out", str(tmp_path / "table.csv")], moment)
