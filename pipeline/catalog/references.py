@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 
 from pipeline.catalog.facts import SegmentFacts, Value
 from pipeline.records import Code, InstanceRef
 from pipeline.text import text_of
+
+DERIVATION = Tag("DerivationImageSequence")
 
 
 class Reference(NamedTuple):
@@ -122,7 +125,14 @@ def _by_frames(dataset: Dataset) -> Iterator[Reference]:
         *(dataset.get("SharedFunctionalGroupsSequence") or []),
         *(dataset.get("PerFrameFunctionalGroupsSequence") or []),
     ]
+    seen: set[bytes] = set()
     for group in groups:
+        # Thousands of frames may say the same, byte for byte, and are then not taken apart each.
+        raw = getattr(group.get_item(DERIVATION), "value", None) if DERIVATION in group else None
+        if isinstance(raw, bytes):
+            if raw in seen:
+                continue
+            seen.add(raw)
         for derivation in group.get("DerivationImageSequence") or []:
             for item in derivation.get("SourceImageSequence") or []:
                 reference = _reference(item, "", "", True)

@@ -14,13 +14,14 @@ import sqlalchemy as sa
 from config.schema import Assembly, Intake, Settings, Spool
 from config.schema import Ledger as LedgerSection
 from daemon.assembly import Arrived, Verdict
-from daemon.ledger import Ledger, verdicts
+from daemon.ledger import Ledger, aside, verdicts
 from daemon.ledger.intake import Arrival, association_ended, mark_lost, record, still_arriving, still_sending
 from daemon.ledger.operate import retry
 from daemon.ledger.studies import move_study
 from daemon.ledger.tables import deliveries, events, instances, revisions, studies
-from daemon.work import sweep
+from daemon.work import analyse, sweep
 from daemon.work.context import Context
+from daemon.work.failure import TaskFailed
 from daemon.work.large import Beside
 from daemon.work.sweep import assemble
 from pipeline.catalog import InstanceFacts
@@ -385,6 +386,55 @@ def test_a_large_exam_is_not_looked_at_while_it_arrives(house: House, monkeypatc
     assert house.study().reason_code == "settling"
     house.later(130)
     assert house.states() == {"1.2.3": "ready"}
+
+
+def poison(facts: InstanceFacts) -> aside.Poison:
+    """Two workers died while they read this instance."""
+    uid = facts.ref.sop_instance_uid
+    return aside.Poison(f"key of {uid}"[:32], uid, "d", "SIGSEGV", 2, "a worker")
+
+
+def test_an_exam_whose_slice_killed_its_readers_is_set_aside_at_once_by_the_name_of_the_slice(house: House) -> None:
+    house.arrive(exam.images, exam.seg())
+    house.later(130)
+    (revision,) = house.revisions()
+    with house.ledger.write() as connection:
+        aside.put(connection, poison(exam.t1c[0]), house.now)
+        aside.put(connection, poison(exam.t1c[0]), house.now)
+    uid = exam.t1c[0].ref.sop_instance_uid
+    with pytest.raises(TaskFailed) as failed:
+        analyse.run(house.context, revision.id)
+    assert (failed.value.code, failed.value.final) == ("unreadable", True)
+    assert house.study().state == "failed"
+    assert uid in house.study().reason
+    assert house.kinds().count("set-aside") == 1
+    with house.ledger.write() as connection:
+        assert aside.take_up(connection, uid, "d", house.now)
+    house.later(1)
+    assert (house.study().state, [r.state for r in house.revisions()]) == ("ready", ["ready"])
+
+
+def test_a_new_exam_waits_by_name_for_a_slice_that_killed_its_readers(house: House) -> None:
+    house.arrive(exam.images)
+    with house.ledger.write() as connection:
+        aside.put(connection, poison(exam.t2[3]), house.now)
+    house.arrive(exam.seg())
+    house.later(130)
+    assert house.study().state == "waiting"
+    assert f"instance {exam.t2[3].ref.sop_instance_uid}, whose readers died of it" in house.study().reason
+
+
+def test_a_region_that_killed_its_readers_replaces_no_other(house: House) -> None:
+    house.arrive(exam.images, exam.seg())
+    house.later(130)
+    newer = exam.seg("3.99", ContentDate="20991231")
+    with house.ledger.write() as connection:
+        uid = newer.ref.sop_instance_uid
+        record(connection, Arrival(uid, "d", "instances/x.dcm", 10, house.now, facts=newer))
+        aside.put(connection, poison(newer), house.now)
+    house.later(130)
+    assert [r.state for r in house.revisions()] == ["ready"]
+    assert "hold no region that can be read" in house.study().flagged
 
 
 def test_an_association_that_is_kept_open_holds_up_no_exam_for_longer_than_a_minute(house: House) -> None:

@@ -92,3 +92,33 @@ def test_real_segmentations_and_structure_sets_hold_regions(cases: Path) -> None
     ]
     assert found
     assert [p.name for p in found if "no_region" in read_facts(p).tags] == []
+
+
+def test_frames_that_say_the_same_are_taken_apart_once_and_lose_no_reference(tmp_path: Path) -> None:
+    def frame(uid: str, number: int) -> Dataset:
+        source, derivation, group = Dataset(), Dataset(), Dataset()
+        source.ReferencedSOPClassUID, source.ReferencedSOPInstanceUID = "1.2.840.10008.5.1.4.1.1.4.1", uid
+        source.ReferencedFrameNumber = number
+        derivation.SourceImageSequence = Sequence([source])
+        group.DerivationImageSequence = Sequence([derivation])
+        return group
+
+    frames = [frame("1.9.1", 1), frame("1.9.1", 2), frame("1.9.1", 1), frame("1.9.2", 1), frame("1.9.2", 1)]
+    segment = Dataset()
+    segment.SegmentNumber, segment.SegmentLabel = 1, "tumour"
+    path = saved(
+        tmp_path / "seg.dcm",
+        SEGMENTATION_CLASSES[0],
+        SegmentSequence=Sequence([segment]),
+        NumberOfFrames=len(frames),
+        PerFrameFunctionalGroupsSequence=Sequence(frames),
+    )
+    facts = read_facts(path)
+    assert [r.sop_instance_uid for r in facts.references] == ["1.9.1", "1.9.2"]
+    assert facts.tags["drawn_on_frames"] == ["1.9.1#1", "1.9.1#2", "1.9.2#1"]
+
+
+def test_twenty_thousand_frames_cost_no_more_than_what_they_say(cases: Path) -> None:
+    facts = read_facts(cases / "faults2" / "dimse" / "seg_20k_frames.dcm")
+    assert (facts.frames, len(facts.references)) == (20000, 32)
+    assert not any(name.startswith("frame_") for name in facts.tags)
