@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 from dicom_sr import codes, ibsi, words
 from dicom_sr.finding import Finding
 from pipeline.records import Code, Role, Side
-from pipeline.result import Part, StudyResult
+from pipeline.result import NodeSummary, Part, StudyResult
 
 _PREDICTION = "prediction"
 _ROLE_OF_FINDING: dict[str, Role] = {codes.MASS.value: "tumor", codes.AXILLARY_NODE.value: "lymph_nodes"}
@@ -19,12 +19,13 @@ _ROLE_OF_FINDING: dict[str, Role] = {codes.MASS.value: "tumor", codes.AXILLARY_N
 
 @dataclass(frozen=True, slots=True)
 class _Key:
-    """What a number is: whose side, which region, measured how, and what."""
+    """What a number is: whose side, which region, measured how, what, and of which lymph node (0: of all)."""
 
     side: Side | None
     role: str
     method: str
     concept: str
+    node: int = 0
 
 
 def compare(ds: Dataset, result: StudyResult) -> Iterator[Finding]:
@@ -58,7 +59,10 @@ def _expected(side: Side | None, part: Part) -> dict[_Key, float]:
     for role, roi in part.rois.items():
         numbers[_Key(side, role, "", ibsi.VOLUME.value)] = roi.volume_mm3
         counted = codes.NODES if role == "lymph_nodes" else codes.LESIONS
-        numbers[_Key(side, role, "", counted.value)] = roi.nodes
+        numbers[_Key(side, role, "", counted.value)] = roi.count
+        for node in roi.nodes:
+            for concept, value in _of_node(node):
+                numbers[_Key(side, role, "", concept, node.number)] = value
     for name, value in part.features.items():
         parsed = ibsi.FeatureName.parse(name)
         coded = ibsi.concept(parsed) if parsed is not None else None
@@ -71,13 +75,24 @@ def _expected(side: Side | None, part: Part) -> dict[_Key, float]:
     return numbers
 
 
+def _of_node(node: NodeSummary) -> tuple[tuple[str, float], ...]:
+    return (
+        (codes.NODE_NUMBER.value, node.number),
+        (ibsi.VOLUME.value, node.volume_mm3),
+        (codes.LONG_AXIS.value, node.long_axis_mm),
+        (codes.SHORT_AXIS.value, node.short_axis_mm),
+    )
+
+
 def _required(side: Side | None, part: Part) -> Iterator[_Key]:
     """Numbers that no report of this part may lack."""
     if part.prediction is not None and part.rois:
         yield _Key(side, _PREDICTION, "", codes.PROBABILITY.value)
         yield _Key(side, _PREDICTION, "", codes.CUTOFF.value)
-    for role in part.rois:
+    for role, roi in part.rois.items():
         yield _Key(side, role, "", ibsi.VOLUME.value)
+        for node in roi.nodes:
+            yield from (_Key(side, role, "", concept, node.number) for concept, _ in _of_node(node))
         if role == "lymph_nodes":
             yield _Key(side, role, "", codes.NODES.value)
 
@@ -91,12 +106,19 @@ def _reported(ds: Dataset) -> Iterator[tuple[str, _Key, float]]:
             if _name(group) != codes.GROUP.value:
                 continue
             side, role, method = _subject(group)
+            node = _node(group)
             for k, item in enumerate(_children(group), 1):
                 if item.ValueType == "NUM":
                     concept = _name(item)
                     own = concept in (codes.PROBABILITY.value, codes.CUTOFF.value)
-                    key = _Key(side, _PREDICTION if own else role, method, concept)
+                    key = _Key(side, _PREDICTION if own else role, method, concept, node)
                     yield f"1.{i}.{j}.{k}", key, _value(item)
+
+
+def _node(group: Dataset) -> int:
+    """The number of the lymph node that a group is about; 0 where it is about a whole region."""
+    numbers = [_value(i) for i in _children(group) if i.ValueType == "NUM" and _name(i) == codes.NODE_NUMBER.value]
+    return round(numbers[0]) if numbers else 0
 
 
 def _subject(group: Dataset) -> tuple[Side | None, str, str]:

@@ -73,6 +73,9 @@ RISK: dict[str, Code] = {
 PROBABILITY = _own("P-ALNM", "ALN metastasis probability")
 CUTOFF = _own("CUTOFF", "Cutoff of the probability")
 NODES = _own("NODES", "Lymph nodes delineated")
+NODE_NUMBER = _own("NODE", "Number of the lymph node")
+LONG_AXIS = _sct("103339001", "Long Axis")
+SHORT_AXIS = _sct("103340004", "Short Axis")
 LESIONS = _own("LESIONS", "Lesions delineated")
 RISK_CATEGORY: dict[Side | None, Code] = {
     None: _own("RISK", "Risk category"),

@@ -17,7 +17,7 @@ from dicom_sr import codes, header, ibsi, items, uids, words
 from dicom_sr.source import ReportSource
 from pipeline.catalog import SEGMENTATION_CLASSES
 from pipeline.records import Code, InstanceRef, Role, Side
-from pipeline.result import Part, Prediction, RoiSummary, StudyResult
+from pipeline.result import NodeSummary, Part, Prediction, RoiSummary, StudyResult
 
 COMPREHENSIVE = "1.2.840.10008.5.1.4.1.1.88.33"
 COMPREHENSIVE_3D = "1.2.840.10008.5.1.4.1.1.88.34"
@@ -157,10 +157,34 @@ def _regions(context: _Context) -> Iterator[Any]:
             group = _group(context, tracking_id, tracking_uid, role, side, roi)
             items.add(group, *_size(role, part, roi))
             yield group
+            for node in roi.nodes:
+                yield _node(context, side, roi, node)
             for (sequence, image_filter), names in sorted(_weighed(context, role, part).items()):
                 group = _group(context, tracking_id, tracking_uid, role, side, roi, ibsi.method(sequence, image_filter))
                 items.add(group, *_values(names, part))
                 yield group
+
+
+def _node(context: _Context, side: Side | None, roi: RoiSummary, node: NodeSummary) -> Any:
+    """One lymph node: its number, the segment that holds it, its size."""
+    mine = [d for d in roi.segment_details if (d.number, d.source.sop_instance_uid) == (node.segment, node.source_uid)]
+    alone = sum((n.segment, n.source_uid) == (node.segment, node.source_uid) for n in roi.nodes) == 1
+    name = f"{FINDINGS['lymph_nodes'][2].removesuffix('s')} {node.number}"
+    tracking_id = name + (f", {words.SIDE_WORDS[side]}" if side else "")
+    tracking_uid = context.uid("tracking", "node", side or "", str(node.number))
+    if alone and mine and mine[0].tracking_uid:
+        tracking_id, tracking_uid = mine[0].tracking_id or tracking_id, mine[0].tracking_uid
+    one = roi.model_copy(update={"segment_details": tuple(mine)}) if mine else roi
+    group = _group(context, tracking_id, tracking_uid, "lymph_nodes", side, one)
+    group.ObservationUID = context.uid("observation", "node", side or "", str(node.number))
+    items.add(
+        group,
+        items.number(codes.NODE_NUMBER, node.number, codes.ONE),
+        items.number(ibsi.VOLUME, node.volume_mm3, codes.MM3),
+        items.number(codes.LONG_AXIS, node.long_axis_mm, codes.MM),
+        items.number(codes.SHORT_AXIS, node.short_axis_mm, codes.MM),
+    )
+    return group
 
 
 def tracking(
@@ -221,9 +245,9 @@ def _size(role: Role, part: Part, roi: RoiSummary) -> Iterator[Any]:
         if name in part.features:
             yield _feature(name, part.features[name])
     if role == "lymph_nodes":
-        yield items.number(codes.NODES, roi.nodes, codes.NODE_UNIT)
-    elif roi.nodes > 1:
-        yield items.number(codes.LESIONS, roi.nodes, codes.LESION_UNIT)
+        yield items.number(codes.NODES, roi.count, codes.NODE_UNIT)
+    elif roi.count > 1:
+        yield items.number(codes.LESIONS, roi.count, codes.LESION_UNIT)
 
 
 def _weighed(context: _Context, role: Role, part: Part) -> dict[tuple[Any, str], list[str]]:
@@ -272,6 +296,9 @@ def _evaluations(context: _Context) -> Any:
     changed = words.change(context.result)
     if changed:
         items.add(group, items.text(codes.COMMENT, changed))
+    left_out = words.left_out(context.result)
+    if left_out:
+        items.add(group, items.text(codes.COMMENT, left_out))
     checks = words.failed_checks(context.result)
     if checks:
         items.add(group, items.text(codes.COMMENT, "Quality checks failed: " + words.joined(checks)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pipeline.records import Role, Side
+from pipeline.records import LeftOut, Role, Side
 from pipeline.result import FeatureChange, Part, Prediction, StudyResult
 
 SIDE_WORDS: dict[Side | None, str] = {"L": "left", "R": "right", None: ""}
@@ -95,6 +95,18 @@ def _change(changed: FeatureChange, divisor: float = 1.0, unit: str = "") -> str
 def relative(changed: FeatureChange) -> str:
     """`-34.2 %`; empty where the earlier number is 0."""
     return "" if changed.relative is None else f"{100 * changed.relative:+.1f} %"
+
+
+def left_out(result: StudyResult) -> str:
+    """Segments that joined no region, each with the reason; empty where there are none."""
+    if not result.left_out:
+        return ""
+    return "Left out: " + joined(f"{_segment(one)}: {one.why}" for one in result.left_out) + "."
+
+
+def _segment(one: LeftOut) -> str:
+    name = "an object" if one.segment is None else f"segment {one.segment}"
+    return f"{name} ({one.label})" if one.label else name
 
 
 def failed_checks(result: StudyResult) -> tuple[str, ...]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pipeline.pictures import Panel
 from pipeline.records import SEQUENCES, AlignmentEvidence, InstanceRef, Mask, Roi, Role, Side
 from pipeline.records import Sequence as SequenceName
-from pipeline.result import Alignment, QualityCheck, RoiSummary, SegmentSummary, SequenceChoice
+from pipeline.result import Alignment, NodeSummary, QualityCheck, RoiSummary, SegmentSummary, SequenceChoice
 from pipeline.sequences import Selection
 
 Timer = Callable[[], float]
@@ -72,7 +72,8 @@ def summary_of(found: Roi, masks: Masks, kept: Mapping[tuple[SequenceName, Role,
         voxels={name: masks[name, found.role, found.side].voxels for name in SEQUENCES},
         volume_mm3=found.mask.volume_mm3,
         kept_volume={n: round(kept[n, found.role, found.side], 4) for n in SEQUENCES[1:]},
-        nodes=found.nodes,
+        count=found.count,
+        nodes=tuple(NodeSummary.model_validate(asdict(node)) for node in found.nodes),
         why=found.why,
         segment_details=tuple(
             SegmentSummary(

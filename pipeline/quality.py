@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
+import numpy as np
+
 from config.schema import Align
 from pipeline.records import FeatureSet, Roi, Role, Sequence, Side
 from pipeline.result import QualityCheck
@@ -13,6 +15,10 @@ from pipeline.sequences import Selection
 # With fewer grey levels texture says little; with more, co-occurrence matrices become sparse (PyRadiomics FAQ: 30-130).
 MIN_GREY_LEVELS = 8
 MAX_GREY_LEVELS = 256
+# A region of at least so many slices with at most so many voxels each, so many times as high as wide, is no lesion.
+COLUMN_SLICES = 8
+COLUMN_VOXELS = 12
+COLUMN_HEIGHT = 3.0
 
 
 def grey_level_checks(found: FeatureSet, side: Side | None) -> Iterable[QualityCheck]:
@@ -54,6 +60,26 @@ def place_checks(rois: Iterable[Roi]) -> Iterable[QualityCheck]:
                 limit=found.limit,
                 ok=found.harmless,
                 note=found.text,
+            )
+
+
+def shape_checks(rois: Iterable[Roi]) -> Iterable[QualityCheck]:
+    """Segments that are a thin column through many slices, as a damaged object leaves, each a failed check."""
+    for segment in (s for roi in rois for s in roi.segments):
+        box = segment.mask.box_zyx
+        if box is None:
+            continue
+        planes = [plane for plane in segment.mask.voxels_zyx[box] if plane.any()]
+        voxels = float(np.median([np.count_nonzero(plane) for plane in planes]))
+        x, y, z = segment.mask.geometry.spacing_xyz_mm
+        wide = float(np.median([max(np.ptp(p.nonzero()[0]) * y + y, np.ptp(p.nonzero()[1]) * x + x) for p in planes]))
+        if len(planes) >= COLUMN_SLICES and voxels <= COLUMN_VOXELS and len(planes) * z > COLUMN_HEIGHT * wide:
+            yield QualityCheck(
+                check=f"shape.segment_{segment.number}",
+                value=f"{len(planes)} slices of {voxels:g} voxels",
+                limit=f"{COLUMN_HEIGHT:g} times as high as wide",
+                ok=False,
+                note=f"a column {len(planes) * z:.0f} mm high and {wide:.0f} mm wide: is the object damaged?",
             )
 
 

@@ -70,10 +70,14 @@ class Volume:
 
 @dataclass(frozen=True, slots=True)
 class Mask:
-    """A binary region on a grid: bool, (z, y, x)."""
+    """A binary region on a grid: bool, (z, y, x).
+
+    `numbers_zyx`: where it is of several lymph nodes, the number of the node of each voxel of `box_zyx`.
+    """
 
     voxels_zyx: npt.NDArray[np.bool_]
     geometry: Geometry
+    numbers_zyx: npt.NDArray[np.uint16] | None = None
 
     def __post_init__(self) -> None:
         if self.voxels_zyx.dtype != np.bool_ or self.voxels_zyx.shape != self.geometry.shape_zyx:
@@ -140,19 +144,42 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
+class Node:
+    """One lymph node: its number on page and in report, the segment of the SEG that holds it, and its size."""
+
+    number: int
+    segment: int
+    source_uid: str
+    volume_mm3: float
+    long_axis_mm: float
+    short_axis_mm: float
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A segment that joins no region, or with `segment` None a whole object, and why."""
+
+    source_uid: str
+    segment: int | None
+    label: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Roi:
     """One of the two regions the signature reads, on the grid of T1+C: the union of `segments`.
 
-    `nodes` counts separate lymph nodes (segments, or connected components of a single segment); for a tumour it
-    counts lesions. `why` says how the segments were recognised.
+    `count` is of separate lymph nodes, or of lesions of a tumour; `nodes` are the lymph nodes one by one, none for a
+    tumour. `why` says how the segments were recognised.
     """
 
     role: Role
     side: Side | None
     mask: Mask
     segments: tuple[Segment, ...]
-    nodes: int
+    count: int
     why: str
+    nodes: tuple[Node, ...] = ()
 
     @property
     def frame_of_reference_uid(self) -> str | None:

@@ -6,11 +6,11 @@ Schema `axrad.result/1`. Reading and writing round-trip; unknown keys are refuse
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from pipeline.records import InstanceRef, Json, Role, Sequence, Side
+from pipeline.records import InstanceRef, Json, LeftOut, Role, Sequence, Side
 
 
 class Record(BaseModel):
@@ -41,17 +41,40 @@ class SegmentSummary(Record):
     tracking_uid: str | None = None
 
 
+class NodeSummary(Record):
+    """One lymph node: its number on the page, the segment of the SEG that holds it, its size on T1+C."""
+
+    number: int
+    segment: int
+    source_uid: str = ""
+    volume_mm3: float
+    long_axis_mm: float
+    short_axis_mm: float
+
+
 class RoiSummary(Record):
-    """One ROI. `voxels` per sequence grid; `kept_volume` per sequence: volume there / volume on T1+C."""
+    """One ROI. `voxels` per sequence grid; `kept_volume` per sequence: volume there / volume on T1+C.
+
+    `count`: separate lymph nodes, or lesions of a tumour; `nodes`: the lymph nodes one by one. Results written before
+    nodes were measured say the count as `nodes`.
+    """
 
     source_uid: str
     segments: tuple[int, ...]
     voxels: dict[Sequence, int]
     volume_mm3: float
     kept_volume: dict[Sequence, float] = Field(default_factory=dict)
-    nodes: int = 1
+    count: int = 1
+    nodes: tuple[NodeSummary, ...] = ()
     why: str = ""
     segment_details: tuple[SegmentSummary, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _counted(cls, data: Any) -> Any:
+        if isinstance(data, dict) and isinstance(data.get("nodes"), int):
+            return {**data, "count": data["nodes"], "nodes": ()}
+        return data
 
 
 class Alignment(Record):
@@ -166,7 +189,7 @@ class StudyResult(Record):
 
     With both sides in one exam, `sides` holds a part per side and the top-level `rois` and `prediction` stay empty;
     otherwise `sides` is empty and the top level is the part. `clinical` None: no signature in use reads any. `change`
-    None: no earlier exam of this patient is known.
+    None: no earlier exam of this patient is known. `left_out`: segments that joined no region, and why.
     """
 
     schema_: Literal["axrad.result/1"] = Field("axrad.result/1", alias="schema")
@@ -179,6 +202,7 @@ class StudyResult(Record):
     reason_codes: tuple[str, ...] = ()
     sequences: dict[Sequence, SequenceChoice] = Field(default_factory=dict)
     rois: dict[Role, RoiSummary] = Field(default_factory=dict)
+    left_out: tuple[LeftOut, ...] = ()
     alignment: dict[Sequence, Alignment] = Field(default_factory=dict)
     quality: tuple[QualityCheck, ...] = ()
     prediction: Prediction | None = None

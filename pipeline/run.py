@@ -23,7 +23,7 @@ from pipeline.errors import ExamRejected, RoiRejected, SequenceRejected
 from pipeline.pictures import Panel, make_panels
 from pipeline.processes import cores_for
 from pipeline.protocol import protocol_of
-from pipeline.quality import grey_level_checks, header_checks, kept_volume_checks, place_checks
+from pipeline.quality import grey_level_checks, header_checks, kept_volume_checks, place_checks, shape_checks
 from pipeline.records import (
     ROLES,
     SEQUENCES,
@@ -116,9 +116,11 @@ def _evaluate(
     with draft.timed("roi"):
         others = {str(name): volume for name, volume in loaded.items() if name != "t1c"}
         images = (image for series in exam.series for image in series.instances)
-        rois = roi.read(exam.rois, loaded["t1c"], settings.roi, others, images)
+        reading = roi.read_all(exam.rois, loaded["t1c"], settings.roi, others, images)
+        rois = reading.rois
+        draft.fields["left_out"] = reading.left_out
         draft.evidence += [segment.source for found in rois for segment in found.segments]
-        draft.quality += place_checks(rois)
+        draft.quality += [*place_checks(rois), *shape_checks(rois)]
         _check_places(rois, settings)
     sides = _sides(rois)
     draft.fields["laterality"] = "B" if len(sides) > 1 else sides[0]

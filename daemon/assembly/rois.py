@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from daemon.assembly.records import Stored
 from pipeline.catalog import InstanceFacts, SegmentFacts
-from pipeline.roi.describe import Description
+from pipeline.roi.describe import of_facts
 from pipeline.roi.roles import Recognised, role_of
 from pipeline.roi.rules import Rules
+from pipeline.roi.states import drawn_at, is_bare
 
 Thing = tuple[object, ...]
 
@@ -19,16 +19,19 @@ def newest_rois(stored: Sequence[Stored]) -> list[Stored]:
 
     A ROI is told by its author and its name; the newer object is the one with the later content date and time, then
     the one that arrived later. Several objects with different names (a SEG per lymph node) stand side by side. An
-    object without any region, or whose file cannot be read, replaces nothing and counts only where it is all there is.
+    object without codes (an edit in a viewer) leaves an earlier one with codes standing: it says what the newer one is.
+    An object without any region, or whose file cannot be read, replaces nothing and counts only where it is all there
+    is.
     """
-    rois = sorted((s for s in stored if s.facts.is_roi), key=lambda s: (_drawn_at(s.facts), s.received_at, s.id))
-    drawn_since: set[Thing] = set()
+    rois = sorted((s for s in stored if s.facts.is_roi), key=lambda s: (drawn_at(s.facts), s.received_at, s.id))
+    # What was drawn since, and whether that says by codes what it is: where not, the earlier state is needed to know.
+    drawn_since: dict[Thing, bool] = {}
     counting: list[Stored] = []
     for item in reversed([item for item in rois if is_usable(item)] or rois):
-        mine = {_thing(item.facts, segment) for segment in item.facts.segments}
-        if not mine or mine - drawn_since:
+        mine = {_thing(item.facts, s): not is_bare(of_facts(item.facts, s)) for s in item.facts.segments}
+        if not mine or any(t not in drawn_since or (coded and not drawn_since[t]) for t, coded in mine.items()):
             counting.append(item)
-        drawn_since |= mine
+        drawn_since |= {t: coded or drawn_since.get(t, False) for t, coded in mine.items()}
     return [s for s in stored if not s.facts.is_roi] + counting[::-1]
 
 
@@ -48,26 +51,9 @@ def left_out(stored: Sequence[Stored]) -> str:
 
 def recognise(roi: InstanceFacts, segment: SegmentFacts, rules: Rules) -> Recognised:
     """What a segment is, from its header alone."""
-    described = Description(
-        path=roi.path or Path(),
-        source=roi.ref,
-        number=segment.number,
-        label=segment.label,
-        category=segment.property_category,
-        type=segment.property_type,
-        anatomies=(segment.anatomy,) if segment.anatomy else (),
-    )
-    return role_of(described, rules)
+    return role_of(of_facts(roi, segment), rules)
 
 
 def _thing(roi: InstanceFacts, segment: SegmentFacts) -> Thing:
     name = " ".join(segment.label.casefold().split())
     return (roi.tags.get("author_key"), name or segment.property_type)
-
-
-def _drawn_at(facts: InstanceFacts) -> str:
-    """Content date and time; a structure set has its own."""
-    for date, time in (("ContentDate", "ContentTime"), ("StructureSetDate", "StructureSetTime")):
-        if facts.tags.get(date):
-            return f"{facts.tags[date]}{facts.tags.get(time) or ''}"
-    return ""

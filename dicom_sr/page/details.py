@@ -91,12 +91,19 @@ def _regions(sheet: Sheet, result: StudyResult, x: float, y: float, width: float
             where = _side(side if result.sides else None)
             text = f"{where}{_ROLES[role]}: {roi.volume_mm3 / 1000:.2f} cm³{_change(result, side, role)}"
             diameter = part.features.get(f"t1c.{role}.original_shape_Maximum3DDiameter")
-            if diameter is not None and roi.nodes == 1:
+            if diameter is not None and roi.count == 1:
                 text += f", max. {diameter:.0f} mm"
             if role == "lymph_nodes":
-                text += f", {roi.nodes} node{'s' if roi.nodes != 1 else ''}"
+                text += f", {roi.count} node{'s' if roi.count != 1 else ''}"
             sheet.text(x, y, text, 15, width=width)
             y += 23
+            if roi.nodes:
+                axes = ", ".join(f"{n.number}: {n.long_axis_mm:.0f} × {n.short_axis_mm:.0f}" for n in roi.nodes)
+                sheet.text(x, y, f"node {axes} mm", 15, width=width, colour=QUIET)
+                y += 23
+    if result.left_out:
+        names = ", ".join(one.label or f"segment {one.segment}" for one in result.left_out if one.segment is not None)
+        sheet.text(x, y, f"left out: {names or 'an object that cannot be read'}", 15, width=width, colour=QUIET)
 
 
 def _regions_heading(result: StudyResult) -> str:

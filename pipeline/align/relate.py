@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from config.schema import Align
-from pipeline.align.resample import nearest
+from pipeline.align.resample import nearest, numbers_on
 from pipeline.align.rigid import middle_mm, register
 from pipeline.align.spatial import between
 from pipeline.catalog import InstanceFacts
@@ -53,9 +54,10 @@ def apply(roi: Roi, target: Volume, evidence: AlignmentEvidence, settings: Align
     source = roi.mask.geometry
     matrix = np.eye(4) if evidence.transform is None else np.array(evidence.transform).reshape(4, 4)
     if source.same_grid(target.geometry) and np.allclose(matrix, np.eye(4), atol=1e-9):
-        mask = Mask(roi.mask.voxels_zyx, target.geometry)
+        mask = Mask(roi.mask.voxels_zyx, target.geometry, roi.mask.numbers_zyx)
     else:
         mask = Mask(nearest(roi.mask.voxels_zyx, source, target.geometry, matrix), target.geometry)
+        mask = replace(mask, numbers_zyx=numbers_on(mask, roi.mask, matrix))
     kept = mask.volume_mm3 / roi.mask.volume_mm3 if roi.mask.voxels else 0.0
     if not mask.voxels:
         raise RoiRejected(

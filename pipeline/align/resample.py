@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.geometry import Geometry, box_of
+from pipeline.records import Mask
 
 Bools = npt.NDArray[np.bool_]
 Matrix = npt.NDArray[np.float64]
@@ -43,6 +44,20 @@ def nearest_into(
         i, j, k = index[:, inside]
         hit[inside] = voxels_zyx[k, j, i]
         out[z, low[1] : high[1] + 1, low[0] : high[0] + 1] |= hit.reshape(len(y), len(x))
+
+
+def numbers_on(carried: Mask, original: Mask, transform: Matrix) -> npt.NDArray[np.uint16] | None:
+    """The node of every voxel of a mask that `nearest` carried, in its box: that of the voxel that it came from."""
+    box, own = carried.box_zyx, original.box_zyx
+    if box is None or own is None or original.numbers_zyx is None:
+        return None
+    back = np.linalg.inv(np.linalg.inv(carried.geometry.affine) @ transform @ original.geometry.affine)
+    inside = np.nonzero(carried.voxels_zyx[box])
+    at = back[:3, :3] @ np.stack([i + s.start for i, s in zip(inside, box, strict=True)])[::-1] + back[:3, 3:]
+    index = np.floor(at + 0.5).astype(np.int64)[::-1]
+    numbers = np.zeros(tuple(s.stop - s.start for s in box), np.uint16)
+    numbers[inside] = original.numbers_zyx[tuple(i - s.start for i, s in zip(index, own, strict=True))]
+    return numbers
 
 
 def bounds(voxels_zyx: Bools) -> Matrix | None:

@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
 from pydicom.pixels.utils import iter_pixels
-from pydicom.uid import UID, ExplicitVRBigEndian
+from pydicom.uid import UID, ExplicitVRBigEndian, RLELossless
 
 from pipeline import reading
 from pipeline.codestream import Broken, Shape, check, fragments, is_known
-from pipeline.decoding import helper, here, limits
+from pipeline.decoding import helper, here, limits, packed
 from pipeline.header import READ_AT_ONCE, UNDEFINED, meta_of
 from pipeline.inflate import Inflated, inflated
 from pipeline.reading import Pixels
@@ -217,6 +217,9 @@ def _compressed(
                 yield _inflated_frame(data, shape, raw)
                 continue
             check(data, syntax, shape)
+            if syntax == RLELossless and shape.allocated == 1:
+                yield packed.unpacked(data, shape)
+                continue
             pixels = decoder(data, syntax, shape, raw=raw)
             _check_pixels(pixels, shape)
             yield pixels

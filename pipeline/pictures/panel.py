@@ -22,8 +22,7 @@ _LETTERS = (("L", "R"), ("P", "A"), ("H", "F"))
 @dataclass(frozen=True, slots=True)
 class Contour:
     """One closed outline: (n, 2) points x, y in pixels of the whole slice; 0.0, 0.0 is the top left corner of the
-    top left pixel (PS3.3 C.18.6.1). `number` tells separate lymph nodes apart, from 1, in the order in which they
-    lie from head to feet."""
+    top left pixel (PS3.3 C.18.6.1). `number` tells separate lymph nodes apart: it is that of the node in the result."""
 
     role: Role
     side: Side | None
@@ -160,33 +159,15 @@ def _letters(vector: npt.NDArray[np.float64]) -> str:
 
 
 def contours(mask: Mask, k: int, role: Role, side: Side | None) -> tuple[Contour, ...]:
-    """Outlines of a mask in slice `k`; separate lymph nodes get numbers, other ROIs the number 1."""
+    """Outlines of a mask in slice `k`, of each lymph node by itself where they are numbered."""
     if not mask.voxels_zyx[k].any():
         return ()
-    if role != "lymph_nodes":
+    box, numbers = mask.box_zyx, mask.numbers_zyx
+    if numbers is None or box is None:
         return tuple(Contour(role, side, points) for points in outlines(mask.voxels_zyx[k]))
-    box = mask.box_zyx
-    assert box is not None
-    labels, order = _numbered(mask, box)
-    z, corner_xy = k - box[0].start, (box[2].start, box[1].start)
+    here, corner_xy = numbers[k - box[0].start], (box[2].start, box[1].start)
     return tuple(
-        Contour(role, side, points + corner_xy, number)
-        for label, number in sorted(order.items(), key=lambda item: item[1])
-        for points in outlines(labels[z] == label)
+        Contour(role, side, points + corner_xy, int(number))
+        for number in np.unique(here[here > 0])
+        for points in outlines(here == number)
     )
-
-
-def _numbered(mask: Mask, box: tuple[slice, slice, slice]) -> tuple[npt.NDArray[np.int32], dict[int, int]]:
-    """Connected components (26 neighbours) in the box, numbered from head to feet, then from right to left."""
-    from scipy import ndimage  # long to load, and who only draws panels needs none of it
-
-    inside = mask.voxels_zyx[box]
-    labels, count = ndimage.label(inside, structure=np.ones((3, 3, 3)))
-    centres = ndimage.center_of_mass(inside, labels, range(1, count + 1))
-    affine = mask.geometry.affine
-    places = []
-    for label, centre in enumerate(centres, 1):
-        z, y, x = (c + span.start for c, span in zip(centre, box, strict=True))
-        left, _, head, _ = affine @ np.array([x, y, z, 1.0])
-        places.append((-round(float(head), 1), round(float(left), 1), label))
-    return labels, {label: number for number, (_, _, label) in enumerate(sorted(places), 1)}

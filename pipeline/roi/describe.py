@@ -8,6 +8,7 @@ from typing import Any
 
 from pydicom import Dataset
 
+from pipeline.catalog.facts import InstanceFacts, SegmentFacts
 from pipeline.errors import RoiRejected
 from pipeline.records import Code, InstanceRef
 from pipeline.text import text_of
@@ -38,6 +39,19 @@ class Description:
         """How messages call this segment."""
         said = f", {self.type.meaning}" if self.type else ""
         return f"segment {self.number} ({self.label or 'no label'}{said}) of {self.source.sop_instance_uid}"
+
+
+def of_facts(roi: InstanceFacts, segment: SegmentFacts) -> Description:
+    """What the catalogue knows of a segment, where the object itself is not at hand."""
+    return Description(
+        path=roi.path or Path(),
+        source=roi.ref,
+        number=segment.number,
+        label=segment.label,
+        category=segment.property_category,
+        type=segment.property_type,
+        anatomies=(segment.anatomy,) if segment.anatomy else (),
+    )
 
 
 def describe(ds: Dataset, path: Path) -> tuple[Description, ...]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -12,21 +12,34 @@ from scipy import ndimage
 from config.schema import RoiSettings
 from pipeline.align.resample import Bools
 from pipeline.catalog import InstanceFacts
-from pipeline.errors import RoiRejected
+from pipeline.errors import ExamRejected, GeometryRejected, NotDicom, PixelsRejected, RoiRejected
 from pipeline.geometry import box_of
-from pipeline.records import ROLES, Mask, Roi, Role, Segment, Side, Volume
-from pipeline.roi.describe import Description
+from pipeline.records import ROLES, LeftOut, Mask, Roi, Role, Segment, Side, Volume
+from pipeline.roi.describe import Description, of_facts
+from pipeline.roi.nodes import nodes_of
 from pipeline.roi.objects import RoiObject, check_shared_space, draw_on, image_uids, open_object, segment_of
 from pipeline.roi.roles import Recognised, role_of, side_of
 from pipeline.roi.rules import Rules, load_rules
 from pipeline.roi.sides import side_by_position
-from pipeline.roi.sources import source_frames
+from pipeline.roi.sources import Named, source_frames
+from pipeline.roi.states import Drawn, drawn_at, earlier_states, latest, overlap
+from pipeline.volumes.frames import Frame
 
-# Two segments of different objects that share this part of the smaller are two drawings of one thing.
-SAME_LESION = 0.5
+# Codes of errors that say where a region lies, not that it cannot be read.
+WRONG_PLACE = ("roi-outside", "roi-fills-image")
 # No lesion fills half of an image; a mask in which 0 stands for the lesion does.
 MOST_OF_IMAGE = 0.5
 NEIGHBOURS = np.ones((3, 3, 3), bool)
+
+Failed = tuple[InstanceFacts, ExamRejected]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The regions of an exam, and the segments and objects that join none."""
+
+    rois: tuple[Roi, ...]
+    left_out: tuple[LeftOut, ...]
 
 
 def read(
@@ -45,53 +58,126 @@ def read(
     Raises NotDicom, GeometryRejected (another frame of reference), RoiRejected (nothing recognised, ambiguous, empty,
     outside the image, most of it), PixelsRejected.
     """
+    return read_all(rois, t1c, settings, other_grids, images).rois
+
+
+def read_all(
+    rois: Sequence[InstanceFacts],
+    t1c: Volume,
+    settings: RoiSettings,
+    other_grids: Mapping[str, Volume] = MappingProxyType({}),
+    images: Iterable[InstanceFacts] = (),
+) -> Reading:
+    """As `read`, with what was left out.
+
+    An object that cannot be read is left out where others draw all the regions that it names; else its error is raised.
+    """
     rules = load_rules(settings.rules)
-    opened = [open_object(i.path) for i in rois if i.path is not None]
-    if not opened:
+    present = [i for i in rois if i.path is not None]
+    if not present:
         raise RoiRejected("the exam holds no segmentation or structure set", code="no-roi")
-    chosen = _recognised([d for o in opened for d in o.segments], rules)
+    opened, failed = _open(present)
+    judged = _recognised([d for o in opened for d in o.segments], rules)
+    by_path = {i.path: i for i in present}
+    earlier = earlier_states(judged, {o.uid: drawn_at(by_path[o.content.path]) for o in opened}, rules)
+    chosen = {d: r for d, r in judged.items() if r.role or d in earlier}
+    if opened and not chosen:
+        said = "; ".join(f"{d.name}: {r.why}" for d, r in judged.items())
+        raise RoiRejected(f"no segment is recognised as tumour or lymph node: {said}", code="roi-not-recognised")
     places = source_frames(images, {n for o in opened for n in o.named})
-    drawn: dict[Role, list[tuple[Segment, Recognised]]] = {role: [] for role in ROLES}
+    drawn: list[Drawn] = []
     for each in opened:
         mine = [d for d in each.segments if d in chosen]
         if not mine:
             continue
         _check_space(each, t1c, other_grids)
-        numbers, least = [d.number for d in mine], settings.fractional_threshold
-        canvases = draw_on(each, t1c.geometry, numbers, least, image_uids(t1c), places)
-        for described in mine:
-            canvas = canvases[described.number]
-            if canvas.drawn and canvas.outside > (1 - settings.min_inside) * canvas.drawn:
-                raise RoiRejected(
-                    f"{described.name}: {canvas.outside} of {canvas.drawn} pixels lie outside series {t1c.series_uid}",
-                    code="roi-outside",
-                    uid=each.uid,
-                )
-            segment = segment_of(described, canvas, rules, each.laterality)
-            share = segment.mask.voxels / segment.mask.voxels_zyx.size
-            if share > MOST_OF_IMAGE:
-                raise RoiRejected(
-                    f"{described.name} covers {share:.0%} of series {t1c.series_uid}: an inverse mask?",
-                    code="roi-fills-image",
-                    uid=each.uid,
-                )
-            role = chosen[described].role
-            assert role is not None
-            drawn[role].append((segment, chosen[described]))
-    return tuple(roi for role in ROLES for roi in _rois(role, drawn[role], settings))
+        try:
+            drawn += [Drawn(s, chosen[d], d) for d, s in _draw(each, mine, t1c, settings, rules, places)]
+        except (NotDicom, PixelsRejected, RoiRejected) as error:
+            if error.code in WRONG_PLACE:
+                raise
+            failed.append((by_path[each.content.path], error))
+    counting, replaced = latest(drawn, earlier)
+    _check_covered(failed, counting, rules)
+    left_out = [_left_out(d, r.why) for d, r in judged.items() if d not in chosen]
+    left_out += [_left_out(d, why) for d, why in replaced]
+    left_out += [_left_out(d.described, "it is empty") for d in counting if not d.segment.mask.voxels]
+    left_out += [LeftOut(i.ref.sop_instance_uid, None, "", f"cannot be read: {e.message}") for i, e in failed]
+    by_role = {role: [(d.segment, d.recognised) for d in counting if d.recognised.role == role] for role in ROLES}
+    found = tuple(roi for role in ROLES for roi in _rois(role, by_role[role], settings))
+    return Reading(found, tuple(left_out))
+
+
+def _open(present: Sequence[InstanceFacts]) -> tuple[list[RoiObject], list[Failed]]:
+    opened: list[RoiObject] = []
+    failed: list[Failed] = []
+    for facts in present:
+        assert facts.path is not None
+        try:
+            opened.append(open_object(facts.path))
+        except (NotDicom, GeometryRejected, RoiRejected) as error:
+            failed.append((facts, error))
+    return opened, failed
+
+
+def _draw(
+    each: RoiObject,
+    mine: Sequence[Description],
+    t1c: Volume,
+    settings: RoiSettings,
+    rules: Rules,
+    places: Mapping[Named, Frame],
+) -> Iterator[tuple[Description, Segment]]:
+    """The segments of one object on the grid of T1+C. Raises RoiRejected, PixelsRejected."""
+    numbers, least = [d.number for d in mine], settings.fractional_threshold
+    canvases = draw_on(each, t1c.geometry, numbers, least, image_uids(t1c), places)
+    for described in mine:
+        canvas = canvases[described.number]
+        if canvas.drawn and canvas.outside > (1 - settings.min_inside) * canvas.drawn:
+            raise RoiRejected(
+                f"{described.name}: {canvas.outside} of {canvas.drawn} pixels lie outside series {t1c.series_uid}",
+                code="roi-outside",
+                uid=each.uid,
+            )
+        segment = segment_of(described, canvas, rules, each.laterality)
+        share = segment.mask.voxels / segment.mask.voxels_zyx.size
+        if share > MOST_OF_IMAGE:
+            raise RoiRejected(
+                f"{described.name} covers {share:.0%} of series {t1c.series_uid}: an inverse mask?",
+                code="roi-fills-image",
+                uid=each.uid,
+            )
+        yield described, segment
+
+
+def _check_covered(failed: Sequence[Failed], drawn: Sequence[Drawn], rules: Rules) -> None:
+    """Raise the error of an object that names a region, by role and side, which no other object draws."""
+    there = {(d.recognised.role, d.segment.laterality) for d in drawn if d.segment.mask.voxels}
+    for facts, error in failed:
+        described = [of_facts(facts, segment) for segment in facts.segments]
+        wanted = {(role_of(d, rules).role, side_of(d, rules)[0]) for d in described}
+        named = {(role, side) for role, side in wanted if role is not None}
+        if not there or any(not _covers(there, role, side) for role, side in named):
+            raise error
+
+
+def _covers(there: set[tuple[Role | None, Side | None]], role: Role | None, side: Side | None) -> bool:
+    """Whether a region of this role is drawn on this side, or where either does not tell its side."""
+    return any(r == role and (side is None or s is None or s == side) for r, s in there)
+
+
+def _left_out(described: Description, why: str) -> LeftOut:
+    return LeftOut(described.source.sop_instance_uid, described.number, described.label, why)
 
 
 def _recognised(segments: Sequence[Description], rules: Rules) -> dict[Description, Recognised]:
+    """What every segment is. Raises RoiRejected where nobody can tell."""
     judged = {d: role_of(d, rules) for d in segments}
     unclear = [f"{d.name}: {r.why}" for d, r in judged.items() if r.unclear]
     unclear += [f"{d.name}: left and right" for d, r in judged.items() if r.role and side_of(d, rules)[1]]
     if unclear:
         raise RoiRejected(f"what a segment is cannot be told: {'; '.join(unclear)}", code="roi-ambiguous")
-    chosen = {d: r for d, r in judged.items() if r.role}
-    if not chosen:
-        said = "; ".join(f"{d.name}: {r.why}" for d, r in judged.items())
-        raise RoiRejected(f"no segment is recognised as tumour or lymph node: {said}", code="roi-not-recognised")
-    return chosen
+    return judged
 
 
 def _check_space(opened: RoiObject, t1c: Volume, others: Mapping[str, Volume]) -> None:
@@ -139,8 +225,7 @@ def _check_no_rivals(role: Role, segments: list[Segment]) -> None:
         for other in segments[n + 1 :]:
             if one.source == other.source:
                 continue
-            shared = int(np.count_nonzero(one.mask.voxels_zyx & other.mask.voxels_zyx))
-            if shared > SAME_LESION * min(one.mask.voxels, other.mask.voxels):
+            if overlap(one, other):
                 raise RoiRejected(
                     f"two objects draw the same {role}: segment {one.number} of {one.source.sop_instance_uid} and "
                     f"segment {other.number} of {other.source.sop_instance_uid}; send the one that counts",
@@ -153,10 +238,14 @@ def _roi(role: Role, side: Side | None, segments: list[Segment], why: str, setti
     parts = [s.mask.voxels_zyx for s in segments]
     if role == "tumor" and settings.tumors == "largest":
         segments, parts, why = _largest(segments, parts, why)
-    nodes = len(parts) if len(parts) > 1 else int(ndimage.label(_inner(parts[0]), NEIGHBOURS)[1])
-    union = parts[0] if len(parts) == 1 else _union(parts)
+    union = Mask(parts[0] if len(parts) == 1 else _union(parts), grid)
     notes = [f"segment {s.number}: {n}" for s in segments for n in s.notes]
-    return Roi(role, side, Mask(union, grid), tuple(segments), nodes, "; ".join([why, *notes]))
+    told = "; ".join([why, *notes])
+    if role == "lymph_nodes":
+        nodes, numbers = nodes_of(segments, union)
+        return Roi(role, side, Mask(union.voxels_zyx, grid, numbers), tuple(segments), len(nodes), told, nodes)
+    lesions = len(parts) if len(parts) > 1 else int(ndimage.label(_inner(parts[0]), NEIGHBOURS)[1])
+    return Roi(role, side, union, tuple(segments), lesions, told)
 
 
 def _union(parts: list[Bools]) -> Bools:

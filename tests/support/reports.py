@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from pipeline.pictures import Panel, make_panels
 from pipeline.records import InstanceRef, Mask, Role, Sequence, Side, SliceSource, Volume
 from pipeline.result import (
     Contribution,
+    NodeSummary,
     Part,
     Prediction,
     QualityCheck,
@@ -51,6 +52,8 @@ KINDS = (
     "rtstruct",
 )
 
+# Volume, long and short axis of the three nodes that are drawn.
+NODE_SIZES = ((904.5, 12.5, 11.25), (268.1, 8.75, 7.5), (267.9, 8.5, 8.25))
 _FEATURES = {
     "t1c.tumor.original_shape_Maximum3DDiameter": 24.6981781,
     "t1c.tumor.original_shape_MajorAxisLength": 21.3371,
@@ -174,13 +177,17 @@ def panels_of(result: StudyResult, seed: int = 1) -> tuple[Panel, ...]:
             sign = 1 if side in ("L", None) else -1
             masks[sequence, "tumor", side] = _ellipsoids(volume.geometry, [(sign * 30, -20, 12, 11)])
             nodes = [(sign * 55, 25, 12, 6), (sign * 63, 36, 12, 4), (sign * 48, 40, 15, 4)]
-            masks[sequence, "lymph_nodes", side] = _ellipsoids(volume.geometry, nodes)
+            masks[sequence, "lymph_nodes", side] = _numbered(_ellipsoids(volume.geometry, nodes))
             for role in ("tumor", "lymph_nodes"):
                 inside = masks[sequence, role, side].voxels_zyx
                 gain = {"t1c": 420, "t2": 180, "adc": -700}[sequence]
                 volume.voxels_zyx[inside] += np.float32(gain)
         volumes[sequence] = volume
     return make_panels(volumes, masks)
+
+
+def _numbered(mask: Mask) -> Mask:
+    return replace(mask, numbers_zyx=ndimage.label(mask.voxels_zyx[mask.box_zyx])[0].astype(np.uint16))
 
 
 def _result(kind: str) -> StudyResult:
@@ -294,7 +301,18 @@ def _rois(side: Side | None, node_segments: int = 1, sop_class: str = SEG) -> di
             segments=tuple(n.number for n in nodes),
             voxels={"t1c": 904, "t2": 1400, "adc": 113},
             volume_mm3=904.7786842,
-            nodes=3,
+            count=3,
+            nodes=tuple(
+                NodeSummary(
+                    number=i + 1,
+                    segment=nodes[min(i, len(nodes) - 1)].number,
+                    source_uid=source.sop_instance_uid,
+                    volume_mm3=volume,
+                    long_axis_mm=long,
+                    short_axis_mm=short,
+                )
+                for i, (volume, long, short) in enumerate(NODE_SIZES)
+            ),
             segment_details=nodes,
         ),
     }

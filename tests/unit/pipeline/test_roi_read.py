@@ -198,14 +198,14 @@ def test_several_nodes_become_one_region_that_counts_them(tmp_path: Path) -> Non
     found = {r.role: r for r in read([facts(path)], t1c(), RoiSettings())}
     nodes = found["lymph_nodes"]
     assert np.array_equal(nodes.mask.voxels_zyx, masks[2] | masks[3])
-    assert (nodes.nodes, [s.number for s in nodes.segments]) == (2, [2, 3])
-    assert found["tumor"].nodes == 1
+    assert (nodes.count, [s.number for s in nodes.segments]) == (2, [2, 3])
+    assert found["tumor"].count == 1
 
 
 def test_nodes_in_one_segment_are_counted_by_their_parts(tmp_path: Path) -> None:
     path = write_seg(tmp_path / "s.dcm", {1: blob(0, 0, 0) | blob(3, 5, 6)}, grid(SHAPE), [node(1)])
     (nodes,) = read([facts(path)], t1c(), RoiSettings())
-    assert nodes.nodes == 2
+    assert nodes.count == 2
 
 
 @pytest.mark.parametrize("parted", [True, False])
@@ -214,7 +214,7 @@ def test_of_several_tumours_the_setting_takes_all_or_the_largest(tmp_path: Path,
     masks, segments = ({1: small, 2: big}, [tumor(1), tumor(2)]) if parted else ({1: small | big}, [tumor(1)])
     path = write_seg(tmp_path / "s.dcm", masks, grid(SHAPE), segments)
     (union,) = read([facts(path)], t1c(), RoiSettings())
-    assert (union.mask.voxels, union.nodes) == (35, 2)
+    assert (union.mask.voxels, union.count) == (35, 2)
     (largest,) = read([facts(path)], t1c(), RoiSettings(tumors="largest"))
     assert np.array_equal(largest.mask.voxels_zyx, big)
     assert "largest of 2" in largest.why
@@ -324,7 +324,7 @@ def test_two_objects_that_draw_the_same_tumour_are_ambiguous(tmp_path: Path) -> 
         read([facts(one_), facts(two)], t1c(), RoiSettings())
     apart = write_seg(tmp_path / "3.dcm", {1: blob(0, 0, 0)}, grid(SHAPE), [tumor()])
     (roi,) = read([facts(one_), facts(apart)], t1c(), RoiSettings())
-    assert roi.nodes == 2
+    assert roi.count == 2
 
 
 def test_no_recognised_segment_is_refused_with_the_candidates_named(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def test_an_exam_of_any_vendor_is_read_measured_and_answered(by_vendor: tuple[Ph
     assert {role: roi.voxels["t1c"] for role, roi in found.rois.items()} == {
         role: mask.voxels for role, mask in phantom.masks.items()
     }
-    assert found.rois["lymph_nodes"].nodes == 3
+    assert found.rois["lymph_nodes"].count == 3
     assert found.laterality == phantom.truth.laterality
     assert len(found.features) == ALL
     assert found.missing_features == {}

@@ -71,11 +71,15 @@ def test_contours_are_in_pixels_of_the_whole_slice() -> None:
     assert contour.points_xy.max(axis=0).tolist() == [33, 44]
 
 
-def test_nodes_are_numbered_from_head_to_feet() -> None:
+def test_nodes_have_the_numbers_of_the_result() -> None:
     geometry = grid()
-    low, high = np.s_[1:3, 10:12, 10:12], np.s_[2:5, 30:33, 10:12]
-    (panel,) = make_panels({"t1c": volume(geometry)}, {("t1c", "lymph_nodes", None): mask(geometry, low, high)})
-    assert {c.number: c.points_xy[:, 1].min() for c in panel.contours} == {1: 30.0, 2: 10.0}
+    region = mask(geometry, np.s_[1:3, 10:12, 10:12], np.s_[2:5, 30:33, 10:12])
+    numbers = np.zeros((4, 23, 2), np.uint16)
+    numbers[:, :5], numbers[:, 5:] = 7, 3
+    numbers[~region.voxels_zyx[region.box_zyx]] = 0
+    masks = {("t1c", "lymph_nodes", None): Mask(region.voxels_zyx, geometry, numbers)}
+    (panel,) = make_panels({"t1c": volume(geometry)}, masks)
+    assert {c.number: c.points_xy[:, 1].min() for c in panel.contours} == {7: 10.0, 3: 30.0}
 
 
 def test_letters_at_the_edges_name_the_patients_directions() -> None:
