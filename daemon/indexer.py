@@ -188,7 +188,7 @@ def run(settings: Settings, stop: threading.Event, clock: Clock = system_clock) 
         unreadable.start(spool.root, "the indexer", clock())
         ledger: Ledger | None = None
         verified, reconciled_at, looked_at = False, 0.0, 0.0
-        away = Recurring(log.warning, "ledger-away")
+        away = Recurring(log, "ledger-away")
         while not stop.is_set():
             try:
                 if ledger is None:

@@ -12,7 +12,6 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -57,7 +56,9 @@ def set_up(settings: Log, process: str) -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL)
         warnings.filterwarnings("ignore", module=rf"{name}(\.|$)")
     # A task that failed has said so in our words, with study and code; Celery would say it again with a traceback.
-    logging.getLogger("celery.app.trace").setLevel(logging.CRITICAL)
+    # So has a broker that is away.
+    for name in ("celery.app.trace", "celery.worker.consumer.consumer", "celery.beat"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     structlog.contextvars.bind_contextvars(process=process)
 
 
@@ -102,11 +103,11 @@ def without_values(_: Any, __: str, line: structlog.typing.EventDict) -> structl
 class Recurring:
     """One line for what happens again and again: at once, then at most every `every_s`, with how often it was.
 
-    `say`: a method of a logger. Whoever has a loop calls `flush` in it, so that the last ones are told as well.
+    Logged at `warning`. Whoever has a loop calls `flush` in it, so that the last ones are told as well.
     """
 
-    def __init__(self, say: Callable[..., object], event: str, every_s: float = 60.0) -> None:
-        self._say = say
+    def __init__(self, log: Any, event: str, every_s: float = 60.0) -> None:
+        self._log = log
         self._event = event
         self._every_s = every_s
         self._lock = threading.Lock()
@@ -128,7 +129,7 @@ class Recurring:
             told = [(code, *self._kept.pop(code)) for code in due]
             self._said |= dict.fromkeys(due, now)
         for code, times, more in told:
-            self._say(self._event, code=code, **more, **({"times": times} if times > 1 else {}))
+            self._log.warning(self._event, code=code, **more, **({"times": times} if times > 1 else {}))
 
 
 def place_of(error: BaseException) -> str:

@@ -23,7 +23,7 @@ from daemon.metrics.serve import CountedCollector, Pages
 from daemon.notify.channels import channels_of
 from daemon.notify.notifier import Notifier
 from daemon.work.queues import NAMES
-from pipeline.errors import PeerUnreachable, TryLater
+from pipeline.errors import TryLater
 
 log = structlog.get_logger("axrad.observe")
 BIND_AGAIN_S = 10.0
@@ -39,7 +39,7 @@ def pages(settings: Settings, ledger: Ledger, clock: Clock = system_clock) -> Pa
     def lengths() -> Mapping[str, int]:
         try:
             return queue_lengths(app(broker_url(settings)), NAMES)
-        except PeerUnreachable:
+        except TryLater:
             return {}
 
     health = Health(settings, ledger, lambda: broker_url(settings), clock)
@@ -65,7 +65,7 @@ def _tell_people(settings: Settings, ledger: Ledger, stop: threading.Event) -> N
     """Until `stop`, look for trouble and tell of it, where somebody is to be told."""
     channels = channels_of(settings)
     notifier = Notifier(settings, ledger, system_clock, channels)
-    away = Recurring(log.warning, "ledger-away")
+    away = Recurring(log, "ledger-away")
     while not stop.wait(settings.notify.every_s):
         if not channels:
             continue

@@ -92,7 +92,8 @@ def gather(settings: Settings, connection: sa.Connection, now: float) -> dict[st
     rows = connection.execute(sa.select(breakers).where(breakers.c.failures > 0).order_by(breakers.c.destination)).all()
     stuck = [s for state in ("held", "failed", "waiting") for s in views.list_studies(connection, state, limit=5)]
     listener = listener_state(settings)
-    checks = [*standing.of_machine(settings, listener, now), *standing.of_ledger(connection, settings, now)]
+    checks = [*standing.of_machine(settings, listener, now), *standing.broker(settings)]
+    checks += standing.of_ledger(connection, settings, now)
     return views.counts(connection, now) | {
         "stuck": stuck,
         "running": running,

@@ -103,6 +103,7 @@ def beat(config_path: Path | None) -> None:
     """Tick the sweep. Two beats do no harm."""
     from celery.beat import Service
 
+    from daemon.beat import scheduler
     from daemon.broker import broker_url
     from daemon.celery_app import make_app
 
@@ -111,7 +112,7 @@ def beat(config_path: Path | None) -> None:
     set_up(settings.log, "beat")
     guard_last_words()
     app = make_app(settings, broker_url(settings))
-    service = Service(app, max_interval=settings.assembly.sweep_s, scheduler_cls="celery.beat:Scheduler")
+    service = Service(app, max_interval=settings.assembly.sweep_s, scheduler_cls=scheduler(settings))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: service.stop(wait=False))
     service.start()

@@ -1,4 +1,4 @@
-"""What is known without asking anybody: the ledger's word, the disk, the files beside the spool. Milliseconds."""
+"""What is known without exercising anything: the ledger's word, the disk, files beside the spool, the broker's nod."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from config.schema import Settings
+from daemon.broker import BrokerTrouble, broker_url, usable
 from daemon.health import disk
 from daemon.health.finding import Finding, Level, words
 from daemon.ledger import aside, life
 from daemon.ledger import deliveries as ledger_deliveries
 from daemon.ledger.tables import deliveries, fetches, studies
 from daemon.work.queues import NAMES
+from pipeline.errors import PeerUnreachable
 
 # A sweep ticks every few seconds and leaves a sign every ten.
 SWEEP_LATE_S = 60.0
@@ -43,6 +45,20 @@ def of_ledger(connection: sa.Connection, settings: Settings, now: float) -> Iter
     yield dead_letters(connection)
     yield unreadable(connection)
     yield corrected_patients(connection)
+
+
+def broker(settings: Settings) -> Iterator[Finding]:
+    """Whether the broker takes what is written to it; nothing where none is configured and none runs here."""
+    try:
+        url = broker_url(settings)
+    except PeerUnreachable:
+        return
+    try:
+        usable(url, patience_s=2.0)
+    except BrokerTrouble as error:
+        yield Finding("broker", "fail", error.message)
+    else:
+        yield Finding("broker", "ok", "the broker takes messages")
 
 
 def listening(listener: dict[str, object] | None) -> Finding:

@@ -42,6 +42,7 @@ OF_CHECK = {
     "sweep": "stalled",
     "index": "stalled",
     "unreadable": "unreadable",
+    "broker": "stalled",
 }
 # Told when it is near already; of the others when it has come.
 TOLD_EARLY = ("disk", "inodes", "unreadable")
@@ -86,7 +87,8 @@ def happened(connection: sa.Connection, kind: str, after: int, limit: int = 500)
 
 def lasting(connection: sa.Connection, settings: Settings, now: float) -> Iterator[Lasting]:
     """States that are trouble now."""
-    findings = [*standing.of_machine(settings, None, now), *standing.of_ledger(connection, settings, now)]
+    findings = [*standing.of_machine(settings, None, now), *standing.broker(settings)]
+    findings += standing.of_ledger(connection, settings, now)
     for finding in findings:
         kind = OF_CHECK.get(finding.code)
         if kind is None or finding.ok or (finding.level == "warn" and finding.code not in TOLD_EARLY):
