@@ -20,6 +20,7 @@ from pydicom.filereader import read_dataset
 from pipeline import header, structure
 from pipeline.errors import NotDicom
 from pipeline.inflate import Inflated
+from pipeline.marker import marked
 
 # What pydicom and the code that looks at a header raise on bytes that are not what they claim to be.
 MALFORMED = (
@@ -74,7 +75,8 @@ def read(path: Path, *, force: bool | None = False) -> Dataset:
 def located(path: Path, *, force: bool | None = False) -> tuple[Dataset, Pixels | None]:
     """The same, and where its pixels lie."""
     try:
-        return _located(path, force)
+        with marked(path):
+            return _located(path, force)
     except structure.TooMuch as error:
         raise structure.TooMuch(f"{path.name} is not read: {error.message}") from None
 

@@ -12,6 +12,9 @@ from pydicom import dcmread
 from daemon.export.peer import Address
 from daemon.export.statuses import MENDABLE, OUT_OF_RESOURCES, is_stored
 from pipeline.errors import ExamRejected, PeerUnreachable, TryLater
+from pipeline.marker import marked
+
+HEADER = ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"]
 
 
 class ObjectRefused(ExamRejected):
@@ -104,7 +107,8 @@ def items_of(files: Sequence[Path]) -> tuple[Item, ...]:
     """Read the headers of finished objects; the kind of each is its file's name."""
     found = []
     for path in files:
-        header = dcmread(path, specific_tags=["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"])
+        with marked(path):
+            header = dcmread(path, specific_tags=HEADER)
         found.append(
             Item(
                 path.stem,

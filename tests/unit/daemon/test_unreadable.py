@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import signal
@@ -13,14 +14,17 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from pydicom.dataset import FileMetaDataset
+from pydicom.dataset import Dataset, FileMetaDataset
 
 from config.schema import Ledger as LedgerSection
 from config.schema import Settings, Spool
 from daemon import unreadable
+from daemon.cli import overview
 from daemon.health import standing
 from daemon.ledger import Ledger, aside, open_ledger, views
 from daemon.ledger.tables import instances, studies
+from daemon.metrics.from_ledger import LedgerCollector
+from daemon.notify.trouble import lasting
 from daemon.spool import Description, JournalWriter
 from daemon.spool import Spool as Files
 from pipeline import marker
@@ -239,6 +243,13 @@ def test_a_file_that_kills_the_indexer_is_told_by_name_and_all_others_are_indexe
     assert bad in finding.text
     assert "SENDER" in finding.text
     assert "SIGABRT" in finding.text
+    with ledger.read() as connection:
+        assert "unreadable" in [trouble.kind for trouble in lasting(connection, settings, time.time())]
+        shown = overview.gather(settings, connection, time.time())
+    assert [item["sop_instance_uid"] for item in shown["set_aside"]] == [bad]
+    assert any(bad in sentence for sentence in overview.advice(shown))
+    gauges = {m.name: m for m in LedgerCollector(settings, ledger, time.time, dict).collect()}
+    assert [sample.value for sample in gauges["axrad_files_set_aside"].samples] == [1]
     ledger.close()
 
 
@@ -305,6 +316,45 @@ def test_where_a_death_cannot_be_counted_for_lack_of_room_it_is_counted_later(
         assert unreadable.look(tmp_path, 2.0) == []
     read_by_another(tmp_path, path, "abort")
     assert len(unreadable.look(tmp_path, 3.0)) + len(unreadable.set_aside(tmp_path)) > 0
+
+
+# Whoever reads
+
+
+READERS = {
+    "the indexer": "from pipeline.catalog import read_facts as read",
+    "feedback": "from daemon.feedback.assessment import read_assessment as read",
+    "the analysis, of headers": "from pipeline.volumes.frames import read_header as read",
+    "the analysis, of pixels": "from pipeline.volumes.pixels import decode; read = lambda p: list(decode(p, [None]))",
+    "the comparison": "from pipeline.catalog import content_digest as read",
+    "the report": "from dicom_sr.source import read_header as read",
+}
+
+
+@pytest.mark.parametrize("who", READERS)
+def test_everyone_who_reads_a_file_of_others_notes_which(tmp_path: Path, who: str) -> None:
+    path = a_file(tmp_path)
+    data_set = mr_image("1.2.3.4")
+    data_set.ImageComments = "POISON"
+    path.write_bytes(part10(data_set))
+    code = f"{POISONOUS}\n{READERS[who]}\nfrom daemon import unreadable\n"
+    code += "unreadable.start(Path(sys.argv[1]), 'a reader', 1.0)\nread(Path(sys.argv[2]))"
+    for _ in range(2):
+        ended = subprocess.run([sys.executable, "-c", code, tmp_path, path], capture_output=True, timeout=120)
+        assert ended.returncode == -signal.SIGABRT
+    unreadable.look(tmp_path, 2.0)
+    (record,) = unreadable.set_aside(tmp_path)
+    assert record.sop_uid == "1.2.3.4"
+
+
+def part10(data_set: Dataset) -> bytes:
+    data_set.file_meta = FileMetaDataset()
+    data_set.file_meta.TransferSyntaxUID = EXPLICIT_LE
+    data_set.file_meta.MediaStorageSOPClassUID = data_set.SOPClassUID
+    data_set.file_meta.MediaStorageSOPInstanceUID = data_set.SOPInstanceUID
+    file = io.BytesIO()
+    data_set.save_as(file, enforce_file_format=True)
+    return file.getvalue()
 
 
 # Commands without a daemon
