@@ -16,7 +16,13 @@ from pipeline.records import Code, InstanceRef
 SEGMENTATION_CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 RTSTRUCT_CLASS = "1.2.840.10008.5.1.4.1.1.481.3"
 REGISTRATION_CLASS = "1.2.840.10008.5.1.4.1.1.66.1"
-MR_CLASSES = ("1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.4")
+PARAMETRIC_MAP_CLASS = "1.2.840.10008.5.1.4.1.1.30"
+MR_CLASSES = (
+    "1.2.840.10008.5.1.4.1.1.4",
+    "1.2.840.10008.5.1.4.1.1.4.1",
+    "1.2.840.10008.5.1.4.1.1.4.4",
+    PARAMETRIC_MAP_CLASS,
+)
 
 OUR_MANUFACTURER = "axrad"
 # What axrad writes is one of these: structured reports, Secondary Captures, Encapsulated PDF, key objects,

@@ -38,7 +38,7 @@ def frame_facts(dataset: Dataset) -> dict[str, Value]:
         ),
     }
     texts: dict[str, Callable[[Dataset, Dataset], str]] = {
-        "frame_kind": lambda f, s: bvalue.kind(f, maker) or bvalue.kind(s, maker) or "",
+        "frame_kind": lambda f, s: _map(f, s) or bvalue.kind(f, maker) or bvalue.kind(s, maker) or "",
         "frame_stack": lambda f, s: text_of(_macro(f, s, "FrameContentSequence"), "StackID"),
         "frame_acquired": lambda f, s: text_of(_macro(f, s, "FrameContentSequence"), "FrameAcquisitionDateTime"),
         "frame_type": lambda f, s: text_of(_macro(f, s, "MRImageFrameTypeSequence"), "FrameType"),
@@ -81,6 +81,14 @@ def _timing(shared: Dataset, first: Dataset) -> dict[str, Value]:
         if word:
             facts[keyword] = word
     return facts
+
+
+def _map(frame: Dataset, shared: Dataset) -> str | None:
+    """Whether the frame's own type says that it is a map computed from diffusion images."""
+    words = Dataset()
+    words.ImageType = text_of(_macro(frame, shared, "MRImageFrameTypeSequence"), "FrameType")
+    found = bvalue.kind(words)
+    return found if found in ("adc", "fa") else None
 
 
 def _macro(frame: Dataset, shared: Dataset, sequence: str) -> Dataset:

@@ -18,6 +18,7 @@ from pydicom.tag import Tag
 from pipeline import header, quick, reading
 from pipeline.catalog.facts import (
     OUR_MANUFACTURER,
+    PARAMETRIC_MAP_CLASS,
     REGISTRATION_CLASS,
     RESULT_CLASS_ROOTS,
     RTSTRUCT_CLASS,
@@ -129,6 +130,8 @@ TEXTS = [
 ]
 _NUMBER_TAGS = [(header.tag_of(k) or Tag(k), k) for k in NUMBERS]
 _TEXT_TAGS = [(header.tag_of(k) or Tag(k), k) for k in TEXTS]
+# "Quantity" in SCT and in SRT.
+QUANTITY = ("246205007", "G-C1C6")
 MOST_FRAMES = 1_000_000
 _UID = re.compile(r"[0-9]+(\.[0-9]+)+")
 
@@ -300,17 +303,31 @@ def _contrast(dataset: Dataset) -> dict[str, Value]:
 def _real_world(dataset: Dataset) -> dict[str, Value]:
     """Slope, intercept and unit (UCUM) of the first real world value mapping, PS3.3 C.7.6.16.2.11."""
     shared = (dataset.get("SharedFunctionalGroupsSequence") or [])[:1]
-    for place in (dataset, *shared):
+    first = (dataset.get("PerFrameFunctionalGroupsSequence") or [])[:1]
+    # The mapping of a Parametric Map is applied frame by frame where its voxels are read.
+    applied = text_of(dataset, "SOPClassUID") == PARAMETRIC_MAP_CLASS
+    for place in (dataset, *shared, *first):
         for item in (place.get("RealWorldValueMappingSequence") or [])[:1]:
             units = (item.get("MeasurementUnitsCodeSequence") or [Dataset()])[0]
             slope, intercept = item.get("RealWorldValueSlope"), item.get("RealWorldValueIntercept")
             if slope is not None and text_of(units, "CodeValue"):
                 return {
                     "real_world_unit": text_of(units, "CodeValue"),
-                    "real_world_slope": _number(slope),
-                    "real_world_intercept": _number(intercept or 0.0),
+                    "real_world_slope": 1.0 if applied else _number(slope),
+                    "real_world_intercept": 0.0 if applied else _number(intercept or 0.0),
+                    "real_world_quantity": _quantity(item) or None,
                 }
     return {}
+
+
+def _quantity(mapping: Dataset) -> str:
+    """The code of what a real world value measures, as VALUE:SCHEME."""
+    for item in mapping.get("QuantityDefinitionSequence") or []:
+        name = (item.get("ConceptNameCodeSequence") or [Dataset()])[0]
+        code = (item.get("ConceptCodeSequence") or [Dataset()])[0]
+        if text_of(name, "CodeValue") in QUANTITY and text_of(code, "CodeValue"):
+            return f"{text_of(code, 'CodeValue')}:{text_of(code, 'CodingSchemeDesignator')}"
+    return ""
 
 
 def _is_ours(dataset: Dataset, sop_class: str) -> bool:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pipeline.catalog.facts import PARAMETRIC_MAP_CLASS
+from pipeline.diffusion.units import factor_of
 from pipeline.sequences.evidence import B_ZERO, Evidence
 from pipeline.sequences.names import NameVerdict, judge
 from pipeline.sequences.records import Label
 from pipeline.sequences.rules import Rules
 
 # Labels that a series never loses again: it is no acquisition of one of the sequences.
+# Apparent diffusion coefficient; the same of a mono-exponential model.
+ADC_QUANTITIES = ("113041:DCM", "113290:DCM")
 NEVER: tuple[Label, ...] = ("subtraction", "mip", "localizer", "reformat", "parametric_map")
 
 # Words of (0008,0008) Image Type and of the enhanced Frame Type, by what they mean.
@@ -92,7 +96,14 @@ def by_header(evidence: Evidence) -> tuple[Label, str] | None:
         found = sorted(words & evidence.image_type)
         if found:
             return label, f"its image type says {found[0]}"
-    if any(s.kind == "adc" for s in evidence.slices) or "mm2/s" in evidence.text("real_world_unit").lower():
+    quantity = evidence.text("real_world_quantity")
+    if quantity in ADC_QUANTITIES:
+        return "adc", "its values are coded as apparent diffusion coefficients"
+    if evidence.series.instances[0].ref.sop_class_uid == PARAMETRIC_MAP_CLASS and (
+        quantity or factor_of(evidence.text("real_world_unit")) is None
+    ):
+        return "parametric_map", "a parametric map of another quantity"
+    if any(s.kind == "adc" for s in evidence.slices) or factor_of(evidence.text("real_world_unit")) is not None:
         return "adc", "its values are diffusion coefficients"
     if evidence.orientations > 1 and len(evidence.slices) < 60 and not _diffusion(evidence):
         return "localizer", f"{len(evidence.slices)} images in {evidence.orientations} orientations"

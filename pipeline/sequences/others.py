@@ -12,7 +12,7 @@ from pipeline.sequences.boxes import coverage
 from pipeline.sequences.classify import Verdict
 from pipeline.sequences.evidence import B_ZERO, Evidence, Slice, same_b
 from pipeline.sequences.outcome import Candidate, Chosen
-from pipeline.sequences.phases import phases, split, usable
+from pipeline.sequences.phases import Phase, phases, split, usable
 from pipeline.sequences.places import Placed
 from pipeline.sequences.records import FrameRef, Region, Selection
 
@@ -70,7 +70,7 @@ def choose_adc(
     drawn_grids = {_grid(v.evidence) for v in verdicts if v.evidence.uid in drawn and v.label in ("dwi", "adc")}
     maps = []
     for verdict in verdicts:
-        volumes = phases(verdict.evidence) if verdict.label == "adc" else ()
+        volumes = _maps(verdict.evidence) if verdict.label == "adc" else ()
         if len(volumes) != 1:
             continue
         score, why = _score(verdict, t1c, points, 0.6)
@@ -86,6 +86,12 @@ def choose_adc(
     if maps:
         return places.choose("ADC", "adc", maps, t1c, region, margin)
     return _from_diffusion(dwi, t1c, points, margin, region)
+
+
+def _maps(evidence: Evidence) -> tuple[Phase, ...]:
+    """The volumes of an ADC series; where an enhanced image holds the map beside what it came from, of the map."""
+    of_map = tuple(s for s in evidence.slices if s.kind == "adc")
+    return split(of_map) if of_map and len(of_map) < len(evidence.slices) else phases(evidence)
 
 
 def _from_diffusion(

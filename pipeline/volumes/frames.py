@@ -41,7 +41,10 @@ NEEDED = (
     "ImagePositionPatient",
     "ImageOrientationPatient",
     "ModalityLUTSequence",
+    "RealWorldValueSlope",
+    "RealWorldValueIntercept",
 )
+PARAMETRIC_MAP_CLASS = "1.2.840.10008.5.1.4.1.1.30"
 Vector = npt.NDArray[np.float64]
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 
@@ -262,6 +265,7 @@ def _frame(
     if spacing.min() <= 0:
         raise GeometryRejected(f"image {uid} has a Pixel Spacing of {spacing[0]:g} x {spacing[1]:g} mm", uid=uid)
     across, down = _directions(orientation, uid)
+    slope, intercept = _scaling(ds, groups, uid)
     return Frame(
         path=path,
         source=SliceSource(ref, number),
@@ -271,13 +275,23 @@ def _frame(
         across=across,
         down=down,
         spacing_xy_mm=(float(spacing[1]), float(spacing[0])),
-        slope=_real(groups.get("RescaleSlope"), 1.0, uid),
-        intercept=_real(groups.get("RescaleIntercept"), 0.0, uid),
+        slope=slope,
+        intercept=intercept,
         bits=_bits(ds),
         frame_of_reference_uid=str(ds.get("FrameOfReferenceUID") or "") or None,
         instance_number=number or whole_number(ds, "InstanceNumber"),
         facets=_facets(groups),
     )
+
+
+def _scaling(ds: Dataset, groups: Dataset | Groups, uid: str) -> tuple[float, float]:
+    """From stored to real values: the modality rescale, and of a Parametric Map its Real World Value Mapping."""
+    if text_of(ds, "SOPClassUID") != PARAMETRIC_MAP_CLASS:
+        return _real(groups.get("RescaleSlope"), 1.0, uid), _real(groups.get("RescaleIntercept"), 0.0, uid)
+    slope, intercept = groups.get("RealWorldValueSlope"), groups.get("RealWorldValueIntercept")
+    if slope is None or intercept is None:
+        raise PixelsRejected(f"parametric map {uid} has no linear Real World Value Mapping for a frame", uid=uid)
+    return _real(slope, 1.0, uid), _real(intercept, 0.0, uid)
 
 
 def _numbers(groups: Dataset | Groups, keyword: str, count: int, name: str, uid: str, number: int | None) -> Vector:

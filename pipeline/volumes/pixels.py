@@ -21,6 +21,7 @@ from pipeline.decoding import Died, pixels_in
 from pipeline.errors import PixelsRejected
 from pipeline.header import Header
 from pipeline.repair import describes_pixels, mend_pixels
+from pipeline.volumes.floats import holds_floats, without_padding
 from pipeline.volumes.frames import readable
 
 # Transfer syntaxes of PS3.5 section 10 whose coding loses information, or may: JPEG baseline and extended,
@@ -52,7 +53,8 @@ def decode(path: Path, numbers: Sequence[int | None], allow_lossy: bool = False)
     """
     with readable(path):
         ds, place = reading.located(path)
-        if not describes_pixels(ds):
+        floats = holds_floats(ds)
+        if not floats and not describes_pixels(ds):
             mend_pixels(ds)
     check_lossless(ds, allow_lossy)
     if list(numbers) == [None] and isinstance(ds, Header) and (plain := _plain(path, ds)) is not None:
@@ -61,6 +63,10 @@ def decode(path: Path, numbers: Sequence[int | None], allow_lossy: bool = False)
     uid = ds.get("SOPInstanceUID")
     name = UID(ds.file_meta.get("TransferSyntaxUID", "")).name
     try:
+        if floats:
+            for array in pixels_in(path, ds, place, numbers):
+                yield without_padding(array, ds)
+            return
         allocated, stored = int(ds.BitsAllocated), int(ds.BitsStored)
         high = int(ds.get("HighBit", stored - 1))
         for array in pixels_in(path, ds, place, numbers):
