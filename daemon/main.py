@@ -21,7 +21,7 @@ COMMANDS = {
     "show": "ledger",
     "refused": "refused",
     "retry": "ledger",
-    "deliver": "ledger",
+    "deliver": "deliver",
     "cancel": "ledger",
     "prioritise": "ledger",
     "feedback": "feedback",

@@ -144,21 +144,3 @@ def prioritise(config_path: Path | None, study: str, level: str) -> None:
     with ledger.write() as connection:
         said = steer.prioritise(connection, _found(connection, study), time.time(), level, head_start_s)
     click.echo(said)
-
-
-@click.command()
-@config_option
-@click.argument("study", required=False)
-@click.option("--to", "destination", help="Only this destination.")
-@click.option("--all", "set_aside", is_flag=True, help="Every delivery that was set aside, instead of one study's.")
-def deliver(config_path: Path | None, study: str | None, destination: str | None, set_aside: bool) -> None:
-    """Send a study's report again, byte for byte."""
-    if (study is None) != set_aside:
-        raise click.UsageError("give a STUDY, or --all for every delivery that was set aside")
-    _, ledger = _open(config_path)
-    with ledger.write() as connection:
-        if study is None:
-            opened = operate.deliver_dead_letters(connection, time.time(), destination)
-        else:
-            opened = operate.deliver(connection, _found(connection, study), time.time(), destination)
-    click.echo(f"{len(opened)} deliveries are queued")

@@ -18,7 +18,7 @@ from daemon.assembly.corrected import CODE as PATIENT_CODE
 from daemon.cli.wording import WIDTH, age, brief, bytes_in_words, hanging, in_words
 from daemon.health import standing
 from daemon.health.finding import Finding, not_ok
-from daemon.ledger import aside, deliveries, life, order, views
+from daemon.ledger import aside, deliveries, life, obsolete, order, views
 from daemon.ledger.states import TOO_MANY
 from daemon.ledger.tables import breakers
 from daemon.listener.supervisor import state as listener_state
@@ -76,6 +76,10 @@ EVENTS = {
     "taken-up": "file taken up again",
     "patient-corrected": "another patient",
     "patient-followed": "another patient",
+    "delivery-closed": "delivery closed",
+    "fetch-closed": "fetching ended",
+    "commitment-not-believed": "not believed",
+    "feedback-not-taken": "feedback not taken",
 }
 # Of these there is one per instance: an exam that a PACS has rewritten comes with hundreds.
 PER_INSTANCE = {
@@ -94,7 +98,15 @@ def gather(settings: Settings, connection: sa.Connection, now: float) -> dict[st
     listener = listener_state(settings)
     checks = [*standing.of_machine(settings, listener, now), *standing.broker(settings)]
     checks += standing.of_ledger(connection, settings, now)
-    return views.counts(connection, now) | {
+    counts = views.counts(connection, now)
+    # Of a destination that is gone, only what is still to be closed is of interest.
+    there = {d.name for d in settings.destination}
+    counts["deliveries"] = {
+        name: states
+        for name, states in counts["deliveries"].items()
+        if name in there or set(obsolete.OPEN) & states.keys()
+    }
+    return counts | {
         "stuck": stuck,
         "running": running,
         "announced": told,

@@ -180,6 +180,8 @@ def dead_letters(connection: sa.Connection, destination: str | None = None) -> l
             "id": r.id,
             "study": r.study_id,
             "revision": r.number,
+            "revision_id": r.revision_id,
+            "objects": list(r.objects),
             "destination": r.destination,
             "attempts": r.attempts,
             "reason": r.reason,

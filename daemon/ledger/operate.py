@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Container
 from typing import Any
 
 import sqlalchemy as sa
@@ -145,8 +146,18 @@ def _corrected(row: Any) -> dict[str, Any]:
     return {"identity_key": row.corrected_key, "patient_key": row.corrected_key, "corrected_key": None}
 
 
-def deliver(connection: sa.Connection, row: Any, now: float, destination: str | None) -> list[str]:
-    """Send the newest rendered result again, byte for byte; the ids of the deliveries that were opened."""
+def deliver(
+    connection: sa.Connection,
+    row: Any,
+    now: float,
+    destination: str | None,
+    known: Container[str] | None = None,
+) -> list[str]:
+    """Send the newest rendered result again, byte for byte; the ids of the deliveries that were opened.
+
+    Args:
+        known: names of destinations; deliveries to others are left as they are. None: all are known.
+    """
     revision = connection.execute(
         sa.select(revisions)
         .where(revisions.c.study_id == row.id, revisions.c.state.in_(("reported", "delivered", "not_evaluated")))
@@ -161,6 +172,13 @@ def deliver(connection: sa.Connection, row: Any, now: float, destination: str | 
     rows = connection.execute(query).all()
     if not rows:
         raise InputRejected(f"study {row.id} has no delivery" + (f" to {destination}" if destination else ""))
+    gone = sorted({item.destination for item in rows if known is not None and item.destination not in known})
+    rows = [item for item in rows if item.destination not in gone]
+    if not rows:
+        raise InputRejected(
+            f"no [[destination]] is named {', '.join(gone)} any more; "
+            f"`axrad deliver {row.id} --to NAME` sends the report to another"
+        )
     probe_now(connection, {item.destination for item in rows})
     opened = []
     for item in rows:
@@ -180,9 +198,18 @@ def deliver(connection: sa.Connection, row: Any, now: float, destination: str | 
     return opened
 
 
-def deliver_dead_letters(connection: sa.Connection, now: float, destination: str | None) -> list[str]:
-    """Send everything again that was set aside; the ids of the deliveries that were opened."""
-    found = dead_letters(connection, destination)
+def deliver_dead_letters(
+    connection: sa.Connection,
+    now: float,
+    destination: str | None,
+    may: Callable[[dict[str, Any]], bool] = lambda _: True,
+) -> list[str]:
+    """Send everything again that was set aside; the ids of the deliveries that were opened.
+
+    Args:
+        may: whether a dead letter can be sent at all; the others stay set aside.
+    """
+    found = [item for item in dead_letters(connection, destination) if may(item)]
     probe_now(connection, {item["destination"] for item in found})
     for item in found:
         send_again(connection, item["id"], now)

@@ -42,7 +42,7 @@ REVISION: dict[str, frozenset[str]] = {
 DELIVERY: dict[str, frozenset[str]] = {
     "pending": frozenset({"sending", "cancelled", "refused", "failed"}),
     "sending": frozenset({"pending", "stored", "delivered", "failed", "cancelled"}),
-    "stored": frozenset({"delivered", "pending", "failed"}),
+    "stored": frozenset({"delivered", "pending", "failed", "cancelled"}),
     "delivered": frozenset({"pending"}),
     # A storage commitment report may come after we gave up waiting for it.
     "failed": frozenset({"pending", "cancelled", "delivered"}),

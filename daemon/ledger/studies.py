@@ -45,12 +45,17 @@ def move_study(
 
 
 def settle_if_delivered(connection: sa.Connection, revision_id: str, now: float) -> None:
-    """When the last delivery of a revision is proven, the revision and its study are delivered."""
+    """When the last delivery of a revision is proven, the revision and its study are delivered.
+
+    One whose deliveries were all closed is not: nobody has the report.
+    """
     revision = connection.execute(sa.select(revisions).where(revisions.c.id == revision_id)).one()
     rows = (
         connection.execute(sa.select(deliveries.c.state).where(deliveries.c.revision_id == revision_id)).scalars().all()
     )
     if revision.state != "reported" or any(state not in ("delivered", "refused", "cancelled") for state in rows):
+        return
+    if "cancelled" in rows and "delivered" not in rows:
         return
     connection.execute(
         revisions.update().where(revisions.c.id == revision_id).values(state="delivered", finished_at=now)

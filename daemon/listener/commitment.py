@@ -220,7 +220,15 @@ def work_off(settings: Settings, *, now: float | None = None, send: Sender | Non
         with _claimed(path) as transaction:
             if transaction is None or (only and transaction.calling_ae != only):
                 continue
-            if now < transaction.next_attempt <= now + LONGEST_PAUSE_S:  # later than that: the clock was put back
+            if _is_gone(settings, transaction):
+                path.unlink()
+                given_up += 1
+                log.warning(
+                    "commitment closed: its requester is no [[peer]] or [[pacs]] any more",
+                    calling_ae=transaction.calling_ae,
+                    transaction_uid=transaction.transaction_uid,
+                )
+            elif now < transaction.next_attempt <= now + LONGEST_PAUSE_S:  # later than that: the clock was put back
                 waiting += 1
             elif deliver(transaction, *report(spool, transaction)):
                 path.unlink()
@@ -298,6 +306,12 @@ def _address_of(settings: Settings, transaction: Transaction) -> tuple[str, int,
         if peer.ae_title == transaction.calling_ae and peer.port is not None:
             return peer.host or transaction.address, peer.port, False
     return None
+
+
+def _is_gone(settings: Settings, transaction: Transaction) -> bool:
+    """Whether who asked is in the settings no more. Without listed peers anybody on this machine may ask."""
+    named = {p.ae_title.strip() for p in settings.peer} | {p.ae_title.strip() for p in settings.pacs}
+    return bool(settings.peer) and transaction.calling_ae.strip() not in named
 
 
 # Reports that come in, on what we asked of others

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -110,24 +110,26 @@ def _of_ledger(connection: sa.Connection, now: float, settings: Settings) -> Ite
     yield gauge("study_oldest_seconds", "How long the oldest study has been in its state.", oldest, ("state",))
     stored = {(s,): row["bytes"] for s, row in found["instances"].items()}
     yield gauge("spool_bytes", "Bytes of instances, as the ledger has them.", stored, ("state",))
-    sent = {(d, s): n for d, states in found["deliveries"].items() for s, n in states.items()}
+    # Settings without any destination are those of a machine that only observes.
+    there = {d.name for d in settings.destination} or found["deliveries"].keys()
+    sent = {(d, s): n for d, states in found["deliveries"].items() if d in there for s, n in states.items()}
     yield gauge("deliveries", "Deliveries.", sent, ("destination", "state"))
     aside_now = aside.count(connection)
     yield gauge("files_set_aside", "Files that are not read any more: their readers died.", {(): aside_now})
-    yield from _deliveries(connection, now)
+    yield from _deliveries(connection, now, there)
     yield from _work(connection, now)
-    yield from _verdicts(connection)
+    yield from _verdicts(connection, settings)
 
 
-def _deliveries(connection: sa.Connection, now: float) -> Iterator[Metric]:
+def _deliveries(connection: sa.Connection, now: float, there: Container[str]) -> Iterator[Metric]:
     rows = connection.execute(
         sa.select(deliveries.c.destination, sa.func.min(deliveries.c.created_at))
         .where(deliveries.c.state.in_(("pending", "sending", "stored")))
         .group_by(deliveries.c.destination)
     ).all()
-    oldest = {(name,): now - at for name, at in rows}
+    oldest = {(name,): now - at for name, at in rows if name in there}
     yield gauge("delivery_oldest_seconds", "Age of the oldest unproven delivery.", oldest, ("destination",))
-    down = {(d["destination"],): now - d["failing_since"] for d in failing(connection)}
+    down = {(d["destination"],): now - d["failing_since"] for d in failing(connection) if d["destination"] in there}
     yield gauge("destination_failing_seconds", "How long a destination has not answered.", down, ("destination",))
 
 
@@ -156,7 +158,7 @@ def _work(connection: sa.Connection, now: float) -> Iterator[Metric]:
         yield gauge("sweep_age_seconds", "How long ago the last sweep was.", {(): now - swept.at})
 
 
-def _verdicts(connection: sa.Connection) -> Iterator[Metric]:
+def _verdicts(connection: sa.Connection, settings: Settings) -> Iterator[Metric]:
     rows = connection.execute(
         sa.select(revisions.c.reason_code, sa.func.count())
         .where(revisions.c.state.in_(("not_evaluated", "failed")))
@@ -171,4 +173,22 @@ def _verdicts(connection: sa.Connection) -> Iterator[Metric]:
         ).group_by(feedback.c.signature, feedback.c.scanner, feedback.c.source, feedback.c.verdict)
     ).all()
     labels = ("signature", "scanner", "source", "verdict")
-    yield gauge("feedback", "What readers and pathology said.", {tuple(row[:4]): row[4] for row in said}, labels)
+    active = active_signatures(settings)
+    counted = {tuple(row[:4]): row[4] for row in said if active is None or row.signature in ("", *active)}
+    yield gauge("feedback", "What readers and pathology said of signatures that are active.", counted, labels)
+
+
+def active_signatures(settings: Settings) -> frozenset[str] | None:
+    """`name@version` of what exams are scored with now, shadows included; None where nothing is set or can be read."""
+    from pipeline.signature import load
+    from pipeline.signature.registry import Registry
+
+    signature = settings.signature
+    try:
+        if signature.path is not None:
+            return frozenset({load(signature.path).header.title[:128]})
+        if signature.registry is not None:
+            return frozenset(title[:128] for title in Registry(signature.registry).titles_in_use())
+    except (AxradError, OSError):
+        pass
+    return None

@@ -16,7 +16,7 @@ from config.schema import Destination
 from daemon.export import cstore, proof, stow
 from daemon.export.peer import Address, address_of
 from daemon.export.sent import Item, NotNow, Sent, is_there, items_of, remarks, require_stored
-from daemon.ledger import commitments
+from daemon.ledger import commitments, obsolete
 from daemon.ledger import deliveries as ledger_deliveries
 from daemon.ledger.engine import note
 from daemon.ledger.queue import Claim, LeaseLost, backoff_s, release, update
@@ -37,6 +37,8 @@ LOOKS = 4
 def run(context: Context, delivery_id: str) -> None:
     """Claim, send, prove; then announce what else its destination has room for."""
     now = context.clock()
+    if _is_obsolete(context, delivery_id, now):
+        return
     with context.ledger.write() as connection:
         held = ledger_deliveries.take(connection, delivery_id, context.owner, now, context.settings)
         if held is None:
@@ -61,6 +63,20 @@ def run(context: Context, delivery_id: str) -> None:
         raise TaskFailed(code_of(error), delivery_id, final=final) from None
     finally:
         _announce_next(context, row.destination)
+
+
+def _is_obsolete(context: Context, delivery_id: str, now: float) -> bool:
+    """A delivery to a destination that is not in these settings: closed where nobody has it in theirs."""
+    with context.ledger.read() as connection:
+        name = connection.execute(
+            sa.select(deliveries.c.destination).where(deliveries.c.id == delivery_id)
+        ).scalar_one_or_none()
+    if name is None or ledger_deliveries.by_name(context.settings, name) is not None:
+        return False
+    with context.ledger.write() as connection:
+        if name not in obsolete.known(connection, context.settings, "destinations", now):
+            obsolete.close_deliveries(connection, name, obsolete.gone(name), now, obsolete.OPEN)
+    return True
 
 
 def _announce_next(context: Context, name: str) -> None:

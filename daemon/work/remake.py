@@ -36,7 +36,7 @@ def make_again(connection: sa.Connection, revision_id: str, now: float, what: st
     Of no use: it was superseded, its images are gone too, or it was made again often enough.
     """
     row = connection.execute(sa.select(revisions).where(revisions.c.id == revision_id)).one()
-    if row.state not in WITH_A_RESULT or _times(connection, revision_id) >= REMAKES or not _is_here(connection, row):
+    if not _is_of_use(connection, row):
         return False
     check(REVISION, row.state, "ready")
     done = connection.execute(
@@ -61,6 +61,15 @@ def make_again(connection: sa.Connection, revision_id: str, now: float, what: st
         move_study(connection, row.study_id, "ready", now, reason, KIND)
     note(connection, now, KIND, reason, row.study_id, revision_id)
     return True
+
+
+def can_be_made_again(connection: sa.Connection, revision_id: str) -> bool:
+    """Whether a result whose files vanished is no loss."""
+    return _is_of_use(connection, connection.execute(sa.select(revisions).where(revisions.c.id == revision_id)).one())
+
+
+def _is_of_use(connection: sa.Connection, row: Any) -> bool:
+    return row.state in WITH_A_RESULT and _times(connection, row.id) < REMAKES and _is_here(connection, row)
 
 
 def is_made_again(connection: sa.Connection, revision_id: str) -> bool:

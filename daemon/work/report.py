@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -12,9 +11,8 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 import structlog
 
-from config.schema import Destination, Settings
 from daemon.export.sent import items_of
-from daemon.ledger.engine import new_id, note
+from daemon.ledger.engine import note
 from daemon.ledger.queue import OPEN, Claim, LeaseLost, release
 from daemon.ledger.studies import move_study, settle_if_delivered
 from daemon.ledger.tables import deliveries
@@ -24,6 +22,7 @@ from daemon.work import correction
 from daemon.work.analyse import exam_of_revision
 from daemon.work.context import Context, kept
 from daemon.work.failure import TaskFailed, code_of, revision_failed
+from daemon.work.opening import open_delivery
 from daemon.work.remake import ResultsGone, make_again
 from daemon.work.taking import take_revision
 from daemon.work.trail import results_created
@@ -142,26 +141,9 @@ def _open_deliveries(context: Context, held: Claim, study: Any, result: StudyRes
         for destination in context.settings.destination if objects else ():
             if destination.name in before:
                 continue
-            kinds = correction.kinds_for(destination, objects, context.settings)
-            if not kinds:
-                continue
-            refused = refusal(result, destination, context.settings)
-            delivery_id = new_id()
-            connection.execute(
-                deliveries.insert().values(
-                    id=delivery_id,
-                    revision_id=held.id,
-                    destination=destination.name,
-                    objects=kinds,
-                    state="refused" if refused else "pending",
-                    reason=refused,
-                    created_at=now,
-                    next_attempt_at=now,
-                )
-            )
-            if refused:
-                note(connection, now, "delivery-refused", f"{destination.name}: {refused}", study.id, held.id)
-            else:
+            place = (study.id, held.id)
+            delivery_id, refused = open_delivery(connection, context.settings, destination, place, result, objects, now)
+            if delivery_id and not refused:
                 opened.append(delivery_id)
         settle_if_delivered(connection, held.id, now)
     return opened
@@ -179,17 +161,3 @@ def _opened_before(connection: sa.Connection, revision_id: str, now: float) -> d
 
 def _first(codes: tuple[str, ...]) -> str:
     return codes[0] if codes else ""
-
-
-def refusal(result: StudyResult, destination: Destination, settings: Settings) -> str:
-    """Why this result may not go there; empty if it may."""
-    if not result.demonstration or destination.allow_demonstration:
-        return ""
-    host = destination.host or next(p.host for p in settings.pacs if p.name == destination.pacs)
-    try:
-        loopback = ip_address(host).is_loopback
-    except ValueError:
-        loopback = host == "localhost"
-    if loopback:
-        return ""
-    return "results of the demonstration signature go to this machine only (allow_demonstration = true lifts this)"

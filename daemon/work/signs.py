@@ -14,7 +14,7 @@ from celery.signals import worker_ready, worker_shutdown
 from config.schema import Settings
 from daemon import alive
 from daemon.clock import system_clock
-from daemon.ledger import life, open_ledger
+from daemon.ledger import life, obsolete, open_ledger
 from daemon.ledger.life import WORKER_GONE_S
 from pipeline.errors import TryLater
 
@@ -23,7 +23,7 @@ log = structlog.get_logger("axrad.work")
 
 def give_signs(settings: Settings, name: str, queues: Sequence[str], processes: int) -> None:
     """From when this process's worker is ready until it ends in order."""
-    detail = {"queues": list(queues), "processes": processes}
+    detail = {"queues": list(queues), "processes": processes, **obsolete.names_of(settings)}
 
     def leave(present: bool) -> None:
         alive.touch()

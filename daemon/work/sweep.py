@@ -10,7 +10,7 @@ import structlog
 
 from daemon import audit
 from daemon.assembly import Verdict, judge, settling, too_many
-from daemon.ledger import chores, deliveries, fetches, life, verdicts
+from daemon.ledger import chores, deliveries, fetches, life, obsolete, verdicts
 from daemon.ledger.join import join
 from daemon.ledger.jumps import TOLERANCE_S, JumpWatch, mend
 from daemon.ledger.queue import announced, forget_announcements
@@ -23,6 +23,7 @@ from pipeline.errors import TryLater
 
 log = structlog.get_logger("axrad.sweep")
 SIGN_EVERY_S = 10.0
+OBSOLETE_EVERY_S = 10.0
 TASKS = {"delivery": "axrad.deliver", "fetch": "axrad.fetch"}
 
 
@@ -31,6 +32,7 @@ def sweep(context: Context, watch: JumpWatch | None = None, beside: Beside | Non
     if watch is not None:
         mend_after_jump(context, watch)
     context.if_emptied(lambda: announce_anew(context))
+    close_obsolete(context)
     assemble(context, beside)
     dispatch_revisions(context)
     announce_due(context)
@@ -133,6 +135,16 @@ def announce_due(context: Context) -> None:
                 return
             with context.ledger.write() as connection:
                 announced(connection, kind, row.id, now + ANNOUNCED_S)
+
+
+def close_obsolete(context: Context) -> None:
+    """What waits for something that is in the settings no more."""
+    now = context.clock()
+    with context.ledger.write() as connection:
+        if chores.take(connection, "obsolete", now, OBSOLETE_EVERY_S):
+            closed = obsolete.close(connection, context.settings, now)
+            if closed:
+                log.warning("obsolete-closed", rows=closed)
 
 
 def clean_up(context: Context) -> None:

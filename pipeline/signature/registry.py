@@ -98,6 +98,11 @@ class Registry:
             )
         return tuple(sorted(found, key=lambda e: (e.signature.header.title, e.signature.sha256)))
 
+    def titles_in_use(self) -> frozenset[str]:
+        """`name@version` of the signatures that are active or shadow."""
+        state = self._state()
+        return frozenset(self.load(sha256).header.title for sha256 in (*state["active"].values(), *state["shadow"]))
+
     def record(self, facts: dict[str, Json]) -> None:
         """Keep what an evaluation found, under the signature it is about."""
         about = facts["signature"]

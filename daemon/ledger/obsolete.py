@@ -1,0 +1,163 @@
+"""State that outlives its configuration: what belongs to something that no longer exists is closed with that reason.
+
+A name counts as gone when neither these settings nor those of any worker that is alive have it: while machines are
+restarted one after the other with new settings, nobody closes what another one has just opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import sqlalchemy as sa
+
+from config.schema import Settings
+from daemon.ledger import fetches as ledger_fetches
+from daemon.ledger import life
+from daemon.ledger.engine import note
+from daemon.ledger.states import SETTLED
+from daemon.ledger.studies import settle_if_delivered
+from daemon.ledger.tables import breakers, deliveries, fetches, pacs_answers, revisions, studies
+
+OPEN = ("pending", "sending", "stored", "failed")
+SET_ASIDE = ("failed",)
+# In one round; the next goes on.
+AT_ONCE = 200
+CODE = "destination-gone"
+
+
+def names_of(settings: Settings) -> dict[str, list[str]]:
+    """What a worker says of its settings in its sign of life."""
+    return {"destinations": [d.name for d in settings.destination], "archives": [p.name for p in settings.pacs]}
+
+
+def known(connection: sa.Connection, settings: Settings, kind: str, now: float) -> set[str]:
+    """Names (`destinations` or `archives`) that somebody who is alive has in the settings."""
+    found = set(names_of(settings)[kind])
+    for row in life.signs(connection, "worker", now - life.WORKER_GONE_S):
+        found.update(row.detail.get(kind, ()))
+    return found
+
+
+def close(connection: sa.Connection, settings: Settings, now: float) -> int:
+    """Close what belongs to destinations and archives that are gone; how much that was."""
+    return _destinations(connection, settings, now) + _archives(connection, settings, now)
+
+
+def _destinations(connection: sa.Connection, settings: Settings, now: float) -> int:
+    there = known(connection, settings, "destinations", now)
+    waiting = sa.select(deliveries.c.destination).where(deliveries.c.state.in_(OPEN)).distinct()
+    closed = 0
+    for name in connection.execute(waiting).scalars().all():
+        if name not in there:
+            closed += close_deliveries(connection, name, gone(name), now, OPEN)
+    silent = connection.execute(sa.select(breakers.c.destination)).scalars().all()
+    for name in set(silent) - there:
+        connection.execute(breakers.delete().where(breakers.c.destination == name))
+    return closed
+
+
+def gone(name: str) -> str:
+    return f"no [[destination]] is named {name} any more"
+
+
+def close_deliveries(connection: sa.Connection, name: str, reason: str, now: float, states: Iterable[str]) -> int:
+    """Close deliveries to a destination; a worker that is at one loses its claim. How many, `AT_ONCE` at most."""
+    rows = connection.execute(
+        sa.select(deliveries.c.id, deliveries.c.revision_id, revisions.c.study_id)
+        .join(revisions, revisions.c.id == deliveries.c.revision_id)
+        .where(deliveries.c.destination == name, deliveries.c.state.in_(tuple(states)))
+        .order_by(deliveries.c.created_at, deliveries.c.id)
+        .limit(AT_ONCE)
+    ).all()
+    for row in rows:
+        connection.execute(
+            deliveries.update()
+            .where(deliveries.c.id == row.id)
+            .values(
+                state="cancelled",
+                reason=reason,
+                finished_at=now,
+                owner=None,
+                lease_until=None,
+                fence=deliveries.c.fence + 1,
+            )
+        )
+        note(connection, now, "delivery-closed", f"{name}: {reason}", row.study_id, row.revision_id)
+        settle_if_delivered(connection, row.revision_id, now)
+        _tell(connection, row, now)
+    return len(rows)
+
+
+def _tell(connection: sa.Connection, row: Any, now: float) -> None:
+    """A study whose report nobody has taken and nobody will says so."""
+    states = connection.execute(sa.select(deliveries.c.state).where(deliveries.c.revision_id == row.revision_id))
+    if set(states.scalars()) <= {"cancelled", "refused"}:
+        connection.execute(
+            studies.update()
+            .where(studies.c.id == row.study_id, studies.c.state == "reported")
+            .values(
+                reason="no destination has the report, and none is left that it waits for; "
+                f"`axrad deliver {row.study_id} --to NAME` sends it",
+                reason_code=CODE,
+            )
+        )
+
+
+def _archives(connection: sa.Connection, settings: Settings, now: float) -> int:
+    there = known(connection, settings, "archives", now)
+    sources = [p.name for p in ledger_fetches.sources(settings)]
+    is_open = fetches.c.state.in_(ledger_fetches.OPEN_STATES) & (fetches.c.kind != "ask")
+    closed = 0
+    if there <= set(names_of(settings)["archives"]):
+        # Otherwise a worker that is alive may know archives that are not known here.
+        closed += _fetches(connection, is_open, sources, now)
+    answers = connection.execute(sa.select(pacs_answers.c.pacs).distinct()).scalars().all()
+    for name in set(answers) - there:
+        exams = sa.select(pacs_answers.c.exam_uid).where(pacs_answers.c.pacs == name)
+        # What it said of an exam counts no more: those that are still judged are judged without it.
+        connection.execute(
+            studies.update().where(studies.c.study_uid.in_(exams), studies.c.state.not_in(SETTLED)).values(dirty=True)
+        )
+        connection.execute(pacs_answers.delete().where(pacs_answers.c.pacs == name))
+        closed += 1
+    return closed
+
+
+def _fetches(connection: sa.Connection, is_open: Any, sources: list[str], now: float) -> int:
+    """Without an archive nothing is fetched; with others than before, they are named."""
+    if sources:
+        renamed = fetches.update().where(is_open, fetches.c.kind == "images", fetches.c.pacs != " or ".join(sources))
+        connection.execute(renamed.values(pacs=" or ".join(sources)))
+        return 0
+    rows = connection.execute(sa.select(fetches.c.id, fetches.c.study_id).where(is_open).limit(AT_ONCE)).all()
+    reason = "no [[pacs]] can be fetched from any more"
+    for row in rows:
+        connection.execute(
+            fetches.update()
+            .where(fetches.c.id == row.id)
+            .values(
+                state="cancelled",
+                reason=reason,
+                finished_at=now,
+                owner=None,
+                lease_until=None,
+                fence=fetches.c.fence + 1,
+            )
+        )
+        note(connection, now, "fetch-closed", reason, row.study_id)
+        connection.execute(studies.update().where(studies.c.id == row.study_id).values(dirty=True))
+    return len(rows)
+
+
+def forget(connection: sa.Connection, settings: Settings, name: str, now: float) -> int:
+    """An operator's word: close what was set aside for a destination and, where it is gone, all that waits for it."""
+    configured = name in names_of(settings)["destinations"]
+    closed = 0
+    while done := close_deliveries(
+        connection, name, "forgotten by an operator", now, SET_ASIDE if configured else OPEN
+    ):
+        closed += done
+    if not configured:
+        connection.execute(breakers.delete().where(breakers.c.destination == name))
+    return closed
