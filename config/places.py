@@ -21,9 +21,9 @@ def misplaced(settings: Settings, *, writes: bool = True) -> Iterator[str]:
     url = settings.ledger.url
     if url and url.startswith("sqlite:///"):
         path = Path(unquote(urlsplit(url).path.removeprefix("/")))
-        fault = _fault(path, Lies(folder=False, ours=True), writes=writes)
-        if fault:
-            yield f"ledger.url: {fault}"
+        wrong = fault(path, Lies(folder=False, ours=True), writes=writes)
+        if wrong:
+            yield f"ledger.url: {wrong}"
 
 
 def _below(model: BaseModel, prefix: str, *, writes: bool) -> Iterator[str]:
@@ -38,9 +38,9 @@ def _below(model: BaseModel, prefix: str, *, writes: bool) -> Iterator[str]:
                 if isinstance(item, BaseModel):
                     yield from _below(item, f"{key}.{index}.", writes=writes)
         elif isinstance(value, Path):
-            fault = _fault(value, _lies(field), writes=writes)
-            if fault:
-                yield f"{key}: {fault}"
+            wrong = fault(value, _lies(field), writes=writes)
+            if wrong:
+                yield f"{key}: {wrong}"
 
 
 def _lies(field: FieldInfo) -> Lies:
@@ -51,14 +51,14 @@ def _lies(field: FieldInfo) -> Lies:
     return next((mark for mark in marks if isinstance(mark, Lies)), Lies(folder=None))
 
 
-def _fault(path: Path, wanted: Lies, *, writes: bool) -> str:
+def fault(path: Path, wanted: Lies, *, writes: bool = True) -> str:
     """What is wrong with a path, or nothing."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
         if not wanted.ours:
             return f"there is no file {path}"
-        return _fault_above(path, writes=writes)
+        return __fault_above(path, writes=writes)
     except (OSError, ValueError) as error:
         return f"{path} cannot be looked at: {_why(error)}"
     if wanted.folder and not stat.S_ISDIR(mode):
@@ -70,7 +70,7 @@ def _fault(path: Path, wanted: Lies, *, writes: bool) -> str:
     return "" if not writes or _writable(path, mode) else f"{path} must be writable for the user that runs axrad"
 
 
-def _fault_above(path: Path, *, writes: bool) -> str:
+def __fault_above(path: Path, *, writes: bool) -> str:
     """The nearest folder that is there must let us make what is missing."""
     above = path.absolute().parent
     while not above.exists():

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib
+import os
 import sys
+from typing import TextIO
 
 import click
 
@@ -72,7 +76,7 @@ def main() -> None:
     from pipeline.errors import AxradError, TryLater
 
     try:
-        cli.main(standalone_mode=True)
+        _run()
     except ConfigError as error:
         click.echo(f"axrad: {error}", err=True)
         sys.exit(2)
@@ -82,3 +86,37 @@ def main() -> None:
     except AxradError as error:
         click.echo(f"axrad: {error.message}", err=True)
         sys.exit(1)
+    except OSError as error:
+        _give_up_stdout(sys.__stdout__)
+        click.echo(f"axrad: {_of_file(error)}", err=True)
+        sys.exit(1)
+
+
+def _run() -> None:
+    """What is printed is written before the end: what cannot be is an error, not a remark of the interpreter."""
+    before = sys.stdout
+    try:
+        cli.main(standalone_mode=True)
+    except SystemExit as ended:
+        if ended.code == 1 and sys.stdout is not before:
+            # Click's way with a closed pipe: it ends at once and says nothing.
+            sys.stdout, sys.stderr = before, sys.__stderr__
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from None
+        if before is not None:
+            before.flush()
+        raise
+
+
+def _give_up_stdout(stream: TextIO | None) -> None:
+    """What is left in its buffer goes nowhere: the interpreter would try again at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        if stream is not None:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, stream.fileno())
+            os.close(null)
+
+
+def _of_file(error: OSError) -> str:
+    """A file, a folder or the output that cannot be used, as a sentence."""
+    why = error.strerror or str(error) or type(error).__name__
+    return f"{error.filename}: {why}" if error.filename else f"the output cannot be written: {why}"

@@ -11,15 +11,15 @@ from pathlib import Path
 import click
 
 from config.load import load
-from daemon.cli.options import config_option, json_option
-from daemon.ledger import open_ledger
+from daemon.cli.options import config_option, json_option, out_file
+from daemon.ledger import existing_ledger
 from daemon.ledger.engine import backups_folder
 
 
 @click.command()
 @config_option
 @json_option
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Default: a new file beside the spool.")
+@click.option("--out", type=out_file, help="Default: a new file beside the spool.")
 @click.option("--instances", is_flag=True, help="Also the received images and ROIs.")
 def backup(config_path: Path | None, as_json: bool, out: Path | None, instances: bool) -> None:
     """Write ledger, results and signatures to one file; everything may go on meanwhile."""
@@ -29,7 +29,7 @@ def backup(config_path: Path | None, as_json: bool, out: Path | None, instances:
     now = time.time()
     name = f"axrad-{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%SZ}.tar"
     path = out or backups_folder(settings) / name
-    ledger = open_ledger(settings)
+    ledger = existing_ledger(settings)
     try:
         contents = make(settings, ledger, path, now, instances=instances)
     finally:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import click
 
-from daemon.cli.options import config_option, json_option
+from daemon.cli.options import config_option, json_option, out_file
 
 
 @click.command()
 @click.argument("image", metavar="IN", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.argument("out", metavar="OUT", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("out", metavar="OUT", type=out_file)
 @click.option("--engine", type=click.Choice(["fast", "simpleitk"]), help="Overrides bias.engine.")
 @json_option
 @config_option

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from daemon.cli.options import config_option, json_option
+from daemon.cli.options import config_option, json_option, out_folder
 
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -21,7 +21,7 @@ def cohort() -> None:
 @cohort.command()
 @click.argument("before", type=_file)
 @click.argument("after", type=_file)
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the report.")
+@click.option("--out", type=out_folder, required=True, help="Folder for the report.")
 @click.option("--id", "id_column", help="Column that names the patient in both tables.")
 @click.option("--test", type=click.Choice(["t", "wilcoxon"]), default="t", show_default=True)
 @click.option("--complete-cases", is_flag=True, help="Leave out pairs with empty cells.")

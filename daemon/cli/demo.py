@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from daemon.cli.options import out_folder
 from daemon.logs import set_up
 
 
@@ -16,7 +17,7 @@ from daemon.logs import set_up
     "--out",
     default="axrad-demo",
     show_default=True,
-    type=click.Path(file_okay=False, path_type=Path),
+    type=out_folder,
     help="Where sr.dcm, page.pdf, page.png and result.json are left.",
 )
 @click.option("--seed", default=1, show_default=True, help="Another number, another exam.")

@@ -127,9 +127,9 @@ def _versions() -> Finding:
 
 
 def _ledger(settings: Settings) -> str:
-    from daemon.ledger import open_ledger, views
+    from daemon.ledger import existing_ledger, views
 
-    with closing(open_ledger(settings)) as ledger, ledger.read() as connection:
+    with closing(existing_ledger(settings)) as ledger, ledger.read() as connection:
         found = views.counts(connection, 0.0)
     return f"{ledger.engine.dialect.name}, {sum(s['count'] for s in found['studies'].values())} studies"
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from daemon.cli.options import config_option, json_option
+from daemon.cli.options import config_option, json_option, out_file
 
 if TYPE_CHECKING:
     from config.schema import Settings
@@ -24,7 +24,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @config_option
 @json_option
 @click.argument("paths", metavar="[PATH]...", nargs=-1, type=click.Path(exists=True, path_type=Path))
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Table to write: .csv or .parquet.")
+@click.option("--out", type=out_file, help="Table to write: .csv or .parquet.")
 @click.option("--image", type=FILE, help="Image of one ROI: any format that SimpleITK reads.")
 @click.option("--mask", type=FILE, help="Label image on the same grid.")
 @click.option("--label", type=click.IntRange(1), help="Which label is the ROI.  [default: 1]")

@@ -15,7 +15,7 @@ from config.load import load
 from daemon.cli.options import config_option, json_option
 from daemon.feedback.keep import keep_outcomes
 from daemon.feedback.pathology import read_outcomes
-from daemon.ledger import open_ledger
+from daemon.ledger import existing_ledger
 
 
 @click.group()
@@ -31,7 +31,7 @@ def import_(config_path: Path | None, as_json: bool, table: Path) -> None:
     """Store the outcomes in TABLE: a CSV with the columns study_uid, outcome (positive or negative), perhaps side."""
     settings = load(config_path)
     outcomes = read_outcomes(table)
-    with open_ledger(settings).write() as connection:
+    with existing_ledger(settings).write() as connection:
         kept = keep_outcomes(connection, settings.spool.path, outcomes, time.time())
     if as_json:
         click.echo(json.dumps({"stored": kept.stored, "unknown": list(kept.unknown)}))

@@ -9,7 +9,7 @@ import click
 
 from config.load import load
 from daemon.cli.options import config_option
-from daemon.ledger import fetches, open_ledger, studies
+from daemon.ledger import existing_ledger, fetches, studies
 from pipeline.errors import InputRejected
 
 
@@ -22,7 +22,7 @@ def fetch(config_path: Path | None, study: str, priors: bool) -> None:
     settings = load(config_path)
     if not fetches.sources(settings):
         raise InputRejected("no [[pacs]] can move or get or has a dicomweb_url, or fetch.enabled is false")
-    with open_ledger(settings).write() as connection:
+    with existing_ledger(settings).write() as connection:
         row = studies.find(connection, study)
         if row is None:
             raise InputRejected(f"the ledger knows no study {study}; `axrad studies` lists those it knows")

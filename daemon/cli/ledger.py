@@ -20,14 +20,14 @@ from daemon.cli.options import config_option, json_option
 from daemon.cli.report import print_report
 from daemon.cli.wording import console
 from daemon.feedback import keep
-from daemon.ledger import Ledger, open_ledger, operate, steer, studies, views
+from daemon.ledger import Ledger, existing_ledger, operate, steer, studies, views
 from daemon.ledger.order import PRIORITIES
 from pipeline.errors import InputRejected
 
 
 def _open(config_path: Path | None) -> tuple[Settings, Ledger]:
     settings = load(config_path)
-    return settings, open_ledger(settings)
+    return settings, existing_ledger(settings)
 
 
 @click.command()

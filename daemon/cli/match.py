@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from daemon.cli.options import config_option, json_option
+from daemon.cli.options import config_option, json_option, out_file
 
 if TYPE_CHECKING:
     from pipeline.catalog import Exam
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--sheet",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=out_file,
     help="Contact sheet (PNG). Default: match.png here; with --json only when given.",
 )
 @config_option

@@ -11,14 +11,14 @@ import click
 from rich.console import Console
 from rich.progress import track
 
-from daemon.cli.options import config_option, json_option
+from daemon.cli.options import config_option, json_option, out_folder
 
 if TYPE_CHECKING:
     from pipeline.phantom import PhantomExam
 
 
 @click.command()
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to write into.")
+@click.option("--out", type=out_folder, required=True, help="Folder to write into.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Seed of the first exam.")
 @click.option("--exams", type=click.IntRange(min=1), default=1, show_default=True, help="How many; seeds count up.")
 @click.option("--vendor", type=click.Choice(["siemens", "ge", "philips"]), default="siemens", show_default=True)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import click
 
-from daemon.cli.options import config_option, json_option
+from daemon.cli.options import config_option, json_option, out_folder
 
 
 @click.command()
 @click.argument("tables", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the report.")
+@click.option("--out", type=out_folder, required=True, help="Folder for the report.")
 @config_option
 @json_option
 def reproduce(tables: Path, out: Path, config_path: Path | None, as_json: bool) -> None:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from daemon.cli.options import config_option, json_option
+from daemon.cli.options import config_option, json_option, out_folder
 
 
 @click.command()
 @click.argument("seg", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--images", type=click.Path(exists=True, path_type=Path), help="File or folder of the image series.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the masks.")
+@click.option("--out", type=out_folder, required=True, help="Folder for the masks.")
 @config_option
 @json_option
 def roi(seg: Path, images: Path | None, out: Path, config_path: Path | None, as_json: bool) -> None:

@@ -13,7 +13,7 @@ import click
 from config.load import load
 from daemon.beside import another_process, uncollected, without_blas_threads
 from daemon.beside import load as load_module
-from daemon.cli.options import config_option, json_option
+from daemon.cli.options import config_option, json_option, out_folder
 from daemon.logs import set_up
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @config_option
 @json_option
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
-@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Where the files go.")
+@click.option("--out", required=True, type=out_folder, help="Where the files go.")
 @click.option("--signature", "signature_path", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
     "--clinical",

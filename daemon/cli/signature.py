@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from daemon.cli.options import config_option, json_option
+from daemon.cli.options import config_option, json_option, out_file, out_folder
+from pipeline.errors import InputRejected
 
 if TYPE_CHECKING:
     from config.schema import Training
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from pipeline.signature.table import Table
 
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
-_out_file = click.Path(dir_okay=False, path_type=Path)
 _folder = click.Path(file_okay=False, path_type=Path)
 _registry_option = click.option("--registry", "registry_path", type=_folder, help="Overrides signature.registry.")
 
@@ -37,7 +37,7 @@ def signature() -> None:
 @click.option("--negative", help="Its value for the other class; found out where there are only two.")
 @click.option("--positive-name", help="What the positive class is called in reports; default: its value.")
 @click.option("--id", "id_column", help="Column with the patient or exam.")
-@click.option("--out", required=True, type=_out_file, help="The signature file to write.")
+@click.option("--out", required=True, type=out_file, help="The signature file to write.")
 @click.option("--name", help="Default: the name of the file.")
 @click.option("--version", default="1", show_default=True)
 @click.option("--sequences", help="Comma-separated, of t1c,t2,adc.")
@@ -91,7 +91,7 @@ def train(
 @signature.command()
 @click.argument("signature_file", metavar="SIGNATURE")
 @click.option("--table", "named", multiple=True, required=True, metavar="NAME=TABLE", help="A cohort; repeatable.")
-@click.option("--out", required=True, type=_folder, help="Folder for report.html, evaluation.json, card and CSVs.")
+@click.option("--out", required=True, type=out_folder, help="Folder for report.html, evaluation.json, card and CSVs.")
 @click.option("--compare", "others", multiple=True, metavar="SIGNATURE", help="Another signature; repeatable.")
 @click.option("--subgroup", "subgroups", multiple=True, metavar="COLUMN", help="Any column; repeatable.")
 @click.option("--reading", metavar="COLUMN", help="A reader's calls, for McNemar's test.")
@@ -267,6 +267,8 @@ def _need_registry(folder: Path | None, config_path: Path | None) -> Registry:
     registry = _registry(folder or load(config_path).signature.registry)
     if registry is None:
         raise click.UsageError("no registry: set signature.registry in the settings or give --registry")
+    if not registry.folder.is_dir():
+        raise InputRejected(f"there is no registry at {registry.folder}: no such folder", code="no-registry")
     return registry
 
 

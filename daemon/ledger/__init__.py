@@ -1,5 +1,5 @@
 """The queue of record: every study's state is a row that anyone can read."""
 
-from daemon.ledger.engine import Ledger, open_ledger
+from daemon.ledger.engine import Ledger, existing_ledger, open_ledger
 
-__all__ = ["Ledger", "open_ledger"]
+__all__ = ["Ledger", "existing_ledger", "open_ledger"]

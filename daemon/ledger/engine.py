@@ -15,6 +15,7 @@ from daemon.ledger.file import LedgerFile
 from daemon.ledger.migrations import HEAD, migrate, missing_tables, version_of
 from daemon.ledger.tables import events
 from daemon.ledger.trouble import RESTORE, LedgerBusy, LedgerDamaged, LedgerRefuses, translated
+from pipeline.errors import InputRejected
 
 __all__ = ["Ledger", "LedgerBusy", "LedgerDamaged", "bare_ledger", "note", "open_ledger"]
 
@@ -86,6 +87,20 @@ def ledger_url(settings: Settings) -> str:
 def backups_folder(settings: Settings) -> Path:
     """Where backups of the ledger are put unasked: beside the spool."""
     return settings.spool.path.parent / "backups"
+
+
+def existing_ledger(settings: Settings) -> Ledger:
+    """The ledger of an installation that has run, for whoever only looks or nudges: no folder is made.
+
+    Raises InputRejected, and what `open_ledger` does.
+    """
+    url = make_url(ledger_url(settings))
+    if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).parent.is_dir():
+        raise InputRejected(
+            f"there is no ledger at {url.database}: nothing has run with these settings; `axrad up` makes it",
+            code="no-ledger",
+        )
+    return open_ledger(settings)
 
 
 def open_ledger(settings: Settings) -> Ledger:

@@ -12,7 +12,7 @@ import numpy as np
 import SimpleITK
 
 from config.schema import RoiSettings
-from pipeline.errors import GeometryRejected, RoiRejected
+from pipeline.errors import GeometryRejected, InputRejected, RoiRejected
 from pipeline.geometry import Geometry
 from pipeline.records import ROLES, Mask, Segment
 from pipeline.roi.canvas import ON_GRID
@@ -184,4 +184,7 @@ def write_mask(mask: Mask, path: Path) -> None:
     image.SetSpacing(mask.geometry.spacing_xyz_mm)
     image.SetOrigin(mask.geometry.origin_xyz_mm)
     image.SetDirection(mask.geometry.direction)
-    SimpleITK.WriteImage(image, str(path), True)
+    try:
+        SimpleITK.WriteImage(image, str(path), True)
+    except RuntimeError as error:
+        raise InputRejected(f"cannot write {path}: is there room, and may this user write there?") from error
