@@ -97,7 +97,7 @@ def read_all(
             if error.code in WRONG_PLACE:
                 raise
             failed.append((by_path[each.content.path], error))
-    counting, replaced = latest(drawn, earlier)
+    counting, replaced = latest(drawn, earlier, {o.uid: by_path[o.content.path].tags.get("author_key") for o in opened})
     _check_covered(failed, counting, rules)
     left_out = [_left_out(d, r.why) for d, r in judged.items() if d not in chosen]
     left_out += [_left_out(d, why) for d, why in replaced]

@@ -76,11 +76,12 @@ def _name(segment: Description) -> str:
 
 
 def latest(
-    drawn: Sequence[Drawn], earlier: Mapping[Description, Description]
+    drawn: Sequence[Drawn], earlier: Mapping[Description, Description], authors: Mapping[str, object]
 ) -> tuple[list[Drawn], list[tuple[Description, str]]]:
     """The states that count: side, role and tracking of an earlier one pass to the later one, which replaces it.
 
-    And the segments that are left out, with the reason.
+    And the segments that are left out, with the reason. `authors` by SOP Instance UID: where the two share too little,
+    the same author has drawn it anew, and it inherits nothing; another author has drawn something else.
     """
     by_description = {d.described: d for d in drawn}
     replaced: dict[Description, str] = {}
@@ -90,11 +91,17 @@ def latest(
         if before is None or not item.segment.mask.voxels:
             counting.append(item)
             continue
-        replaced[before.described] = f"drawn again as {item.described.name}"
-        counting.append(_inherited(item, before) if overlap(item.segment, before.segment) else item)
+        same = overlap(item.segment, before.segment)
+        if same or _author(item, authors) == _author(before, authors):
+            replaced[before.described] = f"drawn again as {item.described.name}"
+        counting.append(_inherited(item, before) if same else item)
     left_out = list(replaced.items())
     left_out += [(d.described, d.recognised.why) for d in counting if d.recognised.role is None]
     return [d for d in counting if d.described not in replaced and d.recognised.role is not None], left_out
+
+
+def _author(item: Drawn, authors: Mapping[str, object]) -> object:
+    return authors.get(item.segment.source.sop_instance_uid)
 
 
 def _inherited(item: Drawn, before: Drawn) -> Drawn:

@@ -171,6 +171,17 @@ def test_segs_of_two_authors_both_count_and_the_report_says_that_they_disagree()
     assert {mine.ref.sop_instance_uid, theirs.ref.sop_instance_uid} <= uids(story.judged(NOON + HOUR))
 
 
+def test_a_seg_with_codes_stays_beside_its_edited_state_without_any() -> None:
+    story = Story()
+    bare = tuple(replace(s, property_type=None, anatomy=None) for s in (TUMOR, NODES))
+    older, old = exam.seg("899.1", ContentTime="0900"), exam.seg("900.1", ContentTime="1000")
+    edited = [exam.seg(f"90{n}.1", bare, ContentTime=f"1{n}00") for n in (1, 2)]
+    story.arrive(NOON, exam.images, older, old, *edited)
+    segs = {s.ref.sop_instance_uid for s in (older, old, *edited)}
+    kept = {s.ref.sop_instance_uid for s in (old, edited[1])}
+    assert uids(story.judged(NOON + HOUR)) & segs == kept
+
+
 def test_one_seg_per_roi_makes_one_exam() -> None:
     story = Story()
     tumor, nodes = exam.seg("900.1", (TUMOR,)), exam.seg("901.1", (NODES,))

@@ -70,6 +70,12 @@ def test_a_bare_segment_of_another_place_inherits_nothing(tmp_path: Path) -> Non
     assert [r.role for r in found.rois] == ["lymph_nodes"]
 
 
+def test_what_another_author_drew_elsewhere_under_the_same_name_replaces_nothing(tmp_path: Path) -> None:
+    other = seg(tmp_path, "new.dcm", {1: blob(4)}, [segment_item(1, "two")], "20260102")
+    found = read(original(tmp_path), replace(other, tags={**other.tags, "author_key": "b"}))
+    assert [(r.role, r.mask.voxels) for r in found.rois] == [("tumor", 27), ("lymph_nodes", 27)]
+
+
 def test_two_coded_drawings_of_one_lesion_stay_ambiguous(tmp_path: Path) -> None:
     again = seg(tmp_path, "new.dcm", {1: blob(1)}, [segment_item(1, "one", NEOPLASM)], "20260102")
     with pytest.raises(RoiRejected, match="two objects draw the same"):
