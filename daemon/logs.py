@@ -75,6 +75,8 @@ def guard_last_words() -> None:
 
     sys.excepthook = lambda _, error, __: say(error)
     threading.excepthook = lambda arguments: say(arguments.exc_value)
+    # What nobody can catch, in a destructor for one.
+    sys.unraisablehook = lambda arguments: say(arguments.exc_value)
 
 
 def without_probes(_: Any, __: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:

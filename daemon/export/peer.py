@@ -123,7 +123,12 @@ def associated(
     for abstract, transfer in contexts:
         ae.add_requested_context(abstract, list(transfer))
     tls_args = (tls_context(address), address.host) if address.tls else None
-    association = ae.associate(address.host, address.port, ae_title=address.ae_title, tls_args=tls_args, **options)
+    try:
+        association = ae.associate(address.host, address.port, ae_title=address.ae_title, tls_args=tls_args, **options)
+    except (OSError, UnicodeError) as error:  # pynetdicom lets the errors of a name's look-up through
+        raise PeerUnreachable(
+            f"the host {address.host} of {address.name} has no address ({type(error).__name__})"
+        ) from error
     if not association.is_established:
         _explain(address, association)
     hold = _Hold(association)

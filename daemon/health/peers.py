@@ -2,28 +2,146 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from pynetdicom.sop_class import Verification  # type: ignore[attr-defined,unused-ignore]
+from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
+from pynetdicom.sop_class import (  # type: ignore[attr-defined,unused-ignore]
+    StorageCommitmentPushModel,
+    StudyRootQueryRetrieveInformationModelFind,
+)
 
 from config.schema import Destination, Settings
-from daemon.export.peer import address_of, associated
+from daemon.export.peer import Address, address_of, associated
+from daemon.export.proof import COMMITMENT_INSTANCE
+from daemon.export.web import opened
 from daemon.health.finding import Finding
-from pipeline.errors import AxradError, TryLater
+from pipeline.errors import AxradError, PeerUnreachable
+
+EXPLICIT, IMPLICIT = str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian)
+# PS3.4 J.3.2 knows one kind of request, 1. Another one is refused by who serves it, and begins nothing.
+NO_SUCH_ACTION = 2
+# PS3.7 annex C: the service itself is not there.
+NOT_SERVED = (0x0122, 0x0211, 0x0118)
+# What an empty store request may be answered with by who reads it; 500 is how some say that it is empty.
+READ_AND_EMPTY = (200, 202, 204, 400, 409, 411, 415, 422, 500)
 
 
 def ask_destination(destination: Destination, settings: Settings) -> Iterator[Finding]:
     """One record per way in which it is used."""
-    try:
-        yield Finding("to", "ok", _echo(destination, settings), subject=destination.name)
-    except AxradError as error:
-        yield Finding("to", "fail", error.message, "is it up, does it know our AE title?", destination.name)
-
-
-def _echo(destination: Destination, settings: Settings) -> str:
     address = address_of(destination, settings)
-    with associated(address, [(str(Verification), ["1.2.840.10008.1.2"])]) as association:
-        status = association.send_c_echo()
-    if getattr(status, "Status", None) != 0:
-        raise TryLater(f"{address.name} does not answer C-ECHO")
-    return f"{address.ae_title} at {address.host}:{address.port} answers C-ECHO; proof of delivery: {destination.proof}"
+    asks: dict[str, Callable[[], str]] = {}
+    if destination.via == "stow":
+        asks["to"] = lambda: _stow(address)
+        if destination.proof == "readback":
+            asks["read-back"] = lambda: _qido(address)
+    else:
+        asks["to"] = lambda: _contexts(address, destination, settings)
+        if destination.proof == "readback":
+            asks["read-back"] = lambda: _find(address)
+    if destination.proof == "commit":
+        asks["commitment"] = lambda: _commitment(address)
+    for code, ask in asks.items():
+        try:
+            finding = Finding(code, "ok", ask(), subject=destination.name)
+        except AxradError as error:
+            finding = Finding(code, "fail", error.message, REMEDIES[code], destination.name)
+        except Exception as error:  # noqa: BLE001 - one destination must not keep the others from being asked
+            text = f"the check failed in an unforeseen way ({type(error).__name__})"
+            finding = Finding(code, "fail", text, REMEDIES[code], destination.name)
+        yield finding
+
+
+REMEDIES = {
+    "to": "is it up, does it know our AE title, does its address hold? Nothing is lost, results wait",
+    "read-back": "allow our AE title to query, or set another proof for the destination",
+    "commitment": "allow our AE title storage commitment, or set another proof for the destination",
+}
+
+
+def contexts_of(destination: Destination, settings: Settings) -> dict[str, str]:
+    """SOP class of what would be sent: its kind. As the report makes them, in Explicit VR Little Endian."""
+    from dicom_sr.companions import ENCAPSULATED_PDF, SECONDARY_CAPTURE
+    from dicom_sr.rejection import KEY_OBJECT_SELECTION
+    from dicom_sr.report import COMPREHENSIVE, COMPREHENSIVE_3D
+
+    classes = {
+        "sr": COMPREHENSIVE_3D if settings.report.comprehensive_3d else COMPREHENSIVE,
+        "page": SECONDARY_CAPTURE,
+        "pdf": ENCAPSULATED_PDF,
+        "key_slices": COMPREHENSIVE,
+    }
+    wanted: dict[str, str] = {}
+    for kind in destination.what:
+        sop_class = str(classes[kind])
+        wanted[sop_class] = f"{wanted[sop_class]}, {kind}" if sop_class in wanted else kind
+    rejects = destination.reject_superseded
+    if settings.report.reject_superseded if rejects is None else rejects:
+        wanted[str(KEY_OBJECT_SELECTION)] = "rejection"
+    return wanted
+
+
+def _contexts(address: Address, destination: Destination, settings: Settings) -> str:
+    """An association with what a delivery proposes."""
+    wanted = contexts_of(destination, settings)
+    with associated(address, [(sop_class, [EXPLICIT]) for sop_class in wanted], all_contexts=False) as association:
+        accepted = {str(c.abstract_syntax) for c in association.accepted_contexts}
+    refused = [kind for sop_class, kind in wanted.items() if sop_class not in accepted]
+    if refused:
+        raise PeerUnreachable(f"{address.name} does not take {', '.join(refused)} (presentation context refused)")
+    taken = ", ".join(wanted.values())
+    return f"{address.ae_title} at {address.host}:{address.port} takes {taken}; proof of delivery: {destination.proof}"
+
+
+def _find(address: Address) -> str:
+    """A C-FIND for an instance that nobody has."""
+    model = StudyRootQueryRetrieveInformationModelFind
+    query = Dataset()
+    query.QueryRetrieveLevel = "IMAGE"
+    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
+        setattr(query, keyword, generate_uid(prefix=None))
+    with associated(address, [(str(model), [EXPLICIT, IMPLICIT])]) as association:
+        answers = [getattr(status, "Status", None) for status, _ in association.send_c_find(query, model)]
+    if not answers or answers[-1] != 0:
+        said = "nothing" if not answers or answers[-1] is None else f"status 0x{answers[-1]:04X}"
+        raise PeerUnreachable(f"{address.name} answers a query with {said}")
+    return f"{address.name} answers queries (C-FIND)"
+
+
+def _commitment(address: Address) -> str:
+    """An N-ACTION of a kind that does not exist: whoever serves storage commitment refuses it and begins nothing."""
+    request = Dataset()
+    request.TransactionUID = generate_uid(prefix=None)
+    model = str(StorageCommitmentPushModel)
+    with associated(address, [(model, [EXPLICIT, IMPLICIT])]) as association:
+        status, _ = association.send_n_action(request, NO_SUCH_ACTION, model, COMMITMENT_INSTANCE)
+    code = getattr(status, "Status", None)
+    if code is None or code in NOT_SERVED:
+        said = "nothing" if code is None else f"status 0x{code:04X}"
+        raise PeerUnreachable(f"{address.name} answers a request for storage commitment with {said}")
+    return f"{address.name} serves storage commitment (N-ACTION)"
+
+
+def _stow(address: Address) -> str:
+    """A store request with nothing in it: read by a DICOMweb server, and by nobody else."""
+    with opened(address) as client:
+        response, _ = client.store_bytes([])
+    _require_dicomweb(address, "a store request", response.status_code, READ_AND_EMPTY, response.headers)
+    return f"{address.dicomweb_url} reads store requests (STOW-RS)"
+
+
+def _qido(address: Address) -> str:
+    """A search for a study that nobody has."""
+    with opened(address) as client:
+        found = client.search_for_studies(search_filters={"StudyInstanceUID": generate_uid(prefix=None)}, limit=1)
+    if not isinstance(found, list):
+        raise PeerUnreachable(f"{address.name} answers a search with something that is no list of studies")
+    return f"{address.dicomweb_url} answers searches (QIDO-RS)"
+
+
+def _require_dicomweb(address: Address, what: str, status: int, allowed: tuple[int, ...], headers: object) -> None:
+    kind = str(getattr(headers, "get", lambda *_: "")("Content-Type", "")).partition(";")[0].strip().lower()
+    if kind == "text/html" and status < 400:
+        raise PeerUnreachable(f"{address.name} answers {what} with a page (HTTP status {status}); a login page?")
+    if status not in allowed:
+        raise PeerUnreachable(f"{address.name} answers {what} with HTTP status {status}")

@@ -14,13 +14,14 @@ import structlog
 from pynetdicom import AE, evt
 from pynetdicom._globals import MODE_ACCEPTOR
 from pynetdicom.association import Association
+from pynetdicom.fsm import InvalidEventError
 from pynetdicom.transport import AddressInformation, AssociationSocket
 
 from config.schema import Settings
 from daemon import audit
 from daemon.listener import admission, commitment, contexts, statuses
 from daemon.listener.gate import Gate, RingingQueue
-from daemon.listener.receive import Receiver
+from daemon.listener.receive import UNEXPECTED, Receiver
 from daemon.listener.slots import Slots
 from daemon.listener.statuses import Rejection
 from daemon.listener.storing import Store
@@ -96,6 +97,8 @@ class Intake(Association):  # type: ignore[misc]
             self.run_reactor()
         except OSError as error:
             log.warning("connection failed", address=self.peer_address, error=type(error).__name__)
+        except InvalidEventError:
+            UNEXPECTED.note("unexpected-pdu", address=self.peer_address)
         except Exception as error:  # noqa: BLE001 - outermost loop of this thread
             log.error("association failed", association=self.name, error=type(error).__name__)
         finally:

@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 from pynetdicom.dul import DULServiceProvider
+from pynetdicom.fsm import InvalidEventError
 from pynetdicom.pdu_primitives import P_DATA
 
 from config.schema import Listen
@@ -24,8 +25,10 @@ from daemon.listener.command import store_response as encode_response
 from daemon.listener.fragments import Fragment, OtherPdu, ProtocolViolation, Stream, check_header
 from daemon.listener.gate import PATIENCE_S, Gate, RingingQueue
 from daemon.listener.storing import Context, Store
+from daemon.logs import Recurring
 
 log = structlog.get_logger("axrad.listener")
+UNEXPECTED = Recurring(log, "protocol broken")
 
 BUFFER_BYTES = 256 * 1024
 MAX_COMMAND_BYTES = 64 * 1024
@@ -94,6 +97,9 @@ class Receiver(DULServiceProvider):  # type: ignore[misc]
     def run_reactor(self) -> None:
         try:
             super().run_reactor()
+        except InvalidEventError:
+            # A PDU that does not fit the association's state (PS3.8 9.2): the peer's doing, not worth a line each.
+            UNEXPECTED.note("unexpected-pdu", address=self.assoc.peer_address)
         except Exception as error:  # noqa: BLE001 - outermost loop of this thread
             log.error("association failed", error=type(error).__name__)
         finally:
