@@ -6,12 +6,10 @@ from dataclasses import replace
 
 import structlog
 
-from daemon.assembly.duplicates import CONTENT_TAG
-from daemon.ledger import Ledger
-from daemon.ledger.intake import MOST_BYTES, Arrival, bytes_shown, others_of
+from daemon.ledger.intake import Arrival
 from daemon.spool import Spool, is_uid, read_meta
 from daemon.spool.journal import Entry
-from pipeline.catalog import InstanceFacts, content_digest, read_facts
+from pipeline.catalog import InstanceFacts, read_facts
 from pipeline.errors import NotDicom
 from pipeline.records import InstanceRef
 
@@ -64,15 +62,3 @@ def remove_torn(spool: Spool, path: str) -> None:
 def _data_set_bytes(spool: Spool, path: str, size: int) -> int:
     with (spool.root / path).open("rb") as file:
         return size - read_meta(file).data_set_offset
-
-
-def compared(ledger: Ledger, spool: Spool, arrival: Arrival) -> Arrival:
-    """Where other data sets came under this UID, with what they and this one show."""
-    with ledger.read() as connection:
-        others = others_of(connection, arrival.sop_uid, arrival.digest)
-    if not others or arrival.facts is None or bytes_shown(arrival.facts.tags, arrival.facts.frames) > MOST_BYTES:
-        return arrival
-    mine = content_digest(spool.root / arrival.path)
-    facts = replace(arrival.facts, tags={**arrival.facts.tags, CONTENT_TAG: mine}) if mine else arrival.facts
-    found = {instance_id: content_digest(spool.root / path) for instance_id, path in others}
-    return replace(arrival, facts=facts, contents={key: text for key, text in found.items() if text is not None})

@@ -17,8 +17,9 @@ import structlog
 
 from config.schema import Settings
 from daemon import unreadable
-from daemon.arrivals import compared, describe
+from daemon.arrivals import describe
 from daemon.clock import Clock, system_clock
+from daemon.comparing import comparing
 from daemon.export.reporters import believed_for
 from daemon.feedback.keep import collect as collect_feedback
 from daemon.ledger import Ledger, commitments, open_ledger
@@ -76,7 +77,6 @@ def _arrival(ledger: Ledger, spool: Spool, entry: Entry, order: Order, now: floa
             return None
     try:
         arrival = describe(spool, entry.path, entry.sop_instance_uid, entry.digest, min(entry.ts, now), entry)
-        arrival = compared(ledger, spool, arrival)
     except TryLater:
         raise
     except Exception as error:  # noqa: BLE001 - one line must not keep all others from the ledger
@@ -104,7 +104,7 @@ def _write(ledger: Ledger, batch: list[Line], now: float, settings: Settings | N
 def _write_one(ledger: Ledger, line: Line, now: float, settings: Settings | None) -> None:
     """As it is; else as a file that cannot be used; else its place in the journal alone, so that the walk finds it."""
     entry, arrival = line
-    unusable = arrival and replace(arrival, facts=None, contents={}, note="the ledger does not take what it says")
+    unusable = arrival and replace(arrival, facts=None, note="the ledger does not take what it says")
     passed_over = replace(entry, event="refused")
     for attempt in (line, (entry, unusable)):
         try:
@@ -186,39 +186,42 @@ def run(settings: Settings, stop: threading.Event, clock: Clock = system_clock) 
         if not held:
             return
         unreadable.start(spool.root, "the indexer", clock())
-        ledger: Ledger | None = None
-        verified, reconciled_at, looked_at = False, 0.0, 0.0
-        away = Recurring(log, "ledger-away")
-        while not stop.is_set():
-            try:
-                if ledger is None:
-                    ledger = open_ledger(settings)
-                if not verified:
-                    if torn := verify_after_boot(ledger, spool, clock()):
-                        log.error("torn-by-power-cut", instances=torn)
-                    verified = True
-                if abs(clock() - looked_at) > LOOK_S:
-                    unreadable.look(spool.root, clock())
-                    unreadable.settle(ledger, spool.root, clock())
-                    looked_at = clock()
-                if index_once(ledger, spool, clock(), settings):
-                    collect_feedback(ledger, spool.root, clock(), settings)
-                if abs(clock() - reconciled_at) > RECONCILE_S:
-                    found, lost = reconcile(
-                        ledger, spool, clock(), partial(index_once, ledger, spool, clock(), settings)
-                    )
-                    reconciled_at = clock()
-                    if found or lost:
-                        log.warning("reconciled", files_without_row=found, rows_without_file=lost)
-            except TryLater as error:
-                away.note(error.code, reason=error.message)
-                stop.wait(2.0)
-            except Exception as error:  # noqa: BLE001 - the outermost loop: what went wrong is tried again
-                log.error("indexing-failed", error=type(error).__name__, at=place_of(error))
-                stop.wait(2.0)
-            stop.wait(POLL_S)
-        if ledger is not None:
-            ledger.close()
+        with comparing(settings, spool, stop, clock):
+            _keep_indexing(settings, spool, stop, clock)
+
+
+def _keep_indexing(settings: Settings, spool: Spool, stop: threading.Event, clock: Clock) -> None:
+    ledger: Ledger | None = None
+    verified, reconciled_at, looked_at = False, 0.0, 0.0
+    away = Recurring(log, "ledger-away")
+    while not stop.is_set():
+        try:
+            if ledger is None:
+                ledger = open_ledger(settings)
+            if not verified:
+                if torn := verify_after_boot(ledger, spool, clock()):
+                    log.error("torn-by-power-cut", instances=torn)
+                verified = True
+            if abs(clock() - looked_at) > LOOK_S:
+                unreadable.look(spool.root, clock())
+                unreadable.settle(ledger, spool.root, clock())
+                looked_at = clock()
+            if index_once(ledger, spool, clock(), settings):
+                collect_feedback(ledger, spool.root, clock(), settings)
+            if abs(clock() - reconciled_at) > RECONCILE_S:
+                found, lost = reconcile(ledger, spool, clock(), partial(index_once, ledger, spool, clock(), settings))
+                reconciled_at = clock()
+                if found or lost:
+                    log.warning("reconciled", files_without_row=found, rows_without_file=lost)
+        except TryLater as error:
+            away.note(error.code, reason=error.message)
+            stop.wait(2.0)
+        except Exception as error:  # noqa: BLE001 - the outermost loop: what went wrong is tried again
+            log.error("indexing-failed", error=type(error).__name__, at=place_of(error))
+            stop.wait(2.0)
+        stop.wait(POLL_S)
+    if ledger is not None:
+        ledger.close()
 
 
 class _only_one:  # noqa: N801 - reads as a word in `with`

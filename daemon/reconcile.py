@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 import structlog
 
-from daemon.arrivals import compared, describe, remove_torn
+from daemon.arrivals import describe, remove_torn
 from daemon.ledger import Ledger
 from daemon.ledger.intake import known, mark_lost, record
 from daemon.ledger.states import SETTLED
@@ -59,7 +59,7 @@ def _record_stranger(ledger: Ledger, spool: Spool, path: str, now: float) -> boo
         with ledger.read() as connection:
             if known(connection, uid, digest):
                 return False
-        arrival = compared(ledger, spool, describe(spool, path, uid, digest, now))
+        arrival = describe(spool, path, uid, digest, now)
     except TryLater:
         raise
     except Exception as error:  # noqa: BLE001 - one file must not keep all others from the ledger

@@ -8,8 +8,10 @@ from daemon.assembly.records import Stored
 from pipeline.catalog import InstanceFacts
 
 GEOMETRY_TAGS = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns")
-# Known only where two data sets came under one UID: the indexer reads the pixels of both.
+# Known only where two data sets came under one UID: a process beside the indexer compares what they show.
 CONTENT_TAG = "content_digest"
+# Its value where nobody can tell.
+NOT_COMPARABLE = ""
 
 
 def without_duplicates(
@@ -46,7 +48,7 @@ def without_duplicates(
 
 def differs(one: InstanceFacts, other: InstanceFacts) -> bool:
     """Whether two data sets under one UID differ in what matters: patient, study, series, geometry, content."""
-    contents = one.tags.get(CONTENT_TAG), other.tags.get(CONTENT_TAG)
+    contents = one.tags.get(CONTENT_TAG) or None, other.tags.get(CONTENT_TAG) or None
     return (
         one.patient_key != other.patient_key
         or one.ref != other.ref

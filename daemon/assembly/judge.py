@@ -29,6 +29,9 @@ from pipeline.sequences.records import T1C_LABELS
 DAY_S = 86400.0
 # An association that is open counts as arriving for so long after its last C-STORE: others may keep one open for ever.
 SENDING_S = 60.0
+# So long it is waited for what compares data sets under one UID.
+COMPARING_S = 60.0
+NOT_COMPARED = "images came again with other data and could not be compared in time; the first was kept"
 ASKED_IN_VAIN = "the archive did not say what it has of this exam and whose it is"
 
 
@@ -62,6 +65,11 @@ def _judged(exam: Arrived, correction: Correction | None, now: float, settings: 
     if now < arriving_until:
         reason = "the association that brings it is still open and may bring more of it"
         return Verdict("assembling", "arriving", reason, arriving_until, flagged=flagged)
+    if exam.comparing_since is not None:
+        if now < exam.comparing_since + COMPARING_S:
+            reason = "an image came again with other data and is compared with the one that is here"
+            return Verdict("assembling", "comparing", reason, exam.comparing_since + COMPARING_S, flagged=flagged)
+        flagged = "; ".join(filter(None, (flagged, NOT_COMPARED)))
     if exam.role == "prior" or is_prior(exam, kept, wait.max_age_days):
         return Verdict("expired", "prior", "a prior exam: kept, not reported", role="prior", flagged=flagged)
     counting = newest_rois(kept)

@@ -55,7 +55,8 @@ class Arrived:
     `sending_at`: the last C-STORE of an association that is still open and whose last instance was of this exam.
     `accepted`: identities that an operator has accepted. `fetching`: what is being fetched for it, in words.
     `taken_as_ours`: an operator has said that it is an exam of the breasts.
-    `identity`: whose objects count where the same came under several patients.
+    `identity`: whose objects count where the same came under several patients. `comparing_since`: an instance of it
+    came again then, and what it shows is still to be compared.
     """
 
     study_uid: str
@@ -69,6 +70,7 @@ class Arrived:
     fetching: str = ""
     taken_as_ours: bool = False
     identity: str | None = None
+    comparing_since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from daemon.assembly.duplicates import CONTENT_TAG
+from daemon.ledger import comparisons
 from daemon.ledger.engine import new_id, note
 from daemon.ledger.order import BACKFILL, ROUTINE, words
 from daemon.ledger.states import KNOWN_STATES, SETTLED, STUDY, check
@@ -25,7 +26,6 @@ class Arrival:
     """A file in the spool, as journal or walk tell it. `facts` is None if the header is unreadable.
 
     `torn`: its bytes were not those that had been received, and it was taken away.
-    `contents`: digests of what other data sets under this UID show, by their ids.
     """
 
     sop_uid: str
@@ -40,7 +40,6 @@ class Arrival:
     facts: InstanceFacts | None = None
     priority: int = ROUTINE
     backfill: bool = False
-    contents: Mapping[int, str] = field(default_factory=dict)
     torn: bool = False
 
 
@@ -50,20 +49,6 @@ def known(connection: sa.Connection, sop_uid: str, digest: str) -> bool:
         sa.select(instances.c.state).where(instances.c.sop_uid == sop_uid, instances.c.digest == digest)
     ).one_or_none()
     return row is not None and row.state not in GONE
-
-
-def others_of(connection: sa.Connection, sop_uid: str, digest: str) -> list[tuple[int, str]]:
-    """(id, path) of other data sets under this UID whose content is not known yet."""
-    rows = connection.execute(
-        sa.select(instances.c.id, instances.c.path, instances.c.facts).where(
-            instances.c.sop_uid == sop_uid, instances.c.digest != digest, instances.c.state == "stored"
-        )
-    ).all()
-    return [
-        (row.id, row.path)
-        for row in rows
-        if CONTENT_TAG not in row.facts["tags"] and bytes_shown(row.facts["tags"], row.facts["frames"]) <= MOST_BYTES
-    ]
 
 
 def bytes_shown(tags: Mapping[str, Any], frames: int) -> float:
@@ -227,16 +212,11 @@ def _drop_if_empty(connection: sa.Connection, study_uid: str) -> None:
 def _compare(connection: sa.Connection, arrival: Arrival, exam_uid: str) -> None:
     """Same SOP Instance UID, other data set: both are kept; whether it matters is assembly's to judge."""
     others = connection.execute(
-        sa.select(instances.c.id, instances.c.facts).where(
-            instances.c.sop_uid == arrival.sop_uid, instances.c.digest != arrival.digest
-        )
+        sa.select(instances.c.id).where(instances.c.sop_uid == arrival.sop_uid, instances.c.digest != arrival.digest)
     ).all()
-    for row in others:
-        content = arrival.contents.get(row.id)
-        if content is not None:
-            facts = row.facts | {"tags": row.facts["tags"] | {CONTENT_TAG: content}}
-            connection.execute(instances.update().where(instances.c.id == row.id).values(facts=facts))
     if others:
+        if arrival.facts is not None and CONTENT_TAG not in arrival.facts.tags:
+            comparisons.expect(connection, arrival.sop_uid, arrival.at)
         detail = f"{arrival.sop_uid} came again with another data set ({exam_uid})"
         note(connection, arrival.at, "resent-changed", detail, _study_id(connection, exam_uid))
 

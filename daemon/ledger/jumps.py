@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from daemon.clock import Clock
 from daemon.ledger.queue import OPEN, TABLES, backoff_s
-from daemon.ledger.tables import breakers, studies
+from daemon.ledger.tables import breakers, comparisons, studies
 
 # Less than this is a clock that is being disciplined, or another machine's.
 TOLERANCE_S = 5.0
@@ -52,6 +52,7 @@ def mend(connection: sa.Connection, now: float, jumped_s: float, lease_s: float,
     mended += connection.execute(
         studies.update().where(studies.c.last_arrival_at > late).values(last_arrival_at=now, dirty=True)
     ).rowcount
+    mended += connection.execute(comparisons.update().where(comparisons.c.since > late).values(since=now)).rowcount
     pauses = breakers.c.open_until > (now if jumped_s < 0 else now + LONGEST_PAUSE_S)
     mended += connection.execute(breakers.update().where(pauses).values(open_until=now)).rowcount
     for kind in TABLES:

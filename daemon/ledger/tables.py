@@ -236,6 +236,14 @@ open_associations = sa.Table(
     sa.Column("last_at", Time, nullable=False),
 )
 
+# UIDs under which another data set came, until a process has compared what they show.
+comparisons = sa.Table(
+    "comparisons",
+    metadata,
+    sa.Column("sop_uid", Uid, primary_key=True),
+    sa.Column("since", Time, nullable=False),
+)
+
 # What an archive said of an exam when it was asked (C-FIND). Digests, never a patient's id.
 pacs_answers = sa.Table(
     "pacs_answers",

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from config.schema import Settings
 from daemon.assembly import Answer, Arrived, Stored, Verdict, input_digest
 from daemon.assembly.records import ANY_IDENTITY
+from daemon.ledger import comparisons
 from daemon.ledger import fetches as ledger_fetches
 from daemon.ledger.aside import NOTE
 from daemon.ledger.engine import new_id, note
@@ -135,6 +136,7 @@ def evidence_of(connection: sa.Connection, study: Any, most: int | None = None) 
         ledger_fetches.in_words(connection, study.id),
         bool(study.taken_as_ours),
         study.identity_key,
+        comparisons.waiting_since(connection, uid),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from daemon.comparing import compare_once
 from daemon.indexer import index_once
 from daemon.ledger import Ledger
 from daemon.ledger.tables import instances, studies
@@ -149,5 +150,7 @@ def test_two_data_sets_under_one_uid_are_compared_by_what_they_show(house: House
         house.spool.put(Description(MR_IMAGE, "1.2.3.1", EXPLICIT_LE), data, journal)
         journal.close("released")
         house.index()
+    assert all("content_digest" not in row.facts["tags"] for row in house.rows())
+    assert compare_once(house.ledger, house.spool, NOW) == 1
     contents = [row.facts["tags"]["content_digest"] for row in house.rows()]
     assert contents[0] == contents[1] != contents[2]
