@@ -9,6 +9,7 @@ from functools import partial
 
 from config.schema import Settings
 from dicom_sr.check import check_report
+from dicom_sr.check_identity import check_identity
 from dicom_sr.companions import encapsulated_pdf, secondary_capture
 from dicom_sr.key_slices import key_slices
 from dicom_sr.page import Page, drawn, pdf_of, png_of
@@ -20,6 +21,9 @@ from pipeline.pictures import Panel
 from pipeline.processes import cores_for, share
 from pipeline.records import Json
 from pipeline.result import StudyResult
+
+# Of a value in Explicit VR with a length of two bytes (PS3.5 7.1.2), less some for its encoding.
+MOST_BYTES = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,7 @@ def render(
     settings = settings or Settings()
     if source.study_uid != result.study_uid:
         raise ReportRejected("the report's source is of another study than the result", uid=result.study_uid)
+    _check_lengths(source)
     page, sr = _page_and_sr(result, source, panels, settings)
     objects: dict[str, bytes] = {}
     for kind in settings.report.what:
@@ -56,6 +61,8 @@ def render(
             drawn = key_slices(result, source, panels, settings)
             if drawn is not None:
                 objects[kind] = _checked(drawn, None)
+    for name, data in objects.items():
+        _check_identity(name, data, source)
     if settings.report.reject_superseded:
         note = rejection_note(result, source, settings)
         if note is not None:
@@ -86,3 +93,18 @@ def _checked(sr: bytes, result: StudyResult | None) -> bytes:
         told = "; ".join(str(finding) for finding in findings[:3])
         raise ReportRejected(f"the report failed its own check and is not sent: {told}")
     return sr
+
+
+def _check_identity(kind: str, data: bytes, source: ReportSource) -> None:
+    """Raises ReportRejected where an object does not say whose it is as the source does."""
+    findings = check_identity(data, source.patient_study)
+    if findings:
+        told = "; ".join(str(finding) for finding in findings[:3])
+        raise ReportRejected(f"the {kind} cannot say whose it is and is not sent: {told}", uid=source.study_uid)
+
+
+def _check_lengths(source: ReportSource) -> None:
+    """Raises ReportRejected for a value that no data element can hold."""
+    for element in source.patient_study:
+        if element.VR != "SQ" and len(str(element.value).encode()) > MOST_BYTES:
+            raise ReportRejected(f"{element.keyword} of the source is longer than a data element", uid=source.study_uid)

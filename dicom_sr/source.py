@@ -1,6 +1,7 @@
 """What a report takes from the exam that it is about: patient, study, character set, references, times.
 
-Nothing is invented: a value that is absent or not valid in the source is left empty (type 2) or out (type 3).
+Nothing is invented, and nothing that says whose the exam is gets lost: patient and study are copied as the source says
+them, valid or not, since archives and readers match by them. Only what has one meaning is written as DICOM wants it.
 """
 
 from __future__ import annotations
@@ -61,9 +62,15 @@ SEQUENCES = (
     "ProcedureCodeSequence",
     "ReasonForPerformedProcedureCodeSequence",
 )
-_ALLOWED = {"PatientSex": {"M", "F", "O"}, "PatientIdentityRemoved": {"YES", "NO"}}
+# Values of these say something only if they are among the defined ones.
+_ALLOWED = {"PatientIdentityRemoved": {"YES", "NO"}}
+# Dates of ACR-NEMA (PS3.5 6.2, VR DA: to be read for backward compatibility) and times with colons.
+_OLD_DATE = re.compile(r"(\d{4})[.](\d{2})[.](\d{2})")
+_OLD_TIME = re.compile(r"(\d{2}):(\d{2})(?::(\d{2}(?:[.]\d{1,6})?))?")
 # pydicom leaves some escape sequences of ISO 2022 (PS3.5 6.1.2.5) in the text that it decodes.
 _ESCAPE = re.compile("\x1b[\x20-\x2f]+[\x30-\x7e]")
+# A number that is none says nothing, and identifies nobody.
+NUMBERS = ("DS", "IS")
 _LIMITED_VRS = {"CS", "SH", "LO", "DA", "TM", "AS", "DS", "IS", "PN", "UI"}
 
 
@@ -146,7 +153,7 @@ class ReportSource:
 def read_header(path: Path) -> Dataset:
     """Everything before the pixel data. Raises NotDicom, also without the UIDs that every instance has."""
     try:
-        header = reading.read(path, force=True)
+        header = reading.read(path, force=None)
         for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID", "SOPInstanceUID"):
             if not header.get(keyword):
                 raise NotDicom(f"a file without {keyword} cannot be the source of a report")
@@ -165,17 +172,20 @@ def reference(header: Dataset) -> InstanceRef:
 
 
 def patient_study(image: Dataset) -> Dataset:
-    """The patient's and the study's attributes, valid values only; type 2 attributes are there even if empty."""
+    """The patient's and the study's attributes as the source says them; type 2 attributes are there even if empty.
+
+    Identifying attributes and descriptions are copied whether or not they are valid; a sequence only if all of it is.
+    """
     copied = Dataset()
     copied.StudyInstanceUID = image.StudyInstanceUID
     # pydicom would warn of each invalid value, and name it: they are checked here, and may be a patient's.
     with pydicom.config.disable_value_validation():
-        values = {keyword: _valid(image, keyword) for keyword in (*REQUIRED, *OPTIONAL)}
+        values = {keyword: as_said(image, keyword) for keyword in (*REQUIRED, *OPTIONAL)}
         sequences = {keyword: image[keyword].value for keyword in SEQUENCES if image.get(keyword)}
         sequences = {keyword: items for keyword, items in sequences.items() if all(map(_copyable, items))}
-    for keyword, value in values.items():
-        if value is not None or keyword in REQUIRED:
-            setattr(copied, keyword, value)
+        for keyword, value in values.items():
+            if value is not None or keyword in REQUIRED:
+                setattr(copied, keyword, value)
     for keyword, items in sequences.items():
         setattr(copied, keyword, items)
     return copied
@@ -186,8 +196,8 @@ def plain(text: str) -> str:
     return _ESCAPE.sub("", text)
 
 
-def _valid(image: Dataset, keyword: str) -> object:
-    """The value, decoded, if it is one that DICOM allows, else None."""
+def as_said(image: Dataset, keyword: str) -> object:
+    """The value, decoded and with one spelling where it has one meaning; None where there is none that can be read."""
     try:
         element = image[keyword]
         value = element.value
@@ -196,12 +206,26 @@ def _valid(image: Dataset, keyword: str) -> object:
     many = list(value) if element.VM > 1 else [value]
     if not many or all(v is None or str(v) == "" for v in many):
         return None
-    texts = [plain(str(v)) for v in many]
+    texts = [normalised(keyword, element.VR, plain(str(v))) for v in many]
     allowed = _ALLOWED.get(keyword)
-    if any((allowed is not None and text not in allowed) or not _fits(element.VR, text) for text in texts):
+    if allowed is not None and any(text not in allowed for text in texts):
+        return None
+    if element.VR in NUMBERS and not all(_fits(element.VR, text) for text in texts):
         return None
     kept: list[object] = [PersonName(t) for t in texts] if element.VR == "PN" else list(texts)
     return kept if element.VM > 1 else kept[0]
+
+
+def normalised(keyword: str, vr: str, text: str) -> str:
+    """`text` as DICOM spells it, where it can mean only one thing: old dates and times, the case of the sex."""
+    stripped = text.strip()
+    if vr == "DA" and (date := _OLD_DATE.fullmatch(stripped)):
+        return "".join(date.groups())
+    if vr == "TM" and (time := _OLD_TIME.fullmatch(stripped)):
+        return "".join(part or "" for part in time.groups())
+    if keyword == "PatientSex" and stripped.upper() in ("M", "F", "O"):
+        return stripped.upper()
+    return text
 
 
 def _fits(vr: str, text: str) -> bool:

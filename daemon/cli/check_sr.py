@@ -19,13 +19,23 @@ from daemon.cli.options import config_option, json_option
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="The result.json that the report was made from: every number is held against it.",
 )
+@click.option(
+    "--source",
+    "source_path",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="An image of the exam: patient and study are held against it.",
+)
 @config_option
 @json_option
-def check_sr(file: Path, result_path: Path | None, config_path: Path | None, as_json: bool) -> None:
-    """Read the report FILE back: every number, every reference, every code."""
+def check_sr(
+    file: Path, result_path: Path | None, source_path: Path | None, config_path: Path | None, as_json: bool
+) -> None:
+    """Read the report FILE back: every number, every reference, every code, and whose it is."""
     from pydantic import ValidationError
 
     from dicom_sr.check import check_report
+    from dicom_sr.check_identity import check_identity
+    from dicom_sr.source import read_header
     from pipeline.errors import InputRejected, ReportRejected
     from pipeline.result import StudyResult
 
@@ -36,6 +46,8 @@ def check_sr(file: Path, result_path: Path | None, config_path: Path | None, as_
         except ValidationError as error:
             raise InputRejected(f"{result_path.name} is no result of schema axrad.result/1") from error
     findings = check_report(file.read_bytes(), result)
+    if source_path is not None:
+        findings += check_identity(file.read_bytes(), read_header(source_path))
     if as_json:
         click.echo(json.dumps({"ok": not findings, "findings": [dataclasses.asdict(f) for f in findings]}))
     else:

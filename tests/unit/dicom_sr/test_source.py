@@ -1,14 +1,18 @@
 from __future__ import annotations
 
-import warnings
+import copy
+import io
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 
 from dicom_sr import ReportSource, render
+from dicom_sr.check_identity import check_identity
 from dicom_sr.source import patient_study
 from pipeline.errors import NotDicom, ReportRejected
 from tests.support.reports import BEGAN, case, image, segmentation, write
@@ -52,20 +56,63 @@ def test_absent_type_2_attributes_stay_empty_and_nothing_is_invented() -> None:
     } or {e.keyword for e in copied if not e.is_empty} == {"StudyInstanceUID"}
 
 
-def test_invalid_values_of_the_source_are_left_out() -> None:
-    ds = image("t1c", 0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        ds.PatientSex = "W"
-        ds.StudyDate = "3. March"
-        ds.PatientAge = "about 50"
-        ds.AccessionNumber = "X" * 17
-    copied = patient_study(ds)
-    assert not copied.PatientSex
-    assert not copied.StudyDate
-    assert not copied.AccessionNumber
-    assert "PatientAge" not in copied
-    assert copied.PatientID == "P-001"
+def with_value(keyword: str, value: object) -> Dataset:
+    """An image whose header says this, valid or not, as a file would bring it."""
+    ds = image("t1c", 0, study=case("high").result.study_uid)
+    with pydicom.config.disable_value_validation():
+        setattr(ds, keyword, value)
+        buffer = io.BytesIO()
+        ds.save_as(buffer, implicit_vr=False, little_endian=True)
+    return pydicom.dcmread(io.BytesIO(buffer.getvalue()), force=True)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value", "written"),
+    [
+        ("AccessionNumber", "ACC-2026-000000017", "ACC-2026-000000017"),
+        ("AccessionNumber", "A\\B", "A\\B"),
+        ("PatientID", "P" * 80, "P" * 80),
+        ("PatientName", "N" * 70 + "^Given", "N" * 70 + "^Given"),
+        ("StudyID", "S" * 17, "S" * 17),
+        ("IssuerOfPatientID", "I" * 70, "I" * 70),
+        ("PatientBirthDate", "1961", "1961"),
+        ("PatientBirthDate", "1961.02.03", "19610203"),
+        ("StudyDate", "2026.11.27", "20261127"),
+        ("StudyDate", "3. March", "3. March"),
+        ("StudyTime", "10:11:12", "101112"),
+        ("StudyTime", "10:11", "1011"),
+        ("PatientSex", "f", "F"),
+        ("PatientSex", "W", "W"),
+        ("StudyDescription", "D" * 90, "D" * 90),
+        ("PatientAge", "about 50", "about 50"),
+        ("ReferringPhysicianName", "R" * 100, "R" * 100),
+    ],
+)
+def test_what_says_whose_the_exam_is_is_never_lost(keyword: str, value: str, written: str) -> None:
+    """In every object: an archive, or a reader, could need the value to match it, valid or not."""
+    example = case("high")
+    header = with_value(keyword, value)
+    source = ReportSource.from_datasets(header, began=BEGAN)
+    for kind, data in render(example.result, source, example.panels).objects.items():
+        read = pydicom.dcmread(io.BytesIO(data))
+        with pydicom.config.disable_value_validation():
+            found = read.get(keyword)
+        found = "\\".join(found) if isinstance(found, MultiValue) else str(found)
+        assert (kind, found) == (kind, written)
+        assert check_identity(data, header) == []
+
+
+def test_an_object_that_says_otherwise_whose_it_is_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    example = case("high")
+    copied = copy.deepcopy(example.source.patient_study)
+    copied.PatientID = "SOMEBODY ELSE"
+    assert [f.code for f in check_identity(render(example.result, example.source, ()).objects["sr"], copied)] == [
+        "identity"
+    ]
+    copied.AccessionNumber = "x" * 70_000
+    with pytest.raises(ReportRejected, match="AccessionNumber of the source is longer") as told:
+        render(example.result, replace(example.source, patient_study=copied), ())
+    assert "SOMEBODY" not in str(told.value)
 
 
 def test_sequences_with_private_elements_are_not_copied() -> None:

@@ -1,0 +1,39 @@
+"""Does an object of ours say whose it is as its source does?"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+import pydicom
+from pydicom.dataset import Dataset
+
+from dicom_sr.finding import Finding
+from dicom_sr.source import OPTIONAL, REQUIRED, as_said
+
+
+def check_identity(written: bytes, source: Dataset) -> list[Finding]:
+    """Every identifying attribute of `source` (a header, or what was copied of it) that the object says otherwise.
+
+    No finding quotes a value.
+    """
+    return list(_differences(pydicom.dcmread(io.BytesIO(written), stop_before_pixels=True), source))
+
+
+def _differences(written: Dataset, source: Dataset) -> Iterator[Finding]:
+    with pydicom.config.disable_value_validation():
+        if str(written.get("StudyInstanceUID")) != str(source.get("StudyInstanceUID")):
+            yield Finding("identity", "StudyInstanceUID is not that of the source")
+        for keyword in (*REQUIRED, *OPTIONAL):
+            ours, theirs = as_said(written, keyword), as_said(source, keyword)
+            if _plain(ours) != _plain(theirs):
+                how = "is empty, and not in the source" if ours is None else "is not what the source says"
+                yield Finding("identity", f"{keyword} {how}")
+
+
+def _plain(value: object) -> object:
+    """As it is compared: padding says nothing (PS3.5 6.2)."""
+    if value is None:
+        return None
+    values = value if isinstance(value, list) else [value]
+    return [str(v).strip().rstrip("=^") for v in values]
