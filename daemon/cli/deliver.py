@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from config.load import load
 from config.schema import Settings
 from daemon.cli.options import config_option
-from daemon.ledger import Ledger, obsolete, open_ledger, operate, studies
+from daemon.ledger import Ledger, existing_ledger, obsolete, operate, studies
 from daemon.share.files import files_of
 from pipeline.errors import InputRejected
 
@@ -39,7 +39,7 @@ def deliver(
     if forgotten is not None and destination is not None:
         raise click.UsageError("--forget names its destination itself; leave --to away")
     settings = load(config_path)
-    ledger = open_ledger(settings)
+    ledger = existing_ledger(settings)
     if forgotten is not None:
         with ledger.write() as connection:
             closed = obsolete.forget(connection, settings, forgotten, time.time())

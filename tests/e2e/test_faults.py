@@ -18,7 +18,7 @@ from tests.support.day import Day, day_of
 from tests.support.machines import database
 from tests.support.poison import poison_slice
 from tests.support.schedule import Fault, elsewhere, schedule
-from tests.support.senders import KeptOpen, Sender
+from tests.support.senders import KeptOpen, PlainSender, Sender
 from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.peer("storescu"), pytest.mark.timeout(1800)]
@@ -72,7 +72,7 @@ def day(
         today.send(*senders_of(today.port, exams, faults))
         if any(fault.kind == "poison slice" for fault in faults):
             today.poisoned.append(poisoned.study_uid)
-            today.send(Sender("POISONED", today.port, poisoned.paths))
+            today.send(PlainSender("POISONED", today.port, poisoned.paths))
         today.injector.run(faults)
         yield today
 

@@ -17,8 +17,8 @@ from daemon.celery_app import asked, make_app, queue_lengths
 from daemon.ledger import life, open_ledger
 from daemon.observing import pages
 from daemon.supervisor import axrad_command
-from tests.support.listening import wait_for
 from tests.support.redis_server import answering, running_redis, url_of
+from tests.support.waiting import wait_for, wait_for_end
 
 pytestmark = pytest.mark.peer("redis-server")
 
@@ -153,11 +153,7 @@ class Process:
 
     def end(self) -> None:
         self.process.terminate()
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        wait_for_end(self.process)
 
 
 def swept(settings: Settings) -> int:
@@ -211,7 +207,7 @@ def test_health_doctor_and_status_are_not_green_with_a_broker_that_only_reads(
     for command in ("doctor", "status"):
         done = subprocess.run(
             [*axrad_command(), command, "--config", str(tmp_path / "axrad.toml")],
-            capture_output=True, text=True, timeout=120, check=False,
+            capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert "Point broker.url at the primary" in done.stdout or "point broker.url at the primary" in done.stdout
         assert "Traceback" not in done.stderr

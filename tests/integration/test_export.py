@@ -218,7 +218,7 @@ def test_a_destination_that_never_comes_to_an_end_is_given_up_by_our_own_clock(m
     never = threading.Event()
 
     def slowly(uid: str) -> int:
-        never.wait(60)
+        never.wait()
         return 0
 
     with archive(answer=slowly) as there:

@@ -17,8 +17,8 @@ from pydicom import Dataset, dcmread
 from tests.support.archives import archive
 from tests.support.delivering import Desk, desk
 from tests.support.dicomweb import DicomWeb, dicomweb, named
-from tests.support.listening import wait_for
 from tests.support.postgres import free_port
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 

@@ -26,6 +26,8 @@ from tests.support.waiting import OwnClock, Patience, own_clock
 
 # Ticks for which a fault waits for somebody of the role who died before.
 NOBODY = 150
+# What a destination is called after it was renamed.
+NEW_NAME = "archive"
 
 
 @dataclass
@@ -234,7 +236,7 @@ class Injector:
     def _renamed(self) -> None:
         """The same archive under another name, after a restart; an operator says what is to go there."""
         text = self.service.config.read_text(encoding="utf-8")
-        self.service.config.write_text(text.replace('name = "pacs"', 'name = "archive"'), encoding="utf-8")
+        self.service.config.write_text(text.replace('name = "pacs"', f'name = "{NEW_NAME}"'), encoding="utf-8")
         self.service.restart()
 
 

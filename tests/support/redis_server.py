@@ -12,8 +12,8 @@ from typing import Any
 
 import redis
 
-from tests.support.listening import wait_for
 from tests.support.postgres import free_port
+from tests.support.waiting import wait_for
 
 
 @contextmanager

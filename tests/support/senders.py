@@ -6,12 +6,14 @@ import os
 import subprocess
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import groupby
 from pathlib import Path
 
 from daemon.spool import read_meta
-from tests.support.dimse import command, p_data_tf, pdv, store_command
+from tests.support.dimse import EXPLICIT_LE, MR_IMAGE, command, p_data_tf, pdv, store_command
 from tests.support.line import RELEASE_RQ, Line, rq_for
 from tests.support.listening import VERIFICATION
 from tests.support.poison import poison
@@ -83,6 +85,31 @@ def store(line: Line, raw: bytes) -> int:
     return line.status()
 
 
+class PlainSender(Sender):
+    """Sends each data set as it lies in its file, whatever the transfer syntax, and never looks into it."""
+
+    def _send(self, files: Sequence[Path]) -> list[Path]:
+        self.calls += 1
+        acknowledged: list[Path] = []
+        raw = {path: path.read_bytes() for path in files}
+        with suppress(*BROKEN):
+            for (sop_class, syntax), group in groupby(
+                sorted(files, key=lambda p: kind_of(raw[p])), lambda p: kind_of(raw[p])
+            ):
+                with Line(At(self._port)) as line:
+                    line.send(rq_for(sop_class, syntax, ae_title=self.name.encode()))
+                    assert line.pdu()[0] == 2
+                    acknowledged.extend(path for path in group if store(line, raw[path]) == 0)
+                    line.send(RELEASE_RQ)
+        return acknowledged
+
+
+def kind_of(raw: bytes) -> tuple[str, str]:
+    """SOP class and transfer syntax of a file."""
+    meta = read_meta(BytesIO(raw))
+    return meta.sop_class_uid, meta.transfer_syntax_uid
+
+
 class Poisoner(threading.Thread):
     """Sends each file of a poisonous study until it was answered, whatever the answer."""
 
@@ -116,8 +143,10 @@ class KeptOpen(Sender):
     """A sender whose last image comes on an association that it keeps open by C-ECHO until it is told to go."""
 
     def __init__(self, name: str, port: int, files: Sequence[Path]) -> None:
-        super().__init__(name, port, files[:-1])
-        self._last = files[-1]
+        # Of the kind that a line's association is for.
+        last = next(path for path in reversed(files) if kind_of(path.read_bytes()) == (MR_IMAGE, EXPLICIT_LE))
+        super().__init__(name, port, [path for path in files if path != last])
+        self._last = last
         self._leave = threading.Event()
         self.echoes = 0
 

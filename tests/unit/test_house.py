@@ -321,3 +321,44 @@ def test_every_package_needed_at_run_time_is_pinned() -> None:
         canonicalize_name(line.partition("==")[0]) for line in (ROOT / "constraints.txt").read_text().splitlines()
     }
     assert set(needed_at_run_time()) - {"axrad"} - pinned == set()
+
+
+# Tests
+
+
+# Waiting itself, and how long something that waits may take.
+MAY_LOOK_AT_THE_WALL = {
+    "tests/support/waiting.py": "the one place that waits",
+    "tests/support/service.py": "a service manager's pause between two looks; nothing is given up by it",
+    "tests/support/injector.py": "another process that holds SQLite's lock",
+}
+
+
+def waits_by_the_wall(node: ast.AST) -> bool:
+    """A deadline, or a limit on how long something may take, where the machine may just be slow."""
+    if isinstance(node, ast.Compare):
+        sides = [node.left, *node.comparators]
+        sides += [side for both in sides if isinstance(both, ast.BinOp) for side in (both.left, both.right)]
+        return any(isinstance(side, ast.Call) and called(side) == "monotonic" for side in sides)
+    if not isinstance(node, ast.Call):
+        return False
+    number = (
+        len(node.args) == 1 and isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, int | float)
+    )
+    limits = [keyword.value for keyword in node.keywords if keyword.arg == "timeout"]
+    limited = any(not (isinstance(value, ast.Constant) and value.value is None) for value in limits)
+    return limited or (called(node) in ("wait", "join") and number)
+
+
+def called(call: ast.Call) -> str:
+    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+
+
+def test_no_test_waits_by_the_wall() -> None:
+    found = []
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        name = str(path.relative_to(ROOT))
+        if name not in MAY_LOOK_AT_THE_WALL:
+            nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            found += [f"{name}:{node.lineno}" for node in nodes if waits_by_the_wall(node)]
+    assert not found, f"wait for what happens (tests/support/waiting.py): {found}"

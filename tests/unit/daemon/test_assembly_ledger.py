@@ -364,7 +364,7 @@ def test_a_large_exam_is_judged_beside_the_others_and_one_at_a_time(
     go_on, judge = threading.Event(), sweep.judge
 
     def slowly(arrived: Arrived, *rest: Any) -> Verdict:
-        assert arrived.study_uid == "1.2.7" or go_on.wait(60)
+        assert arrived.study_uid == "1.2.7" or go_on.wait()
         return judge(arrived, *rest)
 
     monkeypatch.setattr(sweep, "judge", slowly)
@@ -373,7 +373,7 @@ def test_a_large_exam_is_judged_beside_the_others_and_one_at_a_time(
     assert house.states() == {"1.2.3": "assembling", "1.2.7": "waiting"}
     assert not beside.take(lambda: None)
     go_on.set()
-    beside.wait(60)
+    beside.wait(threading.TIMEOUT_MAX)
     assert house.states() == {"1.2.3": "ready", "1.2.7": "waiting"}
 
 

@@ -84,7 +84,7 @@ def a_file(root: Path, name: str = "c") -> Path:
 
 
 def read_by_another(root: Path, path: Path, how: str) -> int:
-    return subprocess.run([sys.executable, "-c", READER, root, path, how], capture_output=True, timeout=120).returncode
+    return subprocess.run([sys.executable, "-c", READER, root, path, how], capture_output=True).returncode
 
 
 def refuses(root: Path, path: Path) -> bool:
@@ -170,7 +170,7 @@ def test_what_the_supervisor_kills_has_no_part_in_it(tmp_path: Path) -> None:
     unreadable.look(tmp_path, 2.0)  # it lives: nothing is judged
     unreadable.excuse(tmp_path, reader.pid)
     os.killpg(reader.pid, signal.SIGKILL)
-    reader.communicate(timeout=60)
+    reader.communicate()
     unreadable.look(tmp_path, 2.0)
     assert unreadable.record_of(tmp_path, marker.key_of(path)) is None
 
@@ -222,7 +222,7 @@ def received(settings: Settings, *comments: str) -> list[str]:
 
 def index(settings: Settings) -> int:
     arguments = [sys.executable, "-c", POISONOUS + INDEXER, settings.model_dump_json()]
-    return subprocess.run(arguments, capture_output=True, timeout=120).returncode
+    return subprocess.run(arguments, capture_output=True).returncode
 
 
 def states(ledger: Ledger) -> dict[str, str]:
@@ -340,7 +340,7 @@ def test_everyone_who_reads_a_file_of_others_notes_which(tmp_path: Path, who: st
     code = f"{POISONOUS}\n{READERS[who]}\nfrom daemon import unreadable\n"
     code += "unreadable.start(Path(sys.argv[1]), 'a reader', 1.0)\nread(Path(sys.argv[2]))"
     for _ in range(2):
-        ended = subprocess.run([sys.executable, "-c", code, tmp_path, path], capture_output=True, timeout=120)
+        ended = subprocess.run([sys.executable, "-c", code, tmp_path, path], capture_output=True)
         assert ended.returncode == -signal.SIGABRT
     unreadable.look(tmp_path, 2.0)
     (record,) = unreadable.set_aside(tmp_path)
@@ -376,7 +376,7 @@ def test_what_killed_an_extraction_twice_is_a_failure_of_its_exam_the_third_time
     arguments = [sys.executable, "-c", run, "extract", tmp_path / "exams", "--out", table]
 
     def extracted() -> int:
-        return subprocess.run(arguments, capture_output=True, timeout=300, cwd=tmp_path).returncode
+        return subprocess.run(arguments, capture_output=True, cwd=tmp_path).returncode
 
     assert [extracted() for _ in range(3)] == [-signal.SIGABRT, -signal.SIGABRT, 1]
     failed = {f["study_uid"]: f["code"] for f in json.loads((tmp_path / "table.csv.failed.json").read_text())["failed"]}

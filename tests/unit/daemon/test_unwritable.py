@@ -50,7 +50,7 @@ def axrad(place: Path, *arguments: str, stdout: int = subprocess.PIPE) -> subpro
     environ = {k: v for k, v in os.environ.items() if not k.startswith("AXRAD_")} | {"PYTHONPATH": os.getcwd()}
     return subprocess.run(
         [sys.executable, "-c", MAIN, *words],
-        stdout=stdout, stderr=subprocess.PIPE, text=True, cwd=place, env=environ, timeout=120, check=False,
+        stdout=stdout, stderr=subprocess.PIPE, text=True, cwd=place, env=environ, check=False,
     )  # fmt: skip
 
 

@@ -191,7 +191,7 @@ def test_the_child_of_one_that_is_killed_ends(tmp_path: Path) -> None:
         assert process.stdout is not None
         child = psutil.Process(int(process.stdout.readline()))
         process.kill()
-        child.wait(60)
+        child.wait()
         os.killpg(process.pid, signal.SIGKILL)
 
 
@@ -272,5 +272,5 @@ def test_a_child_that_nobody_asks_ends_and_is_started_again(tmp_path: Path, monk
     path = image(tmp_path / "a")
     first = next(pixels_of(path, [None]))
     for child in children():
-        child.wait(60)
+        child.wait()
     assert np.array_equal(next(pixels_of(path, [None])), first)
