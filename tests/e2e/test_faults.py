@@ -81,5 +81,6 @@ def test_every_exam_has_its_report_once_and_right_whatever_failed(day: Day, exam
     assert day.settle(exams), "not every exam was delivered"
     day.assert_each_has_its_report_once_and_right(exams)
     day.assert_nothing_received_is_lost()
+    day.wait_until_all_is_indexed()
     for study_uid in day.poisoned:
         wait_for(lambda uid=study_uid: day.is_finished(uid), "the end of a poisoned exam", moves=day.moves)

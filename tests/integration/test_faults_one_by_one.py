@@ -12,8 +12,9 @@ import pytest
 from daemon.spool import read_meta
 from pipeline.phantom import PhantomSpec, write_exam
 from tests.support.day import Day, day_of
+from tests.support.injector import NEW_NAME
 from tests.support.schedule import KINDS, LEASE_S, Fault
-from tests.support.senders import Sender
+from tests.support.senders import KeptOpen, Sender
 from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.peer("storescu"), pytest.mark.timeout(1200)]
@@ -28,6 +29,9 @@ ALONE = (
     "stop analyse-child",
     "stop sweep",
     "stop up",
+    "poison codestream small",
+    "poison codestream wide",
+    "poison bomb",
 )
 
 
@@ -75,3 +79,28 @@ def test_an_exam_that_comes_in_during_a_fault_has_its_report_once_and_right(
     day.injector.inject(Fault(0, kind, seconds=LEASE_S + 2))
     assert day.settle([exam])
     day.assert_each_has_its_report_once_and_right([exam])
+    day.wait_until_all_is_indexed()
+
+
+def test_an_exam_is_reported_while_its_sender_keeps_the_association_open(day: Day, tmp_path: Path) -> None:
+    exam = write_exam(tmp_path / "exam", PhantomSpec(seed=next(NUMBERS), preset="small"))
+    sender = KeptOpen("SCANNER", day.port, exam.paths)
+    day.send(sender)
+    assert day.settle([exam])
+    assert sender.echoes > 0
+    assert sorted(sender.acknowledged) == sorted(sender.files)
+
+
+def test_a_report_for_a_destination_that_a_restart_renamed_goes_where_the_operator_says(
+    day: Day, tmp_path: Path
+) -> None:
+    exam = write_exam(tmp_path / "exam", PhantomSpec(seed=next(NUMBERS), preset="small"))
+    day.archive.mood = "refuse"
+    day.send(sender := Sender("SCANNER", day.port, exam.paths))
+    wait_for(lambda: day.study(exam.study_uid).get("state") == "reported", "the report", moves=lambda: sender.calls)
+    day.injector.inject(Fault(0, "destination renamed"))
+    day.archive.mood = "well"
+    assert day.settle([exam])
+    day.assert_each_has_its_report_once_and_right([exam])
+    states = {d["destination"]: d["state"] for d in day.study(exam.study_uid)["deliveries"]}
+    assert states == {"pacs": "cancelled", NEW_NAME: "delivered"}

@@ -31,7 +31,7 @@ from tests.support.postgres import free_port
 from tests.support.schedule import LEASE_S
 from tests.support.senders import Sender
 from tests.support.service import RedisService, Service
-from tests.support.waiting import PATIENCE, Patience, wait_for_listener
+from tests.support.waiting import PATIENCE, Patience, wait_for, wait_for_listener
 from tests.support.world import World
 
 # Ticks after which a day is given up when no exam moved on: a lease, a restart, the longest pauses in between.
@@ -98,7 +98,7 @@ class Day:
         patience = Patience(SETTLES)
         while not (settled := self.settled(exams)) and patience.tick(self.reached(exams), 0.5):
             self.send_where_they_are_wanted(exams)
-        for sender in self.senders:
+        for sender in (*self.senders, *self.injector.poisoned):
             sender.leave()
         self.injector.note("every exam is delivered" if settled else "patience is at its end")
         sys.stdout.write(self.story(exams))
@@ -109,6 +109,19 @@ class Day:
         with suppress(LedgerBusy), self.ledger.read() as connection:
             return connection.execute(sa.select(sa.func.max(events.c.id))).scalar_one()
         return None
+
+    def wait_until_all_is_indexed(self) -> None:
+        """Whatever was acknowledged is in the ledger, be it as what cannot be used: nothing keeps the indexer."""
+        taken = [uid for poisoner in self.injector.poisoned for uid in poisoner.taken]
+
+        def missing() -> int:
+            with suppress(LedgerBusy), self.ledger.read() as connection:
+                known = sa.select(instances.c.sop_uid).where(instances.c.sop_uid.in_(taken))
+                rows = list(connection.execute(known).scalars())
+                return sum(rows.count(uid) < taken.count(uid) for uid in set(taken))
+            return len(taken)
+
+        wait_for(lambda: not missing(), "poisonous files to be indexed", moves=missing, ticks=SETTLES)
 
     def send_where_they_are_wanted(self, exams: Sequence[PhantomExam]) -> None:
         """What `axrad status` tells an operator to type for a report whose destination has another name now."""

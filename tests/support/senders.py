@@ -117,6 +117,8 @@ class Poisoner(threading.Thread):
         super().__init__(name=f"poison {kind}", daemon=True)
         self.kind, self.study = kind, study
         self.answers: list[int] = []
+        # SOP Instance UIDs of what was answered with success.
+        self.taken: list[str] = []
         self._at = At(port)
 
     def run(self) -> None:
@@ -129,12 +131,17 @@ class Poisoner(threading.Thread):
                 except BROKEN:
                     continue
 
+    def leave(self) -> None:
+        self.join()
+
     def _send(self, raw: bytes) -> int:
         meta = read_meta(BytesIO(raw))
         with Line(self._at) as line:
             line.send(rq_for(meta.sop_class_uid, meta.transfer_syntax_uid, ae_title=b"POISON"))
             assert line.pdu()[0] == 2
             status = store(line, raw)
+            if status == 0:
+                self.taken.append(meta.sop_instance_uid)
             line.send(RELEASE_RQ)
             return status
 

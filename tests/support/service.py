@@ -14,7 +14,7 @@ import psutil
 
 from config.schema import Settings
 from daemon.supervisor import axrad_command
-from tests.support.waiting import Patience
+from tests.support.waiting import PATIENCE, Patience, wait_for
 from tests.support.world import World
 
 
@@ -42,9 +42,11 @@ class Service:
             self._stop.wait(0.5)
 
     def restart(self) -> None:
-        """End it in order; another comes in its place."""
+        """End it in order, until another is in its place."""
+        before = self.starts
         if self._process is not None:
             self._process.terminate()
+        wait_for(lambda: self.starts > before, "another `axrad up`", ticks=2 * PATIENCE)
 
     def leave(self) -> list[str]:
         """End it in order. Who is left after that (nobody should be) is killed, and told by what it was."""
