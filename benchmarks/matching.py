@@ -27,6 +27,7 @@ from pipeline.sequences.table import NamedLabel, NamedSeries, match_names
 
 OWN_NAMES = Path(__file__).resolve().parent.parent / "tests" / "unit" / "pipeline" / "series_names.csv"
 REGION_LABELS = OWN_NAMES.with_name("region_labels.csv")
+REGION_LABELS_FOUND = OWN_NAMES.with_name("region_labels_found.csv")
 # What a name that does not tell is labelled; such rows are not scored.
 UNKNOWN = "unknown"
 
@@ -113,9 +114,9 @@ class RegionLabel:
         return self.found != "neither" and not self.right
 
 
-def region_labels() -> list[RegionLabel]:
+def region_labels(table: Path = REGION_LABELS) -> list[RegionLabel]:
     """The names of regions with what the built-in rules take them for."""
-    with REGION_LABELS.open(encoding="utf-8", newline="") as file:
+    with table.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(line for line in file if not line.startswith("#")))
     rules, nowhere = load_rules(), InstanceRef("", "", "", "")
     found = [role_of(Description(Path(), nowhere, 1, row["label"]), rules) for row in rows]

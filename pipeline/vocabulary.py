@@ -21,9 +21,9 @@ _CYRILLIC_T = re.compile("\u0442(?=[12])")
 # Characters that traditional Chinese or Japanese writes otherwise than the tables, which write simplified ones.
 _SIMPLIFIED = str.maketrans(
     "強動態掃擴拡瀰減對劑藥後遲遅權横狀軸圖図觀係數壓質維單単構決值値時間號号頻譜積現顯類"
-    "腫塊變変結節惡鎖窩轉転側雙両發発巣潤嚢線頸內衛導區圍緣",
+    "腫塊變変結節惡鎖窩轉転側雙両發発巣潤嚢線頸內衛導區圍緣囲無辺邊陰見沒",
     "强动态扫扩扩弥减对剂药后迟迟权横状轴图图观系数压质维单单构决值值时间号号频谱积现显类"
-    "肿块变变结节恶锁窝转转侧双两发发巢润囊线颈内卫导区围缘",
+    "肿块变变结节恶锁窝转转侧双两发发巢润囊线颈内卫导区围缘围无边边阴见没",
 )
 
 

@@ -34,6 +34,11 @@ class Said:
 
 
 NOTHING = Said()
+EXCLUDING = (
+    ("neither", "says that it is neither"),
+    ("denied", "says that there is none, or that it is healthy"),
+    ("level", "is a level of nodes, elective tissue"),
+)
 
 
 def role_of(segment: Description, rules: Rules) -> Recognised:
@@ -72,7 +77,7 @@ def said_by(name: str, rules: Rules) -> Said:
     own = [g for g in ("neither", "tumor", "lymph_nodes") if rules[g].own.within(text)]
     if own:
         return _by_own_words(own, name)
-    for group, what in (("neither", "says that it is neither"), ("level", "is a level of nodes, elective tissue")):
+    for group, what in EXCLUDING:
         found = rules[group].words.found(text)
         if found:
             return Said(None, f'"{found[0].strip()}" {what}', excluded=True)

@@ -36,6 +36,7 @@ WORDS = (
     "primary_gtv",
     "other_gtv",
     "level",
+    "denied",
     "joined",
     "nodal_letter",
     "axillary_node_name",
@@ -51,12 +52,18 @@ SCHEMES = {
 }
 _NOTHING = Concept(re.compile("(?!)"))
 _CAPITAL = re.compile("(?<=[a-z\xe0-\xff])(?=[A-Z])")
+# Radiotherapy writes "A-B" for what of A is not B, and "A-03" for A less 3 mm.
+_LESS = re.compile(
+    r"(?i)((?:breast|mamma|brust|body|tissue|chest|axilla)(?:[ _](?:l|r|lt|rt|left|right))?) ?- ?(?=gtv)"
+)
+_LESS_MM = re.compile(r"(?i)(gtv[a-z0-9]*) ?-(?=0\d(?!\d))")
 _SPACED = re.compile(r"[-.()\[\]{}#:;~*'\"]")
 
 
 def plain(name: str) -> str:
     """A region's name as the vocabulary compares it: capitals after small letters start words, brackets separate."""
-    return normalise(_SPACED.sub(" ", _CAPITAL.sub(" ", name)))
+    less = _LESS_MM.sub(r"\1 minus ", _LESS.sub(r"\1 minus ", name))
+    return normalise(_SPACED.sub(" ", _CAPITAL.sub(" ", less)))
 
 
 @dataclass(frozen=True, slots=True)
