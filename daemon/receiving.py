@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 
 import structlog
@@ -45,6 +47,25 @@ def _stop_with_parent(stop: threading.Event) -> None:
     stop.set()
 
 
+def keep_indexing(start: Callable[[], BaseProcess], stop: threading.Event, every_s: float = 1.0) -> None:
+    """Until `stop`: an indexer that died, or could not be started for want of descriptors, is started again."""
+    process: BaseProcess | None = None
+    while True:
+        if process is not None and not process.is_alive():
+            log.error("indexer-died", exitcode=process.exitcode)
+            process = None
+        if process is None:
+            try:
+                process = start()
+            except OSError as error:
+                log.error("indexer-does-not-start", error=errno.errorcode.get(error.errno or 0, "OSError"))
+        if stop.wait(every_s):
+            break
+    if process is not None:
+        process.terminate()
+        process.join(10)
+
+
 def receive(settings: Settings, stop: threading.Event) -> None:
     """Serve until `stop`; an indexer that dies is started again."""
     spawn = multiprocessing.get_context("spawn")
@@ -54,15 +75,6 @@ def receive(settings: Settings, stop: threading.Event) -> None:
         process.start()
         return process
 
-    def keep_indexing() -> None:
-        process = start()
-        while not stop.wait(1.0):
-            if not process.is_alive():
-                log.error("indexer-died", exitcode=process.exitcode)
-                process = start()
-        process.terminate()
-        process.join(10)
-
     def report_commitments() -> None:
         while not stop.wait(COMMITMENT_EVERY_S):
             try:
@@ -70,7 +82,7 @@ def receive(settings: Settings, stop: threading.Event) -> None:
             except Exception as error:  # noqa: BLE001 - the outermost loop of this thread
                 log.error("commitment-round-failed", error=type(error).__name__)
 
-    threads = [threading.Thread(target=work) for work in (keep_indexing, report_commitments)]
+    threads = [threading.Thread(target=work) for work in (lambda: keep_indexing(start, stop), report_commitments)]
     for thread in threads:
         thread.start()
     try:

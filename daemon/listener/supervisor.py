@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -95,24 +96,36 @@ def _tend(settings: Settings, child: Child, listening: socket.socket, slots: Slo
         _let_go(child.process)
         child.process = None
         child.deaths = 0 if now - child.started > HEALTHY_S else child.deaths + 1
-        child.not_before = now + min(MAX_PAUSE_S, 0.1 * 2**child.deaths)
+        child.not_before = now + _pause_s(child)
         log.error("acceptor ended", acceptor=child.number, code=code)
         return True
     if now < child.not_before:
         return False
     arguments = [str(listening.fileno()), str(slots.fd), str(child.number)]
-    child.process = subprocess.Popen(
-        [sys.executable, "-c", CODE, *arguments],
-        stdin=subprocess.PIPE,
-        pass_fds=(listening.fileno(), slots.fd),
-        start_new_session=True,  # Ctrl-C is for the supervisor, which ends its children in order
-    )
+    try:
+        child.process = subprocess.Popen(
+            [sys.executable, "-c", CODE, *arguments],
+            stdin=subprocess.PIPE,
+            pass_fds=(listening.fileno(), slots.fd),
+            start_new_session=True,  # Ctrl-C is for the supervisor, which ends its children in order
+        )
+    except OSError as error:
+        # Descriptors or memory may be there in a while; the other acceptors go on.
+        child.deaths += 1
+        child.not_before = now + _pause_s(child)
+        name = errno.errorcode.get(error.errno or 0, "OSError")
+        log.error("acceptor does not start", acceptor=child.number, error=name)
+        return False
     child.started = now
     assert child.process.stdin is not None
     with suppress(BrokenPipeError):  # it died at once; the next look starts another
         child.process.stdin.write(settings.model_dump_json().encode() + b"\n")
         child.process.stdin.flush()
     return True
+
+
+def _pause_s(child: Child) -> float:
+    return min(MAX_PAUSE_S, 0.1 * 2.0 ** min(child.deaths, 10))
 
 
 def _let_go(process: subprocess.Popen[bytes]) -> None:

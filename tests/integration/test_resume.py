@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import errno
 import gc
+import multiprocessing
 import os
 import resource
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -36,7 +39,10 @@ from daemon.ledger.jumps import JumpWatch, mend
 from daemon.ledger.queue import announced, claim, due
 from daemon.ledger.tables import instances, revisions, studies
 from daemon.lifeline import VARIABLE
+from daemon.listener import supervisor
 from daemon.listener.receive import Bell
+from daemon.listener.slots import Slots
+from daemon.receiving import keep_indexing
 from daemon.reconcile import reconcile
 from daemon.spool import Description, JournalWriter, Spool
 from daemon.supervisor import Supervisor
@@ -375,6 +381,33 @@ def test_up_lives_on_when_a_process_cannot_be_started(settings: Settings) -> Non
     assert child.process is None
     assert [(line["event"], line["error"]) for line in logs] == [("process-does-not-start", "EMFILE")]
     assert child.not_before > 0
+
+
+def test_an_indexer_that_cannot_be_started_is_tried_again() -> None:
+    stop, tries = threading.Event(), []
+
+    def start() -> Any:
+        tries.append(1)
+        if len(tries) < 3:
+            raise OSError(errno.EMFILE, "Too many open files")
+        stop.set()
+        return multiprocessing.get_context("spawn").Process()
+
+    with capture_logs() as logs, suppress(AttributeError):  # a process that was never started cannot be ended
+        keep_indexing(start, stop, every_s=0.001)
+    assert len(tries) == 3
+    assert [(line["event"], line["error"]) for line in logs] == [("indexer-does-not-start", "EMFILE")] * 2
+
+
+def test_a_listener_lives_on_when_an_acceptor_cannot_be_started(settings: Settings) -> None:
+    child = supervisor.Child(1)
+    slots = Slots.create(4, 2)
+    with socket.socket() as listening, descriptors_exhausted(), capture_logs() as logs:
+        assert not supervisor._tend(settings, child, listening, slots)
+        assert not supervisor._tend(settings, child, listening, slots)
+    slots.close()
+    assert child.process is None
+    assert [(line["event"], line["error"]) for line in logs] == [("acceptor does not start", "EMFILE")]
 
 
 def test_an_association_that_gets_no_descriptor_leaves_no_trace_in_the_log() -> None:

@@ -216,9 +216,11 @@ class Injector:
                 process.rlimit(psutil.RLIMIT_NOFILE, (process.num_fds(), limits[1]))
                 before.append((process, limits))
         self.clock.sleep(fault.seconds)
-        for process, limits in before:
+        # Those that were started meanwhile have it from who started them.
+        usual = max((limits for _, limits in before), default=None)
+        for process in self.service.world.processes() if usual else ():
             with suppress(psutil.NoSuchProcess):
-                process.rlimit(psutil.RLIMIT_NOFILE, limits)
+                process.rlimit(psutil.RLIMIT_NOFILE, usual)
 
     def _results_vanish(self, fault: Fault) -> None:
         """Put where a test finds them, and the daemon does not."""
