@@ -20,6 +20,7 @@ from daemon import alive, redis_transport, unreadable
 from daemon.broker import ERRORS, BrokerTrouble, trouble_of
 from daemon.clock import system_clock
 from daemon.ledger import Ledger, installation, life, open_ledger, views
+from daemon.ledger.engine import LedgerBusy
 from daemon.ledger.jumps import JumpWatch
 from daemon.logs import Recurring
 from daemon.metrics import counters
@@ -35,6 +36,8 @@ KINDS = {"axrad.deliver": "delivery", "axrad.fetch": "fetch"}
 # A key of ours in the broker; it is gone when the messages are.
 MARK = "axrad.mark"
 REDIS = ("redis", "unix")
+# How often who starts without a ledger asks for it again.
+LEDGER_AGAIN_S = 1.0
 
 log = structlog.get_logger("axrad.work")
 
@@ -115,6 +118,17 @@ def make_app(settings: Settings, url: str) -> Celery:
     )
     _add_tasks(app, settings)
     return app
+
+
+def make_app_in_time(settings: Settings, url: str) -> Celery:
+    """`make_app` as soon as the ledger answers. A signal ends the wait, as it ends the process."""
+    away = Recurring(log, "ledger-away")
+    while True:
+        try:
+            return make_app(settings, url)
+        except LedgerBusy as error:
+            away.note(error.code, reason=error.message)
+            time.sleep(LEDGER_AGAIN_S)
 
 
 def _prefix(settings: Settings) -> str:

@@ -56,11 +56,11 @@ def work(config_path: Path | None, role: str, concurrency: int | None) -> None:
     guard_last_words()
     metrics.set_up(settings)  # before anything that counts is imported
     from daemon.broker import broker_url
-    from daemon.celery_app import make_app
+    from daemon.celery_app import make_app_in_time
     from daemon.work.queues import NAMES, ROLES
     from daemon.work.signs import give_signs
 
-    app = make_app(settings, broker_url(settings))
+    app = make_app_in_time(settings, broker_url(settings))
     queues = NAMES if role == "all" else ROLES[role]
     size = concurrency or (settings.work.processes if role in ("all", "analyse") else 4 if role == "deliver" else 1)
     # Celery warns of root at every start; the container runs as another user.
@@ -105,13 +105,13 @@ def beat(config_path: Path | None) -> None:
 
     from daemon.beat import scheduler
     from daemon.broker import broker_url
-    from daemon.celery_app import make_app
+    from daemon.celery_app import make_app_in_time
 
     follow()
     settings = load(config_path)
     set_up(settings.log, "beat")
     guard_last_words()
-    app = make_app(settings, broker_url(settings))
+    app = make_app_in_time(settings, broker_url(settings))
     service = Service(app, max_interval=settings.assembly.sweep_s, scheduler_cls=scheduler(settings))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: service.stop(wait=False))

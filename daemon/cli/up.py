@@ -51,7 +51,7 @@ def up(config_path: Path | None, with_flower: bool) -> None:
 def flower(config_path: Path | None) -> None:
     """Flower, behind a password, on localhost unless told otherwise."""
     from daemon.broker import broker_url
-    from daemon.celery_app import make_app
+    from daemon.celery_app import make_app_in_time
     from daemon.lifeline import follow
 
     follow()
@@ -59,7 +59,7 @@ def flower(config_path: Path | None) -> None:
     set_up(settings.log, "flower")
     if not settings.flower.password:
         raise click.UsageError("set flower.password (or AXRAD_FLOWER__PASSWORD in the environment)")
-    app = make_app(settings, broker_url(settings))
+    app = make_app_in_time(settings, broker_url(settings))
     app.start(
         [
             "flower",

@@ -23,11 +23,12 @@ from pynetdicom import AE, _config
 
 from config.schema import Settings
 from daemon import audit
+from daemon.accepting import REST_S, SHORT
 from daemon.listener import admission, contexts, statuses
 from daemon.listener.association import House, Intake
 from daemon.listener.slots import Slots
 from daemon.listener.statuses import Rejection
-from daemon.logs import guard_last_words, set_up
+from daemon.logs import Recurring, guard_last_words, set_up
 from daemon.metrics import counters
 from daemon.spool import Spool, Syncer
 from daemon.spool.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
@@ -65,6 +66,7 @@ class Acceptor:
             tls=admission.tls_context(settings.listen),
         )
         self._refusals = threading.BoundedSemaphore(MAX_REFUSALS_AT_ONCE)
+        self._short = Recurring(log, "no connection is taken")
 
     def run(self, stop: threading.Event) -> None:
         poll = select.poll()
@@ -76,10 +78,18 @@ class Acceptor:
                 time.sleep(COURTESY_S)
             try:
                 connection, address = self._listening.accept()
-            except OSError:
-                continue  # another process took it, or it is gone, or descriptors are short for now
+            except OSError as error:
+                self._not_accepted(error, stop)
+                continue
             self._take(connection, address)
         self._finish()
+
+    def _not_accepted(self, error: OSError, stop: threading.Event) -> None:
+        """Another process took the connection, or it is gone. Or descriptors are short: then it stays in the queue, and
+        without a pause it would be tried again without end."""
+        if error.errno in SHORT:
+            self._short.note(errno.errorcode[error.errno])
+            stop.wait(REST_S)
 
     def _others_are_idler(self) -> bool:
         load = self._house.slots.per_acceptor()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from daemon.accepting import RestingServer
 from daemon.health.probe import Health
 from daemon.logs import place_of
 
@@ -36,10 +37,8 @@ class CountedCollector(Collector):
         return []
 
 
-class Pages(ThreadingHTTPServer):
+class Pages(RestingServer):
     """Serves until it is shut down. `server_port` is the port it really has."""
-
-    daemon_threads = True
 
     def __init__(self, address: tuple[str, int], collectors: list[Collector], health: Health) -> None:
         self.registry = CollectorRegistry()

@@ -19,13 +19,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import structlog
 
 from config.schema import Spool as SpoolSettings
+from daemon.accepting import RestingServer
 from daemon.share.names import is_digest, is_result_file
 from daemon.spool.files import write_synced
 from daemon.spool.store import relative_path
@@ -42,10 +43,9 @@ PATIENCE_S = 5.0
 SILENCE_S = 10.0
 
 
-class ShareServer(ThreadingHTTPServer):
+class ShareServer(RestingServer):
     """Serves one spool until it is shut down. `server_port` is the port it really has."""
 
-    daemon_threads = True
     request_queue_size = 128
 
     def __init__(self, spool: SpoolSettings) -> None:

@@ -148,8 +148,8 @@ class Process:
         assert all(line.startswith("{") for line in lines), "a traceback: " + "\n".join(lines)
         return [json.loads(line) for line in lines]
 
-    def away(self) -> set[object]:
-        return {e["code"] for e in self.events() if e["event"] == "broker-away"}
+    def away(self, event: str = "broker-away") -> list[object]:
+        return [e["code"] for e in self.events() if e["event"] == event]
 
     def end(self) -> None:
         self.process.terminate()
@@ -175,7 +175,7 @@ def test_workers_and_beat_wait_for_a_broker_that_takes_nothing_and_go_on(
     try:
         wait_for(lambda: swept(house) > 0, "a sweep")
         put(server)
-        wait_for(lambda: all(p.away() == {code} for p in processes), "both to notice")
+        wait_for(lambda: all(set(p.away()) == {code} for p in processes), "both to notice")
         assert [p.process.poll() for p in processes] == [None, None]
         server.replicaof("NO", "ONE")
         server.config_set("maxmemory", "0")
@@ -184,6 +184,25 @@ def test_workers_and_beat_wait_for_a_broker_that_takes_nothing_and_go_on(
         for process in processes:
             assert process.process.poll() is None
             assert len(process.events()) < 10, process.said.read_text()
+    finally:
+        for process in processes:
+            process.end()
+
+
+@pytest.mark.timeout(180)
+def test_workers_and_beat_that_start_without_their_ledger_wait_for_it_and_go_on(
+    house: Settings, tmp_path: Path
+) -> None:
+    ledger, elsewhere = tmp_path / "ledger.sqlite", tmp_path / "elsewhere"
+    ledger.rename(elsewhere)
+    processes = [Process(tmp_path, "work", "--role", "sweep"), Process(tmp_path, "beat")]
+    try:
+        wait_for(lambda: all(p.away("ledger-away") for p in processes), "both to notice")
+        assert [p.process.poll() for p in processes] == [None, None]
+        elsewhere.rename(ledger)
+        wait_for(lambda: swept(house) > 0, "a sweep")
+        assert [p.process.poll() for p in processes] == [None, None]
+        assert [p.away("ledger-away") for p in processes] == [["ledger-damaged"], ["ledger-damaged"]]
     finally:
         for process in processes:
             process.end()
