@@ -45,8 +45,9 @@ REFUSED = {
     "53100": "has no room left on its disk; free some",
     "53300": "has no connection left; raise its max_connections",
 }
-# Tables that are not there, and pages that cannot be read.
-BROKEN = frozenset({"42P01", "42703", "3F000", "XX001", "XX002"})
+# Tables or schema that are not there, or there before they are made; pages that cannot be read. A column that is not
+# there (42703) is none of these: `open_ledger` sees to the version, so it is a wrong statement of ours.
+BROKEN = frozenset({"42P01", "42P07", "42701", "3F000", "XX001", "XX002"})
 # SQLite's names, up to the first that begins so.
 OF_SQLITE: tuple[tuple[str, type[LedgerBusy], str], ...] = (
     ("SQLITE_CORRUPT", LedgerDamaged, f"is damaged; {RESTORE}"),
@@ -58,7 +59,9 @@ OF_SQLITE: tuple[tuple[str, type[LedgerBusy], str], ...] = (
     ("SQLITE_CANTOPEN", LedgerRefuses, "cannot be opened; is it a file, in a folder to which our user may write?"),
     ("SQLITE_FULL", LedgerBusy, "has no room left on its disk; free some"),
 )
-OTHER_TABLES = ("no such table", "no such column", "has no column", "already exists", "duplicate column")
+OTHER_TABLES = ("no such table", "already exists", "duplicate column")
+# SQLite has one code for these; they are bugs of ours.
+WRONG_STATEMENT = ("no such column", "has no column", "syntax error", "no such function", "wrong number of arguments")
 
 
 @contextmanager
@@ -101,6 +104,8 @@ def _of_sqlite(error: sqlite3.Error, what_then: str) -> LedgerBusy | None:
             return kind(f"the ledger {words} ({name})")
     if name == "SQLITE_ERROR" and any(words in str(error) for words in OTHER_TABLES):
         return LedgerDamaged(f"the ledger does not have the tables that it should ({name}); {RESTORE}")
+    if name == "SQLITE_ERROR" and any(words in str(error) for words in WRONG_STATEMENT):
+        return None
     if isinstance(error, sqlite3.OperationalError | sqlite3.InterfaceError):
         return LedgerBusy(f"the ledger does not answer ({name}); {what_then}".replace(" ()", ""))
     return None

@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from config.schema import Ledger as LedgerSection
-from config.schema import Settings, Spool
+from config.schema import Metrics, Settings, Spool
 from daemon import main
 from daemon.backup import backup, restore
 from daemon.ledger import Ledger, open_ledger
@@ -73,7 +73,10 @@ DAMAGES: dict[str, Damage] = {
 @pytest.fixture
 def house(tmp_path: Path) -> Settings:
     (tmp_path / "spool").mkdir()
-    settings = Settings(spool=Spool(path=tmp_path / "spool", warn_free_bytes=0, refuse_free_bytes=0))
+    settings = Settings(
+        spool=Spool(path=tmp_path / "spool", warn_free_bytes=0, refuse_free_bytes=0),
+        metrics=Metrics(port=0),
+    )
     ledger = open_ledger(settings)
     for n in range(300):
         add_study(ledger, f"s{n}", reason="x" * 300)
@@ -283,6 +286,32 @@ def test_a_table_that_is_missing_in_postgresql_is_a_damaged_ledger(postgres: str
     ledger.close()
     with pytest.raises(LedgerDamaged, match="instances"):
         open_ledger(settings)
+
+
+def test_a_version_that_is_missing_in_postgresql_is_a_damaged_ledger(postgres: str, tmp_path: Path) -> None:
+    on_server(postgres, f"DROP DATABASE IF EXISTS {DATABASE}", f"CREATE DATABASE {DATABASE}")
+    settings = postgres_settings(postgres, tmp_path)
+    with closing(open_ledger(settings)) as ledger, ledger.write() as connection:
+        connection.execute(sa.text("DROP TABLE alembic_version"))
+    with pytest.raises(LedgerDamaged):
+        open_ledger(settings)
+
+
+WRONG = ("SELECT nonsense FROM studies", "SELEKT 1", "INSERT INTO studies (nonsense) VALUES (1)", "SELECT nonsense(1)")
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_wrong_statement_is_a_bug_on_either_ledger(
+    house: Settings, postgres: str, tmp_path: Path, wrong: str
+) -> None:
+    on_server(postgres, f"DROP DATABASE IF EXISTS {DATABASE}", f"CREATE DATABASE {DATABASE}")
+    for settings in (house, postgres_settings(postgres, tmp_path)):
+        with (
+            closing(open_ledger(settings)) as ledger,
+            pytest.raises(sa.exc.DBAPIError),
+            ledger.read() as connection,
+        ):
+            connection.execute(sa.text(wrong))
 
 
 def test_a_host_that_has_no_address_is_a_ledger_that_is_away(tmp_path: Path) -> None:
