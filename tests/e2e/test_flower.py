@@ -70,6 +70,11 @@ class Garden:
         except OSError:
             return 0, ""
 
+    def workers(self) -> list[str]:
+        """Names of those that answer when Flower asks."""
+        status, text = self.get("/api/workers?refresh=1")
+        return sorted(json.loads(text)) if status == 200 else []
+
     def tasks(self) -> list[dict[str, Any]]:
         status, text = self.get("/api/tasks")
         return list(json.loads(text).values()) if status == 200 else []
@@ -136,7 +141,7 @@ def garden(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Garden]:
         running(folder / "daemon", tables, quiet_s=6, flower=True, work="attempts = 2") as daemon,
     ):
         found = Garden(daemon, folder, {}, {})
-        wait_for(lambda: found.get("/api/workers")[0] == 200, "Flower", ticks=2 * PATIENCE)
+        wait_for(lambda: len(found.workers()) == 3, "Flower and the workers", moves=found.workers, ticks=2 * PATIENCE)
         storescu(daemon.port, *bad.paths)
         daemon.wait_for_instances(len(bad.paths))
         lose_files(daemon, bad.study_uid)
@@ -177,7 +182,7 @@ def test_nothing_in_flower_or_the_logs_or_the_trail_tells_who_the_patient_is(gar
     paths = [*PAGES, *APIS, "/tasks/datatable?draw=1&start=0&length=100&search[value]=&order[0][column]=0"
              "&order[0][dir]=asc&columns[0][data]=name"]  # fmt: skip
     paths += [f"{base}/{t['uuid']}" for t in tasks for base in ("/task", "/api/task/info")]
-    paths += [f"/worker/{name}" for name in json.loads(garden.get("/api/workers")[1])]
+    paths += [f"/worker/{name}" for name in garden.workers()]
     texts = {path: garden.get(path) for path in paths}
     assert {status for status, _ in texts.values()} == {200}, {p: s for p, (s, _) in texts.items()}
     root = garden.daemon.settings.spool.path.parent
@@ -219,7 +224,7 @@ def test_flower_asks_for_its_password(garden: Garden) -> None:
 
 
 def test_flower_shows_and_does_not_steer(garden: Garden) -> None:
-    name = next(iter(json.loads(garden.get("/api/workers")[1])))
+    name = garden.workers()[0]
     request = urllib.request.Request(f"http://{garden.base}/api/worker/shutdown/{name}", method="POST", data=b"")
     request.add_header("Authorization", "Basic " + base64.b64encode(f"axrad:{PASSWORD}".encode()).decode())
     with pytest.raises(urllib.error.HTTPError) as refused:
