@@ -117,12 +117,12 @@ def _versions() -> Finding:
         "redis",
     )
     text = ", ".join(f"{name} {metadata.version(name)}" for name in names)
-    right = sys.version_info[:2] == (3, 11)
+    right = (3, 11) <= sys.version_info[:2] <= (3, 13)
     return Finding(
         "versions",
         "ok" if right else "fail",
         f"Python {sys.version.split()[0]}, {text}",
-        "" if right else "use Python 3.11",
+        "" if right else "use Python 3.11, 3.12 or 3.13",
     )
 
 
