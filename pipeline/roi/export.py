@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from config.schema import RoiSettings
 from pipeline.errors import GeometryRejected, InputRejected, RoiRejected
 from pipeline.geometry import Geometry
 from pipeline.records import ROLES, Mask, Segment
-from pipeline.roi.canvas import ON_GRID
+from pipeline.roi.canvas import ON_GRID, Canvas
 from pipeline.roi.objects import RoiObject, check_shared_space, draw_on, lies_on, open_object, segment_of
 from pipeline.roi.roles import Recognised, role_of
 from pipeline.roi.rules import load_rules
@@ -32,18 +32,24 @@ def export(seg: Path, images: Path | None, out: Path, settings: RoiSettings) -> 
     rules = load_rules(settings.rules)
     opened = open_object(seg)
     grid, own, why, reasons, places = _grid_for(opened, images)
-    numbers = [d.number for d in opened.segments]
-    canvases = draw_on(opened, grid, numbers, settings.fractional_threshold, own, places)
-    segments = [segment_of(d, canvases[d.number], rules, opened.laterality) for d in opened.segments]
+    roles = {d.number: role_of(d, rules) for d in opened.segments}
+
+    def draw(numbers: Sequence[int]) -> dict[int, Canvas]:
+        return draw_on(opened, grid, numbers, settings.fractional_threshold, own, places)
+
+    canvases, told = _drawn([n for n in roles if roles[n].role], [n for n in roles if not roles[n].role], draw)
+    reasons += told
+    readable = [d for d in opened.segments if d.number in canvases]
+    segments = [segment_of(d, canvases[d.number], rules, opened.laterality) for d in readable]
     if not any(s.mask.voxels for s in segments):
         drawn = sum(c.drawn for c in canvases.values())
         what = f"lies outside the image: all {drawn} pixels" if drawn else "is empty: no pixel is set"
         raise RoiRejected(f"{opened.uid} {what}", code="roi-outside" if drawn else "roi-empty", uid=opened.uid)
-    roles = [role_of(d, rules) for d in opened.segments]
     out.mkdir(parents=True, exist_ok=True)
     for segment in segments:
         write_mask(segment.mask, out / f"segment_{segment.number}.nrrd")
-    reasons += [f"segment {s.number}: {r.why}" for s, r in zip(segments, roles, strict=True) if r.role is None]
+    found = [roles[s.number] for s in segments]
+    reasons += [f"segment {s.number}: {r.why}" for s, r in zip(segments, found, strict=True) if r.role is None]
     return {
         "source_uid": opened.uid,
         "grid": {
@@ -53,10 +59,31 @@ def export(seg: Path, images: Path | None, out: Path, settings: RoiSettings) -> 
             "direction": list(grid.direction),
             "why": why,
         },
-        "segments": [_segment_json(s, r) for s, r in zip(segments, roles, strict=True)],
-        "rois": _write_rois(segments, roles, out),
+        "segments": [_segment_json(s, r) for s, r in zip(segments, found, strict=True)],
+        "rois": _write_rois(segments, found, out),
         "reasons": reasons,
     }
+
+
+def _drawn(
+    ours: Sequence[int], others: Sequence[int], draw: Callable[[Sequence[int]], dict[int, Canvas]]
+) -> tuple[dict[int, Canvas], list[str]]:
+    """Segments drawn, and why some are not: one that has no role and cannot be drawn stops nothing.
+
+    Raises RoiRejected where one of `ours` cannot be drawn, or none of the object.
+    """
+    try:
+        return draw([*ours, *others]), []
+    except RoiRejected:
+        canvases, told = draw(ours), []
+        for number in others:
+            try:
+                canvases |= draw([number])
+            except RoiRejected as error:
+                told.append(f"segment {number} is left out: {error.message}")
+        if not canvases:
+            raise
+        return canvases, told
 
 
 def _grid_for(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +21,8 @@ from pipeline.roi.rules import Rules
 from pipeline.roi.segmentation import Segmentation, draw, open_segmentation
 from pipeline.roi.sources import Named
 from pipeline.roi.structures import Structures, draw_structures, open_structures
-from pipeline.volumes.frames import Frame, as_sound, read_header
+from pipeline.volumes.frames import Frame
+from pipeline.volumes.headers import as_sound, read_header
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,10 +40,15 @@ class RoiObject:
 
     @property
     def named(self) -> frozenset[Named]:
-        """The images, or frames of images, that a frame names as its only source."""
+        """The images, or frames of images, that a frame or contour names as its only source."""
         if isinstance(self.content, Structures):
-            return frozenset()
+            contours = (c for each in self.content.contours.values() for c in each)
+            return frozenset(c.source for c in contours if c.source is not None)
         return frozenset(f.source for f in self.content.frames if f.source is not None)
+
+    def elsewhere(self, number: int, frame_of_reference_uid: str | None) -> bool:
+        """Whether this segment lies in another frame of reference than this one, in which others lie."""
+        return isinstance(self.content, Structures) and self.content.elsewhere(number, frame_of_reference_uid)
 
 
 def open_object(path: Path) -> RoiObject:
@@ -80,6 +87,8 @@ def check_shared_space(opened: RoiObject, series_uid: str, grid: Geometry, image
     theirs, ours = opened.content.frame_of_reference_uid, grid.frame_of_reference_uid
     if theirs is not None and theirs == ours:
         return
+    if isinstance(opened.content, Structures) and ours in opened.content.spaces.values():
+        return
     named = bool(opened.content.sources & images)
     if named and (theirs is None or ours is None):
         return
@@ -91,10 +100,16 @@ def check_shared_space(opened: RoiObject, series_uid: str, grid: Geometry, image
             uid=opened.uid,
         )
     raise GeometryRejected(
-        f"ROI object {opened.uid} lies in another frame of reference ({theirs}) than series {series_uid} ({ours})",
+        f"ROI object {opened.uid} lies in another frame of reference ({_shown(theirs)}) than "
+        f"series {series_uid} ({_shown(ours)})",
         code="other-frame-of-reference",
         uid=opened.uid,
     )
+
+
+def _shown(uid: str) -> str:
+    """A UID as a message may name it; never another text that stands in its place."""
+    return uid if re.fullmatch(r"[0-9.]{1,64}", uid) else "Frame of Reference UID is unreadable: text that is no UID"
 
 
 def image_uids(volume: Volume) -> frozenset[str]:
@@ -125,7 +140,7 @@ def draw_on(
     Raises PixelsRejected, RoiRejected.
     """
     if isinstance(opened.content, Structures):
-        canvases = draw_structures(opened.content, grid, numbers)
+        canvases = draw_structures(opened.content, grid, numbers, places)
     else:
         canvases = draw(opened.content, grid, numbers, threshold, images, places)
     for canvas in canvases.values():

@@ -86,11 +86,15 @@ def read_all(
         raise RoiRejected(f"no segment is recognised as tumour or lymph node: {said}", code="roi-not-recognised")
     places = source_frames(images, {n for o in opened for n in o.named})
     drawn: list[Drawn] = []
+    elsewhere: list[Description] = []
     for each in opened:
         mine = [d for d in each.segments if d in chosen]
         if not mine:
             continue
         _check_space(each, t1c, other_grids)
+        away = [d for d in mine if each.elsewhere(d.number, t1c.geometry.frame_of_reference_uid)]
+        elsewhere += away
+        mine = [d for d in mine if d not in away]
         try:
             drawn += [Drawn(s, chosen[d], d) for d, s in _draw(each, mine, t1c, settings, rules, places)]
         except (NotDicom, PixelsRejected, RoiRejected) as error:
@@ -99,9 +103,11 @@ def read_all(
             failed.append((by_path[each.content.path], error))
     counting, replaced = latest(drawn, earlier, {o.uid: by_path[o.content.path].tags.get("author_key") for o in opened})
     _check_covered(failed, counting, rules)
+    _check_not_missed(elsewhere, counting, chosen)
     left_out = [_left_out(d, r.why) for d, r in judged.items() if d not in chosen]
     left_out += [_left_out(d, why) for d, why in replaced]
     left_out += [_left_out(d.described, "it is empty") for d in counting if not d.segment.mask.voxels]
+    left_out += [_left_out(d, "it lies in another frame of reference than the images") for d in elsewhere]
     left_out += [LeftOut(i.ref.sop_instance_uid, None, "", f"cannot be read: {e.message}") for i, e in failed]
     by_role = {role: [(d.segment, d.recognised) for d in counting if d.recognised.role == role] for role in ROLES}
     found = tuple(roi for role in ROLES for roi in _rois(role, by_role[role], settings))
@@ -159,6 +165,20 @@ def _check_covered(failed: Sequence[Failed], drawn: Sequence[Drawn], rules: Rule
         named = {(role, side) for role, side in wanted if role is not None}
         if not there or any(not _covers(there, role, side) for role, side in named):
             raise error
+
+
+def _check_not_missed(
+    elsewhere: Sequence[Description], drawn: Sequence[Drawn], chosen: Mapping[Description, Recognised]
+) -> None:
+    """Raise GeometryRejected where a region of a role lies in another frame of reference, and none on the images."""
+    there = {d.recognised.role for d in drawn if d.segment.mask.voxels}
+    for described in elsewhere:
+        if chosen[described].role not in there:
+            raise GeometryRejected(
+                f"{described.name} lies in another frame of reference than the images",
+                code="other-frame-of-reference",
+                uid=described.source.sop_instance_uid,
+            )
 
 
 def _covers(there: set[tuple[Role | None, Side | None]], role: Role | None, side: Side | None) -> bool:

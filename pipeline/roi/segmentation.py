@@ -123,7 +123,7 @@ def draw(
                 canvases[number].add(mask, place.plane, own)
                 image = lookup(places, place.source)
                 if image is not None:
-                    differences[number].append(compare(place.plane, image))
+                    differences[number].append(compare(place.plane, image, grid.spacing_xyz_mm[2] if named else None))
                 elif named and (sizes := compare_size(place.plane, grid)) is not None:
                     differences[number].append(sizes)
     for number, canvas in canvases.items():

@@ -1,4 +1,4 @@
-"""A segmentation's frames against the images that they name as their source.
+"""A segmentation's frames, or a structure set's contours, against the images that they name as their source.
 
 The plane position of a frame places it (PS3.3 C.8.20); what the frame names as its source only tells whether the two
 agree. They can be compared where a frame names exactly one image, or one frame of one.
@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.catalog import InstanceFacts
 from pipeline.errors import ExamRejected
@@ -59,8 +60,11 @@ def lookup(places: Mapping[Named, Frame], named: Named | None) -> Frame | None:
     return places.get(named) or (places.get((uid, None)) if number in (None, 1) else None)
 
 
-def compare(plane: Geometry, image: Frame) -> Difference:
-    """The frame of a segmentation, whose z spacing is its distance from the next, and the image that it names."""
+def compare(plane: Geometry, image: Frame, slices_mm: float | None = None) -> Difference:
+    """The frame of a segmentation, whose z spacing is its distance from the next, and the image that it names.
+
+    `slices_mm`: the distance between the images, where it is known; that between frames shrinks with one astray.
+    """
     axes = np.asarray(plane.direction).reshape(3, 3)
     rows, columns = plane.shape_zyx[1:]
     size = (rows, columns) != (image.rows, image.columns)
@@ -77,7 +81,7 @@ def compare(plane: Geometry, image: Frame) -> Difference:
         off = float(np.linalg.norm(apart))
     else:
         off = abs(float(apart @ image.normal))
-    return Difference(off, off / step, spacing, tilt, size)
+    return Difference(off, off / (slices_mm or step), spacing, tilt, size)
 
 
 def compare_size(plane: Geometry, grid: Geometry) -> Difference | None:
@@ -92,8 +96,14 @@ def compare_size(plane: Geometry, grid: Geometry) -> Difference | None:
     return Difference(0.0, 0.0, max(shares, key=abs), 0.0, False)
 
 
-def contradictions(differences: Sequence[Difference], frames: int) -> tuple[Contradiction, ...]:
-    """What is to be told of one segment, of which `frames` frames hold something. Kind by kind, the worst of each."""
+def compare_contour(points: npt.NDArray[np.float64], image: Frame, step: float) -> Difference:
+    """A contour (n x 3, LPS mm) and the plane of the image that it names; `step` is the distance between slices."""
+    off = float(np.abs((points - image.position) @ image.normal).max())
+    return Difference(off, round(off / step, 6), 0.0, 0.0, False)
+
+
+def contradictions(differences: Sequence[Difference], count: int, what: str = "frames") -> tuple[Contradiction, ...]:
+    """What is to be told of one segment, of which `count` frames hold something. Kind by kind, the worst of each."""
     found = []
     astray = [d for d in differences if d.off_slices > 0.5]
     if astray:
@@ -103,7 +113,7 @@ def contradictions(differences: Sequence[Difference], frames: int) -> tuple[Cont
                 "position",
                 round(off, 3),
                 "half a slice",
-                f"{len(astray)} of {frames} frames lie up to {off:.2f} mm ({slices:.1f} slices) from the images "
+                f"{len(astray)} of {count} {what} lie up to {off:.2f} mm ({slices:.1f} slices) from the images "
                 "that they name as their source",
                 stops=True,
             )
@@ -125,7 +135,7 @@ def contradictions(differences: Sequence[Difference], frames: int) -> tuple[Cont
         text = f"its planes are turned by {degrees:.1f} degrees against the images that it names"
         found.append(Contradiction("orientation", round(degrees, 2), round(float(np.degrees(TILT_TOLERANCE)), 2), text))
     if any(d.size for d in differences):
-        count = sum(d.size for d in differences)
-        text = f"{count} of {frames} frames have other rows or columns than the images that they name"
-        found.append(Contradiction("size", count, 0, text, harmless=True))
+        others = sum(d.size for d in differences)
+        text = f"{others} of {count} {what} have other rows or columns than the images that they name"
+        found.append(Contradiction("size", others, 0, text, harmless=True))
     return tuple(found)

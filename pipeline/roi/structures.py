@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from pydicom import Dataset
@@ -21,7 +22,9 @@ from pipeline.errors import RoiRejected
 from pipeline.geometry import Geometry
 from pipeline.roi.canvas import Canvas
 from pipeline.roi.outline import Points, filled
+from pipeline.roi.sources import Difference, Named, compare_contour, contradictions, lookup
 from pipeline.values import BadValue, numbers, whole_number
+from pipeline.volumes.frames import Frame
 
 CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 FLAT_MM = 0.1
@@ -33,28 +36,40 @@ NO_AREA = "fewer than three points, or all on one line, enclose nothing"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Structures:
-    """Closed contours by ROI number, each n x 3 points in LPS mm; `skipped` counts those left out, by reason.
+class Contour:
+    """Points of a closed contour, n x 3 in LPS mm, and the image that it names, where it names exactly one."""
 
-    `commas`: contours whose numbers are written with a decimal comma.
+    points: Points
+    source: Named | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Structures:
+    """Closed contours by ROI number; `skipped` counts those left out, by reason.
+
+    `commas`: contours whose numbers are written with a decimal comma. `spaces`: the frame of reference of each ROI that
+    names one; `frame_of_reference_uid` is one of them.
     """
 
     path: Path
     uid: str
     frame_of_reference_uid: str | None
-    contours: Mapping[int, tuple[Points, ...]]
+    spaces: Mapping[int, str]
+    contours: Mapping[int, tuple[Contour, ...]]
     skipped: Mapping[int, Mapping[str, int]]
     sources: frozenset[str]
     commas: Mapping[int, int]
 
+    def elsewhere(self, number: int, frame_of_reference_uid: str | None) -> bool:
+        """Whether a ROI lies in another frame of reference than this one, in which others of the object lie."""
+        known = set(self.spaces.values())
+        return frame_of_reference_uid in known and self.spaces.get(number) in known - {frame_of_reference_uid}
+
 
 def open_structures(ds: Dataset, path: Path) -> Structures:
-    """Raises RoiRejected if contours lie in several frames of reference."""
-    uid = str(ds.SOPInstanceUID)
-    frames = {str(s.get("ReferencedFrameOfReferenceUID") or "") for s in ds.get("StructureSetROISequence") or []} - {""}
-    if len(frames) > 1:
-        raise RoiRejected(f"structure set {uid} lies in {len(frames)} frames of reference at once", uid=uid)
-    contours: dict[int, list[Points]] = {}
+    """Contours and frames of reference of every ROI, from the header."""
+    spaces = _spaces(ds)
+    contours: dict[int, list[Contour]] = {}
     skipped: dict[int, Counter[str]] = {}
     commas: Counter[int] = Counter()
     sources: set[str] = set()
@@ -70,15 +85,31 @@ def open_structures(ds: Dataset, path: Path) -> Structures:
             if points is None:
                 left_out[why] += 1
             else:
-                mine.append(points)
+                mine.append(Contour(points, _source(contour)))
         sources |= _images(items)
     for frame in ds.get("ReferencedFrameOfReferenceSequence") or []:
         for study in frame.get("RTReferencedStudySequence") or []:
             sources |= _images(study.get("RTReferencedSeriesSequence") or [])
     own = ds.get("FrameOfReferenceUID")
-    space = next(iter(frames)) if frames else (str(own) if own else None)
+    space = min(spaces.values()) if spaces else (str(own) if own else None)
     kept = {number: tuple(found) for number, found in contours.items()}
-    return Structures(path, uid, space, kept, skipped, frozenset(sources), commas)
+    return Structures(path, str(ds.SOPInstanceUID), space, spaces, kept, skipped, frozenset(sources), commas)
+
+
+def _spaces(ds: Dataset) -> dict[int, str]:
+    found = {}
+    for roi in ds.get("StructureSetROISequence") or []:
+        number, space = whole_number(roi, "ROINumber"), str(roi.get("ReferencedFrameOfReferenceUID") or "")
+        if number is not None and space:
+            found[number] = space
+    return found
+
+
+def _source(contour: Dataset) -> Named | None:
+    """The image, or the frame of one, that a contour names as the only one."""
+    named = [i for i in contour.get("ContourImageSequence") or [] if "ReferencedSOPInstanceUID" in i]
+    found = {(str(i.ReferencedSOPInstanceUID), whole_number(i, "ReferencedFrameNumber")) for i in named}
+    return found.pop() if len(found) == 1 else None
 
 
 def _images(items: Iterable[Dataset]) -> set[str]:
@@ -108,8 +139,13 @@ def _points(contour: Dataset) -> tuple[Points | None, str, bool]:
     return points, "", found.comma
 
 
-def draw_structures(structures: Structures, grid: Geometry, numbers: Iterable[int]) -> dict[int, Canvas]:
-    """Masks on `grid` by ROI number. Raises RoiRejected where a contour is not flat."""
+def draw_structures(
+    structures: Structures, grid: Geometry, numbers: Iterable[int], places: Mapping[Named, Frame] = MappingProxyType({})
+) -> dict[int, Canvas]:
+    """Masks on `grid` by ROI number; `places`: where the images lie that contours name.
+
+    Raises RoiRejected where a contour is not flat, or a ROI lies in another frame of reference.
+    """
     canvases = {}
     for number in numbers:
         canvas = Canvas.on(grid)
@@ -117,12 +153,33 @@ def draw_structures(structures: Structures, grid: Geometry, numbers: Iterable[in
             canvas.notes.append(f"contours left out: {count} ({why})")
         if structures.commas.get(number):
             canvas.notes.append(f"contours written with a decimal comma: {structures.commas[number]}")
-        once = {c.tobytes(): c for c in structures.contours.get(number, ())}
         where = f"structure set {structures.uid}, ROI {number}"
-        for pixels, plane in _planes(list(once.values()), grid, where):
+        if structures.elsewhere(number, grid.frame_of_reference_uid):
+            raise RoiRejected(f"{where} lies in another frame of reference than the images", uid=structures.uid)
+        once = {c.points.tobytes(): c for c in structures.contours.get(number, ())}
+        for pixels, plane in _planes([c.points for c in once.values()], grid, where):
             canvas.add(pixels, plane)
+        canvas.contradictions = contradictions(_differences(once.values(), grid, places), len(once), "contours")
         canvases[number] = canvas
     return canvases
+
+
+def _differences(contours: Iterable[Contour], grid: Geometry, places: Mapping[Named, Frame]) -> list[Difference]:
+    """Each contour against the image that it names. Slices are as far apart as those of the grid.
+
+    An image that contours on several planes name (OHIF: one for all) tells the place of none.
+    """
+    named: dict[Named, list[Points]] = {}
+    for each in contours:
+        if each.source is not None:
+            named.setdefault(each.source, []).append(each.points)
+    found = []
+    for source, several in named.items():
+        image = lookup(places, source)
+        if image is None or np.ptp([float((p.mean(axis=0)) @ image.normal) for p in several]) > FLAT_MM:
+            continue
+        found += [compare_contour(points, image, grid.spacing_xyz_mm[2]) for points in several]
+    return found
 
 
 def _planes(contours: list[Points], grid: Geometry, where: str) -> Iterator[tuple[Bools, Geometry]]:

@@ -7,43 +7,22 @@ stand in where a maker left a group out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
-from pydicom.errors import InvalidDicomError
 
-from pipeline import reading
-from pipeline.errors import ExamRejected, GeometryRejected, NotDicom, PixelsRejected
-from pipeline.reading import MALFORMED
+from pipeline.errors import GeometryRejected, PixelsRejected
 from pipeline.records import InstanceRef, SliceSource
-from pipeline.repair import Faults, repair
 from pipeline.text import text_of
 from pipeline.tiles import Tile, is_mosaic, is_tiled, tiles_in
 from pipeline.values import whole_number
+from pipeline.volumes.headers import NEEDED, as_sound, read_header
 
-Read = TypeVar("Read")
-# Without these a value or its place would be guessed. HighBit follows from Bits Stored (PS3.5 8.1.1).
-NEEDED = (
-    "Rows",
-    "Columns",
-    "BitsAllocated",
-    "BitsStored",
-    "PixelRepresentation",
-    "RescaleSlope",
-    "RescaleIntercept",
-    "PixelSpacing",
-    "ImagePositionPatient",
-    "ImageOrientationPatient",
-    "ModalityLUTSequence",
-    "RealWorldValueSlope",
-    "RealWorldValueIntercept",
-)
 PARAMETRIC_MAP_CLASS = "1.2.840.10008.5.1.4.1.1.30"
 Vector = npt.NDArray[np.float64]
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
@@ -90,54 +69,6 @@ class Frame:
         where = ", ".join(f"{x:.2f}" for x in self.position)
         frame = "" if self.source.frame is None else f" frame {self.source.frame}"
         return f"{self.source.ref.sop_instance_uid}{frame} at ({where}) mm"
-
-
-def read_header(path: Path) -> Dataset:
-    """The data set up to its pixel data. Raises NotDicom."""
-    with readable(path):
-        return reading.read(path)
-
-
-@contextmanager
-def readable(path: Path) -> Iterator[None]:
-    """Translate what a broken header raises while it is looked at: pydicom converts values only when asked for them."""
-    try:
-        yield
-    except MALFORMED as error:
-        raise NotDicom(f"{path.name} cannot be read as DICOM: {reason_of(error)}") from error
-
-
-def reason_of(error: BaseException) -> str:
-    """What went wrong, never a value from the file."""
-    if isinstance(error, RecursionError):
-        return "its sequences are nested too deeply"
-    if isinstance(error, InvalidDicomError):
-        return "it has no DICOM file header"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return f"its structure is damaged ({type(error).__name__})"
-
-
-def as_sound(ds: Dataset, path: Path, read: Callable[[Dataset], Read]) -> tuple[Read, Faults]:
-    """What `read` makes of a header; where it fails, of the same header without values that break a rule.
-
-    Raises what `read` raises, and names the values that had to be left out.
-    """
-    try:
-        with readable(path):
-            return read(ds), Faults()
-    except ExamRejected as error:
-        with readable(path):
-            again = read_header(path)
-            faults = repair(again)
-        if not faults:
-            raise
-        try:
-            with readable(path):
-                return read(again), faults
-        except ExamRejected as still:
-            left_out = f"; {path.name} holds unreadable values: {faults.text}" if faults.broken else ""
-            raise type(still)(still.message + left_out, code=still.code, uid=still.uid) from error
 
 
 def read_frames(path: Path, numbers: tuple[int, ...] | None = None) -> list[Frame]:

@@ -22,7 +22,7 @@ from pipeline.errors import PixelsRejected
 from pipeline.header import Header
 from pipeline.repair import describes_pixels, mend_pixels
 from pipeline.volumes.floats import holds_floats, without_padding
-from pipeline.volumes.frames import readable
+from pipeline.volumes.headers import readable
 
 # Transfer syntaxes of PS3.5 section 10 whose coding loses information, or may: JPEG baseline and extended,
 # JPEG-LS near-lossless, JPEG 2000 (single and multi-component), HTJ2K, JPEG XL (two of its kinds), MPEG, HEVC.

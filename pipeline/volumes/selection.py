@@ -16,7 +16,8 @@ from pipeline.sequences.records import Selection
 from pipeline.text import text_of
 from pipeline.values import numbers
 from pipeline.volumes.assemble import volume_of
-from pipeline.volumes.frames import SEGMENTATIONS, Frame, Vector, as_sound, frames_in, frames_of, read_header
+from pipeline.volumes.frames import SEGMENTATIONS, Frame, Vector, frames_in, frames_of
+from pipeline.volumes.headers import as_sound, read_header
 from pipeline.volumes.series import split
 
 SAGITTAL = 0.7  # of the normal along left-right

@@ -324,7 +324,7 @@ def test_where_a_death_cannot_be_counted_for_lack_of_room_it_is_counted_later(
 READERS = {
     "the indexer": "from pipeline.catalog import read_facts as read",
     "feedback": "from daemon.feedback.assessment import read_assessment as read",
-    "the analysis, of headers": "from pipeline.volumes.frames import read_header as read",
+    "the analysis, of headers": "from pipeline.volumes.headers import read_header as read",
     "the analysis, of pixels": "from pipeline.volumes.pixels import decode; read = lambda p: list(decode(p, [None]))",
     "the comparison": "from pipeline.catalog import content_digest as read",
     "the report": "from dicom_sr.source import read_header as read",

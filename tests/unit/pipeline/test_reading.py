@@ -33,7 +33,7 @@ from pipeline import reading, structure
 from pipeline.catalog import read_facts
 from pipeline.errors import NotDicom
 from pipeline.inflate import Inflated
-from pipeline.volumes.frames import read_header
+from pipeline.volumes.headers import read_header
 from pipeline.volumes.pixels import decode
 from tests.support.slices import base, pixel_module, save
 

@@ -99,6 +99,20 @@ def test_more_than_half_a_slice_from_the_images_is_told(
         assert f"4 of 4 frames lie up to {3 * abs(slices):.2f} mm" in found.text
 
 
+def test_one_frame_astray_is_measured_by_the_distance_between_images(tmp_path: Path) -> None:
+    """And not by the distance between frames, which it makes smaller."""
+
+    def one(millimetres: float):
+        def spoil(ds) -> None:
+            frames(ds)[1].PlanePositionSequence[0].ImagePositionPatient[2] += millimetres
+
+        return spoil
+
+    assert kinds(drawn(tmp_path, written(tmp_path, one(1.2)))) == []
+    (found,) = drawn(tmp_path, written(tmp_path, one(2.4))).contradictions
+    assert "1 of 4 frames lie up to 2.40 mm (0.8 slices)" in found.text
+
+
 def test_the_position_governs_where_a_segmentation_contradicts_its_images(tmp_path: Path) -> None:
     segment = drawn(tmp_path, written(tmp_path, move(6.0)))
     assert np.flatnonzero(segment.mask.voxels_zyx.any(axis=(1, 2))).tolist() == [5, 6, 7, 8]

@@ -13,10 +13,13 @@ from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
 
 from config.schema import RoiSettings
+from pipeline.catalog import read_facts
 from pipeline.errors import GeometryRejected, RoiRejected
 from pipeline.roi import draw_on, open_object, read
+from pipeline.roi.export import export
 from pipeline.roi.outline import filled
-from tests.support.slices import facts, grid, item, volume, write_structures
+from pipeline.roi.read import read_all
+from tests.support.slices import facts, grid, item, uid, volume, write_slices, write_structures
 
 GRID = grid((20, 60, 60), (1.0, 1.0, 2.0), (-10.0, 5.0, 3.0))
 
@@ -193,3 +196,87 @@ def test_contours_in_another_frame_of_reference_are_refused(tmp_path: Path) -> N
     path = write_structures(tmp_path / "r.dcm", {1: [circle(9, 11.0)]}, {1: "Tumor"}, frame="8.8")
     with pytest.raises(GeometryRejected, match="another frame of reference"):
         read([facts(path)], volume(np.zeros(GRID.shape_zyx, np.int16), GRID), RoiSettings())
+
+
+def placed(path: Path, number: int, images: list[str]) -> Path:
+    """The structure set with the image named that each contour of a ROI was drawn on."""
+    ds = dcmread(path)
+    for contour, image in zip(ds.ROIContourSequence[number - 1].ContourSequence, images, strict=True):
+        contour.ContourImageSequence = [item(ReferencedSOPInstanceUID=image)]
+    ds.save_as(path)
+    return path
+
+
+@pytest.mark.parametrize(("off", "astray"), [(0, 0), (1, 3), (3, 3)])
+def test_contours_off_the_images_that_they_name_are_told(tmp_path: Path, off: int, astray: int) -> None:
+    voxels = np.zeros(GRID.shape_zyx, np.int16)
+    images = [read_facts(p) for p in write_slices(tmp_path / "img", voxels, GRID)]
+    path = write_structures(tmp_path / "r.dcm", {1: [circle(9, 11.0 + 2 * n) for n in range(3)]}, {1: "Tumor"})
+    placed(path, 1, [uid("s", 4 + n + off) for n in range(3)])
+    (tumor,) = read([facts(path)], volume(voxels, GRID), RoiSettings(), images=images)
+    found = tumor.segments[0].contradictions
+    assert [(c.kind, c.value, c.stops) for c in found] == ([("position", 2.0 * off, True)] if astray else [])
+    assert all(f"3 of 3 contours lie up to {2 * off:.2f} mm ({off:.1f} slices)" in c.text for c in found)
+
+
+def test_an_image_that_contours_on_several_planes_name_contradicts_none(tmp_path: Path) -> None:
+    """OHIF names one image for all contours."""
+    voxels = np.zeros(GRID.shape_zyx, np.int16)
+    images = [read_facts(p) for p in write_slices(tmp_path / "img", voxels, GRID)]
+    path = write_structures(tmp_path / "r.dcm", {1: [circle(9, 11.0 + 2 * n) for n in range(3)]}, {1: "Tumor"})
+    placed(path, 1, [uid("s", 4)] * 3)
+    (tumor,) = read([facts(path)], volume(voxels, GRID), RoiSettings(), images=images)
+    assert tumor.segments[0].contradictions == ()
+
+
+def elsewhere(path: Path, number: int) -> Path:
+    ds = dcmread(path)
+    ds.StructureSetROISequence[number - 1].ReferencedFrameOfReferenceUID = "8.8"
+    ds.save_as(path)
+    return path
+
+
+def test_a_frame_of_reference_that_is_no_uid_is_named_by_its_kind(tmp_path: Path) -> None:
+    path = write_structures(tmp_path / "r.dcm", {1: [circle(9, 11.0)]}, {1: "Tumor"}, frame="Doe^Jane")
+    with pytest.raises(GeometryRejected, match="Frame of Reference UID is unreadable: text that is no UID") as told:
+        read([facts(path)], volume(np.zeros(GRID.shape_zyx, np.int16), GRID), RoiSettings())
+    assert "Doe" not in told.value.message
+
+
+def test_regions_on_the_images_are_read_beside_those_in_another_frame_of_reference(tmp_path: Path) -> None:
+    contours = {1: [circle(9, 11.0)], 2: [circle(3, 21.0)], 3: [circle(8, 15.0)]}
+    names = {1: "GTVp", 2: "Axillary LN", 3: "GTVp CT"}
+    path = elsewhere(write_structures(tmp_path / "r.dcm", contours, names), 3)
+    reading = read_all([facts(path)], volume(np.zeros(GRID.shape_zyx, np.int16), GRID), RoiSettings())
+    assert [[s.number for s in r.segments] for r in reading.rois] == [[1], [2]]
+    assert [(left.label, left.why) for left in reading.left_out] == [
+        ("GTVp CT", "it lies in another frame of reference than the images")
+    ]
+
+
+def test_a_region_that_is_drawn_in_another_frame_of_reference_only_is_missed(tmp_path: Path) -> None:
+    path = write_structures(tmp_path / "r.dcm", {1: [circle(9, 11.0)], 2: [circle(3, 21.0)]}, {1: "Tumor", 2: "LN"})
+    with pytest.raises(GeometryRejected, match=r"segment 2 \(LN\) .* another frame of reference"):
+        read([facts(elsewhere(path, 2))], volume(np.zeros(GRID.shape_zyx, np.int16), GRID), RoiSettings())
+
+
+def test_a_region_that_is_not_ours_and_cannot_be_drawn_stops_no_export(tmp_path: Path) -> None:
+    write_slices(tmp_path / "img", np.zeros(GRID.shape_zyx, np.int16), GRID)
+    bent = circle(20, 11.0)
+    bent[:, 2] += np.sin(np.linspace(0, 6 * np.pi, len(bent)))
+    contours = {1: [circle(9, 11.0)], 2: [bent], 3: [circle(9, 13.0)]}
+    path = write_structures(tmp_path / "r.dcm", contours, {1: "Tumor", 2: "BODY", 3: "Heart"})
+    told = export(elsewhere(path, 3), tmp_path / "img", tmp_path / "out", RoiSettings())
+    assert [s["number"] for s in told["segments"]] == [1]
+    assert told["rois"]["tumor"]["voxels"] == 253
+    assert any("segment 2 is left out" in r and "not flat" in r for r in told["reasons"])
+    assert any("segment 3 is left out" in r and "frame of reference" in r for r in told["reasons"])
+
+
+def test_a_region_of_ours_that_cannot_be_drawn_is_still_refused(tmp_path: Path) -> None:
+    write_slices(tmp_path / "img", np.zeros(GRID.shape_zyx, np.int16), GRID)
+    bent = circle(9, 11.0)
+    bent[:, 2] += np.sin(np.linspace(0, 6 * np.pi, len(bent)))
+    path = write_structures(tmp_path / "r.dcm", {1: [bent], 2: [circle(20, 11.0)]}, {1: "Tumor", 2: "BODY"})
+    with pytest.raises(RoiRejected, match="not flat"):
+        export(path, tmp_path / "img", tmp_path / "out", RoiSettings())
