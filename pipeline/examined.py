@@ -26,6 +26,8 @@ WHOLE = ("StudyDescription", "RequestedProcedureDescription", "PerformedProcedur
 ENOUGH = 2
 # So many series that all name one part of the body count as much as the study's own name.
 MANY_SERIES = 3
+# The coil that lies in the table of a scanner, whatever is examined.
+IN_THE_TABLE = "spine"
 LOCALIZER = re.compile(r"(?<![a-z])(loc|locali[sz]er|scout|survey|pilot|topogram|plan|定位)")
 
 
@@ -86,6 +88,8 @@ def elsewhere(exam: Exam, rules: ExamRules, drawn: Iterable[Role] = ()) -> str |
         return None
     for part, concept in rules.elsewhere.items():
         where = {name for name, values in said.items() if values and _says(concept, name, values)}
+        if part == IN_THE_TABLE:
+            where -= {"the coil"}
         points = sum(2 if name == "the study" or _all_say(concept, name, said[name]) else 1 for name in where)
         if points >= ENOUGH:
             return (

@@ -124,3 +124,38 @@ def test_no_real_breast_exam_is_taken_for_another(cases: Path) -> None:
     for mine in exams.values():
         names = tuple(r["series_description"] for r in mine)
         assert elsewhere(of(mine[0]["study_description"], names=names), RULES) is None
+
+
+NAMES_OF_THE_BREAST = (
+    "RMN sân|Emlő MR|MR göğüs|МРТ МЖ|Грудь|MR prsou|MR prsní žlázy|sutek|Brustdrüse|Mammadynamik|RM mammelle|"
+    "Brystkirtel|MR bröstkörtel|borstklieren|MR rinnat|乳線|유선|ブレスト|マンモ|MRM|I-SPY2 T1|ACRIN 6698|"
+    "Mammakarzinom LWS Metastasen"
+)
+
+
+@pytest.mark.parametrize("study", NAMES_OF_THE_BREAST.split("|"))
+def test_the_breast_is_known_by_any_of_its_names(study: str) -> None:
+    assert elsewhere(of(study, part="KNEE", coil="TxRx Knee 15"), RULES) is None
+
+
+@pytest.mark.parametrize("study", ["", "MR BILAT W/WO", "Body MRI", "outside film, hand carried"])
+def test_the_coil_in_the_table_tells_nothing_of_the_spine(study: str) -> None:
+    assert elsewhere(of(study, part="SPINE", coil="Spine 32"), RULES) is None
+
+
+@pytest.mark.parametrize(
+    ("study", "part"),
+    [
+        ("MR kolana prawego", "knee"),
+        ("sağ diz MR", "knee"),
+        ("Knæ MR", "knee"),
+        ("IRM abdominale", "abdomen"),
+        ("MR jamy brzusznej", "abdomen"),
+        ("üst batın MR", "abdomen"),
+        ("RM rachide lombosacrale", "spine"),
+        ("МРТ поясничного отдела", "spine"),
+        ("MR bröstrygg", "spine"),
+    ],
+)
+def test_other_languages_name_other_parts_of_the_body(study: str, part: str) -> None:
+    assert str(elsewhere(of(study), RULES)).endswith(f"names the {part}, and nothing the breast")
