@@ -222,7 +222,7 @@ def trouble_of(error: BaseException) -> BrokerTrouble:
     if word in ANSWERS:
         code, what, remedy = ANSWERS[word]
         return BrokerTrouble(f"the broker {what} ({word}); {remedy}", code=code)
-    return BrokerTrouble(f"the broker does not answer ({type(error).__name__})")
+    return BrokerTrouble(f"the broker does not answer ({type(error).__name__}); is it up, and does broker.url hold?")
 
 
 @dataclass(frozen=True, slots=True)

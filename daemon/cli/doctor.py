@@ -66,7 +66,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from (f for f in standing.of_machine(settings, listener, now) if f.code in ("disk", "inodes"))
     of_ledger = guarded("ledger", lambda: _ledger(settings), "look at ledger.url and at the database")
     yield of_ledger
-    of_broker = guarded("broker", lambda: _broker(settings), "start `axrad up`, or set broker.url to a Redis that runs")
+    of_broker = guarded("broker", lambda: _broker(settings), "")  # what ails a broker says what to do about it
     yield of_broker
     ledger = bare_ledger(settings) if of_ledger.ok else None
     try:

@@ -41,14 +41,15 @@ def ask_destination(destination: Destination, settings: Settings) -> Iterator[Fi
             asks["read-back"] = lambda: _find(address)
     if destination.proof == "commit":
         asks["commitment"] = lambda: _commitment(address)
+    remedies = WEB_REMEDIES if destination.via == "stow" else REMEDIES
     for code, ask in asks.items():
         try:
             finding = Finding(code, "ok", ask(), subject=destination.name)
         except AxradError as error:
-            finding = Finding(code, "fail", error.message, REMEDIES[code], destination.name)
+            finding = Finding(code, "fail", error.message, remedies[code], destination.name)
         except Exception as error:  # noqa: BLE001 - one destination must not keep the others from being asked
             text = f"the check failed in an unforeseen way ({type(error).__name__})"
-            finding = Finding(code, "fail", text, REMEDIES[code], destination.name)
+            finding = Finding(code, "fail", text, remedies[code], destination.name)
         yield finding
 
 
@@ -56,6 +57,11 @@ REMEDIES = {
     "to": "is it up, does it know our AE title, does its address hold? Nothing is lost, results wait",
     "read-back": "allow our AE title to query, or set another proof for the destination",
     "commitment": "allow our AE title storage commitment, or set another proof for the destination",
+}
+WEB_REMEDIES = {
+    "to": "is it up, and does it let us in without a page to log in? Nothing is lost, results wait",
+    "read-back": "allow us to search, or set another proof for the destination",
+    "commitment": REMEDIES["commitment"],
 }
 
 

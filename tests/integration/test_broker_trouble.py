@@ -14,6 +14,7 @@ import redis
 from config.schema import Broker, Settings, Spool
 from daemon.broker import BrokerFacts, BrokerTrouble, trouble_of, usable
 from daemon.celery_app import asked, make_app, queue_lengths
+from daemon.cli.doctor import examine
 from daemon.ledger import life, open_ledger
 from daemon.observing import pages
 from daemon.supervisor import axrad_command
@@ -230,6 +231,8 @@ def test_health_doctor_and_status_are_not_green_with_a_broker_that_only_reads(
         )  # fmt: skip
         assert "Point broker.url at the primary" in done.stdout or "point broker.url at the primary" in done.stdout
         assert "Traceback" not in done.stderr
+    (told,) = [finding for finding in examine(house) if finding.code == "broker"]
+    assert (told.remedy, "point broker.url at the primary" in told.text) == ("", True), "one remedy, its own"
 
 
 def test_asking_the_broker_raises_one_kind_of_error(house: Settings, server: redis.Redis) -> None:
