@@ -13,7 +13,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,8 @@ import yaml
 
 from config.load import load
 from config.schema import Settings
+from daemon.clock import system_clock
+from daemon.health import standing
 from daemon.ledger import Ledger, open_ledger, studies, views
 from daemon.supervisor import axrad_command
 from tests.support import docs
@@ -69,15 +71,26 @@ class House:
         """Where Flower is."""
         return f"127.0.0.1:{self.ports.flower}"
 
-    def start(self, name: str) -> None:
-        """One service of the compose file; what it says goes to a file of its name."""
+    def start(self, name: str, **more: str) -> None:
+        """One service of the compose file; what it says goes to a file of its name. `more`: its environment."""
         service = services()[name]
         with (self.folder / f"{name}.log").open("ab") as said:
             self.processes[name] = subprocess.Popen(
                 [*axrad_command(), *map(str, service["command"])],
-                cwd=self.folder, env=self.environ | environment(service, self), stdout=said, stderr=said,
+                cwd=self.folder, env=self.environ | environment(service, self) | more, stdout=said, stderr=said,
                 start_new_session=True,
             )  # fmt: skip
+
+    def wait_until_at_work(self) -> None:
+        """Somebody listens, every queue has a worker, and the sweep ticks."""
+        wait_for_listener(self.ports.listen, lambda: self.said("listen"))
+
+        def idle() -> list[str]:
+            with self.ledger.read() as connection:
+                found = standing.of_ledger(connection, self.settings, system_clock())
+                return [f.name for f in found if not f.ok and f.code in ("sweep", "beat", "workers")]
+
+        wait_for(lambda: not idle(), "everybody to be at work", moves=idle)
 
     def stop(self, name: str) -> int:
         """As `docker compose stop` does: asked to end, and waited for."""
@@ -89,11 +102,29 @@ class House:
             os.killpg(process.pid, 9)
             raise AssertionError(f"{name} did not end: {self.said(name)}") from None
 
-    def stop_all(self) -> None:
-        for process in self.processes.values():
-            process.terminate()
-        for name in list(self.processes):
+    def stop_all(self, names: Iterable[str] = ()) -> None:
+        """These services, or all."""
+        names = list(names or self.processes)
+        for name in names:
+            self.processes[name].terminate()
+        for name in names:
             self.stop(name)
+
+    def restart(self, **listen: str) -> None:
+        """All services, with the settings as they are now, but Flower, which forgets its tasks when it ends.
+
+        `listen`: more of the listener's environment.
+        """
+        names = [name for name in self.processes if name != "flower"]
+        self.stop_all(names)
+        self.read_settings()
+        for name in names:
+            self.start(name, **(listen if name == "listen" else {}))
+        self.wait_until_at_work()
+
+    def read_settings(self) -> None:
+        ours = {key: value for key, value in self.environ.items() if key.startswith("AXRAD_")}
+        self.settings = load(Path(self.environ["AXRAD_CONFIG"]), environ=ours)
 
     def said(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text(errors="replace")[-3000:]
@@ -193,6 +224,7 @@ def composed(folder: Path, server: str, ports: Ports | None = None, **settings: 
             "AXRAD_METRICS__PORT": str(ports.metrics),
             "AXRAD_FLOWER__PORT": str(ports.flower),
             "REDIS_PASSWORD": PASSWORD,
+            "REDISCLI_AUTH": PASSWORD,  # for redis-cli
             "POSTGRES_PASSWORD": PASSWORD,
             "FLOWER_PASSWORD": PASSWORD,
             "HERE_REDIS": broker.rpartition("@")[2].removesuffix("/0"),
@@ -203,11 +235,11 @@ def composed(folder: Path, server: str, ports: Ports | None = None, **settings: 
         # What the operator's own shell has: as the containers have it.
         house = House(folder, ports, pacs, environ, Settings(), None)  # type: ignore[arg-type]
         environ |= environment(services()["work-sweep"], house)
-        house.settings = load(config, environ={k: v for k, v in environ.items() if k.startswith("AXRAD_")})
+        house.read_settings()
         house.ledger = open_ledger(house.settings)
         stack.callback(house.ledger.close)
         stack.callback(house.stop_all)
         for name in services():
             house.start(name)
-        wait_for_listener(ports.listen, lambda: house.said("listen"))
+        house.wait_until_at_work()
         yield house

@@ -20,6 +20,18 @@ from tests.support.dimse import encoded, mr_image
 
 JPEG_LS = str(JPEGLSLossless)
 DEFLATED = "1.2.840.10008.1.2.1.99"
+# Python after which whoever reads the header of a file that holds the word POISON aborts, as a decoder would.
+DEADLY = """
+import os, sys, time
+from pathlib import Path
+from pipeline import header
+quickly = header.quickly
+def poisonous(path):
+    if b"POISON" in path.read_bytes():
+        os.abort()
+    return quickly(path)
+header.quickly = poisonous
+"""
 # Marker of a JPEG-LS frame header; bits, rows and columns follow its length.
 SOF55 = b"\xff\xf7"
 

@@ -30,6 +30,7 @@ from daemon.spool import Spool as Files
 from pipeline import marker
 from pipeline.errors import FileSetAside
 from tests.support.dimse import EXPLICIT_LE, MR_IMAGE, encoded, mr_image
+from tests.support.poison import DEADLY
 from tests.support.slices import save
 
 READER = """
@@ -48,18 +49,6 @@ with marked(Path(sys.argv[2])):
         "waits": lambda: (print("reads", flush=True), time.sleep(600)),
         "fine": lambda: None,
     }[sys.argv[3]]()
-"""
-# Whoever reads the header of a file that holds the word poison aborts.
-POISONOUS = """
-import os, sys, time
-from pathlib import Path
-from pipeline import header
-quickly = header.quickly
-def poisonous(path):
-    if b"POISON" in path.read_bytes():
-        os.abort()
-    return quickly(path)
-header.quickly = poisonous
 """
 # The indexer's own loop, once.
 INDEXER = """
@@ -221,7 +210,7 @@ def received(settings: Settings, *comments: str) -> list[str]:
 
 
 def index(settings: Settings) -> int:
-    arguments = [sys.executable, "-c", POISONOUS + INDEXER, settings.model_dump_json()]
+    arguments = [sys.executable, "-c", DEADLY + INDEXER, settings.model_dump_json()]
     return subprocess.run(arguments, capture_output=True).returncode
 
 
@@ -337,7 +326,7 @@ def test_everyone_who_reads_a_file_of_others_notes_which(tmp_path: Path, who: st
     data_set = mr_image("1.2.3.4")
     data_set.ImageComments = "POISON"
     path.write_bytes(part10(data_set))
-    code = f"{POISONOUS}\n{READERS[who]}\nfrom daemon import unreadable\n"
+    code = f"{DEADLY}\n{READERS[who]}\nfrom daemon import unreadable\n"
     code += "unreadable.start(Path(sys.argv[1]), 'a reader', 1.0)\nread(Path(sys.argv[2]))"
     for _ in range(2):
         ended = subprocess.run([sys.executable, "-c", code, tmp_path, path], capture_output=True)
@@ -371,7 +360,7 @@ def test_what_killed_an_extraction_twice_is_a_failure_of_its_exam_the_third_time
             data_set.file_meta = FileMetaDataset()
             data_set.file_meta.TransferSyntaxUID = EXPLICIT_LE
             save(data_set, tmp_path / "exams" / name / f"{number}.dcm")
-    run = POISONOUS + "from daemon.main import main\nsys.argv = ['axrad', *sys.argv[1:]]\nmain()"
+    run = DEADLY + "from daemon.main import main\nsys.argv = ['axrad', *sys.argv[1:]]\nmain()"
     table = tmp_path / "table.csv"
     arguments = [sys.executable, "-c", run, "extract", tmp_path / "exams", "--out", table]
 
