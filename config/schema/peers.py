@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from config.schema.base import Section
-from config.schema.values import AeTitle, BaseUrl, Host, InFile, Name, Network, Port
+from config.schema.values import AeTitle, BaseUrl, Host, InFile, Name, Network, Port, Reporter
 
 
 class Peer(Section):
@@ -66,7 +66,7 @@ class Destination(Section):
     what: tuple[Literal["sr", "page", "pdf", "key_slices"], ...] = Field(("sr", "page"), min_length=1)
     proof: Literal["commit", "readback", "status"] = "status"
     via: Literal["cstore", "stow"] = "cstore"
-    report_from: tuple[str, ...] = ()
+    report_from: tuple[Reporter, ...] = ()
     allow_demonstration: bool = False
     reject_superseded: bool | None = None
     at_once: int = Field(2, ge=1)

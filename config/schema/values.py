@@ -8,21 +8,43 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 # Digits of a derived UID that make it unique beyond doubt (about 90 bits), and the dot before them: PS3.5 allows 64.
 MOST_OF_A_ROOT = 64 - 28
+DICOM_ROOT = "1.2.840.10008"
 UID = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+")
 NAME_OF_HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}))*\.?")
 EMAIL = re.compile(r"[^\s@<>,;]+@[^\s@<>,;]+")
 HOURS = re.compile(r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d")
+
+# What the drivers take after the ? of an address, and the values that they can read.
+SWITCH, WHOLE, DECIMAL, PLACE = "true|false|yes|no|1|0", "[0-9]{1,9}", r"[0-9]{1,9}(\.[0-9]{1,9})?", ".+"
+BROKER_QUERY = {
+    "ssl_cert_reqs": "(CERT_)?(none|optional|required)",
+    "ssl_ca_certs": PLACE,
+    "ssl_certfile": PLACE,
+    "ssl_keyfile": PLACE,
+    "ssl_check_hostname": SWITCH,
+    "virtual_host": WHOLE,
+    "db": WHOLE,
+    "socket_timeout": DECIMAL,
+    "socket_connect_timeout": DECIMAL,
+    "socket_keepalive": SWITCH,
+    "retry_on_timeout": SWITCH,
+    "health_check_interval": WHOLE,
+    "max_connections": WHOLE,
+    "protocol": "[23]",
+}
+LEDGER_QUERY = {"unix_sock": PLACE, "application_name": PLACE}
 
 
 def ae_title(text: str) -> str:
@@ -56,25 +78,44 @@ def uid_root(text: str) -> str:
         raise ValueError('a UID root is numbers without leading zeros, with dots between them, as in "1.2.826.0.1"')
     if len(text) > MOST_OF_A_ROOT:
         raise ValueError(f"a UID root has at most {MOST_OF_A_ROOT} characters: UIDs under a longer one are not unique")
+    if f"{text}.".startswith(f"{DICOM_ROOT}."):
+        raise ValueError(f'{DICOM_ROOT} is the root of DICOM itself: take one of your own, or "2.25"')
     return text
 
 
 def host(text: str) -> str:
     """A name or an address, without scheme, port or path."""
+    alone = 'a host is a name or an IP address alone, as in "pacs.example.org" or "10.1.0.5"'
     if re.fullmatch(r"[0-9.]+", text) or ":" in text:
         try:
             ip_address(text.partition("%")[0])
         except ValueError:
-            raise ValueError("not an IP address; the port has a key of its own") from None
+            raise ValueError(f"not an IP address; {alone}, and the port has a key of its own") from None
         return text
     if not NAME_OF_HOST.fullmatch(text):
-        raise ValueError('a host is a name or an IP address alone, as in "pacs.example.org" or "10.1.0.5"')
+        raise ValueError(alone)
     return text
 
 
 def own_host(text: str) -> str:
     """An address of this machine; nothing at all means every one."""
     return host(text) if text else text
+
+
+def reporter(text: str) -> str:
+    """Who may report for a destination: an AE title or a host."""
+    for kind in (ae_title, host):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    raise ValueError("an AE title (1 to 16 characters of ASCII, no backslash) or a host is needed")
+
+
+def name(text: str) -> str:
+    if not text or len(text) > 64 or text != text.strip():
+        raise ValueError("a name has 1 to 64 characters, and no blanks at its ends")
+    return text
 
 
 def long_string(text: str) -> str:
@@ -99,6 +140,8 @@ def hours(text: str) -> str:
 def network(value: Any) -> Any:
     """Host bits are a slip of which two readings are possible; the likelier one is told."""
     if not isinstance(value, str):
+        if isinstance(value, int | float):
+            raise ValueError('a network is written as in "10.1.0.0/16", one address as in "10.1.0.5"')
         return value
     try:
         return ip_network(value)
@@ -162,6 +205,7 @@ def broker_url(text: str) -> str:
         raise ValueError('the URL names no host; it is one like "redis://queue.example.org:6379/0"')
     elif not re.fullmatch(r"/?|/[0-9]+", parts.path):
         raise ValueError('after the host stands the number of the database, as in "redis://queue.example.org:6379/0"')
+    _query(parts, BROKER_QUERY)
     return text
 
 
@@ -175,7 +219,18 @@ def ledger_url(text: str) -> str:
         raise ValueError(f'the URL names no host; it is one like "{example}"')
     elif not parts.path.strip("/"):
         raise ValueError(f'the URL names no database; it is one like "{example}"')
+    else:
+        _query(parts, LEDGER_QUERY)
     return text
+
+
+def _query(parts: SplitResult, allowed: Mapping[str, str]) -> None:
+    """What stands after ? in the address of a database goes to its driver, which fails at what it does not know."""
+    for key, value in parse_qsl(parts.query, keep_blank_values=True):
+        if key not in allowed:
+            raise ValueError(f"after ? only {', '.join(sorted(allowed))} may stand in the URL")
+        if not re.fullmatch(allowed[key], value, re.IGNORECASE):
+            raise ValueError(f"the value of {key} after ? in the URL is none that it may have")
 
 
 def syslog(text: str) -> str:
@@ -198,6 +253,7 @@ class Lies:
     ours: bool = False
 
 
+Reporter = Annotated[str, AfterValidator(reporter)]
 AeTitle = Annotated[str, AfterValidator(ae_title)]
 TimeZone = Annotated[str, AfterValidator(time_zone)]
 Uid = Annotated[str, AfterValidator(uid)]
@@ -215,7 +271,7 @@ BrokerUrl = Annotated[str, AfterValidator(broker_url)]
 LedgerUrl = Annotated[str, AfterValidator(ledger_url)]
 Syslog = Annotated[str, AfterValidator(syslog)]
 # Names stand in the ledger, in metrics and in lines on a terminal.
-Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^\S(.*\S)?$")]
+Name = Annotated[str, AfterValidator(name)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 # Port 0: any that is free.
 OwnPort = Annotated[int, Field(ge=0, le=65535)]

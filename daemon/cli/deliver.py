@@ -42,6 +42,7 @@ def deliver(
     ledger = existing_ledger(settings)
     if forgotten is not None:
         with ledger.write() as connection:
+            obsolete.require_heard_of(connection, settings, forgotten)
             closed = obsolete.forget(connection, settings, forgotten, time.time())
         click.echo(f"{closed} deliveries to {forgotten} are closed")
     elif study is not None:
@@ -80,6 +81,8 @@ def _all(settings: Settings, ledger: Ledger, destination: str | None) -> list[st
         return not reason
 
     with ledger.write() as connection:
+        if destination is not None:
+            obsolete.require_heard_of(connection, settings, destination)
         opened = operate.deliver_dead_letters(connection, time.time(), destination, partial(may, connection))
     for (name, reason), count in left.items():
         click.echo(f"{count} to {name} are left: {reason}; `axrad deliver --forget {name}` closes them", err=True)

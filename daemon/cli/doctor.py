@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import click
 from rich.console import Console
@@ -63,7 +65,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
 
     listener, now = state(settings), time.time()
     yield _versions()
-    yield from (f for f in standing.of_machine(settings, listener, now) if f.code in ("disk", "inodes"))
+    yield from (f for f in standing.of_machine(settings, listener, now) if f.code in ("disk", "inodes", "rules"))
     of_ledger = guarded("ledger", lambda: _ledger(settings), "look at ledger.url and at the database")
     yield of_ledger
     of_broker = guarded("broker", lambda: _broker(settings), "")  # what ails a broker says what to do about it
@@ -152,22 +154,28 @@ def _broker(settings: Settings) -> str:
 
 def _neighbours(settings: Settings, ledger: Ledger) -> Finding:
     """Others on the broker's database. Prefixes keep them apart; memory and FLUSHDB are shared."""
-    from daemon.broker import strangers
     from daemon.ledger import installation
+    from daemon.neighbours import strangers
 
     try:
-        others = strangers(_broker_url(settings), installation.prefix_of(ledger))
+        found = strangers(_broker_url(settings), installation.prefix_of(ledger))
     except AxradError as error:
         return Finding("neighbours", "fail", error.message)
-    if not others:
+    told, remedies = list(found.others), []
+    if found.others:
+        remedies.append("give each a database of its own (the number at the end of broker.url)")
+    if found.old_keys:
+        told.append(f"what an axrad before 0.2.0 left (keys: {len(found.old_keys)})")
+        number = (urlsplit(_broker_url(settings)).path.strip("/") or "0") if settings.broker.url else "0"
+        keys = " ".join(shlex.quote(key) for key in found.old_keys)
+        remedies.append(
+            "once no machine runs that version any more, nobody needs these keys, since the ledger knows what they "
+            f"said; this deletes them: `redis-cli -n {number if number.isdigit() else 0} DEL {keys}`"
+        )
+    if not told:
         return Finding("neighbours", "ok", "nobody else uses the broker's database")
-    return Finding(
-        "neighbours",
-        "warn",
-        f"on the broker's database there is also {' and '.join(others)}",
-        "give each a database of its own (the number at the end of broker.url); keys of a version that no longer runs "
-        "can be deleted",
-    )
+    text = f"on the broker's database there is also {' and '.join(told)}"
+    return Finding("neighbours", "warn", text, "; ".join(remedies), value=len(told))
 
 
 def _listener(settings: Settings) -> str:

@@ -24,6 +24,9 @@ from daemon.ledger import Ledger, existing_ledger, operate, steer, studies, view
 from daemon.ledger.order import PRIORITIES
 from pipeline.errors import InputRejected
 
+# More rows than anybody reads; a database counts in 64 bits.
+MOST = 10**9
+
 
 def _open(config_path: Path | None) -> tuple[Settings, Ledger]:
     settings = load(config_path)
@@ -36,6 +39,8 @@ def _open(config_path: Path | None) -> tuple[Settings, Ledger]:
 @click.option("--watch", is_flag=True, help="Show it again every two seconds until Ctrl-C.")
 def status(config_path: Path | None, as_json: bool, watch: bool) -> None:
     """What is happening, what is stuck, and what to do about it."""
+    if as_json and watch:
+        raise click.UsageError("--watch is for people: it does not go with --json")
     settings, ledger = _open(config_path)
     if as_json:
         with ledger.read() as connection:
@@ -58,7 +63,7 @@ def status(config_path: Path | None, as_json: bool, watch: bool) -> None:
 @config_option
 @json_option
 @click.option("--state", type=click.Choice(list(overview.WORDS)), help="Only studies in this state.")
-@click.option("--limit", type=click.IntRange(1), default=200, show_default=True)
+@click.option("--limit", type=click.IntRange(1, MOST), default=200, show_default=True)
 @click.option(
     "--feedback", "with_feedback", is_flag=True, help="What readers and pathology said, beside the prediction."
 )

@@ -57,9 +57,11 @@ def work(config_path: Path | None, role: str, concurrency: int | None) -> None:
     metrics.set_up(settings)  # before anything that counts is imported
     from daemon.broker import broker_url
     from daemon.celery_app import make_app_in_time
+    from daemon.site_files import require_right
     from daemon.work.queues import NAMES, ROLES
     from daemon.work.signs import give_signs
 
+    require_right(settings)
     app = make_app_in_time(settings, broker_url(settings))
     queues = NAMES if role == "all" else ROLES[role]
     size = concurrency or (settings.work.processes if role in ("all", "analyse") else 4 if role == "deliver" else 1)

@@ -19,12 +19,14 @@ from daemon.spool import check_usable
 @click.option("--flower", "with_flower", is_flag=True, help="Also Flower, on flower.host and flower.port.")
 def up(config_path: Path | None, with_flower: bool) -> None:
     """Start listener, workers, beat and, unless broker.url names one, a broker. Ctrl-C ends them in order."""
+    from daemon.site_files import require_right
     from daemon.supervisor import Supervisor, wait_for_port
 
     settings = load(config_path)
     set_up(settings.log, "up")
     if with_flower and not settings.flower.password:
         raise click.UsageError("--flower needs flower.password (or AXRAD_FLOWER__PASSWORD in the environment)")
+    require_right(settings)
     check_usable(settings.spool.path)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

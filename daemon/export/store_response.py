@@ -7,6 +7,7 @@ counts is what the body names.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from daemon.spool.uids import is_uid
 
 FAILED, STORED, ORIGINAL, MODIFIED = "00081198", "00081199", "04000561", "04000550"
 CLASS_UID, INSTANCE_UID, SOP_UID = "00081150", "00081155", "00080018"
+STUDY_UID, RETRIEVE_URL = "0020000D", "00081190"
 WARNING_REASON, FAILURE_REASON = "00081196", "00081197"
 
 
@@ -25,13 +27,15 @@ WARNING_REASON, FAILURE_REASON = "00081196", "00081197"
 class Named:
     """One instance that an answer names. `original`: the UID under which it was sent, where the archive changed it.
 
-    `status`: a DICOM status; of a failed instance never one that means stored.
+    `status`: a DICOM status; of a failed instance never one that means stored. `study_uid`: where it is, if the answer
+    says so.
     """
 
     sop_class_uid: str
     sop_instance_uid: str
     original: str
     status: int
+    study_uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,7 @@ class StoreResponse:
 
 def read(body: bytes) -> StoreResponse | None:
     """What the body names; None where it is no such answer. Anything malformed names nothing."""
+    body = _first_part(body)
     text = body.lstrip(b"\xef\xbb\xbf\xff\xfe\x00 \t\r\n")
     try:
         told = _from_xml(body.lstrip()) if text.startswith(b"<") else json.loads(body)
@@ -52,19 +57,38 @@ def read(body: bytes) -> StoreResponse | None:
     answers = [one for one in (told if isinstance(told, list) else [told]) if isinstance(one, dict)]
     if not answers:
         return None
-    stored = tuple(n for a in answers for i in values_of(a, STORED) if (n := _stored(i)) is not None)
+    stored = tuple(n for a in answers for i in values_of(a, STORED) if (n := _stored(i, a)) is not None)
     failed = tuple(n for a in answers for i in values_of(a, FAILED) if (n := _failed(i)) is not None)
     return StoreResponse(stored, failed)
 
 
-def _stored(item: Any) -> Named | None:
+def _first_part(body: bytes) -> bytes:
+    """What a multipart message begins with (RFC 2046 5.1); anything else as it is."""
+    if not body.startswith((b"--", b"\r\n--")):
+        return body
+    boundary, _, rest = body.strip().partition(b"\r\n")
+    head, blank, after = rest.partition(b"\r\n\r\n")
+    part, end, _ = after.partition(b"\r\n" + boundary)
+    return part if blank and end and b"<" not in head else body
+
+
+def _stored(item: Any, answer: Any) -> Named | None:
     uid = _text(item, INSTANCE_UID)
-    if not is_uid(uid):
+    reason = _number(item, WARNING_REASON) or 0
+    # Named as stored with the reason of a failure: that says nothing.
+    if not is_uid(uid) or _number(item, FAILURE_REASON) or reason >> 12 not in (0x0, 0xB):
         return None
-    reason = _number(item, WARNING_REASON)
     # A warning that the standard does not know is a warning all the same.
     status = 0 if not reason else reason if is_stored(reason) else WARNING
-    return Named(_text(item, CLASS_UID), uid, _original_uid(item), status)
+    study = _text(item, STUDY_UID) or _study_in(_text(item, RETRIEVE_URL)) or _study_in(_text(answer, RETRIEVE_URL))
+    return Named(_text(item, CLASS_UID), uid, _original_uid(item), status, study)
+
+
+def _study_in(url: str) -> str:
+    """The study in the address under which an archive hands out what it stored (PS3.18 10.4.1)."""
+    after = url.rpartition("/studies/")[2] if "/studies/" in url else ""
+    uid = re.split("[/?#]", after, maxsplit=1)[0]
+    return uid if is_uid(uid) else ""
 
 
 def _failed(item: Any) -> Named | None:

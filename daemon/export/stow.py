@@ -65,7 +65,7 @@ def _of(item: Item, answer: StoreResponse | None, response: requests.Response) -
 
 
 def _is_ours(item: Item, stored: Named) -> bool:
-    """Named by our UID, or with ours as the original of another."""
-    if stored.sop_class_uid not in ("", item.sop_class_uid):
+    """Named by our UID, or with ours as the original of another; in our study, where the answer says in which."""
+    if stored.sop_class_uid not in ("", item.sop_class_uid) or stored.study_uid not in ("", item.study_uid):
         return False
     return item.sop_instance_uid in (stored.sop_instance_uid, stored.original)

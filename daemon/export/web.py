@@ -84,6 +84,11 @@ def opened(address: Address) -> Iterator[Client]:
         ) from error
     except requests.RequestException as error:
         raise PeerUnreachable(f"{address.name} does not answer at its dicomweb_url") from error
+    except UnicodeEncodeError as error:
+        raise DestinationRefused(
+            f"{address.name} is not asked: its dicomweb_token, dicomweb_user or dicomweb_password has letters that "
+            "HTTP does not carry (only Latin-1)"
+        ) from error
 
 
 def refuse(address: Address, status: int) -> None:

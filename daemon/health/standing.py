@@ -10,11 +10,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from config.schema import Settings
+from daemon import site_files
 from daemon.broker import BrokerTrouble, broker_url, usable
 from daemon.health import disk
 from daemon.health.finding import Finding, Level, words
 from daemon.ledger import aside, life
 from daemon.ledger import deliveries as ledger_deliveries
+from daemon.ledger.states import JUDGING_FAILED
 from daemon.ledger.tables import deliveries, fetches, studies
 from daemon.work.queues import NAMES
 from pipeline.errors import PeerUnreachable
@@ -32,12 +34,14 @@ def of_machine(settings: Settings, listener: dict[str, object] | None, now: floa
     yield from disk.findings(settings.spool)
     yield listening(listener)
     yield indexing(settings, now)
+    yield site_files.finding(settings)
 
 
 def of_ledger(connection: sa.Connection, settings: Settings, now: float) -> Iterator[Finding]:
     """What the ledger says of those who work."""
     swept = sweep(connection, now)
     yield swept
+    yield judging(connection)
     yield beat(connection, swept, now)
     for queue in NAMES:
         yield workers(connection, settings, queue, now, swept)
@@ -118,6 +122,25 @@ def beat(connection: sa.Connection, swept: Finding, now: float) -> Finding:
     if swept.ok:
         return Finding("beat", "ok", "the sweep ticks")
     return Finding("beat", "fail", "no beat ticks the sweep", "start `axrad up` or `axrad beat`")
+
+
+def judging(connection: sa.Connection) -> Finding:
+    """Exams whose judging fails: they wait for nothing that could come."""
+    stuck = studies.c.reason_code == JUDGING_FAILED
+    count = connection.execute(sa.select(sa.func.count()).where(stuck)).scalar_one()
+    if not count:
+        return Finding("judging", "ok", "no exam fails to be judged", value=0)
+    first = connection.execute(
+        sa.select(studies.c.id, studies.c.reason).where(stuck).order_by(studies.c.last_arrival_at).limit(1)
+    ).one()
+    many = "exams cannot be judged" if count > 1 else "exam cannot be judged"
+    return Finding(
+        "judging",
+        "fail",
+        f"{count} {many}, {first.id} first: {first.reason}",
+        "mend what it says: each is judged again by itself, every minute; `judging-failed` in the log has the place",
+        value=count,
+    )
 
 
 def workers(connection: sa.Connection, settings: Settings, queue: str, now: float, swept: Finding) -> Finding:

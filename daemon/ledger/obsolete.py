@@ -18,6 +18,7 @@ from daemon.ledger.engine import note
 from daemon.ledger.states import SETTLED
 from daemon.ledger.studies import settle_if_delivered
 from daemon.ledger.tables import breakers, deliveries, fetches, pacs_answers, revisions, studies
+from pipeline.errors import InputRejected
 
 OPEN = ("pending", "sending", "stored", "failed")
 SET_ASIDE = ("failed",)
@@ -148,6 +149,15 @@ def _fetches(connection: sa.Connection, is_open: Any, sources: list[str], now: f
         note(connection, now, "fetch-closed", reason, row.study_id)
         connection.execute(studies.update().where(studies.c.id == row.study_id).values(dirty=True))
     return len(rows)
+
+
+def require_heard_of(connection: sa.Connection, settings: Settings, name: str) -> None:
+    """Raise InputRejected for a name that is no destination's and never was: a slip of the pen."""
+    there = names_of(settings)["destinations"]
+    ever = connection.execute(sa.select(deliveries.c.destination).distinct()).scalars().all()
+    if name not in {*there, *ever}:
+        known = ", ".join(sorted({*there, *ever})) or "none"
+        raise InputRejected(f'no [[destination]] is or was named "{name}"; there are: {known}')
 
 
 def forget(connection: sa.Connection, settings: Settings, name: str, now: float) -> int:

@@ -179,6 +179,8 @@ def deliver(
             f"no [[destination]] is named {', '.join(gone)} any more; "
             f"`axrad deliver {row.id} --to NAME` sends the report to another"
         )
+    if all(item.state == "refused" for item in rows):
+        raise InputRejected(f"{rows[0].destination}: {rows[0].reason}")
     probe_now(connection, {item.destination for item in rows})
     opened = []
     for item in rows:

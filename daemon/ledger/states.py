@@ -55,6 +55,7 @@ KNOWN_STATES = ("stored", "lost", "purging", "purged")
 
 # Code of a hold that is no matter of identity: assembly's `too_many`.
 TOO_MANY = "too-many-instances"
+JUDGING_FAILED = "judging-failed"
 
 # Studies in these states have nothing under way and nothing to wait for.
 SETTLED = frozenset({"delivered", "not_evaluated", "expired", "not_ours", "cancelled"})

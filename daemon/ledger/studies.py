@@ -10,6 +10,11 @@ from daemon.ledger.engine import note
 from daemon.ledger.states import OF_A_REVISION, REVISION, STUDY, check
 from daemon.ledger.tables import deliveries, revisions, studies
 
+# A report that goes nowhere: the code, and why.
+STAYS = "stays-here"
+NOWHERE = "nothing was to be delivered: no [[destination]] takes any of it; the report stays here"
+NOBODY_MAY = "nothing was delivered: no [[destination]] may have it (`axrad show` says why); the report stays here"
+
 
 def supersede(connection: sa.Connection, revision: Any, now: float) -> None:
     """Newer inputs replace this revision. What of it was not delivered is cancelled; its lease is void by the fence."""
@@ -47,7 +52,8 @@ def move_study(
 def settle_if_delivered(connection: sa.Connection, revision_id: str, now: float) -> None:
     """When the last delivery of a revision is proven, the revision and its study are delivered.
 
-    One whose deliveries were all closed is not: nobody has the report.
+    One whose deliveries were all closed is not: nobody has the report. One that no destination takes ends here as well,
+    and says so.
     """
     revision = connection.execute(sa.select(revisions).where(revisions.c.id == revision_id)).one()
     rows = (
@@ -60,8 +66,14 @@ def settle_if_delivered(connection: sa.Connection, revision_id: str, now: float)
     connection.execute(
         revisions.update().where(revisions.c.id == revision_id).values(state="delivered", finished_at=now)
     )
-    move_study(connection, revision.study_id, "delivered", now)
-    note(connection, now, "delivered", study_id=revision.study_id, revision_id=revision_id)
+    if "delivered" in rows:
+        move_study(connection, revision.study_id, "delivered", now)
+        note(connection, now, "delivered", study_id=revision.study_id, revision_id=revision_id)
+        return
+    # Its work is done, and nobody has the report: that is said in words.
+    reason = NOBODY_MAY if rows else NOWHERE
+    move_study(connection, revision.study_id, "delivered", now, reason, STAYS)
+    note(connection, now, STAYS, reason, revision.study_id, revision_id)
 
 
 def find(connection: sa.Connection, name: str) -> Any:

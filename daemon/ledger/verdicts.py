@@ -13,7 +13,7 @@ from daemon.ledger import comparisons
 from daemon.ledger import fetches as ledger_fetches
 from daemon.ledger.aside import NOTE
 from daemon.ledger.engine import new_id, note
-from daemon.ledger.states import KNOWN_STATES, REVISION, STUDY, TOO_MANY, check
+from daemon.ledger.states import JUDGING_FAILED, KNOWN_STATES, REVISION, STUDY, TOO_MANY, check
 from daemon.ledger.studies import supersede
 from daemon.ledger.tables import deliveries, instances, open_associations, pacs_answers, revisions, studies
 from pipeline.catalog import facts_from_json
@@ -178,6 +178,16 @@ def apply(connection: sa.Connection, study: Any, verdict: Verdict, now: float, s
     if "state" in values and values["state"] != study.state:
         note(connection, now, values["state"], values["reason"], study_id=study.id)
     return revision_id
+
+
+def not_judged(connection: sa.Connection, study_id: str, why: str, now: float) -> None:
+    """Judging failed: a study that has no report yet says so, until it is judged. It comes again at its `due_at`."""
+    told = studies.c.state.in_(("assembling", "waiting")) & (studies.c.reason_code != JUDGING_FAILED)
+    done = connection.execute(
+        studies.update().where(studies.c.id == study_id, told).values(reason=why, reason_code=JUDGING_FAILED)
+    )
+    if done.rowcount:
+        note(connection, now, JUDGING_FAILED, why, study_id)
 
 
 def _identity(connection: sa.Connection, study: Any, verdict: Verdict, now: float, values: dict[str, Any]) -> None:

@@ -41,6 +41,8 @@ OF_CHECK = {
     "workers": "no_workers",
     "sweep": "stalled",
     "index": "stalled",
+    "judging": "stalled",
+    "rules": "stalled",
     "unreadable": "unreadable",
     "broker": "stalled",
 }

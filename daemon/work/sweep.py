@@ -17,7 +17,7 @@ from daemon.ledger.queue import announced, forget_announcements
 from daemon.retention import clean
 from daemon.work.context import Context
 from daemon.work.dispatch import ANNOUNCED_S, dispatch_revisions
-from daemon.work.failure import code_of, where_in_our_code
+from daemon.work.failure import code_of, sentence_of, where_in_our_code
 from daemon.work.large import LARGE, Beside
 from pipeline.errors import TryLater
 
@@ -86,6 +86,8 @@ def _assemble_guarded(context: Context, row: Any) -> None:
         raise
     except Exception as error:  # noqa: BLE001 - one study must not keep the others from being judged
         log.error("judging-failed", study=row.id, code=code_of(error), at=where_in_our_code(error))
+        with context.ledger.write() as connection:
+            verdicts.not_judged(connection, row.id, f"{code_of(error)}: {sentence_of(error)}", context.clock())
 
 
 def _assemble(context: Context, row: Any) -> None:

@@ -102,6 +102,22 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "a conflict that names them as stored": (409, named(SR, PAGE)),
     "failed under a warning's code": (200, named(failed={SR: 0xB000, PAGE: 0})),
     "stored and failed at once": (200, named(SR, PAGE, failed={SR: 0xA900})),
+    "stored with the reason of a failure": (202, named(SR, PAGE, **{"00081197": {"vr": "US", "Value": [0xA700]}})),
+    "a warning that is a failure": (202, named(SR, PAGE, **{"00081196": {"vr": "US", "Value": [0xA700]}})),
+    "another study, by its address": (
+        200,
+        {**named(SR, PAGE), "00081190": {"vr": "UR", "Value": ["http://h/dicom-web/studies/9.9"]}},
+    ),
+    "another study, by the address of each": (
+        200,
+        named(SR, PAGE, **{"00081190": {"vr": "UR", "Value": ["/studies/9.9/series/1.2/instances/1.3"]}}),
+    ),
+    "another study, by its UID": (200, named(SR, PAGE, **{"0020000D": {"vr": "UI", "Value": ["9.9"]}})),
+    "a part that breaks off": (
+        200,
+        b"--b\r\nContent-Type: application/dicom+json\r\n\r\n" + json.dumps(named(SR, PAGE)).encode(),
+        "multipart/related; boundary=b",
+    ),
     "another class": (200, named(SR, PAGE, **{"00081150": {"vr": "UI", "Value": ["1.2.840.10008.5.1.4.1.1.4"]}})),
 }
 
@@ -136,6 +152,24 @@ def test_a_redirect_is_told_with_its_target_and_never_followed(
     assert at.row(f"{revision}-a").state == "pending"
 
 
+@pytest.mark.parametrize("to", ["http://[::1", "https://["])
+def test_a_redirect_to_an_address_that_is_none_is_told_as_a_redirect(make_desk: Any, web: DicomWeb, to: str) -> None:
+    web.answers(302, b"", "", Location=to)
+    at = stow_desk(make_desk, web.url)
+    revision = at.result()
+    assert at.deliver(f"{revision}-a") == "redirected"
+    assert "an address that is none" in at.row(f"{revision}-a").reason
+
+
+def test_a_token_that_http_cannot_carry_is_told_as_such(make_desk: Any, web: DicomWeb) -> None:
+    pacs = {"name": "main", "ae_title": "P", "host": "127.0.0.1", "port": 104, "dicomweb_url": web.url}
+    at = make_desk({"name": "a", "pacs": "main", "via": "stow"}, pacs=[pacs | {"dicomweb_token": "…"}])
+    revision = at.result()
+    assert at.deliver(f"{revision}-a") == "destination-refused"
+    assert "HTTP does not carry" in at.row(f"{revision}-a").reason
+    assert web.asked == []
+
+
 @pytest.mark.parametrize("status", [300, 304, 305])
 def test_a_redirect_to_nowhere_delivers_nothing(make_desk: Any, web: DicomWeb, status: int) -> None:
     web.answers(status, b"", "")
@@ -155,6 +189,17 @@ RIGHT: dict[str, tuple[Any, ...]] = {
     "DICOM XML": (200, xml(SR, PAGE), "application/dicom+xml"),
     "XML": (200, xml(SR, PAGE), "text/xml"),
     "XML under the type of JSON": (200, xml(SR, PAGE), "application/dicom+json"),
+    "a multipart message": (
+        200,
+        b"--b\r\nContent-Type: application/dicom+json\r\n\r\n"
+        + json.dumps(named(SR, PAGE)).encode()
+        + b"\r\n--b--\r\n",
+        "multipart/related; boundary=b",
+    ),
+    "addresses in our study": (
+        200,
+        {**named(SR, PAGE), "00081190": {"vr": "UR", "Value": ["http://h/studies/x/dicom-web/studies/1.2.1?a=b"]}},
+    ),
     "an unknown warning": (202, named(SR, PAGE, **{"00081196": {"vr": "US", "Value": [0xB123]}})),
     "other UIDs with ours as their originals": (
         202,

@@ -14,10 +14,11 @@ from flower.utils.broker import RedisSocket
 
 from config.schema import Broker, Settings
 from config.schema import Spool as SpoolSection
-from daemon.broker import SOCKET_SCHEME, EmbeddedBroker, strangers
+from daemon.broker import SOCKET_SCHEME, EmbeddedBroker
 from daemon.celery_app import make_app, make_context, queue_lengths
 from daemon.cli.doctor import examine
 from daemon.ledger import installation, open_ledger
+from daemon.neighbours import Neighbours, strangers
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def test_flower_reads_the_length_of_our_queues(tmp_path: Path, url: str) -> None
 def test_doctor_tells_of_strangers_on_the_database(tmp_path: Path, url: str) -> None:
     settings, app, prefix = installed(tmp_path / "a", url)
     app.send_task("axrad.analyse", args=["r"], ignore_result=True)
-    assert strangers(url, prefix) == ()
+    assert strangers(url, prefix) == Neighbours()
     told = {f.code: f for f in examine(settings)}
     assert told["neighbours"].ok, told["neighbours"]
 
@@ -76,7 +77,7 @@ def test_doctor_tells_of_strangers_on_the_database(tmp_path: Path, url: str) -> 
     told = {f.code: f for f in examine(settings)}
     assert told["neighbours"].level == "warn"
     assert f"another installation of axrad ({theirs.split(':')[1]})" in told["neighbours"].text
-    assert "another program (1 keys)" in told["neighbours"].text
+    assert "another program (1 key)" in told["neighbours"].text
 
 
 def test_what_an_older_version_had_announced_is_announced_again_under_the_prefix(tmp_path: Path, url: str) -> None:
@@ -91,7 +92,26 @@ def test_what_an_older_version_had_announced_is_announced_again_under_the_prefix
     context.if_emptied(lambda: again.append("twice"))
     context.ledger.close()
     assert again == ["announced"]
-    assert "an axrad before 0.2.0" in " ".join(strangers(url, prefix))
+    told = {f.code: f for f in examine(settings)}["neighbours"]
+    assert "what an axrad before 0.2.0 left" in told.text
+    command = told.remedy.partition("`redis-cli -n 0 ")[2].partition("`")[0].split()
+    assert command[0] == "DEL"
+    assert {"analyse", "_kombu.binding.analyse"} <= set(command)
+    with redis.Redis(unix_socket_path=url.removeprefix(SOCKET_SCHEME)) as client:
+        client.delete(*command[1:])
+    assert strangers(url, prefix) == Neighbours(), keys(url)
+    assert {f.code: f for f in examine(settings)}["neighbours"].ok
+
+
+def test_what_every_celery_program_makes_is_not_ours_to_delete_beside_another_program(tmp_path: Path, url: str) -> None:
+    with redis.Redis(unix_socket_path=url.removeprefix(SOCKET_SCHEME)) as client:
+        client.set("axrad.mark", "1")
+        client.set("unacked", "x")
+        assert strangers(url, "axrad:0:").old_keys == ("axrad.mark", "unacked")
+        client.set("celery", "x")
+    found = strangers(url, "axrad:0:")
+    assert found.old_keys == ("axrad.mark",)
+    assert found.others == ("another program (2 keys)",)
 
 
 def test_a_broker_that_is_away_is_no_matter_of_strangers(tmp_path: Path) -> None:

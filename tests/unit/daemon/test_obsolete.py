@@ -16,6 +16,7 @@ from config.schema import Settings
 from daemon.health.standing import dead_letters, destinations
 from daemon.ledger import life, obsolete
 from daemon.ledger.deliveries import destination_failed, failing
+from daemon.ledger.studies import settle_if_delivered
 from daemon.ledger.tables import deliveries, events, feedback, fetches, pacs_answers, studies
 from daemon.listener import commitment
 from daemon.main import cli
@@ -311,3 +312,33 @@ def test_the_metric_of_feedback_ends_with_a_signature_that_is_no_longer_active(
 
 def test_signatures_in_use_are_the_active_ones_and_the_shadows(tmp_path: Path) -> None:
     assert Registry(tmp_path).titles_in_use() == frozenset()
+
+
+@pytest.mark.parametrize("arguments", [["--forget", "odl"], ["--all", "--to", "odl"], ["--forget", ""]])
+def test_a_name_that_no_destination_ever_had_is_a_slip_and_told_so(at: Desk, arguments: list[str]) -> None:
+    error = axrad(configure(at, NEW), "deliver", *arguments).exception
+    assert isinstance(error, InputRejected)
+    assert "there are: new, old" in error.message
+
+
+def test_a_study_without_a_destination_says_that_nothing_was_to_be_delivered(at: Desk) -> None:
+    """Its work is done; nobody has the report, and nobody is told otherwise."""
+    with at.ledger.write() as connection:
+        connection.execute(deliveries.delete())
+        settle_if_delivered(connection, "r1-1", at.now)
+        study = connection.execute(sa.select(studies)).one()
+    assert (study.state, study.reason_code) == ("delivered", "stays-here")
+    assert "nothing was to be delivered" in study.reason
+    assert at.notes() == ["stays-here"]
+    assert "nothing was to be delivered" in " ".join(axrad(configure(at), "show", "s1").output.split())
+
+
+def test_a_report_that_no_destination_may_have_says_so_and_is_not_reopened_in_vain(at: Desk) -> None:
+    put(at, state="refused", reason="results of the demonstration signature go to this machine only")
+    with at.ledger.write() as connection:
+        settle_if_delivered(connection, "r1-1", at.now)
+        assert "may have it" in connection.execute(sa.select(studies.c.reason)).scalar_one()
+    error = axrad(configure(at, OLD), "deliver", "s1").exception
+    assert isinstance(error, InputRejected)
+    assert "demonstration" in error.message
+    assert at.state_of() == "delivered"
