@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pipeline.records import LeftOut, Role, Side
-from pipeline.result import FeatureChange, Part, Prediction, StudyResult
+from pipeline.result import FeatureChange, Part, Prediction, QualityCheck, StudyResult
 
 SIDE_WORDS: dict[Side | None, str] = {"L": "left", "R": "right", None: ""}
 CATEGORY_WORDS = {"high": "High risk", "low": "Low risk", "indeterminate": "Indeterminate"}
@@ -111,16 +111,17 @@ def _segment(one: LeftOut) -> str:
 
 def failed_checks(result: StudyResult) -> tuple[str, ...]:
     """Quality checks that failed, one line each."""
-    return tuple(_check(c.check, c.value, c.limit, c.note) for c in result.quality if not c.ok)
+    return tuple(check(c) for c in result.quality if not c.ok)
 
 
-def _check(name: str, value: object, limit: object, note: str) -> str:
-    text = name.replace("_", " ")
-    if value is not None:
-        text += f": {_short(value)}"
-    if limit is not None:
-        text += f" (limit {_short(limit)})"
-    return f"{text} - {note}" if note else text
+def check(one: QualityCheck) -> str:
+    """`kept volume adc.lymph nodes: 0.4123 (limit 0.5) - partly outside`."""
+    text = one.check.replace("_", " ")
+    if one.value is not None:
+        text += f": {_short(one.value)}"
+    if one.limit is not None:
+        text += f" (limit {_short(one.limit)})"
+    return f"{text} - {one.note}" if one.note else text
 
 
 def _short(value: object) -> str:

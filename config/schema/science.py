@@ -134,6 +134,8 @@ class Report(Section):
     # With a corrected result, also send a Key Object rejection note (IHE IOCM) for what was delivered before.
     reject_superseded: bool = False
     what: tuple[Literal["sr", "page", "pdf", "key_slices"], ...] = ("sr", "page", "pdf")
+    # Size of the pages of the PDF.
+    paper: Literal["a4", "letter"] = "a4"
 
 
 class Clinical(Section):

@@ -220,10 +220,10 @@ def _signature(settings: Settings) -> str:
 
 
 def _fonts() -> Finding:
-    import matplotlib.font_manager as fonts
+    from pipeline.fonts import PACKAGES, SCRIPTS, missing_scripts
 
-    names = {f.name for f in fonts.fontManager.ttflist}
-    chinese = sorted(n for n in names if "CJK" in n or "Droid Sans Fallback" in n or "WenQuanYi" in n)
-    if chinese:
-        return Finding("fonts", "ok", f"Chinese names are drawn with {chinese[0]}")
-    return Finding("fonts", "fail", "no font with Chinese characters", "apt-get install fonts-droid-fallback")
+    missing = missing_scripts()
+    if not missing:
+        return Finding("fonts", "ok", f"names in {', '.join(SCRIPTS)} can be drawn on the page")
+    level: Level = "fail" if "Chinese" in missing else "warn"
+    return Finding("fonts", level, f"no font here draws {', '.join(missing)} names", f"apt-get install {PACKAGES}")

@@ -1,5 +1,5 @@
-"""The one-page summary: as an image for the archive, and the same drawing as PDF."""
+"""The summary page: as an image for the archive, and as a PDF whose further pages hold everything whole."""
 
-from dicom_sr.page.draw import Page, draw_page, drawn, pdf_of, png_of
+from dicom_sr.page.draw import Drawing, Page, draw_page, drawn, pdf_of, png_of
 
-__all__ = ["Page", "draw_page", "drawn", "pdf_of", "png_of"]
+__all__ = ["Drawing", "Page", "draw_page", "drawn", "pdf_of", "png_of"]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dicom_sr import words
+from dicom_sr.page import fit
 from dicom_sr.page.sheet import BACKGROUND, INK, LINE, ORANGE, PANEL, QUIET, SKY, YELLOW, Sheet
 from pipeline.records import Side
 from pipeline.result import Part, Prediction, StudyResult
 
 _ANSWERS = {"high": ("HIGH RISK", ORANGE), "low": ("LOW RISK", SKY), "indeterminate": ("INDETERMINATE", INK)}
 _SIDES: dict[Side | None, str] = {"L": "LEFT: ", "R": "RIGHT: ", None: ""}
+OUTSIDE = "Some measurements lie outside the range of the training data."
 
 
 def draw_answer(
@@ -16,19 +18,26 @@ def draw_answer(
 ) -> float:
     """Question, answer and scale of one side; the y below."""
     narrow = width < 600
-    big = 40 if narrow else 58
+    big, small = (40.0, 18.0) if narrow else (58.0, 22.0)
     question = _SIDES[side] + (words.SHORT_QUESTION if narrow else words.QUESTION)
-    sheet.text(x, y + 24, question, 18 if narrow else 22, colour=QUIET, width=width - 120)
     prediction = part.prediction
+    beside = 0.0
+    if prediction is not None:
+        beside = 24 + sheet.text(x + width, y + 24, "probability", small, width=130, colour=QUIET, align="right")
+    sheet.text(x, y + 24, question, small, colour=QUIET, width=width - beside)
     if prediction is None:
-        sheet.text(x, y + 34 + big, "NOT EVALUATED", big, bold=True, colour=INK)
-        why = "; ".join(part.reasons or result.reasons) or "no reason was recorded"
-        return sheet.paragraph(x, y + 74 + big, why, 19, width, lines=4) + 8
+        sheet.text(x, y + 34 + big, "NOT EVALUATED", big, width=width, bold=True)
+        return sheet.paragraph(x, y + 50 + big, why_not(result, part), 19, width, 104, least=12) + 12
     label, colour = _ANSWERS[prediction.category]
-    sheet.text(x + width, y + 24, "probability", 18 if narrow else 22, colour=QUIET, align="right")
-    sheet.text(x, y + 34 + big, label, big, bold=True, colour=colour)
-    sheet.text(x + width, y + 34 + big, words.percent(prediction.probability), big, bold=True, align="right")
+    shown = words.percent(prediction.probability)
+    number = sheet.text(x + width, y + 34 + big, shown, big, width=width / 2, bold=True, align="right")
+    sheet.text(x, y + 34 + big, label, big, width=width - number - 24, bold=True, colour=colour)
     return _scale(sheet, prediction, colour, x, y + 74 + big, width)
+
+
+def why_not(result: StudyResult, part: Part) -> str:
+    """All reasons in one text."""
+    return "; ".join(part.reasons or result.reasons) or "no reason was recorded"
 
 
 def _scale(sheet: Sheet, prediction: Prediction, colour: str, x: float, y: float, width: float) -> float:
@@ -38,43 +47,47 @@ def _scale(sheet: Sheet, prediction: Prediction, colour: str, x: float, y: float
         return x + width * min(1.0, max(0.0, share))
 
     height = 20.0
-    cut = at(prediction.cutoff)
+    cut, place = at(prediction.cutoff), at(prediction.probability)
     sheet.box(x, y, cut - x, height, "#23506b")
     sheet.box(cut, y, x + width - cut, height, "#7a5a14")
-    place = at(prediction.probability)
     if cut - x > 60 and place > x + 60:
-        sheet.text(x + 8, y + 15, "LOW", 14, bold=True)
-    if x + width - cut > 60 and place < x + width - 66:
-        sheet.text(x + width - 8, y + 15, "HIGH", 14, bold=True, align="right")
+        sheet.text(x + 8, y + 15, "LOW", 14, width=44, bold=True)
+    if x + width - cut > 66 and place < x + width - 66:
+        sheet.text(x + width - 8, y + 15, "HIGH", 14, width=50, bold=True, align="right")
     if prediction.conformal_band is not None:
         low, high = (at(p) for p in prediction.conformal_band)
         sheet.box(low, y, high - low, height, PANEL, edge=QUIET, hatch="////")
     sheet.line(cut, y - 7, cut, y + height + 7, INK, 3)
     sheet.box(place - 4, y - 3, 8, height + 6, INK, edge=BACKGROUND)
     sheet.triangle(place, y - 3, 15, colour)
-    for tick in (0.0, 1.0):
-        sheet.text(
-            at(tick), y + height + 20, f"{100 * tick:.0f} %", 14, colour=QUIET, align="left" if tick == 0 else "right"
-        )
+    _ticks(sheet, prediction, cut, x, y + height + 21, width)
+    y = _remarks(sheet, prediction, x, y + height + 26, width)
+    sheet.line(x, y + 6, x + width, y + 6, LINE)
+    return y + 8
+
+
+def _ticks(sheet: Sheet, prediction: Prediction, cut: float, x: float, y: float, width: float) -> None:
+    """The ends of the scale, and between them the cutoff, as near to its place as they leave room."""
+    zero = sheet.text(x, y - 1, "0 %", 14, width=60, colour=QUIET)
+    hundred = sheet.text(x + width, y - 1, "100 %", 14, width=60, colour=QUIET, align="right")
     text = f"cutoff {words.percent(prediction.cutoff)}"
     if words.percent(prediction.cutoff) == words.percent(prediction.probability):
         text = words.comparison(prediction)
-    half = sheet.width(text, 16) / 2
-    centre = min(max(cut, x + half + 50), x + width - half - 60)
-    sheet.text(centre, y + height + 21, text, 16, align="center")
-    y += height + 26
+    room = width - zero - hundred - 48
+    half = min(room, fit.width(text, 16)) / 2
+    centre = min(max(cut, x + zero + 24 + half), x + width - hundred - 24 - half)
+    sheet.text(centre, y, text, 16, width=room, least=12, align="center")
+
+
+def _remarks(sheet: Sheet, prediction: Prediction, x: float, y: float, width: float) -> float:
+    """What qualifies the answer, line by line; the y below."""
     if prediction.conformal_band is not None:
         note = "hatched: too close to call"
         if prediction.conformal_alpha is not None:
             note += f" (conformal prediction, {100 * (1 - prediction.conformal_alpha):.0f} %)"
-        sheet.text(x, y + 14, note, 14, colour=QUIET, width=width)
-        y += 18
+        y = sheet.paragraph(x, y, note, 14, width, 20, colour=QUIET)
     if not prediction.in_training_range:
-        sheet.text(
-            x, y + 16, "Some measurements lie outside the range of the training data.", 15, colour=YELLOW, width=width
-        )
-        y += 20
+        y = sheet.paragraph(x, y, OUTSIDE, 15, width, 21, least=11, colour=YELLOW)
     if prediction.fallback:
-        y = sheet.paragraph(x, y + 16, prediction.fallback, 15, width, lines=2, colour=YELLOW) - 16
-    sheet.line(x, y + 6, x + width, y + 6, LINE)
-    return y + 8
+        y = sheet.paragraph(x, y, prediction.fallback, 15, width, 42, least=11, colour=YELLOW)
+    return y

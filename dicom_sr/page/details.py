@@ -2,22 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 from config.schema import Settings
 from dicom_sr import header, ibsi, words
 from dicom_sr.codes import SEQUENCE_NAMES
+from dicom_sr.page import fit, fonts
 from dicom_sr.page.sheet import INK, LINE, ORANGE, QUIET, SIDE_PX, SKY, YELLOW, Sheet
 from dicom_sr.source import ReportSource
 from pipeline.records import SEQUENCES, Role, Side
-from pipeline.result import Contribution, Part, StudyResult
+from pipeline.records import Sequence as SequenceName
+from pipeline.result import Contribution, Part, RoiSummary, SequenceChoice, StudyResult
 
-_ROLES = {"tumor": "tumor", "lymph_nodes": "nodes"}
+ROLES: dict[Role, str] = {"tumor": "tumor", "lymph_nodes": "nodes"}
+MORE = "more on the next page of the PDF"
+_HEADING, _GAP = 28.0, 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A text of a column, wrapped into at most `lines` lines; `warns`: with a warning triangle before it."""
+
+    text: str
+    colour: str = INK
+    px: float = 15
+    lines: int = 1
+    warns: bool = False
+
+    @property
+    def indent(self) -> float:
+        return 18.0 if self.warns else 0.0
+
+    def height(self, width: float) -> float:
+        room = self.lines * self.px * fit.PITCH
+        wrapped, size, _ = fit.lines(
+            fonts.drawable(self.text), self.px, self.px * 0.8, width - self.indent, room, bold=False
+        )
+        return len(wrapped) * size * fit.PITCH + _GAP
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    heading: str
+    entries: tuple[Entry, ...]
+
+    def height(self, width: float) -> float:
+        """What it takes to show everything."""
+        return _HEADING + sum(entry.height(width) for entry in self.entries)
 
 
 def draw_contributions(sheet: Sheet, part: Part, x: float, y: float, width: float, height: float) -> None:
     """The measurements with the largest say, as bars from a middle line: right raises the risk, left lowers it."""
     if part.prediction is None or not part.prediction.top_features:
         return
-    sheet.text(x, y + 16, "What drove it", 16, bold=True)
+    sheet.text(x, y + 16, "What drove it", 16, width=width, bold=True)
     two_lines = height > 300
     pitch = 58.0 if two_lines else 42.0
     shown = part.prediction.top_features[: max(1, int((height - 44) // pitch))]
@@ -27,18 +66,18 @@ def draw_contributions(sheet: Sheet, part: Part, x: float, y: float, width: floa
             ("all others together", f"{part.prediction.others} measurements", part.prediction.others_contribution)
         )
     largest = max(abs(value) for *_, value in rows) or 1.0
-    middle = x + width / 2
+    middle, half = x + width / 2, width / 2 - 20
     sheet.arrow(x, y + 32, 9, SKY, right=False)
-    sheet.text(x + 14, y + 36, "lowers risk", 13, colour=SKY)
-    sheet.text(x + width - 14, y + 36, "raises risk", 13, colour=ORANGE, align="right")
+    sheet.text(x + 14, y + 36, "lowers risk", 13, width=half, colour=SKY)
+    sheet.text(x + width - 14, y + 36, "raises risk", 13, width=half, colour=ORANGE, align="right")
     sheet.arrow(x + width, y + 32, 9, ORANGE, right=True)
     top = y + 46
     for where, name, value in rows:
         if two_lines:
             sheet.text(x, top + 13, where, 13, colour=QUIET, width=width)
-            sheet.text(x, top + 29, name, 14, width=width)
+            sheet.text(x, top + 29, name, 14, width=width, least=11.5)
         else:
-            sheet.text(x, top + 13, f"{where}: {name}" if where else name, 13, width=width)
+            sheet.text(x, top + 13, f"{where}: {name}" if where else name, 13, width=width, least=11)
         length = width / 2 * abs(value) / largest
         raises = value > 0
         bar = top + (35 if two_lines else 18)
@@ -54,56 +93,102 @@ def feature_words(contribution: Contribution) -> tuple[str, str]:
         return "clinical", contribution.name.replace("_", " ")
     coded = ibsi.concept(parsed)
     name = coded[0].meaning if coded is not None else f"{parsed.family} {parsed.feature}"
-    where = f"{SEQUENCE_NAMES[parsed.sequence]} {_ROLES[parsed.role]}"
+    where = f"{SEQUENCE_NAMES[parsed.sequence]} {ROLES[parsed.role]}"
     return where if parsed.filter == "original" else f"{where}, {parsed.filter.replace('-', ' ')}", name
 
 
-def draw_details(sheet: Sheet, result: StudyResult, x: float, y: float, width: float) -> None:
-    """Three columns: sequences, regions, checks that failed."""
-    column = (width - 2 * 20) / 3
-    _sequences(sheet, result, x, y, column)
-    _regions(sheet, result, x + column + 20, y, column)
-    _checks(sheet, result, x + 2 * (column + 20), y, column)
+def columns(result: StudyResult) -> tuple[Column, Column, Column]:
+    """Sequences, regions, checks that failed."""
+    failed = words.failed_checks(result)
+    passed = len(result.quality)
+    fine = Entry(f"all {passed} passed" if passed else "none made", QUIET)
+    return (
+        Column("Sequences used", tuple(Entry(*_sequence(result, s)) for s in SEQUENCES)),
+        Column(_regions_heading(result), tuple(_regions(result))),
+        Column(
+            "Quality checks failed" if failed else "Quality checks",
+            tuple(Entry(line, YELLOW, lines=2, warns=True) for line in failed) or (fine,),
+        ),
+    )
 
 
-def _sequences(sheet: Sheet, result: StudyResult, x: float, y: float, width: float) -> None:
-    sheet.text(x, y + 16, "Sequences used", 17, bold=True)
-    y += 40
-    for sequence in SEQUENCES:
-        choice = result.sequences.get(sequence)
-        if choice is None:
-            text = f"{SEQUENCE_NAMES[sequence]}: none"
-        else:
-            how = choice.phase.replace("_", " ") if choice.phase else ""
-            if choice.computed_from_b:
-                how = "from b " + "/".join(f"{b:g}" for b in choice.computed_from_b)
-            text = SEQUENCE_NAMES[sequence] + (f" ({how})" if how else "")
-            text += f": {choice.description or 'series without a name'}"
-        sheet.text(x, y, text, 15, width=width, colour=INK if choice else YELLOW)
-        y += 23
+def details_height(result: StudyResult, width: float) -> float:
+    """What the three columns take in all."""
+    return max(column.height(_share(width)) for column in columns(result))
 
 
-def _regions(sheet: Sheet, result: StudyResult, x: float, y: float, width: float) -> None:
-    sheet.text(x, y + 16, _regions_heading(result), 17, bold=True)
-    y += 40
+def draw_details(sheet: Sheet, result: StudyResult, x: float, y: float, width: float, height: float) -> None:
+    """The three columns; one that is too long for `height` says that it goes on."""
+    share = _share(width)
+    for n, column in enumerate(columns(result)):
+        _draw_column(sheet, column, x + n * (share + 20), y, share, height)
+
+
+def _share(width: float) -> float:
+    return (width - 2 * 20) / 3
+
+
+def _draw_column(sheet: Sheet, column: Column, x: float, y: float, width: float, height: float) -> None:
+    sheet.text(x, y + 17, column.heading, 17, width=width, bold=True)
+    bottom = y + height
+    fits = column.height(width) <= height
+    y += _HEADING
+    for n, entry in enumerate(column.entries):
+        needed = entry.height(width)
+        if y + needed + (0 if fits or n == len(column.entries) - 1 else 20) > bottom + 0.01:
+            sheet.cut += [e.text for e in column.entries[n:]]
+            if y + 18 <= bottom:
+                sheet.text(x, y + 13, f"{len(column.entries) - n} {MORE}", 13, width=width, colour=entry.colour)
+            return
+        if entry.warns:
+            sheet.triangle(x + 6, y + 3, 12, YELLOW, up=True)
+        room = entry.lines * entry.px * fit.PITCH
+        sheet.paragraph(x + entry.indent, y, entry.text, entry.px, width - entry.indent, room, colour=entry.colour)
+        y += needed
+
+
+def _sequence(result: StudyResult, sequence: SequenceName) -> tuple[str, str]:
+    """A line on one sequence and its colour."""
+    choice = result.sequences.get(sequence)
+    name = SEQUENCE_NAMES[sequence]
+    return (f"{name}: none", YELLOW) if choice is None else (sequence_words(name, choice), INK)
+
+
+def sequence_words(name: str, choice: SequenceChoice) -> str:
+    """`T1+C (first post): t1_fl3d_tra_dyn`."""
+    how = choice.phase.replace("_", " ") if choice.phase else ""
+    if choice.computed_from_b:
+        how = "from b " + "/".join(f"{b:g}" for b in choice.computed_from_b)
+    return f"{name}{f' ({how})' if how else ''}: {choice.description or 'series without a name'}"
+
+
+def _regions(result: StudyResult) -> Iterator[Entry]:
     for side, part in result.parts():
         for role, roi in sorted(part.rois.items(), reverse=True):
-            where = _side(side if result.sides else None)
-            text = f"{where}{_ROLES[role]}: {roi.volume_mm3 / 1000:.2f} cm³{_change(result, side, role)}"
-            diameter = part.features.get(f"t1c.{role}.original_shape_Maximum3DDiameter")
-            if diameter is not None and roi.count == 1:
-                text += f", max. {diameter:.0f} mm"
-            if role == "lymph_nodes":
-                text += f", {roi.count} node{'s' if roi.count != 1 else ''}"
-            sheet.text(x, y, text, 15, width=width)
-            y += 23
+            yield Entry(region_words(result, side, part, role), lines=2)
             if roi.nodes:
-                axes = ", ".join(f"{n.number}: {n.long_axis_mm:.0f} × {n.short_axis_mm:.0f}" for n in roi.nodes)
-                sheet.text(x, y, f"node {axes} mm", 15, width=width, colour=QUIET)
-                y += 23
+                yield Entry(short_axes(roi), QUIET, 14, 8)
     if result.left_out:
         names = ", ".join(one.label or f"segment {one.segment}" for one in result.left_out if one.segment is not None)
-        sheet.text(x, y, f"left out: {names or 'an object that cannot be read'}", 15, width=width, colour=QUIET)
+        yield Entry(f"left out: {names or 'an object that cannot be read'}", QUIET, lines=2)
+
+
+def region_words(result: StudyResult, side: Side | None, part: Part, role: Role) -> str:
+    """`L nodes: 0.90 cm³, 3 nodes`; the side only where there are two."""
+    roi = part.rois[role]
+    where = f"{side} " if result.sides and side else ""
+    text = f"{where}{ROLES[role]}: {roi.volume_mm3 / 1000:.2f} cm³{_change(result, side, role)}"
+    diameter = part.features.get(f"t1c.{role}.original_shape_Maximum3DDiameter")
+    if diameter is not None and roi.count == 1:
+        text += f", max. {diameter:.0f} mm"
+    if role == "lymph_nodes":
+        text += f", {roi.count} node{'s' if roi.count != 1 else ''}"
+    return text
+
+
+def short_axes(roi: RoiSummary) -> str:
+    """`short axis in mm: node 1=11.2, 2=7.5`."""
+    return "short axis in mm: node " + ", ".join(f"{n.number}={n.short_axis_mm:.1f}" for n in roi.nodes)
 
 
 def _regions_heading(result: StudyResult) -> str:
@@ -122,30 +207,15 @@ def _change(result: StudyResult, side: Side | None, role: Role) -> str:
     return "" if relative is None else f" ({100 * relative:+.0f} %)"
 
 
-def _side(side: Side | None) -> str:
-    return f"{side} " if side else ""
-
-
-def _checks(sheet: Sheet, result: StudyResult, x: float, y: float, width: float) -> None:
-    failed = words.failed_checks(result)
-    sheet.text(x, y + 16, "Quality checks" if not failed else "Quality checks failed", 17, bold=True)
-    y += 40
-    if not failed:
-        passed = len(result.quality)
-        sheet.text(x, y, f"all {passed} passed" if passed else "none made", 15, colour=QUIET)
-    for line in failed[:3]:
-        sheet.triangle(x + 6, y - 12, 12, YELLOW, up=True)
-        y = sheet.paragraph(x + 18, y, line, 15, width - 18, lines=2, colour=YELLOW) + 2
-    if len(failed) > 3:
-        sheet.text(x, y, f"and {len(failed) - 3} more, see the report", 15, colour=YELLOW)
-
-
 def draw_footer(sheet: Sheet, result: StudyResult, source: ReportSource, settings: Settings) -> None:
+    """Signature, version, time, and that nobody has verified it."""
     y = SIDE_PX - 40
-    began = header.began_local(source, settings)
     sheet.line(24, y - 14, SIDE_PX - 24, y - 14, LINE)
-    version = result.software.get("axrad", "")
-    left = f"{header.signature_name(result)} · axrad {version}".rstrip()
-    sheet.text(24, y + 4, left, 15, colour=QUIET, width=620)
-    sheet.text(SIDE_PX - 24, y + 4, began.strftime("%Y-%m-%d %H:%M %Z"), 15, colour=QUIET, align="right")
-    sheet.text(24, y + 26, f"{words.RESEARCH} {words.NOT_VERIFIED}", 16, bold=True)
+    began = header.began_local(source, settings).strftime("%Y-%m-%d %H:%M %Z")
+    time = sheet.text(SIDE_PX - 24, y + 4, began, 15, width=300, colour=QUIET, align="right")
+    pieces = (
+        fit.Piece(header.signature_name(result), 0, "end", QUIET),
+        fit.Piece(f"axrad {result.software.get('axrad', '')}".rstrip(), 1, "start", QUIET),
+    )
+    sheet.row(24, y + 4, pieces, 15, SIDE_PX - 48 - time - 24, 12)
+    sheet.text(24, y + 26, f"{words.RESEARCH} {words.NOT_VERIFIED}", 16, width=SIDE_PX - 48, bold=True)

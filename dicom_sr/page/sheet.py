@@ -1,21 +1,22 @@
-"""A square sheet measured in pixels from the top left, and the colours on it.
+"""A sheet measured in pixels from the top left, where every text has a box, and the colours on it.
 
 Colours are Okabe and Ito's, which readers with any common colour blindness tell apart; nothing is said by colour alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Polygon, Rectangle
 
-from dicom_sr.page import fonts
+from dicom_sr.page import fit, fonts
 
 SIDE_PX = 1024
-DPI = 100
+# So many that the square, on paper, leaves a margin of 15 mm on A4 and 17 mm on Letter.
+DPI = fit.DPI
 
 BACKGROUND = "#101418"
 PANEL = "#1b2127"
@@ -26,22 +27,24 @@ ORANGE = "#E69F00"
 SKY = "#56B4E9"
 PINK = "#F19CC8"  # their reddish purple, lighter for a dark sheet
 YELLOW = "#F0E442"
-# Letters as they are, and none beyond Latin-1 where a shape or three dots do: for ligatures and for others a PDF embeds
-# the font once more, which takes as long as drawing the page; and a ligature is not found by who looks for "fi".
-FEATURES = ("-liga", "-clig")
-CUT = "..."
 
 
 class Sheet:
-    """Draws text and shapes at pixel places: x to the right, y down."""
+    """Draws text and shapes at pixel places: x to the right, y down.
 
-    def __init__(self) -> None:
-        self.figure = Figure(figsize=(SIDE_PX / DPI, SIDE_PX / DPI), dpi=DPI, facecolor=BACKGROUND)
+    `cut`: the whole of every text that had to be cut with an ellipsis.
+    """
+
+    def __init__(self, width_px: float = SIDE_PX, height_px: float = SIDE_PX, background: str = BACKGROUND) -> None:
+        self.figure = Figure(figsize=(width_px / DPI, height_px / DPI), dpi=DPI, facecolor=background)
         FigureCanvasAgg(self.figure)
+        self.width_px, self.height_px, self.background = width_px, height_px, background
+        self.cut: list[str] = []
         self._axes = self.figure.add_axes((0, 0, 1, 1))
-        self._axes.set_xlim(0, SIDE_PX)
-        self._axes.set_ylim(SIDE_PX, 0)
+        self._axes.set_xlim(0, width_px)
+        self._axes.set_ylim(height_px, 0)
         self._axes.axis("off")
+        self.box(0, 0, width_px, height_px, background)
 
     def text(
         self,
@@ -50,46 +53,51 @@ class Sheet:
         text: str,
         px: float = 15,
         *,
+        width: float,
+        least: float | None = None,
+        keep: fit.Keep = "start",
         colour: str = INK,
         bold: bool = False,
         align: str = "left",
-        width: float | None = None,
+    ) -> float:
+        """One line, its baseline at y, not wider than `width`: made smaller down to `least`, then cut with an ellipsis,
+        so that its start or its end is kept. How wide it has become."""
+        whole = fonts.drawable(text)
+        shown, size = fit.line(whole, px, px * 0.8 if least is None else least, width, bold=bold, keep=keep)
+        if shown != whole:
+            self.cut.append(text)
+        if shown:
+            self._axes.text(
+                x, y, shown, color=colour, ha=align, va="baseline", parse_math=False, **fit.style(shown, size, bold)
+            )
+        return fit.width(shown, size, bold=bold)
+
+    def row(
+        self,
+        x: float,
+        y: float,
+        pieces: Sequence[fit.Piece],
+        px: float,
+        width: float,
+        least: float,
+        align: str = "left",
     ) -> None:
-        """One line, its baseline at y. Longer than `width`: cut with an ellipsis."""
-        shown = fonts.drawable(text)
-        if width is not None:
-            shown = self.fit(shown, px, width, bold=bold)
-        self._axes.text(
-            x,
-            y,
-            shown,
-            color=colour,
-            ha=align,
-            va="baseline",
-            parse_math=False,
-            fontproperties=_font(px, bold),
-            fontfeatures=FEATURES,
-        )
-
-    def fit(self, text: str, px: float, width: float, *, bold: bool = False) -> str:
-        """`text`, cut with an ellipsis if it is wider than `width`."""
-        if self.width(text, px, bold=bold) <= width:
-            return text
-        low, high = 0, len(text)
-        while low < high:
-            middle = (low + high + 1) // 2
-            if self.width(text[:middle].rstrip() + CUT, px, bold=bold) <= width:
-                low = middle
-            else:
-                high = middle - 1
-        return text[:low].rstrip() + CUT
-
-    def width(self, text: str, px: float, *, bold: bool = False) -> float:
-        """How many pixels wide a line is."""
-        probe = self._axes.text(0, 0, text, parse_math=False, fontproperties=_font(px, bold), fontfeatures=FEATURES)
-        box = probe.get_window_extent(self.figure.canvas.get_renderer())  # type: ignore[attr-defined]
-        probe.remove()
-        return float(box.width)
+        """Pieces side by side, separated by dots. Too many for `width`: all are made smaller down to `least`, then
+        those of the lowest rank are cut first."""
+        wholes = [fit.Piece(fonts.drawable(p.text), p.rank, p.keep, p.colour, p.bold) for p in pieces if p.text]
+        given = [p.text for p in pieces if p.text]
+        size, gap, shares = fit.pieces(wholes, px, least, width)
+        total = sum(shares) + gap * max(0, len(shares) - 1)
+        at = x if align == "left" else x - total
+        for n, (piece, share, whole) in enumerate(zip(wholes, shares, given, strict=True)):
+            if n:
+                self.text(at - gap / 2, y, "·", size, width=gap, least=size, colour=QUIET, align="center")
+            before = len(self.cut)
+            self.text(
+                at, y, piece.text, size, width=share, least=size, keep=piece.keep, colour=piece.colour, bold=piece.bold
+            )
+            self.cut[before:] = [whole] if len(self.cut) > before else []
+            at += share + gap
 
     def paragraph(
         self,
@@ -98,22 +106,30 @@ class Sheet:
         text: str,
         px: float,
         width: float,
+        height: float,
         *,
-        lines: int,
+        least: float | None = None,
         colour: str = INK,
         bold: bool = False,
     ) -> float:
-        """Words wrapped into at most `lines` lines; the y below the last one."""
-        rest = fonts.drawable(text).split()
-        for number in range(lines):
-            if not rest:
-                break
-            taken = 1
-            while taken < len(rest) and self.width(" ".join(rest[: taken + 1]), px, bold=bold) <= width:
-                taken += 1
-            line, rest = (rest, []) if number == lines - 1 else (rest[:taken], rest[taken:])
-            self.text(x, y, " ".join(line), px, colour=colour, bold=bold, width=width)
-            y += px * 1.35
+        """Words wrapped into the box whose top left is (x, y); the y below the last line. What does not fit is made
+        smaller down to `least`, then cut with an ellipsis."""
+        whole = fonts.drawable(text)
+        lines, size, cut = fit.lines(whole, px, px * 0.8 if least is None else least, width, height, bold=bold)
+        if cut:
+            self.cut.append(text)
+        for line in lines:
+            self._axes.text(
+                x,
+                y + size * fit.ASCENT,
+                line,
+                color=colour,
+                ha="left",
+                va="baseline",
+                parse_math=False,
+                **fit.style(line, size, bold),
+            )
+            y += size * fit.PITCH
         return y
 
     def box(
@@ -128,7 +144,7 @@ class Sheet:
         hatch: str | None = None,
     ) -> None:
         self._axes.add_patch(
-            Rectangle((x, y), width, height, facecolor=colour, edgecolor=edge, hatch=hatch, linewidth=1)
+            Rectangle((x, y), width, height, facecolor=colour, edgecolor=edge, hatch=hatch, linewidth=72 / DPI)
         )
 
     def triangle(self, x: float, y: float, size: float, colour: str, *, up: bool = False) -> None:
@@ -142,13 +158,10 @@ class Sheet:
         self._axes.add_patch(Polygon([(x, y), (x + dx, y - size * 0.55), (x + dx, y + size * 0.55)], facecolor=colour))
 
     def line(self, x0: float, y0: float, x1: float, y1: float, colour: str = LINE, width: float = 1.0) -> None:
-        self._axes.plot([x0, x1], [y0, y1], color=colour, linewidth=width * 0.72, solid_capstyle="butt")
+        """A line `width` pixels wide."""
+        self._axes.plot([x0, x1], [y0, y1], color=colour, linewidth=width * 72 / DPI, solid_capstyle="butt")
 
     def axes(self, x: float, y: float, width: float, height: float) -> Any:
         """Axes for a picture, in the place given."""
-        place = (x / SIDE_PX, 1 - (y + height) / SIDE_PX, width / SIDE_PX, height / SIDE_PX)
+        place = (x / self.width_px, 1 - (y + height) / self.height_px, width / self.width_px, height / self.height_px)
         return self.figure.add_axes(place)
-
-
-def _font(px: float, bold: bool) -> FontProperties:
-    return FontProperties(family=fonts.families(), size=px * 72 / DPI, weight="bold" if bold else "normal")

@@ -5,17 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib import patheffects
-from matplotlib.font_manager import FontProperties
 
-from dicom_sr.page import fonts
+from dicom_sr.page import fit
+from dicom_sr.page.labels import Box, Label, placed
 from dicom_sr.page.sheet import DPI, INK, PINK, QUIET, YELLOW, Sheet
 from pipeline.pictures import Contour, Panel
 from pipeline.records import Role
 
 COLOURS: dict[Role, str] = {"tumor": YELLOW, "lymph_nodes": PINK}
 BAR_MM = 20.0
-_OUTLINE = [patheffects.withStroke(linewidth=2.2, foreground="black")]
+# From pixels to what matplotlib measures lines in.
+POINT = 72 / DPI
+_OUTLINE = [patheffects.withStroke(linewidth=3 * POINT, foreground="black")]
+_FEW, _SMALL_PX = 6, 150.0
 
 
 def draw_panel(sheet: Sheet, panel: Panel, x: float, y: float, size: float) -> None:
@@ -39,13 +43,15 @@ def draw_panel(sheet: Sheet, panel: Panel, x: float, y: float, size: float) -> N
     _square(axes, (left + columns / 2) * dx, (top + rows / 2) * dy, max(rows * dy, columns * dx))
     for contour in panel.contours:
         _contour(axes, contour, panel)
-    _letters(axes, panel)
-    _bar(axes, size / max(rows * dy, columns * dx), size)
+    px_per_mm = size / max(rows * dy, columns * dx)
+    taken = [*_letters(axes, panel, size), _bar(axes, px_per_mm, size)]
+    if panel.focus == "lymph_nodes":
+        _numbers(axes, panel, size, px_per_mm, taken)
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():
         spine.set_color(QUIET)
-        spine.set_linewidth(0.6)
+        spine.set_linewidth(0.8 * POINT)
 
 
 def _square(axes: Any, x: float, y: float, side: float) -> None:
@@ -54,74 +60,105 @@ def _square(axes: Any, x: float, y: float, side: float) -> None:
 
 
 def _contour(axes: Any, contour: Contour, panel: Panel) -> None:
-    """The panel's own ROI with a full line, the other one dashed; nodes carry their numbers."""
+    """The panel's own ROI with a full line, the other one dashed."""
     points = contour.points_xy * np.array([panel.spacing_yx_mm[1], panel.spacing_yx_mm[0]])
     own = contour.role == panel.focus and contour.side == panel.side
+    below = patheffects.withStroke(linewidth=(3.9 if own else 2.8) * POINT, foreground="black")
     axes.plot(
         points[:, 0],
         points[:, 1],
         color=COLOURS[contour.role],
-        linewidth=1.5 if own else 1.0,
+        linewidth=(2.1 if own else 1.4) * POINT,
         linestyle="-" if own else (0, (3, 2)),
         solid_joinstyle="round",
-        path_effects=[patheffects.withStroke(linewidth=2.8 if own else 2.0, foreground="black"), patheffects.Normal()],
+        path_effects=[below, patheffects.Normal()],
     )
-    if contour.role == "lymph_nodes" and own:
-        low, high = points.min(axis=0), points.max(axis=0)
-        axes.text(
-            high[0] + 1.0,
-            low[1] - 0.5,
-            str(contour.number),
-            color=PINK,
-            fontproperties=_font(15, bold=True),
-            clip_on=True,
-            path_effects=_OUTLINE,
-        )
 
 
-def _letters(axes: Any, panel: Panel) -> None:
-    places = (
-        (0.02, 0.5, "left", "center"),
-        (0.98, 0.5, "right", "center"),
-        (0.5, 0.98, "center", "top"),
-        (0.5, 0.02, "center", "bottom"),
-    )
-    for letter, (x, y, ha, va) in zip(panel.edges, places, strict=True):
-        axes.text(
-            x,
-            y,
-            letter,
-            transform=axes.transAxes,
-            color=INK,
-            ha=ha,
-            va=va,
-            fontproperties=_font(14, bold=True),
-            path_effects=_OUTLINE,
-        )
+def _numbers(axes: Any, panel: Panel, size: float, px_per_mm: float, taken: list[Box]) -> None:
+    """The numbers of the nodes in this slice, each beside its outline, or further away with a line to it. In a small
+    picture of many nodes only that of the node it is of."""
+    outlines = _outlined(panel, size, px_per_mm)
+    if size < _SMALL_PX and len(outlines) > _FEW:
+        outlines = {number: box for number, box in outlines.items() if number == panel.node}
+    px = 15.0 if len(outlines) <= _FEW and size > 200 else 12.0
+    labels = [
+        Label(str(number), box, fit.width(str(number), px, bold=True) + 4, px * 1.2 + 2)
+        for number, box in sorted(outlines.items(), key=lambda item: (item[0] != panel.node, item[0]))
+    ]
+    for label, box in placed(labels, taken, size):
+        x, y = box.middle
+        if box.distance(label.outline) > 9:
+            to_x, to_y = label.outline.middle
+            axes.plot(
+                [x / size, to_x / size],
+                [1 - y / size, 1 - to_y / size],
+                transform=axes.transAxes,
+                color=PINK,
+                linewidth=1.0 * POINT,
+                zorder=2.5,
+            )
+        _write(axes, label.text, (x / size, 1 - y / size), px, colour=PINK, bold=True)
 
 
-def _bar(axes: Any, px_per_mm: float, size: float) -> None:
-    length = BAR_MM * px_per_mm / size
+def _outlined(panel: Panel, size: float, px_per_mm: float) -> dict[int, Box]:
+    """The boxes around the nodes in this slice that are at least partly in the picture, in pixels of the panel."""
+    rows, columns = panel.image_yx.shape
+    (dy, dx), (top, left) = panel.spacing_yx_mm, panel.offset_yx
+    corner = np.array([(left + columns / 2) * dx, (top + rows / 2) * dy]) - size / px_per_mm / 2
+    points: dict[int, list[npt.NDArray[np.float64]]] = {}
+    for contour in panel.contours:
+        if contour.role == panel.focus and contour.side == panel.side:
+            points.setdefault(contour.number, []).append((contour.points_xy * (dx, dy) - corner) * px_per_mm)
+    boxes = {}
+    for number, parts in points.items():
+        whole = np.concatenate(parts)
+        box = Box(*whole.min(axis=0).tolist(), *whole.max(axis=0).tolist())
+        if box.meets(Box(4, 4, size - 4, size - 4)):
+            boxes[number] = box
+    return boxes
+
+
+def _letters(axes: Any, panel: Panel, size: float) -> list[Box]:
+    """The patient's directions at the four edges; where they stand, in pixels of the panel."""
+    places = ((0.0, 0.5), (1.0, 0.5), (0.5, 1.0), (0.5, 0.0))
+    boxes = []
+    for letter, (x, y) in zip(panel.edges, places, strict=True):
+        width, height = fit.width(letter, 14, bold=True) + 4, 20.0
+        at_x = min(max(x * size, width / 2 + 3), size - width / 2 - 3)
+        at_y = min(max((1 - y) * size, height / 2 + 2), size - height / 2 - 2)
+        boxes.append(Box(at_x - width / 2, at_y - height / 2, at_x + width / 2, at_y + height / 2))
+        _write(axes, letter, (at_x / size, 1 - at_y / size), 14, colour=INK, bold=True)
+    return boxes
+
+
+def _bar(axes: Any, px_per_mm: float, size: float) -> Box:
+    """Two centimetres, as far as they fit between the edge and the letter; where it stands."""
+    length = BAR_MM * px_per_mm
     axes.plot(
-        [0.04, 0.04 + length],
-        [0.045, 0.045],
+        [0.04, 0.04 + length / size],
+        [0.04, 0.04],
         transform=axes.transAxes,
         color=INK,
-        linewidth=2.0,
-        path_effects=[patheffects.withStroke(linewidth=3.4, foreground="black"), patheffects.Normal()],
+        linewidth=2.8 * POINT,
+        path_effects=[patheffects.withStroke(linewidth=4.7 * POINT, foreground="black"), patheffects.Normal()],
     )
+    width = fit.width("2 cm", 12) + 4
+    at_x, at_y = 0.04 * size + width / 2, 0.96 * size - 12
+    _write(axes, "2 cm", (at_x / size, 1 - at_y / size), 12, colour=INK, bold=False)
+    return Box(0, at_y - 9, 0.04 * size + max(width, length) + 2, size)
+
+
+def _write(axes: Any, text: str, place: tuple[float, float], px: float, *, colour: str, bold: bool) -> None:
+    """A text in the middle of a place, given as shares of the panel from the bottom left."""
     axes.text(
-        0.04,
-        0.065,
-        "2 cm",
+        *place,
+        text,
         transform=axes.transAxes,
-        color=INK,
-        ha="left",
-        va="bottom",
-        fontproperties=_font(12, bold=False),
+        color=colour,
+        ha="center",
+        va="center",
+        parse_math=False,
         path_effects=_OUTLINE,
+        **fit.style(text, px, bold),
     )
-
-
-def _font(px: float, *, bold: bool) -> FontProperties:
-    return FontProperties(family=fonts.families(), size=px * 72 / DPI, weight="bold" if bold else "normal")

@@ -65,6 +65,7 @@ def _described(panel: Panel) -> dict[str, Any]:
         "caption": panel.caption,
         "series_uid": panel.series_uid,
         "frame_of_reference_uid": panel.frame_of_reference_uid,
+        "node": panel.node,
         "contours": [(c.role, c.side, c.number) for c in panel.contours],
         "source": None
         if source is None
@@ -100,4 +101,5 @@ def _panel(i: int, entry: dict[str, Any], arrays: Any) -> Panel:
         series_uid=entry["series_uid"],
         frame_of_reference_uid=entry["frame_of_reference_uid"],
         source=None if source is None else SliceSource(InstanceRef(*source[:4]), source[4]),
+        node=entry.get("node"),
     )

@@ -34,7 +34,8 @@ class Contour:
 class Panel:
     """A part of one slice. `image_yx` starts at `offset_yx` of the slice, which is the `slice_number`-th (from 1) of
     `slices`. `edges`: the patient's directions at left, right, top and bottom. `focus`: the ROI whose largest slice
-    this is. Contours are in pixels of the whole slice."""
+    this is; `node`: the number of the lymph node in whose largest slice it is, where nodes are numbered. Contours are
+    in pixels of the whole slice."""
 
     sequence: Sequence
     focus: Role
@@ -52,6 +53,7 @@ class Panel:
     series_uid: str
     source: SliceSource | None = None
     frame_of_reference_uid: str | None = None
+    node: int | None = None
 
 
 MaskKey = tuple[Sequence, Role, Side | None]
@@ -60,17 +62,27 @@ MaskKey = tuple[Sequence, Role, Side | None]
 def make_panels(volumes: Mapping[Sequence, Volume], masks: Mapping[MaskKey, Mask]) -> tuple[Panel, ...]:
     """One panel per sequence, ROI and side, in that ROI's largest slice of that sequence; empty masks make none.
 
-    Order: side, ROI, sequence. All panels of one side show the same field of view in millimetres.
+    Where lymph nodes are numbered, all panels of a side show the same node, each in its largest slice; a sequence
+    without that node has no panel. Order: side, ROI, sequence. All panels of one side show the same field of view in
+    millimetres.
     """
     panels = []
     for side in _sides(masks):
         ours = {(s, r): m for (s, r, where), m in masks.items() if where == side and m.voxels}
-        field_mm = max([FIELD_MM, *(_extent_mm(mask) + 2 * MARGIN_MM for mask in ours.values())])
+        node = _node({s: m for (s, r), m in ours.items() if r == "lymph_nodes"})
+        shown = {}
+        for (sequence, role), mask in ours.items():
+            plane = _largest_slice(mask, node if role == "lymph_nodes" else None)
+            if plane is not None:
+                shown[sequence, role] = plane
+        field_mm = max([FIELD_MM, *(_extent_mm(ours[key], at[1]) + 2 * MARGIN_MM for key, at in shown.items())])
         for role in ROLES:
             for sequence in SEQUENCES:
-                if (sequence, role) in ours and sequence in volumes:
+                if (sequence, role) in shown and sequence in volumes:
                     here = {key: mask for key, mask in masks.items() if key[0] == sequence and mask.voxels}
-                    panels.append(_panel(volumes[sequence], here, (sequence, role, side), field_mm))
+                    number = node if role == "lymph_nodes" else None
+                    place = shown[sequence, role]
+                    panels.append(_panel(volumes[sequence], here, (sequence, role, side), place, field_mm, number))
     return tuple(panels)
 
 
@@ -78,26 +90,60 @@ def _sides(masks: Mapping[MaskKey, Mask]) -> list[Side | None]:
     return sorted({side for _, _, side in masks}, key=lambda s: s or "")
 
 
-def _largest_slice(mask: Mask) -> int:
-    # plane by plane: with an axis, numpy first makes integers of the whole volume
-    return int(np.argmax([np.count_nonzero(plane) for plane in mask.voxels_zyx]))
+def _node(masks: Mapping[Sequence, Mask]) -> int | None:
+    """The lymph node to show: of those that most sequences have, the largest on the first of them; None where
+    nodes have no numbers."""
+    counted = {s: np.bincount(m.numbers_zyx.ravel()) for s, m in masks.items() if m.numbers_zyx is not None}
+    if not counted or len(counted) < len(masks):
+        return None
+    sizes: dict[int, list[int]] = {}
+    for sequence in SEQUENCES:
+        if sequence in counted:
+            for number in np.flatnonzero(counted[sequence]):
+                if number:
+                    sizes.setdefault(int(number), []).append(int(counted[sequence][number]))
+    return max(sizes, key=lambda n: (len(sizes[n]), sizes[n][0], -n), default=None)
 
 
-def _extent_mm(mask: Mask) -> float:
-    """The larger side of the box around the mask in its largest slice."""
-    rows, columns = np.nonzero(mask.voxels_zyx[_largest_slice(mask)])
+def _largest_slice(mask: Mask, node: int | None) -> tuple[int, npt.NDArray[np.bool_]] | None:
+    """Where the region, or one lymph node of it, is largest, and what of it lies there; None without that node."""
+    if node is None or mask.numbers_zyx is None or mask.box_zyx is None:
+        # plane by plane: with an axis, numpy first makes integers of the whole volume
+        k = int(np.argmax([np.count_nonzero(plane) for plane in mask.voxels_zyx]))
+        return k, mask.voxels_zyx[k]
+    counts = [np.count_nonzero(plane == node) for plane in mask.numbers_zyx]
+    k = int(np.argmax(counts))
+    if not counts[k]:
+        return None
+    z, y, x = mask.box_zyx
+    region = np.zeros(mask.voxels_zyx.shape[1:], dtype=np.bool_)
+    region[y, x] = mask.numbers_zyx[k] == node
+    return z.start + k, region
+
+
+def _extent_mm(mask: Mask, region_yx: npt.NDArray[np.bool_]) -> float:
+    """The larger side of the box around the region in its slice."""
+    rows, columns = np.nonzero(region_yx)
     x, y, _ = mask.geometry.spacing_xyz_mm
     return float(max((np.ptp(rows) + 1) * y, (np.ptp(columns) + 1) * x))
 
 
-def _panel(volume: Volume, masks: Mapping[MaskKey, Mask], key: MaskKey, field_mm: float) -> Panel:
+def _panel(
+    volume: Volume,
+    masks: Mapping[MaskKey, Mask],
+    key: MaskKey,
+    place: tuple[int, npt.NDArray[np.bool_]],
+    field_mm: float,
+    node: int | None,
+) -> Panel:
+    """`place`: the slice to show and the region in it."""
     sequence, role, side = key
-    k = _largest_slice(masks[key])
+    k, region_yx = place
     whole = np.asarray(volume.voxels_zyx[k], dtype=np.float32)
     x_mm, y_mm, _ = volume.geometry.spacing_xyz_mm
-    rows, columns = _crop(masks[key].voxels_zyx[k], (field_mm / y_mm, field_mm / x_mm))
+    rows, columns = _crop(region_yx, (field_mm / y_mm, field_mm / x_mm))
     image = np.ascontiguousarray(whole[rows, columns])
-    centre, width = _window(sequence, whole, masks[key].voxels_zyx[k])
+    centre, width = _window(sequence, whole, region_yx)
     return Panel(
         sequence=sequence,
         focus=role,
@@ -115,6 +161,7 @@ def _panel(volume: Volume, masks: Mapping[MaskKey, Mask], key: MaskKey, field_mm
         series_uid=volume.series_uid,
         source=volume.sources_z[k] if len(volume.sources_z) == volume.geometry.shape_zyx[0] else None,
         frame_of_reference_uid=volume.geometry.frame_of_reference_uid,
+        node=node,
     )
 
 

@@ -18,9 +18,8 @@ from PIL import Image
 from config.schema import Report, Settings, Work
 from dicom_sr import render
 from dicom_sr.page import draw_page, drawn, fonts, pdf_of, png_of
-from dicom_sr.page.draw import person_name
-from dicom_sr.page.sheet import PINK, SIDE_PX, YELLOW, Sheet
-from pipeline.fonts import han_font_path
+from dicom_sr.page.names import day, person_name
+from dicom_sr.page.sheet import PINK, SIDE_PX, YELLOW
 from tests.support.reports import Case, case
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -129,18 +128,6 @@ def test_the_drawn_text_of_the_pdf_is_compressed_content_not_metadata() -> None:
     assert any(b" Tf" in zlib.decompressobj().decompress(s) for s in inflated)
 
 
-def test_chinese_names_have_glyphs_where_a_font_is_installed() -> None:
-    if han_font_path() is None:
-        pytest.skip("no font with Han characters is installed (script/setup installs fonts-droid-fallback)")
-    assert fonts.has_all("王小东 张^小东 金希中")
-    assert fonts.drawable("王小东") == "王小东"
-
-
-def test_characters_without_a_glyph_become_boxes_and_never_fail() -> None:
-    assert fonts.drawable("a\U0001f9ec\x07b") == "a\N{WHITE SQUARE}b"
-    assert not fonts.has_all("\U0001f9ec")
-
-
 @pytest.mark.parametrize(
     ("value", "wanted"),
     [
@@ -155,12 +142,8 @@ def test_names_are_shown_without_carets(value: str, wanted: str) -> None:
     assert person_name(value) == wanted
 
 
-def test_long_text_is_cut_with_an_ellipsis_to_the_width_given() -> None:
-    sheet = Sheet()
-    short = sheet.fit("x" * 200, 20, 150)
-    assert short.endswith("...")
-    assert sheet.width(short, 20) <= 150
-    assert sheet.fit("short", 20, 150) == "short"
+def test_a_day_that_is_none_is_shown_as_the_source_says_it() -> None:
+    assert (day("20260304"), day("2026.11.27"), day(None)) == ("2026-03-04", "2026.11.27", "")
 
 
 def test_dollar_signs_in_names_are_text_not_formulas() -> None:

@@ -13,7 +13,7 @@ from pydicom import dcmread
 
 from daemon.cli.match import match
 from pipeline.errors import InputRejected
-from pipeline.fonts import han_font_path
+from pipeline.fonts import font_path
 from pipeline.phantom import PhantomSpec, write_exam
 
 
@@ -58,7 +58,7 @@ def test_every_series_and_its_reason_fit_a_narrow_terminal(
     assert lines[at + 1].strip().startswith("TR 4500 ms, TE 85 ms")
 
 
-@pytest.mark.skipif(han_font_path() is None, reason="no font with Han characters is installed")
+@pytest.mark.skipif(font_path("王") is None, reason="no font with Han characters is installed")
 def test_the_sheet_draws_chinese_names(tmp_path: Path) -> None:
     def sheet_of(description: str) -> bytes:
         exam = write_exam(tmp_path / description, PhantomSpec(3, "siemens", "small"))

@@ -82,6 +82,34 @@ def test_nodes_have_the_numbers_of_the_result() -> None:
     assert {c.number: c.points_xy[:, 1].min() for c in panel.contours} == {7: 10.0, 3: 30.0}
 
 
+def test_all_panels_of_nodes_show_the_same_node_each_in_its_largest_slice() -> None:
+    """The largest on T1+C that every sequence has, though another is the largest on T2."""
+    geometry = grid()
+    volumes, masks = {}, {}
+    sizes = {"t1c": {1: 8, 2: 6, 3: 4}, "t2": {2: 3, 3: 7}, "adc": {1: 5, 2: 4, 3: 3}}
+    for n, (sequence, nodes) in enumerate(sizes.items()):
+        numbers = np.zeros(geometry.shape_zyx, np.uint16)
+        for number, size in nodes.items():
+            numbers[(number + n) % 5, 15 * number : 15 * number + size, 20 : 20 + size] = number
+        region = Mask(numbers > 0, geometry)
+        volumes[sequence] = volume(geometry)
+        masks[sequence, "lymph_nodes", "L"] = Mask(region.voxels_zyx, geometry, numbers[region.box_zyx])
+    panels = make_panels(volumes, masks)
+    assert [(p.sequence, p.node, p.slice_number) for p in panels] == [("t1c", 2, 3), ("t2", 2, 4), ("adc", 2, 5)]
+    assert all({c.number for c in p.contours} >= {2} for p in panels)
+
+
+def test_a_sequence_without_the_node_that_is_shown_has_no_panel_of_another() -> None:
+    geometry = grid()
+    masks = {}
+    for sequence, number in (("t1c", 1), ("t2", 2)):
+        region = mask(geometry, np.s_[1:2, 10:14, 10:14])
+        numbers = np.full((1, 4, 4), number, np.uint16)
+        masks[sequence, "lymph_nodes", None] = Mask(region.voxels_zyx, geometry, numbers)
+    panels = make_panels({s: volume(geometry) for s in ("t1c", "t2")}, masks)
+    assert [(p.sequence, p.node) for p in panels] == [("t1c", 1)]
+
+
 def test_letters_at_the_edges_name_the_patients_directions() -> None:
     assert edges(grid()) == ("R", "L", "A", "P")
     assert edges(grid(direction=SAGITTAL)) == ("A", "P", "H", "F")
@@ -102,6 +130,7 @@ def test_panels_survive_the_file(tmp_path: Path) -> None:
         assert ours.source == theirs.source
         assert ours.edges == theirs.edges
         assert ours.offset_yx == theirs.offset_yx
+        assert ours.node == theirs.node
         for a, b in zip(ours.contours, theirs.contours, strict=True):
             assert np.array_equal(a.points_xy, b.points_xy)
             assert (a.role, a.side, a.number) == (b.role, b.side, b.number)
