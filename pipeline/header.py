@@ -31,6 +31,7 @@ pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 READ_AT_ONCE = (1 << 15, 1 << 20)
 UNDEFINED = 0xFFFFFFFF
 ITEM_DELIMITER = 0xFFFEE00D
+ITEM = b"\xfe\xff\x00\xe0"
 CHARACTER_SET = 0x00080005
 SYNTAX = 0x00020010
 PIXEL_DATA = 0x7FE00010
@@ -179,7 +180,10 @@ def _elements(data: bytes, at: int, *, meta: bool) -> tuple[Elements, int]:
                 start += 4
             tag = _tag(number)
             at = start + length
-            if vr in ("SQ", "UN") and length > structure.ALWAYS_FINE:
+            if long and length > structure.MOST_VALUE_BYTES:
+                structure.check_value(number, length)
+            has_items = vr == "SQ" or (vr == "UN" and data[start : start + 4] == ITEM)
+            if has_items and length > structure.ALWAYS_FINE:
                 structure.count(data, start, min(at, len(data)), implicit=vr == "UN")
             if length == UNDEFINED and vr == "SQ":
                 items, at = _items(data, start, encoding)

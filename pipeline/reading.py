@@ -42,8 +42,8 @@ MALFORMED = (
 )
 DEFLATED = "1.2.840.10008.1.2.1.99"
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
-# pydicom takes an element in up to three pieces: tag and VR, length, value.
-MOST_READS = 3 * structure.MOST_ELEMENTS
+# pydicom takes an element in one to three pieces: tag and VR, length, value; two on average.
+MOST_READS = 2 * structure.MOST_ELEMENTS
 _VALUES_WITH_ITEMS = (None, "SQ", "UN")
 
 
@@ -149,23 +149,36 @@ def _pixels(head: bytes, at: int, *, implicit: bool, deflated: bool, big_endian:
 
 
 def _check(found: Dataset, *, implicit: bool, big_endian: bool) -> None:
-    """Hold the sequences that are not read yet against the limits, and let go of values that were too long to read."""
-    elements = 0
-    for tag in list(found.keys()):
-        element = found.get_item(tag)
-        value, vr = element.value, element.VR
-        if value is None and getattr(element, "length", 0) > structure.MOST_BYTES:
-            if vr in _VALUES_WITH_ITEMS:
-                raise structure.too_long()
-            # Documents, waveforms and the like, which nothing here reads.
-            del found[tag]
-        elif isinstance(value, bytes) and vr in _VALUES_WITH_ITEMS and len(value) > structure.ALWAYS_FINE:
-            inner = implicit or vr == "UN"
-            # In implicit VR a value is one of items where it begins with an item.
-            if vr == "SQ" or value[:4] in (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00"):
-                elements += structure.count(value, 0, len(value), implicit=inner, big_endian=big_endian)
-        if elements > structure.MOST_ELEMENTS:
-            raise structure.too_many()
+    """Hold what is not converted yet against the limits, and let go of values that were too long to read."""
+    elements, waiting = 0, [found]
+    while waiting:
+        dataset = waiting.pop()
+        for tag in list(dataset.keys()):
+            element = dataset.get_item(tag)
+            value, vr = element.value, element.VR
+            if value is None and getattr(element, "length", 0) > structure.MOST_BYTES:
+                if vr in _VALUES_WITH_ITEMS:
+                    raise structure.too_long()
+                # Documents, waveforms and the like, which nothing here reads.
+                del dataset[tag]
+            elif isinstance(value, bytes):
+                elements += _elements_in(int(tag), vr, value, implicit=implicit, big_endian=big_endian)
+            elif vr == "SQ":
+                # Of undefined length, so pydicom has read it; each read was counted.
+                waiting += value
+            if elements > structure.MOST_ELEMENTS:
+                raise structure.too_many()
+
+
+def _elements_in(tag: int, vr: str | None, value: bytes, *, implicit: bool, big_endian: bool) -> int:
+    """How many elements and items a value holds. Raises TooMuch, also for a text or number that is too long."""
+    # In implicit VR a value is one of items where it begins with an item.
+    has_items = vr == "SQ" or (vr in _VALUES_WITH_ITEMS and value[:4] in (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00"))
+    if has_items and len(value) > structure.ALWAYS_FINE:
+        inner = implicit or vr == "UN"
+        return structure.count(value, 0, len(value), implicit=inner, big_endian=big_endian)
+    structure.check_value(tag, len(value))
+    return 0
 
 
 class _Held:

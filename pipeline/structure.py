@@ -11,17 +11,26 @@ from __future__ import annotations
 import struct
 from typing import Final, NamedTuple
 
+from pydicom.datadict import dictionary_has_tag, dictionary_VM, dictionary_VR
+from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
+
 from pipeline.errors import NotDicom
 
 # Bytes before the pixel data, elements and items together, levels of sequences.
 MOST_BYTES: Final = 64 << 20
-MOST_ELEMENTS: Final = 2_000_000
+MOST_ELEMENTS: Final = 1_000_000
 MOST_DEPTH: Final = 32
+# A text or number: as long as explicit VR can say (PS3.5 7.1.2); where the dictionary allows any number of values,
+# as long as a list of 100,000 frames. Implicit VR, UN and UC can say four gigabytes.
+MOST_VALUE_BYTES: Final = 65_534
+MOST_LIST_BYTES: Final = 1 << 20
 # A value shorter than this cannot be nested deeper than that: one more level takes 16 bytes at least.
 ALWAYS_FINE: Final = 16 * MOST_DEPTH
 UNDEFINED: Final = 0xFFFFFFFF
 
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+# Contour Data, DVH Data.
+_LONG_LISTS = frozenset((0x30060050, 0x30040058))
 _ITEM_BYTES = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
 _LONG_VRS = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
 
@@ -38,6 +47,20 @@ def too_long() -> TooMuch:
 
 def too_many() -> TooMuch:
     return TooMuch(f"its header has more than {MOST_ELEMENTS:,} elements")
+
+
+def check_value(number: int, length: int) -> None:
+    """Raise TooMuch for a text or number of the dictionary that is longer than any: every value becomes an object.
+
+    Contours and dose volume histograms may be of any length; who reads them makes arrays of them.
+    """
+    if length <= MOST_VALUE_BYTES or number in _LONG_LISTS or not dictionary_has_tag(number):
+        return
+    # Of "US or OW" the longer one.
+    if dictionary_VR(number).split(" or ")[-1] in EXPLICIT_VR_LENGTH_32:
+        return
+    if length > (MOST_LIST_BYTES if dictionary_VM(number).endswith("n") else MOST_VALUE_BYTES):
+        raise TooMuch(f"a value of ({number >> 16:04X},{number & 0xFFFF:04X}) is longer than any may be")
 
 
 class _Level(NamedTuple):
@@ -90,6 +113,8 @@ def count(data: bytes, start: int, end: int, *, implicit: bool, big_endian: bool
         guess = number != _ITEM and (level.implicit or vr == b"UN")
         opens = opens or length == UNDEFINED or (guess and data[at : at + 4] in _ITEM_BYTES)
         if not opens or not length:
+            if MOST_VALUE_BYTES < length <= end - at:
+                check_value(number, length)
             at += length
             continue
         written = level.implicit or (number != _ITEM and vr == b"UN")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 
 from pipeline.catalog.facts import RTSTRUCT_CLASS, Value
 from pipeline.header import Header
 
 CHUNK_BYTES = 1 << 20
+CONTOUR_DATA = Tag("ContourData")
 # Fewer points bound no area.
 LEAST_POINTS = 3
 
@@ -31,6 +35,10 @@ def _of_structures(dataset: Dataset) -> str:
 
 
 def _points(contour: Dataset) -> int:
+    """Counted in the bytes: a contour may have a million points, and pydicom makes an object of each number."""
+    element: Any = contour.get_item(CONTOUR_DATA) if CONTOUR_DATA in contour else None
+    if isinstance(element, RawDataElement):
+        return (element.value.count(b"\\") + 1) // 3 if element.value else 0
     return len(contour.get("ContourData") or []) // 3
 
 

@@ -19,10 +19,13 @@ import struct
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.tag import BaseTag, Tag
 
 from pipeline.diffusion.csa import csa_values
 from pipeline.header import Header
+from pipeline.structure import MOST_VALUE_BYTES
 from pipeline.text import clean, text_of
 
 Kind = Literal["trace", "direction", "none", "adc", "fa"]
@@ -136,7 +139,7 @@ def _standard(dataset: Dataset, maker: str) -> float | None:
 
 
 def _csa(dataset: Dataset, maker: str) -> float | None:
-    header = _private(dataset, 0x0029, "SIEMENS CSA HEADER", 0x10, "siemens" in maker)
+    header = _private(dataset, 0x0029, "SIEMENS CSA HEADER", 0x10, "siemens" in maker, bulk=True)
     values = csa_values(header, "B_value") if isinstance(header, bytes) else ()
     return _number(values[0]) if values else None
 
@@ -158,21 +161,32 @@ def _sequence_name(dataset: Dataset, maker: str) -> float | None:
     return float(match[1]) if match and "siemens" in maker else None
 
 
-def _private(dataset: Dataset, group: int, creator: str, element: int, trusted: bool) -> Any:
-    """A private element of the creator's block; without any creator in the group, of block 10 where `trusted`."""
+def _private(dataset: Dataset, group: int, creator: str, element: int, trusted: bool, *, bulk: bool = False) -> Any:
+    """A private element of the creator's block; without any creator in the group, of block 10 where `trusted`.
+
+    Only one that is `bulk` may be longer than any number or text.
+    """
     if isinstance(dataset, Header) and group not in dataset.groups:
         return None
     here = [int(tag) & 0xFFFF for tag in dataset.keys() if int(tag) >> 16 == group]  # noqa: SIM118 - no iteration of elements
     if not here:
         return None
     try:
-        return dataset.private_block(group, creator)[element].value
+        block = dataset.private_block(group, creator)
+        return block[element].value if bulk or not _too_long(dataset, block.get_tag(element)) else None
     except KeyError:
         pass
     if not trusted or any(0x10 <= number < 0x100 for number in here):
         return None
-    found = dataset.get((group, 0x1000 + element))
+    tag = Tag(group, 0x1000 + element)
+    found = dataset.get(tag) if bulk or not _too_long(dataset, tag) else None
     return None if found is None else found.value
+
+
+def _too_long(dataset: Dataset, tag: BaseTag) -> bool:
+    """Whether a value is longer than any text or number, and so would be made into millions of objects."""
+    element: Any = dataset.get_item(tag) if tag in dataset else None
+    return isinstance(element, RawDataElement) and len(element.value or b"") > MOST_VALUE_BYTES
 
 
 def _number(value: Any, binary: Literal["f", "d"] | None = None) -> float | None:

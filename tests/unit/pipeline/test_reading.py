@@ -223,3 +223,64 @@ def test_a_file_in_memory_is_read_whole_unless_it_is_deflated(tmp_path: Path) ->
     data = written(tmp_path / "image.dcm", image(), SYNTAXES[3]).read_bytes()
     with pytest.raises(NotDicom, match="deflated"):
         reading.whole(data)
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+@pytest.mark.parametrize("nesting", ["plain", "in a sequence", "in a sequence of undefined length"])
+@pytest.mark.parametrize("vr", ["own", "UN", "UC"])
+def test_a_text_or_number_longer_than_any_may_be_is_refused_before_it_becomes_objects(
+    tmp_path: Path, syntax: str, nesting: str, vr: str
+) -> None:
+    """60 KB of deflated Image Type made 30 million strings, 5 GB, and a row of 150 MB in the ledger."""
+    implicit, big = syntax == ImplicitVRLittleEndian, syntax == ExplicitVRBigEndian
+    order = ">" if big else "<"
+    value = b"1\\" * (structure.MOST_LIST_BYTES // 2 + 1)
+    for group, number in ((0x0008, 0x0008), (0x0020, 0x0032), (0x0008, 0x103E)):
+        if implicit:
+            element = struct.pack(order + "HHL", group, number, len(value)) + value
+        elif vr == "own":
+            continue  # explicit VR has no room for such a length
+        else:
+            element = struct.pack(order + "HH2sHL", group, number, vr.encode(), 0, len(value)) + value
+        if nesting != "plain":
+            undefined = nesting.endswith("undefined length")
+            body = struct.pack(order + "HHL", 0xFFFE, 0xE000, len(element)) + element
+            body += struct.pack(order + "HHL", 0xFFFE, 0xE0DD, 0) if undefined else b""
+            length = structure.UNDEFINED if undefined else len(body)
+            head = (order + "HHL", 0x0099, 0x1010) if implicit else (order + "HH2sHL", 0x0099, 0x1010, b"SQ", 0)
+            element = struct.pack(*head, length) + body
+        with pytest.raises(NotDicom, match=r"is longer than any may be"):
+            read_facts(written(tmp_path / "long.dcm", image(), syntax, element))
+
+
+def test_a_contour_of_a_million_points_is_counted_and_not_converted(tmp_path: Path) -> None:
+    """pydicom makes an object of every coordinate: 1.5 GB."""
+    ds = base("1.2.840.10008.5.1.4.1.1.481.3", "1.2.3.5", "s")
+    ds.Modality = "RTSTRUCT"
+    roi, contours, contour = Dataset(), Dataset(), Dataset()
+    roi.ROINumber, roi.ROIName = 1, "GTV"
+    contour.ContourGeometricType = "CLOSED_PLANAR"
+    contour.add_new(0x30060050, "UT", "\\".join(["1.5"] * 3_000_000))
+    contours.ContourSequence, contours.ReferencedROINumber = [contour], 1
+    ds.StructureSetROISequence, ds.ROIContourSequence = [roi], [contours]
+    path = tmp_path / "rt.dcm"
+    ds.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+    ds.save_as(path, implicit_vr=True, little_endian=True, enforce_file_format=True)
+    code = (
+        "import sys, resource; from pathlib import Path; from pipeline.catalog import read_facts\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "assert 'no_region' not in read_facts(Path(sys.argv[1])).tags\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 150 * 1024
+
+
+def test_a_private_b_value_of_megabytes_is_none(tmp_path: Path) -> None:
+    ds = image()
+    ds.Manufacturer = "SIEMENS"
+    ds.add_new(0x00190010, "LO", "SIEMENS MR HEADER")
+    ds.add_new(0x0019100C, "UN", b"800\\" * (1 << 18))
+    assert "b_value" not in read_facts(written(tmp_path / "b.dcm", ds, ImplicitVRLittleEndian)).tags
+    ds[0x0019100C].value = b"800 "
+    assert read_facts(written(tmp_path / "b.dcm", ds, ImplicitVRLittleEndian)).tags["b_value"] == 800
