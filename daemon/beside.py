@@ -9,13 +9,16 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import partial
 from typing import Protocol, TypeVar
 
 from typing_extensions import TypeVarTuple, Unpack
 
-from pipeline import parent
+from pipeline import marker, parent
+from pipeline.errors import ExamRejected, FileSetAside
 
 Found = TypeVar("Found")
 Given = TypeVarTuple("Given")
@@ -28,23 +31,49 @@ class Ask(Protocol):
 
 
 @contextmanager
-def another_process() -> Iterator[Ask]:
+def another_process(*, risky: bool = False) -> Iterator[Ask]:
     """A forked process that does what it is asked for, one thing after the other; where that is no gain, this one does.
 
-    What it has loaded for one thing it has for the next. A fork is safe while there is one thread.
+    What it has loaded for one thing it has for the next. A fork is safe while there is one thread. `risky`: it may die
+    of what it reads; then the file is named, so there is a process of its own even where that is no gain.
     """
-    if sys.platform != "linux" or threading.active_count() > 1 or len(os.sched_getaffinity(0)) < 2:
+    no_gain = len(os.sched_getaffinity(0)) < 2 and not risky if sys.platform == "linux" else True
+    if no_gain or threading.active_count() > 1:
         yield _here
         return
     parent.prepare()
     fork = multiprocessing.get_context("fork")
+    notes = os.memfd_create("axrad-reading")
     # Started by this thread, with the first thing that is asked for.
-    with ProcessPoolExecutor(1, fork, initializer=parent.end_with, initargs=(os.getpid(),)) as pool:
+    with (
+        os.fdopen(notes, "rb", buffering=0),
+        ProcessPoolExecutor(1, fork, initializer=_begin, initargs=(os.getpid(), notes)) as pool,
+    ):
 
         def ask(work: Callable[[Unpack[Given]], Found], *given: *Given) -> Callable[[], Found]:
-            return pool.submit(work, *given).result
+            return partial(_answer, pool.submit(work, *given), notes)
 
         yield ask
+
+
+def _begin(asking: int, notes: int) -> None:
+    parent.end_with(asking)
+    marker.note_for_parent(notes)
+
+
+def _answer(future: Future[Found], notes: int) -> Found:
+    """What was asked for. Raises FileSetAside where the process died over a file."""
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        path, last_words = marker.last_read(notes)
+        said = last_words.decode("ascii", "replace").partition("\n")[0]
+        how = said.removeprefix("Fatal Python error: ") or "killed"
+    if path is None:
+        raise ExamRejected(f"the process beside this one ended ({how})", code="process-died")
+    raise FileSetAside(
+        f"{path} cannot be read: the process that read it died of it ({how}); take it away and try again"
+    )
 
 
 def _here(work: Callable[[Unpack[Given]], Found], *given: *Given) -> Callable[[], Found]:

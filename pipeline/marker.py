@@ -34,26 +34,16 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 VMSTAT = Path("/proc/vmstat")
 
 
-class Notebook:
-    """The note of one process, in `root`/reading, and what is set aside there, in `root`/unreadable."""
+class Page:
+    """What a process is reading, in a file that it maps."""
 
-    def __init__(self, root: Path, who: str) -> None:
-        folder = root / NOTES
-        folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / f"{secrets.token_hex(8)}{SUFFIX}"
-        self._pid = os.getpid()
-        self._fd = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o640)
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
         # With its blocks reserved: where a disk is full, the first touch of a mapped page would be fatal.
-        os.posix_fallocate(self._fd, 0, PAGE + LAST_WORDS_BYTES)
-        # Whoever can lock it knows that this process is gone.
-        fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        self._map = mmap.mmap(self._fd, PAGE)
-        about = {"who": who, "pid": self._pid, "host": socket.gethostname(), "boot": boot_id(), "oom": oom_kills()}
-        text = json.dumps(about).encode()
-        self._map[: len(text)] = text
+        os.posix_fallocate(fd, 0, PAGE + LAST_WORDS_BYTES)
+        self._map = mmap.mmap(fd, PAGE)
         self._reading: list[str] = []
         self._lock = threading.Lock()
-        self._aside = Aside(root)
 
     def listen_for_signals(self) -> None:
         """Have faulthandler write what kills this process behind the note."""
@@ -61,12 +51,11 @@ class Notebook:
         faulthandler.enable(self._fd, all_threads=False)
 
     def require(self, path: Path) -> None:
-        """Raises FileSetAside where `path` is set aside."""
-        self._aside.require(path)
+        """Raises FileSetAside where `path` is set aside; nothing is, where nobody keeps records."""
 
     def begin(self, path: Path) -> None:
         """Note that `path` is read. Raises FileSetAside where it is set aside."""
-        self._aside.require(path)
+        self.require(path)
         with self._lock:
             self._reading.append(str(path))
             self._write()
@@ -87,6 +76,30 @@ class Notebook:
         """In a forked process, which has no part in its parent's note."""
         self._map.close()
         os.close(self._fd)
+
+    def close(self) -> None:
+        """This process reads no more."""
+
+
+class Notebook(Page):
+    """The note of one process, in `root`/reading, and what is set aside there, in `root`/unreadable."""
+
+    def __init__(self, root: Path, who: str) -> None:
+        folder = root / NOTES
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / f"{secrets.token_hex(8)}{SUFFIX}"
+        self._pid = os.getpid()
+        super().__init__(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o640))
+        # Whoever can lock it knows that this process is gone.
+        fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        about = {"who": who, "pid": self._pid, "host": socket.gethostname(), "boot": boot_id(), "oom": oom_kills()}
+        text = json.dumps(about).encode()
+        self._map[: len(text)] = text
+        self._aside = Aside(root)
+
+    def require(self, path: Path) -> None:
+        """Raises FileSetAside where `path` is set aside."""
+        self._aside.require(path)
 
     def close(self) -> None:
         """This process reads no more."""
@@ -167,7 +180,7 @@ def oom_kills() -> int:
     return -1
 
 
-_book: Notebook | None = None
+_book: Page | None = None
 
 
 def note_what_is_read(root: Path, who: str) -> None:
@@ -179,6 +192,22 @@ def note_what_is_read(root: Path, who: str) -> None:
     except OSError:
         return
     _book.listen_for_signals()
+
+
+def note_for_parent(fd: int) -> None:
+    """In a fork: note what is read in a file that the one that forked it has open too, and reads with `last_read`."""
+    global _book
+    note_nothing()
+    _book = Page(fd)
+    _book.listen_for_signals()
+
+
+def last_read(fd: int) -> tuple[Path | None, bytes]:
+    """What a process was reading when it ended, and what faulthandler said of its end."""
+    content = os.pread(fd, PAGE + LAST_WORDS_BYTES, 0)
+    length = int.from_bytes(content[WHO_BYTES : WHO_BYTES + 2], "little")
+    path = content[WHO_BYTES + 2 : WHO_BYTES + 2 + length]
+    return (Path(os.fsdecode(path)) if path else None), content[PAGE:].rstrip(b"\0")
 
 
 @contextmanager

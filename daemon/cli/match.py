@@ -12,7 +12,7 @@ import click
 from daemon.cli.options import config_option, json_option, out_file
 
 if TYPE_CHECKING:
-    from pipeline.catalog import Exam
+    from pipeline.catalog import Exam, InstanceFacts
     from pipeline.sequences import Match
 
 
@@ -70,18 +70,16 @@ def match(
 
 
 def _exam(paths: tuple[Path, ...], quiet: bool) -> Exam:
-    """The one exam below the paths; of several, an error that names them."""
+    """The one exam below the paths; of several, an error that names them. Also of a file that ends whoever reads it."""
     from rich.console import Console
-    from rich.progress import Progress
 
-    from pipeline.catalog import exams, scan
+    from daemon.beside import another_process
+    from pipeline.catalog import exams
     from pipeline.errors import InputRejected
 
+    with another_process(risky=True) as ask:
+        instances, unreadable = ask(_scanned, paths, quiet)()
     console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=quiet) as progress:
-        task = progress.add_task("Reading headers")
-        report: Callable[[int, int], None] = lambda done, total: progress.update(task, completed=done, total=total)  # noqa: E731
-        instances, unreadable = scan(paths, report)
     for path, reason in unreadable:
         console.print(f"passed over {path}: {reason}", style="yellow", highlight=False)
     found = [exam for exam in exams(instances) if exam.series]
@@ -92,6 +90,18 @@ def _exam(paths: tuple[Path, ...], quiet: bool) -> Exam:
             f"These files are of {len(found)} exams; name the folder of one: " + ", ".join(e.study_uid for e in found)
         )
     return found[0]
+
+
+def _scanned(paths: tuple[Path, ...], quiet: bool) -> tuple[list[InstanceFacts], list[tuple[Path, str]]]:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from pipeline.catalog import scan
+
+    with Progress(console=Console(stderr=True), transient=True, disable=quiet) as progress:
+        task = progress.add_task("Reading headers")
+        report: Callable[[int, int], None] = lambda done, total: progress.update(task, completed=done, total=total)  # noqa: E731
+        return scan(paths, report)
 
 
 def _document(found: Match) -> dict[str, Any]:

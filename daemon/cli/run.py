@@ -69,7 +69,7 @@ def _evaluated(path: Path, out: Path, settings: Settings) -> StudyResult:
 
     began = datetime.now(UTC).astimezone(ZoneInfo(settings.site.timezone))
     started = time.perf_counter()
-    with another_process() as ask:
+    with another_process(risky=True) as ask:
         reading = ask(exam_in, path)
         ask(load_module, "daemon.offline")
         from daemon.clinical.exam import clinical_of, patient_of

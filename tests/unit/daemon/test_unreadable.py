@@ -372,3 +372,25 @@ def test_what_killed_an_extraction_twice_is_a_failure_of_its_exam_the_third_time
     assert failed["1.2.98"] == "unreadable"
     assert failed["1.2.97"] != "unreadable"
     assert (tmp_path / "table.csv.notes").is_dir()
+
+
+@pytest.mark.parametrize("command", ["run", "match"])
+def test_a_command_whose_reader_dies_names_the_file_and_the_signal(tmp_path: Path, command: str) -> None:
+    for number in (1, 2, 3):
+        data_set = mr_image(f"1.2.3.{number}")
+        data_set.ImageComments = "POISON" if number == 2 else "fine"
+        data_set.file_meta = FileMetaDataset()
+        data_set.file_meta.TransferSyntaxUID = EXPLICIT_LE
+        (tmp_path / "exam").mkdir(exist_ok=True)
+        save(data_set, tmp_path / "exam" / f"{number}.dcm")
+    run = DEADLY + "from daemon.main import main\nsys.argv = ['axrad', *sys.argv[1:]]\nmain()"
+    options = ["--out", tmp_path / "out"] if command == "run" else ["--json"]
+    done = subprocess.run(
+        [sys.executable, "-c", run, command, tmp_path / "exam", *options],
+        capture_output=True, text=True, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert str(tmp_path / "exam" / "2.dcm") in done.stderr
+    assert "Aborted" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) in (["exam"], ["exam", "out"])
