@@ -17,7 +17,7 @@ from pydicom.uid import UID
 
 from pipeline import reading
 from pipeline.codestream import Broken
-from pipeline.decoding import Died, pixels_in
+from pipeline.decoding import Died, NotDecoded, pixels_in
 from pipeline.errors import PixelsRejected
 from pipeline.header import Header
 from pipeline.repair import describes_pixels, mend_pixels
@@ -81,8 +81,12 @@ def decode(path: Path, numbers: Sequence[int | None], allow_lossy: bool = False)
         ) from error
     except (AttributeError, KeyError) as error:
         raise PixelsRejected(f"image {uid} has no complete pixel data: {error}", uid=uid) from error
-    except (RuntimeError, *reading.MALFORMED) as error:
+    except (NotDecoded, NotImplementedError) as error:
         raise PixelsRejected(f"image {uid} cannot be decoded from {name}: {error}", uid=uid) from error
+    except (RuntimeError, *reading.MALFORMED) as error:
+        # The words of others may quote values of the header.
+        why = type(error).__name__
+        raise PixelsRejected(f"image {uid} cannot be decoded from {name} ({why})", uid=uid) from error
 
 
 def _plain(path: Path, ds: Header) -> npt.NDArray[Any] | None:

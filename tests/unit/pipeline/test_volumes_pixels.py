@@ -17,6 +17,8 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pipeline.decoding import here
 from pipeline.errors import ExamRejected
 from pipeline.volumes import pixels
+from tests.support.dimse import mr_image
+from tests.support.poison import JPEG_LS, codestream, compressed, part10_of
 
 
 def of_images() -> list[Path]:
@@ -125,3 +127,16 @@ def test_a_file_that_ends_before_its_pixels_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "image", np.arange(12, dtype=np.uint16).tobytes())
     path.write_bytes(path.read_bytes()[:-2])
     assert "shorter than its header says" in str(outcome(path))
+
+
+def test_what_its_decoders_refuse_is_told_in_one_line_without_their_words(tmp_path: Path) -> None:
+    """Their words were three lines in the exam's reason: `'NoneType' object has no attribute 'encode'`, say."""
+    image, stream = mr_image("1.2.3"), codestream(96)
+    cut = part10_of(compressed(image, stream[: len(stream) // 2] + b"\xff\xd9"), JPEG_LS)
+    (tmp_path / "cut.dcm").write_bytes(cut)
+    with pytest.raises(ExamRejected) as refused:
+        list(pixels.decode(tmp_path / "cut.dcm", [None]))
+    assert refused.value.message == (
+        f"image {image.SOPInstanceUID} cannot be decoded from JPEG-LS Lossless Image Compression: "
+        "its decoders take the data for damaged (RuntimeError)"
+    )
