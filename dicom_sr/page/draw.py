@@ -131,10 +131,17 @@ def _patient(sheet: Sheet, result: StudyResult, source: ReportSource, settings: 
     more = (
         fit.Piece(str(patient.get("AccessionNumber") or ""), 1, "end", QUIET),
         fit.Piece(settings.site.institution, 0, "start", QUIET),
-        fit.Piece(f"revision {result.revision}" if result.revision > 1 else "", 2, "start", INK),
+        fit.Piece(_revision(result, source), 2, "start", INK),
     )
     sheet.row(right, y + 44, more, 16, half, 12, align="right")
     return y + 66
+
+
+def _revision(result: StudyResult, source: ReportSource) -> str:
+    """Of a corrected report its number, and that the one before was another patient's by its ID."""
+    if result.revision == 1:
+        return ""
+    return f"revision {result.revision}{', Patient ID corrected' if source.corrected_patient else ''}"
 
 
 def _name(name: str) -> tuple[fit.Piece, ...]:

@@ -95,6 +95,8 @@ def more_pages(result: StudyResult, source: ReportSource, settings: Settings) ->
     )
     _identity(pages, result, source, settings, name)
     pages.heading("Answer")
+    if source.corrected_patient:
+        pages.text(words.OTHER_PATIENT)
     for side, part in _ordered(result):
         pages.text(words.conclusion(result, side, part))
         if part.prediction is not None and not part.prediction.in_training_range:

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pydicom
 import pytest
+from matplotlib.text import Text
 
 from config.schema import Report, Settings
 from dicom_sr import render
+from dicom_sr.page import drawn
+from dicom_sr.page.sheet import Sheet
 from pipeline.records import InstanceRef
 from tests.support.reports import STUDY, Case, case
 from tests.support.validators import dciodvfy, dsrdump
@@ -67,6 +70,19 @@ def test_a_report_for_a_corrected_patient_says_so_and_names_the_one_before(tmp_p
     (tmp_path / "sr.dcm").write_bytes(objects["sr"])
     assert dciodvfy(tmp_path / "sr.dcm") == dciodvfy_of(example, tmp_path)
     assert dsrdump(tmp_path / "sr.dcm") == []
+
+
+def test_page_and_document_of_a_corrected_patient_say_so_too() -> None:
+    example = case("revision_2")
+    source = dataclasses.replace(example.source, corrected_patient=True)
+    drawing = drawn(example.result, source, (), Settings())
+    assert "revision 2, Patient ID corrected" in written(drawing.sheet)
+    assert "issued under another Patient ID" in " ".join(written(sheet) for sheet in drawing.more)
+    assert "Patient ID corrected" not in written(drawn(example.result, example.source, (), Settings()).sheet)
+
+
+def written(sheet: Sheet) -> str:
+    return " ".join(text.get_text() for text in sheet.figure.findobj(Text))
 
 
 def texts(item: pydicom.Dataset) -> list[str]:
