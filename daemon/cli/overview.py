@@ -38,6 +38,8 @@ WORDS = {
     "not_ours": "of another part of the body",
     "cancelled": "stopped by an operator",
 }
+# Of one study; a report that has nowhere to go has a reason.
+WORDS_OF_ONE = WORDS | {"delivered": "report delivered"}
 COLOURS = {"held": "yellow", "failed": "red", "waiting": "cyan", "delivered": "green", "not_evaluated": "magenta"}
 REMEDIES = {
     "failed": "when the cause is mended: axrad retry {id}",
@@ -216,7 +218,7 @@ def print_studies(out: Console, found: Sequence[Mapping[str, Any]], now: float) 
 def print_timeline(out: Console, found: Mapping[str, Any], settings: Settings) -> None:
     """One study, from its first instance to the proof of its delivery."""
     zone = ZoneInfo(settings.site.timezone)
-    hanging(out, f"study {found['id']}  {in_words(found['state'], found['reason'] or WORDS[found['state']])}")
+    hanging(out, f"study {found['id']}  {in_words(found['state'], found['reason'] or WORDS_OF_ONE[found['state']])}")
     out.print(f"Study Instance UID {found['study_uid']}")
     out.print(
         f"{found['instances']} instances, {found['priority']}, role {found['role']}, revision {found['revision']}"
