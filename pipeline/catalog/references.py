@@ -34,16 +34,15 @@ def references(dataset: Dataset) -> tuple[Reference, ...]:
         *_by_registration(dataset),
     ]
     merged: dict[str, Reference] = {}
+    frames: dict[str, set[int]] = {}
     for reference in found:
         uid = reference.ref.sop_instance_uid or reference.ref.series_uid
-        known = merged.get(uid)
-        if known is None:
-            merged[uid] = reference
-            continue
+        known = merged.setdefault(uid, reference)
+        # Collected before they are sorted: thousands of frames of one image may come one by one.
+        frames.setdefault(uid, set()).update(reference.frames)
         ref = known.ref if known.ref.series_uid else reference.ref
-        frames = tuple(sorted({*known.frames, *reference.frames}))
-        merged[uid] = Reference(ref, frames, known.precise or reference.precise)
-    return tuple(merged.values())
+        merged[uid] = Reference(ref, (), known.precise or reference.precise)
+    return tuple(r._replace(frames=tuple(sorted(frames[uid]))) for uid, r in merged.items())
 
 
 def reference_tags(found: tuple[Reference, ...]) -> dict[str, Value]:

@@ -11,8 +11,9 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from pipeline.catalog import exams, facts_from_json, facts_to_json, read_facts, scan
+from pipeline.catalog import exams, facts_from_json, facts_to_json, read_facts, references, scan
 from pipeline.errors import NotDicom
+from pipeline.records import InstanceRef
 
 MR = "1.2.840.10008.5.1.4.1.1.4"
 SEG = "1.2.840.10008.5.1.4.1.1.66.4"
@@ -205,3 +206,15 @@ def test_a_malformed_file_is_read_or_refused_with_a_reason(cases: Path) -> None:
     assert all(reason for _, reason in unreadable)
     for facts in instances:
         json.dumps(facts_to_json(facts), allow_nan=False)
+
+
+def test_twenty_thousand_frames_that_name_a_frame_each_are_merged_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They were sorted anew with every one of them."""
+    named = [references.Reference(InstanceRef("", "", "", "1.2"), (n,), True) for n in range(20_000, 0, -1)]
+    monkeypatch.setattr(references, "_by_frames", lambda _: iter(named))
+    sorts: list[int] = []
+    monkeypatch.setattr(references, "sorted", lambda v: sorts.append(1) or sorted(v), raising=False)
+    (found,) = references.references(Dataset())
+    assert found.frames == tuple(range(1, 20_001))
+    assert found.precise
+    assert len(sorts) == 1
