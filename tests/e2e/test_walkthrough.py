@@ -85,14 +85,18 @@ class Day:
         self.house.restart(PYTHONPATH=str(shim))
 
     def wait_for_trouble(self) -> None:
-        """Until a destination has refused a result and a file is set aside."""
+        """Until a destination has refused a result and a file is set aside, of which it is known who sent it."""
 
-        def found() -> set[str]:
+        def found() -> dict[str, str]:
             with self.house.ledger.read() as connection:
                 findings = list(standing.of_ledger(connection, self.house.settings, system_clock()))
-            return {finding.code for finding in findings if not finding.ok}
+            return {finding.code: finding.text for finding in findings if not finding.ok}
 
-        wait_for(lambda: found() >= {"destination", "unreadable"}, "trouble", moves=found, ticks=2 * PATIENCE)
+        def there() -> bool:
+            texts = found()
+            return "destination" in texts and "ORTHANC" in texts.get("unreadable", "")
+
+        wait_for(there, "trouble", moves=lambda: sorted(found()), ticks=2 * PATIENCE)
 
     def settle(self) -> None:
         """Until every exam is in the state that it comes to."""
