@@ -1,4 +1,4 @@
-"""Whether a ROI object holds any region, as far as its header and its uncompressed pixels tell. Nothing is decoded."""
+"""Whether a ROI object holds any region, as far as its header and its pixels tell without a decoder."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
+from pipeline import reading
 from pipeline.catalog.facts import RTSTRUCT_CLASS, Value
-from pipeline.header import Header
+from pipeline.codestream import fragments, rle
+from pipeline.decoding.frames import raw_bytes
+from pipeline.header import UNDEFINED, Header
 
 CHUNK_BYTES = 1 << 20
+MOST_SEEN = 4 << 20
+RLE = "1.2.840.10008.1.2.5"
 CONTOUR_DATA = Tag("ContourData")
 # Fewer points bound no area.
 LEAST_POINTS = 3
@@ -46,7 +51,7 @@ def _of_segments(dataset: Dataset, path: Path) -> str:
     if not dataset.get("SegmentSequence"):
         return "it has no segment"
     if not isinstance(dataset, Header) or dataset.pixels is None:
-        return ""  # compressed, or in another encoding: whoever decodes it finds out
+        return "all its voxels are zero" if _surely_zero(dataset, path) else ""
     offset, length = dataset.pixels
     sides = [dataset.get(keyword) for keyword in ("Rows", "Columns", "BitsAllocated")]
     if all(isinstance(side, int) for side in sides):
@@ -55,6 +60,30 @@ def _of_segments(dataset: Dataset, path: Path) -> str:
         if min(length, path.stat().st_size - offset) < needed:
             return "its pixel data end before its last frame"
     return "" if _any_voxel(path, offset, length) else "all its voxels are zero"
+
+
+def _surely_zero(dataset: Dataset, path: Path) -> bool:
+    """Whether pixels in another encoding are all zero: deflated or run lengths. Others have to be decoded to tell.
+
+    No more than MOST_SEEN bytes are looked at, and nothing is expanded.
+    """
+    try:
+        place = reading.located(path, force=None)[1]
+        if place is None:
+            return False
+        if place.length != UNDEFINED:
+            return 0 < place.length <= MOST_SEEN and not any(
+                piece.strip(b"\0") for piece in raw_bytes(path, place, place.length)
+            )
+        if str(dataset.file_meta.TransferSyntaxUID) != RLE:
+            return False
+        with path.open("rb") as file:
+            frames = fragments.frames_of(file, place.offset, int(dataset.get("NumberOfFrames") or 1))
+            if sum(f.length for frame in frames for f in frame) > MOST_SEEN:
+                return False
+            return bool(frames) and all(rle.is_zero(fragments.read(file, frame)) for frame in frames)
+    except reading.MALFORMED:
+        return False
 
 
 def _any_voxel(path: Path, offset: int, length: int) -> bool:

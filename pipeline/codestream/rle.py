@@ -46,3 +46,31 @@ def _check_segment(data: bytes, at: int, end: int, pixels: int) -> None:
         raise Broken("a segment ends before its last pixel")
     if found > pixels or data[at:end].strip(b"\0\x80"):
         raise Broken("a segment goes on behind its last pixel")
+
+
+def is_zero(data: bytes) -> bool:
+    """Whether a frame has no byte but zero, by its runs: nothing is expanded. False where it is not in order."""
+    if len(data) < HEADER:
+        return False
+    numbers = [int.from_bytes(data[4 * n : 4 * n + 4], "little") for n in range(16)]
+    count, offsets = numbers[0], numbers[1:]
+    if not 1 <= count <= MOST_SEGMENTS or offsets[0] != HEADER:
+        return False
+    ends = [*offsets[1:count], len(data)]
+    return all(_is_zero_segment(data, start, end) for start, end in zip(offsets, ends, strict=False))
+
+
+def _is_zero_segment(data: bytes, at: int, end: int) -> bool:
+    while at < end:
+        code = data[at]
+        if code < 128:
+            if data[at + 1 : at + 2 + code].strip(b"\0"):
+                return False
+            at += code + 2
+        elif code > 128:
+            if at + 1 < end and data[at + 1]:
+                return False
+            at += 2
+        else:
+            at += 1
+    return True

@@ -9,6 +9,12 @@ import pytest
 from pydicom import Dataset, dcmread
 from pydicom.dataset import FileMetaDataset
 from pydicom.sequence import Sequence
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+)
 
 from pipeline.catalog import RTSTRUCT_CLASS, SEGMENTATION_CLASSES, read_facts
 
@@ -66,6 +72,35 @@ def test_a_segmentation_with_one_voxel_set_holds_a_region(tmp_path: Path) -> Non
 )
 def test_a_segmentation_without_a_region_says_why(tmp_path: Path, voxels: np.ndarray, segments: int, why: str) -> None:
     assert read_facts(segmentation(tmp_path / "seg.dcm", voxels, segments)).tags["no_region"] == why
+
+
+@pytest.mark.parametrize("how", ["rle", "deflated", "implicit", "big endian"])
+@pytest.mark.parametrize("set_voxels", [0, 1])
+def test_a_segmentation_in_another_encoding_says_so_too(tmp_path: Path, how: str, set_voxels: int) -> None:
+    voxels = np.zeros((2, 8, 8), np.uint8)
+    voxels.flat[100 : 100 + set_voxels] = 1
+    path = segmentation(tmp_path / "seg.dcm", voxels)
+    ds = dcmread(path)
+    ds.SamplesPerPixel, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 1, 8, 7, 0
+    ds.PhotometricInterpretation = "MONOCHROME2"
+    if how == "rle":
+        ds.compress(RLELossless, generate_instance_uid=False)
+    else:
+        ds.file_meta.TransferSyntaxUID = {
+            "deflated": DeflatedExplicitVRLittleEndian,
+            "implicit": ImplicitVRLittleEndian,
+            "big endian": ExplicitVRBigEndian,
+        }[how]
+        ds["PixelData"].VR = "OW" if how == "implicit" else "OB"
+    written = Dataset(ds)
+    written.file_meta = ds.file_meta
+    written.save_as(
+        path,
+        implicit_vr=how == "implicit",
+        little_endian=how != "big endian",
+        enforce_file_format=True,
+    )
+    assert read_facts(path).tags.get("no_region") == (None if set_voxels else "all its voxels are zero")
 
 
 def test_a_segmentation_that_was_cut_off_holds_no_region(tmp_path: Path) -> None:
