@@ -22,8 +22,33 @@ log = structlog.get_logger("axrad.broker")
 _away = Recurring(log, "broker-away")
 
 
+class QoS(kombu_redis.QoS):  # type: ignore[misc]
+    """A message whose acknowledgement the broker refuses counts as done here.
+
+    Kombu only logs the refusal and counts the message as being worked on for ever: with one message at a time the
+    worker would take no other, also when the broker is well again. The broker keeps the message and brings it once more
+    after its visibility timeout; the ledger knows by then that there is nothing to do.
+    """
+
+    def ack(self, delivery_tag: str) -> None:
+        try:
+            super().ack(delivery_tag)
+        except ERRORS:
+            self._quick_ack(delivery_tag)
+            raise
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        try:
+            super().reject(delivery_tag, requeue)
+        except ERRORS:
+            self._quick_ack(delivery_tag)
+            raise
+
+
 class Channel(kombu_redis.Channel):  # type: ignore[misc]
     """Kombu asks with PING, which a replica answers as well."""
+
+    QoS = QoS
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         opened = False

@@ -64,7 +64,9 @@ def killed(arguments: list[str], moment: Callable[[str, subprocess.Popen[bytes]]
     finally:
         for leftover in [*marked(mark)]:
             leftover.kill()
-        process.communicate()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 def after(seconds: float) -> Callable[[str, subprocess.Popen[bytes]], None]:

@@ -41,7 +41,7 @@ class World:
     _brokers: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.temporary.mkdir(exist_ok=True)
+        self.temporary.mkdir(parents=True, exist_ok=True)
         self.control.write_bytes(bytes(8 * DOUBLES))
         with self.control.open("r+b") as file:
             self._map = mmap.mmap(file.fileno(), 8 * DOUBLES)
