@@ -154,11 +154,6 @@ class Process:
     def away(self, event: str = "broker-away") -> list[object]:
         return [e["code"] for e in self.events() if e["event"] == event]
 
-    def noticed(self, code: str) -> bool:
-        """Says so; or was about to acknowledge a message, and then may have nothing more to write."""
-        refused = any(str(e["event"]).startswith("Couldn't ack") for e in self.events())
-        return set(self.away()) == {code} or (refused and set(self.away()) <= {code})
-
     def end(self) -> None:
         self.process.terminate()
         wait_for_end(self.process)
@@ -183,7 +178,10 @@ def test_workers_and_beat_wait_for_a_broker_that_takes_nothing_and_go_on(
     try:
         wait_for(lambda: swept(house) > 0, "a sweep")
         put(server)
-        wait_for(lambda: all(p.noticed(code) for p in processes), "both to notice")
+        # To wait for a message is to write, as a replica sees it. Where memory is short it is not, and a worker that
+        # has acknowledged all that came has nothing to notice it by.
+        noticing = processes if state == "readonly" else processes[1:]
+        wait_for(lambda: all(set(p.away()) == {code} for p in noticing), "the broker's state to be noticed")
         assert [p.process.poll() for p in processes] == [None, None]
         server.replicaof("NO", "ONE")
         server.config_set("maxmemory", "0")
