@@ -63,6 +63,17 @@ class Pixels(NamedTuple):
         return {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData"}.get(self.tag, "PixelData")
 
 
+def reason_of(error: BaseException) -> str:
+    """What went wrong, never a value from the file."""
+    if isinstance(error, RecursionError):
+        return "its sequences are nested too deeply"
+    if isinstance(error, InvalidDicomError):
+        return "it has no DICOM file header"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return f"its structure is damaged ({type(error).__name__})"
+
+
 def read(path: Path, *, force: bool | None = False) -> Dataset:
     """The data set of a file up to its pixels. `force`: also without the file header of PS3.10; None: where the data
     set seems to begin with the file.

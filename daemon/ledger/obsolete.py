@@ -62,6 +62,18 @@ def gone(name: str) -> str:
     return f"no [[destination]] is named {name} any more"
 
 
+def _closed(table: sa.Table, reason: str, now: float) -> dict[str, Any]:
+    """Columns of a delivery or fetch that is given up; the raised fence takes it from a worker that is at it."""
+    return {
+        "state": "cancelled",
+        "reason": reason,
+        "finished_at": now,
+        "owner": None,
+        "lease_until": None,
+        "fence": table.c.fence + 1,
+    }
+
+
 def close_deliveries(connection: sa.Connection, name: str, reason: str, now: float, states: Iterable[str]) -> int:
     """Close deliveries to a destination; a worker that is at one loses its claim. How many, `AT_ONCE` at most."""
     rows = connection.execute(
@@ -73,16 +85,7 @@ def close_deliveries(connection: sa.Connection, name: str, reason: str, now: flo
     ).all()
     for row in rows:
         connection.execute(
-            deliveries.update()
-            .where(deliveries.c.id == row.id)
-            .values(
-                state="cancelled",
-                reason=reason,
-                finished_at=now,
-                owner=None,
-                lease_until=None,
-                fence=deliveries.c.fence + 1,
-            )
+            deliveries.update().where(deliveries.c.id == row.id).values(_closed(deliveries, reason, now))
         )
         note(connection, now, "delivery-closed", f"{name}: {reason}", row.study_id, row.revision_id)
         settle_if_delivered(connection, row.revision_id, now)
@@ -134,18 +137,7 @@ def _fetches(connection: sa.Connection, is_open: Any, sources: list[str], now: f
     rows = connection.execute(sa.select(fetches.c.id, fetches.c.study_id).where(is_open).limit(AT_ONCE)).all()
     reason = "no [[pacs]] can be fetched from any more"
     for row in rows:
-        connection.execute(
-            fetches.update()
-            .where(fetches.c.id == row.id)
-            .values(
-                state="cancelled",
-                reason=reason,
-                finished_at=now,
-                owner=None,
-                lease_until=None,
-                fence=fetches.c.fence + 1,
-            )
-        )
+        connection.execute(fetches.update().where(fetches.c.id == row.id).values(_closed(fetches, reason, now)))
         note(connection, now, "fetch-closed", reason, row.study_id)
         connection.execute(studies.update().where(studies.c.id == row.study_id).values(dirty=True))
     return len(rows)

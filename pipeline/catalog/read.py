@@ -33,7 +33,7 @@ from pipeline.catalog.regions import region_tags
 from pipeline.diffusion import bvalue
 from pipeline.errors import NotDicom
 from pipeline.marker import marked
-from pipeline.reading import MALFORMED
+from pipeline.reading import MALFORMED, reason_of
 from pipeline.records import InstanceRef
 from pipeline.repair import repair
 from pipeline.text import clean, text_of
@@ -151,7 +151,7 @@ def read_facts(path: Path) -> InstanceFacts:
     except NotDicom:
         raise
     except MALFORMED as error:
-        raise NotDicom(f"{path} is no readable DICOM file: {_reason(error)}") from error
+        raise NotDicom(f"{path} is no readable DICOM file: {reason_of(error)}") from error
 
 
 def _sound_facts(path: Path) -> InstanceFacts:
@@ -335,14 +335,3 @@ def _is_ours(dataset: Dataset, sop_class: str) -> bool:
         return False
     makers = [dataset, *(dataset.get("ContributingEquipmentSequence") or [])]
     return any(text_of(m, "Manufacturer").lower() == OUR_MANUFACTURER for m in makers)
-
-
-def _reason(error: BaseException) -> str:
-    """A short reason: what went wrong, never a value from the file."""
-    if isinstance(error, RecursionError):
-        return "its sequences are nested too deeply"
-    if isinstance(error, InvalidDicomError):
-        return "it has no DICOM file header"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return f"its structure is damaged ({type(error).__name__})"

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from pydicom import Dataset
-from pydicom.errors import InvalidDicomError
 
 from pipeline import reading
 from pipeline.errors import ExamRejected, NotDicom
-from pipeline.reading import MALFORMED
+from pipeline.reading import MALFORMED, reason_of
 from pipeline.repair import Faults, repair
 
 Read = TypeVar("Read")
@@ -47,17 +46,6 @@ def readable(path: Path) -> Iterator[None]:
         yield
     except MALFORMED as error:
         raise NotDicom(f"{path.name} cannot be read as DICOM: {reason_of(error)}") from error
-
-
-def reason_of(error: BaseException) -> str:
-    """What went wrong, never a value from the file."""
-    if isinstance(error, RecursionError):
-        return "its sequences are nested too deeply"
-    if isinstance(error, InvalidDicomError):
-        return "it has no DICOM file header"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return f"its structure is damaged ({type(error).__name__})"
 
 
 def as_sound(ds: Dataset, path: Path, read: Callable[[Dataset], Read]) -> tuple[Read, Faults]:
