@@ -24,7 +24,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.features import largest_difference
-from daemon.supervisor import axrad_command
+from daemon.processes.supervisor import axrad_command
 from pipeline.phantom.spec import Preset
 
 Row = dict[str, object]

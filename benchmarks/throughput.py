@@ -25,7 +25,7 @@ import numpy as np
 from benchmarks.bias import breasts
 from benchmarks.features import Row, _balls
 from config.schema import Bias, Features, Settings, SignatureSettings, Work
-from daemon.offline import write_outputs
+from daemon.work.run_outputs import write_outputs
 from pipeline.bias import correct
 from pipeline.catalog import exam_in
 from pipeline.features import extract

@@ -2,7 +2,8 @@
 
 A file may kill its reader: a library that aborts, memory that runs out. The note lies in a mapped file, so that it
 outlives the process and costs no write to a disk; it need not outlive the machine. What a fatal signal was is written
-beside it by faulthandler, in the signal's own handler. `daemon.unreadable` reads what the dead have left.
+beside it by faulthandler, in the signal's own handler. `daemon.recovery.unreadable_files` reads the notes of
+processes that died.
 """
 
 from __future__ import annotations
@@ -129,7 +130,7 @@ class Aside:
 
 
 def records(root: Path) -> list[dict[str, Any]]:
-    """Files whose readers died, as `daemon.unreadable` keeps them."""
+    """Files whose readers died, as `daemon.recovery.unreadable_files` keeps them."""
     found = []
     for path in sorted((root / ASIDE).glob("*.json")):
         with contextlib.suppress(OSError, ValueError):

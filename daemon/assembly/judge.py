@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from config.schema import Assembly, Settings
-from daemon.assembly.corrected import CODE, Correction, accepting, correction_of, is_confirmed, is_open
+from daemon.assembly.corrected_patient import CODE, Correction, accepting, correction_of, is_confirmed, is_open
 from daemon.assembly.duplicates import without_duplicates
 from daemon.assembly.identity import DIFFERS_FROM_PACS, objection
 from daemon.assembly.missing import find_missing

@@ -23,7 +23,7 @@ from daemon.ledger.engine import backups_folder
 @click.option("--instances", is_flag=True, help="Also the received images and ROIs.")
 def backup(config_path: Path | None, as_json: bool, out: Path | None, instances: bool) -> None:
     """Write ledger, results and signatures to one file; everything may go on meanwhile."""
-    from daemon.backup import backup as make
+    from daemon.recovery.backup import backup as make
 
     settings = load(config_path)
     now = time.time()
@@ -47,7 +47,7 @@ def backup(config_path: Path | None, as_json: bool, out: Path | None, instances:
 @click.option("--replace", is_flag=True, help="Replace a ledger that is not empty; it is kept in the backups folder.")
 def restore(config_path: Path | None, as_json: bool, file: Path, replace: bool) -> None:
     """Bring a backup back, also one of an older axrad, also from SQLite into PostgreSQL. Stop axrad first."""
-    from daemon.backup import restore as bring_back
+    from daemon.recovery.backup import restore as bring_back
 
     contents = bring_back(load(config_path), file, time.time(), replace=replace)
     if as_json:

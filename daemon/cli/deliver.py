@@ -14,8 +14,8 @@ from sqlalchemy import Connection
 from config.load import load
 from config.schema import Settings
 from daemon.cli.options import config_option
-from daemon.ledger import Ledger, existing_ledger, obsolete, operate, studies
-from daemon.share.files import files_of
+from daemon.ledger import Ledger, existing_ledger, obsolete, operator_requests, studies
+from daemon.share.exam_files import files_of
 from pipeline.errors import InputRejected
 
 
@@ -53,7 +53,7 @@ def deliver(
 
 def _one(settings: Settings, ledger: Ledger, study: str, destination: str | None) -> list[str]:
     # Not at the top: it loads what reads results.
-    from daemon.work.opening import send_to
+    from daemon.work.delivery_opening import send_to
 
     now = time.time()
     with ledger.write() as connection:
@@ -65,12 +65,12 @@ def _one(settings: Settings, ledger: Ledger, study: str, destination: str | None
             if opened is not None:
                 return [opened]
         known = {d.name for d in settings.destination}
-        return operate.deliver(connection, row, now, destination, known)
+        return operator_requests.deliver(connection, row, now, destination, known)
 
 
 def _all(settings: Settings, ledger: Ledger, destination: str | None) -> list[str]:
     """What must fail is not queued; it is told with the reason."""
-    from daemon.work.opening import why_not
+    from daemon.work.delivery_opening import why_not
 
     files, left = files_of(settings), Counter[tuple[str, str]]()
 
@@ -83,7 +83,7 @@ def _all(settings: Settings, ledger: Ledger, destination: str | None) -> list[st
     with ledger.write() as connection:
         if destination is not None:
             obsolete.require_heard_of(connection, settings, destination)
-        opened = operate.deliver_dead_letters(connection, time.time(), destination, partial(may, connection))
+        opened = operator_requests.deliver_dead_letters(connection, time.time(), destination, partial(may, connection))
     for (name, reason), count in left.items():
         click.echo(f"{count} to {name} are left: {reason}; `axrad deliver --forget {name}` closes them", err=True)
     return opened

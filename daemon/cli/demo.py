@@ -25,7 +25,7 @@ from daemon.logs import set_up
 def demo(out: Path, seed: int, vendor: str) -> None:
     """Make a phantom exam, send it by C-STORE, wait for the report, show it."""
     from config.schema import Log
-    from daemon.demonstration import Demonstration
+    from daemon.processes.demonstration import Demonstration
 
     set_up(Log(level="error"), "demo")
     started = time.monotonic()

@@ -25,7 +25,7 @@ from daemon.health.finding import Finding, Level
 from pipeline.errors import AxradError, TryLater
 
 if TYPE_CHECKING:
-    from daemon.health.probe import Health
+    from daemon.health.traffic_probes import Health
     from daemon.ledger import Ledger
 
 MARKS: dict[Level, str] = {"ok": "[green]ok  [/]", "warn": "[yellow]LOOK[/]", "fail": "[red]BAD [/]"}
@@ -56,16 +56,16 @@ def shown(finding: Finding) -> str:
 
 def examine(settings: Settings) -> Iterator[Finding]:
     """Every line, in the order in which things depend on each other."""
-    from daemon.health import standing
+    from daemon.health import standing_checks
     from daemon.health.limits import examine as limits
     from daemon.health.peers import ask_destination
-    from daemon.health.probe import Health
+    from daemon.health.traffic_probes import Health
     from daemon.ledger.engine import bare_ledger
     from daemon.listener import state
 
     listener, now = state(settings), time.time()
     yield _versions()
-    yield from (f for f in standing.of_machine(settings, listener, now) if f.code in ("disk", "inodes", "rules"))
+    yield from (f for f in standing_checks.of_machine(settings, listener, now) if f.code in ("disk", "inodes", "rules"))
     of_ledger = guarded("ledger", lambda: _ledger(settings), "look at ledger.url and at the database")
     yield of_ledger
     of_broker = guarded("broker", lambda: _broker(settings), "")  # what ails a broker says what to do about it
@@ -76,11 +76,11 @@ def examine(settings: Settings) -> Iterator[Finding]:
             yield _neighbours(settings, ledger)
         yield guarded("listener", lambda: _listener(settings), "start `axrad up` or `axrad listen`")
         yield _who_may_send(settings)
-        yield standing.indexing(settings, now)
+        yield standing_checks.indexing(settings, now)
         if ledger is not None:
             health = Health(settings, ledger, lambda: _broker_url(settings)) if of_broker.ok else None
             with ledger.read() as connection:
-                working = [f for f in standing.of_ledger(connection, settings, now) if f.code != "destination"]
+                working = [f for f in standing_checks.of_ledger(connection, settings, now) if f.code != "destination"]
             yield from _working(working, health)
         yield from limits(settings, ledger, listener)
     except AxradError as error:
@@ -137,13 +137,13 @@ def _ledger(settings: Settings) -> str:
 
 
 def _broker_url(settings: Settings) -> str:
-    from daemon.broker import broker_url
+    from daemon.broker.server import broker_url
 
     return broker_url(settings)
 
 
 def _broker(settings: Settings) -> str:
-    from daemon.broker import usable
+    from daemon.broker.server import usable
 
     found = usable(_broker_url(settings))
     if found.policy not in ("noeviction", ""):
@@ -154,8 +154,8 @@ def _broker(settings: Settings) -> str:
 
 def _neighbours(settings: Settings, ledger: Ledger) -> Finding:
     """Others on the broker's database. Prefixes keep them apart; memory and FLUSHDB are shared."""
+    from daemon.broker.foreign_keys import strangers
     from daemon.ledger import installation
-    from daemon.neighbours import strangers
 
     try:
         found = strangers(_broker_url(settings), installation.prefix_of(ledger))

@@ -64,7 +64,7 @@ def extract(
             raise click.UsageError("--label belongs to --image and --mask.")
         if out.suffix.lower() not in (".csv", ".parquet"):
             raise click.BadParameter("a table ends in .csv or .parquet", param_hint="--out")
-        from daemon.unreadable import noting
+        from daemon.recovery.unreadable_files import noting
 
         with noting(out.with_name(out.name + ".notes"), "axrad extract", time.time()):
             _many_exams(paths, out, settings, as_json)

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from config.load import load
 from daemon.cli.options import config_option, json_option
-from daemon.feedback.keep import keep_outcomes
+from daemon.feedback.feedback_records import keep_outcomes
 from daemon.feedback.pathology import read_outcomes
 from daemon.ledger import existing_ledger
 

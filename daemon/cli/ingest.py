@@ -23,11 +23,11 @@ def ingest(config_path: Path | None, as_json: bool, background: bool, paths: tup
     """Put PATHS (files or folders) into the spool and the ledger."""
     from rich.progress import track
 
-    from daemon import unreadable
     from daemon.clock import system_clock
-    from daemon.indexer import index_once
+    from daemon.indexing.indexer import index_once
     from daemon.ledger import open_ledger
-    from daemon.ledger.order import BACKFILL
+    from daemon.ledger.work_order import BACKFILL
+    from daemon.recovery import unreadable_files
     from daemon.spool import JournalWriter, Spool
     from pipeline.errors import InputRejected, NotDicom
 
@@ -40,7 +40,7 @@ def ingest(config_path: Path | None, as_json: bool, background: bool, paths: tup
     ]
     kept: list[str] = []
     stored, refused = 0, []
-    unreadable.start(spool.root, "axrad ingest", system_clock())
+    unreadable_files.start(spool.root, "axrad ingest", system_clock())
     more = {"role": BACKFILL} if background else {}
     journal = JournalWriter(spool.journal, "INGEST", "local")
     try:
@@ -54,7 +54,7 @@ def ingest(config_path: Path | None, as_json: bool, background: bool, paths: tup
                 kept.append(outcome.path)
     finally:
         journal.close("released")
-    taken_up = sum(unreadable.take_up(ledger, spool.root, path, system_clock()) for path in kept)
+    taken_up = sum(unreadable_files.take_up(ledger, spool.root, path, system_clock()) for path in kept)
     index_once(ledger, spool, system_clock(), settings)
     if as_json:
         click.echo(json.dumps({"stored": stored, "refused": refused, "taken_up": taken_up}))

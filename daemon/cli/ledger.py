@@ -19,9 +19,9 @@ from daemon.cli.feedback import print_feedback
 from daemon.cli.options import config_option, json_option
 from daemon.cli.report import print_report
 from daemon.cli.wording import console
-from daemon.feedback import keep
-from daemon.ledger import Ledger, existing_ledger, operate, steer, studies, views
-from daemon.ledger.order import PRIORITIES
+from daemon.feedback import feedback_records
+from daemon.ledger import Ledger, existing_ledger, operator_requests, priority_and_cancel, studies, views
+from daemon.ledger.work_order import PRIORITIES
 from pipeline.errors import InputRejected
 
 # More rows than anybody reads; a database counts in 64 bits.
@@ -74,7 +74,7 @@ def studies_command(
     _, ledger = _open(config_path)
     with ledger.read() as connection:
         if with_feedback:
-            said = keep.listed(connection, limit)
+            said = feedback_records.listed(connection, limit)
             if as_json:
                 click.echo(json.dumps({"feedback": said}))
             else:
@@ -123,7 +123,9 @@ def retry(config_path: Path | None, study: str, new_revision: bool, accept_ident
     _, ledger = _open(config_path)
     with ledger.write() as connection:
         row = _found(connection, study)
-        said = operate.retry(connection, row, time.time(), new_revision=new_revision, accept_identity=accept_identity)
+        said = operator_requests.retry(
+            connection, row, time.time(), new_revision=new_revision, accept_identity=accept_identity
+        )
     click.echo(said)
 
 
@@ -134,7 +136,7 @@ def cancel(config_path: Path | None, study: str) -> None:
     """Stop a study: nothing of it is analysed or sent any more. `axrad retry` takes that back."""
     _, ledger = _open(config_path)
     with ledger.write() as connection:
-        said = steer.cancel(connection, _found(connection, study), time.time())
+        said = priority_and_cancel.cancel(connection, _found(connection, study), time.time())
     click.echo(said)
 
 
@@ -147,5 +149,5 @@ def prioritise(config_path: Path | None, study: str, level: str) -> None:
     settings, ledger = _open(config_path)
     head_start_s = settings.work.head_start_s
     with ledger.write() as connection:
-        said = steer.prioritise(connection, _found(connection, study), time.time(), level, head_start_s)
+        said = priority_and_cancel.prioritise(connection, _found(connection, study), time.time(), level, head_start_s)
     click.echo(said)

@@ -73,7 +73,7 @@ def _exam(paths: tuple[Path, ...], quiet: bool) -> Exam:
     """The one exam below the paths; of several, an error that names them. Also of a file that ends whoever reads it."""
     from rich.console import Console
 
-    from daemon.beside import another_process
+    from daemon.cli.helper_process import another_process
     from pipeline.catalog import exams
     from pipeline.errors import InputRejected
 

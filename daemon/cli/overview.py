@@ -14,11 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from config.schema import Settings
-from daemon.assembly.corrected import CODE as PATIENT_CODE
+from daemon.assembly.corrected_patient import CODE as PATIENT_CODE
 from daemon.cli.wording import WIDTH, age, brief, bytes_in_words, hanging, in_words
-from daemon.health import standing
+from daemon.health import standing_checks
 from daemon.health.finding import Finding, not_ok
-from daemon.ledger import aside, deliveries, life, obsolete, order, views
+from daemon.ledger import deliveries, heartbeats, obsolete, set_aside, views, work_order
 from daemon.ledger.states import TOO_MANY
 from daemon.ledger.tables import breakers
 from daemon.listener.supervisor import state as listener_state
@@ -94,14 +94,14 @@ PER_INSTANCE = {
 
 def gather(settings: Settings, connection: sa.Connection, now: float) -> dict[str, Any]:
     """Everything `axrad status` knows, from the ledger and this machine's disk alone."""
-    running, told = order.under_way(connection, now)
-    last_sweep = life.last(connection, "sweep")
-    since = now - life.WORKER_GONE_S
+    running, told = work_order.under_way(connection, now)
+    last_sweep = heartbeats.last(connection, "sweep")
+    since = now - heartbeats.WORKER_GONE_S
     rows = connection.execute(sa.select(breakers).where(breakers.c.failures > 0).order_by(breakers.c.destination)).all()
     stuck = [s for state in ("held", "failed", "waiting") for s in views.list_studies(connection, state, limit=5)]
     listener = listener_state(settings)
-    checks = [*standing.of_machine(settings, listener, now), *standing.broker(settings)]
-    checks += standing.of_ledger(connection, settings, now)
+    checks = [*standing_checks.of_machine(settings, listener, now), *standing_checks.broker(settings)]
+    checks += standing_checks.of_ledger(connection, settings, now)
     counts = views.counts(connection, now)
     # Of a destination that is gone, only what is still to be closed is of interest.
     there = {d.name for d in settings.destination}
@@ -116,14 +116,14 @@ def gather(settings: Settings, connection: sa.Connection, now: float) -> dict[st
         "announced": told,
         "workers": [
             {"name": w.name, "seen_s": round(now - w.at, 1), **w.detail}
-            for w in life.signs(connection, "worker", since)
+            for w in heartbeats.signs(connection, "worker", since)
         ],
         "sweep_s": None if last_sweep is None else round(now - last_sweep.at, 1),
         "destinations_down": [
             {"destination": b.destination, "for_s": round(now - b.failing_since, 1), "reason": b.reason} for b in rows
         ],
         "dead_letters": deliveries.dead_letters(connection),
-        "set_aside": aside.listed(connection),
+        "set_aside": set_aside.listed(connection),
         "listener": listener,
         "journals": len(names(settings.spool.path / "journal")),
         "disk_free_bytes": next((check.value for check in checks if check.code == "disk"), None),

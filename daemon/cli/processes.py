@@ -15,8 +15,8 @@ import click
 from config.load import load
 from daemon import metrics
 from daemon.cli.options import config_option
-from daemon.lifeline import follow
 from daemon.logs import guard_last_words, set_up
+from daemon.processes.parent_watch import follow
 from daemon.spool import check_usable
 
 
@@ -30,7 +30,7 @@ def listen(config_path: Path | None) -> None:
     guard_last_words()
     check_usable(settings.spool.path)
     metrics.set_up(settings)  # before anything that counts is imported
-    from daemon.receiving import receive
+    from daemon.processes.listening import receive
 
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -55,11 +55,11 @@ def work(config_path: Path | None, role: str, concurrency: int | None) -> None:
     set_up(settings.log, f"work-{role}")
     guard_last_words()
     metrics.set_up(settings)  # before anything that counts is imported
-    from daemon.broker import broker_url
-    from daemon.celery_app import make_app_in_time
-    from daemon.site_files import require_right
+    from daemon.broker.server import broker_url
+    from daemon.health.site_files import require_right
+    from daemon.processes.celery_app import make_app_in_time
     from daemon.work.queues import NAMES, ROLES
-    from daemon.work.signs import give_signs
+    from daemon.work.worker_heartbeats import give_signs
 
     require_right(settings)
     app = make_app_in_time(settings, broker_url(settings))
@@ -87,7 +87,7 @@ def work(config_path: Path | None, role: str, concurrency: int | None) -> None:
 @config_option
 def observe(config_path: Path | None) -> None:
     """Metrics and health over HTTP, and notices to people."""
-    from daemon.observing import observe as watch
+    from daemon.processes.observing import observe as watch
 
     follow()
     settings = load(config_path)
@@ -105,9 +105,9 @@ def beat(config_path: Path | None) -> None:
     """Tick the sweep. Two beats do no harm."""
     from celery.beat import Service
 
-    from daemon.beat import scheduler
-    from daemon.broker import broker_url
-    from daemon.celery_app import make_app_in_time
+    from daemon.broker.server import broker_url
+    from daemon.processes.beat import scheduler
+    from daemon.processes.celery_app import make_app_in_time
 
     follow()
     settings = load(config_path)

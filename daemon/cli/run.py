@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 import click
 
 from config.load import load
-from daemon.beside import another_process, uncollected, without_blas_threads
-from daemon.beside import load as load_module
+from daemon.cli.helper_process import another_process, uncollected, without_blas_threads
+from daemon.cli.helper_process import load as load_module
 from daemon.cli.options import config_option, json_option, out_folder
 from daemon.logs import set_up
 
@@ -71,7 +71,7 @@ def _evaluated(path: Path, out: Path, settings: Settings) -> StudyResult:
     started = time.perf_counter()
     with another_process(risky=True) as ask:
         reading = ask(exam_in, path)
-        ask(load_module, "daemon.offline")
+        ask(load_module, "daemon.work.run_outputs")
         from daemon.clinical.exam import clinical_of, patient_of
         from pipeline.run import analyse
         from pipeline.signatures import Signatures
@@ -94,7 +94,7 @@ def written(
     seconds_before: float,
 ) -> StudyResult:
     """Everything that the result is written as, into `out`."""
-    from daemon.offline import write_outputs
+    from daemon.work.run_outputs import write_outputs
 
     return write_outputs(result, panels, exam, out, settings, began, seconds_before)
 

@@ -19,8 +19,8 @@ from daemon.spool import check_usable
 @click.option("--flower", "with_flower", is_flag=True, help="Also Flower, on flower.host and flower.port.")
 def up(config_path: Path | None, with_flower: bool) -> None:
     """Start listener, workers, beat and, unless broker.url names one, a broker. Ctrl-C ends them in order."""
-    from daemon.site_files import require_right
-    from daemon.supervisor import Supervisor, wait_for_port
+    from daemon.health.site_files import require_right
+    from daemon.processes.supervisor import Supervisor, wait_for_port
 
     settings = load(config_path)
     set_up(settings.log, "up")
@@ -52,9 +52,9 @@ def up(config_path: Path | None, with_flower: bool) -> None:
 @config_option
 def flower(config_path: Path | None) -> None:
     """Flower, behind a password, on localhost unless told otherwise."""
-    from daemon.broker import broker_url
-    from daemon.celery_app import make_app_in_time
-    from daemon.lifeline import follow
+    from daemon.broker.server import broker_url
+    from daemon.processes.celery_app import make_app_in_time
+    from daemon.processes.parent_watch import follow
 
     follow()
     settings = load(config_path)

@@ -13,7 +13,7 @@ from fhirpy.base.utils import AttrDict
 from config.schema import Clinical
 from daemon.clinical import observations
 from daemon.clinical.facts import ClinicalFacts, Identity, age_from_dicom, nothing
-from daemon.redirects import CarefulSession
+from daemon.network.redirects import CarefulSession
 from pipeline.errors import PeerUnreachable
 
 

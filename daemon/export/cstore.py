@@ -7,8 +7,8 @@ from typing import Any
 
 from pynetdicom import _config, evt
 
-from daemon.export.peer import Address, associated
-from daemon.export.sent import Item, Sent
+from daemon.export.association import Address, associated
+from daemon.export.send_outcome import Item, Sent
 from daemon.export.statuses import NOT_SUPPORTED, is_stored
 from pipeline.errors import ExamRejected, PeerUnreachable
 

@@ -14,8 +14,8 @@ from pynetdicom import evt
 from pynetdicom.sop_class import StorageCommitmentPushModel, StudyRootQueryRetrieveInformationModelFind
 
 from daemon.export import stow
-from daemon.export.peer import Address, associated
-from daemon.export.sent import NotNow, Sent
+from daemon.export.association import Address, associated
+from daemon.export.send_outcome import NotNow, Sent
 from pipeline.errors import PeerUnreachable
 
 # PS3.4 J.3.5: the well-known SOP Instance of the Storage Commitment Push Model.

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import requests
 
-from daemon.export.peer import Address
-from daemon.export.sent import Content, Item, Sent
+from daemon.export.association import Address
+from daemon.export.send_outcome import Content, Item, Sent
 from daemon.export.statuses import EXISTS, EXISTS_ALREADY
 from daemon.export.store_response import Named, StoreResponse, read
 from daemon.export.web import opened, refuse, values_of

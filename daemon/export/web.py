@@ -10,9 +10,9 @@ from typing import Any
 import requests
 from dicomweb_client.web import DICOMwebClient, _Transaction
 
-from daemon.export.peer import Address, DestinationRefused
-from daemon.export.sent import Congested, ObjectRefused
-from daemon.redirects import CarefulSession
+from daemon.export.association import Address, DestinationRefused
+from daemon.export.send_outcome import Congested, ObjectRefused
+from daemon.network.redirects import CarefulSession
 from pipeline.errors import PeerUnreachable
 
 REFUSED_FOR_GOOD = (400, 406, 413, 415)

@@ -23,7 +23,7 @@ from pynetdicom.sop_class import (
     StudyRootQueryRetrieveInformationModelMove,
 )
 
-from daemon.export.peer import Address, associated
+from daemon.export.association import Address, associated
 from daemon.fetch.plan import Batch, NotInArchive, Series
 from pipeline.catalog import MR_CLASSES, REGISTRATION_CLASS, RTSTRUCT_CLASS, SEGMENTATION_CLASSES
 from pipeline.errors import PeerUnreachable

@@ -12,11 +12,11 @@ from typing import BinaryIO
 import structlog
 
 from config.schema import Pacs, Settings
-from daemon.export.peer import Address, DestinationRefused, address_of_pacs
+from daemon.export.association import Address, DestinationRefused, address_of_pacs
 from daemon.fetch import dimse, web
 from daemon.fetch.plan import Batch, Directory
 from daemon.health import disk
-from daemon.redirects import Redirected
+from daemon.network.redirects import Redirected
 from daemon.spool import Description, JournalWriter, Spool, read_meta
 from daemon.spool.uids import is_uid
 from pipeline.errors import ExamRejected, NotDicom, PeerUnreachable, TryLater

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from daemon.export.association import Address
 from daemon.export.multipart import CHUNK_BYTES, boundary_of, parts
-from daemon.export.peer import Address
 from daemon.export.web import opened, values_of
 from daemon.fetch.plan import Batch, NotInArchive, Series
 from pipeline.errors import PeerUnreachable

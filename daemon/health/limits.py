@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from config.schema import Settings
 from daemon.health.finding import DAY_S, Finding, size, words
-from daemon.health.standing import oldest_file
+from daemon.health.standing_checks import oldest_file
 from daemon.ledger import Ledger
 from daemon.ledger.states import SETTLED
 from daemon.ledger.tables import deliveries, fetches, instances, revisions, studies

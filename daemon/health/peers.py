@@ -12,7 +12,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined,unused-ignore]
 )
 
 from config.schema import Destination, Settings
-from daemon.export.peer import Address, address_of, associated
+from daemon.export.association import Address, address_of, associated
 from daemon.export.proof import COMMITMENT_INSTANCE
 from daemon.export.web import opened
 from daemon.health.finding import Finding

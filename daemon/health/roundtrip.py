@@ -12,7 +12,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from pynetdicom.association import Association
 
 from config.schema import Settings
-from daemon.export.peer import Address, associated
+from daemon.export.association import Address, associated
 from daemon.health import AE_TITLE
 from daemon.ledger import Ledger
 from daemon.ledger.tables import instances

@@ -7,9 +7,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from daemon.ledger.claims import backoff_s
 from daemon.ledger.deliveries import forget, objects_of
 from daemon.ledger.engine import note
-from daemon.ledger.queue import backoff_s
 from daemon.ledger.states import DELIVERY, check
 from daemon.ledger.studies import settle_if_delivered
 from daemon.ledger.tables import commitments, deliveries, revisions, sent_objects

@@ -13,9 +13,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from config.schema import Destination, Settings
-from daemon.export.sent import THERE
+from daemon.export.send_outcome import THERE
 from daemon.export.statuses import STORED
-from daemon.ledger.queue import OPEN, Claim, backoff_s, claim
+from daemon.ledger.claims import OPEN, Claim, backoff_s, claim
 from daemon.ledger.states import DELIVERY, check
 from daemon.ledger.tables import breakers, deliveries, revisions, sent_objects
 

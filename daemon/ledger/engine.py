@@ -11,10 +11,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
 from config.schema import Settings
-from daemon.ledger.file import LedgerFile
+from daemon.ledger.database_errors import RESTORE, LedgerBusy, LedgerDamaged, LedgerRefuses, translated
 from daemon.ledger.migrations import HEAD, migrate, missing_tables, version_of
+from daemon.ledger.sqlite_file import LedgerFile
 from daemon.ledger.tables import events
-from daemon.ledger.trouble import RESTORE, LedgerBusy, LedgerDamaged, LedgerRefuses, translated
 from pipeline.errors import InputRejected
 
 __all__ = ["Ledger", "LedgerBusy", "LedgerDamaged", "bare_ledger", "note", "open_ledger"]

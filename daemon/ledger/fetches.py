@@ -14,9 +14,9 @@ import sqlalchemy as sa
 
 from config.schema import Pacs, Settings
 from daemon.assembly import Answer, Verdict, Wanted
-from daemon.ledger import queue
+from daemon.ledger import claims
+from daemon.ledger.claims import OPEN, Claim
 from daemon.ledger.engine import new_id, note
-from daemon.ledger.queue import OPEN, Claim
 from daemon.ledger.tables import fetches, instances, pacs_answers, studies
 from pipeline.catalog import MR_CLASSES
 
@@ -132,7 +132,7 @@ def due(connection: sa.Connection, now: float) -> list[Any]:
     room = AT_ONCE - int(under_way)
     if room <= 0:
         return []
-    rows = queue.due(connection, "fetch", now, limit=100)
+    rows = claims.due(connection, "fetch", now, limit=100)
     return sorted(rows, key=lambda row: row.kind != "ask")[:room]
 
 
@@ -142,7 +142,7 @@ def take(
     """Claim a fetch that is due: the claim, its row, its study."""
     kind = connection.execute(sa.select(fetches.c.kind).where(fetches.c.id == fetch_id)).scalar_one_or_none()
     attempts = UNLIMITED if kind == "ask" else settings.fetch.attempts
-    held = queue.claim(connection, "fetch", fetch_id, owner, now, settings.work.lease_s, attempts)
+    held = claims.claim(connection, "fetch", fetch_id, owner, now, settings.work.lease_s, attempts)
     if held is None:
         return None
     row = connection.execute(sa.select(fetches).where(fetches.c.id == fetch_id)).one()
@@ -152,7 +152,7 @@ def take(
 
 def finish(connection: sa.Connection, held: Claim, study: Any, now: float, outcome: str) -> None:
     """Done; what came is judged when it has been indexed."""
-    queue.release(connection, held, {"state": "done", "reason": "", "finished_at": now})
+    claims.release(connection, held, {"state": "done", "reason": "", "finished_at": now})
     if outcome:
         note(connection, now, "fetched", outcome, study.id)
     _wake(connection, study)
@@ -160,7 +160,7 @@ def finish(connection: sa.Connection, held: Claim, study: Any, now: float, outco
 
 def failed(connection: sa.Connection, held: Claim, study: Any, now: float, values: dict[str, Any], code: str) -> None:
     """Not this time, or not at all."""
-    queue.release(connection, held, values)
+    claims.release(connection, held, values)
     kind = "fetch-failed" if values["state"] == "failed" else "fetch-retry"
     note(connection, now, kind, f"{code}: {values['reason']}", study.id)
     _wake(connection, study)

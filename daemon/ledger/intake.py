@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from daemon.assembly.duplicates import CONTENT_TAG
 from daemon.ledger import comparisons
 from daemon.ledger.engine import new_id, note
-from daemon.ledger.order import BACKFILL, ROUTINE, words
 from daemon.ledger.states import KNOWN_STATES, SETTLED, STUDY, check
 from daemon.ledger.tables import fetches, instances, open_associations, revisions, roi_references, studies
+from daemon.ledger.work_order import BACKFILL, ROUTINE, words
 from pipeline.catalog import REGISTRATION_CLASS, InstanceFacts, facts_to_json
 
 GONE = ("lost", "purged", "purging")

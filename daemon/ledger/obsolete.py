@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from config.schema import Settings
 from daemon.ledger import fetches as ledger_fetches
-from daemon.ledger import life
+from daemon.ledger import heartbeats
 from daemon.ledger.engine import note
 from daemon.ledger.states import SETTLED
 from daemon.ledger.studies import settle_if_delivered
@@ -35,7 +35,7 @@ def names_of(settings: Settings) -> dict[str, list[str]]:
 def known(connection: sa.Connection, settings: Settings, kind: str, now: float) -> set[str]:
     """Names (`destinations` or `archives`) that somebody who is alive has in the settings."""
     found = set(names_of(settings)[kind])
-    for row in life.signs(connection, "worker", now - life.WORKER_GONE_S):
+    for row in heartbeats.signs(connection, "worker", now - heartbeats.WORKER_GONE_S):
         found.update(row.detail.get(kind, ()))
     return found
 

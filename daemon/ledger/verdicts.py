@@ -11,8 +11,8 @@ from daemon.assembly import Answer, Arrived, Stored, Verdict, input_digest
 from daemon.assembly.records import ANY_IDENTITY
 from daemon.ledger import comparisons
 from daemon.ledger import fetches as ledger_fetches
-from daemon.ledger.aside import NOTE
 from daemon.ledger.engine import new_id, note
+from daemon.ledger.set_aside import NOTE
 from daemon.ledger.states import JUDGING_FAILED, KNOWN_STATES, REVISION, STUDY, TOO_MANY, check
 from daemon.ledger.studies import supersede
 from daemon.ledger.tables import deliveries, instances, open_associations, pacs_answers, revisions, studies

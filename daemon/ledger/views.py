@@ -6,10 +6,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from daemon.ledger import aside
-from daemon.ledger.order import words
+from daemon.ledger import set_aside
 from daemon.ledger.states import SETTLED
 from daemon.ledger.tables import deliveries, events, fetches, instances, revisions, studies
+from daemon.ledger.work_order import words
 
 
 def counts(connection: sa.Connection, now: float) -> dict[str, Any]:
@@ -147,7 +147,7 @@ def timeline(connection: sa.Connection, row: Any) -> dict[str, Any]:
     ).all()
     return describe(connection, row) | {
         "arrivals": arrivals(connection, row.study_uid),
-        "set_aside": aside.listed(connection, row.id),
+        "set_aside": set_aside.listed(connection, row.id),
         "events": [{"at": e.at, "kind": e.kind, "detail": e.detail, "revision_id": e.revision_id} for e in found],
         "revisions": [
             {

@@ -23,13 +23,13 @@ from pynetdicom import AE, _config
 
 from config.schema import Settings
 from daemon import audit
-from daemon.accepting import REST_S, SHORT
 from daemon.listener import admission, contexts, statuses
 from daemon.listener.association import House, Intake
-from daemon.listener.slots import Slots
+from daemon.listener.association_slots import Slots
 from daemon.listener.statuses import Rejection
 from daemon.logs import Recurring, guard_last_words, set_up
 from daemon.metrics import counters
+from daemon.network.accept_backoff import REST_S, SHORT
 from daemon.spool import Spool, Syncer
 from daemon.spool.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 

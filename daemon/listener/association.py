@@ -20,9 +20,9 @@ from pynetdicom.transport import AddressInformation, AssociationSocket
 from config.schema import Settings
 from daemon import audit
 from daemon.listener import admission, commitment, contexts, statuses
-from daemon.listener.gate import Gate, RingingQueue
-from daemon.listener.receive import UNEXPECTED, Receiver
-from daemon.listener.slots import Slots
+from daemon.listener.association_slots import Slots
+from daemon.listener.association_wakeup import Gate, RingingQueue
+from daemon.listener.receive_loop import UNEXPECTED, Receiver
 from daemon.listener.statuses import Rejection
 from daemon.listener.storing import Store
 from daemon.metrics import counters

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import structlog
 
 from config.schema import Settings
-from daemon.listener import peek, statuses
+from daemon.listener import data_set_uids, statuses
 from daemon.listener.command import StoreRequest
 from daemon.listener.contexts import COMMITMENT, VERIFICATION
 from daemon.listener.statuses import SUCCESS, Refusal
@@ -106,8 +106,8 @@ class Store:
         if incoming.size + piece.nbytes > self._max_bytes:
             self._refuse(statuses.TOO_LARGE)
             return
-        if len(self._head) < peek.HEAD_BYTES:
-            self._head += piece[: peek.HEAD_BYTES - len(self._head)]
+        if len(self._head) < data_set_uids.HEAD_BYTES:
+            self._head += piece[: data_set_uids.HEAD_BYTES - len(self._head)]
         try:
             incoming.write(piece)
         except Exception as error:  # noqa: BLE001 - outermost for one instance
@@ -137,8 +137,8 @@ class Store:
     def _look_inside(self, incoming: Incoming) -> None:
         described = incoming.description
         try:
-            found = peek.identity(bytes(self._head), described.transfer_syntax_uid, size=incoming.size)
-        except peek.Unreadable:
+            found = data_set_uids.identity(bytes(self._head), described.transfer_syntax_uid, size=incoming.size)
+        except data_set_uids.Unreadable:
             self._refuse(statuses.NOT_UNDERSTOOD)
             return
         if incoming.size == 0:

@@ -21,7 +21,7 @@ import structlog
 
 from config.schema import Listen, Settings
 from daemon.listener.admission import tls_context
-from daemon.listener.slots import Slots
+from daemon.listener.association_slots import Slots
 from daemon.spool import Spool, check_usable
 from pipeline.errors import InputRejected
 

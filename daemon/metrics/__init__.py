@@ -35,9 +35,9 @@ def set_up(settings: Settings) -> None:
         told = f"{folder} cannot be made: {error.strerror}; name another folder in metrics.folder"
         raise InputRejected(told, code="metrics-folder") from error
     os.environ[VARIABLE] = str(folder.absolute())
-    from daemon.metrics import reserved
+    from daemon.metrics import reserved_files
 
-    reserved.install()
+    reserved_files.install()
 
 
 def clear(settings: Settings) -> int:

@@ -12,9 +12,9 @@ from prometheus_client.registry import Collector
 
 from config.schema import Settings
 from daemon.clock import Clock
-from daemon.health import disk, standing
+from daemon.health import disk, standing_checks
 from daemon.health.finding import RANK, Finding
-from daemon.ledger import Ledger, aside, life, order, views
+from daemon.ledger import Ledger, heartbeats, set_aside, views, work_order
 from daemon.ledger.deliveries import failing
 from daemon.ledger.engine import require_tables
 from daemon.ledger.states import STUDY
@@ -54,14 +54,14 @@ class LedgerCollector(Collector):
         yield gauge("queue_messages", "Messages in the broker.", {(q,): n for q, n in lengths.items()}, ("queue",))
         now = self._clock()
         found: list[Metric] = []
-        checks = list(standing.of_machine(self._settings, self._listener(), now))
+        checks = list(standing_checks.of_machine(self._settings, self._listener(), now))
         if self._settings.metrics.listener_host is not None:
             checks = [check for check in checks if check.code != "listening"]
         try:
             with self._ledger.read() as connection:
                 require_tables(connection)
                 found = list(_of_ledger(connection, now, self._settings))
-                checks += standing.of_ledger(connection, self._settings, now)
+                checks += standing_checks.of_ledger(connection, self._settings, now)
         except AxradError as error:
             checks.append(Finding("ledger", "fail", error.message))
         up = not any(check.code == "ledger" for check in checks)
@@ -114,7 +114,7 @@ def _of_ledger(connection: sa.Connection, now: float, settings: Settings) -> Ite
     there = {d.name for d in settings.destination} or found["deliveries"].keys()
     sent = {(d, s): n for d, states in found["deliveries"].items() if d in there for s, n in states.items()}
     yield gauge("deliveries", "Deliveries.", sent, ("destination", "state"))
-    aside_now = aside.count(connection)
+    aside_now = set_aside.count(connection)
     yield gauge("files_set_aside", "Files that are not read any more: their readers died.", {(): aside_now})
     yield from _deliveries(connection, now, there)
     yield from _work(connection, now)
@@ -134,7 +134,7 @@ def _deliveries(connection: sa.Connection, now: float, there: Container[str]) ->
 
 
 def _work(connection: sa.Connection, now: float) -> Iterator[Metric]:
-    running, told = order.under_way(connection, now)
+    running, told = work_order.under_way(connection, now)
     yield gauge("revisions_running", "Revisions that a worker holds.", {(): running})
     yield gauge("revisions_announced", "Revisions of which a message is on its way.", {(): told})
     waiting = connection.execute(
@@ -145,15 +145,15 @@ def _work(connection: sa.Connection, now: float) -> Iterator[Metric]:
     ).all()
     by_priority: dict[tuple[str, ...], float] = {}
     for priority, role, number in waiting:
-        key = ("backfill" if role == order.BACKFILL else order.words(priority),)
+        key = ("backfill" if role == work_order.BACKFILL else work_order.words(priority),)
         by_priority[key] = by_priority.get(key, 0) + number
     yield gauge("revisions_waiting", "Revisions that wait, by priority.", by_priority, ("priority",))
     processes: dict[tuple[str, ...], float] = {}
-    for row in life.signs(connection, "worker", now - life.WORKER_GONE_S):
+    for row in heartbeats.signs(connection, "worker", now - heartbeats.WORKER_GONE_S):
         for queue in row.detail.get("queues", ()):
             processes[(queue,)] = processes.get((queue,), 0) + row.detail.get("processes", 0)
     yield gauge("worker_processes", "Worker processes, by the queue they take from.", processes, ("queue",))
-    swept = life.last(connection, "sweep")
+    swept = heartbeats.last(connection, "sweep")
     if swept is not None:
         yield gauge("sweep_age_seconds", "How long ago the last sweep was.", {(): now - swept.at})
 

@@ -11,9 +11,9 @@ from functools import partial
 import requests
 
 from config.schema import Email, Settings
+from daemon.network.redirects import CarefulSession
+from daemon.notify.conditions import WORDS
 from daemon.notify.notifier import Channel, Notice
-from daemon.notify.trouble import WORDS
-from daemon.redirects import CarefulSession
 from pipeline.errors import PeerUnreachable
 
 TIMEOUT_S = 15.0

@@ -13,9 +13,9 @@ import structlog
 
 from config.schema import Settings
 from daemon.clock import Clock
-from daemon.ledger import Ledger, life
+from daemon.ledger import Ledger, heartbeats
 from daemon.metrics import counters
-from daemon.notify.trouble import EVENT_KINDS, WORDS, Happened, happened, lasting, newest_event
+from daemon.notify.conditions import EVENT_KINDS, WORDS, Happened, happened, lasting, newest_event
 
 log = structlog.get_logger("axrad.notify")
 POSITION = "notify"
@@ -134,16 +134,16 @@ class Notifier:
         return True
 
     def _known(self, connection: sa.Connection) -> _Known:
-        row = life.last(connection, POSITION)
+        row = heartbeats.last(connection, POSITION)
         return _Known() if row is None else _Known(**row.detail)
 
     def _remember(self, known: _Known, now: float) -> None:
         detail = asdict(known)
         with self._ledger.read() as connection:
-            row = life.last(connection, POSITION)
+            row = heartbeats.last(connection, POSITION)
         if row is None or row.detail != detail:
             with self._ledger.write() as connection:
-                life.sign(connection, POSITION, "notify", now, detail)
+                heartbeats.sign(connection, POSITION, "notify", now, detail)
 
 
 def _was_told(known: _Known, kind: str, event_id: int, now: float) -> None:

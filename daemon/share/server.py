@@ -26,11 +26,11 @@ from typing import Any
 import structlog
 
 from config.schema import Spool as SpoolSettings
-from daemon.accepting import RestingServer
+from daemon.network.accept_backoff import RestingServer
 from daemon.share.names import is_digest, is_result_file
-from daemon.spool.files import write_synced
 from daemon.spool.store import relative_path
 from daemon.spool.uids import is_uid
+from daemon.spool.whole_files import write_synced
 from pipeline.errors import InputRejected
 
 log = structlog.get_logger("axrad.share")

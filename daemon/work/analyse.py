@@ -10,15 +10,15 @@ import sqlalchemy as sa
 import structlog
 
 from daemon.clinical.exam import clinical_or_reasons, patient_of
+from daemon.ledger.claims import Claim, LeaseLost, release, update
 from daemon.ledger.engine import note
-from daemon.ledger.queue import Claim, LeaseLost, release, update
 from daemon.ledger.studies import move_study
 from daemon.ledger.tables import instances
+from daemon.work.audit_events import exam_used
 from daemon.work.context import Context, kept
 from daemon.work.failure import TaskFailed, code_of, revision_failed
-from daemon.work.prior import with_change
-from daemon.work.taking import take_revision
-from daemon.work.trail import exam_used
+from daemon.work.prior_exam import with_change
+from daemon.work.revision_claim import take_revision
 from pipeline.catalog import Exam, exam_of, facts_from_json
 from pipeline.errors import FileSetAside, TryLater
 from pipeline.pictures import panels_to_bytes

@@ -16,9 +16,9 @@ import structlog
 from config.schema import Settings
 from daemon.clock import Clock
 from daemon.ledger import Ledger
-from daemon.ledger.queue import Claim, LeaseLost, renew
-from daemon.share.files import Files, files_of
-from daemon.work.limits import EXIT_CODE, watched
+from daemon.ledger.claims import Claim, LeaseLost, renew
+from daemon.share.exam_files import Files, files_of
+from daemon.work.exam_limits import EXIT_CODE, watched
 from pipeline.errors import TryLater
 
 log = structlog.get_logger("axrad.work")

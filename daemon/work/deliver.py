@@ -14,19 +14,19 @@ import structlog
 
 from config.schema import Destination
 from daemon.export import cstore, proof, stow
-from daemon.export.peer import Address, address_of
-from daemon.export.sent import Item, NotNow, Sent, is_there, items_of, remarks, require_stored
+from daemon.export.association import Address, address_of
+from daemon.export.send_outcome import Item, NotNow, Sent, is_there, items_of, remarks, require_stored
 from daemon.ledger import commitments, obsolete
 from daemon.ledger import deliveries as ledger_deliveries
+from daemon.ledger.claims import Claim, LeaseLost, backoff_s, release, update
 from daemon.ledger.engine import note
-from daemon.ledger.queue import Claim, LeaseLost, backoff_s, release, update
 from daemon.ledger.studies import settle_if_delivered
 from daemon.ledger.tables import deliveries, revisions
+from daemon.work.audit_events import results_sent
 from daemon.work.context import Context, kept
 from daemon.work.failure import TaskFailed, code_of, sentence_of, where_in_our_code
-from daemon.work.remake import ResultsGone, is_made_again, make_again
-from daemon.work.settle import settled
-from daemon.work.trail import results_sent
+from daemon.work.result_rerender import ResultsGone, is_made_again, make_again
+from daemon.work.unproven_answers import settled
 from pipeline.errors import AxradError, PeerUnreachable, ReportRejected, TryLater
 
 log = structlog.get_logger("axrad.deliver")

@@ -10,9 +10,9 @@ from datetime import datetime, time
 from zoneinfo import ZoneInfo
 
 from config.schema import Settings
-from daemon.ledger.life import slots
-from daemon.ledger.order import next_revisions, under_way
-from daemon.ledger.queue import announced
+from daemon.ledger.claims import announced
+from daemon.ledger.heartbeats import slots
+from daemon.ledger.work_order import next_revisions, under_way
 from daemon.work.context import Context
 
 # A message that was sent is trusted this long; then it is sent again, unless the broker still has messages to give.

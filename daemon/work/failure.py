@@ -7,8 +7,8 @@ from typing import Any
 
 import structlog
 
+from daemon.ledger.claims import Claim, LeaseLost, backoff_s, release
 from daemon.ledger.engine import LedgerBusy, note
-from daemon.ledger.queue import Claim, LeaseLost, backoff_s, release
 from daemon.ledger.studies import move_study
 from daemon.ledger.tables import revisions
 from daemon.work.context import Context

@@ -14,7 +14,7 @@ from daemon.fetch import dimse
 from daemon.fetch.plan import Batch, NotInArchive, make_plan
 from daemon.fetch.retrieve import NoRoom, address_for, directory_of, retrieve
 from daemon.ledger import fetches as ledger_fetches
-from daemon.ledger.queue import Claim, LeaseLost, backoff_s, update
+from daemon.ledger.claims import Claim, LeaseLost, backoff_s, update
 from daemon.work.context import Context, kept
 from daemon.work.failure import TaskFailed, code_of, sentence_of, where_in_our_code
 from pipeline import reading

@@ -11,21 +11,21 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 import structlog
 
-from daemon.export.sent import items_of
+from daemon.export.send_outcome import items_of
+from daemon.ledger.claims import OPEN, Claim, LeaseLost, release
 from daemon.ledger.engine import note
-from daemon.ledger.queue import OPEN, Claim, LeaseLost, release
 from daemon.ledger.studies import move_study, settle_if_delivered
 from daemon.ledger.tables import deliveries
 from daemon.metrics.results import result_made
-from daemon.offline import source_of
 from daemon.work import correction
 from daemon.work.analyse import exam_of_revision
+from daemon.work.audit_events import results_created
 from daemon.work.context import Context, kept
+from daemon.work.delivery_opening import open_delivery
 from daemon.work.failure import TaskFailed, code_of, revision_failed
-from daemon.work.opening import open_delivery
-from daemon.work.remake import ResultsGone, make_again
-from daemon.work.taking import take_revision
-from daemon.work.trail import results_created
+from daemon.work.result_rerender import ResultsGone, make_again
+from daemon.work.revision_claim import take_revision
+from daemon.work.run_outputs import source_of
 from dicom_sr import render
 from dicom_sr.source import ReportSource
 from pipeline.errors import TryLater

@@ -10,15 +10,15 @@ import structlog
 
 from daemon import audit
 from daemon.assembly import Verdict, judge, settling, too_many
-from daemon.ledger import chores, deliveries, fetches, life, obsolete, verdicts
-from daemon.ledger.join import join
-from daemon.ledger.jumps import TOLERANCE_S, JumpWatch, mend
-from daemon.ledger.queue import announced, forget_announcements
+from daemon.ledger import deliveries, fetches, heartbeats, obsolete, periodic_jobs, verdicts
+from daemon.ledger.claims import announced, forget_announcements
+from daemon.ledger.clock_jumps import TOLERANCE_S, JumpWatch, mend
+from daemon.ledger.study_merge import join
 from daemon.retention import clean
 from daemon.work.context import Context
 from daemon.work.dispatch import ANNOUNCED_S, dispatch_revisions
 from daemon.work.failure import code_of, sentence_of, where_in_our_code
-from daemon.work.large import LARGE, Beside
+from daemon.work.large_exams import LARGE, Beside
 from pipeline.errors import TryLater
 
 log = structlog.get_logger("axrad.sweep")
@@ -143,7 +143,7 @@ def close_obsolete(context: Context) -> None:
     """What waits for something that is in the settings no more."""
     now = context.clock()
     with context.ledger.write() as connection:
-        if chores.take(connection, "obsolete", now, OBSOLETE_EVERY_S):
+        if periodic_jobs.take(connection, "obsolete", now, OBSOLETE_EVERY_S):
             closed = obsolete.close(connection, context.settings, now)
             if closed:
                 log.warning("obsolete-closed", rows=closed)
@@ -152,18 +152,18 @@ def close_obsolete(context: Context) -> None:
 def clean_up(context: Context) -> None:
     """Retention, every now and then, and then round after round until all is done."""
     with context.ledger.write() as connection:
-        if not chores.take(connection, "retention", context.clock(), context.settings.retention.every_s):
+        if not periodic_jobs.take(connection, "retention", context.clock(), context.settings.retention.every_s):
             return
     if clean(context.ledger, context.settings, context.clock()).more:
         with context.ledger.write() as connection:
-            chores.again(connection, "retention")
+            periodic_jobs.again(connection, "retention")
 
 
 def _sign(context: Context) -> None:
     """That sweeps happen is worth knowing; every tick of them is not worth a write."""
     now = context.clock()
     with context.ledger.read() as connection:
-        before = life.last(connection, "sweep")
+        before = heartbeats.last(connection, "sweep")
     if before is None or abs(now - before.at) >= SIGN_EVERY_S:
         with context.ledger.write() as connection:
-            life.sign(connection, "sweep", "sweep", now)
+            heartbeats.sign(connection, "sweep", "sweep", now)

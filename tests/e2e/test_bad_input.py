@@ -10,7 +10,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from daemon.export.peer import Address, associated
+from daemon.export.association import Address, associated
 from pipeline.phantom import PhantomExam, PhantomSpec, write_exam
 from tests.support.daemon import Daemon, running, storescu
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.demonstration import Archive
+from daemon.processes.demonstration import Archive
 from dicom_sr.check import check_report
 from pipeline.phantom import PhantomSpec, write_exam
 from tests.support.daemon import Daemon, destination, storescu

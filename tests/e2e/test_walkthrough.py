@@ -15,7 +15,7 @@ import pytest
 
 from daemon.cli.wording import WIDTH
 from daemon.clock import system_clock
-from daemon.health import standing
+from daemon.health import standing_checks
 from daemon.ledger import studies
 from tests.support import docs
 from tests.support.composed import PASSWORD, House, composed
@@ -89,7 +89,7 @@ class Day:
 
         def found() -> dict[str, str]:
             with self.house.ledger.read() as connection:
-                findings = list(standing.of_ledger(connection, self.house.settings, system_clock()))
+                findings = list(standing_checks.of_ledger(connection, self.house.settings, system_clock()))
             return {finding.code: finding.text for finding in findings if not finding.ok}
 
         def there() -> bool:

@@ -17,10 +17,10 @@ from pydicom.errors import InvalidDicomError
 from pynetdicom import _config
 
 from config.load import load
-from daemon.export.peer import Address, associated
-from daemon.ledger import life, open_ledger
+from daemon.export.association import Address, associated
+from daemon.ledger import heartbeats, open_ledger
+from daemon.processes.supervisor import axrad_command
 from daemon.spool import Spool, part10, read_meta
-from daemon.supervisor import axrad_command
 from dicom_sr.check import check_report
 from pipeline.phantom import PhantomExam, PhantomSpec, write_exam
 from tests.support.daemon import Daemon, destination, running, storescu
@@ -214,7 +214,7 @@ def signs_in(config: Path) -> set[str]:
     ledger = open_ledger(load(config, environ={}))
     try:
         with ledger.read() as connection:
-            return {row.kind for kind in ("worker", "sweep") for row in life.signs(connection, kind)}
+            return {row.kind for kind in ("worker", "sweep") for row in heartbeats.signs(connection, kind)}
     finally:
         ledger.close()
 

@@ -13,13 +13,13 @@ import redis
 from kombu import Connection
 
 from config.schema import Broker, Settings, Spool
-from daemon.broker import BrokerFacts, BrokerTrouble, trouble_of, usable
-from daemon.celery_app import asked, make_app, queue_lengths
+from daemon.broker.server import BrokerFacts, BrokerTrouble, trouble_of, usable
+from daemon.broker.transport import install
 from daemon.cli.doctor import examine
-from daemon.ledger import life, open_ledger
-from daemon.observing import pages
-from daemon.redis_transport import install
-from daemon.supervisor import axrad_command
+from daemon.ledger import heartbeats, open_ledger
+from daemon.processes.celery_app import asked, make_app, queue_lengths
+from daemon.processes.observing import pages
+from daemon.processes.supervisor import axrad_command
 from tests.support.redis_server import answering, running_redis, url_of
 from tests.support.waiting import wait_for, wait_for_end
 
@@ -163,7 +163,7 @@ def swept(settings: Settings) -> int:
     """When the last sweep was."""
     ledger = open_ledger(settings)
     with ledger.read() as connection:
-        row = life.last(connection, "sweep")
+        row = heartbeats.last(connection, "sweep")
     ledger.close()
     return 0 if row is None else int(row.at * 1000)
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from daemon.ledger.claims import LeaseLost, update
 from daemon.ledger.deliveries import take
-from daemon.ledger.queue import LeaseLost, update
 from daemon.work import deliver
-from daemon.work.limits import EXIT_CODE
+from daemon.work.exam_limits import EXIT_CODE
 from tests.support.archives import COMPREHENSIVE_SR, SECONDARY_CAPTURE, archive, deaf
 from tests.support.delivering import Desk, data_set_bytes, desk
 from tests.support.postgres import free_port
@@ -196,14 +196,14 @@ def test_an_archive_that_does_not_know_us_is_tried_again_and_says_so(make_desk: 
 
 
 def test_a_resend_by_the_operator_sends_the_same_bytes_again(make_desk: Any) -> None:
-    from daemon.ledger import operate, studies
+    from daemon.ledger import operator_requests, studies
 
     with archive() as there:
         at = make_desk({"name": "a", "port": there.port})
         revision = at.result()
         at.deliver(f"{revision}-a")
         with at.ledger.write() as connection:
-            opened = operate.deliver(connection, studies.find(connection, "s1"), at.now, None)
+            opened = operator_requests.deliver(connection, studies.find(connection, "s1"), at.now, None)
         assert opened == [f"{revision}-a"]
         assert at.state_of() == "reported"
         assert at.deliver(f"{revision}-a") == ""

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from daemon.indexer import index_once
+from daemon.indexing.indexer import index_once
 from daemon.spool import Spool
 from tests.support.archives import Archive, archive, report_on, report_to
 from tests.support.delivering import Desk, desk

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from daemon.indexer import index_once
-from daemon.ledger import operate
+from daemon.indexing.indexer import index_once
+from daemon.ledger import operator_requests
 from daemon.ledger.deliveries import dead_letters, failing
 from daemon.spool import Spool
 from tests.support.archives import archive
@@ -111,8 +111,8 @@ def test_after_so_many_attempts_a_delivery_is_set_aside_until_an_operator_sends_
     with at.ledger.write() as connection:
         (letter,) = dead_letters(connection)
         assert (letter["study"], letter["attempts"]) == ("s1", 2)
-        assert operate.deliver_dead_letters(connection, at.now, "other") == []
-        assert operate.deliver_dead_letters(connection, at.now, None) == [f"{revision}-a"]
+        assert operator_requests.deliver_dead_letters(connection, at.now, "other") == []
+        assert operator_requests.deliver_dead_letters(connection, at.now, None) == [f"{revision}-a"]
     with archive(port=port):
         assert at.deliver(f"{revision}-a") == ""
     assert at.state_of() == "delivered"

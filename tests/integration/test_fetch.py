@@ -12,11 +12,11 @@ import sqlalchemy as sa
 from pydicom import dcmread
 
 from config.schema import Settings
-from daemon.indexer import index_once
+from daemon.indexing.indexer import index_once
+from daemon.indexing.reconcile import reconcile
 from daemon.ledger import Ledger, open_ledger
 from daemon.ledger.fetches import open_priors
 from daemon.ledger.tables import events, fetches, instances, studies
-from daemon.reconcile import reconcile
 from daemon.spool import JournalWriter, Spool
 from daemon.work import fetch
 from daemon.work.context import Context
@@ -349,7 +349,7 @@ def test_the_archive_says_whose_the_exam_is_and_that_it_is_whole(archive: Any, a
 def test_an_exam_under_another_patient_id_than_in_the_archive_is_held_and_accepted(
     archive: Any, at: Any, phantom: PhantomExam, tmp_path: Path
 ) -> None:
-    from daemon.ledger.operate import retry
+    from daemon.ledger.operator_requests import retry
 
     pacs, _ = archive
     changed = []

@@ -14,13 +14,13 @@ import sqlalchemy as sa
 from pydicom.dataset import Dataset
 from structlog.testing import capture_logs
 
-from daemon import arrivals
-from daemon.feedback.keep import READ, collect
-from daemon.indexer import index_once
+from daemon.feedback.feedback_records import READ, collect
+from daemon.indexing import arrivals
+from daemon.indexing.indexer import index_once
+from daemon.indexing.reconcile import reconcile
 from daemon.ledger import Ledger
 from daemon.ledger.engine import LedgerBusy
 from daemon.ledger.tables import instances, studies
-from daemon.reconcile import reconcile
 from daemon.spool import Description, JournalWriter, Spool
 from pipeline.errors import NotDicom
 from tests.support.archives import COMPREHENSIVE_SR
@@ -146,7 +146,7 @@ def test_a_file_that_cannot_be_read_now_keeps_no_other_from_the_ledger_and_is_re
             raise OSError(errno.EIO, "Input/output error")
         return arrivals.describe(spool, path, *rest)
 
-    monkeypatch.setattr("daemon.indexer.describe", describe)
+    monkeypatch.setattr("daemon.indexing.indexer.describe", describe)
     index_once(ledger, spool, NOW)
     reconcile(ledger, spool, NOW)
     with ledger.read() as connection:

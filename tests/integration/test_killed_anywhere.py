@@ -12,12 +12,12 @@ import pytest
 import sqlalchemy as sa
 
 from config.schema import Listen, Settings
-from daemon.indexer import index_once
+from daemon.indexing.indexer import index_once
+from daemon.indexing.reconcile import reconcile
 from daemon.ledger import Ledger
 from daemon.ledger.tables import instances, journal_positions, open_associations, studies
 from daemon.listener.command import StoreRequest
 from daemon.listener.storing import Context, Store
-from daemon.reconcile import reconcile
 from daemon.spool import Description, JournalWriter, Spool, Syncer
 from tests.support.dimse import EXPLICIT_LE, MR_IMAGE, encoded, mr_image
 

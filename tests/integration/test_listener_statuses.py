@@ -19,8 +19,8 @@ from structlog.testing import capture_logs
 from config.schema import Settings
 from daemon.listener import contexts, statuses
 from daemon.listener.acceptor import Acceptor
+from daemon.listener.association_slots import Slots
 from daemon.listener.contexts import COMMITMENT
-from daemon.listener.slots import Slots
 from daemon.spool import Spool, read_journals
 from tests.support.dimse import EXPLICIT_LE, IMPLICIT_LE, MR_IMAGE, encoded, mr_image, p_data_tf, pdv, store_command
 from tests.support.line import RELEASE_RQ, Line, rq_for
@@ -94,7 +94,7 @@ def nobody_thought_of_this(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     def choke(head: bytes, *_: object, **__: object) -> None:
         raise KeyError(head.decode("latin-1"))
 
-    monkeypatch.setattr("daemon.listener.peek.identity", choke)
+    monkeypatch.setattr("daemon.listener.data_set_uids.identity", choke)
 
 
 def without(keyword: str) -> bytes:

@@ -14,11 +14,11 @@ from flower.utils.broker import RedisSocket
 
 from config.schema import Broker, Settings
 from config.schema import Spool as SpoolSection
-from daemon.broker import SOCKET_SCHEME, EmbeddedBroker
-from daemon.celery_app import make_app, make_context, queue_lengths
+from daemon.broker.foreign_keys import Neighbours, strangers
+from daemon.broker.server import SOCKET_SCHEME, EmbeddedBroker
 from daemon.cli.doctor import examine
 from daemon.ledger import installation, open_ledger
-from daemon.neighbours import Neighbours, strangers
+from daemon.processes.celery_app import make_app, make_context, queue_lengths
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from daemon.ledger.tables import instances, revisions
-from daemon.work.remake import REMAKES
+from daemon.work.result_rerender import REMAKES
 from tests.support.archives import archive
 from tests.support.delivering import Desk, desk
 

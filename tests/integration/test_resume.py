@@ -30,22 +30,22 @@ from structlog.testing import capture_logs
 from config.schema import Broker, Settings
 from config.schema import Ledger as LedgerSection
 from config.schema import Spool as SpoolSection
-from daemon.broker import SILENT_TIMES, SOCKET_SCHEME, EmbeddedBroker, broker_url
-from daemon.celery_app import Steady, make_app, make_context, when_emptied
-from daemon.indexer import index_once
+from daemon.broker.server import SILENT_TIMES, SOCKET_SCHEME, EmbeddedBroker, broker_url
+from daemon.indexing.indexer import index_once
+from daemon.indexing.reconcile import reconcile
 from daemon.ledger import Ledger
+from daemon.ledger.claims import announced, claim, due
+from daemon.ledger.clock_jumps import JumpWatch, mend
 from daemon.ledger.engine import LedgerBusy
-from daemon.ledger.jumps import JumpWatch, mend
-from daemon.ledger.queue import announced, claim, due
 from daemon.ledger.tables import instances, revisions, studies
-from daemon.lifeline import VARIABLE
 from daemon.listener import supervisor
-from daemon.listener.receive import Bell
-from daemon.listener.slots import Slots
-from daemon.receiving import keep_indexing
-from daemon.reconcile import reconcile
+from daemon.listener.association_slots import Slots
+from daemon.listener.receive_loop import Bell
+from daemon.processes.celery_app import Steady, make_app, make_context, when_emptied
+from daemon.processes.listening import keep_indexing
+from daemon.processes.parent_watch import VARIABLE
+from daemon.processes.supervisor import Supervisor
 from daemon.spool import Description, JournalWriter, Spool
-from daemon.supervisor import Supervisor
 from daemon.work.context import Context
 from daemon.work.failure import revision_failed
 from pipeline.errors import InputRejected, PeerUnreachable, TryLater
@@ -184,7 +184,7 @@ def test_without_a_jump_nothing_is_touched(ledger: Ledger) -> None:
 
 def test_the_sweep_ticks_on_while_the_wall_clock_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
     passed = [100.0]
-    monkeypatch.setattr("daemon.celery_app.time.monotonic", lambda: passed[0])
+    monkeypatch.setattr("daemon.processes.celery_app.time.monotonic", lambda: passed[0])
     every = Steady(2.0)
     tomorrow = datetime.now(tz=UTC).replace(year=2100)
     assert every.is_due(tomorrow).is_due
@@ -487,9 +487,9 @@ def test_two_ups_beside_one_spool_are_one_too_many(settings: Settings) -> None:
         first._only.release()
 
 
-FOLLOWER = "import time; from daemon.lifeline import follow; follow(); time.sleep(60)"
+FOLLOWER = "import time; from daemon.processes.parent_watch import follow; follow(); time.sleep(60)"
 LEADER = (
-    "import subprocess, sys, time; from daemon.lifeline import following; import os;"
+    "import subprocess, sys, time; from daemon.processes.parent_watch import following; import os;"
     f"p = subprocess.Popen([sys.executable, '-c', {FOLLOWER!r}], env={{**os.environ, **following()}});"
     "print(p.pid, flush=True); time.sleep(60)"
 )
@@ -513,7 +513,7 @@ def alive(pid: int) -> bool:
 
 
 def test_a_process_that_nobody_supervises_follows_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    from daemon.lifeline import follow
+    from daemon.processes.parent_watch import follow
 
     monkeypatch.setenv(VARIABLE, "no number")
     follow()

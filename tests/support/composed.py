@@ -25,9 +25,9 @@ import yaml
 from config.load import load
 from config.schema import Settings
 from daemon.clock import system_clock
-from daemon.health import standing
+from daemon.health import standing_checks
 from daemon.ledger import Ledger, open_ledger, studies, views
-from daemon.supervisor import axrad_command
+from daemon.processes.supervisor import axrad_command
 from tests.support import docs
 from tests.support.machines import database, redis_server
 from tests.support.orthanc import Orthanc, orthanc
@@ -87,7 +87,7 @@ class House:
 
         def idle() -> list[str]:
             with self.ledger.read() as connection:
-                found = standing.of_ledger(connection, self.settings, system_clock())
+                found = standing_checks.of_ledger(connection, self.settings, system_clock())
                 return [f.name for f in found if not f.ok and f.code in ("sweep", "beat", "workers")]
 
         wait_for(lambda: not idle(), "everybody to be at work", moves=idle)

@@ -21,9 +21,9 @@ import sqlalchemy as sa
 
 from config.load import load
 from config.schema import Settings
-from daemon.ledger import Ledger, life, open_ledger, studies, views
+from daemon.ledger import Ledger, heartbeats, open_ledger, studies, views
 from daemon.ledger.tables import instances, revisions
-from daemon.supervisor import Supervisor, axrad_command
+from daemon.processes.supervisor import Supervisor, axrad_command
 from pipeline.result import StudyResult
 from tests.support.postgres import free_port
 from tests.support.waiting import PATIENCE, wait_for, wait_for_listener
@@ -89,7 +89,7 @@ class Daemon:
 
         def swept() -> bool:
             with self.ledger.read() as connection:
-                sign = life.last(connection, "sweep")
+                sign = heartbeats.last(connection, "sweep")
             return sign is not None and sign.at > after
 
         wait_for(swept, "a sweep")

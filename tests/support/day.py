@@ -19,8 +19,8 @@ from config.load import load
 from daemon.ledger import Ledger, open_ledger, studies, views
 from daemon.ledger.engine import LedgerBusy
 from daemon.ledger.tables import events, instances
+from daemon.processes.supervisor import axrad_command
 from daemon.spool import Spool
-from daemon.supervisor import axrad_command
 from dicom_sr.check import check_report
 from pipeline.phantom import PhantomExam
 from pipeline.result import StudyResult

@@ -16,9 +16,9 @@ import sqlalchemy as sa
 
 from config.load import load
 from config.schema import Settings
-from daemon.broker import usable
+from daemon.broker.server import usable
 from daemon.ledger import open_ledger
-from daemon.supervisor import Supervisor, axrad_command
+from daemon.processes.supervisor import Supervisor, axrad_command
 from pipeline.errors import PeerUnreachable
 from tests.support.daemon import Daemon
 from tests.support.postgres import free_port

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from config.schema import Settings
-from daemon.supervisor import axrad_command
+from daemon.processes.supervisor import axrad_command
 from tests.support.waiting import PATIENCE, Patience, wait_for
 from tests.support.world import World
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil
 
-from daemon.supervisor import wait_for_port
+from daemon.processes.supervisor import wait_for_port
 
 TICK_S = 0.1
 # Ticks without any change after which a test gives up.

@@ -13,9 +13,9 @@ from typing import Any
 import sqlalchemy as sa
 import structlog
 
+from daemon.ledger.database_errors import RESTORE, LedgerDamaged
 from daemon.ledger.dump import dump
 from daemon.ledger.tables import metadata
-from daemon.ledger.trouble import RESTORE, LedgerDamaged
 from pipeline.errors import InputRejected
 
 log = structlog.get_logger("axrad.ledger")

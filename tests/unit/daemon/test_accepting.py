@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from config.schema import Settings, Spool
-from daemon import accepting
-from daemon.accepting import REST_S, SHORT, RestingServer
 from daemon.listener.acceptor import Acceptor
-from daemon.listener.slots import Slots
+from daemon.listener.association_slots import Slots
+from daemon.network import accept_backoff
+from daemon.network.accept_backoff import REST_S, SHORT, RestingServer
 
 
 class Starved:
@@ -71,7 +71,7 @@ def test_a_page_server_without_descriptors_rests_as_well(
     monkeypatch: pytest.MonkeyPatch, number: int, rests: list[float]
 ) -> None:
     slept: list[float] = []
-    monkeypatch.setattr(accepting.time, "sleep", slept.append)
+    monkeypatch.setattr(accept_backoff.time, "sleep", slept.append)
     with RestingServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
         real, server.socket = server.socket, Starved(server.socket, number)  # type: ignore[assignment]
         server._handle_request_noblock()  # type: ignore[attr-defined]

@@ -14,15 +14,15 @@ import sqlalchemy as sa
 from config.schema import Assembly, Intake, Settings, Spool
 from config.schema import Ledger as LedgerSection
 from daemon.assembly import Arrived, Verdict
-from daemon.ledger import Ledger, aside, verdicts
+from daemon.ledger import Ledger, set_aside, verdicts
 from daemon.ledger.intake import Arrival, association_ended, mark_lost, record, still_arriving, still_sending
-from daemon.ledger.operate import retry
+from daemon.ledger.operator_requests import retry
 from daemon.ledger.studies import move_study
 from daemon.ledger.tables import deliveries, events, instances, revisions, studies
 from daemon.work import analyse, sweep
 from daemon.work.context import Context
 from daemon.work.failure import TaskFailed
-from daemon.work.large import Beside
+from daemon.work.large_exams import Beside
 from daemon.work.sweep import assemble
 from pipeline.catalog import InstanceFacts
 from tests.support.facts import of_patient, ours
@@ -388,10 +388,10 @@ def test_a_large_exam_is_not_looked_at_while_it_arrives(house: House, monkeypatc
     assert house.states() == {"1.2.3": "ready"}
 
 
-def poison(facts: InstanceFacts) -> aside.Poison:
+def poison(facts: InstanceFacts) -> set_aside.Poison:
     """Two workers died while they read this instance."""
     uid = facts.ref.sop_instance_uid
-    return aside.Poison(f"key of {uid}"[:32], uid, "d", "SIGSEGV", 2, "a worker")
+    return set_aside.Poison(f"key of {uid}"[:32], uid, "d", "SIGSEGV", 2, "a worker")
 
 
 def test_an_exam_whose_slice_killed_its_readers_is_set_aside_at_once_by_the_name_of_the_slice(house: House) -> None:
@@ -399,8 +399,8 @@ def test_an_exam_whose_slice_killed_its_readers_is_set_aside_at_once_by_the_name
     house.later(130)
     (revision,) = house.revisions()
     with house.ledger.write() as connection:
-        aside.put(connection, poison(exam.t1c[0]), house.now)
-        aside.put(connection, poison(exam.t1c[0]), house.now)
+        set_aside.put(connection, poison(exam.t1c[0]), house.now)
+        set_aside.put(connection, poison(exam.t1c[0]), house.now)
     uid = exam.t1c[0].ref.sop_instance_uid
     with pytest.raises(TaskFailed) as failed:
         analyse.run(house.context, revision.id)
@@ -409,7 +409,7 @@ def test_an_exam_whose_slice_killed_its_readers_is_set_aside_at_once_by_the_name
     assert uid in house.study().reason
     assert house.kinds().count("set-aside") == 1
     with house.ledger.write() as connection:
-        assert aside.take_up(connection, uid, "d", house.now)
+        assert set_aside.take_up(connection, uid, "d", house.now)
     house.later(1)
     assert (house.study().state, [r.state for r in house.revisions()]) == ("ready", ["ready"])
 
@@ -417,7 +417,7 @@ def test_an_exam_whose_slice_killed_its_readers_is_set_aside_at_once_by_the_name
 def test_a_new_exam_waits_by_name_for_a_slice_that_killed_its_readers(house: House) -> None:
     house.arrive(exam.images)
     with house.ledger.write() as connection:
-        aside.put(connection, poison(exam.t2[3]), house.now)
+        set_aside.put(connection, poison(exam.t2[3]), house.now)
     house.arrive(exam.seg())
     house.later(130)
     assert house.study().state == "waiting"
@@ -431,7 +431,7 @@ def test_a_region_that_killed_its_readers_replaces_no_other(house: House) -> Non
     with house.ledger.write() as connection:
         uid = newer.ref.sop_instance_uid
         record(connection, Arrival(uid, "d", "instances/x.dcm", 10, house.now, facts=newer))
-        aside.put(connection, poison(newer), house.now)
+        set_aside.put(connection, poison(newer), house.now)
     house.later(130)
     assert [r.state for r in house.revisions()] == ["ready"]
     assert "hold no region that can be read" in house.study().flagged

@@ -15,7 +15,7 @@ from pydicom.sr.coding import Code
 
 from config.schema import Settings
 from daemon import audit, health
-from daemon.indexer import index_once
+from daemon.indexing.indexer import index_once
 from daemon.ledger import Ledger, open_ledger
 from daemon.ledger.tables import studies
 from daemon.spool import JournalWriter, Spool

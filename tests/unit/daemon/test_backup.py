@@ -12,14 +12,14 @@ from click.testing import CliRunner
 
 from config.schema import Ledger as LedgerSection
 from config.schema import Settings, SignatureSettings, Spool
-from daemon.backup import MANIFEST, NoBackup, NotEmpty, backup, contents_of, restore
-from daemon.ledger import Ledger, life, open_ledger
+from daemon.ledger import Ledger, heartbeats, open_ledger
 from daemon.ledger.dump import version_in
 from daemon.ledger.engine import backups_folder, bare_ledger
 from daemon.ledger.intake import Arrival, record
 from daemon.ledger.migrations import FIRST, HEAD, LedgerTooNew, migrate
 from daemon.ledger.tables import events, instances, studies
 from daemon.main import cli
+from daemon.recovery.backup import MANIFEST, NoBackup, NotEmpty, backup, contents_of, restore
 from tests.support.facts import image, seg
 
 NOW = 1_800_000_000.0
@@ -117,7 +117,7 @@ def test_a_ledger_in_which_only_processes_have_signed_counts_as_empty(tmp_path: 
     other = settings_in(tmp_path / "c", ledger_url)
     ledger = open_ledger(other)
     with ledger.write() as connection:
-        life.sign(connection, "sweep", "sweep", NOW)
+        heartbeats.sign(connection, "sweep", "sweep", NOW)
     ledger.close()
     assert restore(other, path, NOW).rows > 4
 
@@ -191,7 +191,7 @@ def test_a_backup_that_fails_leaves_no_file(tmp_path: Path, monkeypatch: pytest.
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("daemon.backup._add_text", full)
+    monkeypatch.setattr("daemon.recovery.backup._add_text", full)
     with pytest.raises(OSError, match="No space"):
         backup(settings_in(tmp_path / "a"), ledger, tmp_path / "out" / "b.tar", NOW)
     assert list((tmp_path / "out").iterdir()) == []

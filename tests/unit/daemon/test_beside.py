@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.beside import another_process, load, uncollected
+from daemon.cli.helper_process import another_process, load, uncollected
 from pipeline.errors import ExamRejected
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -63,7 +63,7 @@ def test_an_error_comes_through_with_its_code(threads: int, monkeypatch: pytest.
 
 def test_blas_has_one_thread_unless_it_is_loaded_or_told_otherwise() -> None:
     script = (
-        "import os, sys\n{}\nfrom daemon.beside import without_blas_threads\nwithout_blas_threads()\n"
+        "import os, sys\n{}\nfrom daemon.cli.helper_process import without_blas_threads\nwithout_blas_threads()\n"
         "print(os.environ.get('OPENBLAS_NUM_THREADS'))"
     )
     usual = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}

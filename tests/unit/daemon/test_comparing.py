@@ -10,12 +10,12 @@ import pytest
 import sqlalchemy as sa
 
 from config.schema import Settings
-from daemon import comparing
 from daemon.assembly import Arrived
 from daemon.assembly.duplicates import CONTENT_TAG
 from daemon.assembly.judge import NOT_COMPARED, judge
-from daemon.comparing import compare_once
-from daemon.indexer import index_once
+from daemon.indexing import pixel_comparison
+from daemon.indexing.indexer import index_once
+from daemon.indexing.pixel_comparison import compare_once
 from daemon.ledger import Ledger, comparisons
 from daemon.ledger.tables import events, instances, studies
 from daemon.spool import Description, Spool
@@ -77,7 +77,7 @@ def test_the_indexer_asks_nobody_to_decode_and_the_one_that_cannot_be_decoded_is
     assert compare_once(ledger, spool, NOW) == 1
     assert expected(ledger) == []
     first, second = (row for row in rows(ledger) if row.sop_uid == uid)
-    assert (first.state, second.state, second.note) == ("stored", "unreadable", comparing.UNDECODABLE)
+    assert (first.state, second.state, second.note) == ("stored", "unreadable", pixel_comparison.UNDECODABLE)
 
 
 def test_an_instance_whose_decoder_dies_is_set_aside_and_the_other_counts(
@@ -91,7 +91,7 @@ def test_an_instance_whose_decoder_dies_is_set_aside_and_the_other_counts(
             raise Died("SIGABRT")
         return "a digest"
 
-    monkeypatch.setattr(comparing, "content_of", content_of)
+    monkeypatch.setattr(pixel_comparison, "content_of", content_of)
     with ledger.write() as connection:
         connection.execute(studies.update().values(dirty=False))
     compare_once(ledger, spool, NOW)
@@ -107,7 +107,7 @@ def test_an_instance_whose_decoder_dies_is_set_aside_and_the_other_counts(
 
 def test_what_is_too_large_is_not_compared(ledger: Ledger, spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
     came_twice(ledger, spool)
-    monkeypatch.setattr(comparing, "MOST_BYTES", 1)
+    monkeypatch.setattr(pixel_comparison, "MOST_BYTES", 1)
     compare_once(ledger, spool, NOW)
     assert [(row.state, row.facts["tags"][CONTENT_TAG]) for row in rows(ledger)] == [("stored", "")] * 2
     assert expected(ledger) == []

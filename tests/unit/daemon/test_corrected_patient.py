@@ -14,11 +14,11 @@ from config.schema import Assembly, Pacs, Settings, Spool
 from config.schema import Ledger as LedgerSection
 from daemon.assembly import Answer
 from daemon.audit import trail_path
-from daemon.health import standing
+from daemon.health import standing_checks
 from daemon.ledger import Ledger
 from daemon.ledger.fetches import answered
 from daemon.ledger.tables import instances, revisions, studies
-from daemon.notify.trouble import happened
+from daemon.notify.conditions import happened
 from pipeline.errors import InputRejected
 from tests.support.facts import of_patient
 from tests.support.stories import breast_exam
@@ -54,7 +54,7 @@ def answer(house: House, key: str) -> None:
 
 def finding(house: House) -> Any:
     with house.ledger.read() as connection:
-        return standing.corrected_patients(connection)
+        return standing_checks.corrected_patients(connection)
 
 
 def keys_used(house: House) -> set[str]:

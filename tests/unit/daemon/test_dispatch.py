@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config.schema import Settings
+from daemon.indexing.priority import Order, priority_of
 from daemon.ledger import Ledger
+from daemon.ledger.claims import claim
+from daemon.ledger.heartbeats import sign, slots
 from daemon.ledger.intake import Arrival, record
-from daemon.ledger.life import sign, slots
-from daemon.ledger.order import LOW, ROUTINE, URGENT, next_revisions, place_in_line
-from daemon.ledger.queue import claim
 from daemon.ledger.tables import studies
-from daemon.precedence import Order, priority_of
+from daemon.ledger.work_order import LOW, ROUTINE, URGENT, next_revisions, place_in_line
 from daemon.spool import Entry
 from daemon.work.context import Context
 from daemon.work.dispatch import ANNOUNCED_S, dispatch_revisions, may_backfill

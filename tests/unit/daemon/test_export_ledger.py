@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from config.schema import Destination, Settings
 from daemon.ledger import Ledger
 from daemon.ledger import deliveries as d
-from daemon.ledger.queue import release
+from daemon.ledger.claims import release
 from daemon.ledger.tables import deliveries, revisions, studies
 from daemon.main import cli
 from pipeline.errors import InputRejected

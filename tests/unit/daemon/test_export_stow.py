@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from daemon.export import stow
-from daemon.export.peer import Address, DestinationRefused
-from daemon.export.sent import Congested, ObjectRefused, items_of
+from daemon.export.association import Address, DestinationRefused
+from daemon.export.send_outcome import Congested, ObjectRefused, items_of
 from pipeline.errors import PeerUnreachable
 from tests.support.delivering import small_object
 
@@ -156,7 +156,7 @@ def test_a_user_and_password_are_shown(server: Answers, files: Path) -> None:
 
 
 def test_qido_finds_only_the_instance_that_was_asked_for(server: Answers, files: Path) -> None:
-    from daemon.export.sent import Sent
+    from daemon.export.send_outcome import Sent
 
     (item,) = items_of([files])
     server.body = json.dumps([{"00080018": element("UI", "1.1")}]).encode()

@@ -18,9 +18,9 @@ from structlog.testing import capture_logs
 
 from config.schema import Settings
 from daemon.cli.feedback import print_feedback
-from daemon.feedback import keep
+from daemon.feedback import feedback_records
 from daemon.feedback.assessment import assessment_of, read_assessment
-from daemon.feedback.keep import collect, keep_outcomes, listed
+from daemon.feedback.feedback_records import collect, keep_outcomes, listed
 from daemon.feedback.pathology import Outcome, read_outcomes
 from daemon.ledger.deliveries import record_sent
 from daemon.ledger.tables import instances
@@ -219,14 +219,14 @@ def test_a_report_of_which_nobody_knows_what_to_make_is_read_once_and_keeps_no_o
 ) -> None:
     arrive(at, report(item("CODE", FINDING, AGREE), uid="5.1"))
     arrive(at, report(item("CODE", FINDING, DISAGREE), uid="5.2"))
-    real = keep.read_assessment
+    real = feedback_records.read_assessment
 
     def chokes(path: Path) -> Any:
         if path.stem == "5.1":
             raise ZeroDivisionError("Secret^Person")
         return real(path)
 
-    monkeypatch.setattr(keep, "read_assessment", chokes)
+    monkeypatch.setattr(feedback_records, "read_assessment", chokes)
     with capture_logs() as logs:
         assert [collect(at.ledger, at.context.settings.spool.path, at.now) for _ in range(2)] == [1, 0]
     assert [one["verdict"] for one in said(at)] == ["disagree"]

@@ -16,7 +16,7 @@ from daemon.export.multipart import parts
 from daemon.fetch.plan import Batch, NotInArchive, Series, TooMuch, make_plan
 from daemon.fetch.retrieve import ways
 from daemon.ledger import Ledger, fetches
-from daemon.ledger.queue import claim
+from daemon.ledger.claims import claim
 from daemon.ledger.tables import fetches as table
 from daemon.ledger.tables import studies
 from daemon.ledger.verdicts import evidence_of

@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 from config.schema import Settings, Spool
 from daemon.cli import overview
 from daemon.cli.doctor import guarded
-from daemon.health import disk, standing
+from daemon.health import disk, standing_checks
 from daemon.health.disk import Room
 from daemon.health.finding import RANK, Finding, below, not_ok, worst
-from daemon.health.probe import GRACE_S, Health, Probe
-from daemon.ledger import Ledger, life
+from daemon.health.traffic_probes import GRACE_S, Health, Probe
+from daemon.ledger import Ledger, heartbeats
 from daemon.metrics.from_ledger import LedgerCollector
 from daemon.metrics.serve import Pages
-from daemon.notify.trouble import lasting
+from daemon.notify.conditions import lasting
 from pipeline.errors import TryLater
 from tests.support.queued import queued
 
@@ -87,8 +87,8 @@ def test_sweep_and_beat_are_judged_in_one_place(ledger: Ledger, tmp_path: Path) 
         with ledger.write() as connection:
             for name, at in (("sweep", swept), ("beat", beaten)):
                 if at is not None:
-                    life.sign(connection, name, name, at)
-            found = by_name(standing.of_ledger(connection, settings, NOW))
+                    heartbeats.sign(connection, name, name, at)
+            found = by_name(standing_checks.of_ledger(connection, settings, NOW))
         assert (found["sweep"].level, found["beat"].level) == expected
 
 
@@ -98,13 +98,15 @@ def test_each_queue_has_a_line_with_what_waits_and_who_takes_it(ledger: Ledger, 
 
     def found() -> dict[str, str]:
         with ledger.read() as connection:
-            return {f.subject: f.level for f in standing.of_ledger(connection, settings, NOW) if f.code == "workers"}
+            return {
+                f.subject: f.level for f in standing_checks.of_ledger(connection, settings, NOW) if f.code == "workers"
+            }
 
     assert found() == {"analyse": "warn", "deliver": "warn", "fetch": "warn", "sweep": "warn"}
     queued(ledger, "s1", NOW - 300)
     assert found()["analyse"] == "fail"
     with ledger.write() as connection:
-        life.sign(connection, "w", "worker", NOW - 5, {"queues": ["analyse", "sweep"], "processes": 2})
+        heartbeats.sign(connection, "w", "worker", NOW - 5, {"queues": ["analyse", "sweep"], "processes": 2})
     assert found() == {"analyse": "ok", "deliver": "warn", "fetch": "warn", "sweep": "ok"}
 
 
@@ -204,7 +206,7 @@ def get(pages: Pages, path: str) -> tuple[int, str]:
 def test_ready_answers_whatever_happens_to_its_checks(
     health: Health, pages: Pages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("daemon.health.probe.GRACE_S", 0.1 - health._settings.metrics.health_timeout_s)
+    monkeypatch.setattr("daemon.health.traffic_probes.GRACE_S", 0.1 - health._settings.metrics.health_timeout_s)
     release = threading.Event()
     health.probes = {
         "ledger": Probe("ledger", crash, lambda: NOW),
@@ -231,7 +233,7 @@ def test_what_was_found_long_ago_is_not_told_as_if_it_held(health: Health, monke
     (family,) = health.collect()
     assert [s.value for s in family.samples] == [1.0]
     now = time.monotonic()
-    monkeypatch.setattr("daemon.health.probe.time.monotonic", lambda: now + 3600)
+    monkeypatch.setattr("daemon.health.traffic_probes.time.monotonic", lambda: now + 3600)
     (family,) = health.collect()
     assert [s.value for s in family.samples] == [0.0]
 

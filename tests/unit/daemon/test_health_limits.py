@@ -12,11 +12,11 @@ import pytest
 from config.schema import Settings
 from daemon.health.finding import DAY_S, Finding, words
 from daemon.health.limits import examine, of_intake, of_ledger, of_listener, open_files
-from daemon.health.standing import indexing
+from daemon.health.standing_checks import indexing
 from daemon.ledger import Ledger
 from daemon.ledger.intake import Arrival, record
 from daemon.ledger.tables import instances, studies
-from daemon.listener.slots import Slots
+from daemon.listener.association_slots import Slots
 from daemon.spool import JournalWriter, Spool
 from tests.support.facts import image
 from tests.support.queued import queued

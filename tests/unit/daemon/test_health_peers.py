@@ -21,8 +21,8 @@ from structlog.testing import capture_logs
 from config.schema import Settings
 from daemon.health.finding import Finding
 from daemon.health.peers import ask_destination, contexts_of
-from daemon.listener import receive
-from daemon.listener.receive import Bell
+from daemon.listener import receive_loop
+from daemon.listener.receive_loop import Bell
 from daemon.logs import Recurring
 
 SR = "1.2.840.10008.5.1.4.1.1.88.33"
@@ -164,10 +164,10 @@ def test_an_event_that_does_not_fit_is_one_warning_and_no_error(monkeypatch: pyt
         raise InvalidEventError
 
     monkeypatch.setattr(DULServiceProvider, "run_reactor", out_of_order)
-    monkeypatch.setattr(receive, "UNEXPECTED", Recurring(receive.log, "protocol broken"))
+    monkeypatch.setattr(receive_loop, "UNEXPECTED", Recurring(receive_loop.log, "protocol broken"))
     with capture_logs() as lines:
         for _ in range(256):
-            receiver = object.__new__(receive.Receiver)
+            receiver = object.__new__(receive_loop.Receiver)
             receiver._assoc, receiver.to_user_queue = Assoc(), queue.Queue()
             receiver.run_reactor()
     assert [line["log_level"] for line in lines] == ["warning"]

@@ -15,12 +15,12 @@ import sqlalchemy as sa
 from config.schema import Ledger as LedgerSection
 from config.schema import Metrics, Settings, Spool
 from daemon import main
-from daemon.backup import backup, restore
 from daemon.ledger import Ledger, open_ledger
+from daemon.ledger.database_errors import LedgerBusy, LedgerDamaged, LedgerRefuses
 from daemon.ledger.engine import bare_ledger
 from daemon.ledger.tables import events, studies
-from daemon.ledger.trouble import LedgerBusy, LedgerDamaged, LedgerRefuses
-from daemon.observing import pages
+from daemon.processes.observing import pages
+from daemon.recovery.backup import backup, restore
 from tests.support.queued import NOW, add_study
 
 Damage = Callable[[Path], object]

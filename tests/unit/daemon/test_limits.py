@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.work.limits import EXIT_CODE, OutgrewMemory, TookTooLong, excess, resident_bytes, watched
+from daemon.work.exam_limits import EXIT_CODE, OutgrewMemory, TookTooLong, excess, resident_bytes, watched
 from pipeline.errors import TryLater
 
 MIB = 1024**2
@@ -83,7 +83,7 @@ def test_an_exam_within_its_limits_is_left_alone() -> None:
 
 HUNGRY = """
 import time
-from daemon.work.limits import watched
+from daemon.work.exam_limits import watched
 with watched(60.0, 128 * 1024**2, lambda error: print(error.code, flush=True)):
     held = [bytearray(8 * 1024**2) for _ in range(64)]
     for piece in held:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from config.schema import Peer, Spool
 from daemon.listener.admission import DiskGauge, may_connect, may_send
+from daemon.listener.association_slots import Slots
 from daemon.listener.contexts import storage_classes, supported, transfer_syntaxes
-from daemon.listener.slots import Slots
 
 HOSPITAL = Peer(ae_title="SCANNER", networks=(ip_network("10.1.0.0/16"), ip_network("fd00::/8")))
 ANYWHERE = Peer(ae_title="PACS")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 
-from daemon.listener.peek import BIG_ENDIAN, HEAD_BYTES, Identity, Unreadable, identity
+from daemon.listener.data_set_uids import BIG_ENDIAN, HEAD_BYTES, Identity, Unreadable, identity
 from tests.support.dimse import EXPLICIT_LE, IMPLICIT_LE, MR_IMAGE, encoded, mr_image
 
 DEFLATED = "1.2.840.10008.1.2.1.99"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from config.schema import Settings, Spool
-from daemon.celery_app import make_app
+from daemon.processes.celery_app import make_app
 from daemon.work import fetch, messages
 
 

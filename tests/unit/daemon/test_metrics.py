@@ -15,13 +15,14 @@ from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
 from config.schema import Settings
-from daemon import health, metrics, observing
-from daemon.ledger import Ledger, life
+from daemon import health, metrics
+from daemon.ledger import Ledger, heartbeats
 from daemon.ledger.tables import breakers, deliveries, feedback
 from daemon.metrics import counters
 from daemon.metrics.from_ledger import LedgerCollector
 from daemon.metrics.results import result_made, scanner_of
 from daemon.metrics.serve import CountedCollector
+from daemon.processes import observing
 from pipeline.result import Prediction, StudyResult
 from tests.support.queued import NOW, add_revision, add_study, queued
 
@@ -82,9 +83,9 @@ def test_deliveries_are_counted_by_destination_and_outcome(ledger: Ledger, tmp_p
 
 def test_workers_are_counted_by_the_queue_they_take_from(ledger: Ledger, tmp_path: Path) -> None:
     with ledger.write() as connection:
-        life.sign(connection, "w1", "worker", NOW + 90, {"queues": ["analyse", "deliver"], "processes": 3})
-        life.sign(connection, "w2", "worker", NOW - 900, {"queues": ["analyse"], "processes": 8})
-        life.sign(connection, "sweep", "sweep", NOW + 70)
+        heartbeats.sign(connection, "w1", "worker", NOW + 90, {"queues": ["analyse", "deliver"], "processes": 3})
+        heartbeats.sign(connection, "w2", "worker", NOW - 900, {"queues": ["analyse"], "processes": 8})
+        heartbeats.sign(connection, "sweep", "sweep", NOW + 70)
     found = read(ledger, tmp_path)
     assert value(found, "worker_processes", queue="analyse") == 3
     assert value(found, "sweep_age_seconds") == 30

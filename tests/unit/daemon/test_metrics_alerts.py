@@ -12,7 +12,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from ruamel.yaml import YAML
 
 from config.schema import Settings
-from daemon.ledger import life, open_ledger
+from daemon.ledger import heartbeats, open_ledger
 from daemon.metrics import counters
 from daemon.metrics.from_ledger import LedgerCollector
 
@@ -33,7 +33,7 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     settings = Settings.model_validate({"spool": {"path": spool}})
     ledger = open_ledger(settings)
     with ledger.write() as connection:
-        life.sign(connection, "sweep", "sweep", 0.0)
+        heartbeats.sign(connection, "sweep", "sweep", 0.0)
     names = {family.name for family in LedgerCollector(settings, ledger, lambda: 1.0, dict).collect()}
     ledger.close()
     names |= {"axrad_associations_open", "axrad_associations_limit", "axrad_health", "up"}

@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from prometheus_client import CollectorRegistry, generate_latest
 
 from config.schema import Settings
-from daemon.health.standing import dead_letters, destinations
-from daemon.ledger import life, obsolete
+from daemon.health.standing_checks import dead_letters, destinations
+from daemon.ledger import heartbeats, obsolete
 from daemon.ledger.deliveries import destination_failed, failing
 from daemon.ledger.studies import settle_if_delivered
 from daemon.ledger.tables import deliveries, events, feedback, fetches, pacs_answers, studies
@@ -123,11 +123,13 @@ def test_what_another_machine_still_knows_is_left_alone(at: Desk) -> None:
     known = obsolete.names_of(at.context.settings)
     configure(at, NEW)
     with at.ledger.write() as connection:
-        life.sign(connection, "deliver@elsewhere", "worker", at.now, {"queues": ["deliver"], "processes": 1, **known})
+        heartbeats.sign(
+            connection, "deliver@elsewhere", "worker", at.now, {"queues": ["deliver"], "processes": 1, **known}
+        )
     close_obsolete(at.context)
     assert at.deliver("r1-1-old") == ""
     assert at.row("r1-1-old").state == "pending"
-    at.now += life.WORKER_GONE_S + OBSOLETE_EVERY_S + 1
+    at.now += heartbeats.WORKER_GONE_S + OBSOLETE_EVERY_S + 1
     close_obsolete(at.context)
     assert at.row("r1-1-old").state == "cancelled"
 

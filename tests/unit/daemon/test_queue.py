@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from daemon.ledger import Ledger
-from daemon.ledger.queue import LeaseLost, backoff_s, claim, due, release, renew, update
+from daemon.ledger.claims import LeaseLost, backoff_s, claim, due, release, renew, update
 from daemon.ledger.tables import revisions, studies
 
 NOW = 1_000_000.0

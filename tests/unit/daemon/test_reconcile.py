@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from daemon.comparing import compare_once
-from daemon.indexer import index_once
+from daemon.indexing.indexer import index_once
+from daemon.indexing.pixel_comparison import compare_once
+from daemon.indexing.reconcile import reconcile, verify_after_boot
 from daemon.ledger import Ledger
 from daemon.ledger.tables import instances, studies
-from daemon.reconcile import reconcile, verify_after_boot
 from daemon.spool import Description, JournalWriter, Spool, Stored
 from tests.support.dimse import EXPLICIT_LE, MR_IMAGE, encoded, mr_image
 

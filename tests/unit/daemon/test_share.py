@@ -22,7 +22,7 @@ from config.schema import Settings
 from config.schema import Spool as SpoolSettings
 from daemon.share import server as share_server
 from daemon.share.client import ShareClient, ShareRefused
-from daemon.share.files import CacheFull, CopyDamaged, LocalFiles, RemoteFiles, files_of
+from daemon.share.exam_files import CacheFull, CopyDamaged, LocalFiles, RemoteFiles, files_of
 from daemon.share.names import RESULT_FILES, is_result_file
 from daemon.share.server import ShareServer, sharing
 from daemon.spool import Description, Spool, Stored

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from config.schema import Settings
 from daemon import main as command_line
-from daemon.health import standing
+from daemon.health import standing_checks
 from daemon.main import cli
 from tests.unit.daemon.test_assembly_ledger import House, exam, house  # noqa: F401 - a fixture
 
@@ -71,7 +71,7 @@ def test_an_exam_that_cannot_be_judged_says_why_and_goes_on_when_it_can(house: H
     assert "unknown table foo" in study.reason
     assert house.kinds().count("judging-failed") == 1
     with house.ledger.read() as connection:
-        told = {f.code: f for f in standing.of_ledger(connection, wrong, house.now)}["judging"]
+        told = {f.code: f for f in standing_checks.of_ledger(connection, wrong, house.now)}["judging"]
     assert (told.level, told.value) == ("fail", 1)
     assert study.id in told.text
 
@@ -79,4 +79,4 @@ def test_an_exam_that_cannot_be_judged_says_why_and_goes_on_when_it_can(house: H
     house.later(1e4)
     assert house.study().state == "ready"
     with house.ledger.read() as connection:
-        assert {f.code: f for f in standing.of_ledger(connection, right, house.now)}["judging"].ok
+        assert {f.code: f for f in standing_checks.of_ledger(connection, right, house.now)}["judging"].ok

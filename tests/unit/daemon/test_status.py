@@ -19,9 +19,9 @@ from config.schema import Settings
 from daemon.cli import overview
 from daemon.cli.wording import WIDTH, age, brief, in_words
 from daemon.health.finding import Finding
-from daemon.ledger import Ledger, life, open_ledger, operate, steer, studies, views
+from daemon.ledger import Ledger, heartbeats, open_ledger, operator_requests, priority_and_cancel, studies, views
+from daemon.ledger.claims import LeaseLost, claim, release
 from daemon.ledger.engine import note
-from daemon.ledger.queue import LeaseLost, claim, release
 from daemon.ledger.tables import breakers, deliveries, fetches, instances, revisions
 from daemon.ledger.tables import studies as studies_table
 from daemon.main import cli
@@ -44,13 +44,13 @@ def state(ledger: Ledger, name: str) -> str:
 
 def cancel(ledger: Ledger, name: str) -> str:
     with ledger.write() as connection:
-        return steer.cancel(connection, studies.find(connection, name), NOW + 1)
+        return priority_and_cancel.cancel(connection, studies.find(connection, name), NOW + 1)
 
 
 def retry(ledger: Ledger, name: str) -> str:
     with ledger.write() as connection:
         found = studies.find(connection, name)
-        return operate.retry(connection, found, NOW + 2, new_revision=False, accept_identity=False)
+        return operator_requests.retry(connection, found, NOW + 2, new_revision=False, accept_identity=False)
 
 
 def deliver(ledger: Ledger, revision: str, state: str, destination: str = "pacs") -> None:
@@ -136,16 +136,19 @@ def test_prioritising_says_the_place_in_line(ledger: Ledger) -> None:
         queued(ledger, f"s{number}", NOW + number)
     with ledger.write() as connection:
         found = studies.find(connection, "s2")
-        assert steer.prioritise(connection, found, NOW + 5, "urgent", 3600) == "study s2 is urgent; it is next"
+        assert (
+            priority_and_cancel.prioritise(connection, found, NOW + 5, "urgent", 3600)
+            == "study s2 is urgent; it is next"
+        )
         found = studies.find(connection, "s2")
-        said = steer.prioritise(connection, found, NOW + 5, "low", 3600)
+        said = priority_and_cancel.prioritise(connection, found, NOW + 5, "low", 3600)
     assert said == "study s2 is low; 2 others are worked on before it"
 
 
 def test_an_urgent_backfill_is_none_any_more(ledger: Ledger) -> None:
     queued(ledger, "s1", role="backfill")
     with ledger.write() as connection:
-        steer.prioritise(connection, studies.find(connection, "s1"), NOW, "urgent", 3600)
+        priority_and_cancel.prioritise(connection, studies.find(connection, "s1"), NOW, "urgent", 3600)
     assert (row(ledger, "s1").role, row(ledger, "s1").priority) == ("current", 1)
 
 
@@ -224,8 +227,8 @@ def test_status_is_content_where_all_is_well(house: tuple[Ledger, Path]) -> None
     ledger, config = house
     now = time.time()
     with ledger.write() as connection:
-        life.sign(connection, "w", "worker", now, {"queues": ["analyse"], "processes": 2})
-        life.sign(connection, "sweep", "sweep", now)
+        heartbeats.sign(connection, "w", "worker", now, {"queues": ["analyse"], "processes": 2})
+        heartbeats.sign(connection, "sweep", "sweep", now)
     found = json.loads(axrad(config, "status", "--json"))
     assert [s for s in found["advice"] if "listener" not in s] == []
     assert found["workers"][0]["processes"] == 2

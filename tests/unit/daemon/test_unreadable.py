@@ -18,13 +18,13 @@ from pydicom.dataset import Dataset, FileMetaDataset
 
 from config.schema import Ledger as LedgerSection
 from config.schema import Settings, Spool
-from daemon import unreadable
 from daemon.cli import overview
-from daemon.health import standing
-from daemon.ledger import Ledger, aside, open_ledger, views
+from daemon.health import standing_checks
+from daemon.ledger import Ledger, open_ledger, set_aside, views
 from daemon.ledger.tables import instances, studies
 from daemon.metrics.from_ledger import LedgerCollector
-from daemon.notify.trouble import lasting
+from daemon.notify.conditions import lasting
+from daemon.recovery import unreadable_files
 from daemon.spool import Description, JournalWriter
 from daemon.spool import Spool as Files
 from pipeline import marker
@@ -91,16 +91,16 @@ def test_what_was_being_read_when_its_reader_crashed_twice_is_set_aside(
 ) -> None:
     path, other = a_file(tmp_path), a_file(tmp_path, "d")
     assert read_by_another(tmp_path, path, how) == -number
-    assert unreadable.look(tmp_path, 2.0) == []
+    assert unreadable_files.look(tmp_path, 2.0) == []
     assert not refuses(tmp_path, path)
     assert read_by_another(tmp_path, path, how) == -number
-    (record,) = unreadable.look(tmp_path, 3.0)
+    (record,) = unreadable_files.look(tmp_path, 3.0)
     assert (record.path, record.signal, len(record.deaths)) == (str(path), number.name, 2)
     assert refuses(tmp_path, path)
     assert not refuses(tmp_path, other)
     assert read_by_another(tmp_path, path, "fine") == 1
     assert read_by_another(tmp_path, other, "fine") == 0
-    assert unreadable.forget(tmp_path, path)
+    assert unreadable_files.forget(tmp_path, path)
     assert read_by_another(tmp_path, path, "fine") == 0
 
 
@@ -108,8 +108,8 @@ def test_one_process_that_died_is_counted_once(tmp_path: Path) -> None:
     path = a_file(tmp_path)
     read_by_another(tmp_path, path, "abort")
     for _ in range(3):
-        unreadable.look(tmp_path, 2.0)
-    record = unreadable.record_of(tmp_path, marker.key_of(path))
+        unreadable_files.look(tmp_path, 2.0)
+    record = unreadable_files.record_of(tmp_path, marker.key_of(path))
     assert record is not None
     assert len(record.deaths) == 1
 
@@ -118,10 +118,10 @@ def test_who_stops_a_daemon_in_a_hurry_means_no_file(tmp_path: Path) -> None:
     path = a_file(tmp_path)
     for how in ("killed", "stopped", "terminated", "killed", "killed", "stopped"):
         read_by_another(tmp_path, path, how)
-        unreadable.look(tmp_path, 2.0)
+        unreadable_files.look(tmp_path, 2.0)
     assert not refuses(tmp_path, path)
     read_by_another(tmp_path, path, "killed")
-    (record,) = unreadable.look(tmp_path, 2.0)
+    (record,) = unreadable_files.look(tmp_path, 2.0)
     assert (len(record.deaths), record.signal) == (5, "killed")
 
 
@@ -130,8 +130,8 @@ def test_kills_for_lack_of_memory_count_as_crashes(tmp_path: Path, monkeypatch: 
     for _ in range(2):
         read_by_another(tmp_path, path, "killed")
         with monkeypatch.context() as patched:
-            patched.setattr(unreadable, "oom_kills", lambda: 10**9)
-            found = unreadable.look(tmp_path, 2.0)
+            patched.setattr(unreadable_files, "oom_kills", lambda: 10**9)
+            found = unreadable_files.look(tmp_path, 2.0)
     assert [record.signal for record in found] == ["SIGKILL for lack of memory"]
 
 
@@ -142,10 +142,10 @@ def test_deaths_before_the_machine_was_started_anew_count_for_nothing(
     for _ in range(2):
         read_by_another(tmp_path, path, "abort")
         with monkeypatch.context() as patched:
-            patched.setattr(unreadable, "boot_id", lambda: "another start")
-            assert unreadable.look(tmp_path, 2.0) == []
+            patched.setattr(unreadable_files, "boot_id", lambda: "another start")
+            assert unreadable_files.look(tmp_path, 2.0) == []
     read_by_another(tmp_path, path, "abort")
-    assert unreadable.look(tmp_path, 2.0) == []
+    assert unreadable_files.look(tmp_path, 2.0) == []
     assert not refuses(tmp_path, path)
 
 
@@ -156,12 +156,12 @@ def test_what_the_supervisor_kills_has_no_part_in_it(tmp_path: Path) -> None:
     )
     assert reader.stdout is not None
     assert reader.stdout.readline() == b"reads\n"
-    unreadable.look(tmp_path, 2.0)  # it lives: nothing is judged
-    unreadable.excuse(tmp_path, reader.pid)
+    unreadable_files.look(tmp_path, 2.0)  # it lives: nothing is judged
+    unreadable_files.excuse(tmp_path, reader.pid)
     os.killpg(reader.pid, signal.SIGKILL)
     reader.communicate()
-    unreadable.look(tmp_path, 2.0)
-    assert unreadable.record_of(tmp_path, marker.key_of(path)) is None
+    unreadable_files.look(tmp_path, 2.0)
+    assert unreadable_files.record_of(tmp_path, marker.key_of(path)) is None
 
 
 def test_a_file_elsewhere_that_was_mended_is_another_file(tmp_path: Path) -> None:
@@ -225,8 +225,8 @@ def test_a_file_that_kills_the_indexer_is_told_by_name_and_all_others_are_indexe
     ledger = open_ledger(settings)
     assert states(ledger) == {good: "stored", bad: "unreadable", late: "stored"}
     with ledger.read() as connection:
-        (told,) = aside.listed(connection)
-        finding = standing.unreadable(connection)
+        (told,) = set_aside.listed(connection)
+        finding = standing_checks.unreadable(connection)
     assert (told["sop_instance_uid"], told["calling_ae"], told["signal"]) == (bad, "SENDER", "SIGABRT")
     assert not finding.ok
     assert bad in finding.text
@@ -250,11 +250,11 @@ def test_a_file_that_was_set_aside_is_taken_up_when_it_is_ingested_again(setting
     (path,) = spool.find(bad)
     stored = spool.ingest_file(path)
     assert not stored.new
-    assert unreadable.take_up(ledger, spool.root, stored.path, time.time())
-    assert not unreadable.take_up(ledger, spool.root, stored.path, time.time())
+    assert unreadable_files.take_up(ledger, spool.root, stored.path, time.time())
+    assert not unreadable_files.take_up(ledger, spool.root, stored.path, time.time())
     assert states(ledger) == {}
     with ledger.read() as connection:
-        assert standing.unreadable(connection).ok
+        assert standing_checks.unreadable(connection).ok
     assert not refuses(spool.root, path)
     ledger.close()
 
@@ -266,16 +266,16 @@ def test_a_file_that_kills_workers_after_it_was_indexed_is_named_by_its_exam(set
     (path,) = spool.find(uids[0])
     for _ in range(2):
         read_by_another(spool.root, path, "abort")
-    assert unreadable.look(spool.root, 5.0) == [] or unreadable.set_aside(spool.root)
-    unreadable.settle(ledger, spool.root, 5.0)
-    unreadable.settle(ledger, spool.root, 6.0)
+    assert unreadable_files.look(spool.root, 5.0) == [] or unreadable_files.set_aside(spool.root)
+    unreadable_files.settle(ledger, spool.root, 5.0)
+    unreadable_files.settle(ledger, spool.root, 6.0)
     assert states(ledger) == {uids[0]: "unreadable", uids[1]: "stored"}
     with ledger.read() as connection:
         row = connection.execute(sa.select(studies)).one()
         shown = views.timeline(connection, row)
     assert [item["sop_instance_uid"] for item in shown["set_aside"]] == [uids[0]]
     assert [e["kind"] for e in shown["events"]].count("set-aside") == 1
-    assert unreadable.take_up(ledger, spool.root, str(path.relative_to(spool.root)), 7.0)
+    assert unreadable_files.take_up(ledger, spool.root, str(path.relative_to(spool.root)), 7.0)
     assert states(ledger) == {uids[0]: "stored", uids[1]: "stored"}
     ledger.close()
 
@@ -287,7 +287,7 @@ def test_a_record_that_is_damaged_sets_nothing_aside_and_stops_nobody(settings: 
     (settings.spool.path / marker.ASIDE / f"{marker.key_of(path)}.json").write_text(text)
     assert not refuses(settings.spool.path, path)
     ledger = open_ledger(settings)
-    unreadable.settle(ledger, settings.spool.path, 1.0)
+    unreadable_files.settle(ledger, settings.spool.path, 1.0)
     ledger.close()
 
 
@@ -301,10 +301,10 @@ def test_where_a_death_cannot_be_counted_for_lack_of_room_it_is_counted_later(
         raise OSError(errno.ENOSPC, "no room")
 
     with monkeypatch.context() as patched:
-        patched.setattr(unreadable, "_keep", full)
-        assert unreadable.look(tmp_path, 2.0) == []
+        patched.setattr(unreadable_files, "_keep", full)
+        assert unreadable_files.look(tmp_path, 2.0) == []
     read_by_another(tmp_path, path, "abort")
-    assert len(unreadable.look(tmp_path, 3.0)) + len(unreadable.set_aside(tmp_path)) > 0
+    assert len(unreadable_files.look(tmp_path, 3.0)) + len(unreadable_files.set_aside(tmp_path)) > 0
 
 
 # Whoever reads
@@ -331,8 +331,8 @@ def test_everyone_who_reads_a_file_of_others_notes_which(tmp_path: Path, who: st
     for _ in range(2):
         ended = subprocess.run([sys.executable, "-c", code, tmp_path, path], capture_output=True)
         assert ended.returncode == -signal.SIGABRT
-    unreadable.look(tmp_path, 2.0)
-    (record,) = unreadable.set_aside(tmp_path)
+    unreadable_files.look(tmp_path, 2.0)
+    (record,) = unreadable_files.set_aside(tmp_path)
     assert record.sop_uid == "1.2.3.4"
 
 

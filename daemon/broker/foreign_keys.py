@@ -1,0 +1,75 @@
+"""Who else keeps keys in our database of a broker: other installations, other programs, an axrad of before."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import redis
+
+from daemon.broker.server import PROBE, SOCKET_SCHEME, trouble_of
+from daemon.ledger.installation import PREFIX as INSTALLATION
+from daemon.work.queues import NAMES
+
+# Of a database with more keys than these only so many are looked at.
+MOST_KEYS = 20_000
+# A version before there were prefixes made these: first what only it makes, then what every Celery program makes.
+BEFORE_PREFIXES = frozenset({*NAMES, *(f"_kombu.binding.{name}" for name in NAMES)})
+OF_CELERY = frozenset(
+    {
+        *("unacked", "unacked_index", "unacked_mutex"),
+        *(f"_kombu.binding.{name}" for name in ("celery.pidbox", "reply.celery.pidbox", "celeryev")),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """Others in words, and the keys that an axrad before 0.2.0 left there."""
+
+    others: tuple[str, ...] = ()
+    old_keys: tuple[str, ...] = ()
+
+
+def strangers(url: str, prefix: str) -> Neighbours:
+    """Who has keys that do not begin with `prefix`. Raises BrokerTrouble."""
+    client = redis.Redis.from_url(url.replace(SOCKET_SCHEME, "unix://", 1), socket_timeout=5, socket_connect_timeout=5)
+    try:
+        found = {
+            key.decode("utf-8", "replace") for key in itertools.islice(client.scan_iter(count=1000), MOST_KEYS)
+        }  # SCAN may give a key twice
+    except redis.exceptions.ResponseError:
+        return Neighbours()  # SCAN is not allowed to us
+    except (redis.RedisError, OSError) as error:
+        raise trouble_of(error) from error
+    finally:
+        client.close()
+    return _sorted_out(key for key in found if not key.startswith(prefix) and key != PROBE)
+
+
+def _sorted_out(keys: Iterable[str]) -> Neighbours:
+    others: Counter[str] = Counter()
+    old, of_celery = [], []
+    for key in keys:
+        if other := INSTALLATION.match(key):
+            others[f"another installation of axrad ({other[1]})"] += 1
+        elif key.startswith("axrad.") or _plain(key) in BEFORE_PREFIXES:
+            old.append(key)
+        elif _plain(key) in OF_CELERY:
+            of_celery.append(key)
+        else:
+            others["another program"] += 1
+    # Beside another program nobody can tell whose these are, so they are left alone.
+    if old and not others["another program"]:
+        old += of_celery
+    elif of_celery:
+        others["another program"] += len(of_celery)
+    told = tuple(f"{name} ({count} key{'s' * (count != 1)})" for name, count in sorted(others.items()) if count)
+    return Neighbours(told, tuple(sorted(old)))
+
+
+def _plain(key: str) -> str:
+    """Kombu has two kinds of bindings, and keeps messages of another priority under the queue's name and a number."""
+    return key.partition("\x06")[0].replace("_kombu.binding_permanent.", "_kombu.binding.", 1)

@@ -1,0 +1,225 @@
+"""The checks by real traffic, asked together and remembered for a while. Each answers in time, or is taken for ill."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import sqlalchemy as sa
+import structlog
+from celery import Celery
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from config.schema import Settings
+from daemon.broker.server import usable
+from daemon.clock import Clock, system_clock
+from daemon.health import disk, standing_checks
+from daemon.health.finding import Finding
+from daemon.health.roundtrip import echo, store_and_find
+from daemon.ledger import Ledger, heartbeats, work_order
+from daemon.ledger.engine import require_tables
+from daemon.ledger.tables import revisions
+from daemon.logs import place_of
+from daemon.processes.celery_app import make_app
+from daemon.work.queues import NAMES
+from pipeline.errors import AxradError, TryLater
+
+log = structlog.get_logger("axrad.health")
+# Beyond the patience of a check itself: its connections have timeouts of their own.
+GRACE_S = 10.0
+# What was found is believed for so many times `health_every_s`, or this many seconds; then the check is ill.
+STALE_TIMES, STALE_S = 4, 120.0
+REMEDIES = {
+    "ledger": "look at ledger.url and at the database",
+    "broker": "start `axrad up`, or look at the Redis of broker.url",
+    "listener": "start `axrad up` or `axrad listen`",
+    "intake": "look for `ledger-away` and `indexer-died` in the log of `axrad listen`",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A finding of traffic, how long it took to find, and when that was (seconds since 1970)."""
+
+    finding: Finding
+    seconds: float
+    at: float
+
+    def as_dict(self) -> dict[str, Any]:
+        found = asdict(self.finding)
+        return {
+            "name": self.finding.name,
+            "ok": self.finding.level != "fail",
+            **found,
+            "seconds": self.seconds,
+            "at": self.at,
+        }
+
+
+class Probe:
+    """One check, asked in a thread of its own, of which there is never more than one."""
+
+    def __init__(self, name: str, ask: Callable[[], Finding], clock: Clock) -> None:
+        code, _, subject = name.partition("-")
+        self._blank = Finding(code, "fail", "", REMEDIES.get(code, ""), subject)
+        self._ask = ask
+        self._clock = clock
+        self._thread: threading.Thread | None = None
+        self._began = 0.0
+        self.found: Check | None = None
+
+    def start(self) -> None:
+        if self._thread is None or not self._thread.is_alive():
+            self._began = time.perf_counter()
+            self._thread = threading.Thread(target=self._run, name=f"health-{self._blank.name}", daemon=True)
+            self._thread.start()
+
+    def result(self, until: float) -> Check:
+        """What this round found; by `until` (monotonic) that it has not come back."""
+        assert self._thread is not None
+        self._thread.join(max(0.0, until - time.monotonic()))
+        if self._thread.is_alive() or self.found is None:
+            self.found = self._failed(f"the check has not come back for {time.perf_counter() - self._began:.0f} s")
+        return self.found
+
+    def _run(self) -> None:
+        began = self._began
+        try:
+            self.found = Check(self._ask(), round(time.perf_counter() - began, 3), self._clock())
+        except AxradError as error:
+            self.found = self._failed(error.message)
+        except Exception as error:  # noqa: BLE001 - a check that fails in a way nobody foresaw is a failed check
+            log.error("check-failed", check=self._blank.name, error=type(error).__name__, at=place_of(error))
+            self.found = self._failed(f"the check failed in an unforeseen way ({type(error).__name__})")
+
+    def _failed(self, text: str) -> Check:
+        return Check(replace(self._blank, text=text), round(time.perf_counter() - self._began, 3), self._clock())
+
+
+class Health(Collector):
+    """Asks at most every `metrics.health_every_s`; between, what was found last is told again."""
+
+    def __init__(self, settings: Settings, ledger: Ledger, broker_url: Callable[[], str], clock: Clock = system_clock):
+        self._settings = settings
+        self._ledger = ledger
+        self._broker_url = broker_url
+        self._clock = clock
+        self._app: tuple[str, Celery] | None = None
+        self._asking = threading.Lock()
+        self._found: tuple[Check, ...] = ()
+        self._found_at = float("-inf")
+        asks: dict[str, Callable[[], Finding]] = {
+            "ledger": self.ledger_takes,
+            "disk": lambda: self._of_disk("disk"),
+            "inodes": lambda: self._of_disk("inodes"),
+            "broker": self.broker_takes,
+            "listener": self.listener_answers,
+            "intake": self.intake_stores,
+            "sweep": self._sweep_ticks,
+            **{f"queue-{name}": lambda name=name: self.task_returns(name) for name in NAMES},  # type: ignore[misc]
+        }
+        self.probes = {name: Probe(name, ask, clock) for name, ask in asks.items()}
+
+    def checks(self) -> tuple[Check, ...]:
+        """What holds now, asked for if what is known is too old. Several who ask at once wait for one answer."""
+        with self._asking:
+            if time.monotonic() - self._found_at > self._settings.metrics.health_every_s:
+                self._found = self.ask(list(self.probes))
+                self._found_at = time.monotonic()
+            return self._found
+
+    def ask(self, names: Sequence[str]) -> tuple[Check, ...]:
+        """Ask these at the same time, and wait for them no longer than their patience."""
+        probes = [self.probes[name] for name in names]
+        for probe in probes:
+            probe.start()
+        until = time.monotonic() + self._settings.metrics.health_timeout_s + GRACE_S
+        return tuple(probe.result(until) for probe in probes)
+
+    def refresh_soon(self) -> None:
+        """Ask in the background, where nobody does already."""
+        if not self._asking.locked():
+            threading.Thread(target=self.checks, name="health", daemon=True).start()
+
+    # Metrics of what was found last
+
+    def describe(self) -> list[Metric]:
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """What was found last; that all is ill where nobody has found anything for long."""
+        family = GaugeMetricFamily("axrad_health", "Whether a check by real traffic succeeded.", labels=["check"])
+        believed_s = max(STALE_S, STALE_TIMES * self._settings.metrics.health_every_s)
+        stale = time.monotonic() - self._found_at > believed_s
+        for check in self._found:
+            family.add_metric([check.finding.name], float(check.finding.level != "fail" and not stale))
+        yield family
+
+    # The checks. Each raises AxradError with the reason, or says what it found.
+
+    def ledger_takes(self) -> Finding:
+        with self._ledger.write() as connection:
+            require_tables(connection)
+            heartbeats.sign(connection, "health", "ping", self._clock())
+        return Finding("ledger", "ok", f"{self._ledger.engine.dialect.name} was written to")
+
+    def broker_takes(self) -> Finding:
+        found = usable(self._broker_url())
+        return Finding("broker", "ok", f"version {found.version} was written to")
+
+    def _of_disk(self, code: str) -> Finding:
+        found = {finding.code: finding for finding in disk.findings(self._settings.spool)}
+        return found.get(code) or Finding(code, "ok", "the file system makes them as needed")
+
+    def listener_answers(self) -> Finding:
+        return Finding("listener", "ok", echo(self._settings))
+
+    def intake_stores(self) -> Finding:
+        return Finding(
+            "intake", "ok", store_and_find(self._settings, self._ledger, self._settings.metrics.health_timeout_s)
+        )
+
+    def _sweep_ticks(self) -> Finding:
+        with self._ledger.read() as connection:
+            return standing_checks.sweep(connection, self._clock())
+
+    def task_returns(self, queue: str) -> Finding:
+        """Send `axrad.ping` through the broker and find what it writes; a worker that is busy with an exam is well."""
+        token, began = secrets.token_hex(8), time.monotonic()
+        patience_s = self._settings.metrics.health_timeout_s
+        usable(self._broker_url())
+        self._celery().send_task(
+            "axrad.ping", args=[queue, token], queue=queue, expires=2 * patience_s, retry=False, ignore_result=True
+        )
+        while time.monotonic() - began < patience_s:
+            with self._ledger.read() as connection:
+                row = heartbeats.last(connection, f"ping:{queue}")
+            if row is not None and row.detail.get("token") == token:
+                text = f"a task came back after {time.monotonic() - began:.2f} s"
+                return Finding("queue", "ok", text, subject=queue)
+            if queue == "analyse" and (busy := self._busy()):
+                return Finding("queue", "ok", busy, subject=queue)
+            time.sleep(0.05)
+        raise TryLater(f"no task came back from queue {queue} within {patience_s:g} s: is there a worker for it?")
+
+    def _busy(self) -> str:
+        """In words, if every process that takes exams holds one whose lease it renews."""
+        now = self._clock()
+        with self._ledger.read() as connection:
+            running, _ = work_order.under_way(connection, now)
+            processes = heartbeats.slots(connection, "analyse", now)
+            attempts = connection.execute(
+                sa.select(sa.func.max(revisions.c.lease_until)).where(revisions.c.lease_until >= now)
+            ).scalar_one()
+        return f"all {processes} processes work on exams" if attempts and processes and running >= processes else ""
+
+    def _celery(self) -> Celery:
+        url = self._broker_url()
+        if self._app is None or self._app[0] != url:
+            self._app = (url, make_app(self._settings, url))
+        return self._app[1]

@@ -1,0 +1,123 @@
+"""Spool and ledger held against each other. The spool is the truth; a digest in each name says whether it is whole."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+import structlog
+
+from daemon.indexing.arrivals import describe, remove_torn
+from daemon.ledger import Ledger
+from daemon.ledger.intake import known, mark_lost, record
+from daemon.ledger.states import SETTLED
+from daemon.ledger.tables import instances, studies
+from daemon.logs import place_of
+from daemon.spool import Spool, read_meta
+from pipeline.errors import TryLater
+
+log = structlog.get_logger("axrad.indexer")
+HERE = ("stored", "ignored", "unreadable")
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+# What came in so long before the machine stopped may not have been on the disk.
+UNSYNCED_S = 3600.0
+
+
+def reconcile(ledger: Ledger, spool: Spool, now: float, index: Callable[[], object] = lambda: None) -> tuple[int, int]:
+    """Files without a row are recorded, rows without a file are marked lost. Counts of both.
+
+    What arrives meanwhile is left to its journal, which also knows who sent it: `index` brings the journals in.
+    """
+    with ledger.read() as connection:
+        rows = connection.execute(sa.select(instances.c.id, instances.c.path, instances.c.state)).all()
+    in_ledger = {row.path for row in rows if row.state not in ("lost", "purged")}
+    strangers = [path for path in spool.walk() if path not in in_ledger]
+    if strangers:
+        index()
+    found = sum(_record_stranger(ledger, spool, path, now) for path in strangers)
+    lost = [row.id for row in rows if row.state in HERE and not (spool.root / row.path).exists()]
+    if lost:
+        with ledger.write() as connection:
+            mark_lost(connection, lost, now)
+    return found, len(lost)
+
+
+def _record_stranger(ledger: Ledger, spool: Spool, path: str, now: float) -> bool:
+    """A row for a file that still has none. One that cannot be read keeps no other from its row."""
+    digest = Path(path).stem
+    try:
+        if not (spool.root / path).exists():
+            return False  # cleaned away meanwhile
+        if not spool.verify(path):
+            remove_torn(spool, path)
+            return False
+        with (spool.root / path).open("rb") as file:
+            uid = read_meta(file).sop_instance_uid
+        with ledger.read() as connection:
+            if known(connection, uid, digest):
+                return False
+        arrival = describe(spool, path, uid, digest, now)
+    except TryLater:
+        raise
+    except Exception as error:  # noqa: BLE001 - one file must not keep all others from the ledger
+        number = error.errno if isinstance(error, OSError) else None
+        log.error("file-unreadable", path=path, error=errno.errorcode.get(number or 0, type(error).__name__))
+        return False
+    try:
+        with ledger.write() as connection:
+            record(connection, arrival)
+    except TryLater:
+        raise
+    except Exception as error:  # noqa: BLE001 - one file must not keep all others from the ledger
+        log.error("not-recorded", path=path, error=type(error).__name__, at=place_of(error))
+        return False
+    return True
+
+
+def verify_after_boot(ledger: Ledger, spool: Spool, now: float, boot_id: str | None = None) -> int:
+    """Once after the machine was started: read again what a power cut may have torn, and lose what it has.
+
+    That is what came in the hour before the newest instance, and everything of exams that are not done. How many files
+    were torn and removed, to be sent or fetched again.
+    """
+    mark = spool.root / "boot_id"
+    current = boot_id or (BOOT_ID.read_text().strip() if BOOT_ID.exists() else "")
+    before = mark.read_text().strip() if mark.exists() else None
+    torn: list[int] = []
+    if before not in (None, current):
+        for row in _in_doubt(ledger):
+            if _is_torn(spool, row.path):
+                remove_torn(spool, row.path)
+                torn.append(row.id)
+    if torn:
+        with ledger.write() as connection:
+            mark_lost(connection, torn, now)
+    if before != current:
+        mark.write_text(current)
+    return len(torn)
+
+
+def _is_torn(spool: Spool, path: str) -> bool:
+    """Whether the file is here and its bytes are others. One that cannot be read now is not known to be torn."""
+    try:
+        return (spool.root / path).exists() and not spool.verify(path)
+    except OSError as error:
+        log.error("file-unreadable", path=path, error=errno.errorcode.get(error.errno or 0, "unknown"))
+        return False
+
+
+def _in_doubt(ledger: Ledger) -> list[Any]:
+    with ledger.read() as connection:
+        newest = connection.execute(sa.select(sa.func.max(instances.c.received_at))).scalar_one() or 0.0
+        unfinished = sa.select(studies.c.study_uid).where(studies.c.state.not_in(SETTLED))
+        return list(
+            connection.execute(
+                sa.select(instances.c.id, instances.c.path).where(
+                    instances.c.state.in_(HERE),
+                    (instances.c.received_at >= newest - UNSYNCED_S) | instances.c.exam_uid.in_(unfinished),
+                )
+            ).all()
+        )

@@ -1,0 +1,219 @@
+"""What an operator may do to a study: retry, redo, accept an identity, resend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container
+from typing import Any
+
+import sqlalchemy as sa
+
+from daemon.assembly.corrected_patient import CODE
+from daemon.assembly.identity import keys_of
+from daemon.ledger.deliveries import dead_letters, probe_now, send_again
+from daemon.ledger.engine import note
+from daemon.ledger.priority_and_cancel import resume
+from daemon.ledger.states import STUDY, TOO_MANY, check
+from daemon.ledger.studies import move_study
+from daemon.ledger.tables import deliveries, revisions, studies
+from daemon.ledger.verdicts import evidence_of
+from pipeline.errors import InputRejected
+
+
+def retry(connection: sa.Connection, row: Any, now: float, *, new_revision: bool, accept_identity: bool) -> str:
+    """Repeat a failed revision; or, asked for, redo a reported one or release a held study. Says what was done."""
+    if accept_identity:
+        return _release(connection, row, now)
+    if new_revision:
+        return _redo(connection, row, now)
+    if row.state == "cancelled":
+        return resume(connection, row, now)
+    if row.state == "not_ours":
+        return _take_as_ours(connection, row, now)
+    if row.state == "held" and row.reason_code == TOO_MANY:
+        return _judge_again(connection, row, now)
+    if row.state != "failed":
+        raise InputRejected(
+            f"study {row.id} is {row.state}, not failed; `--new-revision` redoes a reported one, "
+            "`--accept-identity` releases a held one"
+        )
+    revision = connection.execute(
+        sa.select(revisions).where(revisions.c.study_id == row.id).order_by(revisions.c.number.desc()).limit(1)
+    ).one()
+    connection.execute(
+        revisions.update()
+        .where(revisions.c.id == revision.id)
+        .values(
+            state="ready",
+            attempts=0,
+            next_attempt_at=now,
+            lease_until=None,
+            owner=None,
+            enqueued_until=None,
+            fence=revisions.c.fence + 1,
+            finished_at=None,
+        )
+    )
+    move_study(connection, row.id, "ready", now)
+    note(connection, now, "retried", "by an operator", row.id, revision.id)
+    return f"revision {revision.number} is queued again"
+
+
+def _judge_again(connection: sa.Connection, row: Any, now: float) -> str:
+    """After the setting that it exceeds was raised."""
+    check(STUDY, row.state, "assembling")
+    connection.execute(
+        studies.update()
+        .where(studies.c.id == row.id)
+        .values(state="assembling", dirty=True, reason="", reason_code="", changed_at=now)
+    )
+    note(connection, now, "retried", "by an operator", row.id)
+    return "the study is assembled again"
+
+
+def _take_as_ours(connection: sa.Connection, row: Any, now: float) -> str:
+    """An operator knows better than the headers which part of the body the exam shows."""
+    check(STUDY, row.state, "assembling")
+    connection.execute(
+        studies.update()
+        .where(studies.c.id == row.id)
+        .values(state="assembling", taken_as_ours=True, dirty=True, reason="", reason_code="", changed_at=now)
+    )
+    note(connection, now, "taken-as-ours", "by an operator", row.id)
+    return "the study is assembled as an exam of the breasts"
+
+
+def _release(connection: sa.Connection, row: Any, now: float) -> str:
+    if row.state != "held" and row.corrected_key is not None:
+        return _keep_identity(connection, row, now)
+    if row.state != "held":
+        raise InputRejected(f"study {row.id} is {row.state}, not held")
+    check(STUDY, row.state, "assembling")
+    connection.execute(
+        studies.update()
+        .where(studies.c.id == row.id)
+        .values(
+            state="assembling",
+            identity_accepted=True,
+            corrected_key=None,
+            accepted_keys=sorted(keys_of(evidence_of(connection, row))),
+            dirty=True,
+            reason="",
+            reason_code="",
+            changed_at=now,
+        )
+    )
+    note(connection, now, "identity-accepted", "by an operator", row.id)
+    return "the study is assembled with the identities it has"
+
+
+def _keep_identity(connection: sa.Connection, row: Any, now: float) -> str:
+    """A study that came again under another Patient ID stays as it is."""
+    connection.execute(
+        studies.update()
+        .where(studies.c.id == row.id)
+        .values(
+            identity_accepted=True,
+            corrected_key=None,
+            accepted_keys=sorted(keys_of(evidence_of(connection, row))),
+            dirty=True,
+        )
+    )
+    note(connection, now, "identity-accepted", "the one before, by an operator", row.id)
+    return "the study keeps the Patient ID that it had"
+
+
+def _redo(connection: sa.Connection, row: Any, now: float) -> str:
+    """The same again; or, where objects came again under another Patient ID, a corrected report under that."""
+    corrected = {} if row.corrected_key is None else _corrected(row)
+    if corrected and row.state == "held" and row.reason_code == CODE:
+        corrected |= {"reason": "", "reason_code": ""}
+    elif row.state not in ("reported", "delivered", "not_evaluated", "failed"):
+        raise InputRejected(f"study {row.id} is {row.state}; a new revision needs one that is finished")
+    check(STUDY, row.state, "assembling")
+    connection.execute(
+        studies.update()
+        .where(studies.c.id == row.id)
+        .values(state="assembling", redo=studies.c.redo + 1, dirty=True, changed_at=now, **corrected)
+    )
+    if corrected:
+        note(connection, now, "redo", "under the corrected Patient ID, asked for by an operator", row.id)
+        return "a corrected report will be made, under the Patient ID that the exam came again with"
+    note(connection, now, "redo", "a new revision was asked for by an operator", row.id)
+    return "a new revision will be made"
+
+
+def _corrected(row: Any) -> dict[str, Any]:
+    return {"identity_key": row.corrected_key, "patient_key": row.corrected_key, "corrected_key": None}
+
+
+def deliver(
+    connection: sa.Connection,
+    row: Any,
+    now: float,
+    destination: str | None,
+    known: Container[str] | None = None,
+) -> list[str]:
+    """Send the newest rendered result again, byte for byte; the ids of the deliveries that were opened.
+
+    Args:
+        known: names of destinations; deliveries to others are left as they are. None: all are known.
+    """
+    revision = connection.execute(
+        sa.select(revisions)
+        .where(revisions.c.study_id == row.id, revisions.c.state.in_(("reported", "delivered", "not_evaluated")))
+        .order_by(revisions.c.number.desc())
+        .limit(1)
+    ).one_or_none()
+    if revision is None:
+        raise InputRejected(f"study {row.id} has no report yet")
+    query = sa.select(deliveries).where(deliveries.c.revision_id == revision.id)
+    if destination is not None:
+        query = query.where(deliveries.c.destination == destination)
+    rows = connection.execute(query).all()
+    if not rows:
+        raise InputRejected(f"study {row.id} has no delivery" + (f" to {destination}" if destination else ""))
+    gone = sorted({item.destination for item in rows if known is not None and item.destination not in known})
+    rows = [item for item in rows if item.destination not in gone]
+    if not rows:
+        raise InputRejected(
+            f"no [[destination]] is named {', '.join(gone)} any more; "
+            f"`axrad deliver {row.id} --to NAME` sends the report to another"
+        )
+    if all(item.state == "refused" for item in rows):
+        raise InputRejected(f"{rows[0].destination}: {rows[0].reason}")
+    probe_now(connection, {item.destination for item in rows})
+    opened = []
+    for item in rows:
+        if item.state in ("pending", "sending"):
+            connection.execute(
+                deliveries.update().where(deliveries.c.id == item.id).values(next_attempt_at=now, enqueued_until=None)
+            )
+        elif item.state != "refused":
+            send_again(connection, item.id, now)
+        else:
+            continue
+        opened.append(item.id)
+    if revision.state == "delivered":
+        connection.execute(revisions.update().where(revisions.c.id == revision.id).values(state="reported"))
+        move_study(connection, row.id, "reported", now)
+    note(connection, now, "resend", "asked for by an operator", row.id, revision.id)
+    return opened
+
+
+def deliver_dead_letters(
+    connection: sa.Connection,
+    now: float,
+    destination: str | None,
+    may: Callable[[dict[str, Any]], bool] = lambda _: True,
+) -> list[str]:
+    """Send everything again that was set aside; the ids of the deliveries that were opened.
+
+    Args:
+        may: whether a dead letter can be sent at all; the others stay set aside.
+    """
+    found = [item for item in dead_letters(connection, destination) if may(item)]
+    probe_now(connection, {item["destination"] for item in found})
+    for item in found:
+        send_again(connection, item["id"], now)
+        note(connection, now, "resend", f"to {item['destination']}, asked for by an operator", item["study"])
+    return [item["id"] for item in found]

@@ -1,0 +1,1 @@
+"""Sockets and HTTP, shared by everything that accepts connections or follows addresses."""

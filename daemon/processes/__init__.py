@@ -1,0 +1,1 @@
+"""The processes of a daemon: how they start, are kept running, and end."""

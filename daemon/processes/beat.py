@@ -1,0 +1,55 @@
+"""Beat: ticks the sweep, and leaves a sign in the ledger that it does. A broker that is away costs ticks alone."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from typing import Any
+
+import structlog
+from celery.beat import ScheduleEntry, Scheduler, SchedulingError
+
+from config.schema import Settings
+from daemon.broker.server import ERRORS, trouble_of
+from daemon.clock import system_clock
+from daemon.ledger import heartbeats, open_ledger
+from daemon.logs import Recurring
+from pipeline.errors import AxradError
+
+log = structlog.get_logger("axrad.beat")
+SIGN_EVERY_S = heartbeats.WORKER_GONE_S / 3
+
+
+def scheduler(settings: Settings) -> type[Scheduler]:
+    """Celery's scheduler, as this program wants it."""
+
+    class Ticker(Scheduler):  # type: ignore[misc]
+        away = Recurring(log, "broker-away")
+        signed_at = float("-inf")
+
+        def apply_entry(self, entry: ScheduleEntry, producer: Any = None) -> None:
+            try:
+                self.apply_async(entry, producer=producer, advance=False)
+            except (SchedulingError, *ERRORS) as error:
+                trouble = trouble_of(error)
+                self.away.note(trouble.code, reason=trouble.message)
+            if time.monotonic() - self.signed_at >= SIGN_EVERY_S:
+                self.signed_at = time.monotonic()
+                sign(settings)
+
+    return Ticker
+
+
+def sign(settings: Settings) -> None:
+    """Say in the ledger that this beat ticks; one that cannot be written to has its own alarm."""
+    try:
+        ledger = open_ledger(settings)
+        try:
+            with ledger.write() as connection:
+                name = f"beat@{socket.gethostname()}:{os.getpid()}"
+                heartbeats.sign(connection, name, "beat", system_clock())
+        finally:
+            ledger.close()
+    except AxradError as error:
+        log.warning("no-sign-left", code=error.code)

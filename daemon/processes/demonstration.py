@@ -1,0 +1,212 @@
+"""The parts of `axrad demo`: everything real, on loopback, in one folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import textwrap
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import sqlalchemy as sa
+from pydicom import dcmread
+from pynetdicom import AE, AllStoragePresentationContexts, evt
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from config.load import load
+from config.schema import Settings
+from daemon.export.association import Address, associated
+from daemon.export.cstore import judge
+from daemon.ledger import open_ledger
+from daemon.ledger.studies import find
+from daemon.ledger.tables import revisions
+from daemon.ledger.views import timeline
+from daemon.processes.supervisor import Supervisor, wait_for_port
+from pipeline.errors import PeerUnreachable, TryLater
+from pipeline.phantom import PhantomExam, PhantomSpec, write_exam
+
+PATIENCE_S = 600.0
+STAGES = ("first-instance", "revision", "started", "analysed", "reported", "delivered")
+STAGE_WORDS = {
+    "first-instance": "images arriving",
+    "revision": "exam complete, queued",
+    "started": "analysing: N4, 5,178 features, signature",
+    "analysed": "writing the report",
+    "reported": "report made, sending",
+    "not_evaluated": "report made (not evaluated), sending",
+    "delivered": "report in the archive",
+}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def hanging(line: str, width: int) -> str:
+    """A line broken between words; what follows stands deeper than its beginning."""
+    deeper = " " * (len(line) - len(line.lstrip()) + 4)
+    return textwrap.fill(line, width, subsequent_indent=deeper, break_long_words=False, break_on_hyphens=False)
+
+
+class Archive:
+    """A receiving archive: keeps every object it is sent, as a file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.port = free_port()
+        ae = AE(ae_title="ARCHIVE")
+        ae.supported_contexts = AllStoragePresentationContexts
+        self._server = ae.start_server(
+            ("127.0.0.1", self.port), block=False, evt_handlers=[(evt.EVT_C_STORE, self._store)]
+        )
+
+    def _store(self, event: Any) -> int:
+        data = event.encoded_dataset()
+        name = f"{event.request.AffectedSOPInstanceUID}.dcm"
+        (self.folder / f".{name}").write_bytes(data)
+        (self.folder / f".{name}").replace(self.folder / name)
+        return 0x0000
+
+    def reports(self) -> list[Path]:
+        return [p for p in sorted(self.folder.glob("*.dcm")) if dcmread(p, specific_tags=["Modality"]).Modality == "SR"]
+
+    def stop(self) -> None:
+        self._server.shutdown()
+
+
+class Demonstration:
+    """One run. Use as a context; `show` afterwards."""
+
+    def __init__(self, out: Path, work: Path, seed: int, vendor: str) -> None:
+        self.out, self.work = out, work
+        self.log = work / "daemon.log"
+        self.console = Console(highlight=False)
+        self.spec = PhantomSpec(seed=seed, vendor=vendor)  # type: ignore[arg-type]
+        self.exam: PhantomExam | None = None
+        self.report: Path | None = None
+        self._stop = threading.Event()
+        self._watcher: threading.Thread | None = None
+
+    def __enter__(self) -> Demonstration:
+        self.work.mkdir(parents=True, exist_ok=True)
+        self.archive = Archive(self.work / "archive")
+        self.port = free_port()
+        config = self.work / "axrad.toml"
+        config.write_text(
+            f'[spool]\npath = "spool"\nrefuse_free_bytes = 268435456\n[listen]\nport = {self.port}\n'
+            '[assembly]\nquiet_s = 5\nsweep_s = 0.5\n[log]\nlevel = "info"\n[metrics]\nenabled = false\n'
+            '[[destination]]\nname = "archive"\nae_title = "ARCHIVE"\nhost = "127.0.0.1"\n'
+            f"port = {self.archive.port}\n",
+            encoding="utf-8",
+        )
+        self.settings: Settings = load(config, environ={})
+        self.supervisor = Supervisor(self.settings, config, flower=False, output=self.log)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        if self._watcher is not None:
+            self._watcher.join()
+        with self.console.status("ending everything in order"):
+            self.supervisor.stop()
+            self.archive.stop()
+
+    def make_exam(self) -> None:
+        with self.console.status("making a phantom exam (DCE, T2, DWI, ADC, ROIs)"):
+            self.exam = write_exam(self.work / "exam", self.spec)
+        self.console.print(f"made a phantom exam of {len(self.exam.paths)} files")
+
+    def start(self) -> None:
+        with self.console.status("starting listener, workers, beat and an embedded broker"):
+            self.supervisor.start()
+            self._watcher = threading.Thread(target=self.supervisor.watch, args=(self._stop,))
+            self._watcher.start()
+            if not wait_for_port("127.0.0.1", self.port, 60):
+                raise PeerUnreachable(f"the listener did not come up within a minute; see {self.log}")
+        self.console.print(f"listener at 127.0.0.1:{self.port}, archive at 127.0.0.1:{self.archive.port}")
+
+    def send(self) -> None:
+        """One association for everything, as a scanner and a workstation would."""
+        assert self.exam is not None
+        address = Address("the listener", self.settings.listen.ae_title, "127.0.0.1", self.port, "SCANNER")
+        headers = [dcmread(p, stop_before_pixels=True, specific_tags=["SOPClassUID"]) for p in self.exam.paths]
+        pairs = sorted({(str(h.SOPClassUID), str(h.file_meta.TransferSyntaxUID)) for h in headers})
+        with self._bar() as bar, associated(address, [(a, [t]) for a, t in pairs]) as association:
+            for path in bar.track(self.exam.paths, description="sending by C-STORE"):
+                judge(address, association.send_c_store(path))
+
+    def wait(self) -> None:
+        """Follow the ledger until the report has come back."""
+        assert self.exam is not None
+        ledger = open_ledger(self.settings)
+        end = time.monotonic() + PATIENCE_S
+        try:
+            with self._bar() as bar:
+                task = bar.add_task("waiting for the report", total=len(STAGES))
+                while not self.archive.reports():
+                    if time.monotonic() > end:
+                        raise TryLater(f"no report within {PATIENCE_S:.0f} s; see {self.log}")
+                    self._follow(ledger, bar, task)
+                    time.sleep(0.2)
+                bar.update(task, completed=len(STAGES), description=STAGE_WORDS["delivered"])
+            self._collect(ledger)
+        finally:
+            ledger.close()
+
+    def _follow(self, ledger: Any, bar: Progress, task: Any) -> None:
+        assert self.exam is not None
+        with ledger.read() as connection:
+            row = find(connection, self.exam.study_uid)
+            kinds = [] if row is None else [e["kind"] for e in timeline(connection, row)["events"]]
+        if row is not None and row.state == "failed":
+            raise TryLater(f"the study was set aside: {row.reason}; see {self.log}")
+        reached = [kind for kind in kinds if kind in STAGE_WORDS]
+        if reached:
+            place = STAGES.index(reached[-1]) + 1 if reached[-1] in STAGES else len(STAGES) - 1
+            bar.update(task, completed=place, description=STAGE_WORDS[reached[-1]])
+
+    def _collect(self, ledger: Any) -> None:
+        """What came back over the network, and what the daemon keeps beside it."""
+        assert self.exam is not None
+        (self.report,) = self.archive.reports()
+        with ledger.read() as connection:
+            row = find(connection, self.exam.study_uid)
+            revision = connection.execute(sa.select(revisions.c.id).where(revisions.c.study_id == row.id)).scalar_one()
+        kept = self.settings.spool.path / "results" / revision
+        shutil.copyfile(self.report, self.out / "sr.dcm")
+        for name in ("page.pdf", "page.png", "result.json"):
+            shutil.copyfile(kept / name, self.out / name)
+
+    def show(self) -> None:
+        """The report's own text."""
+        from dicom_sr.text import report_text
+
+        self.console.print()
+        width = min(self.console.width, 120)
+        for line in report_text((self.out / "sr.dcm").read_bytes()).splitlines():
+            self.console.print(hanging(line, width), markup=False, soft_wrap=True)
+        result = json.loads((self.out / "result.json").read_text())
+        self.console.print(f"\nstatus: {result['status']}; truth of this phantom: {self._truth()}")
+
+    def _truth(self) -> str:
+        return "node-positive" if self.spec.drawn().node_positive else "node-negative"
+
+    def _bar(self) -> Progress:
+        return Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=self.console,
+        )

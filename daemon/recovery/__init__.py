@@ -1,0 +1,1 @@
+"""Recovery: backup and restore, and files whose readers died of them."""

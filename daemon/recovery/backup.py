@@ -1,0 +1,226 @@
+"""Backup and restore: the ledger, the results that were rendered, the signatures; the received instances if asked for.
+
+One tar file: `manifest.json`, `ledger.jsonl.gz` (daemon.ledger.dump, the same for SQLite and PostgreSQL), `results/…`,
+`signatures/…`, `instances/…`. The ledger is read first, in one transaction, while everything runs: what it refers to
+is on the disk by then, and what is written later is merely more than it knows of.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from config.schema import Settings
+from daemon.ledger.database_errors import LedgerDamaged
+from daemon.ledger.dump import NOT_DUMPED, dump, load, version_in
+from daemon.ledger.engine import Ledger, backups_folder, bare_ledger, require_tables
+from daemon.ledger.migrations import HEAD, LedgerTooNew, migrate, version_of
+from pipeline.errors import InputRejected
+
+FORMAT = "axrad.backup/1"
+MANIFEST, LEDGER = "manifest.json", "ledger.jsonl.gz"
+# Written by running processes into any ledger; a ledger with nothing else in it is empty.
+SIGNS = ("signs_of_life", "chores", "journal_positions", "breakers")
+
+
+class NoBackup(InputRejected):
+    """A file that is no backup, or a damaged one."""
+
+    code = "no-backup"
+
+
+class NotEmpty(InputRejected):
+    """There is a ledger with something in it."""
+
+    code = "ledger-not-empty"
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a backup holds. `ledger_version`: the step of the schema that it was made at."""
+
+    ledger_version: str
+    rows: int
+    files: int
+    instances: bool
+    made_at: str
+    format: str = FORMAT
+
+
+def folders(settings: Settings, *, instances: bool) -> dict[str, Path]:
+    """Names in the backup and the folders that they stand for."""
+    root = settings.spool.path
+    found = {"results": root / "results"}
+    if settings.signature.registry is not None:
+        found["signatures"] = settings.signature.registry
+    if instances:
+        found["instances"] = root / "instances"
+    return found
+
+
+def backup(settings: Settings, ledger: Ledger, out: Path, now: float, *, instances: bool = False) -> Contents:
+    """Write a backup to `out`. The file is whole and on the disk, or not there."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(out.name + ".part")
+    made_at = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
+    try:
+        with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
+            dumped = Path(scratch) / LEDGER
+            with ledger.read() as connection:
+                version = version_of(connection) or HEAD
+                rows = dump(connection, dumped, version)
+            chosen = list(_files(settings, instances=instances))
+            contents = Contents(version, rows, len(chosen), instances, made_at)
+            with temporary.open("wb") as raw:
+                with tarfile.open(fileobj=raw, mode="w", format=tarfile.PAX_FORMAT) as tar:
+                    _add_text(tar, MANIFEST, json.dumps(asdict(contents)), now)
+                    tar.add(dumped, LEDGER)
+                    for name, path in chosen:
+                        # Retention may have taken it meanwhile; the ledger that comes back says so then.
+                        with contextlib.suppress(FileNotFoundError):
+                            tar.add(path, name, recursive=False)
+                raw.flush()
+                os.fsync(raw.fileno())
+        temporary.replace(out)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return contents
+
+
+def _files(settings: Settings, *, instances: bool) -> Iterator[tuple[str, Path]]:
+    for name, folder in folders(settings, instances=instances).items():
+        for path in sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".")):
+            yield f"{name}/{path.relative_to(folder).as_posix()}", path
+
+
+def _add_text(tar: tarfile.TarFile, name: str, text: str, now: float) -> None:
+    data = text.encode()
+    info = tarfile.TarInfo(name)
+    info.size, info.mtime, info.mode = len(data), int(now), 0o640
+    tar.addfile(info, io.BytesIO(data))
+
+
+def contents_of(path: Path) -> Contents:
+    """What a backup says that it holds. Raises NoBackup."""
+    try:
+        with tarfile.open(path) as tar:
+            manifest = tar.extractfile(MANIFEST)
+            found = json.loads(manifest.read()) if manifest is not None else {}
+    except (tarfile.TarError, KeyError, ValueError, OSError, EOFError) as error:
+        raise NoBackup(f"{path.name} is no backup of axrad, or is damaged ({type(error).__name__})") from error
+    if found.get("format") != FORMAT:
+        raise NoBackup(f"{path.name} is in the format {found.get('format')}; this axrad reads {FORMAT}")
+    return Contents(**found)
+
+
+def restore(settings: Settings, path: Path, now: float, *, replace: bool = False) -> Contents:
+    """Bring back files and ledger, of this version of axrad or an older one, into SQLite or PostgreSQL.
+
+    Args:
+        replace: a ledger that is not empty is written to `backups` and replaced.
+
+    Raises NoBackup, NotEmpty, LedgerTooNew. The ledger is as it was if anything fails.
+    """
+    contents = contents_of(path)
+    if contents.ledger_version > HEAD:
+        raise LedgerTooNew(
+            f"{path.name} holds a ledger of version {contents.ledger_version}, made by a newer axrad; this one knows "
+            f"up to {HEAD}"
+        )
+    ledger = _opened(settings, now, replace=replace)
+    try:
+        with tempfile.TemporaryDirectory(dir=_made(backups_folder(settings))) as scratch, ledger.write() as connection:
+            dumped = _unpack(settings, path, Path(scratch))
+            if _has_rows(connection):
+                if not replace:
+                    raise NotEmpty("the ledger is not empty; stop axrad, then `axrad restore --replace`")
+                saved = backups_folder(settings) / f"ledger-before-restore-{int(now)}.jsonl.gz"
+                dump(connection, saved, _version(connection))
+            _drop_all(connection)
+            migrate(connection, backups_folder(settings), to=version_in(dumped))
+            load(connection, dumped)
+            migrate(connection, backups_folder(settings))
+        if ledger.file is not None:
+            ledger.file.remember()
+    finally:
+        ledger.close()
+    return contents
+
+
+def _opened(settings: Settings, now: float, *, replace: bool) -> Ledger:
+    """The ledger as it is. One that is gone is made; one that cannot be read is set aside, where it may be replaced."""
+    ledger = bare_ledger(settings, may_be_made=True)
+    if ledger.file is None:
+        return ledger
+    try:
+        with ledger.read() as connection:
+            if version_of(connection) == HEAD:
+                require_tables(connection)
+            _has_rows(connection)
+    except LedgerDamaged:
+        ledger.close()
+        if not replace:
+            raise
+        ledger.file.set_aside(backups_folder(settings), now)
+    return ledger
+
+
+def _unpack(settings: Settings, path: Path, scratch: Path) -> Path:
+    """Put the files where they belong; the ledger's dump, in `scratch`."""
+    places = folders(settings, instances=True)
+    try:
+        with tarfile.open(path) as tar:
+            for member in tar:
+                top, _, rest = member.name.partition("/")
+                if member.name == LEDGER:
+                    tar.extract(member, scratch, filter="data")
+                elif rest and top in places and member.isfile():
+                    member.name = rest
+                    tar.extract(member, _made(places[top]), filter="data")
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise NoBackup(f"{path.name} cannot be unpacked: {type(error).__name__}") from error
+    if not (scratch / LEDGER).exists():
+        raise NoBackup(f"{path.name} holds no ledger")
+    return scratch / LEDGER
+
+
+def _version(connection: sa.Connection) -> str:
+    """The step that the ledger is at; of one that lost its own word for it, today's."""
+    try:
+        return version_of(connection) or HEAD
+    except LedgerDamaged:
+        return HEAD
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _tables(connection: sa.Connection) -> list[sa.Table]:
+    found = sa.MetaData()
+    found.reflect(connection)
+    return found.sorted_tables
+
+
+def _has_rows(connection: sa.Connection) -> bool:
+    return any(
+        connection.execute(sa.select(sa.literal(1)).select_from(table).limit(1)).first() is not None
+        for table in _tables(connection)
+        if table.name not in (*SIGNS, *NOT_DUMPED)
+    )
+
+
+def _drop_all(connection: sa.Connection) -> None:
+    for table in reversed(_tables(connection)):
+        table.drop(connection)

@@ -1,0 +1,161 @@
+"""Where the files of exams and results are: on this machine, or on the intake host."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+from config.schema import Settings
+from daemon.share.client import ShareClient
+from daemon.spool.store import data_set_digest, relative_path
+from daemon.spool.whole_files import write_synced
+from pipeline.errors import NotDicom, TryLater
+
+
+class CopyDamaged(TryLater):
+    """An instance came over with other bytes than were received."""
+
+    code = "copy-damaged"
+
+
+class CacheFull(TryLater):
+    """The copies that are in use take more room than they may."""
+
+    code = "cache-full"
+
+
+class Files(Protocol):
+    """Files by what they are, not by where they lie. A path stays good while its piece of work runs."""
+
+    def instance(self, row: Any) -> Path | None:
+        """The file of a row of the ledger's `instances`; None where it is gone. Raises TryLater."""
+
+    def get(self, revision_id: str, name: str) -> Path | None:
+        """A file of a result as it is now; None where there is none. Raises TryLater."""
+
+    def put(self, revision_id: str, name: str, data: bytes) -> None:
+        """Keep a file of a result: on the disk when this returns, whole or not at all. Raises TryLater."""
+
+
+class LocalFiles:
+    """The spool is on this machine, or mounted."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def instance(self, row: Any) -> Path | None:
+        return _if_there(self._root / row.path)
+
+    def get(self, revision_id: str, name: str) -> Path | None:
+        return _if_there(self._root / "results" / revision_id / name)
+
+    def put(self, revision_id: str, name: str, data: bytes) -> None:
+        write_synced(self._root / "results" / revision_id / name, data)
+
+
+def _if_there(path: Path) -> Path | None:
+    return path if path.is_file() else None
+
+
+class RemoteFiles:
+    """Copies in `cache`, at most `cache_bytes` of them; what was used within `in_use_s` is never taken away.
+
+    An instance never changes and is copied once. A result may be written anew and is asked for every time.
+    """
+
+    def __init__(self, client: ShareClient, cache: Path, cache_bytes: int, in_use_s: float) -> None:
+        self._client, self._cache = client, cache
+        self._cache_bytes, self._in_use_s = cache_bytes, in_use_s
+        # Measured at the first copy, then whenever a sixteenth of the room was added: other processes add as well.
+        self._before_tidying = 0
+
+    def instance(self, row: Any) -> Path | None:
+        relative = relative_path(row.sop_uid, row.digest)
+        kept = self._cache / relative
+        try:
+            os.utime(kept)
+        except FileNotFoundError:
+            return self._copy(f"/instances/{row.sop_uid}/{row.digest}", kept, row.digest)
+        return kept
+
+    def get(self, revision_id: str, name: str) -> Path | None:
+        return self._copy(f"/results/{revision_id}/{name}", self._cache / "results" / revision_id / name)
+
+    def put(self, revision_id: str, name: str, data: bytes) -> None:
+        self._client.put(f"/results/{revision_id}/{name}", data)
+
+    def _copy(self, asked: str, kept: Path, digest: str | None = None) -> Path | None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        temporary = kept.with_name(f".{kept.name}.{os.getpid()}.{threading.get_ident()}")
+        try:
+            size = self._client.fetch(asked, temporary)
+            if size is None:
+                return None
+            if digest is not None:
+                _require_same(temporary, digest)
+            self._make_room(size)
+            temporary.replace(kept)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return kept
+
+    def _make_room(self, size: int) -> None:
+        self._before_tidying -= size
+        if self._before_tidying > 0:
+            return
+        self._tidy()
+        self._before_tidying = self._cache_bytes // 16
+
+    def _tidy(self) -> None:
+        """Take away what was used longest ago, until there is room for a sixteenth more. Raises CacheFull."""
+        found = sorted(_files(self._cache))
+        total = sum(size for _, size, _ in found)
+        old = time.time() - self._in_use_s
+        for used_at, size, path in found:
+            if total <= self._cache_bytes - self._cache_bytes // 16:
+                return
+            if used_at >= old:
+                break
+            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.parent.rmdir()
+            total -= size
+        if total > self._cache_bytes:
+            raise CacheFull("the exams in work take more room than spool.cache_bytes allows; raise it")
+
+
+def _files(folder: Path) -> list[tuple[float, int, Path]]:
+    """When it was used last, size and path of every file; one that vanishes meanwhile is left out."""
+    found = []
+    for where, _, names in os.walk(folder):
+        for name in names:
+            path = Path(where, name)
+            with suppress(FileNotFoundError):
+                state = path.stat()
+                found.append((state.st_mtime, state.st_size, path))
+    return found
+
+
+def _require_same(path: Path, digest: str) -> None:
+    """As Spool.verify does: the data set's own digest."""
+    try:
+        same = data_set_digest(path) == digest
+    except NotDicom:
+        same = False
+    if not same:
+        raise CopyDamaged("an instance came from the intake host with other bytes than were received")
+
+
+def files_of(settings: Settings) -> Files:
+    """What the settings say: the spool here, or the intake host's."""
+    spool = settings.spool
+    if not spool.remote:
+        return LocalFiles(spool.path)
+    assert spool.share_token is not None
+    client = ShareClient(spool.remote, spool.share_token, spool.remote_ca)
+    # An exam may not take longer than its limit; twice that, and its copies are nobody's.
+    return RemoteFiles(client, spool.path / "copies", spool.cache_bytes, 2 * settings.work.time_limit_s)

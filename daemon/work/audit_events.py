@@ -1,0 +1,101 @@
+"""From rows of the ledger to the audit trail."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+import structlog
+
+from config.schema import Settings
+from daemon import audit, health
+from daemon.export.association import Address
+from daemon.ledger import Ledger
+from daemon.ledger.tables import instances, sent_objects, studies
+from daemon.spool import Spool
+from daemon.spool.journal import read_journal
+from daemon.work.context import Context
+from pipeline.errors import TryLater
+
+log = structlog.get_logger("axrad.index")
+CHUNK = 500
+
+
+def association_indexed(settings: Settings, ledger: Ledger, spool: Spool, journal: str) -> None:
+    """Everything of a finished association is in the ledger: say which studies it brought, and what was refused."""
+    entries = list(read_journal(spool.root, journal))
+    if not entries or entries[0].calling_ae == health.AE_TITLE:
+        return
+    first = entries[0]
+    who = (first.calling_ae, first.address)
+    refused = Counter(e.reason or "unknown" for e in entries if e.event == "refused")
+    kept = {e.sop_instance_uid for e in entries if e.event in ("stored", "duplicate") and e.sop_instance_uid}
+    new = any(e.event == "stored" for e in entries)
+    with ledger.read() as connection:
+        brought = list(_studies_of(connection, sorted(kept), first.association))
+    for study in brought:
+        audit.received(settings, study, *who, new=new)
+        log.info(
+            "received",
+            association=first.association,
+            calling_ae=first.calling_ae,
+            study=study.study or None,
+            study_uid=study.study_uid,
+            instances=sum(study.sop_classes.values()),
+        )
+    if refused:
+        audit.refused_instances(settings, first.association, *who, refused)
+
+
+def _studies_of(connection: sa.Connection, sop_uids: Sequence[str], association: str) -> Iterator[audit.Study]:
+    """Instances of an association by the exam they belong to."""
+    counted: dict[str, Counter[str]] = {}
+    for start in range(0, len(sop_uids), CHUNK):
+        rows = connection.execute(
+            sa.select(instances.c.exam_uid, instances.c.sop_class, instances.c.sop_uid)
+            .where(instances.c.sop_uid.in_(sop_uids[start : start + CHUNK]))
+            .distinct()
+        ).all()
+        for row in rows:
+            counted.setdefault(row.exam_uid, Counter())[row.sop_class] += 1
+    for exam_uid, classes in sorted(counted.items()):
+        study = connection.execute(sa.select(studies.c.id).where(studies.c.study_uid == exam_uid)).scalar_one_or_none()
+        yield audit.Study(exam_uid, classes, study or "", association=association)
+
+
+def exam_used(context: Context, study: Any, revision: Any) -> None:
+    """The instances of a revision were read."""
+    ids = revision.inputs["context"]
+    counted: Counter[str] = Counter()
+    with context.ledger.read() as connection:
+        for start in range(0, len(ids), CHUNK):
+            rows = connection.execute(
+                sa.select(instances.c.sop_class, sa.func.count())
+                .where(instances.c.id.in_(ids[start : start + CHUNK]))
+                .group_by(instances.c.sop_class)
+            ).all()
+            counted.update({row[0]: row[1] for row in rows})
+    audit.used(context.settings, audit.Study(study.study_uid, counted, study.id, revision.id))
+
+
+def results_created(context: Context, study: Any, revision_id: str, sop_classes: Sequence[str]) -> None:
+    """Result objects were rendered."""
+    audit.created(context.settings, audit.Study(study.study_uid, Counter(sop_classes), study.id, revision_id))
+
+
+def results_sent(context: Context, study_id: str, row: Any, address: Address | None, why_not: str = "") -> None:
+    """A delivery was sent, or not. `row`: of the delivery."""
+    try:
+        with context.ledger.read() as connection:
+            study_uid = connection.execute(sa.select(studies.c.study_uid).where(studies.c.id == study_id)).scalar_one()
+            classes = connection.execute(
+                sa.select(sent_objects.c.sop_class_uid).where(sent_objects.c.delivery_id == row.id)
+            ).scalars()
+            study = audit.Study(study_uid, Counter(classes), study_id, row.revision_id)
+    except TryLater:
+        log.error("audit-not-written", delivery=row.id)
+        return
+    ae_title, host = (address.ae_title, address.host) if address else (row.destination, "")
+    audit.sent(context.settings, study, ae_title, host, why_not)

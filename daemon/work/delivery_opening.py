@@ -1,0 +1,127 @@
+"""Deliveries are opened: when a report is made, and later when an operator names a destination for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from ipaddress import ip_address
+from typing import Any
+
+import sqlalchemy as sa
+
+from config.schema import Destination, Settings
+from daemon.ledger.deliveries import by_name, probe_now
+from daemon.ledger.engine import new_id, note
+from daemon.ledger.obsolete import gone
+from daemon.ledger.studies import move_study
+from daemon.ledger.tables import deliveries, revisions
+from daemon.share.exam_files import Files
+from daemon.work.correction import kinds_for
+from daemon.work.result_rerender import can_be_made_again
+from pipeline.errors import InputRejected
+from pipeline.result import StudyResult
+
+FINISHED = ("reported", "delivered", "not_evaluated")
+
+
+def open_delivery(
+    connection: sa.Connection,
+    settings: Settings,
+    destination: Destination,
+    place: tuple[str, str],
+    result: StudyResult,
+    objects: Sequence[str],
+    now: float,
+) -> tuple[str, str]:
+    """A delivery of what goes there of these objects: its id (empty: nothing does), and why it may not go.
+
+    Args:
+        place: the ids of study and revision.
+    """
+    study_id, revision_id = place
+    kinds = kinds_for(destination, objects, settings)
+    if not kinds:
+        return "", ""
+    refused = refusal(result, destination, settings)
+    delivery_id = new_id()
+    connection.execute(
+        deliveries.insert().values(
+            id=delivery_id,
+            revision_id=revision_id,
+            destination=destination.name,
+            objects=kinds,
+            state="refused" if refused else "pending",
+            reason=refused,
+            created_at=now,
+            next_attempt_at=now,
+        )
+    )
+    if refused:
+        note(connection, now, "delivery-refused", f"{destination.name}: {refused}", study_id, revision_id)
+    return delivery_id, refused
+
+
+def refusal(result: StudyResult, destination: Destination, settings: Settings) -> str:
+    """Why this result may not go there; empty if it may."""
+    if not result.demonstration or destination.allow_demonstration:
+        return ""
+    host = destination.host or next(p.host for p in settings.pacs if p.name == destination.pacs)
+    try:
+        loopback = ip_address(host).is_loopback
+    except ValueError:
+        loopback = host == "localhost"
+    if loopback:
+        return ""
+    return "results of the demonstration signature go to this machine only (allow_demonstration = true lifts this)"
+
+
+def send_to(
+    connection: sa.Connection, settings: Settings, files: Files, study: Any, name: str, now: float
+) -> str | None:
+    """Open a delivery of a study's newest result to a destination that it was never meant for; the delivery's id.
+
+    None where there is a delivery to it already. Raises InputRejected where nothing can go there.
+    """
+    destination = by_name(settings, name)
+    if destination is None:
+        known = ", ".join(d.name for d in settings.destination) or "none"
+        raise InputRejected(f"no [[destination]] is named {name}; there are: {known}")
+    revision = connection.execute(
+        sa.select(revisions)
+        .where(revisions.c.study_id == study.id, revisions.c.state.in_(FINISHED))
+        .order_by(revisions.c.number.desc())
+        .limit(1)
+    ).one_or_none()
+    if revision is None:
+        raise InputRejected(f"study {study.id} has no report yet")
+    there = sa.select(deliveries.c.id).where(deliveries.c.revision_id == revision.id, deliveries.c.destination == name)
+    if connection.execute(there).first() is not None:
+        return None
+    rendered, result = files.get(revision.id, "rendered"), files.get(revision.id, "result.json")
+    if rendered is None or result is None:
+        raise InputRejected(f"the finished result of study {study.id} is not kept any more")
+    objects = rendered.read_text().split()
+    place = (study.id, revision.id)
+    facts = StudyResult.from_json(result.read_bytes())
+    delivery_id, refused = open_delivery(connection, settings, destination, place, facts, objects, now)
+    if refused:
+        raise InputRejected(f"{name}: {refused}")
+    if not delivery_id:
+        raise InputRejected(
+            f"{name} takes {', '.join(destination.what)}; this result has {', '.join(objects) or 'none'}"
+        )
+    probe_now(connection, {name})
+    if revision.state == "delivered":
+        connection.execute(revisions.update().where(revisions.c.id == revision.id).values(state="reported"))
+        move_study(connection, study.id, "reported", now)
+    note(connection, now, "resend", f"to {name}, asked for by an operator", study.id, revision.id)
+    return delivery_id
+
+
+def why_not(connection: sa.Connection, settings: Settings, files: Files, letter: Mapping[str, Any]) -> str:
+    """Why sending a delivery that was set aside again must fail; empty if it may succeed."""
+    if by_name(settings, letter["destination"]) is None:
+        return gone(letter["destination"])
+    lacking = any(files.get(letter["revision_id"], f"{kind}.dcm") is None for kind in letter["objects"])
+    if lacking and not can_be_made_again(connection, letter["revision_id"]):
+        return "the finished result is not kept any more"
+    return ""

@@ -1,0 +1,101 @@
+"""Results that vanished before every destination has them are made again, from the same inputs: the same objects.
+
+Everything that an object holds follows from its revision, so what is made again has the same UIDs and the same bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from daemon.ledger.claims import OPEN
+from daemon.ledger.engine import note
+from daemon.ledger.states import REVISION, check
+from daemon.ledger.studies import move_study
+from daemon.ledger.tables import events, instances, revisions, studies
+from pipeline.errors import TryLater
+
+KIND = "results-gone"
+# A folder that loses its results for the third time has a fault that making them again does not mend.
+REMAKES = 2
+WITH_A_RESULT = ("running", "reported", "not_evaluated")
+# States of a study that are its revision's; in the others it looks at what has arrived meanwhile.
+AS_ITS_REVISION = ("running", "reported", "delivered", "not_evaluated")
+
+
+class ResultsGone(TryLater):
+    """Files of a finished result are no longer in the spool; the result is made again."""
+
+    code = KIND
+
+
+def make_again(connection: sa.Connection, revision_id: str, now: float, what: str) -> bool:
+    """Send a revision back to its analysis; False where that is of no use, or is under way.
+
+    Of no use: it was superseded, its images are gone too, or it was made again often enough.
+    """
+    row = connection.execute(sa.select(revisions).where(revisions.c.id == revision_id)).one()
+    if not _is_of_use(connection, row):
+        return False
+    check(REVISION, row.state, "ready")
+    done = connection.execute(
+        revisions.update()
+        .where((revisions.c.id == revision_id) & (revisions.c.fence == row.fence) & (revisions.c.state == row.state))
+        .values(
+            state="ready",
+            stage="analyse",
+            owner=None,
+            lease_until=None,
+            fence=row.fence + 1,
+            attempts=0,
+            next_attempt_at=now,
+            enqueued_until=None,
+            finished_at=None,
+        )
+    )
+    if done.rowcount != 1:
+        return False
+    reason = f"{what} of its result vanished; the result is made again"
+    if _state_of(connection, row.study_id) in AS_ITS_REVISION:
+        move_study(connection, row.study_id, "ready", now, reason, KIND)
+    note(connection, now, KIND, reason, row.study_id, revision_id)
+    return True
+
+
+def can_be_made_again(connection: sa.Connection, revision_id: str) -> bool:
+    """Whether a result whose files vanished is no loss."""
+    return _is_of_use(connection, connection.execute(sa.select(revisions).where(revisions.c.id == revision_id)).one())
+
+
+def _is_of_use(connection: sa.Connection, row: Any) -> bool:
+    return row.state in WITH_A_RESULT and _times(connection, row.id) < REMAKES and _is_here(connection, row)
+
+
+def is_made_again(connection: sa.Connection, revision_id: str) -> bool:
+    """Whether somebody is on it already."""
+    found = sa.select(revisions.c.id).where((revisions.c.id == revision_id) & OPEN["revision"])
+    return _times(connection, revision_id) > 0 and connection.execute(found).one_or_none() is not None
+
+
+def _state_of(connection: sa.Connection, study_id: str) -> str:
+    return str(connection.execute(sa.select(studies.c.state).where(studies.c.id == study_id)).scalar_one())
+
+
+def _times(connection: sa.Connection, revision_id: str) -> int:
+    count = sa.select(sa.func.count()).where((events.c.revision_id == revision_id) & (events.c.kind == KIND))
+    return int(connection.execute(count).scalar_one())
+
+
+def _is_here(connection: sa.Connection, row: Any) -> bool:
+    """Whether there are images that were selected, and every one is still kept."""
+    selected = {uid for uid, _ in row.inputs["selected"]}
+    if not selected:
+        return False
+    ids: list[int] = row.inputs["context"]
+    for start in range(0, len(ids), 500):
+        stored = sa.select(instances.c.sop_uid).where(
+            instances.c.id.in_(ids[start : start + 500]), instances.c.state == "stored"
+        )
+        selected -= set(connection.execute(stored).scalars())
+    return not selected
