@@ -28,7 +28,7 @@ def test_an_exam_that_exceeds_a_limit_is_set_aside_with_its_reason_and_the_worke
             "started",
             "failed",
         ]
-        child = next(c for c in daemon.processes.supervisor.children if c.name == "work-analyse")
+        child = next(c for c in daemon.supervisor.children if c.name == "work-analyse")
         assert child.process is not None
         assert child.failures == 0, "the worker itself was not started again"
         children = Path(f"/proc/{child.process.pid}/task/{child.process.pid}/children")

@@ -117,7 +117,7 @@ def test_the_trail_says_what_came_and_who_was_refused(daemon: Daemon) -> None:
 
 
 def test_a_queue_whose_worker_hangs_is_not_ready_and_the_rest_is(daemon: Daemon) -> None:
-    child = next(c for c in daemon.processes.supervisor.children if c.name == "work-deliver")
+    child = next(c for c in daemon.supervisor.children if c.name == "work-deliver")
     assert child.process is not None
     assert figure(daemon, "worker_processes", queue="deliver") > 0
     os.killpg(child.process.pid, signal.SIGSTOP)
@@ -137,7 +137,7 @@ def test_a_check_that_does_not_exist_is_said_to_be_none(daemon: Daemon) -> None:
 
 
 def test_a_listener_that_is_gone_is_not_ready_and_comes_back(daemon: Daemon) -> None:
-    child = next(c for c in daemon.processes.supervisor.children if c.name == "listen")
+    child = next(c for c in daemon.supervisor.children if c.name == "listen")
     assert child.process is not None
     try:
         os.killpg(child.process.pid, signal.SIGKILL)

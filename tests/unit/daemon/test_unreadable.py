@@ -36,9 +36,9 @@ from tests.support.slices import save
 READER = """
 import ctypes, os, sys, time
 from pathlib import Path
-from daemon import unreadable
+from daemon.recovery import unreadable_files
 from pipeline.marker import marked
-unreadable.start(Path(sys.argv[1]), "a reader", 1.0)
+unreadable_files.start(Path(sys.argv[1]), "a reader", 1.0)
 with marked(Path(sys.argv[2])):
     {
         "abort": os.abort,
@@ -53,15 +53,16 @@ with marked(Path(sys.argv[2])):
 # The indexer's own loop, once.
 INDEXER = """
 from config.schema import Settings
-from daemon import indexer, unreadable
+from daemon.indexing import indexer
+from daemon.recovery import unreadable_files
 from daemon.ledger import open_ledger
 from daemon.spool import Spool
 settings = Settings.model_validate_json(sys.argv[1])
 spool, ledger = Spool(settings.spool.path), open_ledger(settings)
-unreadable.start(spool.root, "the indexer", time.time())
-unreadable.settle(ledger, spool.root, time.time())
+unreadable_files.start(spool.root, "the indexer", time.time())
+unreadable_files.settle(ledger, spool.root, time.time())
 indexer.index_once(ledger, spool, time.time(), settings)
-unreadable.settle(ledger, spool.root, time.time())
+unreadable_files.settle(ledger, spool.root, time.time())
 """
 
 
@@ -326,8 +327,8 @@ def test_everyone_who_reads_a_file_of_others_notes_which(tmp_path: Path, who: st
     data_set = mr_image("1.2.3.4")
     data_set.ImageComments = "POISON"
     path.write_bytes(part10(data_set))
-    code = f"{DEADLY}\n{READERS[who]}\nfrom daemon import unreadable\n"
-    code += "unreadable.start(Path(sys.argv[1]), 'a reader', 1.0)\nread(Path(sys.argv[2]))"
+    code = f"{DEADLY}\n{READERS[who]}\nfrom daemon.recovery import unreadable_files\n"
+    code += "unreadable_files.start(Path(sys.argv[1]), 'a reader', 1.0)\nread(Path(sys.argv[2]))"
     for _ in range(2):
         ended = subprocess.run([sys.executable, "-c", code, tmp_path, path], capture_output=True)
         assert ended.returncode == -signal.SIGABRT
