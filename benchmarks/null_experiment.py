@@ -12,8 +12,8 @@ from dataclasses import replace
 import numpy as np
 
 from config.schema import Training
-from pipeline.signature.design import Design
-from pipeline.signature.nested import naive_auc, nested_cv
+from pipeline.research.tables.design import Design
+from pipeline.research.training.nested import naive_auc, nested_cv
 
 CASES, PER_GROUP, SHUFFLES = 120, 863, 20
 GROUPS = tuple(f"{s}.{r}" for s in ("t1c", "t2", "adc") for r in ("tumor", "lymph_nodes"))

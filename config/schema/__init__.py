@@ -16,6 +16,7 @@ from config.schema.peers import Destination, Pacs, Peer, fits
 from config.schema.science import (
     Align,
     Bias,
+    Classifier,
     Clinical,
     Features,
     Report,
@@ -32,6 +33,7 @@ __all__ = [
     "Audit",
     "Bias",
     "Broker",
+    "Classifier",
     "Clinical",
     "Destination",
     "Email",

@@ -9,6 +9,9 @@ from pydantic import Field
 from config.schema.base import Section
 from config.schema.values import BaseUrl, InFile, LongString, OwnFolder, Sequence, Uid
 
+# What a signature may decide with; each has a row in pipeline/signature/classifiers.py.
+Classifier = Literal["svm", "logistic", "forest", "boosting"]
+
 
 class Sequences(Section):
     """Which series is which.
@@ -98,7 +101,7 @@ class Training(Section):
     trees: int = Field(500, ge=1)
     top: int | None = Field(30, ge=1)
     standardise: bool = True
-    classifier: Literal["svm", "logistic", "forest", "boosting"] = "svm"
+    classifier: Classifier = "svm"
     cost: float = Field(1.0, gt=0)
     gamma: float | None = Field(None, gt=0)
     folds: int = Field(5, ge=2)

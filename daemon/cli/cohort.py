@@ -40,8 +40,9 @@ def delta(
     as_json: bool,
 ) -> None:
     """Paired tests between the feature tables BEFORE and AFTER of the same patients."""
-    from pipeline.cohort import delta as tested
-    from pipeline.cohort import facts, read, write
+    from pipeline.research.change.change_page import facts, write
+    from pipeline.research.change.paired_tests import delta as tested
+    from pipeline.research.change.pairs import read
 
     pairs = read(before, after, id_column=id_column, complete_cases=complete_cases, foreign_columns=foreign_columns)
     found = tested(pairs, test)

@@ -19,8 +19,8 @@ def reproduce(tables: Path, out: Path, config_path: Path | None, as_json: bool) 
     """Reproduce the published figures from the paper's released TABLES (a folder; see docs/reproduce.md)."""
     from rich.console import Console
 
-    from pipeline.reproduce import comparison, write
-    from pipeline.reproduce import reproduce as work_out
+    from pipeline.research.reproduce.reproduction_page import comparison, write
+    from pipeline.research.reproduce.reproduction_page import reproduce as work_out
 
     with Console(stderr=True).status("Fitting and drawing"):
         found = work_out(tables)

@@ -6,19 +6,20 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from config.schema import Classifier
 from daemon.cli.options import config_option, json_option, out_file, out_folder
 from pipeline.errors import InputRejected
 
 if TYPE_CHECKING:
     from config.schema import Training
-    from pipeline.signature.fitting import Progress
+    from pipeline.research.tables.feature_table import Table
+    from pipeline.research.training.fitting import Progress
     from pipeline.signature.record import Signature
     from pipeline.signature.registry import Registry
-    from pipeline.signature.table import Table
 
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 _folder = click.Path(file_okay=False, path_type=Path)
@@ -43,7 +44,7 @@ def signature() -> None:
 @click.option("--sequences", help="Comma-separated, of t1c,t2,adc.")
 @click.option("--rois", help="Comma-separated, of tumor,lymph_nodes.")
 @click.option("--clinical", help="Comma-separated clinical columns: a multiomic signature.")
-@click.option("--classifier", type=click.Choice(["svm", "logistic", "forest", "boosting"]))
+@click.option("--classifier", type=click.Choice(get_args(Classifier)))
 @click.option(
     "--recipe", type=click.Choice(["out_of_fold", "paper"]), help="paper: calibrate and cut by resubstitution."
 )
@@ -71,12 +72,13 @@ def train(
 ) -> None:
     """Train a signature on TABLE and write it to one file."""
     from config.load import load
-    from pipeline.signature import Identity, card, container, training
-    from pipeline.signature import table as tables
+    from pipeline.research.tables import feature_table as tables
+    from pipeline.research.training import train as training
+    from pipeline.signature import card, container
 
     recipe = _recipe(load(config_path, writes=False).signature.training, steps)
     read = tables.read(table, label=label, positive=positive, negative=negative, id_column=id_column, ignore=ignore)
-    identity = Identity(name or out.stem.replace(" ", "-"), version, positive_name)
+    identity = training.Identity(name or out.stem.replace(" ", "-"), version, positive_name)
     with _progress("out of fold") as progress:
         made = container.save(training.train(read, recipe, identity, progress), out)
     left_out = made.header.incomplete_cases_left_out
@@ -119,8 +121,9 @@ def evaluate(
 ) -> None:
     """Judge SIGNATURE on cohorts; on its own training table by nested cross-validation."""
     from config.load import load
-    from pipeline.signature import card, report
-    from pipeline.signature.evaluation import Questions, evaluate
+    from pipeline.research.evaluation import evaluation_page
+    from pipeline.research.evaluation.evaluate import Questions, evaluate
+    from pipeline.signature import card
 
     settings = load(config_path, writes=False).signature
     registry = _registry(registry_path or settings.registry)
@@ -131,7 +134,7 @@ def evaluate(
         raise click.UsageError("two cohorts have the same name")
     with _progress("nested cross-validation") as progress:
         found = evaluate(judged, tables, questions, [_find(o, registry) for o in others], progress)
-    report.write(found, out)
+    evaluation_page.write(found, out)
     if registry is not None:
         registry.add(judged)
         registry.record(found.facts)
@@ -228,13 +231,13 @@ def _recipe(defaults: Training, steps: dict[str, Any]) -> Training:
 
 
 def _cohort(judged: Signature, text: str, companions: tuple[str, ...], ignore: tuple[str, ...]) -> tuple[str, Table]:
-    from pipeline.signature import table
+    from pipeline.research.tables import feature_table
 
     name, equals, path = text.partition("=")
     if not (name and equals and path):
         raise click.UsageError(f"--table {text}: give NAME=TABLE")
     header = judged.header
-    return name, table.read(
+    return name, feature_table.read(
         Path(path),
         label=header.label_column,
         positive=header.positive_value,

@@ -12,6 +12,7 @@ from daemon.ledger.tables import deliveries, instances, revisions, studies
 from daemon.work.context import Context
 from dicom_sr.source import read_header, reference
 from pipeline.catalog import MR_CLASSES
+from pipeline.prior.comparison import change_since
 from pipeline.records import InstanceRef
 from pipeline.result import Change, StudyResult
 
@@ -37,8 +38,6 @@ def with_change(context: Context, result: StudyResult, study_id: str, patient_ke
 
 
 def _compare(found: Prior, result: StudyResult) -> Change:
-    from pipeline.cohort.patient import change_since  # pandas: only where there is something to compare
-
     return change_since(found.result, result, found.study_date, [found.report] if found.report else [])
 
 

@@ -5,24 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 
 from config.schema import SignatureSettings
 from pipeline.errors import FeatureRejected, OutsideTraining
 from pipeline.result import Contribution, Prediction
-from pipeline.signature import calibration, classifiers, conformal, design, explain, ranges
+from pipeline.signature import calibration, case_values, classifiers, conformal, ranges
 from pipeline.signature.names import EXTRACTION_HASH
 from pipeline.signature.record import Floats, Signature
 
 TOP = 5
-
-
-def model_of(signature: Signature) -> classifiers.Model:
-    """The classifier inside a signature."""
-    kind = signature.header.classifier
-    return classifiers.Model(
-        kind, signature.header.constants, {n: signature.arrays[n] for n in classifiers.ARRAYS[kind]}
-    )
 
 
 def standardise(signature: Signature, raw: Floats) -> Floats:
@@ -33,7 +24,7 @@ def standardise(signature: Signature, raw: Floats) -> Floats:
 
 def score(signature: Signature, raw: Floats) -> tuple[Floats, Floats]:
     """Decision values and probabilities of the positive class for raw columns (cases, p)."""
-    decisions = classifiers.decision(model_of(signature), standardise(signature, raw))
+    decisions = classifiers.decision(classifiers.model_of(signature), standardise(signature, raw))
     a, b = signature.header.calibration.a, signature.header.calibration.b
     return decisions, calibration.probability(decisions, a, b)
 
@@ -60,7 +51,7 @@ def predict(
     header, clinical = signature.header, clinical or {}
     _same_extraction(signature, protocol or {})
     used_clinical = {k: v for k, v in clinical.items() if k in header.clinical}
-    row, lacking = design.vector(header.columns, features, used_clinical)
+    row, lacking = case_values.vector(header.columns, features, used_clinical)
     if lacking:
         raise _incomplete(signature, lacking, missing or {})
     standardised = standardise(signature, row[None, :])[0]
@@ -152,13 +143,22 @@ def negative_class(signature: Signature) -> str:
 def _contributions(signature: Signature, row: Floats, standardised: Floats) -> dict[str, object]:
     """Variables with the largest say, and the others together; their sum leads from the training mean to here."""
     columns = signature.header.columns
-    _, parts = explain.contributions(model_of(signature), standardised)
-    sums = explain.by_variable(columns, parts)
+    _, parts = classifiers.contributions(classifiers.model_of(signature), standardised)
+    sums = by_variable(columns, parts)
     values = dict(zip(columns, row.tolist(), strict=True))
     largest = sorted(sums, key=lambda name: (-abs(sums[name]), name))[:TOP]
     top = tuple(Contribution(name=n, contribution=sums[n], value=values.get(n)) for n in largest)
     rest = [value for name, value in sums.items() if name not in largest]
     return {"top_features": top, "others": len(rest), "others_contribution": float(sum(rest))}
+
+
+def by_variable(columns: tuple[str, ...], values: Floats) -> dict[str, float]:
+    """Contributions with the columns of one category added up under its name."""
+    sums: dict[str, float] = {}
+    for column, value in zip(columns, values.tolist(), strict=True):
+        name = column.split("=")[0] if "=" in column else column
+        sums[name] = sums.get(name, 0.0) + value
+    return sums
 
 
 def _demonstration(signature: Signature) -> tuple[str, ...]:
@@ -177,11 +177,3 @@ def _outside_notes(outside: ranges.Outside) -> tuple[str, ...]:
     if outside.protocol:
         notes.append(f"protocol not seen in training: {'; '.join(outside.protocol)}")
     return tuple(notes)
-
-
-def outside_flags(signature: Signature, raw: Floats) -> npt.NDArray[np.bool_]:
-    """Whether each case (cases, p) would be flagged as outside the training range by its features or distance."""
-    low, high = signature.array("range_low"), signature.array("range_high")
-    far = ranges.distances(standardise(signature, raw), signature.array("precision"))
-    out = ((raw < low) | (raw > high)).any(axis=1) | (far > signature.header.distance_quantiles["0.99"])
-    return np.asarray(out, dtype=np.bool_)

@@ -9,20 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.signature.names import PROTOCOL
-from pipeline.signature.record import Floats, ProtocolFact, Signature
+from pipeline.signature.record import Floats, Signature
 
-if TYPE_CHECKING:
-    from pipeline.signature.table import Table
-
-QUANTILES = (0.5, 0.9, 0.95, 0.99, 1.0)
-# Facts kept under their own name in a table, without the prefix.
-PLAIN_FACTS = ("manufacturer", "field_strength_t")
 # Kept for the card; a new model of a known vendor is no reason to doubt the result.
 NOT_JUDGED = ("model",)
 
@@ -42,46 +34,10 @@ class Outside:
         return bool(self.features or self.protocol) or self.ratio > 1
 
 
-def limits(values: Floats, margin: float) -> tuple[Floats, Floats]:
-    """Lowest and highest training value per column, widened by `margin` times the range."""
-    low, high = values.min(axis=0), values.max(axis=0)
-    return low - margin * (high - low), high + margin * (high - low)
-
-
-def precision_of(standardised: Floats) -> Floats:
-    """Inverse of the shrunk covariance of standardised cases about 0, (p, p)."""
-    from sklearn.covariance import LedoitWolf
-
-    return np.asarray(LedoitWolf(assume_centered=True).fit(standardised).precision_, dtype=np.float64)
-
-
 def distances(standardised: Floats, precision: Floats) -> Floats:
     """Root mean squared Mahalanobis distance of each case (cases, p) from the training mean."""
     squared = np.einsum("ij,jk,ik->i", standardised, precision, standardised, optimize=True)
     return np.asarray(np.sqrt(np.maximum(squared, 0) / standardised.shape[1]), dtype=np.float64)
-
-
-def held_out_quantiles(values: Floats, seed: int, parts: int = 10) -> dict[str, float]:
-    """Quantiles of the distance of training cases (raw values, (cases, p)) from the other training cases."""
-    order = np.random.default_rng(seed).permutation(len(values))
-    found = np.empty(len(values))
-    for part in np.array_split(order, min(parts, len(values) // 2)):
-        rest = np.setdiff1d(order, part)
-        mean, std = values[rest].mean(axis=0), values[rest].std(axis=0, ddof=1)
-        std = np.where(std > 0, std, values.std(axis=0, ddof=1))
-        found[part] = distances((values[part] - mean) / std, precision_of((values[rest] - mean) / std))
-    return {f"{q:g}": float(np.quantile(found, q)) for q in QUANTILES}
-
-
-def protocol_of(table: Table, rows: npt.NDArray[np.bool_]) -> dict[str, ProtocolFact]:
-    """The protocol facts of a table's rows: columns `protocol.NAME`, `manufacturer`, `field_strength_t`."""
-    facts = {}
-    for column, cells in table.others.items():
-        name = column.removeprefix(PROTOCOL)
-        if (column.startswith(PROTOCOL) or column in PLAIN_FACTS) and name != "extraction_hash":
-            texts = [str(c).strip() for c in cells[rows]]
-            facts[name] = _fact([t for t in texts if t not in ("", "nan", "None")])
-    return {name: fact for name, fact in sorted(facts.items()) if fact is not None}
 
 
 def judge(signature: Signature, raw: Floats, standardised: Floats, protocol: Mapping[str, object] | None) -> Outside:
@@ -99,16 +55,6 @@ def farthest(signature: Signature, standardised: Floats, count: int = 5) -> tupl
     """Columns with the largest deviation from the training mean."""
     order = np.argsort(-np.abs(standardised), kind="stable")[:count]
     return tuple(signature.header.columns[j] for j in order)
-
-
-def _fact(texts: list[str]) -> ProtocolFact | None:
-    if not texts:
-        return None
-    try:
-        numbers = [float(t) for t in texts]
-    except ValueError:
-        return ProtocolFact(values=tuple(sorted(set(texts))))
-    return ProtocolFact(low=min(numbers), high=max(numbers))
 
 
 def _strange_protocol(signature: Signature, protocol: Mapping[str, object]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
-from config.schema import Training
+from config.schema import Classifier, Training
 from pipeline.errors import InputRejected
 from pipeline.records import Json
 from pipeline.result import Record
@@ -78,7 +78,7 @@ class Header(Record):
     clinical: tuple[str, ...] = ()
     groups: dict[str, GroupEvidence]
     constant_columns: tuple[str, ...] = ()
-    classifier: Literal["svm", "logistic", "forest", "boosting"]
+    classifier: Classifier
     constants: dict[str, float]
     calibration: Calibration
     cutoff: float = Field(ge=0, le=1)

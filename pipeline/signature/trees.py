@@ -1,49 +1,33 @@
 """Forests and boosted trees as plain arrays, so that a signature needs no pickle.
 
 Nodes of all trees lie in one run; `roots` has each tree's first node. `feature` is -1 at a leaf; a case goes left
-where its value, rounded to float32 as scikit-learn does, is at most `threshold`.
+where its value, rounded to float32 as scikit-learn does, is at most `threshold`. Constants `scale`, `intercept`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.signature.model import Model
 from pipeline.signature.record import Floats
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
+ARRAYS: Final = ("roots", "feature", "threshold", "left", "right", "value")
 
 
-def flatten(trees: Iterable[Any], *, regression: bool) -> dict[str, npt.NDArray[np.generic]]:
-    """Arrays of fitted scikit-learn trees. Node values: the positive fraction, or the regression value."""
-    roots, parts, start = [], [], 0
-    for fitted in trees:
-        tree = fitted.tree_
-        leaf = tree.children_left < 0
-        value = tree.value[:, 0, 0] if regression else tree.value[:, 0, 1] / tree.value[:, 0, :].sum(axis=1)
-        parts.append(
-            (
-                np.where(leaf, -1, tree.feature),
-                np.where(leaf, 0.0, tree.threshold),
-                np.where(leaf, 0, tree.children_left + start),
-                np.where(leaf, 0, tree.children_right + start),
-                value,
-            )
-        )
-        roots.append(start)
-        start += tree.node_count
-    feature, threshold, left, right, value = (np.concatenate(p) for p in zip(*parts, strict=True))
-    return {
-        "roots": np.array(roots, np.int32),
-        "feature": feature.astype(np.int32),
-        "threshold": threshold.astype(np.float64),
-        "left": left.astype(np.int32),
-        "right": right.astype(np.int32),
-        "value": value.astype(np.float64),
-    }
+def decision(model: Model, values: Floats) -> Floats:
+    """Decision values of standardised cases (cases, p): the scaled sum of the leaf values."""
+    return leaf_sums(model.arrays, values) * model.constants["scale"] + model.constants["intercept"]
+
+
+def contributions(model: Model, row: Floats) -> tuple[float, Floats]:
+    """The decision at the roots, and per column the scaled change of node value along one case's paths: exact."""
+    base, steps = path_contributions(model.arrays, row)
+    return base * model.constants["scale"] + model.constants["intercept"], steps * model.constants["scale"]
 
 
 def leaf_sums(arrays: Arrays, values: Floats) -> Floats:

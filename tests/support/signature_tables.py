@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from config.schema import Training
+from pipeline.research.tables.feature_table import Table, from_frame
+from pipeline.research.training.train import Identity, train
 from pipeline.signature.record import Signature
-from pipeline.signature.table import Table, from_frame
-from pipeline.signature.training import Identity, train
 
 GROUPS = tuple(f"{s}.{r}" for s in ("t1c", "t2", "adc") for r in ("tumor", "lymph_nodes"))
 FAST = Training(trees=20, top=5)

@@ -29,10 +29,10 @@ from dicom_sr.check import check_report
 from pipeline.catalog import exam_in, read_facts
 from pipeline.errors import InputRejected
 from pipeline.phantom import PhantomExam, PhantomSpec, write_exam
+from pipeline.research.tables.feature_table import from_frame
+from pipeline.research.training.train import Identity, train
 from pipeline.result import StudyResult
 from pipeline.signature.registry import Registry
-from pipeline.signature.table import from_frame
-from pipeline.signature.training import Identity, train
 
 NOW = 1_800_000_000.0
 FEATURES = tuple(

@@ -12,9 +12,10 @@ from click.testing import CliRunner
 from scipy import stats
 
 from daemon.cli.cohort import cohort as command
-from pipeline.cohort import compare, delta, read
-from pipeline.cohort.change import parts
 from pipeline.errors import InputRejected
+from pipeline.prior.comparison import compare
+from pipeline.research.change.paired_tests import delta, parts
+from pipeline.research.change.pairs import read
 
 FEATURES = [
     "t1c.tumor.original_shape_MeshVolume",

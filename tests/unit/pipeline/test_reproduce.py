@@ -14,8 +14,8 @@ from dcurves import dca
 
 from daemon.cli.reproduce import reproduce as command
 from pipeline.errors import InputRejected
-from pipeline.reproduce import recipe, tables
-from pipeline.signature.metrics import auc
+from pipeline.research.metrics import auc
+from pipeline.research.reproduce import recipe, released_tables
 
 FEATURES = [f"{block}{n}" for block in ("TT1C", "TT2FS", "TADC", "LT1C", "LT2FS", "LADC") for n in (39, 40)]
 CLINICAL = ["确诊年龄1", "临床T分期1", "临床N分期1", "手术病理Ki67分类4", "手术病理分子分型1.1"]
@@ -67,7 +67,7 @@ def made_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
     patients = [f"TCGA-AA-{n:04d}" for n in range(30)]
     features = pd.DataFrame(rng.standard_normal((30, 4)), patients, [f"T1C-{k}" for k in "abcd"])
     features.T.to_csv(path / "fig5_features.csv")
-    for name in tables.MARKERS:
+    for name in released_tables.MARKERS:
         markers = pd.DataFrame(rng.standard_normal((30, 3)), [p.replace("-", ".") for p in patients], list("xyz"))
         markers["x"] = features["T1C-a"].to_numpy() ** 3
         markers.to_csv(path / f"fig5_{name}.csv")
@@ -144,7 +144,7 @@ def test_the_page_needs_no_other_file(out: Path) -> None:
 def test_a_table_that_is_not_the_papers_is_refused_by_name(folder: Path, change, message: str) -> None:  # type: ignore[no-untyped-def]
     change(folder)
     with pytest.raises(InputRejected, match=message):
-        tables.load(folder)
+        released_tables.load(folder)
 
 
 def test_columns_are_standardised_with_training_statistics_only() -> None:
@@ -190,10 +190,10 @@ def test_the_papers_own_tables_give_what_the_paper_says_and_what_it_does_not(cas
         for name, value in zip(("prospective_retrospective", "external"), validation, strict=True):
             assert rows[name]["one_positive_class"] == pytest.approx(value, abs=5e-4)
             assert rows[name]["as_published"] == pytest.approx(rows[name]["published"], abs=0.01)
-    plain = [facts["fig2b"][c]["not_standardised"] for c in tables.COHORTS]
+    plain = [facts["fig2b"][c]["not_standardised"] for c in released_tables.COHORTS]
     assert plain == pytest.approx([0.853, 0.329, 0.285], abs=5e-4)
     assert facts["fig2b"]["cross_validation_in_training"]["auc"] == pytest.approx(0.80, abs=0.01)
-    assert [facts["fig2c"][c]["n"] for c in tables.COHORTS] == [381, 30, 81]
+    assert [facts["fig2c"][c]["n"] for c in released_tables.COHORTS] == [381, 30, 81]
     for name, cutoff in (("aln_tumour", 0.386), ("multiomic", 0.334)):
         assert facts["fig2d"][name]["r_score"] >= 0.999
         assert facts["fig2d"][name]["cutoff"] == pytest.approx(cutoff, abs=6e-4)
@@ -208,7 +208,7 @@ def test_the_papers_own_tables_give_what_the_paper_says_and_what_it_does_not(cas
 
 @pytest.mark.cases
 def test_clinical_n_stage_points_the_right_way(cases: Path) -> None:
-    read = tables.load(cases / "paper")
+    read = released_tables.load(cases / "paper")
     for name, expected in (("training", 0.71), ("external", 0.82)):
         one = read.fig2c[name]
         column = next(c for c in one.clinical if "N分期" in c)

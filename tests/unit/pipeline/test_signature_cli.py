@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from daemon.cli.signature import signature
 from pipeline.errors import InputRejected
-from pipeline.signature import demonstration
+from pipeline.research.training import demonstration
 from pipeline.signature.container import load
 from tests.support.signature_tables import FAST, frame
 

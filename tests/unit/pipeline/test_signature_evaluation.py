@@ -17,10 +17,12 @@ from statsmodels.stats.proportion import proportion_confint
 
 from config.schema import Training
 from pipeline.errors import InputRejected
-from pipeline.signature import card, cohort, metrics, report, subgroups
-from pipeline.signature.evaluation import Questions, evaluate
+from pipeline.research import metrics
+from pipeline.research.evaluation import evaluation_page, scored_cohort, subgroups
+from pipeline.research.evaluation.evaluate import Questions, evaluate
+from pipeline.research.tables.feature_table import Table
+from pipeline.signature import card
 from pipeline.signature.record import Signature
-from pipeline.signature.table import Table
 from tests.support.signature_tables import FAST, clinical, frame, table, trained
 
 TRAINING = frame(cases=80, effect=0.8)
@@ -38,8 +40,8 @@ def _turned(seed: int = 6) -> Table:
     return table(data.assign(nodes=np.where(data["nodes"] == "R", "N", "R")), name="turned.csv")
 
 
-def _scored(signature: Signature = SIGNATURE, one: Table | None = None) -> cohort.Scored:
-    return cohort.score(signature, "external", one or _external(), complete_cases=False)
+def _scored(signature: Signature = SIGNATURE, one: Table | None = None) -> scored_cohort.Scored:
+    return scored_cohort.score(signature, "external", one or _external(), complete_cases=False)
 
 
 @settings(max_examples=50, deadline=None)
@@ -126,7 +128,7 @@ def test_the_cohort_it_was_trained_on_is_no_external_evidence() -> None:
 def test_a_turned_round_cohort_is_called_inverted_loudly() -> None:
     found = evaluate(SIGNATURE, {"turned": _turned()}, QUICK)
     assert [v for v, _ in card.verdicts(found.facts)] == ["inverted"]
-    assert '<p class="loud">INVERTED on cohort turned' in report.page(found)
+    assert '<p class="loud">INVERTED on cohort turned' in evaluation_page.page(found)
     assert "INVERTED" in card.markdown(SIGNATURE, found.facts)
 
 
@@ -241,7 +243,7 @@ def test_a_survival_event_that_is_neither_0_nor_1_is_refused_with_its_row() -> N
 
 def test_the_report_stands_alone_and_the_files_are_there(tmp_path: Path) -> None:
     found = evaluate(SIGNATURE, {"training": table(TRAINING), "external": _external()}, QUICK)
-    report.write(found, tmp_path)
+    evaluation_page.write(found, tmp_path)
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert text.count("<svg") == 9
     assert not re.search(r"<script|<link|<img|src=|href=\"(?!#)|url\((?!#)", text)
@@ -254,19 +256,19 @@ def test_the_report_stands_alone_and_the_files_are_there(tmp_path: Path) -> None
 
 
 def test_the_report_is_the_same_twice(tmp_path: Path) -> None:
-    pages = [report.page(evaluate(SIGNATURE, {"external": _external()}, QUICK)) for _ in range(2)]
+    pages = [evaluation_page.page(evaluate(SIGNATURE, {"external": _external()}, QUICK)) for _ in range(2)]
     assert pages[0] == pages[1]
 
 
 def test_names_in_the_report_cannot_inject_markup() -> None:
     found = evaluate(SIGNATURE, {"<b>x": _external(site="<i>here</i>")}, QUICK)
-    page = report.page(found)
+    page = evaluation_page.page(found)
     assert "<b>x" not in page
     assert "<i>here" not in page
 
 
 def test_the_net_benefit_of_treating_everyone_is_its_formula() -> None:
-    from pipeline.signature.evaluation import decision_curve_table
+    from pipeline.research.evaluation.evaluate import decision_curve_table
 
     curve = decision_curve_table(_scored())
     row = curve[(curve["model"] == "all") & (curve["threshold"] == 0.2)].iloc[0]

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from config.schema import Training
-from pipeline.signature import design, fitting, nested
+from pipeline.research.tables import design
+from pipeline.research.training import fitting, nested
 from tests.support.signature_tables import FAST, frame, table
 
 RECIPE = Training(trees=15, top=8)

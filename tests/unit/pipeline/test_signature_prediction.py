@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from config.schema import SignatureSettings, Training
 from pipeline.errors import FeatureRejected, InputRejected, OutsideTraining
-from pipeline.signature import classifiers, conformal, container, explain, predict, prediction
+from pipeline.research.training import estimators
+from pipeline.research.training.train import train
+from pipeline.signature import classifiers, conformal, container, predict, prediction
 from tests.support.signature_tables import FAST, GROUPS, clinical, features, frame, trained
 
 DATA = frame(cases=80)
@@ -111,7 +113,6 @@ def test_another_positive_class_is_refused() -> None:
 
 def test_exchanging_the_classes_gives_the_complement() -> None:
     recipe = FAST.model_copy(update={"classifier": "logistic"})
-    from pipeline.signature import train
     from tests.support.signature_tables import table
 
     one = predict(train(table(DATA), recipe), ONE).probability
@@ -135,9 +136,9 @@ def test_contributions_add_up_to_the_decision(kind: str) -> None:
     rng = np.random.default_rng(1)
     positive = np.arange(60) % 2 == 0
     values = rng.normal(size=(60, 7)) + positive[:, None]
-    model = classifiers.fit(values, positive, Training.model_validate({"classifier": kind, "trees": 20}))
+    model = estimators.fit(values, positive, Training.model_validate({"classifier": kind, "trees": 20}))
     for row in rng.normal(size=(10, 7)) * 2:
-        base, parts = explain.contributions(model, row)
+        base, parts = classifiers.contributions(model, row)
         assert base + parts.sum() == pytest.approx(classifiers.decision(model, row[None])[0], abs=1e-9)
 
 
@@ -145,8 +146,8 @@ def test_a_column_that_makes_no_difference_contributes_nothing() -> None:
     rng = np.random.default_rng(1)
     positive = np.arange(60) % 2 == 0
     values = np.column_stack([rng.normal(size=60) + positive, np.zeros(60)])
-    model = classifiers.fit(values, positive, Training())
-    _, parts = explain.contributions(model, np.array([1.5, 0.0]))
+    model = estimators.fit(values, positive, Training())
+    _, parts = classifiers.contributions(model, np.array([1.5, 0.0]))
     assert parts[1] == 0
     assert parts[0] > 0
 
@@ -160,7 +161,7 @@ def test_the_five_largest_contributions_are_reported_in_order() -> None:
 
 
 def test_a_category_contributes_under_its_own_name() -> None:
-    assert explain.by_variable(("a", "s=x", "s=y"), np.array([1.0, 2.0, -0.5])) == {"a": 1.0, "s": 1.5}
+    assert prediction.by_variable(("a", "s=x", "s=y"), np.array([1.0, 2.0, -0.5])) == {"a": 1.0, "s": 1.5}
 
 
 @settings(max_examples=40, deadline=None)

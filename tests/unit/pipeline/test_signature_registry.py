@@ -9,8 +9,9 @@ import pytest
 
 from config.schema import SignatureSettings
 from pipeline.errors import InputRejected
+from pipeline.research.evaluation.evaluate import Questions, evaluate
+from pipeline.research.training.train import train
 from pipeline.signature import container
-from pipeline.signature.evaluation import Questions, evaluate
 from pipeline.signature.record import Signature
 from pipeline.signature.registry import Registry, in_use
 from tests.support.signature_tables import FAST, GROUPS, clinical, frame, table, trained
@@ -136,7 +137,6 @@ def test_a_signature_on_foreign_columns_is_never_activated(registry: Registry) -
 
 
 def trained_foreign(data: object) -> Signature:
-    from pipeline.signature import train
 
     return train(table(data, foreign_columns=True), FAST)
 

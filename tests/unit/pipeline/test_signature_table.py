@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from pipeline.errors import InputRejected
-from pipeline.signature import design
-from pipeline.signature.table import read
+from pipeline.research.tables import design
+from pipeline.research.tables.feature_table import read
 from tests.support.signature_tables import FAST, clinical, frame, table, trained
 
 A = "t1c.tumor.original_firstorder_F0"

@@ -18,9 +18,12 @@ from sklearn.svm import SVC
 
 from config.schema import Training
 from pipeline.errors import InputRejected
-from pipeline.signature import calibration, classifiers, design, fitting, metrics, prediction, selection
+from pipeline.research import metrics
+from pipeline.research.tables import design
+from pipeline.research.training import calibration_fit, estimators, fitting, selection
+from pipeline.research.training.train import train
+from pipeline.signature import calibration, classifiers, prediction
 from pipeline.signature.container import load, save, to_bytes
-from pipeline.signature.training import train
 from tests.support.signature_tables import FAST, GROUPS, clinical, frame, table, trained
 
 RNG = np.random.default_rng(3)
@@ -49,7 +52,7 @@ def test_another_seed_gives_another_file() -> None:
     ],
 )
 def test_a_classifier_kept_as_arrays_decides_as_scikit_learn_does(kind: str, reference: object) -> None:
-    model = classifiers.fit(VALUES, POSITIVE, Training.model_validate({"classifier": kind, "trees": 30}))
+    model = estimators.fit(VALUES, POSITIVE, Training.model_validate({"classifier": kind, "trees": 30}))
     new = RNG.normal(size=(40, 12))
     reference.fit(VALUES, POSITIVE.astype(int))
     expected = reference.predict_proba(new)[:, 1] - 0.5 if kind == "forest" else reference.decision_function(new)
@@ -57,7 +60,7 @@ def test_a_classifier_kept_as_arrays_decides_as_scikit_learn_does(kind: str, ref
 
 
 def test_many_cases_at_once_decide_as_one_by_one() -> None:
-    model = classifiers.fit(VALUES, POSITIVE, Training())
+    model = estimators.fit(VALUES, POSITIVE, Training())
     many = RNG.normal(size=(40000, 12))
     np.testing.assert_allclose(
         classifiers.decision(model, many)[:5], classifiers.decision(model, many[:5]), rtol=0, atol=1e-12
@@ -93,11 +96,11 @@ def test_platts_sigmoid_is_scikit_learns() -> None:
 
     decisions = VALUES[:, 0] * 40
     a, b = _sigmoid_calibration(decisions, POSITIVE.astype(int))
-    np.testing.assert_allclose(calibration.platt(decisions, POSITIVE), (a, b), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(calibration_fit.platt(decisions, POSITIVE), (a, b), rtol=1e-3, atol=1e-4)
 
 
 def test_platt_never_turns_the_classes_round() -> None:
-    a, b = calibration.platt(-VALUES[:, 0], POSITIVE)
+    a, b = calibration_fit.platt(-VALUES[:, 0], POSITIVE)
     assert a == 0
     assert calibration.probability(np.array([5.0]), a, b)[0] == pytest.approx(0.5)
 
@@ -134,7 +137,7 @@ def test_calibration_is_calibrated_classifier_cv_with_selection_inside() -> None
 def test_youden_maximises_sensitivity_plus_specificity() -> None:
     scores = np.array([0.1, 0.2, 0.3, 0.4, 0.6, 0.7])
     positive = np.array([False, False, False, True, False, True])
-    assert calibration.youden(scores, positive) == pytest.approx(0.35)
+    assert calibration_fit.youden(scores, positive) == pytest.approx(0.35)
 
 
 def test_scaling_twice_is_what_a_pipeline_of_two_scalers_does() -> None:
@@ -177,7 +180,7 @@ def test_the_recipe_of_the_paper_cuts_by_resubstitution() -> None:
     _, probabilities = prediction.score(signature, raw)
     assert signature.header.out_of_fold is None
     assert signature.header.cutoff == pytest.approx(
-        calibration.youden(probabilities, np.array(data["nodes"] == "R")), abs=1e-12
+        calibration_fit.youden(probabilities, np.array(data["nodes"] == "R")), abs=1e-12
     )
 
 
@@ -240,7 +243,7 @@ def test_every_classifier_goes_through_a_file(kind: str, tmp_path: Path) -> None
 
 @pytest.mark.cases
 def test_the_papers_training_auc_is_reproduced(cases: Path) -> None:
-    from pipeline.signature.table import read
+    from pipeline.research.tables.feature_table import read
 
     published = read(cases / "paper" / "fig2b_training.csv", label="NR", positive="R", foreign_columns=True)
     signature = train(published, Training(recipe="paper", t_test_p=None, top=None))

@@ -1,0 +1,1 @@
+"""An exam beside an earlier one of the same patient."""

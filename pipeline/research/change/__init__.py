@@ -1,0 +1,1 @@
+"""Before and after treatment: how the features of a cohort changed."""

@@ -1,0 +1,200 @@
+"""One cohort, scored by a signature: the cases that count, and every figure that is reported of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.errors import InputRejected
+from pipeline.records import Json
+from pipeline.research import metrics
+from pipeline.research.metrics import Interval
+from pipeline.research.tables import design
+from pipeline.research.tables.feature_table import Table
+from pipeline.research.training.train import digests
+from pipeline.signature import conformal, prediction, ranges
+from pipeline.signature.record import Floats, Signature
+
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A cohort's complete cases with their scores. `training`: this is the table the signature was trained on."""
+
+    name: str
+    table: Table
+    raw: Floats
+    decisions: Floats
+    probabilities: Floats
+    outside: Bools
+    left_out: int
+    training: bool
+
+    @property
+    def positive(self) -> Bools:
+        return self.table.positive
+
+
+def score(signature: Signature, name: str, table: Table, *, complete_cases: bool) -> Scored:
+    """Score a table whose label, positive class and extraction settings are the signature's.
+
+    Raises:
+        InputRejected: they are not, or columns or values are missing.
+    """
+    header = signature.header
+    signature.require_positive(table.positive_value)
+    if table.negative_value != header.negative_value:
+        raise InputRejected(
+            f"{table.name}: the other class is {table.negative_value}, the signature's is {header.negative_value}",
+            code="unknown-labels",
+        )
+    if header.extraction_hash and table.extraction_hash and header.extraction_hash != table.extraction_hash:
+        raise InputRejected(
+            f"{table.name} was extracted with settings {table.extraction_hash[:12]}, the signature was trained on "
+            f"{header.extraction_hash[:12]}",
+            code="other-extraction-settings",
+        )
+    raw = design.matrix(table, header.columns, header.clinical)
+    keep = design.complete(raw, header.columns, table, complete_cases)
+    rows = table.rows(keep)
+    if rows.positive.all() or not rows.positive.any():
+        raise InputRejected(f"{table.name}: the complete cases are of one class only", code="one-class")
+    decisions, probabilities = prediction.score(signature, raw[keep])
+    outside = outside_flags(signature, raw[keep])
+    same = table.sha256 == header.table_sha256
+    return Scored(name, rows, raw[keep], decisions, probabilities, outside, int((~keep).sum()), same)
+
+
+def refuse_shared_patients(signature: Signature, cohorts: list[Scored]) -> None:
+    """Refuse an id that occurs in two cohorts, or in the training cohort and another one.
+
+    Raises:
+        InputRejected: naming the rows.
+    """
+    seen: dict[str, tuple[str, int]] = {}
+    for cohort in cohorts:
+        if cohort.table.id_column is None:
+            continue
+        for row, case in enumerate(cohort.table.ids):
+            place, other = seen.setdefault(case, (cohort.name, row + 1))
+            if place != cohort.name:
+                raise InputRejected(
+                    f"the same patient is in two cohorts: {place} row {other} and {cohort.name} row {row + 1}",
+                    code="duplicate-patients",
+                )
+        known = _known(signature, "case_digests")
+        rows = [i + 1 for i, case in enumerate(cohort.table.ids) if _digest(case, signature) in known]
+        if rows and not cohort.training:
+            raise InputRejected(
+                f"cohort {cohort.name} shares {len(rows)} patients with the training cohort: rows "
+                f"{', '.join(map(str, rows[:10]))}{' and more' if len(rows) > 10 else ''}",
+                code="duplicate-patients",
+            )
+
+
+def repeated_values(signature: Signature, cohorts: list[Scored]) -> dict[str, list[int]]:
+    """Rows of each cohort whose values are, all of them, those of a case in training or in another cohort.
+
+    Under another id that may be the same patient all the same; the report says so, and such a cohort is no evidence.
+    """
+    known = _known(signature, "row_digests")
+    owners: dict[bytes, set[str]] = {}
+    for cohort in cohorts:
+        for row in cohort.raw:
+            owners.setdefault(row.tobytes(), set()).add(cohort.name)
+    return {
+        cohort.name: [
+            i + 1
+            for i, row in enumerate(cohort.raw)
+            if len(owners[row.tobytes()]) > 1
+            or (not cohort.training and _digest(row.tobytes().hex(), signature) in known)
+        ]
+        for cohort in cohorts
+    }
+
+
+def _known(signature: Signature, name: str) -> set[bytes]:
+    return {bytes(d) for d in np.asarray(signature.arrays[name])}
+
+
+def _digest(text: str, signature: Signature) -> bytes:
+    return bytes(digests((text,), signature.header.table_sha256)[0])
+
+
+def interval(found: Interval | None) -> Json:
+    """An interval as JSON."""
+    return None if found is None else {"value": found.value, "ci": [found.low, found.high]}
+
+
+def figures(signature: Signature, cohort: Scored, alpha: float | None) -> dict[str, Json]:
+    """The numbers of one cohort: discrimination, accuracy at the cutoff, calibration, abstention."""
+    positive, p = cohort.positive, cohort.probabilities
+    found = metrics.delong(cohort.decisions, positive)
+    called = p >= signature.header.cutoff
+    line = metrics.calibration_line(p, positive)
+    return {
+        "role": "training (resubstitution)" if cohort.training else "external",
+        "n": len(positive),
+        "positives": int(positive.sum()),
+        "negatives": int((~positive).sum()),
+        "incomplete_cases_left_out": cohort.left_out,
+        "table_sha256": cohort.table.sha256,
+        "auc": found.value,
+        "ci": [found.low, found.high],
+        "orientation": metrics.orientation(found),
+        "average_precision": average_precision(cohort.decisions, positive),
+        "cutoff": signature.header.cutoff,
+        "at_cutoff": {name: interval(i) for name, i in metrics.accuracy_table(called, positive).items()},
+        "brier": metrics.brier(p, positive),
+        "calibration_slope": None if line is None else line[0],
+        "calibration_intercept": None if line is None else line[1],
+        "mean_probability": float(p.mean()),
+        "prevalence": float(positive.mean()),
+        "outside_training_range": _abstention(cohort),
+        "conformal": _conformal(signature, cohort, alpha),
+    }
+
+
+def average_precision(scores: Floats, positive: Bools) -> float:
+    """Area under the precision-recall curve, by steps."""
+    from sklearn.metrics import average_precision_score
+
+    return float(average_precision_score(positive, scores))
+
+
+def _abstention(cohort: Scored) -> dict[str, Json]:
+    inside = ~cohort.outside
+    both = cohort.positive[inside].any() and (~cohort.positive[inside]).any()
+    auc = metrics.delong(cohort.decisions[inside], cohort.positive[inside]) if both else None
+    return {"n": int(cohort.outside.sum()), "auc_of_the_rest": interval(auc)}
+
+
+def _conformal(signature: Signature, cohort: Scored, alpha: float | None) -> Json:
+    if alpha is None:
+        return None
+    band = conformal.band(signature, alpha)
+    if isinstance(band, str):
+        return {"alpha": alpha, "why_not": band}
+    sets = [band.classes(p) for p in cohort.probabilities.tolist()]
+    may_be_positive, may_be_negative = (np.array(column) for column in zip(*sets, strict=True))
+    positive = cohort.positive
+    return {
+        "alpha": alpha,
+        "band": list(band.edges),
+        "high": int((may_be_positive & ~may_be_negative).sum()),
+        "low": int((may_be_negative & ~may_be_positive).sum()),
+        "indeterminate": int((may_be_positive == may_be_negative).sum()),
+        "error_rate_of_positives": float((~may_be_positive[positive]).mean()),
+        "error_rate_of_negatives": float((~may_be_negative[~positive]).mean()),
+    }
+
+
+def outside_flags(signature: Signature, raw: Floats) -> npt.NDArray[np.bool_]:
+    """Whether each case (cases, p) would be flagged as outside the training range by its features or distance."""
+    low, high = signature.array("range_low"), signature.array("range_high")
+    far = ranges.distances(prediction.standardise(signature, raw), signature.array("precision"))
+    out = ((raw < low) | (raw > high)).any(axis=1) | (far > signature.header.distance_quantiles["0.99"])
+    return np.asarray(out, dtype=np.bool_)

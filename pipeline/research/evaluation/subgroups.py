@@ -1,0 +1,146 @@
+"""A cohort in parts: clinical subgroups, the number of positive nodes, and a radiologist's reading beside the score."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.errors import InputRejected
+from pipeline.records import Json
+from pipeline.research import metrics
+from pipeline.research.evaluation.scored_cohort import Scored, interval
+from pipeline.signature import names
+from pipeline.signature.record import Signature
+
+Bools = npt.NDArray[np.bool_]
+DEFAULT = (*names.CLINICAL, "manufacturer", "scanner", "model", "field_strength_t", "centre", "site")
+# Cut points of the paper's subgroups: age 50 years, Ki-67 20 % (St Gallen 2013).
+CUTS = {"age_years": 50.0, "ki67_percent": 20.0}
+MANY = 6
+
+
+def by_column(signature: Signature, cohort: Scored, column: str) -> list[Json]:
+    """AUC and accuracy at the cutoff in each level of a column.
+
+    A number is cut at its usual point, or at the cohort's median where it has more than six values. Levels with
+    fewer than two cases of a class have no AUC, and say so.
+    """
+    rows: list[Json] = []
+    for level, which in _levels(column, cohort.table.others[column]):
+        positive = cohort.positive[which]
+        enough = min(int(positive.sum()), int((~positive).sum())) >= 2
+        found = metrics.delong(cohort.decisions[which], positive) if enough else None
+        called = cohort.probabilities[which] >= signature.header.cutoff
+        accuracy = metrics.accuracy_table(called, positive)
+        rows.append(
+            {
+                "column": column,
+                "level": level,
+                "n": int(which.sum()),
+                "positives": int(positive.sum()),
+                "auc": interval(found),
+                "why_not": None if enough else "fewer than two cases of a class",
+                "sensitivity": interval(accuracy["sensitivity"]),
+                "specificity": interval(accuracy["specificity"]),
+            }
+        )
+    return rows
+
+
+def by_positive_nodes(cohort: Scored, column: str = "positive_nodes") -> list[Json]:
+    """Scores of patients with 0, 1, 2 and at least 3 positive nodes; AUC of each against those with none.
+
+    Raises:
+        InputRejected: a cell is no count, or contradicts the label.
+    """
+    counts = np.array([_count(cell, cohort, row) for row, cell in enumerate(cohort.table.others[column])])
+    told = ~np.isnan(counts)
+    none = told & (counts == 0)
+    rows: list[Json] = []
+    for title, which in (("0", none), ("1", counts == 1), ("2", counts == 2), (">=3", counts >= 3)):
+        auc = None
+        if title != "0" and which.sum() >= 2 and none.sum() >= 2:
+            both = which | none
+            auc = metrics.delong(cohort.decisions[both], which[both])
+        scores = cohort.probabilities[which]
+        rows.append(
+            {
+                "positive_nodes": title,
+                "n": int(which.sum()),
+                "median_probability": float(np.median(scores)) if len(scores) else None,
+                "quartiles": [float(q) for q in np.quantile(scores, (0.25, 0.75))] if len(scores) else None,
+                "auc_against_none": interval(auc),
+            }
+        )
+    return rows
+
+
+def against_reading(signature: Signature, cohort: Scored, column: str) -> dict[str, Json]:
+    """The signature at its cutoff against a reader's calls on the same cases: accuracy of both, McNemar's test.
+
+    Raises:
+        InputRejected: the reading is neither in the label's vocabulary nor 0/1.
+    """
+    header = signature.header
+    meaning = {"1": True, "0": False, header.positive_value: True, header.negative_value: False}
+    cells = [str(c).strip().removesuffix(".0") for c in cohort.table.others[column]]
+    strange = [i + 1 for i, c in enumerate(cells) if c not in meaning and c not in ("", "nan")]
+    if strange:
+        raise InputRejected(
+            f"{cohort.table.name}: the reading in column {column} is not in the vocabulary ({header.positive_value}, "
+            f"{header.negative_value}): rows {', '.join(map(str, strange[:10]))}",
+            code="unknown-labels",
+        )
+    read = np.array([c in meaning for c in cells])
+    reader = np.array([meaning.get(c, False) for c in cells])[read]
+    positive, called = cohort.positive[read], (cohort.probabilities >= header.cutoff)[read]
+    result: dict[str, Json] = {"column": column, "n": int(read.sum())}
+    for who, calls in (("signature", called), ("reader", reader)):
+        result[who] = {k: interval(v) for k, v in metrics.accuracy_table(calls, positive).items()}
+    tests: dict[str, Json] = {}
+    for what, which in (
+        ("accuracy", np.ones(len(positive), bool)),
+        ("sensitivity", positive),
+        ("specificity", ~positive),
+    ):
+        only_us, only_reader, p = metrics.mcnemar((called == positive)[which], (reader == positive)[which])
+        tests[what] = {"only_signature_right": only_us, "only_reader_right": only_reader, "p": p}
+    result["mcnemar"] = tests
+    return result
+
+
+def _levels(column: str, cells: npt.NDArray[np.object_]) -> Iterator[tuple[str, Bools]]:
+    texts = np.array([str(c).strip() for c in cells])
+    told = ~np.isin(texts, ("", "nan", "None", "NA"))
+    numbers = _numbers(texts, told)
+    if numbers is not None and (column in CUTS or len(np.unique(numbers[told])) > MANY):
+        cut = CUTS.get(column, float(np.median(numbers[told])))
+        yield f"< {cut:g}", told & (numbers < cut)
+        yield f">= {cut:g}", told & (numbers >= cut)
+    else:
+        for level in sorted(set(texts[told])):
+            yield level, texts == level
+    if not told.all():
+        yield "not told", ~told
+
+
+def _numbers(texts: npt.NDArray[np.str_], told: Bools) -> npt.NDArray[np.float64] | None:
+    numbers = np.full(len(texts), np.nan)
+    try:
+        numbers[told] = texts[told].astype(np.float64)
+    except ValueError:
+        return None
+    return numbers if told.any() else None
+
+
+def _count(cell: object, cohort: Scored, row: int) -> float:
+    text = str(cell).strip().removesuffix(".0")
+    if text in ("", "nan", "None", "NA"):
+        return float("nan")
+    if not text.isdigit():
+        raise InputRejected(
+            f"{cohort.table.name}, {cohort.table.row(row)}: positive_nodes is no count", code="not-numbers"
+        )
+    return float(text)

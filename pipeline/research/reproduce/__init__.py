@@ -1,0 +1,1 @@
+"""The paper's released tables, its figures drawn from them again, and what is wrong with them."""

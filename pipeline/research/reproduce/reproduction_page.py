@@ -1,0 +1,201 @@
+"""`reproduction.json` and `report.html`: what was published and what the tables give, side by side."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.records import Json
+from pipeline.research.reproduce import findings, irregularities, paper_figures, released_tables
+from pipeline.research.reproduce.findings import EXPLANATION
+from pipeline.research.reproduce.irregularities import Irregularity
+from pipeline.research.reproduce.released_tables import COHORTS, SOURCE, Tables
+
+_PAPER = "Yu et al., EBioMedicine 2021, doi 10.1016/j.ebiom.2021.103460"
+_STYLE = """
+body { font: 15px/1.5 system-ui, "DejaVu Sans", sans-serif; max-width: 74rem; margin: 2rem auto; padding: 0 1.2rem;
+       color: #222 }
+h2 { margin-top: 2.6rem; border-bottom: 1px solid #ccc }
+table { border-collapse: collapse; margin: 1rem 0 }
+th, td { border-bottom: 1px solid #ddd; padding: .3rem .9rem .3rem 0; text-align: left }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums }
+td.bad { color: #b00020; font-weight: 600 }
+.row { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start }
+.row figure { flex: 1 1 24rem; max-width: 36rem }
+figure { margin: 0 } img { max-width: 100%; height: auto }
+figcaption { color: #555; font-size: 13px }
+.loud { background: #fdecea; border-left: 6px solid #b00020; padding: .8rem 1.2rem }
+li { margin: .35rem 0 } code { font-size: 90% } .where { color: #555 }
+"""
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """Everything found. `facts` is `reproduction.json`."""
+
+    tables: Tables
+    signatures: dict[str, findings.Signature]
+    correlations: dict[str, findings.Correlation]
+    irregularities: list[Irregularity]
+    facts: dict[str, Json]
+
+
+def reproduce(folder: Path) -> Reproduction:
+    """Read the paper's tables in `folder` and work all figures out.
+
+    Raises InputRejected: a table is missing or is not what the paper released.
+    """
+    read = released_tables.load(folder)
+    signatures = {"aln_tumour": findings.signature(read.fig2b), "multiomic": findings.signature(read.fig2c)}
+    correlations = findings.correlations(read)
+    found = irregularities.find(read, signatures)
+    facts: dict[str, Json] = {
+        "schema": "axrad.reproduction/1",
+        "paper": _PAPER,
+        "tables": dict(read.digests),
+        "fig2b": findings.fig2bc(signatures["aln_tumour"], "fig2b"),
+        "fig2c": findings.fig2bc(signatures["multiomic"], "fig2c"),
+        "fig2d": findings.fig2d(read, signatures),
+        "fig4": findings.fig4(read),
+        "fig5": findings.fig5(correlations),
+        "irregularities": [asdict(one) for one in found],
+    }
+    return Reproduction(read, signatures, correlations, found, facts)
+
+
+def write(found: Reproduction, folder: Path) -> None:
+    """Write `reproduction.json` and `report.html` into `folder` (made if missing)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(found.facts, indent=1, ensure_ascii=False, allow_nan=False)
+    (folder / "reproduction.json").write_text(text, encoding="utf-8")
+    (folder / "report.html").write_text(page(found), encoding="utf-8")
+
+
+def comparison(facts: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Rows (what, published, reproduced with one positive class, reproduced as published)."""
+    rows = []
+    for figure, name in (("fig2b", "Fig 2B ALN-tumour"), ("fig2c", "Fig 2C multiomic")):
+        for cohort in COHORTS:
+            one = facts[figure][cohort]
+            rows.append(
+                (
+                    f"{name}, AUC {cohort.replace('_', '-')} (n={one['n']})",
+                    f"{one['published']:.2f}",
+                    f"{one['one_positive_class']:.3f} ({one['ci'][0]:.3f} to {one['ci'][1]:.3f})",
+                    f"{one['as_published']:.3f}",
+                )
+            )
+    for name, label in (("aln_tumour", "ALN-tumour"), ("multiomic", "multiomic")):
+        one = facts["fig2d"][name]
+        rows.append(
+            (f"Fig 2D {label}, cutoff (Youden, training)", f"{one['published_cutoff']:.3f}", f"{one['cutoff']:.3f}", "")
+        )
+        rows.append((f"Fig 2D {label}, r with the published score", "", f"{one['r_score']:.5f}", ""))
+    change = facts["fig4"]
+    rows.append(("Fig 4, features up after treatment (P<0.05)", str(change["published_up"]), str(change["up"]), ""))
+    rows.append(
+        ("Fig 4, features down after treatment (P<0.05)", str(change["published_down"]), str(change["down"]), "")
+    )
+    return rows
+
+
+def page(found: Reproduction) -> str:
+    """One HTML document: no script, no file beside it, nothing from the network."""
+    body = [
+        "<h1>The published tables, reproduced</h1>",
+        f"<p>{html.escape(_PAPER)}. Tables: {html.escape(SOURCE)}. None of these numbers is a claim of axrad's.</p>",
+        f'<div class="loud"><b>In one sentence.</b> {html.escape(EXPLANATION)}</div>',
+        "<h2>Published and reproduced</h2>",
+        _table(("", "published", "one positive class (95 % CI)", "as published"), comparison(found.facts)),
+        _method(found.facts),
+        "<h2>Irregularities of the tables</h2>",
+        _list(found.irregularities),
+        *_figures(found),
+    ]
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>The published tables, reproduced</title>'
+        f"<style>{_STYLE}</style></head><body>{''.join(body)}</body></html>"
+    )
+
+
+def _method(facts: dict[str, Any]) -> str:
+    cv = {figure: facts[figure]["cross_validation_in_training"] for figure in ("fig2b", "fig2c")}
+    plain = ", ".join(f"{facts['fig2b'][c]['not_standardised']:.3f}" for c in COHORTS)
+    return (
+        "<p>Support vector machine with radial kernel, C=1, gamma=1/p, columns standardised with the training cohort's "
+        "mean and sample standard deviation (as R's e1071 does), positive class R = node-positive, complete cases. "
+        f"Without standardising again the AUCs of Fig 2B would be {plain} (training, prospective-retrospective, "
+        f"external). Five-fold cross-validation inside training (10 repeats) on the columns as selected gives "
+        f"{cv['fig2b']['auc']:.2f} ± {cv['fig2b']['sd']:.2f} for the ALN-tumour and {cv['fig2c']['auc']:.2f} ± "
+        f"{cv['fig2c']['sd']:.2f} for the multiomic signature; the selection had seen every patient, so even "
+        "this is too good.</p>"
+    )
+
+
+def _figures(found: Reproduction) -> Iterable[str]:
+    yield "<h2>Fig 2A: the 180 features of the training cohort</h2>"
+    yield _figure(
+        paper_figures.grouped_heatmap(found.tables.fig2a_features, found.tables.fig2a_groups),
+        "T: tumour, L: lymph nodes.",
+    )
+    for figure, name, label in (("2B", "aln_tumour", "ALN-tumour"), ("2C", "multiomic", "multiomic")):
+        signature = found.signatures[name]
+        yield f"<h2>Fig {figure}: ROC of the {label} signature</h2><div class='row'>"
+        published = paper_figures.roc(signature, as_published=True, title="As published")
+        yield _figure(published, "Validation cohorts scored with the probability of the other class (N).")
+        honest = paper_figures.roc(signature, as_published=False, title="One positive class (R) everywhere")
+        yield _figure(honest, "The same model and the same patients.")
+        yield "</div>"
+    yield "<h2>Fig 2D: decision curve, training cohort</h2>"
+    yield _figure(
+        paper_figures.decision_curve(findings.decision_curves(found.tables)),
+        "Published scores; radiologists: clinical N from 1.",
+    )
+    yield "<h2>Fig 4: before and after neoadjuvant chemotherapy</h2><div class='row'>"
+    yield _figure(
+        paper_figures.clustered_heatmap(found.tables.before, "Before"), "4A: before. Rows features, columns patients."
+    )
+    yield _figure(paper_figures.clustered_heatmap(found.tables.after, "After"), "4B: after.")
+    yield "</div>" + _change(found.facts)
+    yield "<h2>Fig 5: features and the tumour's microenvironment (TCGA)</h2>"
+    names = {"immune_cells": "Immune cells", "lncrna": "Long non-coding RNA", "methylation": "Methylation"}
+    for key, one in found.correlations.items():
+        yield _figure(paper_figures.correlation_heatmap(one, names[key]), _correlation_caption(found.facts, key))
+
+
+def _change(facts: dict[str, Any]) -> str:
+    rows = [(g, str(v["features"]), str(v["up"]), str(v["down"])) for g, v in facts["fig4"]["by_group"].items()]
+    rows.append(("all", "180", str(facts["fig4"]["up"]), str(facts["fig4"]["down"])))
+    return "<p>Paired t-test, P&lt;0.05, uncorrected:</p>" + _table(("columns", "features", "up", "down"), rows)
+
+
+def _correlation_caption(facts: dict[str, Any], key: str) -> str:
+    one = facts["fig5"][key]
+    return (
+        f"Dots: P<0.05, {one['p_below_0_05']} of {one['features'] * one['markers']} ({one['expected_by_chance']} "
+        f"expected by chance); {one['significant_at_fdr_5_percent']} remain at a false discovery rate of 5 %."
+    )
+
+
+def _list(found: list[Irregularity]) -> str:
+    items = (f'<li>{html.escape(i.what)} <span class="where">[{html.escape(i.where)}]</span></li>' for i in found)
+    return f"<ol>{''.join(items)}</ol>"
+
+
+def _figure(picture: str, caption: str) -> str:
+    return f"<figure>{picture}<figcaption>{html.escape(caption)}</figcaption></figure>"
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    top = "".join(f'<th class="{"n" if n else ""}">{html.escape(cell)}</th>' for n, cell in enumerate(head))
+    body = "".join(
+        "<tr>"
+        + "".join(f'<td class="{"n" if n else ""}">{html.escape(cell)}</td>' for n, cell in enumerate(row))
+        + "</tr>"
+        for row in rows
+    )
+    return f"<table><tr>{top}</tr>{body}</table>"

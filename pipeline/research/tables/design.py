@@ -1,0 +1,149 @@
+"""From a table to the matrix the recipe works on: which columns, in which group, complete or refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from config.schema import Training
+from pipeline.errors import InputRejected
+from pipeline.research.tables.feature_table import Table
+from pipeline.signature import names
+from pipeline.signature.case_values import clinical_value
+from pipeline.signature.record import Floats
+
+CLINICAL_GROUP = "clinical"
+
+
+@dataclass(frozen=True)
+class Design:
+    """`values`: (cases, columns) without NaN. `groups`: per column its `{sequence}.{roi}` or "clinical".
+
+    `kept_rows`: bool per row of the table; rows left out were incomplete.
+    """
+
+    columns: tuple[str, ...]
+    groups: tuple[str, ...]
+    values: Floats
+    positive: npt.NDArray[np.bool_]
+    ids: tuple[str, ...]
+    kept_rows: npt.NDArray[np.bool_]
+
+    @property
+    def left_out(self) -> int:
+        return int(np.count_nonzero(~self.kept_rows))
+
+
+def for_training(table: Table, recipe: Training) -> Design:
+    """The candidate columns of a recipe.
+
+    Raises:
+        InputRejected: no candidates, unknown clinical columns, or missing values without `complete_cases`.
+    """
+    features = [c for c in table.columns if table.foreign_columns or _wanted(c, recipe)]
+    if not features and not recipe.clinical:
+        raise InputRejected(
+            f"{table.name}: no features of {', '.join(recipe.sequences)} in {', '.join(recipe.rois)}",
+            code="missing-columns",
+        )
+    absent = [] if table.foreign_columns else _absent_groups(features, recipe)
+    if absent:
+        raise InputRejected(
+            f"{table.name}: no features of {', '.join(absent)}; choose with --sequences and --rois",
+            code="missing-columns",
+        )
+    columns = (*features, *clinical_columns(recipe.clinical, table))
+    groups = (*map(names.group_of, features), *[CLINICAL_GROUP] * (len(columns) - len(features)))
+    values = matrix(table, columns, recipe.clinical)
+    keep = complete(values, columns, table, recipe.complete_cases)
+    ids = tuple(i for i, k in zip(table.ids, keep, strict=True) if k)
+    design = Design(columns, groups, values[keep], table.positive[keep], ids, keep)
+    smallest = min(int(design.positive.sum()), int((~design.positive).sum()))
+    if smallest < recipe.folds:
+        raise InputRejected(
+            f"{table.name}: {smallest} cases in the smaller class are fewer than {recipe.folds} folds", code="few-cases"
+        )
+    return design
+
+
+def clinical_columns(clinical: tuple[str, ...], table: Table) -> tuple[str, ...]:
+    """Clinical variables as columns: a number as itself, a category as one column per level.
+
+    Raises:
+        InputRejected: the table lacks one, or it is no clinical variable of ours.
+    """
+    unknown = [c for c in clinical if c not in names.CLINICAL]
+    if unknown and not table.foreign_columns:
+        raise InputRejected(
+            f"not clinical variables: {', '.join(unknown)}; known are {', '.join(names.CLINICAL)}",
+            code="missing-columns",
+        )
+    lacking = [c for c in clinical if c not in table.others]
+    if lacking:
+        raise InputRejected(f"{table.name}: missing columns: {', '.join(lacking)}", code="missing-columns")
+    return tuple(
+        column
+        for c in clinical
+        for column in ([f"{c}={level}" for level in names.SUBTYPES] if c == "molecular_subtype" else [c])
+    )
+
+
+def matrix(table: Table, columns: tuple[str, ...], clinical: tuple[str, ...]) -> Floats:
+    """Values of `columns` (features and clinical columns), (rows, columns), NaN where missing.
+
+    Raises:
+        InputRejected: the table lacks a column, or a clinical cell cannot be read.
+    """
+    place = {name: i for i, name in enumerate(table.columns)}
+    lacking = [c for c in columns if c.split("=")[0] not in clinical and c not in place]
+    if lacking:
+        told = ", ".join(lacking[:10]) + (f" and {len(lacking) - 10} more" if len(lacking) > 10 else "")
+        raise InputRejected(f"{table.name}: missing columns: {told}", code="missing-columns")
+    values = np.empty((len(table), len(columns)))
+    for j, column in enumerate(columns):
+        if column in place:
+            values[:, j] = table.features[:, place[column]]
+        else:
+            values[:, j] = [
+                clinical_value(column, cell, f"{table.name}, {table.row(r)}")
+                for r, cell in enumerate(table.others[column.split("=")[0]])
+            ]
+    return values
+
+
+def complete(values: Floats, columns: tuple[str, ...], table: Table, complete_cases: bool) -> npt.NDArray[np.bool_]:
+    """Which rows have every value; with `complete_cases` False, an incomplete row is refused."""
+    missing = np.isnan(values)
+    incomplete = missing.any(axis=1)
+    if incomplete.any() and not complete_cases:
+        rows = (np.flatnonzero(incomplete) + 1).tolist()
+        which = [columns[j] for j in np.flatnonzero(missing.any(axis=0))]
+        raise InputRejected(
+            f"{table.name}: {len(rows)} of {len(table)} cases have missing values: rows {_first(rows)}; columns "
+            f"{_first(which)}. Nothing is imputed; --complete-cases leaves these cases out.",
+            code="missing-values",
+        )
+    return np.asarray(~incomplete, dtype=np.bool_)
+
+
+def _first(items: list[int] | list[str]) -> str:
+    return ", ".join(map(str, items[:10])) + (f" and {len(items) - 10} more" if len(items) > 10 else "")
+
+
+def _wanted(column: str, recipe: Training) -> bool:
+    sequence, roi, _ = column.split(".", 2)
+    return sequence in recipe.sequences and roi in recipe.rois
+
+
+def _absent_groups(features: list[str], recipe: Training) -> list[str]:
+    present = {names.group_of(f) for f in features}
+    # With the default recipe a table may simply not have all sequences or both ROIs: what it has is what is trained.
+    sequences = [s for s in recipe.sequences if not any(g.startswith(f"{s}.") for g in present)]
+    rois = [r for r in recipe.rois if not any(g.endswith(f".{r}") for g in present)]
+    default = Training()
+    return [
+        *(sequences if recipe.sequences != default.sequences else []),
+        *(rois if recipe.rois != default.rois else []),
+    ]

@@ -1,0 +1,132 @@
+"""One fit of the whole recipe on the cases it is given, and the out-of-fold decisions made of such fits.
+
+`fit` is the only way from cases to a decision function, in training, calibration and nested cross-validation alike:
+what a fold's selection can see is what is passed here, and nothing else is passed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from config.schema import Training
+from pipeline.errors import InputRejected
+from pipeline.research.training import estimators, selection
+from pipeline.signature import classifiers
+from pipeline.signature.model import Model
+from pipeline.signature.record import Floats, GroupEvidence
+
+Bools = npt.NDArray[np.bool_]
+Indices = npt.NDArray[np.intp]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Mean and standard deviation per kept column: of the raw values, then of the z scores."""
+
+    z_mean: Floats
+    z_std: Floats
+    s_mean: Floats
+    s_std: Floats
+
+    def apply(self, values: Floats) -> Floats:
+        """Standardise raw values (cases, p) with the training statistics."""
+        return ((values - self.z_mean) / self.z_std - self.s_mean) / self.s_std
+
+
+@dataclass(frozen=True)
+class Fit:
+    """`kept`: indices into the candidate columns; `constant`: those left out because they do not vary."""
+
+    kept: Indices
+    constant: Indices
+    groups: dict[str, GroupEvidence]
+    scaling: Scaling
+    model: Model
+
+    def decision(self, values: Floats) -> Floats:
+        """Decision values of cases given by all candidate columns (cases, candidates)."""
+        return classifiers.decision(self.model, self.scaling.apply(values[:, self.kept]))
+
+
+class NothingSelectedError(InputRejected):
+    code = "nothing-selected"
+
+
+def fit(values: Floats, positive: Bools, columns: tuple[str, ...], groups: tuple[str, ...], recipe: Training) -> Fit:
+    """Standardise, select, standardise again, fit.
+
+    Raises:
+        NothingSelectedError: no column passes in any group.
+    """
+    constant = selection.constant_columns(values)
+    varying = np.flatnonzero(~constant)
+    if len(varying) == 0:
+        raise NothingSelectedError("no column varies between the training cases")
+    z_mean, z_std = _moments(values[:, varying], recipe.z_score)
+    z = (values[:, varying] - z_mean) / z_std
+    chosen, evidence = selection.select(
+        z, positive, tuple(columns[j] for j in varying), tuple(groups[j] for j in varying), recipe
+    )
+    if len(chosen) == 0:
+        told = ", ".join(f"{g}: 0 of {e.candidates}" for g, e in evidence.items())
+        raise NothingSelectedError(f"no column passes Welch's t test at P < {recipe.t_test_p} in any group ({told})")
+    z = z[:, chosen]
+    s_mean, s_std = _moments(z, recipe.standardise)
+    scaling = Scaling(z_mean[chosen], z_std[chosen], s_mean, s_std)
+    model = estimators.fit((z - s_mean) / s_std, positive, recipe)
+    return Fit(varying[chosen], np.flatnonzero(constant), evidence, scaling, model)
+
+
+def folds(positive: Bools, count: int, seed: int) -> Iterator[tuple[Indices, Indices]]:
+    """Stratified folds as (training, held out) indices; shuffled by `seed`."""
+    from sklearn.model_selection import StratifiedKFold
+
+    splitter = StratifiedKFold(count, shuffle=True, random_state=seed)
+    yield from splitter.split(np.zeros((len(positive), 1)), positive)
+
+
+def out_of_fold(
+    values: Floats,
+    positive: Bools,
+    columns: tuple[str, ...],
+    groups: tuple[str, ...],
+    recipe: Training,
+    progress: Progress | None = None,
+) -> tuple[Floats, int]:
+    """Decision of each case by a fit that never saw it, and the number of folds in which nothing was selected.
+
+    The whole recipe runs in each fold, so this is `CalibratedClassifierCV(recipe, ensemble=False)`'s way of getting
+    scores. Where nothing is selected the fold's decisions are 0: it has no opinion.
+    """
+    decisions, empty = np.zeros(len(positive)), 0
+    for done, (training, held_out) in enumerate(folds(positive, recipe.folds, recipe.seed), 1):
+        try:
+            fitted = fit(values[training], positive[training], columns, groups, recipe)
+        except NothingSelectedError:
+            empty += 1
+        else:
+            decisions[held_out] = fitted.decision(values[held_out])
+        if progress is not None:
+            progress(done, recipe.folds)
+    return decisions, empty
+
+
+def refit_out_of_fold(standardised: Floats, positive: Bools, recipe: Training, count: int = 5) -> Floats:
+    """Decisions by the classifier alone refitted in `count` folds, as libsvm does inside: selection saw every case."""
+    decisions = np.zeros(len(positive))
+    for training, held_out in folds(positive, count, recipe.seed):
+        model = estimators.fit(standardised[training], positive[training], recipe)
+        decisions[held_out] = classifiers.decision(model, standardised[held_out])
+    return decisions
+
+
+def _moments(values: Floats, wanted: bool) -> tuple[Floats, Floats]:
+    """Mean and standard deviation (n - 1, as R's scale) per column; 0 and 1 where the step is switched off."""
+    if not wanted:
+        return np.zeros(values.shape[1]), np.ones(values.shape[1])
+    return values.mean(axis=0), values.std(axis=0, ddof=1)

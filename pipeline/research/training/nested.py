@@ -1,0 +1,103 @@
+"""Nested cross-validation: how well would a signature made this way do on patients like the training cohort?
+
+In every outer fold the whole recipe (z scores, t test, forest, second scaling, classifier, and in the first repeat
+also calibration and cutoff) is run on the fold's training cases alone. `naive` is the mistake this guards against,
+kept for the tests and the benchmark that show the difference.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from config.schema import Training
+from pipeline.research import metrics
+from pipeline.research.tables.design import Design
+from pipeline.research.training import calibration_fit, estimators, fitting
+from pipeline.signature import calibration, classifiers
+from pipeline.signature.record import Floats
+
+
+@dataclass(frozen=True)
+class Nested:
+    """`fold_aucs`: (repeats, folds). `probabilities` and `called`: of the first repeat, per case, out of fold."""
+
+    auc: metrics.Interval
+    fold_aucs: Floats
+    empty_folds: int
+    probabilities: Floats
+    called: npt.NDArray[np.bool_]
+
+
+def nested_cv(
+    design: Design,
+    recipe: Training,
+    repeats: int,
+    progress: fitting.Progress | None = None,
+    *,
+    calibrate: bool = True,
+) -> Nested:
+    """Repeated nested cross-validation with `recipe.folds` outer folds; without `calibrate` only the AUC is of use.
+
+    The AUC is the mean over folds and repeats; its interval is Nadeau and Bengio's corrected resampled t (2003),
+    which allows for the folds' sharing of training cases.
+    """
+    aucs = np.empty((repeats, recipe.folds))
+    probabilities, called = np.zeros(len(design.positive)), np.zeros(len(design.positive), dtype=np.bool_)
+    empty = 0
+    for repeat in range(repeats):
+        for fold, (training, held_out) in enumerate(fitting.folds(design.positive, recipe.folds, recipe.seed + repeat)):
+            decisions, nothing = _fold(design, recipe, training, held_out)
+            empty += nothing
+            aucs[repeat, fold] = metrics.auc(decisions, design.positive[held_out])
+            if repeat == 0 and calibrate:
+                a, b, cutoff = _calibrated(design, recipe, training)
+                probabilities[held_out] = calibration.probability(decisions, a, b)
+                called[held_out] = probabilities[held_out] >= cutoff
+            if progress is not None:
+                progress(repeat * recipe.folds + fold + 1, repeats * recipe.folds)
+    return Nested(_interval(aucs), aucs, empty, probabilities, called)
+
+
+def naive_auc(design: Design, recipe: Training) -> float:
+    """The mistake: columns are selected on everyone, and only the classifier is cross-validated. Mean fold AUC."""
+    fitted = fitting.fit(design.values, design.positive, design.columns, design.groups, recipe)
+    values = fitted.scaling.apply(design.values[:, fitted.kept])
+    aucs = []
+    for training, held_out in fitting.folds(design.positive, recipe.folds, recipe.seed):
+        model = estimators.fit(values[training], design.positive[training], recipe)
+        aucs.append(metrics.auc(classifiers.decision(model, values[held_out]), design.positive[held_out]))
+    return float(np.mean(aucs))
+
+
+def _fold(
+    design: Design, recipe: Training, training: fitting.Indices, held_out: fitting.Indices
+) -> tuple[Floats, bool]:
+    """Decisions on the held-out cases; zeros, and True, where nothing was selected."""
+    try:
+        fitted = fitting.fit(design.values[training], design.positive[training], design.columns, design.groups, recipe)
+    except fitting.NothingSelectedError:
+        return np.zeros(len(held_out)), True
+    return fitted.decision(design.values[held_out]), False
+
+
+def _calibrated(design: Design, recipe: Training, training: fitting.Indices) -> tuple[float, float, float]:
+    """Platt's a and b and the cutoff, from the fold's training cases alone."""
+    positive = design.positive[training]
+    smallest = min(int(positive.sum()), int((~positive).sum()))
+    inner = recipe.model_copy(update={"folds": max(2, min(recipe.folds, smallest))})
+    decisions, _ = fitting.out_of_fold(design.values[training], positive, design.columns, design.groups, inner)
+    a, b = calibration_fit.platt(decisions, positive)
+    return a, b, calibration_fit.youden(calibration.probability(decisions, a, b), positive)
+
+
+def _interval(aucs: Floats) -> metrics.Interval:
+    mean, count = float(aucs.mean()), aucs.size
+    # One fold in k is held out: test over training cases is 1 / (k - 1).
+    variance = (1 / count + 1 / (aucs.shape[1] - 1)) * float(aucs.var(ddof=1))
+    half = float(stats.t.ppf(0.975, count - 1)) * math.sqrt(variance)
+    return metrics.Interval(mean, max(0.0, mean - half), min(1.0, mean + half))

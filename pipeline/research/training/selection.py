@@ -1,0 +1,90 @@
+"""Which columns a signature keeps: Welch's t test, then a random forest's mean decrease in Gini, per group.
+
+Everything here sees only the cases it is given; the caller passes training cases alone.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from config.schema import Training
+from pipeline.research.tables.design import CLINICAL_GROUP
+from pipeline.signature.record import Floats, GroupEvidence
+
+Indices = npt.NDArray[np.intp]
+
+
+def constant_columns(values: Floats) -> npt.NDArray[np.bool_]:
+    """Columns without spread: all cells equal to within rounding."""
+    spread = np.ptp(values, axis=0)
+    return np.asarray(spread <= 1e-12 * np.abs(values).max(axis=0))
+
+
+def welch_p(values: Floats, positive: npt.NDArray[np.bool_]) -> Floats:
+    """Two-sided P of Welch's t test per column; 0 where two constant classes differ, 1 where they are equal."""
+    a, b = values[positive], values[~positive]
+    va, vb = a.var(axis=0, ddof=1) / len(a), b.var(axis=0, ddof=1) / len(b)
+    difference, variance = a.mean(axis=0) - b.mean(axis=0), va + vb
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = difference / np.sqrt(variance)
+        freedom = variance**2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))
+        p = 2 * stats.t.sf(np.abs(t), freedom)
+    return np.where(variance > 0, p, np.where(difference != 0, 0.0, 1.0))
+
+
+def category_p(levels: Floats, positive: npt.NDArray[np.bool_]) -> float:
+    """P of the chi-squared test of independence between a category (a two-valued column per level) and the class."""
+    is_level = levels > levels.min(axis=0)
+    counts = np.vstack([is_level[positive].sum(axis=0), is_level[~positive].sum(axis=0)])
+    counts = counts[:, counts.sum(axis=0) > 0]
+    return float(stats.chi2_contingency(counts, correction=False).pvalue) if counts.shape[1] > 1 else 1.0
+
+
+def select(
+    values: Floats, positive: npt.NDArray[np.bool_], columns: tuple[str, ...], groups: tuple[str, ...], recipe: Training
+) -> tuple[Indices, dict[str, GroupEvidence]]:
+    """Indices of the kept columns, ascending, and what happened in each group. Values have no constant column."""
+    kept: list[int] = []
+    evidence: dict[str, GroupEvidence] = {}
+    for number, group in enumerate(dict.fromkeys(groups)):
+        mine = np.flatnonzero([g == group for g in groups])
+        passing = _passing(values, positive, columns, mine, recipe, clinical=group == CLINICAL_GROUP)
+        chosen = passing
+        if group != CLINICAL_GROUP and recipe.top is not None and len(passing) > recipe.top:
+            importance = gini_importance(values[:, passing], positive, recipe.trees, recipe.seed + number)
+            # Ties go to the earlier column, so that the order of equal importances is no accident.
+            chosen = passing[np.argsort(-importance, kind="stable")[: recipe.top]]
+        evidence[group] = GroupEvidence(candidates=len(mine), passed=len(passing), kept=len(chosen))
+        kept.extend(chosen.tolist())
+    return np.array(sorted(kept), dtype=np.intp), evidence
+
+
+def gini_importance(values: Floats, positive: npt.NDArray[np.bool_], trees: int, seed: int) -> Floats:
+    """Mean decrease in Gini impurity per column, over a forest of `trees` trees."""
+    from sklearn.ensemble import RandomForestClassifier
+
+    forest = RandomForestClassifier(n_estimators=trees, random_state=seed % 2**32, n_jobs=-1)
+    forest.fit(values, positive.astype(np.int64))
+    return np.asarray(forest.feature_importances_, dtype=np.float64)
+
+
+def _passing(
+    values: Floats,
+    positive: npt.NDArray[np.bool_],
+    columns: tuple[str, ...],
+    mine: Indices,
+    recipe: Training,
+    *,
+    clinical: bool,
+) -> Indices:
+    if recipe.t_test_p is None:
+        return mine
+    p = welch_p(values[:, mine], positive)
+    if clinical:
+        variables = [columns[j].split("=")[0] for j in mine]
+        for variable in {v for v, j in zip(variables, mine, strict=True) if "=" in columns[j]}:
+            levels = np.flatnonzero([v == variable for v in variables])
+            p[levels] = category_p(values[:, mine[levels]], positive)
+    return mine[p < recipe.t_test_p]
