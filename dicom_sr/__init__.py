@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING, Any
 
-from dicom_sr.source import ReportSource
+from dicom_sr.report_source import ReportSource
 
 if TYPE_CHECKING:
-    from dicom_sr.rendered import Rendered, render
+    from dicom_sr.rendering import Rendered, render
 
 __all__ = ["Rendered", "ReportSource", "render"]
 
@@ -13,7 +13,7 @@ __all__ = ["Rendered", "ReportSource", "render"]
 def __getattr__(name: str) -> Any:
     """What draws and writes loads half a second long, and who only reads headers of the exam needs none of it."""
     if name in ("Rendered", "render"):
-        from dicom_sr import rendered
+        from dicom_sr import rendering
 
-        return getattr(rendered, name)
+        return getattr(rendering, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

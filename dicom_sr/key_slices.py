@@ -12,9 +12,11 @@ import highdicom as hd
 import numpy as np
 
 from config.schema import Settings
-from dicom_sr import codes, header, items, uids, words
-from dicom_sr.report import COMPREHENSIVE, FINDINGS, document, observer
-from dicom_sr.source import ReportSource
+from dicom_sr import codes, common_attributes, content_items, sentences, uids
+from dicom_sr.document import document, observer
+from dicom_sr.measurement_groups import FINDINGS
+from dicom_sr.report_source import ReportSource
+from dicom_sr.sop_classes import COMPREHENSIVE
 from pipeline.pictures import Contour, Panel
 from pipeline.pictures.outline import area
 from pipeline.result import StudyResult
@@ -27,25 +29,25 @@ def key_slices(
     shown = [panel for panel in panels if panel.source is not None]
     if not shown:
         return None
-    ds = header.start(result, source, settings, "key_slices", COMPREHENSIVE, "SR")
+    ds = common_attributes.start(result, source, settings, "key_slices", COMPREHENSIVE, "SR")
     ds.SeriesNumber = 9904
     ds.SeriesDescription = "axrad key slices"
     document(ds, result, source, settings)
     if "PredecessorDocumentsSequence" in ds:
         del ds.PredecessorDocumentsSequence
-    refs = {*header.used(result, source), *(p.source.ref for p in shown if p.source is not None)}
-    ds.CurrentRequestedProcedureEvidenceSequence = header.evidence(refs)
-    root = items.container(codes.TITLE_KEY_SLICES, "1500", relation=None)
-    items.add(root, items.code(codes.LANGUAGE, codes.ENGLISH, items.MODIFIER))
-    items.add(root, *observer(result, settings))
-    items.add(root, items.code(codes.PROCEDURE_REPORTED, codes.MRI, items.MODIFIER))
-    measurements = items.container(codes.MEASUREMENTS)
-    items.add(measurements, *_regions(result, shown, settings))
-    items.add(root, measurements)
-    for element in items.plain(root):
+    refs = {*common_attributes.used(result, source), *(p.source.ref for p in shown if p.source is not None)}
+    ds.CurrentRequestedProcedureEvidenceSequence = common_attributes.evidence(refs)
+    root = content_items.container(codes.TITLE_KEY_SLICES, "1500", relation=None)
+    content_items.add(root, content_items.code(codes.LANGUAGE, codes.ENGLISH, content_items.MODIFIER))
+    content_items.add(root, *observer(result, settings))
+    content_items.add(root, content_items.code(codes.PROCEDURE_REPORTED, codes.MRI, content_items.MODIFIER))
+    measurements = content_items.container(codes.MEASUREMENTS)
+    content_items.add(measurements, *_regions(result, shown, settings))
+    content_items.add(root, measurements)
+    for element in content_items.plain(root):
         if element.keyword != "RelationshipType":
             ds.add(element)
-    return header.to_bytes(ds, source)
+    return common_attributes.to_bytes(ds, source)
 
 
 def _regions(result: StudyResult, panels: list[Panel], settings: Settings) -> Iterator[Any]:
@@ -72,18 +74,24 @@ def _regions(result: StudyResult, panels: list[Panel], settings: Settings) -> It
 def _region(panel: Panel, contour: Contour, uid: str) -> Any:
     """TID 1410: tracking, finding, outline on its image, site, area."""
     finding, site, name = FINDINGS[contour.role]
-    where = f", {words.SIDE_WORDS[contour.side]}" if contour.side else ""
+    where = f", {sentences.SIDE_WORDS[contour.side]}" if contour.side else ""
     number = f" {contour.number}" if contour.role == "lymph_nodes" else ""
-    group = items.container(codes.GROUP, "1410")
+    group = content_items.container(codes.GROUP, "1410")
     group.ObservationUID = uid
     tracking_id = f"{name}{number}{where} on {codes.SEQUENCE_NAMES[panel.sequence]}"
-    items.add(group, items.text(codes.TRACKING_ID, tracking_id, items.CONTEXT), items.uid(codes.TRACKING_UID, uid))
-    items.add(group, items.code(codes.FINDING, finding), _outline(panel, contour))
-    place = items.code(codes.FINDING_SITE, site, items.MODIFIER)
+    content_items.add(
+        group,
+        content_items.text(codes.TRACKING_ID, tracking_id, content_items.CONTEXT),
+        content_items.uid(codes.TRACKING_UID, uid),
+    )
+    content_items.add(group, content_items.code(codes.FINDING, finding), _outline(panel, contour))
+    place = content_items.code(codes.FINDING_SITE, site, content_items.MODIFIER)
     if contour.side is not None:
-        items.add(place, items.code(codes.LATERALITY, codes.SIDES[contour.side], items.MODIFIER))
+        content_items.add(
+            place, content_items.code(codes.LATERALITY, codes.SIDES[contour.side], content_items.MODIFIER)
+        )
     pixel_mm2 = panel.spacing_yx_mm[0] * panel.spacing_yx_mm[1]
-    items.add(group, place, items.number(codes.AREA, area(contour.points_xy) * pixel_mm2, codes.MM2))
+    content_items.add(group, place, content_items.number(codes.AREA, area(contour.points_xy) * pixel_mm2, codes.MM2))
     return group
 
 
@@ -93,8 +101,8 @@ def _outline(panel: Panel, contour: Contour) -> Any:
         hd.sr.CodedConcept(codes.IMAGE_REGION.value, codes.IMAGE_REGION.scheme, codes.IMAGE_REGION.meaning),
         hd.sr.GraphicTypeValues.POLYLINE,
         np.asarray(contour.points_xy, dtype=np.float32),
-        relationship_type=items.CONTAINS,
+        relationship_type=content_items.CONTAINS,
     )
-    image = items.image(codes.SOURCE, panel.source.ref, frame=panel.source.frame, relation="SELECTED FROM")
-    items.add(region, image)
+    image = content_items.image(codes.SOURCE, panel.source.ref, frame=panel.source.frame, relation="SELECTED FROM")
+    content_items.add(region, image)
     return region

@@ -33,9 +33,9 @@ def check_sr(
     """Read the report FILE back: every number, every reference, every code, and whose it is."""
     from pydantic import ValidationError
 
-    from dicom_sr.check import check_report
-    from dicom_sr.check_identity import check_identity
-    from dicom_sr.source import read_header
+    from dicom_sr.checks.content import check_report
+    from dicom_sr.checks.identity import check_identity
+    from dicom_sr.report_source import read_header
     from pipeline.errors import InputRejected, ReportRejected
     from pipeline.result import StudyResult
 

@@ -22,7 +22,7 @@ def print_report(settings: Settings, found: Mapping[str, Any], as_json: bool) ->
     if as_json:
         click.echo((folder / "result.json").read_text(encoding="utf-8"))
         return
-    from dicom_sr.text import report_text
+    from dicom_sr.plain_text import report_text
 
     out = console()
     for line in report_text((folder / "sr.dcm").read_bytes()).splitlines():

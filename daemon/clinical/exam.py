@@ -10,7 +10,7 @@ import structlog
 from config.schema import Clinical as Sources
 from daemon.clinical import gather
 from daemon.clinical.facts import ClinicalFacts, Identity, age_from_dicom, nothing, parse_date
-from dicom_sr.source import read_header
+from dicom_sr.report_source import read_header
 from pipeline.catalog import Exam
 from pipeline.errors import InputRejected
 from pipeline.result import Clinical

@@ -67,9 +67,13 @@ WEB_REMEDIES = {
 
 def contexts_of(destination: Destination, settings: Settings) -> dict[str, str]:
     """SOP class of what would be sent: its kind. As the report makes them, in Explicit VR Little Endian."""
-    from dicom_sr.companions import ENCAPSULATED_PDF, SECONDARY_CAPTURE
-    from dicom_sr.rejection import KEY_OBJECT_SELECTION
-    from dicom_sr.report import COMPREHENSIVE, COMPREHENSIVE_3D
+    from dicom_sr.sop_classes import (
+        COMPREHENSIVE,
+        COMPREHENSIVE_3D,
+        ENCAPSULATED_PDF,
+        KEY_OBJECT_SELECTION,
+        SECONDARY_CAPTURE,
+    )
 
     classes = {
         "sr": COMPREHENSIVE_3D if settings.report.comprehensive_3d else COMPREHENSIVE,

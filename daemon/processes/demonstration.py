@@ -189,7 +189,7 @@ class Demonstration:
 
     def show(self) -> None:
         """The report's own text."""
-        from dicom_sr.text import report_text
+        from dicom_sr.plain_text import report_text
 
         self.console.print()
         width = min(self.console.width, 120)

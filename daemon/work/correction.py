@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from config.schema import Destination, Settings
 from daemon.ledger.deliveries import taken_before
 from daemon.work.context import Context
-from dicom_sr.source import ReportSource, read_header, reference
+from dicom_sr.report_source import ReportSource, read_header, reference
 from pipeline.records import InstanceRef
 
 

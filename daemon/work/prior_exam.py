@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from daemon.ledger.tables import deliveries, instances, revisions, studies
 from daemon.work.context import Context
-from dicom_sr.source import read_header, reference
+from dicom_sr.report_source import read_header, reference
 from pipeline.catalog import MR_CLASSES
 from pipeline.prior.comparison import change_since
 from pipeline.records import InstanceRef

@@ -27,7 +27,7 @@ from daemon.work.result_rerender import ResultsGone, make_again
 from daemon.work.revision_claim import take_revision
 from daemon.work.run_outputs import source_of
 from dicom_sr import render
-from dicom_sr.source import ReportSource
+from dicom_sr.report_source import ReportSource
 from pipeline.errors import TryLater
 from pipeline.pictures import load_panels
 from pipeline.result import StudyResult

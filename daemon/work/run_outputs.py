@@ -9,7 +9,7 @@ from pathlib import Path
 
 from config.schema import Settings
 from dicom_sr import render
-from dicom_sr.source import ReportSource
+from dicom_sr.report_source import ReportSource
 from pipeline.catalog import Exam
 from pipeline.errors import ExamRejected
 from pipeline.pictures import Panel

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dicom_sr import words
-from dicom_sr.page import fit
+from dicom_sr import sentences
+from dicom_sr.page import text_fitting
 from dicom_sr.page.sheet import BACKGROUND, INK, LINE, ORANGE, PANEL, QUIET, SKY, YELLOW, Sheet
 from pipeline.records import Side
 from pipeline.result import Part, Prediction, StudyResult
@@ -19,7 +19,7 @@ def draw_answer(
     """Question, answer and scale of one side; the y below."""
     narrow = width < 600
     big, small = (40.0, 18.0) if narrow else (58.0, 22.0)
-    question = _SIDES[side] + (words.SHORT_QUESTION if narrow else words.QUESTION)
+    question = _SIDES[side] + (sentences.SHORT_QUESTION if narrow else sentences.QUESTION)
     prediction = part.prediction
     beside = 0.0
     if prediction is not None:
@@ -29,7 +29,7 @@ def draw_answer(
         sheet.text(x, y + 34 + big, "NOT EVALUATED", big, width=width, bold=True)
         return sheet.paragraph(x, y + 50 + big, why_not(result, part), 19, width, 104, least=12) + 12
     label, colour = _ANSWERS[prediction.category]
-    shown = words.percent(prediction.probability)
+    shown = sentences.percent(prediction.probability)
     number = sheet.text(x + width, y + 34 + big, shown, big, width=width / 2, bold=True, align="right")
     sheet.text(x, y + 34 + big, label, big, width=width - number - 24, bold=True, colour=colour)
     return _scale(sheet, prediction, colour, x, y + 74 + big, width)
@@ -70,11 +70,11 @@ def _ticks(sheet: Sheet, prediction: Prediction, cut: float, x: float, y: float,
     """The ends of the scale, and between them the cutoff, as near to its place as they leave room."""
     zero = sheet.text(x, y - 1, "0 %", 14, width=60, colour=QUIET)
     hundred = sheet.text(x + width, y - 1, "100 %", 14, width=60, colour=QUIET, align="right")
-    text = f"cutoff {words.percent(prediction.cutoff)}"
-    if words.percent(prediction.cutoff) == words.percent(prediction.probability):
-        text = words.comparison(prediction)
+    text = f"cutoff {sentences.percent(prediction.cutoff)}"
+    if sentences.percent(prediction.cutoff) == sentences.percent(prediction.probability):
+        text = sentences.comparison(prediction)
     room = width - zero - hundred - 48
-    half = min(room, fit.width(text, 16)) / 2
+    half = min(room, text_fitting.width(text, 16)) / 2
     centre = min(max(cut, x + zero + 24 + half), x + width - hundred - 24 - half)
     sheet.text(centre, y, text, 16, width=room, least=12, align="center")
 

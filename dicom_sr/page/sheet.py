@@ -12,11 +12,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
 
-from dicom_sr.page import fit, fonts
+from dicom_sr.page import fonts, text_fitting
 
 SIDE_PX = 1024
 # So many that the square, on paper, leaves a margin of 15 mm on A4 and 17 mm on Letter.
-DPI = fit.DPI
+DPI = text_fitting.DPI
 
 BACKGROUND = "#101418"
 PANEL = "#1b2127"
@@ -55,7 +55,7 @@ class Sheet:
         *,
         width: float,
         least: float | None = None,
-        keep: fit.Keep = "start",
+        keep: text_fitting.Keep = "start",
         colour: str = INK,
         bold: bool = False,
         align: str = "left",
@@ -63,20 +63,27 @@ class Sheet:
         """One line, its baseline at y, not wider than `width`: made smaller down to `least`, then cut with an ellipsis,
         so that its start or its end is kept. How wide it has become."""
         whole = fonts.drawable(text)
-        shown, size = fit.line(whole, px, px * 0.8 if least is None else least, width, bold=bold, keep=keep)
+        shown, size = text_fitting.line(whole, px, px * 0.8 if least is None else least, width, bold=bold, keep=keep)
         if shown != whole:
             self.cut.append(text)
         if shown:
             self._axes.text(
-                x, y, shown, color=colour, ha=align, va="baseline", parse_math=False, **fit.style(shown, size, bold)
+                x,
+                y,
+                shown,
+                color=colour,
+                ha=align,
+                va="baseline",
+                parse_math=False,
+                **text_fitting.style(shown, size, bold),
             )
-        return fit.width(shown, size, bold=bold)
+        return text_fitting.width(shown, size, bold=bold)
 
     def row(
         self,
         x: float,
         y: float,
-        pieces: Sequence[fit.Piece],
+        pieces: Sequence[text_fitting.Piece],
         px: float,
         width: float,
         least: float,
@@ -84,9 +91,11 @@ class Sheet:
     ) -> None:
         """Pieces side by side, separated by dots. Too many for `width`: all are made smaller down to `least`, then
         those of the lowest rank are cut first."""
-        wholes = [fit.Piece(fonts.drawable(p.text), p.rank, p.keep, p.colour, p.bold) for p in pieces if p.text]
+        wholes = [
+            text_fitting.Piece(fonts.drawable(p.text), p.rank, p.keep, p.colour, p.bold) for p in pieces if p.text
+        ]
         given = [p.text for p in pieces if p.text]
-        size, gap, shares = fit.pieces(wholes, px, least, width)
+        size, gap, shares = text_fitting.pieces(wholes, px, least, width)
         total = sum(shares) + gap * max(0, len(shares) - 1)
         at = x if align == "left" else x - total
         for n, (piece, share, whole) in enumerate(zip(wholes, shares, given, strict=True)):
@@ -115,21 +124,21 @@ class Sheet:
         """Words wrapped into the box whose top left is (x, y); the y below the last line. What does not fit is made
         smaller down to `least`, then cut with an ellipsis."""
         whole = fonts.drawable(text)
-        lines, size, cut = fit.lines(whole, px, px * 0.8 if least is None else least, width, height, bold=bold)
+        lines, size, cut = text_fitting.lines(whole, px, px * 0.8 if least is None else least, width, height, bold=bold)
         if cut:
             self.cut.append(text)
         for line in lines:
             self._axes.text(
                 x,
-                y + size * fit.ASCENT,
+                y + size * text_fitting.ASCENT,
                 line,
                 color=colour,
                 ha="left",
                 va="baseline",
                 parse_math=False,
-                **fit.style(line, size, bold),
+                **text_fitting.style(line, size, bold),
             )
-            y += size * fit.PITCH
+            y += size * text_fitting.PITCH
         return y
 
     def box(

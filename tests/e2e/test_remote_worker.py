@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from daemon.processes.demonstration import Archive
-from dicom_sr.check import check_report
+from dicom_sr.checks.content import check_report
 from pipeline.phantom import PhantomSpec, write_exam
 from tests.support.daemon import Daemon, destination, storescu
 from tests.support.machines import database, machine, redis_server

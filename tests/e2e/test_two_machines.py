@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from daemon.ledger.tables import events, revisions
-from dicom_sr.check import check_report
+from dicom_sr.checks.content import check_report
 from pipeline.phantom import PhantomExam, PhantomSpec, write_exam
 from tests.support.daemon import Daemon, destination, storescu
 from tests.support.faulty_archive import Archive, archive

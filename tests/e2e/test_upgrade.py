@@ -17,7 +17,7 @@ import pytest
 from config.load import load
 from daemon.ledger import open_ledger, studies, views
 from daemon.processes.supervisor import axrad_command
-from dicom_sr.check import check_report
+from dicom_sr.checks.content import check_report
 from pipeline.phantom import PhantomExam, PhantomSpec, write_exam
 from pipeline.result import StudyResult
 from tests.support.daemon import destination

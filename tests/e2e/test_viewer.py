@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dicom_sr import words
+from dicom_sr import sentences
 from tests.support import viewer
 from tests.support.viewer_study import ViewerStudy, study_of
 
@@ -52,7 +52,7 @@ def test_the_report_is_readable_as_text(seen: Seen) -> None:
     assert category in text
     side = seen.study.result.laterality
     assert side in ("L", "R")
-    conclusion = words.conclusion(seen.study.result, side, next(seen.study.result.parts())[1])
+    conclusion = sentences.conclusion(seen.study.result, side, next(seen.study.result.parts())[1])
     assert " ".join(conclusion.split()) in text
 
 

@@ -21,7 +21,7 @@ from daemon.export.association import Address, associated
 from daemon.ledger import heartbeats, open_ledger
 from daemon.processes.supervisor import axrad_command
 from daemon.spool import Spool, part10, read_meta
-from dicom_sr.check import check_report
+from dicom_sr.checks.content import check_report
 from pipeline.phantom import PhantomExam, PhantomSpec, write_exam
 from tests.support.daemon import Daemon, destination, running, storescu
 from tests.support.orthanc import Orthanc, orthanc

@@ -21,7 +21,7 @@ from daemon.ledger.engine import LedgerBusy
 from daemon.ledger.tables import events, instances
 from daemon.processes.supervisor import axrad_command
 from daemon.spool import Spool
-from dicom_sr.check import check_report
+from dicom_sr.checks.content import check_report
 from pipeline.phantom import PhantomExam
 from pipeline.result import StudyResult
 from tests.support.daemon import UNFINISHED, destination

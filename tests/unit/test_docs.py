@@ -235,15 +235,15 @@ def test_the_conformance_statement_lists_what_is_fetched() -> None:
 
 
 def test_the_conformance_statement_lists_what_is_sent() -> None:
-    from dicom_sr import companions, rejection, report
+    from dicom_sr import sop_classes
 
     listed = [row[1] for row in table_after(CONFORMANCE, "#### SOP classes that are sent")]
     assert listed == [
-        report.COMPREHENSIVE,
-        report.COMPREHENSIVE_3D,
-        companions.SECONDARY_CAPTURE,
-        companions.ENCAPSULATED_PDF,
-        rejection.KEY_OBJECT_SELECTION,
+        sop_classes.COMPREHENSIVE,
+        sop_classes.COMPREHENSIVE_3D,
+        sop_classes.SECONDARY_CAPTURE,
+        sop_classes.ENCAPSULATED_PDF,
+        sop_classes.KEY_OBJECT_SELECTION,
     ]
 
 

@@ -25,7 +25,7 @@ from daemon.ledger.tables import deliveries, instances, revisions
 from daemon.work import analyse, report
 from daemon.work.context import Context
 from daemon.work.sweep import assemble
-from dicom_sr.check import check_report
+from dicom_sr.checks.content import check_report
 from pipeline.catalog import exam_in, read_facts
 from pipeline.errors import InputRejected
 from pipeline.phantom import PhantomExam, PhantomSpec, write_exam

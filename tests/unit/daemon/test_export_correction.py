@@ -12,7 +12,7 @@ import pytest
 
 from daemon.ledger.deliveries import record_sent
 from daemon.work import correction
-from dicom_sr.source import ReportSource
+from dicom_sr.report_source import ReportSource
 from tests.support.delivering import CLASSES, Desk, desk
 
 PLAIN = {"name": "plain", "port": 104}

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from pydicom import dcmread
 
 from daemon.main import cli
-from dicom_sr.check import check_report
+from dicom_sr.checks.content import check_report
 from pipeline.errors import ExamRejected
 from pipeline.phantom import PhantomExam, PhantomSpec, write_exam
 from pipeline.result import StudyResult

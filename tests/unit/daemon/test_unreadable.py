@@ -317,7 +317,7 @@ READERS = {
     "the analysis, of headers": "from pipeline.volumes.headers import read_header as read",
     "the analysis, of pixels": "from pipeline.volumes.pixels import decode; read = lambda p: list(decode(p, [None]))",
     "the comparison": "from pipeline.catalog import content_digest as read",
-    "the report": "from dicom_sr.source import read_header as read",
+    "the report": "from dicom_sr.report_source import read_header as read",
 }
 
 

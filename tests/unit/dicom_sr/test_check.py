@@ -13,9 +13,9 @@ from pydicom.dataset import Dataset
 
 from config.schema import Settings
 from daemon.cli.check_sr import check_sr
-from dicom_sr import render, rendered
-from dicom_sr.check import Finding, check_report
-from dicom_sr.report import structured_report
+from dicom_sr import render, rendering
+from dicom_sr.checks.content import Finding, check_report
+from dicom_sr.structured_report import structured_report
 from pipeline.errors import NotDicom, ReportRejected
 from tests.support.reports import case
 
@@ -169,7 +169,7 @@ def test_an_image_is_no_report() -> None:
 
 
 def test_a_report_that_fails_is_not_rendered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rendered, "check_report", lambda *_: [Finding("number", "a number is wrong", "1.2")])
+    monkeypatch.setattr(rendering, "check_report", lambda *_: [Finding("number", "a number is wrong", "1.2")])
     with pytest.raises(ReportRejected, match="a number is wrong"):
         render(EXAMPLE.result, EXAMPLE.source, ())
 

@@ -4,8 +4,8 @@ import pytest
 import radiomics
 from pydicom.sr._concepts_dict import concepts
 
-from dicom_sr import ibsi
-from dicom_sr.check import ASSERT_DISEASE, table
+from dicom_sr import feature_codes
+from dicom_sr.checks.content import ASSERT_DISEASE, table
 
 # Meanings that PS3.16 and pydicom spell differently from their own keyword tables.
 PUBLIC = ("DCM", "IBSI", "SCT", "UCUM", "LN", "UMLS")
@@ -45,7 +45,7 @@ def test_codes_fit_their_value_representations() -> None:
 
 
 def test_no_code_has_two_meanings() -> None:
-    every = [*ibsi.public_and_private(), *ibsi.units()]
+    every = [*feature_codes.public_and_private(), *feature_codes.units()]
     assert len({(c.scheme, c.value) for c in every}) == len({(c.scheme, c.value, c.meaning) for c in every})
 
 
@@ -59,19 +59,19 @@ def test_every_feature_of_pyradiomics_has_a_code_and_a_unit() -> None:
         names = [n for n, old in radiomics.getFeatureClasses()[family].getFeatureNames().items() if not old]
         assert names
         for feature in names:
-            name = ibsi.FeatureName("t1c", "tumor", "original", family, feature)
-            assert ibsi.concept(name) is not None, name
+            name = feature_codes.FeatureName("t1c", "tumor", "original", family, feature)
+            assert feature_codes.concept(name) is not None, name
 
 
 @pytest.mark.parametrize(
     "name", ["age_years", "t1c.tumor", "t1c.tumor.diagnostics_Image-original_Mean", "t3.tumor.original_glcm_Idm"]
 )
 def test_what_is_no_radiomic_feature_has_no_code(name: str) -> None:
-    assert ibsi.FeatureName.parse(name) is None
+    assert feature_codes.FeatureName.parse(name) is None
 
 
 def test_intensities_of_adc_have_the_unit_of_diffusion() -> None:
-    mean = ibsi.FeatureName("adc", "tumor", "original", "firstorder", "Mean")
-    coded = ibsi.concept(mean)
+    mean = feature_codes.FeatureName("adc", "tumor", "original", "firstorder", "Mean")
+    coded = feature_codes.concept(mean)
     assert coded is not None
     assert coded[1].value == "um2/s"

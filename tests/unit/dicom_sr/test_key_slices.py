@@ -9,7 +9,7 @@ from pydicom.dataset import Dataset
 
 from config.schema import Report, Settings
 from dicom_sr import render
-from dicom_sr.check import check_report
+from dicom_sr.checks.content import check_report
 from dicom_sr.key_slices import key_slices
 from pipeline.records import SliceSource
 from tests.support.reports import Case, case

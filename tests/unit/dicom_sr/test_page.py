@@ -18,7 +18,7 @@ from PIL import Image
 from config.schema import Report, Settings, Work
 from dicom_sr import render
 from dicom_sr.page import draw_page, drawn, fonts, pdf_of, png_of
-from dicom_sr.page.names import day, person_name
+from dicom_sr.page.readable_names import day, person_name
 from dicom_sr.page.sheet import PINK, SIDE_PX, YELLOW
 from tests.support.reports import Case, case
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config.schema import Report, Settings, Site
-from dicom_sr.page import drawn, fit
-from dicom_sr.page.labels import Box, Label, placed
+from dicom_sr.page import drawn, text_fitting
+from dicom_sr.page.node_labels import Box, Label, placed
 from dicom_sr.page.sheet import SIDE_PX, Sheet
 from tests.support.pages import (
     BODIES,
@@ -148,7 +148,7 @@ def test_labels_of_pictures_never_meet(places: list[tuple[float, float, float]],
 
 @given(st.text(max_size=120), st.floats(5, 300), st.sampled_from(["start", "end"]))
 @settings(max_examples=60, deadline=None)
-def test_a_line_is_never_wider_than_its_room(text: str, room: float, keep: fit.Keep) -> None:
+def test_a_line_is_never_wider_than_its_room(text: str, room: float, keep: text_fitting.Keep) -> None:
     sheet = Sheet()
     assert sheet.text(10, 30, text, 20, width=room, keep=keep) <= room
     assert collisions(sheet) == [] if boxes(sheet)[0] else True
@@ -165,19 +165,19 @@ def test_a_paragraph_never_leaves_its_box(text: str, room: float, height: float)
 
 
 def test_long_text_is_made_smaller_then_cut_at_the_end_that_matters_least() -> None:
-    assert fit.line("short", 20, 12, 150) == ("short", 20)
-    assert fit.line("a bit longer", 20, 12, 100) == ("a bit longer", 17)
-    start, size = fit.line("0123456789" * 9, 20, 12, 150)
+    assert text_fitting.line("short", 20, 12, 150) == ("short", 20)
+    assert text_fitting.line("a bit longer", 20, 12, 100) == ("a bit longer", 17)
+    start, size = text_fitting.line("0123456789" * 9, 20, 12, 150)
     assert (start[:4], start[-3:], size) == ("0123", "...", 12)
-    end, _ = fit.line("0123456789" * 9, 20, 12, 150, keep="end")
+    end, _ = text_fitting.line("0123456789" * 9, 20, 12, 150, keep="end")
     assert (end[:3], end[-4:]) == ("...", "6789")
-    assert fit.width(start, 12) <= 150
+    assert text_fitting.width(start, 12) <= 150
 
 
 def test_pieces_of_the_lowest_rank_are_cut_first() -> None:
-    pieces = [fit.Piece("A" * 60, 0), fit.Piece("1970-01-02", 1)]
-    size, gap, shares = fit.pieces(pieces, 16, 12, 300)
+    pieces = [text_fitting.Piece("A" * 60, 0), text_fitting.Piece("1970-01-02", 1)]
+    size, gap, shares = text_fitting.pieces(pieces, 16, 12, 300)
     assert size == 12
-    assert shares[1] == fit.width("1970-01-02", 12)
+    assert shares[1] == text_fitting.width("1970-01-02", 12)
     assert sum(shares) + gap <= 300.01
     assert Sheet().figure.canvas.get_width_height()[0] == SIDE_PX

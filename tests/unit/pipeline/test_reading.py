@@ -28,7 +28,7 @@ from pydicom.uid import (
 )
 
 from daemon.feedback.assessment import read_assessment
-from dicom_sr.source import read_header as read_source
+from dicom_sr.report_source import read_header as read_source
 from pipeline import reading, structure
 from pipeline.catalog import read_facts
 from pipeline.errors import NotDicom

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pydicom
 from pydicom.dataset import Dataset
 
-from dicom_sr.finding import Finding
-from dicom_sr.source import OPTIONAL, REQUIRED, as_said
+from dicom_sr.checks.finding import Finding
+from dicom_sr.report_source import OPTIONAL, REQUIRED, as_said
 
 
 def check_identity(written: bytes, source: Dataset) -> list[Finding]:

@@ -7,21 +7,19 @@ import numpy.typing as npt
 from pydicom.dataset import Dataset
 
 from config.schema import Settings
-from dicom_sr import codes, header, words
-from dicom_sr.source import ReportSource
+from dicom_sr import codes, common_attributes, sentences
+from dicom_sr.report_source import ReportSource
+from dicom_sr.sop_classes import ENCAPSULATED_PDF, SECONDARY_CAPTURE
 from pipeline.result import StudyResult
-
-SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
-ENCAPSULATED_PDF = "1.2.840.10008.5.1.4.1.1.104.1"
 
 
 def secondary_capture(
     pixels_yxc: npt.NDArray[np.uint8], result: StudyResult, source: ReportSource, settings: Settings
 ) -> bytes:
     """PS3.3 A.8.1: the page as an RGB image."""
-    ds = header.start(result, source, settings, "page", SECONDARY_CAPTURE, "OT")
+    ds = common_attributes.start(result, source, settings, "page", SECONDARY_CAPTURE, "OT")
     ds.SeriesNumber = 9902
-    ds.SeriesDescription = f"axrad page: {words.categories(result)}"[:64]
+    ds.SeriesDescription = f"axrad page: {sentences.categories(result)}"[:64]
     ds.ConversionType = "WSD"
     ds.BodyPartExamined = "BREAST"
     if result.laterality in ("L", "R"):
@@ -43,26 +41,26 @@ def secondary_capture(
     ds.HighBit = 7
     ds.PixelRepresentation = 0
     ds.PixelData = pixels_yxc.tobytes()
-    return header.to_bytes(ds, source)
+    return common_attributes.to_bytes(ds, source)
 
 
 def encapsulated_pdf(pdf: bytes, result: StudyResult, source: ReportSource, settings: Settings) -> bytes:
     """PS3.3 A.45.1: the page as PDF."""
-    ds = header.start(result, source, settings, "pdf", ENCAPSULATED_PDF, "DOC")
+    ds = common_attributes.start(result, source, settings, "pdf", ENCAPSULATED_PDF, "DOC")
     ds.SeriesNumber = 9903
-    ds.SeriesDescription = f"axrad PDF: {words.categories(result)}"[:64]
+    ds.SeriesDescription = f"axrad PDF: {sentences.categories(result)}"[:64]
     ds.ConversionType = "WSD"
     ds.AcquisitionDateTime = None
     ds.BurnedInAnnotation = "YES"
     ds.DocumentTitle = "Axillary lymph node metastasis, radiomic signature"
-    ds.ConceptNameCodeSequence = [header.code_item(codes.TITLE)]
+    ds.ConceptNameCodeSequence = [common_attributes.code_item(codes.TITLE)]
     ds.VerificationFlag = "UNVERIFIED"
     ds.SourceInstanceSequence = _sources(result, source)
     ds.MIMETypeOfEncapsulatedDocument = "application/pdf"
     ds.EncapsulatedDocumentLength = len(pdf)
     ds.EncapsulatedDocument = pdf + b"\0" * (len(pdf) % 2)
-    return header.to_bytes(ds, source)
+    return common_attributes.to_bytes(ds, source)
 
 
 def _sources(result: StudyResult, source: ReportSource) -> list[Dataset]:
-    return [header.sop_item(ref) for ref in header.used(result, source)]
+    return [common_attributes.sop_item(ref) for ref in common_attributes.used(result, source)]

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib import patheffects
 
-from dicom_sr.page import fit
-from dicom_sr.page.labels import Box, Label, placed
+from dicom_sr.page import text_fitting
+from dicom_sr.page.node_labels import Box, Label, placed
 from dicom_sr.page.sheet import DPI, INK, PINK, QUIET, YELLOW, Sheet
 from pipeline.pictures import Contour, Panel
 from pipeline.records import Role
@@ -83,7 +83,7 @@ def _numbers(axes: Any, panel: Panel, size: float, px_per_mm: float, taken: list
         outlines = {number: box for number, box in outlines.items() if number == panel.node}
     px = 15.0 if len(outlines) <= _FEW and size > 200 else 12.0
     labels = [
-        Label(str(number), box, fit.width(str(number), px, bold=True) + 4, px * 1.2 + 2)
+        Label(str(number), box, text_fitting.width(str(number), px, bold=True) + 4, px * 1.2 + 2)
         for number, box in sorted(outlines.items(), key=lambda item: (item[0] != panel.node, item[0]))
     ]
     for label, box in placed(labels, taken, size):
@@ -124,7 +124,7 @@ def _letters(axes: Any, panel: Panel, size: float) -> list[Box]:
     places = ((0.0, 0.5), (1.0, 0.5), (0.5, 1.0), (0.5, 0.0))
     boxes = []
     for letter, (x, y) in zip(panel.edges, places, strict=True):
-        width, height = fit.width(letter, 14, bold=True) + 4, 20.0
+        width, height = text_fitting.width(letter, 14, bold=True) + 4, 20.0
         at_x = min(max(x * size, width / 2 + 3), size - width / 2 - 3)
         at_y = min(max((1 - y) * size, height / 2 + 2), size - height / 2 - 2)
         boxes.append(Box(at_x - width / 2, at_y - height / 2, at_x + width / 2, at_y + height / 2))
@@ -143,7 +143,7 @@ def _bar(axes: Any, px_per_mm: float, size: float) -> Box:
         linewidth=2.8 * POINT,
         path_effects=[patheffects.withStroke(linewidth=4.7 * POINT, foreground="black"), patheffects.Normal()],
     )
-    width = fit.width("2 cm", 12) + 4
+    width = text_fitting.width("2 cm", 12) + 4
     at_x, at_y = 0.04 * size + width / 2, 0.96 * size - 12
     _write(axes, "2 cm", (at_x / size, 1 - at_y / size), 12, colour=INK, bold=False)
     return Box(0, at_y - 9, 0.04 * size + max(width, length) + 2, size)
@@ -160,5 +160,5 @@ def _write(axes: Any, text: str, place: tuple[float, float], px: float, *, colou
         va="center",
         parse_math=False,
         path_effects=_OUTLINE,
-        **fit.style(text, px, bold),
+        **text_fitting.style(text, px, bold),
     )

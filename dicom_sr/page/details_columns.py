@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from config.schema import Settings
-from dicom_sr import header, ibsi, words
+from dicom_sr import common_attributes, feature_codes, sentences
 from dicom_sr.codes import SEQUENCE_NAMES
-from dicom_sr.page import fit, fonts
+from dicom_sr.page import fonts, text_fitting
 from dicom_sr.page.sheet import INK, LINE, ORANGE, QUIET, SIDE_PX, SKY, YELLOW, Sheet
-from dicom_sr.source import ReportSource
+from dicom_sr.report_source import ReportSource
 from pipeline.records import SEQUENCES, Role, Side
 from pipeline.records import Sequence as SequenceName
 from pipeline.result import Contribution, Part, RoiSummary, SequenceChoice, StudyResult
@@ -35,11 +35,11 @@ class Entry:
         return 18.0 if self.warns else 0.0
 
     def height(self, width: float) -> float:
-        room = self.lines * self.px * fit.PITCH
-        wrapped, size, _ = fit.lines(
+        room = self.lines * self.px * text_fitting.PITCH
+        wrapped, size, _ = text_fitting.lines(
             fonts.drawable(self.text), self.px, self.px * 0.8, width - self.indent, room, bold=False
         )
-        return len(wrapped) * size * fit.PITCH + _GAP
+        return len(wrapped) * size * text_fitting.PITCH + _GAP
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +88,10 @@ def draw_contributions(sheet: Sheet, part: Part, x: float, y: float, width: floa
 
 def feature_words(contribution: Contribution) -> tuple[str, str]:
     """Where and what: ("ADC nodes, wavelet LLH", "Correlation of GLCM"); what is no radiomic feature has no place."""
-    parsed = ibsi.FeatureName.parse(contribution.name)
+    parsed = feature_codes.FeatureName.parse(contribution.name)
     if parsed is None:
         return "clinical", contribution.name.replace("_", " ")
-    coded = ibsi.concept(parsed)
+    coded = feature_codes.concept(parsed)
     name = coded[0].meaning if coded is not None else f"{parsed.family} {parsed.feature}"
     where = f"{SEQUENCE_NAMES[parsed.sequence]} {ROLES[parsed.role]}"
     return where if parsed.filter == "original" else f"{where}, {parsed.filter.replace('-', ' ')}", name
@@ -99,7 +99,7 @@ def feature_words(contribution: Contribution) -> tuple[str, str]:
 
 def columns(result: StudyResult) -> tuple[Column, Column, Column]:
     """Sequences, regions, checks that failed."""
-    failed = words.failed_checks(result)
+    failed = sentences.failed_checks(result)
     passed = len(result.quality)
     fine = Entry(f"all {passed} passed" if passed else "none made", QUIET)
     return (
@@ -142,7 +142,7 @@ def _draw_column(sheet: Sheet, column: Column, x: float, y: float, width: float,
             return
         if entry.warns:
             sheet.triangle(x + 6, y + 3, 12, YELLOW, up=True)
-        room = entry.lines * entry.px * fit.PITCH
+        room = entry.lines * entry.px * text_fitting.PITCH
         sheet.paragraph(x + entry.indent, y, entry.text, entry.px, width - entry.indent, room, colour=entry.colour)
         y += needed
 
@@ -211,11 +211,11 @@ def draw_footer(sheet: Sheet, result: StudyResult, source: ReportSource, setting
     """Signature, version, time, and that nobody has verified it."""
     y = SIDE_PX - 40
     sheet.line(24, y - 14, SIDE_PX - 24, y - 14, LINE)
-    began = header.began_local(source, settings).strftime("%Y-%m-%d %H:%M %Z")
+    began = common_attributes.began_local(source, settings).strftime("%Y-%m-%d %H:%M %Z")
     time = sheet.text(SIDE_PX - 24, y + 4, began, 15, width=300, colour=QUIET, align="right")
     pieces = (
-        fit.Piece(header.signature_name(result), 0, "end", QUIET),
-        fit.Piece(f"axrad {result.software.get('axrad', '')}".rstrip(), 1, "start", QUIET),
+        text_fitting.Piece(common_attributes.signature_name(result), 0, "end", QUIET),
+        text_fitting.Piece(f"axrad {result.software.get('axrad', '')}".rstrip(), 1, "start", QUIET),
     )
     sheet.row(24, y + 4, pieces, 15, SIDE_PX - 48 - time - 24, 12)
-    sheet.text(24, y + 26, f"{words.RESEARCH} {words.NOT_VERIFIED}", 16, width=SIDE_PX - 48, bold=True)
+    sheet.text(24, y + 26, f"{sentences.RESEARCH} {sentences.NOT_VERIFIED}", 16, width=SIDE_PX - 48, bold=True)

@@ -11,14 +11,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from config.schema import Settings
-from dicom_sr import words
+from dicom_sr import sentences
 from dicom_sr.codes import SEQUENCE_NAMES
-from dicom_sr.page import answer, details, fit, fonts, paper
-from dicom_sr.page.more import more_pages
-from dicom_sr.page.names import day, person_name
+from dicom_sr.page import answer, details_columns, fonts, paper, text_fitting
+from dicom_sr.page.further_pages import more_pages
+from dicom_sr.page.readable_names import day, person_name
 from dicom_sr.page.sheet import INK, PANEL, QUIET, SIDE_PX, YELLOW, Sheet
-from dicom_sr.page.slices import COLOURS, draw_panel
-from dicom_sr.source import ReportSource
+from dicom_sr.page.slice_picture import COLOURS, draw_panel
+from dicom_sr.report_source import ReportSource
 from pipeline.pictures import Panel
 from pipeline.records import SEQUENCES, Role, Side
 from pipeline.result import Part, StudyResult
@@ -71,14 +71,14 @@ def drawn(result: StudyResult, source: ReportSource, panels: tuple[Panel, ...], 
     for column, (side, part) in enumerate(parts):
         x = MARGIN + column * (share + GAP)
         below = max(below, answer.draw_answer(sheet, result, side, part, x, top, share))
-    wanted = details.details_height(result, SIDE_PX - 2 * MARGIN)
+    wanted = details_columns.details_height(result, SIDE_PX - 2 * MARGIN)
     lower = BOTTOM - min(max(wanted + 5, 100.0), 230.0)
     if len(parts) == 1:
         _one_side(sheet, panels, parts[0][1], below + 6, lower - 8)
     else:
         _two_sides(sheet, panels, parts, below + 6, lower - 8)
-    details.draw_details(sheet, result, MARGIN, lower, SIDE_PX - 2 * MARGIN, BOTTOM - lower - 4)
-    details.draw_footer(sheet, result, source, settings)
+    details_columns.draw_details(sheet, result, MARGIN, lower, SIDE_PX - 2 * MARGIN, BOTTOM - lower - 4)
+    details_columns.draw_footer(sheet, result, source, settings)
     return Drawing(sheet, more_pages(result, source, settings), settings.report.paper)
 
 
@@ -87,7 +87,7 @@ def _one_side(sheet: Sheet, panels: tuple[Panel, ...], part: Part, y: float, bot
     size = min(236.0, (bottom - y) / 2 - 28)
     _pictures(sheet, panels, None, MARGIN, y, size, 8.0)
     x = MARGIN + 3 * (size + 8) + 10
-    details.draw_contributions(sheet, part, x, y, SIDE_PX - MARGIN - x, bottom - y)
+    details_columns.draw_contributions(sheet, part, x, y, SIDE_PX - MARGIN - x, bottom - y)
 
 
 def _two_sides(
@@ -101,7 +101,7 @@ def _two_sides(
         x = MARGIN + column * (share + GAP)
         _pictures(sheet, panels, side, x, y, size, 4.0)
         top = y + 2 * (size + 28)
-        details.draw_contributions(sheet, part, x, top, share, min(190.0, bottom - top))
+        details_columns.draw_contributions(sheet, part, x, top, share, min(190.0, bottom - top))
 
 
 def _banner(sheet: Sheet, result: StudyResult) -> float:
@@ -109,7 +109,7 @@ def _banner(sheet: Sheet, result: StudyResult) -> float:
         return 12.0
     sheet.box(0, 0, SIDE_PX, 34, YELLOW)
     room = SIDE_PX - 2 * MARGIN
-    sheet.text(SIDE_PX / 2, 24, words.DEMONSTRATION, 19, width=room, colour="black", bold=True, align="center")
+    sheet.text(SIDE_PX / 2, 24, sentences.DEMONSTRATION, 19, width=room, colour="black", bold=True, align="center")
     return 44.0
 
 
@@ -123,15 +123,15 @@ def _patient(sheet: Sheet, result: StudyResult, source: ReportSource, settings: 
     taken = sheet.text(right, y + 18, exam, 18, width=half, align="right")
     sheet.row(MARGIN, y + 18, _name(name), 20, right - MARGIN - taken - 32, 14)
     facts = (
-        fit.Piece(str(patient.get("PatientID") or ""), 0, "end", QUIET),
-        fit.Piece(day(patient.get("PatientBirthDate")), 2, "start", QUIET),
-        fit.Piece(str(patient.get("PatientSex") or ""), 1, "start", QUIET),
+        text_fitting.Piece(str(patient.get("PatientID") or ""), 0, "end", QUIET),
+        text_fitting.Piece(day(patient.get("PatientBirthDate")), 2, "start", QUIET),
+        text_fitting.Piece(str(patient.get("PatientSex") or ""), 1, "start", QUIET),
     )
     sheet.row(MARGIN, y + 44, facts, 16, half, 12)
     more = (
-        fit.Piece(str(patient.get("AccessionNumber") or ""), 1, "end", QUIET),
-        fit.Piece(settings.site.institution, 0, "start", QUIET),
-        fit.Piece(_revision(result, source), 2, "start", INK),
+        text_fitting.Piece(str(patient.get("AccessionNumber") or ""), 1, "end", QUIET),
+        text_fitting.Piece(settings.site.institution, 0, "start", QUIET),
+        text_fitting.Piece(_revision(result, source), 2, "start", INK),
     )
     sheet.row(right, y + 44, more, 16, half, 12, align="right")
     return y + 66
@@ -144,14 +144,14 @@ def _revision(result: StudyResult, source: ReportSource) -> str:
     return f"revision {result.revision}{', Patient ID corrected' if source.corrected_patient else ''}"
 
 
-def _name(name: str) -> tuple[fit.Piece, ...]:
+def _name(name: str) -> tuple[text_fitting.Piece, ...]:
     """The name, and beside it what of it no font here draws."""
-    pieces = (fit.Piece(name, 0, bold=True),)
+    pieces = (text_fitting.Piece(name, 0, bold=True),)
     absent = fonts.undrawable(name)
     if not absent:
         return pieces
     codes = ", ".join(f"U+{ord(c):04X}" for c in absent[:3]) + (", ..." if len(absent) > 3 else "")
-    return (*pieces, fit.Piece(f"no font for {codes}", 1, "start", YELLOW))
+    return (*pieces, text_fitting.Piece(f"no font for {codes}", 1, "start", YELLOW))
 
 
 def _pictures(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from config.schema import Settings
-from dicom_sr import header, words
+from dicom_sr import common_attributes, sentences
 from dicom_sr.codes import SEQUENCE_NAMES
-from dicom_sr.page import answer, details, fit, fonts, paper
-from dicom_sr.page.names import day, person_name
+from dicom_sr.page import answer, details_columns, fonts, paper, text_fitting
+from dicom_sr.page.readable_names import day, person_name
 from dicom_sr.page.sheet import Sheet
-from dicom_sr.source import ReportSource
+from dicom_sr.report_source import ReportSource
 from pipeline.records import SEQUENCES, Side
 from pipeline.result import Part, QualityCheck, StudyResult
 
@@ -42,15 +42,17 @@ class Pages:
         self._bottom = self._sheet.height_px - 110
 
     def _line(self, x: float, text: str, px: float, colour: str = BLACK, *, bold: bool = False) -> None:
-        if self._y + px * fit.PITCH > self._bottom:
+        if self._y + px * text_fitting.PITCH > self._bottom:
             self._new()
-        self._sheet.paragraph(x, self._y, text, px, MARGIN + self.width - x, px * fit.PITCH, colour=colour, bold=bold)
+        self._sheet.paragraph(
+            x, self._y, text, px, MARGIN + self.width - x, px * text_fitting.PITCH, colour=colour, bold=bold
+        )
 
     def text(self, text: str, px: float = PX, colour: str = BLACK, *, indent: float = 0.0, bold: bool = False) -> None:
         """Wrapped, never cut."""
-        for line in fit.wrap(fonts.drawable(text), px, self.width - indent, bold=bold):
+        for line in text_fitting.wrap(fonts.drawable(text), px, self.width - indent, bold=bold):
             self._line(MARGIN + indent, line, px, colour, bold=bold)
-            self._y += px * fit.PITCH
+            self._y += px * text_fitting.PITCH
 
     def heading(self, text: str) -> None:
         self._y += 14
@@ -63,14 +65,14 @@ class Pages:
         """Columns of the same width."""
         share = self.width / len(heads)
         for n, row in enumerate([heads, *rows]):
-            if self._y + PX * fit.PITCH > self._bottom:
+            if self._y + PX * text_fitting.PITCH > self._bottom:
                 self._new()
             for column, text in enumerate(row):
                 place = MARGIN + column * share
                 self._sheet.text(
                     place, self._y + PX, text, PX, width=share - 12, colour=BLACK if n else GREY, bold=not n
                 )
-            self._y += PX * fit.PITCH + 2
+            self._y += PX * text_fitting.PITCH + 2
 
     def finished(self) -> tuple[Sheet, ...]:
         """With the numbers of pages; the first page is another's."""
@@ -86,19 +88,19 @@ class Pages:
 def more_pages(result: StudyResult, source: ReportSource, settings: Settings) -> tuple[Sheet, ...]:
     """Identity, answers with all reasons, regions with every node, sequences, checks, measurements and versions."""
     name = person_name(str(source.patient_study.get("PatientName") or "")) or "(no name)"
-    demonstration = f"{words.DEMONSTRATION} " if result.demonstration else ""
+    demonstration = f"{sentences.DEMONSTRATION} " if result.demonstration else ""
     identity = str(source.patient_study.get("PatientID") or "")
     pages = Pages(
         settings.report.paper,
         f"{identity} · {name}" if identity else name,
-        f"{demonstration}{words.RESEARCH} {words.NOT_VERIFIED}",
+        f"{demonstration}{sentences.RESEARCH} {sentences.NOT_VERIFIED}",
     )
     _identity(pages, result, source, settings, name)
     pages.heading("Answer")
     if source.corrected_patient:
-        pages.text(words.OTHER_PATIENT)
+        pages.text(sentences.OTHER_PATIENT)
     for side, part in _ordered(result):
-        pages.text(words.conclusion(result, side, part))
+        pages.text(sentences.conclusion(result, side, part))
         if part.prediction is not None and not part.prediction.in_training_range:
             pages.text(answer.OUTSIDE, indent=20)
     _reasons(pages, result)
@@ -115,7 +117,7 @@ def _ordered(result: StudyResult) -> list[tuple[Side | None, Part]]:
 
 
 def _side(result: StudyResult, side: Side | None) -> str:
-    return f"{words.SIDE_WORDS[side]} " if result.sides and side else ""
+    return f"{sentences.SIDE_WORDS[side]} " if result.sides and side else ""
 
 
 def _identity(pages: Pages, result: StudyResult, source: ReportSource, settings: Settings, name: str) -> None:
@@ -159,7 +161,7 @@ def _regions(pages: Pages, result: StudyResult) -> None:
     for side, part in parts:
         for role, roi in sorted(part.rois.items(), reverse=True):
             segments = ", ".join(d.label or f"segment {d.number}" for d in roi.segment_details)
-            what = details.region_words(result, side, part, role)
+            what = details_columns.region_words(result, side, part, role)
             pages.text(f"{what}; drawn as {segments}" if segments else what)
             if roi.nodes:
                 pages.table(
@@ -175,7 +177,7 @@ def _regions(pages: Pages, result: StudyResult) -> None:
                         for n in roi.nodes
                     ],
                 )
-    for line in (words.left_out(result), words.change(result)):
+    for line in (sentences.left_out(result), sentences.change(result)):
         if line:
             pages.text(line)
 
@@ -190,7 +192,7 @@ def _sequences(pages: Pages, result: StudyResult) -> None:
             if choice is None:
                 pages.text(f"{SEQUENCE_NAMES[name]}: none")
                 continue
-            pages.text(_side(result, side) + details.sequence_words(SEQUENCE_NAMES[name], choice))
+            pages.text(_side(result, side) + details_columns.sequence_words(SEQUENCE_NAMES[name], choice))
             pages.text(f"{choice.why}; series {choice.series_uid}", 14, GREY, indent=20)
 
 
@@ -204,16 +206,16 @@ def _checks(pages: Pages, result: StudyResult) -> None:
 
 def _check_lines(checks: Sequence[QualityCheck]) -> Iterator[str]:
     for check in sorted(checks, key=lambda c: c.ok):
-        yield f"{'passed' if check.ok else 'FAILED'}: {words.check(check)}"
+        yield f"{'passed' if check.ok else 'FAILED'}: {sentences.check(check)}"
 
 
 def _measurements(pages: Pages, result: StudyResult) -> None:
     answered = [(side, part.prediction) for side, part in _ordered(result) if part.prediction is not None]
     for side, prediction in answered:
         if prediction.top_features:
-            pages.heading(f"What drove the answer{f', {words.SIDE_WORDS[side]}' if result.sides else ''}")
+            pages.heading(f"What drove the answer{f', {sentences.SIDE_WORDS[side]}' if result.sides else ''}")
         for one in prediction.top_features:
-            where, name = details.feature_words(one)
+            where, name = details_columns.feature_words(one)
             value = "" if one.value is None else f", value {one.value:.6g}"
             pages.text(f"{where}: {name}{value}, {'raises' if one.contribution > 0 else 'lowers'} the risk")
         if prediction.others:
@@ -222,10 +224,10 @@ def _measurements(pages: Pages, result: StudyResult) -> None:
 
 def _versions(pages: Pages, result: StudyResult, source: ReportSource, settings: Settings) -> None:
     pages.heading("Versions")
-    pages.text(f"signature {header.signature_name(result)}")
-    given = header.software_versions(result)
+    pages.text(f"signature {common_attributes.signature_name(result)}")
+    given = common_attributes.software_versions(result)
     pages.text("; ".join([given] if isinstance(given, str) else given))
-    began = header.began_local(source, settings).strftime("%Y-%m-%d %H:%M:%S %Z")
+    began = common_attributes.began_local(source, settings).strftime("%Y-%m-%d %H:%M:%S %Z")
     pages.text(f"analysis began {began}")
     hashes = {
         "signature hash": result.signature.get("hash"),

@@ -10,8 +10,8 @@ import pytest
 from pydicom.dataset import Dataset
 
 from config.schema import Report, Settings, Site
-from dicom_sr.check import ASSERT_DISEASE, check_report
-from dicom_sr.report import structured_report
+from dicom_sr.checks.content import ASSERT_DISEASE, check_report
+from dicom_sr.structured_report import structured_report
 from tests.support.reports import KINDS, Case, case
 
 

@@ -17,10 +17,10 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID
 
-from dicom_sr import codes, ibsi
-from dicom_sr.check_numbers import compare
-from dicom_sr.finding import Finding
-from dicom_sr.report import COMPREHENSIVE, COMPREHENSIVE_3D
+from dicom_sr import codes, feature_codes
+from dicom_sr.checks.against_result import compare
+from dicom_sr.checks.finding import Finding
+from dicom_sr.sop_classes import COMPREHENSIVE, COMPREHENSIVE_3D
 from pipeline.errors import NotDicom
 from pipeline.records import SEQUENCES, Code
 from pipeline.result import StudyResult
@@ -123,14 +123,14 @@ def _content(items: list[_Item]) -> Iterator[Finding]:
 
 def table() -> dict[tuple[str, str], str]:
     """Every code that a report may hold, with its meaning."""
-    every: list[Code] = [*ibsi.public_and_private(), *ibsi.units()]
+    every: list[Code] = [*feature_codes.public_and_private(), *feature_codes.units()]
     for value in vars(codes).values():
         if isinstance(value, Code):
             every.append(value)
         elif isinstance(value, dict):
             every += [c for c in value.values() if isinstance(c, Code)]
     filters = ("original", *(f"wavelet-{a}{b}{c}" for a in "LH" for b in "LH" for c in "LH"))
-    every += [ibsi.method(sequence, name) for sequence in SEQUENCES for name in filters]
+    every += [feature_codes.method(sequence, name) for sequence in SEQUENCES for name in filters]
     return {(c.scheme, c.value): c.meaning for c in every}
 
 

@@ -12,8 +12,8 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
 from dicom_sr import ReportSource, render
-from dicom_sr.check_identity import check_identity
-from dicom_sr.source import patient_study
+from dicom_sr.checks.identity import check_identity
+from dicom_sr.report_source import patient_study
 from pipeline.errors import NotDicom, ReportRejected
 from tests.support.reports import BEGAN, case, image, segmentation, write
 

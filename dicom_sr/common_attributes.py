@@ -14,7 +14,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from config.schema import Settings
 from dicom_sr import codes, uids
-from dicom_sr.source import ReportSource, plain
+from dicom_sr.report_source import ReportSource, plain
 from pipeline.records import Code, InstanceRef
 from pipeline.result import StudyResult
 

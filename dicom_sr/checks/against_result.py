@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
 
-from dicom_sr import codes, ibsi, words
-from dicom_sr.finding import Finding
+from dicom_sr import codes, feature_codes, sentences
+from dicom_sr.checks.finding import Finding
 from pipeline.records import Code, Role, Side
 from pipeline.result import NodeSummary, Part, StudyResult
 
@@ -57,18 +57,18 @@ def _expected(side: Side | None, part: Part) -> dict[_Key, float]:
         numbers[_Key(side, _PREDICTION, "", codes.PROBABILITY.value)] = 100 * part.prediction.probability
         numbers[_Key(side, _PREDICTION, "", codes.CUTOFF.value)] = 100 * part.prediction.cutoff
     for role, roi in part.rois.items():
-        numbers[_Key(side, role, "", ibsi.VOLUME.value)] = roi.volume_mm3
+        numbers[_Key(side, role, "", feature_codes.VOLUME.value)] = roi.volume_mm3
         counted = codes.NODES if role == "lymph_nodes" else codes.LESIONS
         numbers[_Key(side, role, "", counted.value)] = roi.count
         for node in roi.nodes:
             for concept, value in _of_node(node):
                 numbers[_Key(side, role, "", concept, node.number)] = value
     for name, value in part.features.items():
-        parsed = ibsi.FeatureName.parse(name)
-        coded = ibsi.concept(parsed) if parsed is not None else None
+        parsed = feature_codes.FeatureName.parse(name)
+        coded = feature_codes.concept(parsed) if parsed is not None else None
         if parsed is None or coded is None:
             continue
-        method = ibsi.method(parsed.sequence, parsed.filter).value
+        method = feature_codes.method(parsed.sequence, parsed.filter).value
         numbers[_Key(side, parsed.role, method, coded[0].value)] = value
         if parsed.sequence == "t1c" and parsed.filter == "original" and parsed.family == "shape":
             numbers.setdefault(_Key(side, parsed.role, "", coded[0].value), value)
@@ -78,7 +78,7 @@ def _expected(side: Side | None, part: Part) -> dict[_Key, float]:
 def _of_node(node: NodeSummary) -> tuple[tuple[str, float], ...]:
     return (
         (codes.NODE_NUMBER.value, node.number),
-        (ibsi.VOLUME.value, node.volume_mm3),
+        (feature_codes.VOLUME.value, node.volume_mm3),
         (codes.LONG_AXIS.value, node.long_axis_mm),
         (codes.SHORT_AXIS.value, node.short_axis_mm),
     )
@@ -90,7 +90,7 @@ def _required(side: Side | None, part: Part) -> Iterator[_Key]:
         yield _Key(side, _PREDICTION, "", codes.PROBABILITY.value)
         yield _Key(side, _PREDICTION, "", codes.CUTOFF.value)
     for role, roi in part.rois.items():
-        yield _Key(side, role, "", ibsi.VOLUME.value)
+        yield _Key(side, role, "", feature_codes.VOLUME.value)
         for node in roi.nodes:
             yield from (_Key(side, role, "", concept, node.number) for concept, _ in _of_node(node))
         if role == "lymph_nodes":
@@ -153,10 +153,10 @@ def _words(ds: Dataset, result: StudyResult) -> Iterator[Finding]:
         item for section in _children(ds) if _name(section) == codes.QUALITATIVE.value for item in _children(section)
     ]
     said = [item.TextValue for item in items if _name(item) == codes.CONCLUSION.value]
-    wanted = [words.conclusion(result, side, part) for side, part in result.parts()]
+    wanted = [sentences.conclusion(result, side, part) for side, part in result.parts()]
     if said != wanted:
         yield Finding("conclusion", f"the conclusion is {said}, the result says {wanted}")
-    changed = words.change(result)
+    changed = sentences.change(result)
     if changed and changed not in [item.TextValue for item in items if _name(item) == codes.COMMENT.value]:
         yield Finding("change", "the report does not tell what changed since the earlier exam as the result does")
     concepts = {code.value for code in codes.RISK_CATEGORY.values()}

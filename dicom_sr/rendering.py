@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from functools import partial
 
 from config.schema import Settings
-from dicom_sr.check import check_report
-from dicom_sr.check_identity import check_identity
-from dicom_sr.companions import encapsulated_pdf, secondary_capture
+from dicom_sr.checks.content import check_report
+from dicom_sr.checks.identity import check_identity
 from dicom_sr.key_slices import key_slices
 from dicom_sr.page import Page, drawn, pdf_of, png_of
+from dicom_sr.page_objects import encapsulated_pdf, secondary_capture
 from dicom_sr.rejection import rejection_note
-from dicom_sr.report import structured_report
-from dicom_sr.source import ReportSource
+from dicom_sr.report_source import ReportSource
+from dicom_sr.structured_report import structured_report
 from pipeline.errors import ReportRejected
 from pipeline.pictures import Panel
 from pipeline.processes import cores_for, share

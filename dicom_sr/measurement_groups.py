@@ -1,0 +1,200 @@
+"""The measurement groups of the report: the prediction first, then each region, node by node, sequence by sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from config.schema import Settings
+from dicom_sr import codes, content_items, feature_codes, sentences, uids
+from dicom_sr.document import algorithm
+from dicom_sr.report_source import ReportSource
+from pipeline.catalog import SEGMENTATION_CLASSES
+from pipeline.records import Code, InstanceRef, Role, Side
+from pipeline.result import NodeSummary, Part, Prediction, RoiSummary, StudyResult
+
+FINDINGS: dict[Role, tuple[Code, Code, str]] = {
+    "tumor": (codes.MASS, codes.BREAST, "Primary tumor"),
+    "lymph_nodes": (codes.AXILLARY_NODE, codes.AXILLARY_NODE, "Axillary lymph nodes"),
+}
+# Size of a ROI in the words of PyRadiomics, measured on T1+C.
+_SIZE = ("Maximum3DDiameter", "MajorAxisLength", "MinorAxisLength", "LeastAxisLength")
+
+
+@dataclass(frozen=True, slots=True)
+class GroupContext:
+    result: StudyResult
+    source: ReportSource
+    settings: Settings
+    template: str
+
+    def uid(self, *kind: str) -> str:
+        return uids.of_result(self.result, self.settings.site.uid_root, "sr", *kind)
+
+
+def all_segmented(result: StudyResult) -> bool:
+    rois = [roi for _, part in result.parts() for roi in part.rois.values()]
+    return all(d.source.sop_class_uid in SEGMENTATION_CLASSES for roi in rois for d in roi.segment_details) and all(
+        roi.segment_details for roi in rois
+    )
+
+
+def predictions(context: GroupContext) -> Iterator[Any]:
+    for side, part in context.result.parts():
+        roles: tuple[Role, ...] = ("lymph_nodes", "tumor")
+        role = next((r for r in roles if r in part.rois), None)
+        if part.prediction is None or role is None:
+            continue
+        name = "Prediction" if side is None else f"Prediction, {sentences.SIDE_WORDS[side]} side"
+        group = _group(context, name, context.uid("tracking", "prediction", side or ""), role, side, part.rois[role])
+        content_items.add(group, *_probability(context, side, part.prediction))
+        yield group
+
+
+def _probability(context: GroupContext, side: Side | None, prediction: Prediction) -> Iterator[Any]:
+    probability = content_items.number(codes.PROBABILITY, 100 * prediction.probability, codes.PERCENT)
+    probability.ObservationUID = context.uid("observation", "probability", side or "")
+    content_items.add(probability, *algorithm(context.result))
+    yield probability
+    yield content_items.number(codes.CUTOFF, 100 * prediction.cutoff, codes.PERCENT)
+
+
+def regions(context: GroupContext) -> Iterator[Any]:
+    for side, part in context.result.parts():
+        for role in ("tumor", "lymph_nodes"):
+            roi = part.rois.get(role)
+            if roi is None:
+                continue
+            tracking_id, tracking_uid = tracking(context.result, context.settings, role, side, roi)
+            group = _group(context, tracking_id, tracking_uid, role, side, roi)
+            content_items.add(group, *_size(role, part, roi))
+            yield group
+            for node in roi.nodes:
+                yield _node(context, side, roi, node)
+            for (sequence, image_filter), names in sorted(_weighed(context, role, part).items()):
+                group = _group(
+                    context, tracking_id, tracking_uid, role, side, roi, feature_codes.method(sequence, image_filter)
+                )
+                content_items.add(group, *_values(names, part))
+                yield group
+
+
+def _node(context: GroupContext, side: Side | None, roi: RoiSummary, node: NodeSummary) -> Any:
+    """One lymph node: its number, the segment that holds it, its size."""
+    mine = [d for d in roi.segment_details if (d.number, d.source.sop_instance_uid) == (node.segment, node.source_uid)]
+    alone = sum((n.segment, n.source_uid) == (node.segment, node.source_uid) for n in roi.nodes) == 1
+    name = f"{FINDINGS['lymph_nodes'][2].removesuffix('s')} {node.number}"
+    tracking_id = name + (f", {sentences.SIDE_WORDS[side]}" if side else "")
+    tracking_uid = context.uid("tracking", "node", side or "", str(node.number))
+    if alone and mine and mine[0].tracking_uid:
+        tracking_id, tracking_uid = mine[0].tracking_id or tracking_id, mine[0].tracking_uid
+    one = roi.model_copy(update={"segment_details": tuple(mine)}) if mine else roi
+    group = _group(context, tracking_id, tracking_uid, "lymph_nodes", side, one)
+    group.ObservationUID = context.uid("observation", "node", side or "", str(node.number))
+    content_items.add(
+        group,
+        content_items.number(codes.NODE_NUMBER, node.number, codes.ONE),
+        content_items.number(feature_codes.VOLUME, node.volume_mm3, codes.MM3),
+        content_items.number(codes.LONG_AXIS, node.long_axis_mm, codes.MM),
+        content_items.number(codes.SHORT_AXIS, node.short_axis_mm, codes.MM),
+    )
+    return group
+
+
+def tracking(
+    result: StudyResult, settings: Settings, role: Role, side: Side | None, roi: RoiSummary
+) -> tuple[str, str]:
+    """Tracking identifier and UID: the segment's own if the ROI is one segment that has them, else derived ones."""
+    name = FINDINGS[role][2] + (f", {sentences.SIDE_WORDS[side]}" if side else "")
+    uid = uids.of_result(result, settings.site.uid_root, "sr", "tracking", role, side or "")
+    if len(roi.segment_details) == 1:
+        segment = roi.segment_details[0]
+        return segment.tracking_id or name, segment.tracking_uid or uid
+    return name, uid
+
+
+def _group(
+    context: GroupContext,
+    name: str,
+    tracking_uid: str,
+    role: Role,
+    side: Side | None,
+    roi: RoiSummary,
+    method: Code | None = None,
+) -> Any:
+    finding, site, _ = FINDINGS[role]
+    group = content_items.container(codes.GROUP, context.template)
+    group.ObservationUID = context.uid("observation", tracking_uid, method.value if method else "")
+    content_items.add(
+        group,
+        content_items.text(codes.TRACKING_ID, name, content_items.CONTEXT),
+        content_items.uid(codes.TRACKING_UID, tracking_uid),
+    )
+    content_items.add(group, content_items.code(codes.FINDING, finding))
+    if context.template == "1411":
+        content_items.add(group, *_segment(context, roi))
+    if method is not None:
+        content_items.add(group, content_items.code(codes.METHOD, method, content_items.MODIFIER))
+    where = content_items.code(codes.FINDING_SITE, site, content_items.MODIFIER)
+    if side is not None:
+        content_items.add(where, content_items.code(codes.LATERALITY, codes.SIDES[side], content_items.MODIFIER))
+    content_items.add(group, where)
+    return group
+
+
+def _segment(context: GroupContext, roi: RoiSummary) -> Iterator[Any]:
+    """The segment, and the series that it was drawn on. Several segments of one SEG are one reference."""
+    seg: InstanceRef = roi.segment_details[0].source
+    numbers = [d.number for d in roi.segment_details if d.source == seg]
+    yield content_items.image(codes.SEGMENT, seg, numbers)
+    drawn_on = context.source.segmented_series.get(seg.sop_instance_uid)
+    if drawn_on is None and "t1c" in context.result.sequences:
+        drawn_on = context.result.sequences["t1c"].series_uid
+    if drawn_on is None and context.source.image is not None:
+        drawn_on = context.source.image.series_uid
+    if drawn_on is not None:
+        yield content_items.uid(codes.SOURCE_SERIES, drawn_on, content_items.CONTAINS)
+
+
+def _size(role: Role, part: Part, roi: RoiSummary) -> Iterator[Any]:
+    yield content_items.number(feature_codes.VOLUME, roi.volume_mm3, codes.MM3)
+    for feature in _SIZE:
+        name = f"t1c.{role}.original_shape_{feature}"
+        if name in part.features:
+            yield _feature(name, part.features[name])
+    if role == "lymph_nodes":
+        yield content_items.number(codes.NODES, roi.count, codes.NODE_UNIT)
+    elif roi.count > 1:
+        yield content_items.number(codes.LESIONS, roi.count, codes.LESION_UNIT)
+
+
+def _weighed(context: GroupContext, role: Role, part: Part) -> dict[tuple[Any, str], list[str]]:
+    """Names of the measurements to report, by sequence and filter: the most weighed, or all of the signature's."""
+    if context.settings.report.all_features:
+        listed = context.result.signature.get("features")
+        wanted = [str(n) for n in listed] if isinstance(listed, list) else sorted(part.features)
+    else:
+        wanted = [c.name for c in part.prediction.top_features] if part.prediction is not None else []
+    grouped: dict[tuple[Any, str], list[str]] = {}
+    for name in dict.fromkeys(wanted):
+        parsed = feature_codes.FeatureName.parse(name)
+        if parsed is None or parsed.role != role or name not in part.features or feature_codes.concept(parsed) is None:
+            continue
+        told = parsed.sequence == "t1c" and parsed.family == "shape" and parsed.feature in (*_SIZE, "VoxelVolume")
+        if not told:
+            grouped.setdefault((parsed.sequence, parsed.filter), []).append(name)
+    return grouped
+
+
+def _values(names: list[str], part: Part) -> Iterator[Any]:
+    for name in names:
+        yield _feature(name, part.features[name])
+
+
+def _feature(name: str, value: float) -> Any:
+    parsed = feature_codes.FeatureName.parse(name)
+    coded = feature_codes.concept(parsed) if parsed is not None else None
+    if coded is None:
+        raise ValueError(f"{name} has no coded name")
+    return content_items.number(coded[0], value, coded[1])

@@ -1,0 +1,72 @@
+"""The Structured Report: TID 1500 "Measurement Report" (PS3.16), prediction first, then each ROI.
+
+Every measurement group is TID 1411 (volumetric ROI) and refers to the segment it is about. Where a ROI comes from an
+object without segments (RTSTRUCT), every group is TID 1501 instead: validators refuse a mixture of the two.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from config.schema import Settings
+from dicom_sr import codes, common_attributes, content_items, sentences
+from dicom_sr.document import algorithm, document, observer
+from dicom_sr.measurement_groups import GroupContext, all_segmented, predictions, regions
+from dicom_sr.report_source import ReportSource
+from dicom_sr.sop_classes import COMPREHENSIVE, COMPREHENSIVE_3D
+from pipeline.result import StudyResult
+
+
+def structured_report(result: StudyResult, source: ReportSource, settings: Settings) -> bytes:
+    """The report as a DICOM file. Deterministic. An exam that was not evaluated gets a report that says why."""
+    sop_class = COMPREHENSIVE_3D if settings.report.comprehensive_3d else COMPREHENSIVE
+    ds = common_attributes.start(result, source, settings, "sr", sop_class, "SR")
+    ds.SeriesNumber = 9901
+    ds.SeriesDescription = f"axrad ALN metastasis: {sentences.categories(result)}"[:64]
+    document(ds, result, source, settings)
+    context = GroupContext(result, source, settings, "1411" if all_segmented(result) else "1501")
+    for element in content_items.plain(_root(context)):
+        if element.keyword != "RelationshipType":
+            ds.add(element)
+    return common_attributes.to_bytes(ds, source)
+
+
+def _root(context: GroupContext) -> Any:
+    root = content_items.container(codes.TITLE, "1500", relation=None)
+    content_items.add(root, content_items.code(codes.LANGUAGE, codes.ENGLISH, content_items.MODIFIER))
+    content_items.add(root, *observer(context.result, context.settings))
+    content_items.add(root, content_items.code(codes.PROCEDURE_REPORTED, codes.MRI, content_items.MODIFIER))
+    groups = [*predictions(context), *regions(context)]
+    if groups:
+        measurements = content_items.container(codes.MEASUREMENTS)
+        content_items.add(measurements, *algorithm(context.result))
+        content_items.add(measurements, *groups)
+        content_items.add(root, measurements)
+    content_items.add(root, _evaluations(context))
+    return root
+
+
+def _evaluations(context: GroupContext) -> Any:
+    """Risk category and conclusion, under the root: viewers show a TEXT there, and no children of a NUM."""
+    group = content_items.container(codes.QUALITATIVE)
+    parts = list(context.result.parts())
+    for side, part in parts:
+        if part.prediction is not None:
+            name = codes.RISK_CATEGORY[side if context.result.sides else None]
+            content_items.add(group, content_items.code(name, codes.RISK[part.prediction.category]))
+    for side, part in parts:
+        content_items.add(group, content_items.text(codes.CONCLUSION, sentences.conclusion(context.result, side, part)))
+    if context.source.corrected_patient:
+        content_items.add(group, content_items.text(codes.COMMENT, sentences.OTHER_PATIENT))
+    changed = sentences.change(context.result)
+    if changed:
+        content_items.add(group, content_items.text(codes.COMMENT, changed))
+    left_out = sentences.left_out(context.result)
+    if left_out:
+        content_items.add(group, content_items.text(codes.COMMENT, left_out))
+    checks = sentences.failed_checks(context.result)
+    if checks:
+        content_items.add(
+            group, content_items.text(codes.COMMENT, "Quality checks failed: " + sentences.joined(checks))
+        )
+    return group
