@@ -18,26 +18,13 @@ from daemon.assembly.corrected_patient import CODE as PATIENT_CODE
 from daemon.cli.wording import WIDTH, age, brief, bytes_in_words, hanging, in_words
 from daemon.health import standing_checks
 from daemon.health.finding import Finding, not_ok
-from daemon.ledger import deliveries, heartbeats, obsolete, set_aside, views, work_order
-from daemon.ledger.states import TOO_MANY
+from daemon.ledger import deliveries, heartbeats, set_aside, views, work_order
+from daemon.ledger.states import NOT_DELIVERED, STUCK, STUDY, TOO_MANY, WITHOUT_FILE
 from daemon.ledger.tables import breakers
 from daemon.listener.supervisor import state as listener_state
 from daemon.spool.journal import names
 
-WORDS = {
-    "assembling": "still arriving",
-    "waiting": "something is missing",
-    "held": "an operator must look",
-    "ready": "queued",
-    "running": "being analysed",
-    "reported": "report made, delivery under way",
-    "delivered": "report delivered, or nowhere to go",
-    "not_evaluated": "could not be evaluated",
-    "failed": "set aside after errors",
-    "expired": "given up waiting, or a prior",
-    "not_ours": "of another part of the body",
-    "cancelled": "stopped by an operator",
-}
+WORDS = {name: state.meaning for name, state in STUDY.items()}
 # Of one study; a report that has nowhere to go has a reason.
 WORDS_OF_ONE = WORDS | {"delivered": "report delivered"}
 COLOURS = {"held": "yellow", "failed": "red", "waiting": "cyan", "delivered": "green", "not_evaluated": "magenta"}
@@ -98,7 +85,7 @@ def gather(settings: Settings, connection: sa.Connection, now: float) -> dict[st
     last_sweep = heartbeats.last(connection, "sweep")
     since = now - heartbeats.WORKER_GONE_S
     rows = connection.execute(sa.select(breakers).where(breakers.c.failures > 0).order_by(breakers.c.destination)).all()
-    stuck = [s for state in ("held", "failed", "waiting") for s in views.list_studies(connection, state, limit=5)]
+    stuck = [s for state in STUCK for s in views.list_studies(connection, state, limit=5)]
     listener = listener_state(settings)
     checks = [*standing_checks.of_machine(settings, listener, now), *standing_checks.broker(settings)]
     checks += standing_checks.of_ledger(connection, settings, now)
@@ -108,7 +95,7 @@ def gather(settings: Settings, connection: sa.Connection, now: float) -> dict[st
     counts["deliveries"] = {
         name: states
         for name, states in counts["deliveries"].items()
-        if name in there or set(obsolete.OPEN) & states.keys()
+        if name in there or set(NOT_DELIVERED) & states.keys()
     }
     return counts | {
         "stuck": stuck,
@@ -158,7 +145,7 @@ def print_status(out: Console, found: Mapping[str, Any]) -> None:
         hanging(out, line)
     for study in found["stuck"]:
         said = " " + in_words(study["state"], study["reason"])
-        hanging(out, said, head=study["id"], head_style=COLOURS[study["state"]])
+        hanging(out, said, head=study["id"], head_style=COLOURS.get(study["state"], ""))
         _print_remedies(out, study, "    ")
     todo = list(advice(found))
     for sentence in todo:
@@ -185,7 +172,7 @@ def _machinery(found: Mapping[str, Any]) -> str:
 
 
 def _disk(found: Mapping[str, Any]) -> str:
-    kept = sum(row["bytes"] for state, row in found["instances"].items() if state not in ("lost", "purged"))
+    kept = sum(row["bytes"] for state, row in found["instances"].items() if state not in WITHOUT_FILE)
     free = found["disk_free_bytes"]
     left = "" if free is None else f", {bytes_in_words(free)} free"
     return f"disk of the spool: {bytes_in_words(kept)} of images and regions{left}"

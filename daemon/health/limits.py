@@ -13,7 +13,7 @@ from config.schema import Settings
 from daemon.health.finding import DAY_S, Finding, size, words
 from daemon.health.standing_checks import oldest_file
 from daemon.ledger import Ledger
-from daemon.ledger.states import SETTLED
+from daemon.ledger.states import FETCH_OPEN, REVISION_OPEN, SETTLED, UNJUDGED, UNSENT
 from daemon.ledger.tables import deliveries, fetches, instances, revisions, studies
 
 # Fraction of a limit above which an operator is warned.
@@ -92,11 +92,11 @@ def of_ledger(settings: Settings, ledger: Ledger, now: float) -> Iterator[Findin
                 studies.c.study_uid.in_(sa.select(instances.c.exam_uid).where(instances.c.state == "stored")),
             )
         ).scalar_one()
-        waiting = _queue(connection, studies, ("waiting", "assembling"), studies.c.first_arrival_at)
+        waiting = _queue(connection, studies, UNJUDGED, studies.c.first_arrival_at)
         queues = [
-            ("analyse", _queue(connection, revisions, ("ready", "running"), revisions.c.created_at)),
-            ("fetch", _queue(connection, fetches, ("pending", "fetching"), fetches.c.created_at)),
-            ("deliver", _queue(connection, deliveries, ("pending", "sending"), deliveries.c.created_at)),
+            ("analyse", _queue(connection, revisions, REVISION_OPEN, revisions.c.created_at)),
+            ("fetch", _queue(connection, fetches, FETCH_OPEN, fetches.c.created_at)),
+            ("deliver", _queue(connection, deliveries, UNSENT, deliveries.c.created_at)),
         ]
     limit = settings.listen.max_instance_bytes
     yield _limit(

@@ -15,7 +15,7 @@ from daemon.health import disk, site_files
 from daemon.health.finding import Finding, Level, words
 from daemon.ledger import deliveries as ledger_deliveries
 from daemon.ledger import heartbeats, set_aside
-from daemon.ledger.states import JUDGING_FAILED
+from daemon.ledger.states import JUDGING_FAILED, UNSENT
 from daemon.ledger.tables import deliveries, fetches, studies
 from daemon.work.queues import NAMES
 from pipeline.errors import PeerUnreachable
@@ -192,7 +192,7 @@ def destinations(connection: sa.Connection, settings: Settings, now: float) -> I
         destination = ledger_deliveries.by_name(settings, down["destination"])
         waiting = connection.execute(
             sa.select(sa.func.count()).where(
-                deliveries.c.destination == down["destination"], deliveries.c.state.in_(("pending", "sending"))
+                deliveries.c.destination == down["destination"], deliveries.c.state.in_(UNSENT)
             )
         ).scalar_one()
         reason = f" ({down['reason']})" if down["reason"] else ""

@@ -13,14 +13,13 @@ import structlog
 from daemon.indexing.arrivals import describe, remove_torn
 from daemon.ledger import Ledger
 from daemon.ledger.intake import known, mark_lost, record
-from daemon.ledger.states import SETTLED
+from daemon.ledger.states import IN_SPOOL, SETTLED, WITHOUT_FILE
 from daemon.ledger.tables import instances, studies
 from daemon.logs import place_of
 from daemon.spool import Spool, read_meta
 from pipeline.errors import TryLater
 
 log = structlog.get_logger("axrad.indexer")
-HERE = ("stored", "ignored", "unreadable")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 # What came in so long before the machine stopped may not have been on the disk.
 UNSYNCED_S = 3600.0
@@ -33,12 +32,12 @@ def reconcile(ledger: Ledger, spool: Spool, now: float, index: Callable[[], obje
     """
     with ledger.read() as connection:
         rows = connection.execute(sa.select(instances.c.id, instances.c.path, instances.c.state)).all()
-    in_ledger = {row.path for row in rows if row.state not in ("lost", "purged")}
+    in_ledger = {row.path for row in rows if row.state not in WITHOUT_FILE}
     strangers = [path for path in spool.walk() if path not in in_ledger]
     if strangers:
         index()
     found = sum(_record_stranger(ledger, spool, path, now) for path in strangers)
-    lost = [row.id for row in rows if row.state in HERE and not (spool.root / row.path).exists()]
+    lost = [row.id for row in rows if row.state in IN_SPOOL and not (spool.root / row.path).exists()]
     if lost:
         with ledger.write() as connection:
             mark_lost(connection, lost, now)
@@ -116,7 +115,7 @@ def _in_doubt(ledger: Ledger) -> list[Any]:
         return list(
             connection.execute(
                 sa.select(instances.c.id, instances.c.path).where(
-                    instances.c.state.in_(HERE),
+                    instances.c.state.in_(IN_SPOOL),
                     (instances.c.received_at >= newest - UNSYNCED_S) | instances.c.exam_uid.in_(unfinished),
                 )
             ).all()

@@ -6,21 +6,24 @@ fence. Every later write carries the fence and fails (`LeaseLost`) once somebody
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
+from daemon.ledger.moves import KINDS, NOTHING, beside_state, move_all, refuse
+from daemon.ledger.states import DELIVERY_OPEN, FETCH_OPEN, REVISION_OPEN, STAGE_OPEN, may_become
 from daemon.ledger.tables import deliveries, fetches, revisions
 from pipeline.errors import AxradError
 
-TABLES = {"revision": revisions, "delivery": deliveries, "fetch": fetches}
-# What may be claimed: revisions by their stage, deliveries by their state (`stored`: to ask for its proof again).
-OPEN = {
-    "revision": revisions.c.stage.in_(("analyse", "report"))
-    & revisions.c.state.in_(("ready", "running", "not_evaluated")),
-    "delivery": deliveries.c.state.in_(("pending", "sending", "stored")),
-    "fetch": fetches.c.state.in_(("pending", "fetching")),
+Claimable = Literal["revision", "delivery", "fetch"]
+TABLES: dict[Claimable, sa.Table] = {"revision": revisions, "delivery": deliveries, "fetch": fetches}
+# What may be claimed.
+OPEN: dict[Claimable, sa.ColumnElement[bool]] = {
+    "revision": revisions.c.stage.in_(STAGE_OPEN) & revisions.c.state.in_(REVISION_OPEN),
+    "delivery": deliveries.c.state.in_(DELIVERY_OPEN),
+    "fetch": fetches.c.state.in_(FETCH_OPEN),
 }
 
 
@@ -34,7 +37,7 @@ class LeaseLost(AxradError):
 class Claim:
     """Proof of ownership. `exhausted`: the attempt limit was reached before this claim; give up instead of working."""
 
-    kind: str
+    kind: Claimable
     id: str
     fence: int
     attempt: int
@@ -43,7 +46,7 @@ class Claim:
 
 def claim(
     connection: sa.Connection,
-    kind: str,
+    kind: Claimable,
     row_id: str,
     owner: str,
     now: float,
@@ -81,22 +84,43 @@ def renew(connection: sa.Connection, held: Claim, now: float, lease_s: float) ->
     update(connection, held, {"lease_until": now + lease_s})
 
 
-def update(connection: sa.Connection, held: Claim, values: dict[str, Any]) -> None:
-    """Write to the row, if it is still ours. Raises LeaseLost otherwise."""
-    table = TABLES[held.kind]
-    done = connection.execute(
-        table.update().where((table.c.id == held.id) & (table.c.fence == held.fence)).values(**values)
-    )
-    if done.rowcount != 1:
+def update(
+    connection: sa.Connection,
+    held: Claim,
+    columns: Mapping[str, object] = NOTHING,
+    *,
+    state: str | None = None,
+    stage: str | None = None,
+) -> None:
+    """Write to the row, and move it where a state is given, if it is still ours.
+
+    Raises LeaseLost otherwise, and AssertionError for a step that its state does not allow.
+    """
+    table, steps = KINDS[held.kind]
+    ours = (table.c.id == held.id) & (table.c.fence == held.fence)
+    if state is None:
+        done = connection.execute(table.update().where(ours).values(beside_state(columns))).rowcount
+    else:
+        done = move_all(connection, held.kind, ours, may_become(steps, state), state, columns, stage=stage)
+        if done != 1:
+            refuse(connection, held.kind, ours, state)
+    if done != 1:
         raise LeaseLost("another worker has taken over this work", uid=held.id)
 
 
-def release(connection: sa.Connection, held: Claim, values: dict[str, Any]) -> None:
+def release(
+    connection: sa.Connection,
+    held: Claim,
+    columns: Mapping[str, object] = NOTHING,
+    *,
+    state: str | None = None,
+    stage: str | None = None,
+) -> None:
     """The last write of a claim: the row is free again."""
-    update(connection, held, {"owner": None, "lease_until": None, **values})
+    update(connection, held, {"owner": None, "lease_until": None, **columns}, state=state, stage=stage)
 
 
-def due(connection: sa.Connection, kind: str, now: float, limit: int) -> list[Any]:
+def due(connection: sa.Connection, kind: Claimable, now: float, limit: int) -> list[Any]:
     """Rows that somebody should be told about: due, not held, and not announced recently."""
     table = TABLES[kind]
     return list(
@@ -114,7 +138,7 @@ def due(connection: sa.Connection, kind: str, now: float, limit: int) -> list[An
     )
 
 
-def announced(connection: sa.Connection, kind: str, row_id: str, until: float) -> None:
+def announced(connection: sa.Connection, kind: Claimable, row_id: str, until: float) -> None:
     """A message was sent; do not send another before `until` unless it proves lost."""
     table = TABLES[kind]
     connection.execute(table.update().where(table.c.id == row_id).values(enqueued_until=until))

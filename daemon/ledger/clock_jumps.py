@@ -11,7 +11,7 @@ from collections.abc import Callable
 import sqlalchemy as sa
 
 from daemon.clock import Clock
-from daemon.ledger.claims import OPEN, TABLES, backoff_s
+from daemon.ledger.claims import OPEN, TABLES, Claimable, backoff_s
 from daemon.ledger.tables import breakers, comparisons, studies
 
 # Less than this is a clock that is being disciplined, or another machine's.
@@ -62,7 +62,9 @@ def mend(connection: sa.Connection, now: float, jumped_s: float, lease_s: float,
     return mended
 
 
-def _mend_queue(connection: sa.Connection, kind: str, now: float, lease_s: float, backoff_base_s: float | None) -> int:
+def _mend_queue(
+    connection: sa.Connection, kind: Claimable, now: float, lease_s: float, backoff_base_s: float | None
+) -> int:
     """Without `backoff_base_s` a retry is believed to wait as long as was meant."""
     table = TABLES[kind]
     late = now + TOLERANCE_S

@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from daemon.ledger.claims import backoff_s
 from daemon.ledger.deliveries import forget, objects_of
 from daemon.ledger.engine import note
-from daemon.ledger.states import DELIVERY, check
+from daemon.ledger.moves import move
+from daemon.ledger.states import AWAITS_COMMITMENT
 from daemon.ledger.studies import settle_if_delivered
 from daemon.ledger.tables import commitments, deliveries, revisions, sent_objects
 
@@ -55,7 +56,7 @@ def reported(
         note(connection, now, "commitment-not-believed", detail, study_id, row.revision_id)
         return False
     # A report on an earlier sending says nothing of a later one.
-    if row.state not in ("sending", "stored", "failed") or row.stored_at is None or asked.asked_at < row.stored_at:
+    if row.state not in AWAITS_COMMITMENT or row.stored_at is None or asked.asked_at < row.stored_at:
         return True
     connection.execute(
         commitments.update().where(commitments.c.transaction_uid == transaction_uid).values(reported_at=now)
@@ -90,11 +91,9 @@ def settle(connection: sa.Connection, row: Any, now: float) -> None:
     outcome = outcome_of(connection, row)
     if outcome == "stored" or (row.state == "failed" and outcome == "pending"):
         return
-    check(DELIVERY, row.state, outcome)
-    values: dict[str, Any] = {"state": outcome, "owner": None, "lease_until": None, "fence": deliveries.c.fence + 1}
     study_id = _study_of(connection, row)
     if outcome == "delivered":
-        values |= {"proof": PROVEN, "finished_at": now}
+        values: dict[str, Any] = {"proof": PROVEN, "finished_at": now}
         note(
             connection,
             now,
@@ -104,9 +103,9 @@ def settle(connection: sa.Connection, row: Any, now: float) -> None:
             row.revision_id,
         )
     else:
-        values |= not_committed(connection, row, now)
+        values = not_committed(connection, row, now)
         note(connection, now, "not-committed", f"{row.destination}: {values['reason']}", study_id, row.revision_id)
-    connection.execute(deliveries.update().where(deliveries.c.id == row.id).values(**values))
+    move(connection, "delivery", row.id, outcome, values, void_lease=True)
     settle_if_delivered(connection, row.revision_id, now)
 
 

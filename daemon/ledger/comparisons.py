@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from daemon.assembly.duplicates import CONTENT_TAG, NOT_COMPARABLE
 from daemon.ledger.engine import note
+from daemon.ledger.moves import move
 from daemon.ledger.tables import comparisons, instances, studies
 
 
@@ -61,14 +62,14 @@ def settle(connection: sa.Connection, sop_uid: str, shown: Mapping[int, Shown], 
     for row in rows:
         found = shown[row.id]
         facts = row.facts | {"tags": row.facts["tags"] | {CONTENT_TAG: found.digest or NOT_COMPARABLE}}
-        values: dict[str, Any] = {"facts": facts}
-        if row.id not in kept:
-            values |= {"state": "unreadable", "note": found.why_not}
+        if row.id in kept:
+            connection.execute(instances.update().where(instances.c.id == row.id).values(facts=facts))
+        else:
+            move(connection, "instance", row.id, "unreadable", {"facts": facts, "note": found.why_not})
             study_id = connection.execute(
                 sa.select(studies.c.id).where(studies.c.study_uid == row.exam_uid)
             ).scalar_one_or_none()
             note(connection, now, "set-aside", f"instance {sop_uid}, which came again: {found.why_not}", study_id)
-        connection.execute(instances.update().where(instances.c.id == row.id).values(**values))
     connection.execute(comparisons.delete().where(comparisons.c.sop_uid == sop_uid))
     exams = {row.exam_uid for row in rows}
     connection.execute(

@@ -16,7 +16,8 @@ from config.schema import Destination, Settings
 from daemon.export.send_outcome import THERE
 from daemon.export.statuses import STORED
 from daemon.ledger.claims import OPEN, Claim, backoff_s, claim
-from daemon.ledger.states import DELIVERY, check
+from daemon.ledger.moves import move, queued_anew
+from daemon.ledger.states import DEAD_LETTER
 from daemon.ledger.tables import breakers, deliveries, revisions, sent_objects
 
 # Attempts are bounded by the destination's patience, not by the queue.
@@ -170,7 +171,7 @@ def dead_letters(connection: sa.Connection, destination: str | None = None) -> l
     query = (
         sa.select(deliveries, revisions.c.study_id, revisions.c.number)
         .join(revisions, revisions.c.id == deliveries.c.revision_id)
-        .where(deliveries.c.state == "failed")
+        .where(deliveries.c.state.in_(DEAD_LETTER))
         .order_by(deliveries.c.finished_at, deliveries.c.id)
     )
     if destination is not None:
@@ -193,29 +194,10 @@ def dead_letters(connection: sa.Connection, destination: str | None = None) -> l
 
 def send_again(connection: sa.Connection, delivery_id: str, now: float) -> None:
     """Open a finished delivery anew: everything is sent, with fresh patience. What happened stays in the events."""
-    row = connection.execute(sa.select(deliveries.c.state).where(deliveries.c.id == delivery_id)).one()
-    check(DELIVERY, row.state, "pending")
     connection.execute(sent_objects.delete().where(sent_objects.c.delivery_id == delivery_id))
-    connection.execute(
-        deliveries.update()
-        .where(deliveries.c.id == delivery_id)
-        .values(
-            state="pending",
-            next_attempt_at=now,
-            tried_since=now,
-            enqueued_until=None,
-            attempts=0,
-            proof="",
-            reason="",
-            transaction_uid=None,
-            stored_at=None,
-            proof_asks=0,
-            finished_at=None,
-            owner=None,
-            lease_until=None,
-            fence=deliveries.c.fence + 1,
-        )
-    )
+    unproven = {"proof": "", "reason": "", "transaction_uid": None, "stored_at": None, "proof_asks": 0}
+    anew = queued_anew(now) | unproven | {"tried_since": now}
+    move(connection, "delivery", delivery_id, "pending", anew, void_lease=True)
 
 
 # What was sent

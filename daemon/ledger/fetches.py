@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,10 +18,11 @@ from daemon.assembly import Answer, Verdict, Wanted
 from daemon.ledger import claims
 from daemon.ledger.claims import OPEN, Claim
 from daemon.ledger.engine import new_id, note
+from daemon.ledger.moves import add, move_all, queued_anew
+from daemon.ledger.states import FETCH_OPEN, FETCH_WANTED
 from daemon.ledger.tables import fetches, instances, pacs_answers, studies
 from pipeline.catalog import MR_CLASSES
 
-OPEN_STATES = ("pending", "fetching")
 # At a time, over all workers: an archive that hangs must not take the workers that deliver.
 AT_ONCE = 2
 UNLIMITED = 10**9
@@ -93,12 +95,8 @@ def open_priors(connection: sa.Connection, study: Any, now: float, settings: Set
 
 def open_again(connection: sa.Connection, study: Any, now: float) -> int:
     """An operator asks: whatever was given up is tried from the start; how many that are."""
-    done = connection.execute(
-        fetches.update()
-        .where(fetches.c.study_id == study.id, fetches.c.kind == "images", fetches.c.state != "cancelled")
-        .values(**_anew(now))
-    )
-    return int(done.rowcount)
+    of_it = (fetches.c.study_id == study.id) & (fetches.c.kind == "images")
+    return _start_anew(connection, of_it, FETCH_WANTED, now)
 
 
 def cancel(connection: sa.Connection, study_id: str, now: float) -> None:
@@ -107,16 +105,8 @@ def cancel(connection: sa.Connection, study_id: str, now: float) -> None:
 
 
 def _cancel(connection: sa.Connection, study_id: str, now: float, but: str = "") -> None:
-    connection.execute(
-        fetches.update()
-        .where(
-            fetches.c.study_id == study_id,
-            fetches.c.kind == "images",
-            fetches.c.state.in_(OPEN_STATES),
-            fetches.c.subject != but,
-        )
-        .values(state="cancelled", finished_at=now, fence=fetches.c.fence + 1, owner=None, lease_until=None)
-    )
+    of_it = (fetches.c.study_id == study_id) & (fetches.c.kind == "images") & (fetches.c.subject != but)
+    move_all(connection, "fetch", of_it, FETCH_OPEN, "cancelled", {"finished_at": now}, void_lease=True)
 
 
 # What a worker does
@@ -152,17 +142,37 @@ def take(
 
 def finish(connection: sa.Connection, held: Claim, study: Any, now: float, outcome: str) -> None:
     """Done; what came is judged when it has been indexed."""
-    claims.release(connection, held, {"state": "done", "reason": "", "finished_at": now})
+    claims.release(connection, held, {"reason": "", "finished_at": now}, state="done")
     if outcome:
         note(connection, now, "fetched", outcome, study.id)
     _wake(connection, study)
 
 
-def failed(connection: sa.Connection, held: Claim, study: Any, now: float, values: dict[str, Any], code: str) -> None:
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a fetch did not succeed. `final`: given up; otherwise tried again at `again_at`.
+
+    `attempts`: as many as count from now on, where that is not every one that was made.
+    """
+
+    code: str
+    reason: str
+    final: bool
+    again_at: float
+    attempts: int | None = None
+
+
+def failed(connection: sa.Connection, held: Claim, study: Any, now: float, failure: Failure) -> None:
     """Not this time, or not at all."""
-    claims.release(connection, held, values)
-    kind = "fetch-failed" if values["state"] == "failed" else "fetch-retry"
-    note(connection, now, kind, f"{code}: {values['reason']}", study.id)
+    values: dict[str, object] = {"reason": failure.reason, "next_attempt_at": failure.again_at}
+    if failure.attempts is not None:
+        values["attempts"] = failure.attempts
+    if failure.final:
+        claims.release(connection, held, values | {"finished_at": now}, state="failed")
+    else:
+        claims.release(connection, held, values, state="pending")
+    kind = "fetch-failed" if failure.final else "fetch-retry"
+    note(connection, now, kind, f"{failure.code}: {failure.reason}", study.id)
     _wake(connection, study)
 
 
@@ -209,18 +219,20 @@ def expect_priors(connection: sa.Connection, study: Any, study_uids: Sequence[st
     for uid in study_uids:
         if uid in known:
             continue
-        connection.execute(
-            studies.insert().values(
-                id=new_id(),
-                study_uid=uid,
-                role="prior",
-                state="assembling",
-                patient_key=study.patient_key,
-                first_arrival_at=now,
-                last_arrival_at=now,
-                changed_at=now,
-                dirty=True,
-            )
+        add(
+            connection,
+            "study",
+            "assembling",
+            {
+                "id": new_id(),
+                "study_uid": uid,
+                "role": "prior",
+                "patient_key": study.patient_key,
+                "first_arrival_at": now,
+                "last_arrival_at": now,
+                "changed_at": now,
+                "dirty": True,
+            },
         )
 
 
@@ -244,38 +256,34 @@ def _open(
         _cancel(connection, study.id, now, but=subject)
     if row is None:
         listed = [[w.study_uid, w.series_uid, w.sop_uid] for w in wanted]
-        connection.execute(
-            fetches.insert().values(
-                id=new_id(),
-                study_id=study.id,
-                kind=kind,
-                subject=subject,
-                wanted=listed,
-                state="pending",
-                pacs=pacs,
-                created_at=now,
-                next_attempt_at=now,
-            )
+        add(
+            connection,
+            "fetch",
+            "pending",
+            {
+                "id": new_id(),
+                "study_id": study.id,
+                "kind": kind,
+                "subject": subject,
+                "wanted": listed,
+                "pacs": pacs,
+                "created_at": now,
+                "next_attempt_at": now,
+            },
         )
         return True
     ended = row.finished_at if row.finished_at is not None else now
     lost_again = row.state == "done" and ended < now - COME_BY_S
     stale = row.state == "cancelled" or ended < study.last_arrival_at or lost_again
-    if row.state in OPEN_STATES or not (again or stale):
+    if row.state in FETCH_OPEN or not (again or stale):
         return False
-    connection.execute(fetches.update().where(fetches.c.id == row.id).values(pacs=pacs, created_at=now, **_anew(now)))
+    _start_anew(connection, fetches.c.id == row.id, (row.state,), now, pacs=pacs, created_at=now)
     return True
 
 
-def _anew(now: float) -> dict[str, Any]:
-    return {
-        "state": "pending",
-        "reason": "",
-        "attempts": 0,
-        "next_attempt_at": now,
-        "enqueued_until": None,
-        "finished_at": None,
-        "owner": None,
-        "lease_until": None,
-        "fence": fetches.c.fence + 1,
-    }
+def _start_anew(
+    connection: sa.Connection, where: sa.ColumnElement[bool], start: Iterable[str], now: float, **columns: object
+) -> int:
+    """Fetches that are in one of these states begin again; how many."""
+    columns |= queued_anew(now) | {"reason": ""}
+    return move_all(connection, "fetch", where, start, "pending", columns, void_lease=True)

@@ -11,12 +11,12 @@ import sqlalchemy as sa
 from daemon.assembly.duplicates import CONTENT_TAG
 from daemon.ledger import comparisons
 from daemon.ledger.engine import new_id, note
-from daemon.ledger.states import KNOWN_STATES, SETTLED, STUDY, check
+from daemon.ledger.moves import add, move, move_all
+from daemon.ledger.states import GONE, IN_SPOOL, KNOWN_STATES, SETTLED, WOKEN_BY_ARRIVALS
 from daemon.ledger.tables import fetches, instances, open_associations, revisions, roi_references, studies
 from daemon.ledger.work_order import BACKFILL, ROUTINE, words
 from pipeline.catalog import REGISTRATION_CLASS, InstanceFacts, facts_to_json
 
-GONE = ("lost", "purged", "purging")
 # Two data sets under one UID are decoded to compare them, up to this.
 MOST_BYTES = 1 << 30
 
@@ -69,7 +69,7 @@ def record(connection: sa.Connection, arrival: Arrival) -> str | None:
     facts = arrival.facts
     if arrival.torn:
         if old is None:
-            connection.execute(instances.insert().values(**row_of(arrival, "lost", arrival.note)))
+            add(connection, "instance", "lost", columns_of(arrival, arrival.note))
             note(connection, arrival.at, "lost", f"{arrival.sop_uid}: {arrival.note}")
         return None
     if old is not None and old.state == "lost" and not old.exam_uid:
@@ -79,19 +79,18 @@ def record(connection: sa.Connection, arrival: Arrival) -> str | None:
     if old is not None:
         return _back(connection, old, arrival) if old.state in GONE else None
     if facts is None:
-        connection.execute(instances.insert().values(**row_of(arrival, "unreadable", "")))
+        add(connection, "instance", "unreadable", columns_of(arrival))
         note(connection, arrival.at, "unreadable", f"{arrival.sop_uid}: {arrival.note}")
         return None
     if facts.ours:
         # Our own results, routed back to us: kept, and nothing else happens.
-        connection.execute(instances.insert().values(**row_of(arrival, "ignored", "a result of axrad")))
+        add(connection, "instance", "ignored", columns_of(arrival, "a result of axrad"))
         return None
     if not is_relevant(facts):
-        connection.execute(instances.insert().values(**row_of(arrival, "ignored", "not used by axrad")))
+        add(connection, "instance", "ignored", columns_of(arrival, "not used by axrad"))
         return None
     exam_uid = _exam_of(connection, facts)
-    row = row_of(arrival, "stored", "") | {"exam_uid": exam_uid}
-    instance_id = connection.execute(instances.insert().values(**row)).inserted_primary_key[0]  # type: ignore[index]
+    instance_id = add(connection, "instance", "stored", columns_of(arrival) | {"exam_uid": exam_uid})
     _compare(connection, arrival, exam_uid)
     named = dict.fromkeys(r.sop_instance_uid for r in facts.references if r.sop_instance_uid)
     if named:
@@ -111,7 +110,7 @@ def _back(connection: sa.Connection, old: Any, arrival: Arrival) -> str | None:
     """What was lost or cleaned away has come again."""
     facts = arrival.facts
     state = "unreadable" if facts is None else "stored" if is_relevant(facts) else "ignored"
-    connection.execute(instances.update().where(instances.c.id == old.id).values(state=state, path=arrival.path))
+    move(connection, "instance", old.id, state, {"path": arrival.path})
     if facts is None or state != "stored":
         return None
     _touch(connection, old.exam_uid, facts.patient_key, arrival.at, arrival.priority, backfill=arrival.backfill)
@@ -127,7 +126,8 @@ def _exam_of(connection: sa.Connection, facts: InstanceFacts) -> str:
     return found or named or facts.ref.study_uid
 
 
-def row_of(arrival: Arrival, state: str, why: str) -> dict[str, Any]:
+def columns_of(arrival: Arrival, why: str = "") -> dict[str, object]:
+    """Columns of an instance that has come; `why` it is not used."""
     facts = arrival.facts
     return {
         "sop_uid": arrival.sop_uid,
@@ -142,7 +142,6 @@ def row_of(arrival: Arrival, state: str, why: str) -> dict[str, Any]:
         "received_at": arrival.at,
         "association": arrival.association,
         "calling_ae": arrival.calling_ae,
-        "state": state,
         "note": why or arrival.note,
         "facts": facts_to_json(facts) if facts else {},
     }
@@ -238,19 +237,21 @@ def _touch(
     row = connection.execute(sa.select(studies).where(studies.c.study_uid == study_uid)).one_or_none()
     if row is None:
         study_id = new_id()
-        connection.execute(
-            studies.insert().values(
-                id=study_id,
-                study_uid=study_uid,
-                state="assembling",
-                patient_key=patient_key,
-                first_arrival_at=at,
-                last_arrival_at=at,
-                changed_at=at,
-                dirty=True,
-                priority=priority,
-                role=BACKFILL if backfill else "current",
-            )
+        add(
+            connection,
+            "study",
+            "assembling",
+            {
+                "id": study_id,
+                "study_uid": study_uid,
+                "patient_key": patient_key,
+                "first_arrival_at": at,
+                "last_arrival_at": at,
+                "changed_at": at,
+                "dirty": True,
+                "priority": priority,
+                "role": BACKFILL if backfill else "current",
+            },
         )
         how = ", ".join([*(["backfill"] if backfill else []), *([words(priority)] if priority != ROUTINE else [])])
         note(connection, at, "first-instance", how, study_id=study_id)
@@ -261,12 +262,12 @@ def _touch(
         note(connection, at, "prioritised", f"{words(priority)}, as an instance of it asks", study_id=row.id)
     if row.state == "cancelled" and not row.dirty:
         note(connection, at, "came-after-cancelling", "new data; nothing is done with them until `axrad retry`", row.id)
-    if row.state in ("waiting", "expired", "not_ours"):
-        check(STUDY, row.state, "assembling")
-        values |= {"state": "assembling", "reason": "", "reason_code": "", "changed_at": at}
-        if row.state == "expired":
-            note(connection, at, "revived", "new data arrived after the study had expired", study_id=row.id)
-    connection.execute(studies.update().where(studies.c.id == row.id).values(**values))
+    if row.state == "expired":
+        note(connection, at, "revived", "new data arrived after the study had expired", study_id=row.id)
+    if row.state in WOKEN_BY_ARRIVALS:
+        move(connection, "study", row.id, "assembling", {"reason": "", "reason_code": "", "changed_at": at, **values})
+    else:
+        connection.execute(studies.update().where(studies.c.id == row.id).values(**values))
 
 
 def still_arriving(connection: sa.Connection, association: str, exam_uid: str, at: float) -> None:
@@ -297,12 +298,7 @@ def association_ended(connection: sa.Connection, association: str) -> None:
 def mark_lost(connection: sa.Connection, ids: Iterable[int], now: float) -> None:
     """The file of these rows is gone although nobody cleaned it away. Exams that are not done yet are judged again."""
     for instance_id in ids:
-        done = connection.execute(
-            instances.update()
-            .where(instances.c.id == instance_id, instances.c.state.in_(("stored", "ignored", "unreadable")))
-            .values(state="lost")
-        )
-        if done.rowcount == 0:
+        if not move_all(connection, "instance", instances.c.id == instance_id, IN_SPOOL, "lost"):
             continue
         exam_uid = connection.execute(sa.select(instances.c.exam_uid).where(instances.c.id == instance_id)).scalar_one()
         detail = f"the file of instance {instance_id} is missing from the spool"

@@ -15,13 +15,12 @@ from config.schema import Settings
 from daemon.ledger import fetches as ledger_fetches
 from daemon.ledger import heartbeats
 from daemon.ledger.engine import note
-from daemon.ledger.states import SETTLED
+from daemon.ledger.moves import move
+from daemon.ledger.states import DEAD_LETTER, FETCH_OPEN, NEVER_DELIVERED, NOT_DELIVERED, SETTLED
 from daemon.ledger.studies import settle_if_delivered
 from daemon.ledger.tables import breakers, deliveries, fetches, pacs_answers, revisions, studies
 from pipeline.errors import InputRejected
 
-OPEN = ("pending", "sending", "stored", "failed")
-SET_ASIDE = ("failed",)
 # In one round; the next goes on.
 AT_ONCE = 200
 CODE = "destination-gone"
@@ -47,11 +46,11 @@ def close(connection: sa.Connection, settings: Settings, now: float) -> int:
 
 def _destinations(connection: sa.Connection, settings: Settings, now: float) -> int:
     there = known(connection, settings, "destinations", now)
-    waiting = sa.select(deliveries.c.destination).where(deliveries.c.state.in_(OPEN)).distinct()
+    waiting = sa.select(deliveries.c.destination).where(deliveries.c.state.in_(NOT_DELIVERED)).distinct()
     closed = 0
     for name in connection.execute(waiting).scalars().all():
         if name not in there:
-            closed += close_deliveries(connection, name, gone(name), now, OPEN)
+            closed += close_deliveries(connection, name, gone(name), now, NOT_DELIVERED)
     silent = connection.execute(sa.select(breakers.c.destination)).scalars().all()
     for name in set(silent) - there:
         connection.execute(breakers.delete().where(breakers.c.destination == name))
@@ -60,18 +59,6 @@ def _destinations(connection: sa.Connection, settings: Settings, now: float) -> 
 
 def gone(name: str) -> str:
     return f"no [[destination]] is named {name} any more"
-
-
-def _closed(table: sa.Table, reason: str, now: float) -> dict[str, Any]:
-    """Columns of a delivery or fetch that is given up; the raised fence takes it from a worker that is at it."""
-    return {
-        "state": "cancelled",
-        "reason": reason,
-        "finished_at": now,
-        "owner": None,
-        "lease_until": None,
-        "fence": table.c.fence + 1,
-    }
 
 
 def close_deliveries(connection: sa.Connection, name: str, reason: str, now: float, states: Iterable[str]) -> int:
@@ -84,9 +71,7 @@ def close_deliveries(connection: sa.Connection, name: str, reason: str, now: flo
         .limit(AT_ONCE)
     ).all()
     for row in rows:
-        connection.execute(
-            deliveries.update().where(deliveries.c.id == row.id).values(_closed(deliveries, reason, now))
-        )
+        move(connection, "delivery", row.id, "cancelled", {"reason": reason, "finished_at": now}, void_lease=True)
         note(connection, now, "delivery-closed", f"{name}: {reason}", row.study_id, row.revision_id)
         settle_if_delivered(connection, row.revision_id, now)
         _tell(connection, row, now)
@@ -96,7 +81,7 @@ def close_deliveries(connection: sa.Connection, name: str, reason: str, now: flo
 def _tell(connection: sa.Connection, row: Any, now: float) -> None:
     """A study whose report nobody has taken and nobody will says so."""
     states = connection.execute(sa.select(deliveries.c.state).where(deliveries.c.revision_id == row.revision_id))
-    if set(states.scalars()) <= {"cancelled", "refused"}:
+    if set(states.scalars()) <= set(NEVER_DELIVERED):
         connection.execute(
             studies.update()
             .where(studies.c.id == row.study_id, studies.c.state == "reported")
@@ -111,7 +96,7 @@ def _tell(connection: sa.Connection, row: Any, now: float) -> None:
 def _archives(connection: sa.Connection, settings: Settings, now: float) -> int:
     there = known(connection, settings, "archives", now)
     sources = [p.name for p in ledger_fetches.sources(settings)]
-    is_open = fetches.c.state.in_(ledger_fetches.OPEN_STATES) & (fetches.c.kind != "ask")
+    is_open = fetches.c.state.in_(FETCH_OPEN) & (fetches.c.kind != "ask")
     closed = 0
     if there <= set(names_of(settings)["archives"]):
         # Otherwise a worker that is alive may know archives that are not known here.
@@ -137,7 +122,7 @@ def _fetches(connection: sa.Connection, is_open: Any, sources: list[str], now: f
     rows = connection.execute(sa.select(fetches.c.id, fetches.c.study_id).where(is_open).limit(AT_ONCE)).all()
     reason = "no [[pacs]] can be fetched from any more"
     for row in rows:
-        connection.execute(fetches.update().where(fetches.c.id == row.id).values(_closed(fetches, reason, now)))
+        move(connection, "fetch", row.id, "cancelled", {"reason": reason, "finished_at": now}, void_lease=True)
         note(connection, now, "fetch-closed", reason, row.study_id)
         connection.execute(studies.update().where(studies.c.id == row.study_id).values(dirty=True))
     return len(rows)
@@ -157,7 +142,7 @@ def forget(connection: sa.Connection, settings: Settings, name: str, now: float)
     configured = name in names_of(settings)["destinations"]
     closed = 0
     while done := close_deliveries(
-        connection, name, "forgotten by an operator", now, SET_ASIDE if configured else OPEN
+        connection, name, "forgotten by an operator", now, DEAD_LETTER if configured else NOT_DELIVERED
     ):
         closed += done
     if not configured:

@@ -11,10 +11,11 @@ from daemon.assembly.corrected_patient import CODE
 from daemon.assembly.identity import keys_of
 from daemon.ledger.deliveries import dead_letters, probe_now, send_again
 from daemon.ledger.engine import note
+from daemon.ledger.moves import move, queued_anew
 from daemon.ledger.priority_and_cancel import resume
-from daemon.ledger.states import STUDY, TOO_MANY, check
-from daemon.ledger.studies import move_study
-from daemon.ledger.tables import deliveries, revisions, studies
+from daemon.ledger.states import FINISHED, MAY_BE_REDONE, TOO_MANY, UNSENT
+from daemon.ledger.studies import move_study, newest_revision, reopen
+from daemon.ledger.tables import deliveries, studies
 from daemon.ledger.verdicts import evidence_of
 from pipeline.errors import InputRejected
 
@@ -36,23 +37,9 @@ def retry(connection: sa.Connection, row: Any, now: float, *, new_revision: bool
             f"study {row.id} is {row.state}, not failed; `--new-revision` redoes a reported one, "
             "`--accept-identity` releases a held one"
         )
-    revision = connection.execute(
-        sa.select(revisions).where(revisions.c.study_id == row.id).order_by(revisions.c.number.desc()).limit(1)
-    ).one()
-    connection.execute(
-        revisions.update()
-        .where(revisions.c.id == revision.id)
-        .values(
-            state="ready",
-            attempts=0,
-            next_attempt_at=now,
-            lease_until=None,
-            owner=None,
-            enqueued_until=None,
-            fence=revisions.c.fence + 1,
-            finished_at=None,
-        )
-    )
+    revision = newest_revision(connection, row.id)
+    assert revision is not None, "a study fails with its revision"
+    move(connection, "revision", revision.id, "ready", queued_anew(now), void_lease=True)
     move_study(connection, row.id, "ready", now)
     note(connection, now, "retried", "by an operator", row.id, revision.id)
     return f"revision {revision.number} is queued again"
@@ -60,24 +47,14 @@ def retry(connection: sa.Connection, row: Any, now: float, *, new_revision: bool
 
 def _judge_again(connection: sa.Connection, row: Any, now: float) -> str:
     """After the setting that it exceeds was raised."""
-    check(STUDY, row.state, "assembling")
-    connection.execute(
-        studies.update()
-        .where(studies.c.id == row.id)
-        .values(state="assembling", dirty=True, reason="", reason_code="", changed_at=now)
-    )
+    _assemble_again(connection, row, now)
     note(connection, now, "retried", "by an operator", row.id)
     return "the study is assembled again"
 
 
 def _take_as_ours(connection: sa.Connection, row: Any, now: float) -> str:
     """An operator knows better than the headers which part of the body the exam shows."""
-    check(STUDY, row.state, "assembling")
-    connection.execute(
-        studies.update()
-        .where(studies.c.id == row.id)
-        .values(state="assembling", taken_as_ours=True, dirty=True, reason="", reason_code="", changed_at=now)
-    )
+    _assemble_again(connection, row, now, taken_as_ours=True)
     note(connection, now, "taken-as-ours", "by an operator", row.id)
     return "the study is assembled as an exam of the breasts"
 
@@ -87,37 +64,26 @@ def _release(connection: sa.Connection, row: Any, now: float) -> str:
         return _keep_identity(connection, row, now)
     if row.state != "held":
         raise InputRejected(f"study {row.id} is {row.state}, not held")
-    check(STUDY, row.state, "assembling")
-    connection.execute(
-        studies.update()
-        .where(studies.c.id == row.id)
-        .values(
-            state="assembling",
-            identity_accepted=True,
-            corrected_key=None,
-            accepted_keys=sorted(keys_of(evidence_of(connection, row))),
-            dirty=True,
-            reason="",
-            reason_code="",
-            changed_at=now,
-        )
-    )
+    _assemble_again(connection, row, now, **_accepted(connection, row))
     note(connection, now, "identity-accepted", "by an operator", row.id)
     return "the study is assembled with the identities it has"
 
 
+def _assemble_again(connection: sa.Connection, row: Any, now: float, **columns: object) -> None:
+    said = {"reason": "", "reason_code": "", "changed_at": now, "dirty": True}
+    move(connection, "study", row.id, "assembling", {**said, **columns})
+
+
+def _accepted(connection: sa.Connection, row: Any) -> dict[str, object]:
+    """Columns of a study whose identities, as they are now, an operator accepts."""
+    keys = sorted(keys_of(evidence_of(connection, row)))
+    return {"identity_accepted": True, "corrected_key": None, "accepted_keys": keys}
+
+
 def _keep_identity(connection: sa.Connection, row: Any, now: float) -> str:
     """A study that came again under another Patient ID stays as it is."""
-    connection.execute(
-        studies.update()
-        .where(studies.c.id == row.id)
-        .values(
-            identity_accepted=True,
-            corrected_key=None,
-            accepted_keys=sorted(keys_of(evidence_of(connection, row))),
-            dirty=True,
-        )
-    )
+    accepted = _accepted(connection, row)
+    connection.execute(studies.update().where(studies.c.id == row.id).values(dirty=True, **accepted))
     note(connection, now, "identity-accepted", "the one before, by an operator", row.id)
     return "the study keeps the Patient ID that it had"
 
@@ -127,14 +93,10 @@ def _redo(connection: sa.Connection, row: Any, now: float) -> str:
     corrected = {} if row.corrected_key is None else _corrected(row)
     if corrected and row.state == "held" and row.reason_code == CODE:
         corrected |= {"reason": "", "reason_code": ""}
-    elif row.state not in ("reported", "delivered", "not_evaluated", "failed"):
+    elif row.state not in MAY_BE_REDONE:
         raise InputRejected(f"study {row.id} is {row.state}; a new revision needs one that is finished")
-    check(STUDY, row.state, "assembling")
-    connection.execute(
-        studies.update()
-        .where(studies.c.id == row.id)
-        .values(state="assembling", redo=studies.c.redo + 1, dirty=True, changed_at=now, **corrected)
-    )
+    again = corrected | {"redo": studies.c.redo + 1, "dirty": True, "changed_at": now}
+    move(connection, "study", row.id, "assembling", again)
     if corrected:
         note(connection, now, "redo", "under the corrected Patient ID, asked for by an operator", row.id)
         return "a corrected report will be made, under the Patient ID that the exam came again with"
@@ -158,12 +120,7 @@ def deliver(
     Args:
         known: names of destinations; deliveries to others are left as they are. None: all are known.
     """
-    revision = connection.execute(
-        sa.select(revisions)
-        .where(revisions.c.study_id == row.id, revisions.c.state.in_(("reported", "delivered", "not_evaluated")))
-        .order_by(revisions.c.number.desc())
-        .limit(1)
-    ).one_or_none()
+    revision = newest_revision(connection, row.id, FINISHED)
     if revision is None:
         raise InputRejected(f"study {row.id} has no report yet")
     query = sa.select(deliveries).where(deliveries.c.revision_id == revision.id)
@@ -184,7 +141,7 @@ def deliver(
     probe_now(connection, {item.destination for item in rows})
     opened = []
     for item in rows:
-        if item.state in ("pending", "sending"):
+        if item.state in UNSENT:
             connection.execute(
                 deliveries.update().where(deliveries.c.id == item.id).values(next_attempt_at=now, enqueued_until=None)
             )
@@ -193,9 +150,7 @@ def deliver(
         else:
             continue
         opened.append(item.id)
-    if revision.state == "delivered":
-        connection.execute(revisions.update().where(revisions.c.id == revision.id).values(state="reported"))
-        move_study(connection, row.id, "reported", now)
+    reopen(connection, revision, now)
     note(connection, now, "resend", "asked for by an operator", row.id, revision.id)
     return opened
 

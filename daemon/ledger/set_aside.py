@@ -9,6 +9,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from daemon.ledger.engine import note
+from daemon.ledger.moves import move
+from daemon.ledger.states import READABLE
 from daemon.ledger.tables import instances, set_aside, studies
 
 # What the row of such an instance says.
@@ -50,8 +52,8 @@ def put(connection: sa.Connection, poison: Poison, now: float) -> None:
         note(connection, now, "set-aside", f"instance {poison.sop_uid}: {poison.reason}", study_id)
     elif sender:
         connection.execute(set_aside.update().where(set_aside.c.key == poison.key).values(**sender))
-    if row is not None and row.state in ("stored", "ignored"):
-        connection.execute(instances.update().where(instances.c.id == row.id).values(state="unreadable", note=NOTE))
+    if row is not None and row.state in READABLE:
+        move(connection, "instance", row.id, "unreadable", {"note": NOTE})
 
 
 def take_up(connection: sa.Connection, sop_uid: str, digest: str, now: float) -> bool:
@@ -64,7 +66,7 @@ def take_up(connection: sa.Connection, sop_uid: str, digest: str, now: float) ->
         # Nobody ever came as far as its facts: it is indexed as if it had just come.
         connection.execute(instances.delete().where(instances.c.id == row.id))
         return True
-    connection.execute(instances.update().where(instances.c.id == row.id).values(state="stored", note=""))
+    move(connection, "instance", row.id, "stored", {"note": ""})
     connection.execute(
         studies.update().where(studies.c.study_uid == row.exam_uid, studies.c.state != "cancelled").values(dirty=True)
     )

@@ -1,67 +1,216 @@
-"""Which state may follow which. State is a table; a step that is not in it is a bug and raises.
+"""Every state of everything that the ledger moves, which state may follow which, and the groups they form.
 
-Who resumes what after a crash: `assembling`, `waiting`, `expired` and `not_ours` are looked at by assembly (on
-arrival or when due), `ready`, `running` and `reported` are enqueued again by the sweep, `held` and `failed` wait for an
-operator's `retry`, `cancelled` likewise.
+`daemon/ledger/moves.py` writes states and refuses a step that is not in these tables. `docs/states.md` is drawn from
+them (`script/describe-states`). A new state is an entry here and the code that produces it.
 """
 
 from __future__ import annotations
 
-OF_A_REVISION = frozenset({"running", "reported", "delivered", "not_evaluated", "failed"})
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
-STUDY: dict[str, frozenset[str]] = {
-    # To the state of a revision: what was looked at again turned out to be what had been reported.
-    "assembling": frozenset({"waiting", "held", "ready", "expired", "not_ours", "cancelled"}) | OF_A_REVISION,
-    "waiting": frozenset({"assembling", "held", "ready", "expired", "not_ours", "cancelled"}) | OF_A_REVISION,
-    "held": frozenset({"assembling", "waiting", "ready", "expired", "not_ours", "cancelled"}) | OF_A_REVISION,
-    "ready": frozenset({"running", "assembling", "failed", "held", "reported", "not_evaluated", "cancelled"}),
-    "running": frozenset({"reported", "not_evaluated", "failed", "assembling", "ready", "held", "cancelled"}),
-    "reported": frozenset({"delivered", "failed", "assembling", "held", "ready", "cancelled"}),
-    "delivered": frozenset({"assembling", "held", "reported", "ready"}),
-    "not_evaluated": frozenset({"assembling", "held", "ready"}),
-    "failed": frozenset({"assembling", "ready", "reported", "held", "cancelled"}),
-    "expired": frozenset({"assembling", "held"}),
-    # Of another part of the body: until something more of it comes, or an operator's `retry` says that it is ours.
-    "not_ours": frozenset({"assembling", "held"}),
-    # Until an operator's `retry`, or `deliver` where there was a report.
-    "cancelled": frozenset({"assembling", "ready", "reported", "delivered"}),
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One state. `next`: states that may follow; staying always may. `first`: a new row may begin here.
+
+    `moved_on_by`: who moves a row on from here after a crash; empty where nothing is left to do.
+    """
+
+    meaning: str
+    next: frozenset[str]
+    moved_on_by: str = ""
+    first: bool = False
+
+
+Steps = Mapping[str, State]
+
+
+def _state(meaning: str, follow: str = "", moved_on_by: str = "", *, first: bool = False) -> State:
+    return State(meaning, frozenset(follow.split()), moved_on_by, first)
+
+
+# What a study shows of its newest revision. Judged again, it may turn out to be what had been reported already.
+_OF_A_REVISION = "running reported delivered not_evaluated failed"
+_ASSEMBLY = "assembly, on arrival or when due"
+_SWEEP = "the sweep enqueues it again"
+_RETRY = "an operator: `axrad retry`"
+
+STUDY: Steps = {
+    "assembling": _state(
+        "still arriving", f"waiting held ready expired not_ours cancelled {_OF_A_REVISION}", _ASSEMBLY, first=True
+    ),
+    "waiting": _state(
+        "something is missing", f"assembling held ready expired not_ours cancelled {_OF_A_REVISION}", _ASSEMBLY
+    ),
+    "held": _state(
+        "an operator must look", f"assembling waiting ready expired not_ours cancelled {_OF_A_REVISION}", _RETRY
+    ),
+    "ready": _state("queued", "running assembling failed held reported not_evaluated cancelled", _SWEEP),
+    "running": _state(
+        "being analysed", "reported not_evaluated failed assembling ready held cancelled", "the sweep, lease over"
+    ),
+    "reported": _state(
+        "report made, delivery under way", "delivered failed assembling held ready cancelled", "its deliveries"
+    ),
+    "delivered": _state("report delivered, or nowhere to go", "assembling held reported ready"),
+    "not_evaluated": _state("could not be evaluated", "assembling held ready"),
+    "failed": _state("set aside after errors", "assembling ready reported held cancelled", _RETRY),
+    "expired": _state("given up waiting, or a prior", "assembling held", "assembly, on arrival"),
+    "not_ours": _state("of another part of the body", "assembling held", f"assembly, on arrival; {_RETRY}"),
+    "cancelled": _state(
+        "stopped by an operator", "assembling ready reported delivered", f"{_RETRY}; `axrad deliver` where reported"
+    ),
 }
 
-REVISION: dict[str, frozenset[str]] = {
-    "ready": frozenset({"running", "held", "failed", "superseded"}),
-    "running": frozenset({"ready", "held", "reported", "not_evaluated", "failed", "superseded"}),
-    "held": frozenset({"ready", "failed", "superseded"}),
+REVISION: Steps = {
+    # To a result without `running`: its analysis had been done, and it was only reported.
+    "ready": _state("queued", "running held reported not_evaluated failed superseded", _SWEEP, first=True),
+    "running": _state(
+        "a worker has begun", "ready held reported not_evaluated failed superseded", "the sweep, lease over"
+    ),
+    "held": _state("stopped with its study", "ready failed superseded", "the verdict that releases its study"),
     # To `ready`: its results vanished before they were delivered.
-    "reported": frozenset({"delivered", "failed", "superseded", "ready"}),
-    "delivered": frozenset({"superseded", "reported"}),
-    "not_evaluated": frozenset({"superseded", "ready"}),
-    "failed": frozenset({"ready", "reported", "superseded"}),
-    "superseded": frozenset(),
+    "reported": _state("report made", "delivered failed superseded ready", "its deliveries"),
+    "delivered": _state("every delivery of its report is proven or closed", "superseded reported"),
+    "not_evaluated": _state("finished without a prediction", "superseded ready"),
+    "failed": _state("set aside after errors, or cancelled", "ready reported superseded", _RETRY),
+    "superseded": _state("replaced by newer inputs"),
 }
 
-DELIVERY: dict[str, frozenset[str]] = {
-    "pending": frozenset({"sending", "cancelled", "refused", "failed"}),
-    "sending": frozenset({"pending", "stored", "delivered", "failed", "cancelled"}),
-    "stored": frozenset({"delivered", "pending", "failed", "cancelled"}),
-    "delivered": frozenset({"pending"}),
+STAGE: Steps = {
+    "analyse": _state("is analysed next", "report done", _SWEEP, first=True),
+    # To `analyse`: its results vanished.
+    "report": _state("is reported next", "analyse done", _SWEEP),
+    "done": _state("nothing is left for a worker", "analyse"),
+}
+
+DELIVERY: Steps = {
+    "pending": _state("to be sent", "sending cancelled refused failed", _SWEEP, first=True),
+    "sending": _state("a worker sends it", "pending stored delivered failed cancelled", "the sweep, lease over"),
+    "stored": _state("taken by the destination, not proven", "delivered pending failed cancelled", _SWEEP),
+    "delivered": _state("proven to be at the destination", "pending"),
     # A storage commitment report may come after we gave up waiting for it.
-    "failed": frozenset({"pending", "cancelled", "delivered"}),
-    "cancelled": frozenset({"pending"}),
-    "refused": frozenset({"pending"}),
+    "failed": _state("set aside: a dead letter", "pending cancelled delivered", "an operator: `axrad deliver`"),
+    "cancelled": _state("not wanted any more", "pending"),
+    "refused": _state("must not go there", "pending", first=True),
 }
 
-# Instances that may be part of an exam: a file that is gone is known all the same, by its facts.
-KNOWN_STATES = ("stored", "lost", "purging", "purged")
+FETCH: Steps = {
+    "pending": _state("to be fetched or asked", "fetching cancelled", _SWEEP, first=True),
+    "fetching": _state("a worker is at it", "pending done failed cancelled", "the sweep, lease over"),
+    # What came and is missed again, what was given up, and what is wanted again are fetched anew.
+    "done": _state("came, or was answered", "pending"),
+    "failed": _state("given up", "pending", "new arrivals, or an operator: `axrad retry`"),
+    "cancelled": _state("not needed any more", "pending"),
+}
 
-# Code of a hold that is no matter of identity: assembly's `too_many`.
+INSTANCE: Steps = {
+    "stored": _state("in the spool, part of an exam", "lost purging unreadable", first=True),
+    "ignored": _state("in the spool, of no use to axrad", "lost purging unreadable", first=True),
+    "unreadable": _state("in the spool, cannot be read or is set aside", "lost purging stored", first=True),
+    "lost": _state("its file vanished", "stored ignored unreadable", "the sender, or a fetch", first=True),
+    "purging": _state("retention removes its file", "purged stored ignored unreadable", "the next round of retention"),
+    "purged": _state("removed by retention", "stored ignored unreadable"),
+}
+
+# Groups of studies
+
+# States in which a study shows its newest revision.
+OF_A_REVISION = frozenset(_OF_A_REVISION.split())
+# Its revision has a result, or is about to: results that vanish are made again.
+AS_ITS_REVISION = OF_A_REVISION - {"failed"}
+# A study shows no revision, so that a verdict decides what it shows.
+BEFORE_A_REVISION = ("assembling", "waiting", "held", "expired", "not_ours")
+# New data put the study back to `assembling`.
+WOKEN_BY_ARRIVALS = ("waiting", "expired", "not_ours")
+# Not reported yet, and nobody has to decide anything.
+UNJUDGED = ("assembling", "waiting")
+# Nothing is under way and nothing is waited for.
+SETTLED = frozenset({"delivered", "not_evaluated", "expired", "not_ours", "cancelled"})
+# Somebody has to do something: what `axrad status` lists.
+STUCK = ("held", "failed", "waiting")
+# A verdict after which nothing more is fetched for the study.
+NOT_FETCHED_FOR = ("ready", "expired", "not_ours", "held")
+# An operator may ask for a new revision of the same inputs.
+MAY_BE_REDONE = ("reported", "delivered", "not_evaluated", "failed")
+
+# Groups of revisions
+
+# A worker may claim it, as its stage says.
+REVISION_OPEN = ("ready", "running")
+STAGE_OPEN = ("analyse", "report")
+# It has a result that may be sent.
+FINISHED = ("reported", "delivered", "not_evaluated")
+# It ended without a prediction.
+WITHOUT_PREDICTION = ("not_evaluated", "failed")
+# Its result is still needed: for its report, or by a destination.
+RESULT_NEEDED = ("running", "reported", "not_evaluated")
+
+# Groups of deliveries
+
+# A worker may claim it; of a `stored` one the proof is asked for.
+DELIVERY_OPEN = ("pending", "sending", "stored")
+# To be sent, or being sent.
+UNSENT = ("pending", "sending")
+# Stopped with the study or revision: not taken by the destination, as far as is known.
+STOPPABLE = ("pending", "sending", "failed")
+# Closed where its destination is gone.
+NOT_DELIVERED = ("pending", "sending", "stored", "failed")
+DEAD_LETTER = ("failed",)
+# Nothing more of it will reach the destination.
+DELIVERY_OVER = ("delivered", "refused", "cancelled")
+NEVER_DELIVERED = ("cancelled", "refused")
+# The destination has taken it: a reader may have it.
+AT_DESTINATION = ("delivered", "stored")
+# A storage commitment report can change it.
+AWAITS_COMMITMENT = ("sending", "stored", "failed")
+
+# Groups of fetches
+
+FETCH_OPEN = ("pending", "fetching")
+# An operator's `retry` starts it anew; what was cancelled was not needed any more.
+FETCH_WANTED = ("pending", "fetching", "done", "failed")
+
+# Groups of instances
+
+# Part of an exam as far as its facts go: a file that is gone is known all the same.
+KNOWN_STATES = ("stored", "lost", "purging", "purged")
+GONE = ("lost", "purged", "purging")
+WITHOUT_FILE = ("lost", "purged")
+IN_SPOOL = ("stored", "ignored", "unreadable")
+# Its age alone decides when it is removed.
+UNUSED = ("ignored", "unreadable")
+# May be set aside when its readers die.
+READABLE = ("stored", "ignored")
+
+# Codes of reasons
+
+# Why a study is held, where identity is not the matter: assembly's `too_many`.
 TOO_MANY = "too-many-instances"
 JUDGING_FAILED = "judging-failed"
 
-# Studies in these states have nothing under way and nothing to wait for.
-SETTLED = frozenset({"delivered", "not_evaluated", "expired", "not_ours", "cancelled"})
 
-
-def check(table: dict[str, frozenset[str]], old: str, new: str) -> None:
+def check(table: Steps, old: str, new: str) -> None:
     """Raise unless `old` → `new` is a legal step (staying is)."""
-    if old != new and new not in table[old]:
+    if old != new and new not in table[old].next:
         raise AssertionError(f"no such transition: {old} → {new}")
+
+
+def check_first(table: Steps, state: str) -> None:
+    """Raise unless a new row may begin in this state."""
+    if not table[state].first:
+        raise AssertionError(f"nothing begins as {state}")
+
+
+def may_become(table: Steps, new: str) -> tuple[str, ...]:
+    """States from which `new` can be reached in one step, itself included."""
+    return tuple(old for old, state in table.items() if old == new or new in state.next)
+
+
+def those_that_may_become(table: Steps, states: Iterable[str], new: str) -> tuple[str, ...]:
+    """`states`, each checked: raise unless every one may become `new`."""
+    listed = tuple(states)
+    for old in listed:
+        check(table, old, new)
+    return listed

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import sqlalchemy as sa
 
 from daemon.ledger.engine import note
-from daemon.ledger.states import OF_A_REVISION, REVISION, STUDY, check
+from daemon.ledger.moves import move, move_all
+from daemon.ledger.states import DELIVERY_OVER, OF_A_REVISION, STOPPABLE
 from daemon.ledger.tables import deliveries, revisions, studies
 
 # A report that goes nowhere: the code, and why.
@@ -18,20 +20,25 @@ NOBODY_MAY = "nothing was delivered: no [[destination]] may have it (`axrad show
 
 def supersede(connection: sa.Connection, revision: Any, now: float) -> None:
     """Newer inputs replace this revision. What of it was not delivered is cancelled; its lease is void by the fence."""
-    check(REVISION, revision.state, "superseded")
-    connection.execute(
-        revisions.update()
-        .where(revisions.c.id == revision.id)
-        .values(
-            state="superseded", stage="done", fence=revisions.c.fence + 1, owner=None, lease_until=None, finished_at=now
-        )
-    )
-    connection.execute(
-        deliveries.update()
-        .where(deliveries.c.revision_id == revision.id, deliveries.c.state.in_(("pending", "sending", "failed")))
-        .values(state="cancelled", reason="superseded by newer inputs", fence=deliveries.c.fence + 1, lease_until=None)
-    )
+    move(connection, "revision", revision.id, "superseded", {"finished_at": now}, stage="done", void_lease=True)
+    stop_deliveries(connection, revision.id, "superseded by newer inputs")
     note(connection, now, "superseded", study_id=revision.study_id, revision_id=revision.id)
+
+
+def stop_deliveries(connection: sa.Connection, revision_id: str, reason: str) -> int:
+    """Cancel what of a revision no destination has taken; a worker that sends it loses its claim. How many."""
+    of_it = deliveries.c.revision_id == revision_id
+    return move_all(connection, "delivery", of_it, STOPPABLE, "cancelled", {"reason": reason}, void_lease=True)
+
+
+def newest_revision(
+    connection: sa.Connection, study_id: str, states: Collection[str] | None = None
+) -> sa.Row[Any] | None:
+    """The revision of a study with the highest number; with `states`, of those in one of them."""
+    query = sa.select(revisions).where(revisions.c.study_id == study_id)
+    if states is not None:
+        query = query.where(revisions.c.state.in_(states))
+    return connection.execute(query.order_by(revisions.c.number.desc()).limit(1)).one_or_none()
 
 
 def move_study(
@@ -41,12 +48,14 @@ def move_study(
     row = connection.execute(sa.select(studies.c.state).where(studies.c.id == study_id)).one()
     if row.state == "held" and state in OF_A_REVISION:
         return
-    check(STUDY, row.state, state)
-    connection.execute(
-        studies.update()
-        .where(studies.c.id == study_id)
-        .values(state=state, reason=reason, reason_code=code, changed_at=now)
-    )
+    move(connection, "study", study_id, state, {"reason": reason, "reason_code": code, "changed_at": now})
+
+
+def reopen(connection: sa.Connection, revision: Any, now: float) -> None:
+    """A delivered revision has a delivery under way again, and so has its study."""
+    if revision.state == "delivered":
+        move(connection, "revision", revision.id, "reported")
+        move_study(connection, revision.study_id, "reported", now)
 
 
 def settle_if_delivered(connection: sa.Connection, revision_id: str, now: float) -> None:
@@ -59,13 +68,11 @@ def settle_if_delivered(connection: sa.Connection, revision_id: str, now: float)
     rows = (
         connection.execute(sa.select(deliveries.c.state).where(deliveries.c.revision_id == revision_id)).scalars().all()
     )
-    if revision.state != "reported" or any(state not in ("delivered", "refused", "cancelled") for state in rows):
+    if revision.state != "reported" or any(state not in DELIVERY_OVER for state in rows):
         return
     if "cancelled" in rows and "delivered" not in rows:
         return
-    connection.execute(
-        revisions.update().where(revisions.c.id == revision_id).values(state="delivered", finished_at=now)
-    )
+    move(connection, "revision", revision_id, "delivered", {"finished_at": now})
     if "delivered" in rows:
         move_study(connection, revision.study_id, "delivered", now)
         note(connection, now, "delivered", study_id=revision.study_id, revision_id=revision_id)

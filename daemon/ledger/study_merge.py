@@ -9,6 +9,8 @@ import sqlalchemy as sa
 
 from daemon.assembly.study_join import alike
 from daemon.ledger.engine import note
+from daemon.ledger.moves import move
+from daemon.ledger.states import WOKEN_BY_ARRIVALS
 from daemon.ledger.tables import events, fetches, instances, pacs_answers, revisions, studies
 from pipeline.catalog import MR_CLASSES, RTSTRUCT_CLASS, SEGMENTATION_CLASSES, InstanceFacts, facts_from_json
 
@@ -76,16 +78,13 @@ def _file_under(connection: sa.Connection, stays: Any, goes: Any, why: str, now:
     connection.execute(fetches.delete().where(fetches.c.study_id == goes.id))
     connection.execute(pacs_answers.delete().where(pacs_answers.c.exam_uid == goes.study_uid))
     connection.execute(studies.delete().where(studies.c.id == goes.id))
-    looked_at_again = stays.state in ("waiting", "expired", "not_ours")
-    state = {"state": "assembling", "reason": "", "reason_code": ""} if looked_at_again else {}
-    connection.execute(
-        studies.update()
-        .where(studies.c.id == stays.id)
-        .values(
-            first_arrival_at=min(stays.first_arrival_at, goes.first_arrival_at),
-            last_arrival_at=max(stays.last_arrival_at, goes.last_arrival_at),
-            dirty=True,
-            **state,
-        )
-    )
+    arrived = {
+        "first_arrival_at": min(stays.first_arrival_at, goes.first_arrival_at),
+        "last_arrival_at": max(stays.last_arrival_at, goes.last_arrival_at),
+        "dirty": True,
+    }
+    if stays.state in WOKEN_BY_ARRIVALS:
+        move(connection, "study", stays.id, "assembling", {"reason": "", "reason_code": "", **arrived})
+    else:
+        connection.execute(studies.update().where(studies.c.id == stays.id).values(**arrived))
     note(connection, now, "joined", f"with study {goes.study_uid}: {why}", stays.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,17 +13,28 @@ from daemon.assembly.records import ANY_IDENTITY
 from daemon.ledger import comparisons
 from daemon.ledger import fetches as ledger_fetches
 from daemon.ledger.engine import new_id, note
+from daemon.ledger.moves import add, move, move_all, queued_anew
 from daemon.ledger.set_aside import NOTE
-from daemon.ledger.states import JUDGING_FAILED, KNOWN_STATES, REVISION, STUDY, TOO_MANY, check
-from daemon.ledger.studies import supersede
+from daemon.ledger.states import (
+    BEFORE_A_REVISION,
+    FINISHED,
+    JUDGING_FAILED,
+    KNOWN_STATES,
+    NOT_FETCHED_FOR,
+    REVISION_OPEN,
+    STUDY,
+    TOO_MANY,
+    UNJUDGED,
+    check,
+    may_become,
+)
+from daemon.ledger.studies import newest_revision, stop_deliveries, supersede
 from daemon.ledger.tables import deliveries, instances, open_associations, pacs_answers, revisions, studies
 from pipeline.catalog import facts_from_json
 
 # A study whose judge dies is judged again after this.
 JUDGING_S = 60.0
 HELD_BACK = "held back: an operator has to look at the study"
-# States in which a study shows no revision, so that a verdict decides what it shows.
-BEFORE_A_REVISION = ("assembling", "waiting", "held", "expired", "not_ours")
 # Series are compared with each other: their number counts twice.
 MOST_SERIES = 500
 ROWS_AT_ONCE = 1000
@@ -30,11 +42,20 @@ ROWS_AT_ONCE = 1000
 OF_THE_EXAM = instances.c.state.in_(KNOWN_STATES) | ((instances.c.state == "unreadable") & (instances.c.note == NOTE))
 # Kinds of event.
 PATIENT_CORRECTED, PATIENT_FOLLOWED = "patient-corrected", "patient-followed"
-FINISHED = ("reported", "delivered", "not_evaluated")
 
 
 class Overtaken(Exception):
     """Something arrived between judging and writing; judge again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a study shows from `at` on: a state of its own or of its newest revision, and why."""
+
+    state: str
+    at: float
+    reason: str = ""
+    code: str = ""
 
 
 class TooLarge(Exception):
@@ -149,40 +170,49 @@ def apply(connection: sa.Connection, study: Any, verdict: Verdict, now: float, s
     if verdict.role is not None:
         values["role"] = verdict.role
     _identity(connection, study, verdict, now, values)
-    latest = _latest(connection, study.id)
-    revision_id = None
+    latest = newest_revision(connection, study.id)
+    revision_id, shown = None, None
     if verdict.state == "ready":
-        revision_id = _ready(connection, study, latest, verdict, now, values)
+        revision_id, shown = _ready(connection, study, latest, verdict, now)
     elif verdict.state == "held":
-        _hold(connection, latest, now)
-        _show(values, study, "held", now, verdict.reason, verdict.code)
+        _hold(connection, latest)
+        shown = Shown("held", now, verdict.reason, verdict.code)
     elif latest is None or study.state in BEFORE_A_REVISION:
-        _show(values, study, verdict.state, now, verdict.reason, verdict.code)
+        shown = Shown(verdict.state, now, verdict.reason, verdict.code)
     elif verdict.state == "waiting" and not _is_done(latest, verdict, study):
         values["flagged"] = "; ".join(
             filter(None, (verdict.flagged, f"newer data are incomplete, missing: {verdict.reason}"))
         )
-    if verdict.state in ("ready", "expired", "not_ours", "held"):
+    if verdict.state in NOT_FETCHED_FOR:
         ledger_fetches.cancel(connection, study.id, now)
     elif latest is None or not _is_done(latest, verdict, study):
         words = ledger_fetches.open_for(connection, study, verdict, now, settings)
-        if words and "reason" in values:
-            values["reason"] = f"{values['reason']}; {words}"
-    done = connection.execute(
-        studies.update()
-        .where(studies.c.id == study.id, studies.c.last_arrival_at == study.last_arrival_at)
-        .values(**values)
-    )
-    if done.rowcount != 1:
-        raise Overtaken
-    if "state" in values and values["state"] != study.state:
-        note(connection, now, values["state"], values["reason"], study_id=study.id)
+        if words and shown is not None:
+            shown = replace(shown, reason=f"{shown.reason}; {words}")
+    _write(connection, study, shown, values)
+    if shown is not None and shown.state != study.state:
+        note(connection, now, shown.state, shown.reason, study_id=study.id)
     return revision_id
+
+
+def _write(connection: sa.Connection, study: Any, shown: Shown | None, values: dict[str, Any]) -> None:
+    """Raises Overtaken, with nothing written, where something arrived since the study was taken."""
+    as_judged = (studies.c.id == study.id) & (studies.c.last_arrival_at == study.last_arrival_at)
+    if shown is None:
+        done = connection.execute(studies.update().where(as_judged).values(**values)).rowcount
+    else:
+        check(STUDY, study.state, shown.state)
+        columns = values | {"reason": shown.reason, "reason_code": shown.code}
+        if shown.state != study.state:
+            columns["changed_at"] = shown.at
+        done = move_all(connection, "study", as_judged, may_become(STUDY, shown.state), shown.state, columns)
+    if done != 1:
+        raise Overtaken
 
 
 def not_judged(connection: sa.Connection, study_id: str, why: str, now: float) -> None:
     """Judging failed: a study that has no report yet says so, until it is judged. It comes again at its `due_at`."""
-    told = studies.c.state.in_(("assembling", "waiting")) & (studies.c.reason_code != JUDGING_FAILED)
+    told = studies.c.state.in_(UNJUDGED) & (studies.c.reason_code != JUDGING_FAILED)
     done = connection.execute(
         studies.update().where(studies.c.id == study_id, told).values(reason=why, reason_code=JUDGING_FAILED)
     )
@@ -202,93 +232,69 @@ def _identity(connection: sa.Connection, study: Any, verdict: Verdict, now: floa
         note(connection, now, PATIENT_FOLLOWED, "the archive has it under the new Patient ID", study.id)
 
 
-def _show(values: dict[str, Any], study: Any, state: str, now: float, reason: str = "", code: str = "") -> None:
-    check(STUDY, study.state, state)
-    if study.state != state:
-        values["changed_at"] = now
-    values |= {"state": state, "reason": reason, "reason_code": code}
-
-
-def _latest(connection: sa.Connection, study_id: str) -> Any:
-    return connection.execute(
-        sa.select(revisions).where(revisions.c.study_id == study_id).order_by(revisions.c.number.desc()).limit(1)
-    ).one_or_none()
-
-
 def _is_done(latest: Any, verdict: Verdict, study: Any) -> bool:
     """Whether the very same inputs have been reported: that their files are gone since is no reason to fetch them."""
     return latest.state in FINISHED and latest.input_digest == input_digest(verdict.inputs, study.redo)
 
 
 def _ready(
-    connection: sa.Connection, study: Any, latest: Any, verdict: Verdict, now: float, values: dict[str, Any]
-) -> str | None:
+    connection: sa.Connection, study: Any, latest: Any, verdict: Verdict, now: float
+) -> tuple[str | None, Shown | None]:
+    """The id of the revision that is made, if any, and what the study shows."""
     digest = input_digest(verdict.inputs, study.redo)
     if latest is not None and latest.input_digest == digest:
-        _follow(connection, study, latest, now, values)
-        return None
+        return None, _follow(connection, study, latest, now)
     if latest is not None:
         supersede(connection, latest, now)
     revision_id, number = new_id(), 1 if latest is None else latest.number + 1
-    connection.execute(
-        revisions.insert().values(
-            id=revision_id,
-            study_id=study.id,
-            number=number,
-            input_digest=digest,
-            inputs={"selected": [list(pair) for pair in verdict.inputs], "context": list(verdict.context)},
-            state="ready",
-            stage="analyse",
-            created_at=now,
-            next_attempt_at=now,
-        )
+    add(
+        connection,
+        "revision",
+        "ready",
+        {
+            "id": revision_id,
+            "study_id": study.id,
+            "number": number,
+            "input_digest": digest,
+            "inputs": {"selected": [list(pair) for pair in verdict.inputs], "context": list(verdict.context)},
+            "created_at": now,
+            "next_attempt_at": now,
+        },
+        stage="analyse",
     )
-    _show(values, study, "ready", now)
     note(connection, now, "revision", f"revision {number}", study.id, revision_id)
-    return revision_id
+    return revision_id, Shown("ready", now)
 
 
-def _follow(connection: sa.Connection, study: Any, latest: Any, now: float, values: dict[str, Any]) -> None:
+def _follow(connection: sa.Connection, study: Any, latest: Any, now: float) -> Shown | None:
     """Nothing that matters has changed: the study shows its revision, which goes on if it was stopped."""
     state = latest.state
     if state == "held" or (state == "failed" and latest.reason_code in ("files-gone", "unreadable")):
-        check(REVISION, state, "ready")
-        connection.execute(
-            revisions.update()
-            .where(revisions.c.id == latest.id)
-            .values(state="ready", attempts=0, next_attempt_at=now, enqueued_until=None, finished_at=None, reason="")
-        )
+        move(connection, "revision", latest.id, "ready", {"reason": "", **queued_anew(now)})
         note(connection, now, "resumed", f"revision {latest.number}", study.id, latest.id)
-        _show(values, study, "ready", now)
-        return
+        return Shown("ready", now)
     if study.state not in BEFORE_A_REVISION:
-        return
-    freed = connection.execute(
-        deliveries.update()
-        .where(
-            deliveries.c.revision_id == latest.id, deliveries.c.state == "cancelled", deliveries.c.reason == HELD_BACK
-        )
-        .values(state="pending", reason="", next_attempt_at=now, enqueued_until=None, finished_at=None)
-    )
-    if freed.rowcount and state == "delivered":
+        return None
+    held_back = (deliveries.c.revision_id == latest.id) & (deliveries.c.reason == HELD_BACK)
+    again = {"reason": "", "next_attempt_at": now, "enqueued_until": None, "finished_at": None}
+    freed = move_all(connection, "delivery", held_back, ("cancelled",), "pending", again)
+    if freed and state == "delivered":
         state = "reported"
-        connection.execute(revisions.update().where(revisions.c.id == latest.id).values(state=state))
-    _show(values, study, state, now, latest.reason, latest.reason_code)
+        move(connection, "revision", latest.id, state)
+    return Shown(state, now, latest.reason, latest.reason_code)
 
 
-def _hold(connection: sa.Connection, latest: Any, now: float) -> None:
+def _hold(connection: sa.Connection, latest: Any) -> None:
     """Stop the revision where it is, and what of it was not sent yet."""
     if latest is None:
         return
-    if latest.state in ("ready", "running"):
-        check(REVISION, latest.state, "held")
-        connection.execute(
-            revisions.update()
-            .where(revisions.c.id == latest.id)
-            .values(state="held", fence=revisions.c.fence + 1, owner=None, lease_until=None, enqueued_until=None)
-        )
-    connection.execute(
-        deliveries.update()
-        .where(deliveries.c.revision_id == latest.id, deliveries.c.state.in_(("pending", "sending", "failed")))
-        .values(state="cancelled", reason=HELD_BACK, fence=deliveries.c.fence + 1, owner=None, lease_until=None)
+    move_all(
+        connection,
+        "revision",
+        revisions.c.id == latest.id,
+        REVISION_OPEN,
+        "held",
+        {"enqueued_until": None},
+        void_lease=True,
     )
+    stop_deliveries(connection, latest.id, HELD_BACK)

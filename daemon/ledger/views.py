@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from daemon.ledger import set_aside
 from daemon.ledger.states import SETTLED
+from daemon.ledger.studies import newest_revision
 from daemon.ledger.tables import deliveries, events, fetches, instances, revisions, studies
 from daemon.ledger.work_order import words
 
@@ -48,9 +49,7 @@ def describe(connection: sa.Connection, row: Any) -> dict[str, Any]:
     received = connection.execute(
         sa.select(sa.func.count()).select_from(instances).where(instances.c.exam_uid == row.study_uid)
     ).scalar_one()
-    revision = connection.execute(
-        sa.select(revisions).where(revisions.c.study_id == row.id).order_by(revisions.c.number.desc()).limit(1)
-    ).one_or_none()
+    revision = newest_revision(connection, row.id)
     sent = []
     if revision is not None:
         sent = [

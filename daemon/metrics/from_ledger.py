@@ -17,7 +17,7 @@ from daemon.health.finding import RANK, Finding
 from daemon.ledger import Ledger, heartbeats, set_aside, views, work_order
 from daemon.ledger.deliveries import failing
 from daemon.ledger.engine import require_tables
-from daemon.ledger.states import STUDY
+from daemon.ledger.states import DELIVERY_OPEN, STAGE_OPEN, STUDY, WITHOUT_PREDICTION
 from daemon.ledger.tables import deliveries, feedback, revisions, studies
 from daemon.listener.supervisor import state as listener_state
 from daemon.spool.journal import names
@@ -124,7 +124,7 @@ def _of_ledger(connection: sa.Connection, now: float, settings: Settings) -> Ite
 def _deliveries(connection: sa.Connection, now: float, there: Container[str]) -> Iterator[Metric]:
     rows = connection.execute(
         sa.select(deliveries.c.destination, sa.func.min(deliveries.c.created_at))
-        .where(deliveries.c.state.in_(("pending", "sending", "stored")))
+        .where(deliveries.c.state.in_(DELIVERY_OPEN))
         .group_by(deliveries.c.destination)
     ).all()
     oldest = {(name,): now - at for name, at in rows if name in there}
@@ -140,7 +140,7 @@ def _work(connection: sa.Connection, now: float) -> Iterator[Metric]:
     waiting = connection.execute(
         sa.select(studies.c.priority, studies.c.role, sa.func.count())
         .join(revisions, revisions.c.study_id == studies.c.id)
-        .where(revisions.c.stage.in_(("analyse", "report")), revisions.c.state == "ready")
+        .where(revisions.c.stage.in_(STAGE_OPEN), revisions.c.state == "ready")
         .group_by(studies.c.priority, studies.c.role)
     ).all()
     by_priority: dict[tuple[str, ...], float] = {}
@@ -161,7 +161,7 @@ def _work(connection: sa.Connection, now: float) -> Iterator[Metric]:
 def _verdicts(connection: sa.Connection, settings: Settings) -> Iterator[Metric]:
     rows = connection.execute(
         sa.select(revisions.c.reason_code, sa.func.count())
-        .where(revisions.c.state.in_(("not_evaluated", "failed")))
+        .where(revisions.c.state.in_(WITHOUT_PREDICTION))
         .group_by(revisions.c.reason_code)
     ).all()
     yield gauge(

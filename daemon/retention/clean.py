@@ -17,7 +17,8 @@ from daemon.health import disk
 from daemon.ledger import Ledger
 from daemon.ledger.engine import note
 from daemon.ledger.intake import mark_lost
-from daemon.ledger.states import SETTLED
+from daemon.ledger.moves import move_all
+from daemon.ledger.states import SETTLED, UNUSED
 from daemon.ledger.tables import instances, studies
 from daemon.spool import Spool
 
@@ -25,8 +26,6 @@ log = structlog.get_logger("axrad.retention")
 DAY_S = 86400.0
 # Files in one round: the sweep that calls has other things to do as well.
 FILES_AT_ONCE = 3000
-# Rows of exams; what axrad has no use for goes by its own age.
-UNUSED = ("ignored", "unreadable")
 # Nothing came that is still to be looked at; of what an operator has cancelled, nothing is looked at.
 DONE = studies.c.state.in_(SETTLED) & (sa.not_(studies.c.dirty) | (studies.c.state == "cancelled"))
 
@@ -97,7 +96,7 @@ def _clean_exam(ledger: Ledger, spool: Spool, exam_uid: str, why: str, now: floa
         count, size = connection.execute(
             sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(instances.c.size), 0)).where(mine)
         ).one()
-        connection.execute(instances.update().where(mine).values(state="purging"))
+        move_all(connection, "instance", mine, ("stored",), "purging")
         note(connection, now, "purged", f"{count} files, {int(size) / 1e6:.1f} MB: {why}", study.id)
     return _finish(ledger, spool, now)
 
@@ -119,7 +118,7 @@ def _clean_unused(ledger: Ledger, spool: Spool, settings: Settings, now: float, 
         if not ids:
             return 0, 0
         for some in _some(ids):
-            connection.execute(instances.update().where(instances.c.id.in_(some)).values(state="purging"))
+            move_all(connection, "instance", instances.c.id.in_(some), UNUSED, "purging")
         days = settings.retention.keep_days
         note(connection, now, "purged", f"{len(ids)} files that axrad does not use: older than {days:g} days")
     return _finish(ledger, spool, now)
@@ -137,11 +136,7 @@ def _finish(ledger: Ledger, spool: Spool, now: float) -> tuple[int, int]:
         spool.remove(row.path)
     with ledger.write() as connection:
         for some in _some([row.id for row in going]):
-            connection.execute(
-                instances.update()
-                .where(instances.c.id.in_(some), instances.c.state == "purging")
-                .values(state="purged")
-            )
+            move_all(connection, "instance", instances.c.id.in_(some), ("purging",), "purged")
             back = connection.execute(
                 sa.select(instances.c.id, instances.c.path).where(
                     instances.c.id.in_(some), instances.c.state == "stored"

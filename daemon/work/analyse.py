@@ -39,7 +39,7 @@ def run(context: Context, revision_id: str) -> None:
     """Claim the revision, analyse it, keep the result. A second call for the same revision finds nothing to do."""
 
     def begin(connection: sa.Connection, held: Claim, study: Any) -> None:
-        update(connection, held, {"state": "running"})
+        update(connection, held, state="running")
         move_study(connection, study.id, "running", context.clock())
         note(connection, context.clock(), "started", f"attempt {held.attempt}", study.id, revision_id)
 
@@ -53,7 +53,7 @@ def run(context: Context, revision_id: str) -> None:
             context.files.put(revision_id, "panels.npz", panels_to_bytes(analysis.panels))
             context.files.put(revision_id, "result.json", analysis.result.to_json().encode())
         with context.ledger.write() as connection:
-            release(connection, held, _handed_on(context.clock()))
+            release(connection, held, _handed_on(context.clock()), state="running", stage="report")
             detail = "; ".join(analysis.result.reasons) or analysis.result.status
             note(connection, context.clock(), "analysed", detail, study.id, revision_id)
     except LeaseLost:
@@ -71,7 +71,7 @@ def run(context: Context, revision_id: str) -> None:
 
 def _handed_on(now: float) -> dict[str, Any]:
     """Columns of a revision that is next to be reported: announced at once, by the sweep only if that is lost."""
-    return {"stage": "report", "attempts": 0, "next_attempt_at": now, "enqueued_until": now + HANDED_ON_S}
+    return {"attempts": 0, "next_attempt_at": now, "enqueued_until": now + HANDED_ON_S}
 
 
 def _analyse(context: Context, study: Any, row: Any) -> Analysis:

@@ -7,6 +7,7 @@ not taken yet. Then, as for one that is `stored`, its proof is asked for. Storag
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,6 +21,7 @@ from daemon.ledger import commitments, obsolete
 from daemon.ledger import deliveries as ledger_deliveries
 from daemon.ledger.claims import Claim, LeaseLost, backoff_s, release, update
 from daemon.ledger.engine import note
+from daemon.ledger.states import NOT_DELIVERED
 from daemon.ledger.studies import settle_if_delivered
 from daemon.ledger.tables import deliveries, revisions
 from daemon.work.audit_events import results_sent
@@ -48,7 +50,7 @@ def run(context: Context, delivery_id: str) -> None:
             sa.select(revisions.c.study_id).where(revisions.c.id == row.revision_id)
         ).scalar_one()
         if row.state == "pending":
-            update(connection, held, {"state": "sending"})
+            update(connection, held, state="sending")
     work = _Delivery(context, held, row, study_id)
     try:
         with kept(context, held, work.failed):
@@ -75,7 +77,7 @@ def _is_obsolete(context: Context, delivery_id: str, now: float) -> bool:
         return False
     with context.ledger.write() as connection:
         if name not in obsolete.known(connection, context.settings, "destinations", now):
-            obsolete.close_deliveries(connection, name, obsolete.gone(name), now, obsolete.OPEN)
+            obsolete.close_deliveries(connection, name, obsolete.gone(name), now, NOT_DELIVERED)
     return True
 
 
@@ -90,6 +92,16 @@ def _announce_next(context: Context, name: str) -> None:
         context.announce("axrad.deliver", row.id)
 
 
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What became of a delivery that was sent. `ask_again_at`: when its proof is asked for again."""
+
+    state: str
+    reason: str
+    proof: str = ""
+    ask_again_at: float | None = None
+
+
 class _Delivery:
     """One claimed delivery. `row`: as it was when it was claimed."""
 
@@ -99,8 +111,7 @@ class _Delivery:
         self.context, self.held, self.row, self.study_id = context, held, row, study_id
         self.destination = ledger_deliveries.by_name(context.settings, row.destination)
 
-    def send_and_prove(self) -> dict[str, Any]:
-        """The columns of the delivery afterwards."""
+    def send_and_prove(self) -> _Outcome:
         if self.destination is None:
             raise ReportRejected(f"no [[destination]] is named {self.row.destination} any more")
         address = address_of(self.destination, self.context.settings)
@@ -153,14 +164,14 @@ class _Delivery:
             if i.kind in said
         )
 
-    def _prove(self, destination: Destination, address: Address, sent: tuple[Sent, ...]) -> dict[str, Any]:
-        told = {"reason": remarks(sent)}
+    def _prove(self, destination: Destination, address: Address, sent: tuple[Sent, ...]) -> _Outcome:
+        reason = remarks(sent)
         if destination.proof == "status":
-            return told | {"state": "delivered", "proof": "status"}
+            return _Outcome("delivered", reason, "status")
         self._count_ask()
         if destination.proof == "readback":
             proof.read_back(address, sent, destination.via)
-            return told | {"state": "delivered", "proof": "read back"}
+            return _Outcome("delivered", reason, "read back")
         if self.row.state == "stored" and ledger_deliveries.impatient(self.row, destination, self.context.clock()):
             raise NotNow(f"{address.name} does not report on storage commitment")
         transaction_uid = proof.new_transaction()
@@ -170,7 +181,7 @@ class _Delivery:
             update(connection, self.held, {"transaction_uid": transaction_uid})
             commitments.open_transaction(connection, self.row.id, transaction_uid, now)
         proof.ask_commitment(address, sent, transaction_uid, self._take_report, self.commitment_stay_s)
-        return told | {"state": "stored", "next_attempt_at": now + destination.commit_timeout_s}
+        return _Outcome("stored", reason, ask_again_at=now + destination.commit_timeout_s)
 
     def _count_ask(self) -> None:
         with self.context.ledger.write() as connection:
@@ -192,23 +203,27 @@ class _Delivery:
         except TryLater:
             return False
 
-    def finish(self, outcome: dict[str, Any]) -> None:
+    def finish(self, outcome: _Outcome) -> None:
         """The last write. A commitment report may have come meanwhile."""
         now = self.context.clock()
         with self.context.ledger.write() as connection:
             row = connection.execute(
                 sa.select(deliveries).where(deliveries.c.id == self.held.id).with_for_update()
             ).one()
-            if outcome["state"] == "stored":
-                reported = commitments.outcome_of(connection, row)
-                outcome = outcome | {"state": reported}
-                if reported == "delivered":
-                    outcome |= {"proof": commitments.PROVEN}
-                elif reported == "pending":
-                    outcome |= commitments.not_committed(connection, row, now)
-            outcome["finished_at"] = now if outcome["state"] == "delivered" else None
-            release(connection, self.held, outcome)
-            self._note_outcome(connection, outcome, now)
+            columns: dict[str, object] = {"reason": outcome.reason}
+            if outcome.ask_again_at is not None:
+                columns["next_attempt_at"] = outcome.ask_again_at
+            if outcome.state == "stored":
+                outcome = replace(outcome, state=commitments.outcome_of(connection, row))
+                if outcome.state == "delivered":
+                    outcome = replace(outcome, proof=commitments.PROVEN)
+                elif outcome.state == "pending":
+                    columns |= commitments.not_committed(connection, row, now)
+            if outcome.proof:
+                columns["proof"] = outcome.proof
+            columns["finished_at"] = now if outcome.state == "delivered" else None
+            release(connection, self.held, columns, state=outcome.state)
+            self._note_outcome(connection, outcome, str(columns["reason"]), now)
             ledger_deliveries.destination_answered(connection, self.row.destination, now)
             settle_if_delivered(connection, self.row.revision_id, now)
         log.info(
@@ -216,12 +231,12 @@ class _Delivery:
             study=self.study_id,
             delivery=self.held.id,
             destination=self.row.destination,
-            state=outcome["state"],
+            state=outcome.state,
         )
 
-    def _note_outcome(self, connection: sa.Connection, outcome: dict[str, Any], now: float) -> None:
-        kind = "not-committed" if outcome["state"] == "pending" else f"{outcome['state']}-at-destination"
-        detail = outcome.get("proof") or outcome["reason"] or "waits for storage commitment"
+    def _note_outcome(self, connection: sa.Connection, outcome: _Outcome, reason: str, now: float) -> None:
+        kind = "not-committed" if outcome.state == "pending" else f"{outcome.state}-at-destination"
+        detail = outcome.proof or reason or "waits for storage commitment"
         note(connection, now, kind, f"{self.row.destination}: {detail}", self.study_id, self.row.revision_id)
 
     def failed(self, error: Exception) -> bool:
@@ -264,12 +279,11 @@ class _Delivery:
         given_up = ledger_deliveries.impatient(row, self.destination, now) if self.destination else ""
         final = bool(given_up) or (isinstance(error, AxradError) and not isinstance(error, TryLater))
         reason = f"{given_up}: {sentence_of(error)}" if given_up else sentence_of(error)
-        values: dict[str, Any] = {"reason": reason}
         if final:
-            values |= {"state": "failed", "finished_at": now}
+            release(connection, self.held, {"reason": reason, "finished_at": now}, state="failed")
         else:
-            values |= {"state": self._again(connection, row, error), "next_attempt_at": now + self._pause_s()}
-        release(connection, self.held, values)
+            state = self._again(connection, row, error)
+            release(connection, self.held, {"reason": reason, "next_attempt_at": now + self._pause_s()}, state=state)
         kind = "delivery-failed" if final else "delivery-retry"
         detail = f"{self.row.destination}: {code_of(error)}: {reason}"
         note(connection, now, kind, detail, self.study_id, self.row.revision_id)

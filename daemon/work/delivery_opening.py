@@ -11,16 +11,16 @@ import sqlalchemy as sa
 from config.schema import Destination, Settings
 from daemon.ledger.deliveries import by_name, probe_now
 from daemon.ledger.engine import new_id, note
+from daemon.ledger.moves import add
 from daemon.ledger.obsolete import gone
-from daemon.ledger.studies import move_study
-from daemon.ledger.tables import deliveries, revisions
+from daemon.ledger.states import FINISHED
+from daemon.ledger.studies import newest_revision, reopen
+from daemon.ledger.tables import deliveries
 from daemon.share.exam_files import Files
 from daemon.work.correction import kinds_for
 from daemon.work.result_rerender import can_be_made_again
 from pipeline.errors import InputRejected
 from pipeline.result import StudyResult
-
-FINISHED = ("reported", "delivered", "not_evaluated")
 
 
 def open_delivery(
@@ -43,17 +43,19 @@ def open_delivery(
         return "", ""
     refused = refusal(result, destination, settings)
     delivery_id = new_id()
-    connection.execute(
-        deliveries.insert().values(
-            id=delivery_id,
-            revision_id=revision_id,
-            destination=destination.name,
-            objects=kinds,
-            state="refused" if refused else "pending",
-            reason=refused,
-            created_at=now,
-            next_attempt_at=now,
-        )
+    add(
+        connection,
+        "delivery",
+        "refused" if refused else "pending",
+        {
+            "id": delivery_id,
+            "revision_id": revision_id,
+            "destination": destination.name,
+            "objects": kinds,
+            "reason": refused,
+            "created_at": now,
+            "next_attempt_at": now,
+        },
     )
     if refused:
         note(connection, now, "delivery-refused", f"{destination.name}: {refused}", study_id, revision_id)
@@ -85,12 +87,7 @@ def send_to(
     if destination is None:
         known = ", ".join(d.name for d in settings.destination) or "none"
         raise InputRejected(f"no [[destination]] is named {name}; there are: {known}")
-    revision = connection.execute(
-        sa.select(revisions)
-        .where(revisions.c.study_id == study.id, revisions.c.state.in_(FINISHED))
-        .order_by(revisions.c.number.desc())
-        .limit(1)
-    ).one_or_none()
+    revision = newest_revision(connection, study.id, FINISHED)
     if revision is None:
         raise InputRejected(f"study {study.id} has no report yet")
     there = sa.select(deliveries.c.id).where(deliveries.c.revision_id == revision.id, deliveries.c.destination == name)
@@ -110,9 +107,7 @@ def send_to(
             f"{name} takes {', '.join(destination.what)}; this result has {', '.join(objects) or 'none'}"
         )
     probe_now(connection, {name})
-    if revision.state == "delivered":
-        connection.execute(revisions.update().where(revisions.c.id == revision.id).values(state="reported"))
-        move_study(connection, study.id, "reported", now)
+    reopen(connection, revision, now)
     note(connection, now, "resend", f"to {name}, asked for by an operator", study.id, revision.id)
     return delivery_id
 

@@ -10,7 +10,6 @@ import structlog
 from daemon.ledger.claims import Claim, LeaseLost, backoff_s, release
 from daemon.ledger.engine import LedgerBusy, note
 from daemon.ledger.studies import move_study
-from daemon.ledger.tables import revisions
 from daemon.work.context import Context
 from pipeline.errors import AxradError, PeerUnreachable, TryLater
 
@@ -88,7 +87,7 @@ def revision_failed(context: Context, held: Claim, study_id: str, error: Excepti
     )
     values: dict[str, Any] = {"reason": reason, "reason_code": code}
     if final:
-        values |= {"state": "failed", "stage": revisions.c.stage, "finished_at": now}
+        values["finished_at"] = now
         values["reason"] = reason = f"set aside after {held.attempt} attempts: {reason}"
     else:
         # The fence counts every claim, also those that are not held against the exam.
@@ -98,7 +97,7 @@ def revision_failed(context: Context, held: Claim, study_id: str, error: Excepti
         values |= {"attempts": held.attempt - 1}
     try:
         with context.ledger.write() as connection:
-            release(connection, held, values)
+            release(connection, held, values, state="failed" if final else None)
             kind = "failed" if final else "retry"
             note(connection, now, kind, f"{code}: {reason}", study_id, held.id)
             if final:

@@ -35,7 +35,7 @@ def run(context: Context, fetch_id: str) -> None:
         if taken is None:
             return
         held, row, study = taken
-        update(connection, held, {"state": "fetching"})
+        update(connection, held, state="fetching")
     try:
         if held.exhausted:
             raise TryLater(row.reason or "the worker died or ran out of time each time", code="given-up")
@@ -60,15 +60,12 @@ def _failed(context: Context, held: Claim, row: Any, study: Any, error: Exceptio
         wait, final = backoff_s(settings.fetch.backoff_s, held.attempt), held.attempt >= settings.fetch.attempts
     patient = final and code_of(error) in SURROUNDINGS
     final = (final and not patient) or (isinstance(error, AxradError) and not isinstance(error, TryLater))
-    values: dict[str, Any] = {"state": "pending", "next_attempt_at": now + wait, "reason": sentence_of(error)}
-    if patient:
-        # Nobody has said that it is not there: once an hour, for as long as the exam waits.
-        values |= {"attempts": settings.fetch.attempts - 1}
-    if final:
-        values |= {"state": "failed", "finished_at": now}
+    # Nobody has said that it is not there: once an hour, for as long as the exam waits.
+    attempts = settings.fetch.attempts - 1 if patient else None
+    failure = ledger_fetches.Failure(code_of(error), sentence_of(error), final, now + wait, attempts)
     try:
         with context.ledger.write() as connection:
-            ledger_fetches.failed(connection, held, study, now, values, code_of(error))
+            ledger_fetches.failed(connection, held, study, now, failure)
     except LeaseLost:
         return final
     log.warning(

@@ -8,7 +8,9 @@ import sqlalchemy as sa
 import structlog
 from pydantic import ValidationError
 
-from daemon.ledger.tables import deliveries, instances, revisions, studies
+from daemon.ledger.states import AT_DESTINATION, FINISHED
+from daemon.ledger.studies import newest_revision
+from daemon.ledger.tables import deliveries, instances, studies
 from daemon.work.context import Context
 from dicom_sr.report_source import read_header, reference
 from pipeline.catalog import MR_CLASSES
@@ -17,7 +19,6 @@ from pipeline.records import InstanceRef
 from pipeline.result import Change, StudyResult
 
 log = structlog.get_logger("axrad.prior")
-_FINISHED = ("reported", "delivered", "not_evaluated")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +52,12 @@ def find_prior(context: Context, study_id: str, patient_key: str, study_date: st
         ).all()
         dated = [(date, other.id) for other in others if (date := _date_of(connection, other.study_uid, patient_key))]
         earlier = sorted((pair for pair in dated if pair[0] < study_date), reverse=True)
-        newest = {other_id: _newest(connection, other_id) for _, other_id in earlier}
+        newest = {other_id: newest_revision(connection, other_id, FINISHED) for _, other_id in earlier}
     for date, other_id in earlier:
         revision = newest[other_id]
-        result = None if revision is None else _result(context, revision)
+        result = None if revision is None else _result(context, revision.id)
         if revision is not None and result is not None:
-            return Prior(result, date, _report(context, revision))
+            return Prior(result, date, _report(context, revision.id))
     return None
 
 
@@ -68,15 +69,6 @@ def _date_of(connection: sa.Connection, study_uid: str, patient_key: str) -> str
     one = connection.execute(images.limit(1)).first()
     date = one.facts.get("tags", {}).get("StudyDate") if one is not None else None
     return date if isinstance(date, str) and len(date) == 8 and date.isdigit() else ""
-
-
-def _newest(connection: sa.Connection, study_id: str) -> str | None:
-    return connection.execute(
-        sa.select(revisions.c.id)
-        .where(revisions.c.study_id == study_id, revisions.c.state.in_(_FINISHED))
-        .order_by(revisions.c.number.desc())
-        .limit(1)
-    ).scalar_one_or_none()
 
 
 def _result(context: Context, revision_id: str) -> StudyResult | None:
@@ -96,7 +88,7 @@ def _report(context: Context, revision_id: str) -> InstanceRef | None:
     with context.ledger.read() as connection:
         sent = connection.execute(
             sa.select(deliveries.c.id)
-            .where(deliveries.c.revision_id == revision_id, deliveries.c.state.in_(("delivered", "stored")))
+            .where(deliveries.c.revision_id == revision_id, deliveries.c.state.in_(AT_DESTINATION))
             .limit(1)
         ).first()
     path = context.files.get(revision_id, "sr.dcm") if sent is not None else None

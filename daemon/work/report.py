@@ -123,17 +123,8 @@ def _open_deliveries(context: Context, held: Claim, study: Any, result: StudyRes
     reason = "; ".join(result.reasons)
     opened: list[str] = []
     with context.ledger.write() as connection:
-        release(
-            connection,
-            held,
-            {
-                "state": state,
-                "stage": "done",
-                "reason": reason,
-                "reason_code": _first(result.reason_codes),
-                "finished_at": now,
-            },
-        )
+        columns = {"reason": reason, "reason_code": _first(result.reason_codes), "finished_at": now}
+        release(connection, held, columns, state=state, stage="done")
         move_study(connection, study.id, state, now, reason, _first(result.reason_codes))
         note(connection, now, state, reason, study.id, held.id)
         before = _opened_before(connection, held.id, now)

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 
 from daemon.ledger.claims import OPEN
 from daemon.ledger.engine import note
-from daemon.ledger.states import REVISION, check
+from daemon.ledger.moves import move_all, queued_anew
+from daemon.ledger.states import AS_ITS_REVISION, RESULT_NEEDED
 from daemon.ledger.studies import move_study
 from daemon.ledger.tables import events, instances, revisions, studies
 from pipeline.errors import TryLater
@@ -19,9 +20,6 @@ from pipeline.errors import TryLater
 KIND = "results-gone"
 # A folder that loses its results for the third time has a fault that making them again does not mend.
 REMAKES = 2
-WITH_A_RESULT = ("running", "reported", "not_evaluated")
-# States of a study that are its revision's; in the others it looks at what has arrived meanwhile.
-AS_ITS_REVISION = ("running", "reported", "delivered", "not_evaluated")
 
 
 class ResultsGone(TryLater):
@@ -38,23 +36,9 @@ def make_again(connection: sa.Connection, revision_id: str, now: float, what: st
     row = connection.execute(sa.select(revisions).where(revisions.c.id == revision_id)).one()
     if not _is_of_use(connection, row):
         return False
-    check(REVISION, row.state, "ready")
-    done = connection.execute(
-        revisions.update()
-        .where((revisions.c.id == revision_id) & (revisions.c.fence == row.fence) & (revisions.c.state == row.state))
-        .values(
-            state="ready",
-            stage="analyse",
-            owner=None,
-            lease_until=None,
-            fence=row.fence + 1,
-            attempts=0,
-            next_attempt_at=now,
-            enqueued_until=None,
-            finished_at=None,
-        )
-    )
-    if done.rowcount != 1:
+    as_read = (revisions.c.id == revision_id) & (revisions.c.fence == row.fence)
+    anew = queued_anew(now)
+    if not move_all(connection, "revision", as_read, (row.state,), "ready", anew, stage="analyse", void_lease=True):
         return False
     reason = f"{what} of its result vanished; the result is made again"
     if _state_of(connection, row.study_id) in AS_ITS_REVISION:
@@ -69,7 +53,7 @@ def can_be_made_again(connection: sa.Connection, revision_id: str) -> bool:
 
 
 def _is_of_use(connection: sa.Connection, row: Any) -> bool:
-    return row.state in WITH_A_RESULT and _times(connection, row.id) < REMAKES and _is_here(connection, row)
+    return row.state in RESULT_NEEDED and _times(connection, row.id) < REMAKES and _is_here(connection, row)
 
 
 def is_made_again(connection: sa.Connection, revision_id: str) -> bool:

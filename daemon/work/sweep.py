@@ -11,7 +11,7 @@ import structlog
 from daemon import audit
 from daemon.assembly import Verdict, judge, settling, too_many
 from daemon.ledger import deliveries, fetches, heartbeats, obsolete, periodic_jobs, verdicts
-from daemon.ledger.claims import announced, forget_announcements
+from daemon.ledger.claims import Claimable, announced, forget_announcements
 from daemon.ledger.clock_jumps import TOLERANCE_S, JumpWatch, mend
 from daemon.ledger.study_merge import join
 from daemon.retention import clean
@@ -131,7 +131,8 @@ def announce_due(context: Context) -> None:
     with context.ledger.read() as connection:
         waiting_deliveries = deliveries.due(connection, context.settings, now, limit=100)
         waiting_fetches = fetches.due(connection, now)
-    for kind, rows in (("delivery", waiting_deliveries), ("fetch", waiting_fetches)):
+    waiting: tuple[tuple[Claimable, list[Any]], ...] = (("delivery", waiting_deliveries), ("fetch", waiting_fetches))
+    for kind, rows in waiting:
         for row in rows:
             if not context.announce(TASKS[kind], row.id):
                 return

@@ -166,13 +166,13 @@ def test_a_delivery_whose_worker_was_killed_is_taken_over(make_desk: Any) -> Non
         revision = at.result()
         with at.ledger.write() as connection:
             held = take(connection, f"{revision}-a", "dead", at.now, at.context.settings)
-            update(connection, held, {"state": "sending"})
+            update(connection, held, state="sending")
         assert at.due() == []
         at.now += at.context.settings.work.lease_s + 1
         assert at.due() == [f"{revision}-a"]
         assert at.deliver(f"{revision}-a") == ""
         with pytest.raises(LeaseLost), at.ledger.write() as connection:
-            update(connection, held, {"state": "delivered"})
+            update(connection, held, state="delivered")
     assert at.row(f"{revision}-a").attempts == 2
 
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from config.schema import Destination, Settings
 from daemon.ledger import Ledger
 from daemon.ledger import deliveries as d
-from daemon.ledger.claims import release
+from daemon.ledger.claims import release, update
 from daemon.ledger.tables import deliveries, revisions, studies
 from daemon.main import cli
 from pipeline.errors import InputRejected
@@ -76,7 +76,8 @@ def test_only_as_many_are_due_as_the_destination_has_room_for(filled: Ledger) ->
     assert take(filled, "d1") is not None
     assert take(filled, "d2") is None
     with filled.write() as connection:
-        release(connection, held, {"state": "delivered"})
+        update(connection, held, state="sending")
+        release(connection, held, state="delivered")
     assert due(filled) == ["d2", "d5"]
 
 

@@ -93,8 +93,8 @@ def test_work_that_waits_for_its_next_attempt_is_not_due(ledger: Ledger, revisio
 def test_finished_work_is_never_claimed_again(ledger: Ledger, revision: str) -> None:
     held = take(ledger, NOW)
     with ledger.write() as connection:
-        update(connection, held, {"state": "running"})
-        release(connection, held, {"state": "reported", "stage": "done"})
+        update(connection, held, state="running")
+        release(connection, held, state="reported", stage="done")
     assert take(ledger, NOW + 1000, "b") is None
 
 

@@ -99,7 +99,7 @@ def test_what_a_worker_does_for_a_cancelled_study_is_void(ledger: Ledger) -> Non
     assert held is not None
     assert "revision 1" in cancel(ledger, "s1")
     with pytest.raises(LeaseLost), ledger.write() as connection:
-        release(connection, held, {"state": "reported"})
+        release(connection, held, state="reported")
     assert "queued again" in retry(ledger, "s1")
     with ledger.write() as connection:
         assert claim(connection, "revision", revision, "w2", NOW + 3, 60, 3) is not None
