@@ -17,7 +17,7 @@ from typing import Any
 import structlog
 
 from config.schema import Log
-from daemon import health
+from daemon.network.health_title import HEALTH_AE_TITLE
 
 # What these say in messages and warnings quotes values of data sets.
 QUOTING = ("pydicom", "pynetdicom", "highdicom")
@@ -81,7 +81,7 @@ def guard_last_words() -> None:
 
 def without_probes(_: Any, __: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
     """Our own probing of the listener is no event."""
-    if line.get("calling_ae") == health.AE_TITLE:
+    if line.get("calling_ae") == HEALTH_AE_TITLE:
         raise structlog.DropEvent
     return line
 

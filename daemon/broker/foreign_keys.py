@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import redis
 
+from daemon.broker.queue_names import NAMES
 from daemon.broker.server import PROBE, SOCKET_SCHEME, trouble_of
 from daemon.ledger.installation import PREFIX as INSTALLATION
-from daemon.work.queues import NAMES
 
 # Of a database with more keys than these only so many are looked at.
 MOST_KEYS = 20_000

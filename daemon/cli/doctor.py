@@ -21,12 +21,12 @@ from rich.markup import escape
 from config.load import load
 from config.schema import Settings
 from daemon.cli.options import config_option, json_option
-from daemon.health.finding import Finding, Level
+from daemon.finding import Finding, Level
 from pipeline.errors import AxradError, TryLater
 
 if TYPE_CHECKING:
-    from daemon.health.traffic_probes import Health
     from daemon.ledger import Ledger
+    from daemon.observer.traffic_probes import Health
 
 MARKS: dict[Level, str] = {"ok": "[green]ok  [/]", "warn": "[yellow]LOOK[/]", "fail": "[red]BAD [/]"}
 
@@ -59,9 +59,9 @@ def examine(settings: Settings) -> Iterator[Finding]:
     from daemon.health import standing_checks
     from daemon.health.limits import examine as limits
     from daemon.health.peers import ask_destination
-    from daemon.health.traffic_probes import Health
     from daemon.ledger.engine import bare_ledger
     from daemon.listener import state
+    from daemon.observer.traffic_probes import Health
 
     listener, now = state(settings), time.time()
     yield _versions()

@@ -16,8 +16,8 @@ from rich.text import Text
 from config.schema import Settings
 from daemon.assembly.corrected_patient import CODE as PATIENT_CODE
 from daemon.cli.wording import WIDTH, age, brief, bytes_in_words, hanging, in_words
+from daemon.finding import Finding, not_ok
 from daemon.health import standing_checks
-from daemon.health.finding import Finding, not_ok
 from daemon.ledger import deliveries, heartbeats, set_aside, views, work_order
 from daemon.ledger.states import NOT_DELIVERED, STUCK, STUDY, TOO_MANY, WITHOUT_FILE
 from daemon.ledger.tables import breakers

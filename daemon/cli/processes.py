@@ -16,7 +16,7 @@ from config.load import load
 from daemon import metrics
 from daemon.cli.options import config_option
 from daemon.logs import guard_last_words, set_up
-from daemon.processes.parent_watch import follow
+from daemon.machine.parent_watch import follow
 from daemon.spool import check_usable
 
 
@@ -55,10 +55,10 @@ def work(config_path: Path | None, role: str, concurrency: int | None) -> None:
     set_up(settings.log, f"work-{role}")
     guard_last_words()
     metrics.set_up(settings)  # before anything that counts is imported
+    from daemon.broker.queue_names import NAMES, ROLES
     from daemon.broker.server import broker_url
     from daemon.health.site_files import require_right
     from daemon.processes.celery_app import make_app_in_time
-    from daemon.work.queues import NAMES, ROLES
     from daemon.work.worker_heartbeats import give_signs
 
     require_right(settings)
@@ -87,7 +87,7 @@ def work(config_path: Path | None, role: str, concurrency: int | None) -> None:
 @config_option
 def observe(config_path: Path | None) -> None:
     """Metrics and health over HTTP, and notices to people."""
-    from daemon.processes.observing import observe as watch
+    from daemon.observer.observing import observe as watch
 
     follow()
     settings = load(config_path)

@@ -53,8 +53,8 @@ def up(config_path: Path | None, with_flower: bool) -> None:
 def flower(config_path: Path | None) -> None:
     """Flower, behind a password, on localhost unless told otherwise."""
     from daemon.broker.server import broker_url
+    from daemon.machine.parent_watch import follow
     from daemon.processes.celery_app import make_app_in_time
-    from daemon.processes.parent_watch import follow
 
     follow()
     settings = load(config_path)

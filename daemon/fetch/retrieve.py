@@ -15,7 +15,7 @@ from config.schema import Pacs, Settings
 from daemon.export.association import Address, DestinationRefused, address_of_pacs
 from daemon.fetch import dimse, web
 from daemon.fetch.plan import Batch, Directory
-from daemon.health import disk
+from daemon.machine import disk_space
 from daemon.network.redirects import Redirected
 from daemon.spool import Description, JournalWriter, Spool, read_meta
 from daemon.spool.uids import is_uid
@@ -55,7 +55,7 @@ def retrieve(pacs: Pacs, batches: Sequence[Batch], settings: Settings) -> int:
     Raises the last way's error where none works, NoRoom.
     """
     spool = Spool(settings.spool.path)
-    if disk.is_short(disk.room(spool.root), settings.spool) == "fail":
+    if disk_space.is_short(disk_space.room(spool.root), settings.spool) == "fail":
         raise NoRoom("the spool's disk is too full to fetch images; `axrad doctor` shows how much is free")
     address = address_for(pacs, settings)
     failure: TryLater | ExamRejected = PeerUnreachable(f"{pacs.name} offers no way to fetch from it")

@@ -1,4 +1,1 @@
-"""Health, proven by traffic: what is asked is asked as a modality and as a worker would, and nothing is believed."""
-
-# Who the listener is asked by. From this machine it is let in whether or not [[peer]] lists it.
-AE_TITLE = "AXRADHEALTH"
+"""Health: each check gives a Finding. What traffic can prove, traffic proves, as a modality or a worker would."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from config.schema import Settings
-from daemon.health.finding import DAY_S, Finding, size, words
+from daemon.finding import DAY_S, Finding, size, words
 from daemon.health.standing_checks import oldest_file
 from daemon.ledger import Ledger
 from daemon.ledger.states import FETCH_OPEN, REVISION_OPEN, SETTLED, UNJUDGED, UNSENT

@@ -15,7 +15,7 @@ from config.schema import Destination, Settings
 from daemon.export.association import Address, address_of, associated
 from daemon.export.proof import COMMITMENT_INSTANCE
 from daemon.export.web import opened
-from daemon.health.finding import Finding
+from daemon.finding import Finding
 from pipeline.errors import AxradError, PeerUnreachable
 
 EXPLICIT, IMPLICIT = str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian)

@@ -13,9 +13,9 @@ from pynetdicom.association import Association
 
 from config.schema import Settings
 from daemon.export.association import Address, associated
-from daemon.health import AE_TITLE
 from daemon.ledger import Ledger
 from daemon.ledger.tables import instances
+from daemon.network.health_title import HEALTH_AE_TITLE
 from daemon.spool import Spool
 from pipeline.catalog.facts import OUR_MANUFACTURER
 from pipeline.errors import PeerUnreachable, TryLater
@@ -73,7 +73,7 @@ def tiny_report() -> Dataset:
 
 def _clean(settings: Settings, ledger: Ledger, sop_uid: str) -> bool:
     """Remove this probe, and forgotten ones, from spool and ledger; whether this one was there."""
-    mine = (instances.c.calling_ae == AE_TITLE) & (instances.c.sop_class == BASIC_TEXT_SR)
+    mine = (instances.c.calling_ae == HEALTH_AE_TITLE) & (instances.c.sop_class == BASIC_TEXT_SR)
     old = instances.c.received_at < time.time() - LEFT_BEHIND_S
     with ledger.read() as connection:
         rows = connection.execute(
@@ -100,7 +100,7 @@ def _associated(settings: Settings, sop_class: str) -> Iterator[Association]:
         listen.ae_title,
         host,
         listen.port,
-        AE_TITLE,
+        HEALTH_AE_TITLE,
         tls=listen.tls_certificate is not None,
         tls_ca=listen.tls_client_ca or listen.tls_certificate,
         tls_certificate=listen.tls_certificate,

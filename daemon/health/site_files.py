@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from config.load import ConfigError
 from config.schema import Settings
-from daemon.health.finding import Finding
+from daemon.finding import Finding
 from pipeline.errors import InputRejected
 
 

@@ -10,14 +10,15 @@ from typing import Any
 import sqlalchemy as sa
 
 from config.schema import Settings
+from daemon.broker.queue_names import NAMES
 from daemon.broker.server import BrokerTrouble, broker_url, usable
-from daemon.health import disk, site_files
-from daemon.health.finding import Finding, Level, words
+from daemon.finding import Finding, Level, words
+from daemon.health import site_files
 from daemon.ledger import deliveries as ledger_deliveries
 from daemon.ledger import heartbeats, set_aside
 from daemon.ledger.states import JUDGING_FAILED, UNSENT
 from daemon.ledger.tables import deliveries, fetches, studies
-from daemon.work.queues import NAMES
+from daemon.machine import disk_space
 from pipeline.errors import PeerUnreachable
 
 # A sweep ticks every few seconds and leaves a sign every ten.
@@ -30,7 +31,7 @@ NO_WORKERS_S = 120.0
 
 def of_machine(settings: Settings, listener: dict[str, object] | None, now: float) -> Iterator[Finding]:
     """What this machine's own files say. `listener`: what it last said of itself."""
-    yield from disk.findings(settings.spool)
+    yield from disk_space.findings(settings.spool)
     yield listening(listener)
     yield indexing(settings, now)
     yield site_files.finding(settings)

@@ -9,8 +9,8 @@ from ipaddress import ip_address, ip_network
 import structlog
 
 from config.schema import Listen, Peer, Settings, Spool
-from daemon import health
-from daemon.health import disk
+from daemon.machine import disk_space
+from daemon.network.health_title import HEALTH_AE_TITLE
 
 log = structlog.get_logger("axrad.listener")
 # Refused at the lower watermark, taken in again from this much above it: not instance by instance in turns.
@@ -38,13 +38,13 @@ class DiskGauge:
         if now - self._asked >= 1.0:
             self._asked = now
             try:
-                found = disk.room(self._settings.path)
+                found = disk_space.room(self._settings.path)
             except OSError as error:
                 self._refuse = True
                 self._warn(now, "the spool is not there", errno=error.errno)
                 return True
-            level = disk.is_short(found, self._settings)
-            self._refuse = level == "fail" or (self._refuse and disk.is_short(found, self._resume) == "fail")
+            level = disk_space.is_short(found, self._settings)
+            self._refuse = level == "fail" or (self._refuse and disk_space.is_short(found, self._resume) == "fail")
             if level != "ok":
                 self._warn(now, "disk space is low", free_bytes=found.free_bytes, free_inodes=found.free_inodes)
         return self._refuse
@@ -59,7 +59,7 @@ def with_health(settings: Settings) -> Settings:
     """Where peers are listed, the probe of our own health may come as well, from this machine."""
     if not settings.peer:
         return settings
-    probe = Peer(ae_title=health.AE_TITLE, networks=LOOPBACK)
+    probe = Peer(ae_title=HEALTH_AE_TITLE, networks=LOOPBACK)
     return settings.model_copy(update={"peer": (*settings.peer, probe)})
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from daemon import health
+from daemon.network.health_title import HEALTH_AE_TITLE
 
 INSTANCES = Counter("axrad_instances", "Instances that were sent to us, by DICOM status of our answer.", ["status"])
 BYTES = Counter("axrad_instance_bytes", "Bytes of the data sets that were stored.")
@@ -52,7 +52,7 @@ AUDIT_FAILURES = Counter("axrad_audit_failures", "Lines of the audit trail that 
 
 def association_ended(calling_ae: str, how: str, stored: int, duplicates: int, size: int) -> None:
     """What one association brought. Our own probing is no traffic."""
-    if calling_ae == health.AE_TITLE:
+    if calling_ae == HEALTH_AE_TITLE:
         return
     ASSOCIATIONS.labels(how).inc()
     if stored + duplicates:

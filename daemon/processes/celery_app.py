@@ -17,21 +17,21 @@ from celery.signals import worker_process_init
 
 from config.schema import Settings
 from daemon.broker import transport
+from daemon.broker.queue_names import QUEUES
 from daemon.broker.server import ERRORS, BrokerTrouble, trouble_of
 from daemon.clock import system_clock
 from daemon.ledger import Ledger, heartbeats, installation, open_ledger, views
 from daemon.ledger.clock_jumps import JumpWatch
 from daemon.ledger.engine import LedgerBusy
 from daemon.logs import Recurring
+from daemon.machine import liveness_file
 from daemon.metrics import counters
-from daemon.processes import liveness_file
 from daemon.recovery import unreadable_files
 from daemon.work import messages
 from daemon.work.context import Context
 from daemon.work.exam_limits import GRACE_S
 from daemon.work.failure import TaskFailed
 from daemon.work.large_exams import Beside
-from daemon.work.queues import QUEUES
 from pipeline.errors import TryLater
 
 KINDS = {"axrad.deliver": "delivery", "axrad.fetch": "fetch"}

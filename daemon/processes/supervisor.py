@@ -22,7 +22,7 @@ from config.schema import Settings
 from daemon import metrics
 from daemon.broker.server import EmbeddedBroker
 from daemon.ledger import open_ledger
-from daemon.processes.parent_watch import following
+from daemon.machine.parent_watch import following
 from daemon.recovery import unreadable_files
 from pipeline.errors import AxradError, InputRejected
 

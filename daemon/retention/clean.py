@@ -13,13 +13,13 @@ import sqlalchemy as sa
 import structlog
 
 from config.schema import Settings
-from daemon.health import disk
 from daemon.ledger import Ledger
 from daemon.ledger.engine import note
 from daemon.ledger.intake import mark_lost
 from daemon.ledger.moves import move_all
 from daemon.ledger.states import SETTLED, UNUSED
 from daemon.ledger.tables import instances, studies
+from daemon.machine import disk_space
 from daemon.spool import Spool
 
 log = structlog.get_logger("axrad.retention")
@@ -78,7 +78,7 @@ def _candidates(ledger: Ledger, spool: Spool, settings: Settings, now: float) ->
     for row in rows:
         if row.last_arrival_at <= now - keep.keep_days * DAY_S:
             yield row.study_uid, f"nothing came for {keep.keep_days:g} days"
-        elif disk.is_short(disk.room(spool.root), limits) != "ok":
+        elif disk_space.is_short(disk_space.room(spool.root), limits) != "ok":
             yield row.study_uid, "the disk is too full"
         else:
             return

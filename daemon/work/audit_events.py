@@ -10,10 +10,11 @@ import sqlalchemy as sa
 import structlog
 
 from config.schema import Settings
-from daemon import audit, health
+from daemon import audit
 from daemon.export.association import Address
 from daemon.ledger import Ledger
 from daemon.ledger.tables import instances, sent_objects, studies
+from daemon.network.health_title import HEALTH_AE_TITLE
 from daemon.spool import Spool
 from daemon.spool.journal import read_journal
 from daemon.work.context import Context
@@ -26,7 +27,7 @@ CHUNK = 500
 def association_indexed(settings: Settings, ledger: Ledger, spool: Spool, journal: str) -> None:
     """Everything of a finished association is in the ledger: say which studies it brought, and what was refused."""
     entries = list(read_journal(spool.root, journal))
-    if not entries or entries[0].calling_ae == health.AE_TITLE:
+    if not entries or entries[0].calling_ae == HEALTH_AE_TITLE:
         return
     first = entries[0]
     who = (first.calling_ae, first.address)

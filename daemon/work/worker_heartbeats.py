@@ -15,7 +15,7 @@ from config.schema import Settings
 from daemon.clock import system_clock
 from daemon.ledger import heartbeats, obsolete, open_ledger
 from daemon.ledger.heartbeats import WORKER_GONE_S
-from daemon.processes import liveness_file
+from daemon.machine import liveness_file
 from pipeline.errors import TryLater
 
 log = structlog.get_logger("axrad.work")

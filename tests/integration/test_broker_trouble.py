@@ -17,8 +17,8 @@ from daemon.broker.server import BrokerFacts, BrokerTrouble, trouble_of, usable
 from daemon.broker.transport import install
 from daemon.cli.doctor import examine
 from daemon.ledger import heartbeats, open_ledger
+from daemon.observer.observing import pages
 from daemon.processes.celery_app import asked, make_app, queue_lengths
-from daemon.processes.observing import pages
 from daemon.processes.supervisor import axrad_command
 from tests.support.redis_server import answering, running_redis, url_of
 from tests.support.waiting import wait_for, wait_for_end

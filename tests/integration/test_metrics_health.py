@@ -16,8 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydicom.config import disable_value_validation
 from pynetdicom import AE
 
-from daemon import health
 from daemon.ledger.tables import instances, studies
+from daemon.network.health_title import HEALTH_AE_TITLE
 from tests.support.daemon import Daemon, running
 from tests.support.dimse import EXPLICIT_LE, MR_IMAGE, mr_image
 from tests.support.listening import forget_sockets, send
@@ -77,7 +77,7 @@ def test_every_part_is_asked_by_traffic(daemon: Daemon) -> None:
 def test_probing_leaves_nothing_behind(daemon: Daemon) -> None:
     ask(daemon, "/health/ready")
     with daemon.ledger.read() as connection:
-        left = connection.execute(sa.select(instances).where(instances.c.calling_ae == health.AE_TITLE)).all()
+        left = connection.execute(sa.select(instances).where(instances.c.calling_ae == HEALTH_AE_TITLE)).all()
         assert connection.execute(sa.select(sa.func.count()).select_from(studies)).scalar_one() == 0
     assert left == []
     assert list((daemon.settings.spool.path / "instances").rglob("*.dcm")) == []

@@ -41,9 +41,9 @@ from daemon.ledger.tables import instances, revisions, studies
 from daemon.listener import supervisor
 from daemon.listener.association_slots import Slots
 from daemon.listener.receive_loop import Bell
+from daemon.machine.parent_watch import VARIABLE
 from daemon.processes.celery_app import Steady, make_app, make_context, when_emptied
 from daemon.processes.listening import keep_indexing
-from daemon.processes.parent_watch import VARIABLE
 from daemon.processes.supervisor import Supervisor
 from daemon.spool import Description, JournalWriter, Spool
 from daemon.work.context import Context
@@ -487,9 +487,9 @@ def test_two_ups_beside_one_spool_are_one_too_many(settings: Settings) -> None:
         first._only.release()
 
 
-FOLLOWER = "import time; from daemon.processes.parent_watch import follow; follow(); time.sleep(60)"
+FOLLOWER = "import time; from daemon.machine.parent_watch import follow; follow(); time.sleep(60)"
 LEADER = (
-    "import subprocess, sys, time; from daemon.processes.parent_watch import following; import os;"
+    "import subprocess, sys, time; from daemon.machine.parent_watch import following; import os;"
     f"p = subprocess.Popen([sys.executable, '-c', {FOLLOWER!r}], env={{**os.environ, **following()}});"
     "print(p.pid, flush=True); time.sleep(60)"
 )
@@ -513,7 +513,7 @@ def alive(pid: int) -> bool:
 
 
 def test_a_process_that_nobody_supervises_follows_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    from daemon.processes.parent_watch import follow
+    from daemon.machine.parent_watch import follow
 
     monkeypatch.setenv(VARIABLE, "no number")
     follow()

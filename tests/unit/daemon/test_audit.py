@@ -14,10 +14,11 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
 from config.schema import Settings
-from daemon import audit, health
+from daemon import audit
 from daemon.indexing.indexer import index_once
 from daemon.ledger import Ledger, open_ledger
 from daemon.ledger.tables import studies
+from daemon.network.health_title import HEALTH_AE_TITLE
 from daemon.spool import JournalWriter, Spool
 from daemon.spool.store import Description
 from tests.support.dimse import EXPLICIT_LE, MR_IMAGE, encoded, mr_image
@@ -200,7 +201,7 @@ def test_the_trail_names_no_patient(tmp_path: Path, local: Ledger) -> None:
 
 
 def test_our_own_probing_is_not_in_the_trail(tmp_path: Path, local: Ledger) -> None:
-    arrive(tmp_path, health.AE_TITLE)
+    arrive(tmp_path, HEALTH_AE_TITLE)
     index_once(local, Spool(tmp_path / "spool"), 0.0, settings(tmp_path))
     assert lines(tmp_path) == []
     local.close()

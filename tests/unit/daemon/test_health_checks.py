@@ -17,14 +17,15 @@ from hypothesis import strategies as st
 from config.schema import Settings, Spool
 from daemon.cli import overview
 from daemon.cli.doctor import guarded
-from daemon.health import disk, standing_checks
-from daemon.health.disk import Room
-from daemon.health.finding import RANK, Finding, below, not_ok, worst
-from daemon.health.traffic_probes import GRACE_S, Health, Probe
+from daemon.finding import RANK, Finding, below, not_ok, worst
+from daemon.health import standing_checks
 from daemon.ledger import Ledger, heartbeats
-from daemon.metrics.from_ledger import LedgerCollector
-from daemon.metrics.serve import Pages
+from daemon.machine import disk_space
+from daemon.machine.disk_space import Room
 from daemon.notify.conditions import lasting
+from daemon.observer.http_server import Pages
+from daemon.observer.ledger_metrics import LedgerCollector
+from daemon.observer.traffic_probes import GRACE_S, Health, Probe
 from pipeline.errors import TryLater
 from tests.support.queued import queued
 
@@ -63,14 +64,14 @@ def test_the_less_is_left_the_worse_it_is(free: int, warn: int, refuse: int) -> 
     ],
 )
 def test_inodes_are_judged_like_bytes(free_bytes: int, free_inodes: int | None, levels: tuple[str, str]) -> None:
-    assert disk.judged(Room(free_bytes, 10**13, free_inodes, 10**7), Spool()) == levels
+    assert disk_space.judged(Room(free_bytes, 10**13, free_inodes, 10**7), Spool()) == levels
 
 
 def test_a_spool_that_is_not_there_is_told_and_a_copy_that_was_not_made_yet_is_none(tmp_path: Path) -> None:
-    (gone,) = disk.findings(Spool(path=tmp_path / "gone"))
+    (gone,) = disk_space.findings(Spool(path=tmp_path / "gone"))
     assert (gone.code, gone.level) == ("disk", "fail")
     far = Spool(path=tmp_path / "gone", remote="https://intake:1", share_token="x" * 16)
-    assert disk.findings(far)[0].ok
+    assert disk_space.findings(far)[0].ok
 
 
 # Sweep, beat, workers
@@ -116,9 +117,9 @@ def test_each_queue_has_a_line_with_what_waits_and_who_takes_it(ledger: Ledger, 
 def test_status_notices_metrics_tell_the_same_record(
     ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(disk, "room", lambda path: SHORT)
+    monkeypatch.setattr(disk_space, "room", lambda path: SHORT)
     settings = settings_of(tmp_path)
-    (of_bytes, of_inodes) = disk.findings(settings.spool)
+    (of_bytes, of_inodes) = disk_space.findings(settings.spool)
     assert of_inodes.sentence == (
         "5 more files fit on the spool's file system (inodes): senders are refused. "
         "Make room, or lower retention.keep_days."
@@ -206,7 +207,7 @@ def get(pages: Pages, path: str) -> tuple[int, str]:
 def test_ready_answers_whatever_happens_to_its_checks(
     health: Health, pages: Pages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("daemon.health.traffic_probes.GRACE_S", 0.1 - health._settings.metrics.health_timeout_s)
+    monkeypatch.setattr("daemon.observer.traffic_probes.GRACE_S", 0.1 - health._settings.metrics.health_timeout_s)
     release = threading.Event()
     health.probes = {
         "ledger": Probe("ledger", crash, lambda: NOW),
@@ -233,7 +234,7 @@ def test_what_was_found_long_ago_is_not_told_as_if_it_held(health: Health, monke
     (family,) = health.collect()
     assert [s.value for s in family.samples] == [1.0]
     now = time.monotonic()
-    monkeypatch.setattr("daemon.health.traffic_probes.time.monotonic", lambda: now + 3600)
+    monkeypatch.setattr("daemon.observer.traffic_probes.time.monotonic", lambda: now + 3600)
     (family,) = health.collect()
     assert [s.value for s in family.samples] == [0.0]
 

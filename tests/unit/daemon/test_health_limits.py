@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from config.schema import Settings
-from daemon.health.finding import DAY_S, Finding, words
+from daemon.finding import DAY_S, Finding, words
 from daemon.health.limits import examine, of_intake, of_ledger, of_listener, open_files
 from daemon.health.standing_checks import indexing
 from daemon.ledger import Ledger

@@ -19,7 +19,7 @@ from pynetdicom.fsm import InvalidEventError
 from structlog.testing import capture_logs
 
 from config.schema import Settings
-from daemon.health.finding import Finding
+from daemon.finding import Finding
 from daemon.health.peers import ask_destination, contexts_of
 from daemon.listener import receive_loop
 from daemon.listener.receive_loop import Bell

@@ -19,7 +19,7 @@ from daemon.ledger import Ledger, open_ledger
 from daemon.ledger.database_errors import LedgerBusy, LedgerDamaged, LedgerRefuses
 from daemon.ledger.engine import bare_ledger
 from daemon.ledger.tables import events, studies
-from daemon.processes.observing import pages
+from daemon.observer.observing import pages
 from daemon.recovery.backup import backup, restore
 from tests.support.queued import NOW, add_study
 

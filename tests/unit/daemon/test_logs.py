@@ -15,8 +15,8 @@ import pytest
 import structlog
 
 from config.schema import Log
-from daemon import health
 from daemon.logs import set_up
+from daemon.network.health_title import HEALTH_AE_TITLE
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_libraries_that_quote_data_sets_are_silent(stderr: Callable[[], str]) ->
 
 def test_our_own_probing_of_the_listener_is_no_line(stderr: Callable[[], str]) -> None:
     set_up(Log(format="json"), "accept")
-    structlog.get_logger("axrad.listener").info("association ended", calling_ae=health.AE_TITLE)
+    structlog.get_logger("axrad.listener").info("association ended", calling_ae=HEALTH_AE_TITLE)
     structlog.get_logger("axrad.listener").info("association ended", calling_ae="SCANNER")
     assert [line["calling_ae"] for line in lines(stderr)] == ["SCANNER"]
 

@@ -15,14 +15,15 @@ from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
 from config.schema import Settings
-from daemon import health, metrics
+from daemon import metrics
 from daemon.ledger import Ledger, heartbeats
 from daemon.ledger.tables import breakers, deliveries, feedback
 from daemon.metrics import counters
-from daemon.metrics.from_ledger import LedgerCollector
 from daemon.metrics.results import result_made, scanner_of
-from daemon.metrics.serve import CountedCollector
-from daemon.processes import observing
+from daemon.network.health_title import HEALTH_AE_TITLE
+from daemon.observer import observing
+from daemon.observer.http_server import CountedCollector
+from daemon.observer.ledger_metrics import LedgerCollector
 from pipeline.result import Prediction, StudyResult
 from tests.support.queued import NOW, add_revision, add_study, queued
 
@@ -195,7 +196,7 @@ def test_a_scanner_that_is_not_told_is_unknown() -> None:
 
 def test_our_own_probing_is_no_traffic() -> None:
     before = counted("instances_total", status="0000")
-    counters.association_ended(health.AE_TITLE, "released", 1, 0, 10)
+    counters.association_ended(HEALTH_AE_TITLE, "released", 1, 0, 10)
     assert counted("instances_total", status="0000") == before
     counters.association_ended("SCANNER", "released", 3, 1, 10)
     assert counted("instances_total", status="0000") == before + 4

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from config.schema import Settings
 from daemon.ledger import heartbeats, open_ledger
 from daemon.metrics import counters
-from daemon.metrics.from_ledger import LedgerCollector
+from daemon.observer.ledger_metrics import LedgerCollector
 
 ROOT = Path(__file__).resolve().parents[3]
 GRAFANA = ROOT / "docker" / "grafana"

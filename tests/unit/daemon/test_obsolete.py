@@ -20,7 +20,7 @@ from daemon.ledger.studies import settle_if_delivered
 from daemon.ledger.tables import deliveries, events, feedback, fetches, pacs_answers, studies
 from daemon.listener import commitment
 from daemon.main import cli
-from daemon.metrics.from_ledger import LedgerCollector
+from daemon.observer.ledger_metrics import LedgerCollector
 from daemon.spool import Spool
 from daemon.work.sweep import OBSOLETE_EVERY_S, announce_due, close_obsolete
 from pipeline.errors import InputRejected

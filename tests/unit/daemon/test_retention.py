@@ -13,13 +13,13 @@ import sqlalchemy as sa
 from config.schema import Ledger as LedgerSection
 from config.schema import Retention, Settings
 from config.schema import Spool as SpoolSection
-from daemon.health import disk
 from daemon.indexing.reconcile import reconcile
 from daemon.ledger import Ledger, periodic_jobs, views
 from daemon.ledger.intake import Arrival, record
 from daemon.ledger.states import SETTLED, STUDY
 from daemon.ledger.studies import find
 from daemon.ledger.tables import events, instances, studies
+from daemon.machine import disk_space
 from daemon.retention import Cleaned, clean
 from daemon.spool import Description, Spool
 from daemon.work.context import Context
@@ -146,7 +146,7 @@ def test_when_the_disk_is_too_full_the_oldest_go_first_and_only_until_there_is_r
 ) -> None:
     for n, age in enumerate((20, 10, 5, 0.5)):
         house.study(f"1.{n}", "delivered", age)
-    monkeypatch.setattr(disk, "room", lambda path: disk.Room(100 - 10 * house.files, 100, None, None))
+    monkeypatch.setattr(disk_space, "room", lambda path: disk_space.Room(100 - 10 * house.files, 100, None, None))
     assert house.clean(keep_free_bytes=40).files == 6
     assert house.states() == {"1.0": {"purged"}, "1.1": {"purged"}, "1.2": {"stored"}, "1.3": {"stored"}}
     assert house.clean(keep_free_bytes=EMPTY).files == 3
@@ -155,7 +155,7 @@ def test_when_the_disk_is_too_full_the_oldest_go_first_and_only_until_there_is_r
 
 def test_a_disk_without_inodes_is_too_full_whatever_bytes_it_has(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     house.study("1.1", "delivered", 20)
-    monkeypatch.setattr(disk, "room", lambda path: disk.Room(10**15, 10**15, 5, 1000))
+    monkeypatch.setattr(disk_space, "room", lambda path: disk_space.Room(10**15, 10**15, 5, 1000))
     assert house.clean().files == 3
 
 

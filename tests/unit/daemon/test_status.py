@@ -18,7 +18,7 @@ from rich.console import Console
 from config.schema import Settings
 from daemon.cli import overview
 from daemon.cli.wording import WIDTH, age, brief, in_words
-from daemon.health.finding import Finding
+from daemon.finding import Finding
 from daemon.ledger import Ledger, heartbeats, open_ledger, operator_requests, priority_and_cancel, studies, views
 from daemon.ledger.claims import LeaseLost, claim, release
 from daemon.ledger.engine import note

@@ -22,8 +22,8 @@ from daemon.cli import overview
 from daemon.health import standing_checks
 from daemon.ledger import Ledger, open_ledger, set_aside, views
 from daemon.ledger.tables import instances, studies
-from daemon.metrics.from_ledger import LedgerCollector
 from daemon.notify.conditions import lasting
+from daemon.observer.ledger_metrics import LedgerCollector
 from daemon.recovery import unreadable_files
 from daemon.spool import Description, JournalWriter
 from daemon.spool import Spool as Files

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from config.schema import Spool
-from daemon.health.finding import GIB, Finding, Level, below, worst
+from daemon.finding import GIB, Finding, Level, below, worst
 
 REMEDY = "make room, or lower retention.keep_days"
 

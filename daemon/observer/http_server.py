@@ -15,9 +15,9 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from daemon.health.traffic_probes import Health
 from daemon.logs import place_of
 from daemon.network.accept_backoff import RestingServer
+from daemon.observer.traffic_probes import Health
 
 log = structlog.get_logger("axrad.observe")
 

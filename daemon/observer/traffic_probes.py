@@ -16,17 +16,18 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from config.schema import Settings
+from daemon.broker.queue_names import NAMES
 from daemon.broker.server import usable
 from daemon.clock import Clock, system_clock
-from daemon.health import disk, standing_checks
-from daemon.health.finding import Finding
+from daemon.finding import Finding
+from daemon.health import standing_checks
 from daemon.health.roundtrip import echo, store_and_find
 from daemon.ledger import Ledger, heartbeats, work_order
 from daemon.ledger.engine import require_tables
 from daemon.ledger.tables import revisions
 from daemon.logs import place_of
+from daemon.machine import disk_space
 from daemon.processes.celery_app import make_app
-from daemon.work.queues import NAMES
 from pipeline.errors import AxradError, TryLater
 
 log = structlog.get_logger("axrad.health")
@@ -173,7 +174,7 @@ class Health(Collector):
         return Finding("broker", "ok", f"version {found.version} was written to")
 
     def _of_disk(self, code: str) -> Finding:
-        found = {finding.code: finding for finding in disk.findings(self._settings.spool)}
+        found = {finding.code: finding for finding in disk_space.findings(self._settings.spool)}
         return found.get(code) or Finding(code, "ok", "the file system makes them as needed")
 
     def listener_answers(self) -> Finding:

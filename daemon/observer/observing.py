@@ -11,18 +11,18 @@ from celery import Celery
 
 from config.schema import Settings
 from daemon import metrics
+from daemon.broker.queue_names import NAMES
 from daemon.broker.server import broker_url
 from daemon.clock import Clock, system_clock
-from daemon.health.traffic_probes import Health
 from daemon.ledger import Ledger
 from daemon.ledger.engine import bare_ledger
 from daemon.logs import Recurring, place_of
-from daemon.metrics.from_ledger import LedgerCollector
-from daemon.metrics.serve import CountedCollector, Pages
 from daemon.notify.channels import channels_of
 from daemon.notify.notifier import Notifier
+from daemon.observer.http_server import CountedCollector, Pages
+from daemon.observer.ledger_metrics import LedgerCollector
+from daemon.observer.traffic_probes import Health
 from daemon.processes.celery_app import make_app, queue_lengths
-from daemon.work.queues import NAMES
 from pipeline.errors import TryLater
 
 log = structlog.get_logger("axrad.observe")

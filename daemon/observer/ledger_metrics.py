@@ -12,14 +12,15 @@ from prometheus_client.registry import Collector
 
 from config.schema import Settings
 from daemon.clock import Clock
-from daemon.health import disk, standing_checks
-from daemon.health.finding import RANK, Finding
+from daemon.finding import RANK, Finding
+from daemon.health import standing_checks
 from daemon.ledger import Ledger, heartbeats, set_aside, views, work_order
 from daemon.ledger.deliveries import failing
 from daemon.ledger.engine import require_tables
 from daemon.ledger.states import DELIVERY_OPEN, STAGE_OPEN, STUDY, WITHOUT_PREDICTION
 from daemon.ledger.tables import deliveries, feedback, revisions, studies
 from daemon.listener.supervisor import state as listener_state
+from daemon.machine import disk_space
 from daemon.spool.journal import names
 from pipeline.errors import AxradError
 
@@ -75,7 +76,7 @@ class LedgerCollector(Collector):
     def _machine(self) -> Iterator[Metric]:
         spool = self._settings.spool
         with suppress(OSError):
-            room = disk.room(spool.path)
+            room = disk_space.room(spool.path)
             yield gauge("disk_free_bytes", "Free on the spool's file system.", {(): room.free_bytes})
             yield gauge("disk_size_bytes", "Size of the spool's file system.", {(): room.total_bytes})
             yield gauge(

@@ -1,0 +1,1 @@
+"""What the operating system gives and takes: disk space, processes and their ends, locks."""
