@@ -20,7 +20,7 @@ import SimpleITK as sitk
 
 from config.schema import Bias
 from pipeline.bias import BiasEvidence, correct, log_field, otsu
-from pipeline.bias.files import read_image
+from pipeline.bias.image_files import read_image
 from pipeline.errors import ExamRejected
 from pipeline.geometry import Geometry
 from pipeline.records import Volume

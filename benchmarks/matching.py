@@ -21,9 +21,9 @@ from pipeline.records import InstanceRef
 from pipeline.roi.describe import Description
 from pipeline.roi.roles import role_of
 from pipeline.roi.rules import load_rules
-from pipeline.sequences.csv_table import read_rows
+from pipeline.sequences.name_matching import NamedLabel, NamedSeries, match_names
+from pipeline.sequences.name_table import read_rows
 from pipeline.sequences.rules import rules
-from pipeline.sequences.table import NamedLabel, NamedSeries, match_names
 
 OWN_NAMES = Path(__file__).resolve().parent.parent / "tests" / "unit" / "pipeline" / "series_names.csv"
 REGION_LABELS = OWN_NAMES.with_name("region_labels.csv")

@@ -24,9 +24,9 @@ import SimpleITK as sitk
 from benchmarks.features import Row, Scene, scene
 from config.schema import Features
 from pipeline.features import Parameters, from_settings
-from pipeline.features.files import extract_files
+from pipeline.features.from_files import extract_files
 from pipeline.features.ibsi import NAMES
-from pipeline.features.plain import as_image, plain_call
+from pipeline.features.reference_call import as_image, plain_call
 
 AGREE = 1e-6
 LIMIT_S = 1200

@@ -26,6 +26,7 @@ from benchmarks.bias import breasts
 from benchmarks.features import Row, _balls
 from config.schema import Bias, Features, Settings, SignatureSettings, Work
 from daemon.work.run_outputs import write_outputs
+from pipeline.analysis.signatures_in_use import Signatures
 from pipeline.bias import correct
 from pipeline.catalog import exam_in
 from pipeline.features import extract
@@ -34,7 +35,6 @@ from pipeline.phantom import PhantomSpec, write_exam
 from pipeline.phantom.spec import Preset
 from pipeline.records import Mask, Volume
 from pipeline.run import analyse
-from pipeline.signatures import Signatures
 
 PICTURE = Path(__file__).resolve().parents[1] / "docs" / "img" / "scaling.png"
 # Voxels of T1+C of a reference exam; the images of the series have its proportions.

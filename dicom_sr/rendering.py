@@ -17,8 +17,8 @@ from dicom_sr.rejection import rejection_note
 from dicom_sr.report_source import ReportSource
 from dicom_sr.structured_report import structured_report
 from pipeline.errors import ReportRejected
+from pipeline.parallel.forked_work import cores_for, share
 from pipeline.pictures import Panel
-from pipeline.processes import cores_for, share
 from pipeline.records import Json
 from pipeline.result import StudyResult
 

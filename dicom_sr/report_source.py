@@ -16,7 +16,7 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.valuerep import PersonName, validate_value
 
-from pipeline import reading
+from pipeline.dicom_file import bounded_reading
 from pipeline.errors import NotDicom
 from pipeline.records import InstanceRef
 
@@ -153,11 +153,11 @@ class ReportSource:
 def read_header(path: Path) -> Dataset:
     """Everything before the pixel data. Raises NotDicom, also without the UIDs that every instance has."""
     try:
-        header = reading.read(path, force=None)
+        header = bounded_reading.read(path, force=None)
         for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID", "SOPInstanceUID"):
             if not header.get(keyword):
                 raise NotDicom(f"a file without {keyword} cannot be the source of a report")
-    except reading.MALFORMED as error:
+    except bounded_reading.MALFORMED as error:
         raise NotDicom("the header that the report should copy cannot be read") from error
     return header
 

@@ -17,13 +17,23 @@ import numpy as np
 
 from config.schema import Settings
 from pipeline import align, bias, diffusion, features, roi, sequences, volumes
-from pipeline.catalog import Exam, exam_in
-from pipeline.draft import Draft, Masks, Timer, alignment_of, choice_of, summary_of
+from pipeline.analysis.acquisition_protocol import protocol_of
+from pipeline.analysis.choice_by_regions import decide
+from pipeline.analysis.provenance import settings_hash, software
+from pipeline.analysis.quality_checks import (
+    grey_level_checks,
+    header_checks,
+    kept_volume_checks,
+    place_checks,
+    shape_checks,
+)
+from pipeline.analysis.result_draft import Draft, Masks, Timer, alignment_of, choice_of, summary_of
+from pipeline.analysis.signatures_in_use import Outcome, Signatures
+from pipeline.catalog import Exam, Selection, exam_in, same_images
 from pipeline.errors import ExamRejected, RoiRejected, SequenceRejected
+from pipeline.parallel.forked_work import cores_for
+from pipeline.parallel.thread_counts import fixed_threads
 from pipeline.pictures import Panel, make_panels
-from pipeline.processes import cores_for
-from pipeline.protocol import protocol_of
-from pipeline.quality import grey_level_checks, header_checks, kept_volume_checks, place_checks, shape_checks
 from pipeline.records import (
     ROLES,
     SEQUENCES,
@@ -35,7 +45,6 @@ from pipeline.records import (
     Volume,
 )
 from pipeline.records import Sequence as SequenceName
-from pipeline.regions import decide
 from pipeline.result import (
     Alignment,
     Clinical,
@@ -44,11 +53,7 @@ from pipeline.result import (
     RoiSummary,
     StudyResult,
 )
-from pipeline.sequences import Match, Selection
-from pipeline.sequences.records import same_images
-from pipeline.signatures import Outcome, Signatures
-from pipeline.threads import fixed_threads
-from pipeline.versions import settings_hash, software
+from pipeline.sequences import Match
 
 # Fields of a part that the top level has as its own.
 TOP_LEVEL = ("reasons", "sequences", "alignment")

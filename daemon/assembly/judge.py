@@ -20,10 +20,10 @@ from daemon.assembly.identity import DIFFERS_FROM_PACS, objection
 from daemon.assembly.missing import find_missing
 from daemon.assembly.records import Answer, Arrived, Stored, Verdict
 from daemon.assembly.rois import left_out, newest_rois, recognise
-from pipeline.catalog import Exam, exam_of
-from pipeline.examined import elsewhere, exam_rules
+from pipeline.analysis.body_part import elsewhere, exam_rules
+from pipeline.catalog import Exam, FrameRef, Selection, exam_of
 from pipeline.roi.rules import load_rules
-from pipeline.sequences import FrameRef, Match, Selection, match
+from pipeline.sequences import Match, match
 from pipeline.sequences.records import T1C_LABELS
 
 DAY_S = 86400.0

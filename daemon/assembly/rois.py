@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from daemon.assembly.records import Stored
 from pipeline.catalog import InstanceFacts, SegmentFacts
 from pipeline.roi.describe import of_facts
+from pipeline.roi.edited_states import drawn_at, is_bare
 from pipeline.roi.roles import Recognised, role_of
 from pipeline.roi.rules import Rules
-from pipeline.roi.states import drawn_at, is_bare
 
 Thing = tuple[object, ...]
 

@@ -21,7 +21,7 @@ def bias(image: Path, out: Path, engine: str | None, as_json: bool, config_path:
     """Correct IN for its bias field (N4) and write OUT as float32."""
     from config.load import load
     from pipeline.bias import correct
-    from pipeline.bias.files import read_image, write_image
+    from pipeline.bias.image_files import read_image, write_image
 
     settings = load(config_path, writes=False).bias
     if engine is not None:

@@ -212,7 +212,7 @@ def _who_may_send(settings: Settings) -> Finding:
 
 
 def _signature(settings: Settings) -> str:
-    from pipeline.signatures import Signatures
+    from pipeline.analysis.signatures_in_use import Signatures
 
     signatures = Signatures.from_settings(settings.signature)
     words = ", ".join(s.header.title for s in signatures.known)
@@ -220,7 +220,7 @@ def _signature(settings: Settings) -> str:
 
 
 def _fonts() -> Finding:
-    from pipeline.fonts import PACKAGES, SCRIPTS, missing_scripts
+    from pipeline.pictures.fonts import PACKAGES, SCRIPTS, missing_scripts
 
     missing = missing_scripts()
     if not missing:

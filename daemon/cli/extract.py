@@ -14,8 +14,8 @@ from daemon.cli.options import config_option, json_option, out_file
 if TYPE_CHECKING:
     from config.schema import Settings
     from pipeline.catalog import Exam
-    from pipeline.features.table import Outcome
-    from pipeline.features.values import RoiFeatures
+    from pipeline.features.feature_table import Outcome
+    from pipeline.features.roi_features import RoiFeatures
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -73,7 +73,7 @@ def extract(
 def _one_roi(image: Path, mask: Path, label: int | None, settings: Settings, as_json: bool) -> None:
     from pipeline.errors import FeatureRejected
     from pipeline.features import from_settings
-    from pipeline.features.files import extract_files
+    from pipeline.features.from_files import extract_files
 
     parameters = from_settings(settings.features)
     if label is not None:
@@ -106,14 +106,14 @@ def _many_exams(paths: tuple[Path, ...], out: Path, settings: Settings, as_json:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from pipeline.analysis.provenance import settings_hash
+    from pipeline.analysis.signatures_in_use import Signatures
     from pipeline.catalog import exams, scan
+    from pipeline.dicom_file.reading_marker import set_aside
     from pipeline.errors import ExamRejected, FileSetAside
-    from pipeline.features.table import fill
-    from pipeline.marker import set_aside
+    from pipeline.features.feature_table import fill
     from pipeline.result import StudyResult
     from pipeline.run import analyse
-    from pipeline.signatures import Signatures
-    from pipeline.versions import settings_hash
 
     # a table is what signatures are trained on: it needs none, and has every feature, whatever one asks for
     features = settings.features.model_copy(update={"set": "all"})

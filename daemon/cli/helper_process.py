@@ -17,8 +17,9 @@ from typing import Protocol, TypeVar
 
 from typing_extensions import TypeVarTuple, Unpack
 
-from pipeline import marker, parent
+from pipeline.dicom_file import reading_marker
 from pipeline.errors import ExamRejected, FileSetAside
+from pipeline.parallel import parent_watch
 
 Found = TypeVar("Found")
 Given = TypeVarTuple("Given")
@@ -41,7 +42,7 @@ def another_process(*, risky: bool = False) -> Iterator[Ask]:
     if no_gain or threading.active_count() > 1:
         yield _here
         return
-    parent.prepare()
+    parent_watch.prepare()
     fork = multiprocessing.get_context("fork")
     notes = os.memfd_create("axrad-reading")
     # Started by this thread, with the first thing that is asked for.
@@ -57,8 +58,8 @@ def another_process(*, risky: bool = False) -> Iterator[Ask]:
 
 
 def _begin(asking: int, notes: int) -> None:
-    parent.end_with(asking)
-    marker.note_for_parent(notes)
+    parent_watch.end_with(asking)
+    reading_marker.note_for_parent(notes)
 
 
 def _answer(future: Future[Found], notes: int) -> Found:
@@ -66,7 +67,7 @@ def _answer(future: Future[Found], notes: int) -> Found:
     try:
         return future.result()
     except BrokenProcessPool:
-        path, last_words = marker.last_read(notes)
+        path, last_words = reading_marker.last_read(notes)
         said = last_words.decode("ascii", "replace").partition("\n")[0]
         how = said.removeprefix("Fatal Python error: ") or "killed"
     if path is None:

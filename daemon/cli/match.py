@@ -40,9 +40,9 @@ def match(
     if names is not None:
         if paths:
             raise click.UsageError("give either PATHS or --names, not both")
-        from pipeline.sequences.csv_table import read_rows
+        from pipeline.sequences.name_matching import match_names
+        from pipeline.sequences.name_table import read_rows
         from pipeline.sequences.rules import rules
-        from pipeline.sequences.table import match_names
 
         for row, label in enumerate(match_names(read_rows(names), rules(settings.sequences.rules))):
             line: dict[str, Any] = {
@@ -56,8 +56,8 @@ def match(
     if not paths:
         raise click.UsageError("give the PATHS of DICOM files or folders, or --names FILE.csv")
     exam = _exam(paths, as_json)
-    from pipeline.regions import matched_by_regions
-    from pipeline.sequences.sheet import draw
+    from pipeline.analysis.choice_by_regions import matched_by_regions
+    from pipeline.pictures.contact_sheet import draw
 
     found = matched_by_regions(exam, settings)
     target = sheet or (None if as_json else Path("match.png"))

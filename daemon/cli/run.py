@@ -73,8 +73,8 @@ def _evaluated(path: Path, out: Path, settings: Settings) -> StudyResult:
         reading = ask(exam_in, path)
         ask(load_module, "daemon.work.run_outputs")
         from daemon.clinical.exam import clinical_of, patient_of
+        from pipeline.analysis.signatures_in_use import Signatures
         from pipeline.run import analyse
-        from pipeline.signatures import Signatures
 
         signatures = Signatures.from_settings(settings.signature)
         exam = reading()

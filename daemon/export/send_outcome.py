@@ -11,8 +11,8 @@ from pydicom import dcmread
 
 from daemon.export.association import Address
 from daemon.export.statuses import MENDABLE, OUT_OF_RESOURCES, is_stored
+from pipeline.dicom_file.reading_marker import marked
 from pipeline.errors import ExamRejected, PeerUnreachable, TryLater
-from pipeline.marker import marked
 
 HEADER = ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"]
 

@@ -18,11 +18,11 @@ import pydicom
 from pydicom.dataset import Dataset
 
 from daemon.spool import is_uid
-from pipeline import reading
 from pipeline.catalog import patient_key
+from pipeline.dicom_file import bounded_reading
+from pipeline.dicom_file.bounded_reading import MALFORMED
+from pipeline.dicom_file.text_values import text_of
 from pipeline.errors import NotDicom
-from pipeline.reading import MALFORMED
-from pipeline.text import text_of
 
 Verdict = Literal["agree", "disagree", "unclear"]
 
@@ -75,7 +75,7 @@ def read_assessment(path: Path) -> Assessment | None:
         with warnings.catch_warnings():
             # pydicom's warnings quote values, which may be a patient's.
             warnings.simplefilter("ignore")
-            return assessment_of(reading.read(path, force=True))
+            return assessment_of(bounded_reading.read(path, force=True))
     except MALFORMED as error:
         raise NotDicom("a report that came back cannot be read", code="feedback-unreadable") from error
 

@@ -20,9 +20,9 @@ from daemon.export.web import limited, opened
 from daemon.fetch import dimse
 from daemon.fetch.plan import Batch, NotInArchive
 from daemon.spool.part10 import header
-from pipeline import reading
+from pipeline.dicom_file import bounded_reading
+from pipeline.dicom_file.bounded_reading import MALFORMED
 from pipeline.errors import NotDicom, PeerUnreachable
-from pipeline.reading import MALFORMED
 
 Finding = Literal["equal", "other", "absent", "unknown"]
 
@@ -102,7 +102,7 @@ def compared(item: Item, data: bytes) -> Finding:
     Sequence has our value. Pixels that were compressed are not decoded here: then it is unknown.
     """
     try:
-        ours, theirs = dcmread(item.path), reading.whole(data)
+        ours, theirs = dcmread(item.path), bounded_reading.whole(data)
         if str(theirs.get("SOPInstanceUID", "")) != item.sop_instance_uid:
             return "unknown"
         before = list(_originals(theirs))

@@ -44,7 +44,7 @@ def wrong(settings: Settings) -> Iterator[str]:
 def _uses(settings: Settings) -> Iterator[tuple[str, Callable[[], object]]]:
     # Not at the top: what reads them loads the science.
     if (own := settings.assembly.exam_rules) is not None:
-        from pipeline.examined import exam_rules
+        from pipeline.analysis.body_part import exam_rules
 
         yield "assembly.exam_rules", lambda: exam_rules(own)
     if (table := settings.sequences.rules) is not None:

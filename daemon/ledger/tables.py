@@ -296,7 +296,7 @@ installation = sa.Table(
 set_aside = sa.Table(
     "set_aside",
     metadata,
-    # Of the file, as pipeline.marker names it.
+    # Of the file, as pipeline.dicom_file.reading_marker names it.
     sa.Column("key", sa.String(32), primary_key=True),
     sa.Column("sop_uid", Uid, nullable=False),
     sa.Column("digest", sa.String(64), nullable=False),

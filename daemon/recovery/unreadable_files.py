@@ -25,8 +25,7 @@ import structlog
 from daemon.ledger import Ledger
 from daemon.ledger import set_aside as aside_rows
 from daemon.spool import read_meta
-from pipeline.errors import NotDicom
-from pipeline.marker import (
+from pipeline.dicom_file.reading_marker import (
     ASIDE,
     NOTES,
     PAGE,
@@ -40,6 +39,7 @@ from pipeline.marker import (
     oom_kills,
     records,
 )
+from pipeline.errors import NotDicom
 
 log = structlog.get_logger("axrad.unreadable")
 CRASHES, KILLS = 2, 5

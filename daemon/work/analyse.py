@@ -19,11 +19,11 @@ from daemon.work.context import Context, kept
 from daemon.work.failure import TaskFailed, code_of, revision_failed
 from daemon.work.prior_exam import with_change
 from daemon.work.revision_claim import take_revision
+from pipeline.analysis.signatures_in_use import Signatures
 from pipeline.catalog import Exam, exam_of, facts_from_json
 from pipeline.errors import FileSetAside, TryLater
 from pipeline.pictures import panels_to_bytes
 from pipeline.run import Analysis, analyse
-from pipeline.signatures import Signatures
 
 log = structlog.get_logger("axrad.analyse")
 HANDED_ON_S = 10.0

@@ -17,10 +17,10 @@ from daemon.ledger import fetches as ledger_fetches
 from daemon.ledger.claims import Claim, LeaseLost, backoff_s, update
 from daemon.work.context import Context, kept
 from daemon.work.failure import TaskFailed, code_of, sentence_of, where_in_our_code
-from pipeline import reading
 from pipeline.catalog import patient_key
+from pipeline.dicom_file import bounded_reading
+from pipeline.dicom_file.text_values import text_of
 from pipeline.errors import AxradError, PeerUnreachable, TryLater
-from pipeline.text import text_of
 
 log = structlog.get_logger("axrad.fetch")
 ASK_BACKOFF_S = 5.0
@@ -138,7 +138,7 @@ def _priors(context: Context, row: Any, study: Any) -> str:
         path = ledger_fetches.an_image_of(connection, study.study_uid)
     if path is None or not (settings.spool.path / path).exists():
         raise NotInArchive("no image of this study is in the spool, so nobody can tell whose priors to ask for")
-    header = reading.read(settings.spool.path / path)
+    header = bounded_reading.read(settings.spool.path / path)
     patient = text_of(header, "PatientID")
     if not patient or set("*?\\") & set(patient):
         raise NotInArchive("the exam has no patient id that an archive could be asked for")

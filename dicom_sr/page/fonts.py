@@ -13,7 +13,7 @@ from fontTools.subset import Options  # type: ignore[import-untyped]
 from matplotlib import font_manager
 from matplotlib.ft2font import FT2Font
 
-from pipeline.fonts import bold_path, font_path, own_font_path
+from pipeline.pictures.fonts import bold_path, font_path, own_font_path
 
 # Ligatures and other substitutions, kerning and placing of marks, and what both rest on; baselines.
 LAYOUT_TABLES = ("GSUB", "GPOS", "GDEF", "kern", "BASE")

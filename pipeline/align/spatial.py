@@ -12,7 +12,7 @@ from pydicom import Dataset
 
 from pipeline.errors import GeometryRejected
 from pipeline.records import Volume
-from pipeline.volumes.headers import read_header
+from pipeline.volumes.checked_header import read_header
 
 Matrix = npt.NDArray[np.float64]
 

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from config.schema import Bias
-from pipeline.bias import fast, reference
-from pipeline.bias import problem as problems
+from pipeline.bias import fast_n4, itk_reference
+from pipeline.bias import n4_input as problems
 from pipeline.bias.evidence import BiasEvidence
 from pipeline.bias.lattice import ORDER, axis_weights, expand
 from pipeline.errors import PixelsRejected
@@ -63,10 +63,10 @@ def _fit(volume: Volume, settings: Bias) -> tuple[Iterator[Slab], BiasEvidence]:
     """The log field, a few slices at a time so that it is never held whole beside input and output."""
     posed = problems.pose(volume, settings)
     if settings.engine == "simpleitk":
-        field, iterations = reference.fit(posed, settings)
+        field, iterations = itk_reference.fit(posed, settings)
         slabs: Iterator[Slab] = ((z, field[z]) for z in _slabs(field.shape))
     else:
-        lattice, iterations = fast.fit(posed, settings)
+        lattice, iterations = fast_n4.fit(posed, settings)
         slabs = _evaluate(lattice, volume.geometry.shape_zyx)
     evidence = BiasEvidence(settings.engine, iterations, posed.mask_voxels, posed.shrink_xyz, posed.deviations)
     return slabs, evidence

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from config.schema import Bias
-from pipeline.bias import clib
+from pipeline.bias import c_library
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
@@ -93,7 +93,7 @@ def _gaussian(size: int, fwhm_bins: np.float32) -> F64:
     exponent = -(distance * distance) * width
     shape = np.zeros(size // 2 + 1, dtype=np.float32)
     reach = int(np.count_nonzero(exponent > VANISHING))
-    shape[:reach] = clib.exp(exponent[:reach])
+    shape[:reach] = c_library.exp(exponent[:reach])
     shape = np.concatenate([shape, shape[-2:0:-1]])
     gaussian: F64 = (height * shape).astype(np.float64)
     return gaussian

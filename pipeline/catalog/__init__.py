@@ -1,7 +1,5 @@
 """The catalog: what is known of each instance from its header alone, and instances grouped into exams."""
 
-from pipeline.catalog.codec import facts_from_json, facts_to_json
-from pipeline.catalog.content import content_digest
 from pipeline.catalog.facts import (
     MR_CLASSES,
     OUR_MANUFACTURER,
@@ -20,8 +18,10 @@ from pipeline.catalog.facts import (
     patient_key,
 )
 from pipeline.catalog.folder import exam_in
-from pipeline.catalog.read import read_facts
+from pipeline.catalog.instance_reading import read_facts
+from pipeline.catalog.json_codec import facts_from_json, facts_to_json
 from pipeline.catalog.scan import scan
+from pipeline.catalog.selection import FrameRef, Selection, same_images
 
 __all__ = [
     "MR_CLASSES",
@@ -31,11 +31,12 @@ __all__ = [
     "RTSTRUCT_CLASS",
     "SEGMENTATION_CLASSES",
     "Exam",
+    "FrameRef",
     "InstanceFacts",
     "SegmentFacts",
+    "Selection",
     "SeriesFacts",
     "Value",
-    "content_digest",
     "exam_in",
     "exam_of",
     "exams",
@@ -44,5 +45,6 @@ __all__ = [
     "group",
     "patient_key",
     "read_facts",
+    "same_images",
     "scan",
 ]

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pydicom.dataset import Dataset
 
 from pipeline.catalog.facts import SEGMENTATION_CLASSES, Value
-from pipeline.diffusion import bvalue
-from pipeline.text import clean, text_of
+from pipeline.dicom_file.text_values import clean, text_of
+from pipeline.vendor_headers import b_values
 
 # A frame without a value in a list of numbers; all real values here are zero or more.
 NOT_GIVEN = -1.0
@@ -38,7 +38,7 @@ def frame_facts(dataset: Dataset) -> dict[str, Value]:
         ),
     }
     texts: dict[str, Callable[[Dataset, Dataset], str]] = {
-        "frame_kind": lambda f, s: _map(f, s) or bvalue.kind(f, maker) or bvalue.kind(s, maker) or "",
+        "frame_kind": lambda f, s: _map(f, s) or b_values.kind(f, maker) or b_values.kind(s, maker) or "",
         "frame_stack": lambda f, s: text_of(_macro(f, s, "FrameContentSequence"), "StackID"),
         "frame_acquired": lambda f, s: text_of(_macro(f, s, "FrameContentSequence"), "FrameAcquisitionDateTime"),
         "frame_type": lambda f, s: text_of(_macro(f, s, "MRImageFrameTypeSequence"), "FrameType"),
@@ -87,7 +87,7 @@ def _map(frame: Dataset, shared: Dataset) -> str | None:
     """Whether the frame's own type says that it is a map computed from diffusion images."""
     words = Dataset()
     words.ImageType = text_of(_macro(frame, shared, "MRImageFrameTypeSequence"), "FrameType")
-    found = bvalue.kind(words)
+    found = b_values.kind(words)
     return found if found in ("adc", "fa") else None
 
 
@@ -102,7 +102,7 @@ def _macro(frame: Dataset, shared: Dataset, sequence: str) -> Dataset:
 
 
 def _b_value(frame: Dataset, shared: Dataset, maker: str) -> float | None:
-    found = bvalue.b_value(frame, maker) or bvalue.b_value(shared, maker)
+    found = b_values.b_value(frame, maker) or b_values.b_value(shared, maker)
     return None if found is None else found.value
 
 

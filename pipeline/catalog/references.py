@@ -10,8 +10,8 @@ from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
 from pipeline.catalog.facts import SegmentFacts, Value
+from pipeline.dicom_file.text_values import text_of
 from pipeline.records import Code, InstanceRef
-from pipeline.text import text_of
 
 DERIVATION = Tag("DerivationImageSequence")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from pipeline.catalog.facts import InstanceFacts
-from pipeline.catalog.read import read_facts
+from pipeline.catalog.instance_reading import read_facts
 from pipeline.errors import NotDicom
 
 

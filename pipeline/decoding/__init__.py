@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from pipeline.decoding.content import content_digest
 from pipeline.decoding.frames import Decoder, pixels_in, pixels_of
-from pipeline.decoding.helper import Died, NotDecoded, content_of
+from pipeline.decoding.worker import Died, NotDecoded, content_of
 
-__all__ = ["Decoder", "Died", "NotDecoded", "content_of", "pixels_in", "pixels_of"]
+__all__ = ["Decoder", "Died", "NotDecoded", "content_digest", "content_of", "pixels_in", "pixels_of"]

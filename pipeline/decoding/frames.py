@@ -17,12 +17,12 @@ from pydicom import Dataset
 from pydicom.pixels.utils import iter_pixels
 from pydicom.uid import UID, ExplicitVRBigEndian, RLELossless
 
-from pipeline import reading
 from pipeline.codestream import Broken, Shape, check, fragments, is_known
-from pipeline.decoding import helper, here, limits, packed
-from pipeline.header import READ_AT_ONCE, UNDEFINED, meta_of
-from pipeline.inflate import Inflated, inflated
-from pipeline.reading import Pixels
+from pipeline.decoding import in_process, limits, packed_bits, worker
+from pipeline.dicom_file import bounded_reading
+from pipeline.dicom_file.bounded_reading import Pixels
+from pipeline.dicom_file.fast_header import READ_AT_ONCE, UNDEFINED, meta_of
+from pipeline.dicom_file.inflate import Inflated, inflated
 
 # Deflated Image Frame Compression: every frame is deflated by itself.
 PIECE = 1 << 20
@@ -36,10 +36,10 @@ class Decoder(Protocol):
 
 
 def pixels_of(
-    path: Path, numbers: Sequence[int | None], decoder: Decoder = helper.decode, *, raw: bool = True
+    path: Path, numbers: Sequence[int | None], decoder: Decoder = worker.decode, *, raw: bool = True
 ) -> Iterator[npt.NDArray[Any]]:
     """The pixels of the frames asked for, None or 1 being a single one, as `pixels_in`."""
-    ds, place = reading.located(path)
+    ds, place = bounded_reading.located(path)
     yield from pixels_in(path, ds, place, numbers, decoder, raw=raw)
 
 
@@ -48,7 +48,7 @@ def pixels_in(
     ds: Dataset,
     place: Pixels | None,
     numbers: Sequence[int | None],
-    decoder: Decoder = helper.decode,
+    decoder: Decoder = worker.decode,
     *,
     raw: bool = True,
 ) -> Iterator[npt.NDArray[Any]]:
@@ -133,7 +133,7 @@ def _plain(
                 yield _unpacked(file.seek, file.read, place.offset, shape, index)
                 continue
             file.seek(place.offset + index * size)
-            yield here.lay_out(file.read(size), shape, place.keyword, raw=raw)
+            yield in_process.lay_out(file.read(size), shape, place.keyword, raw=raw)
 
 
 def _plain_bytes(shape: Shape, count: int) -> int:
@@ -174,7 +174,7 @@ def _deflated(
         size = total // count
         for index in indices:
             data = stream.at(place.offset + index * size, size)
-            yield here.lay_out(data, shape, place.keyword, raw=raw)
+            yield in_process.lay_out(data, shape, place.keyword, raw=raw)
 
 
 class _Cursor:
@@ -218,7 +218,7 @@ def _compressed(
                 continue
             check(data, syntax, shape)
             if syntax == RLELossless and shape.allocated == 1:
-                yield packed.unpacked(data, shape)
+                yield packed_bits.unpacked(data, shape)
                 continue
             pixels = decoder(data, syntax, shape, raw=raw)
             _check_pixels(pixels, shape)
@@ -236,7 +236,7 @@ def _inflated_frame(data: bytes, shape: Shape, raw: bool) -> npt.NDArray[Any]:
     if shape.allocated == 1:
         bits = np.unpackbits(np.frombuffer(found, np.uint8), bitorder="little")
         return bits[: shape.rows * shape.columns].reshape(shape.rows, shape.columns)
-    return here.lay_out(found[:size], shape, "PixelData", raw=raw)
+    return in_process.lay_out(found[:size], shape, "PixelData", raw=raw)
 
 
 def _check_pixels(pixels: npt.NDArray[Any], shape: Shape) -> None:

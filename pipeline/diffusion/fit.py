@@ -18,7 +18,7 @@ from pipeline.errors import SequenceRejected
 from pipeline.records import Volume
 
 if TYPE_CHECKING:
-    from pipeline.sequences.records import Selection
+    from pipeline.catalog import Selection
 
 LEAST_SPREAD_B = 300.0
 # Free water at body temperature diffuses at 3.0e-3 mm2/s; a fit beyond this is noise.

@@ -2,8 +2,8 @@
 
 from pipeline.features.extraction import extract, extract_sequence, gather
 from pipeline.features.parameters import Parameters, from_settings, read
-from pipeline.features.plain import plain_extract
-from pipeline.features.values import RoiFeatures
+from pipeline.features.reference_call import plain_extract
+from pipeline.features.roi_features import RoiFeatures
 
 __all__ = [
     "Parameters",

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
-from pipeline.features.faster import FasterFirstOrder, FasterGlcm
+from pipeline.features.fast_methods import FasterFirstOrder, FasterGlcm
 from pipeline.features.library import FOREIGN_ERRORS, feature_classes, imageoperations
-from pipeline.features.values import sentence, sort_out
+from pipeline.features.roi_features import sentence, sort_out
 
 Array = npt.NDArray[Any]
 

@@ -18,10 +18,10 @@ from config.schema import Features
 from pipeline.features import classes, diagnostics, wavelet
 from pipeline.features.library import FOREIGN_ERRORS, quiet
 from pipeline.features.parameters import Parameters, from_settings
-from pipeline.features.plain import plain_extract
+from pipeline.features.reference_call import plain_extract
 from pipeline.features.region import Refusal, Region, find
-from pipeline.features.values import RoiFeatures, from_json, refused, sentence, to_json
-from pipeline.processes import share
+from pipeline.features.roi_features import RoiFeatures, from_json, refused, sentence, to_json
+from pipeline.parallel.forked_work import share
 from pipeline.records import FeatureSet, Json, Mask, Role, Sequence, Volume
 
 # image (`wavelet-LLH`) to class (`glcm`) to features

@@ -9,9 +9,9 @@ from typing import Any
 from pydicom import Dataset
 
 from pipeline.catalog.facts import InstanceFacts, SegmentFacts
+from pipeline.dicom_file.text_values import text_of
 from pipeline.errors import RoiRejected
 from pipeline.records import Code, InstanceRef
-from pipeline.text import text_of
 from pipeline.volumes.frames import SEGMENTATIONS
 
 RTSTRUCT_CLASS = "1.2.840.10008.5.1.4.1.1.481.3"

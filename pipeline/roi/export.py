@@ -20,7 +20,7 @@ from pipeline.roi.objects import RoiObject, check_shared_space, draw_on, lies_on
 from pipeline.roi.roles import Recognised, role_of
 from pipeline.roi.rules import load_rules
 from pipeline.roi.segmentation import Segmentation
-from pipeline.roi.sources import Named, by_name
+from pipeline.roi.source_images import Named, by_name
 from pipeline.volumes import Frame, Stack, stacks_of
 
 

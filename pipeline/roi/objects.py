@@ -19,10 +19,10 @@ from pipeline.roi.describe import RTSTRUCT_CLASS, Description, describe
 from pipeline.roi.roles import side_of
 from pipeline.roi.rules import Rules
 from pipeline.roi.segmentation import Segmentation, draw, open_segmentation
-from pipeline.roi.sources import Named
+from pipeline.roi.source_images import Named
 from pipeline.roi.structures import Structures, draw_structures, open_structures
+from pipeline.volumes.checked_header import as_sound, read_header
 from pipeline.volumes.frames import Frame
-from pipeline.volumes.headers import as_sound, read_header
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -16,13 +16,13 @@ from pipeline.errors import ExamRejected, GeometryRejected, NotDicom, PixelsReje
 from pipeline.geometry import box_of
 from pipeline.records import ROLES, LeftOut, Mask, Roi, Role, Segment, Side, Volume
 from pipeline.roi.describe import Description, of_facts
+from pipeline.roi.edited_states import Drawn, drawn_at, earlier_states, latest, overlap
 from pipeline.roi.nodes import nodes_of
 from pipeline.roi.objects import RoiObject, check_shared_space, draw_on, image_uids, open_object, segment_of
 from pipeline.roi.roles import Recognised, role_of, side_of
 from pipeline.roi.rules import Rules, load_rules
 from pipeline.roi.sides import side_by_position
-from pipeline.roi.sources import Named, source_frames
-from pipeline.roi.states import Drawn, drawn_at, earlier_states, latest, overlap
+from pipeline.roi.source_images import Named, source_frames
 from pipeline.volumes.frames import Frame
 
 # Codes of errors that say where a region lies, not that it cannot be read.

@@ -19,8 +19,8 @@ from pydicom import Dataset
 from pipeline.errors import PixelsRejected, RoiRejected
 from pipeline.geometry import Geometry
 from pipeline.roi.canvas import Canvas
-from pipeline.roi.planes import ONE_PLANE_MM, Drawn
-from pipeline.roi.sources import Difference, Named, compare, compare_size, contradictions, lookup
+from pipeline.roi.repeated_planes import ONE_PLANE_MM, Drawn
+from pipeline.roi.source_images import Difference, Named, compare, compare_size, contradictions, lookup
 from pipeline.volumes.frames import Frame, Groups, frames_in
 from pipeline.volumes.pixels import decode
 

@@ -18,12 +18,12 @@ import numpy as np
 from pydicom import Dataset
 
 from pipeline.align.resample import Bools
+from pipeline.dicom_file.checked_numbers import BadValue, numbers, whole_number
 from pipeline.errors import RoiRejected
 from pipeline.geometry import Geometry
 from pipeline.roi.canvas import Canvas
-from pipeline.roi.outline import Points, filled
-from pipeline.roi.sources import Difference, Named, compare_contour, contradictions, lookup
-from pipeline.values import BadValue, numbers, whole_number
+from pipeline.roi.polygon_fill import Points, filled
+from pipeline.roi.source_images import Difference, Named, compare_contour, contradictions, lookup
 from pipeline.volumes.frames import Frame
 
 CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")

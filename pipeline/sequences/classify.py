@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pipeline.catalog.facts import PARAMETRIC_MAP_CLASS
 from pipeline.diffusion.units import factor_of
 from pipeline.sequences.evidence import B_ZERO, Evidence
-from pipeline.sequences.names import NameVerdict, judge
+from pipeline.sequences.name_verdict import NameVerdict, judge
 from pipeline.sequences.records import Label
 from pipeline.sequences.rules import Rules
 

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from pipeline.catalog import InstanceFacts, SeriesFacts
-from pipeline.sequences.records import FrameRef
+from pipeline.catalog import FrameRef, InstanceFacts, SeriesFacts
 
 # Below this a b-value counts as none: imaging gradients alone give some s/mm2 (a United Imaging b=0 says 1.25).
 B_ZERO = 10.0

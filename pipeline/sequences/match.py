@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from config.schema import Sequences
-from pipeline.catalog import Exam
+from pipeline.catalog import Exam, Selection
 from pipeline.errors import InputRejected
 from pipeline.records import Sequence as SequenceName
 from pipeline.sequences import t1c as t1
+from pipeline.sequences.candidates import Chosen
 from pipeline.sequences.classify import Verdict, classify
 from pipeline.sequences.dynamic import Dynamic, dynamics, relabel
 from pipeline.sequences.evidence import Evidence
-from pipeline.sequences.others import choose_adc, choose_t2
-from pipeline.sequences.outcome import Chosen
-from pipeline.sequences.peak import mean_signal
-from pipeline.sequences.records import Match, Region, Selection, SeriesLabel
+from pipeline.sequences.records import Match, Region, SeriesLabel
 from pipeline.sequences.rules import Rules, rules
+from pipeline.sequences.t2_and_adc import choose_adc, choose_t2
+from pipeline.sequences.volume_brightness import mean_signal
 
 
 def match(

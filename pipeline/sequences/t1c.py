@@ -6,14 +6,13 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from pipeline.catalog import Exam
+from pipeline.catalog import Exam, FrameRef, Selection
+from pipeline.sequences.candidates import Candidate, Chosen, pick
 from pipeline.sequences.classify import Verdict
 from pipeline.sequences.dynamic import FAST_FIRST_POST_S, FAST_S, Dynamic, T1Volume
 from pipeline.sequences.evidence import seconds_of_day
-from pipeline.sequences.outcome import Candidate, Chosen, pick
 from pipeline.sequences.phases import Phase, phases
-from pipeline.sequences.places import FRAGMENT
-from pipeline.sequences.records import FrameRef, Selection
+from pipeline.sequences.placed_candidates import FRAGMENT
 
 # A number for how bright a volume is, for `phase = "peak"`; higher means more contrast.
 Brightness = Callable[[tuple[FrameRef, ...]], float]

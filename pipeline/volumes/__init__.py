@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.records import Volume
 from pipeline.volumes.assemble import volume_of
 from pipeline.volumes.frames import Frame, frames_of, read_frames
-from pipeline.volumes.selection import load
+from pipeline.volumes.selected_volume import load
 from pipeline.volumes.series import Stack, load_series, stacks_of
 from pipeline.volumes.stack import MIN_SLICES
 

@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
 
+from pipeline.dicom_file.checked_numbers import whole_number
+from pipeline.dicom_file.text_values import text_of
 from pipeline.errors import GeometryRejected, PixelsRejected
 from pipeline.records import InstanceRef, SliceSource
-from pipeline.text import text_of
-from pipeline.tiles import Tile, is_mosaic, is_tiled, tiles_in
-from pipeline.values import whole_number
-from pipeline.volumes.headers import NEEDED, as_sound, read_header
+from pipeline.vendor_headers.tiled_images import Tile, is_mosaic, is_tiled, tiles_in
+from pipeline.volumes.checked_header import NEEDED, as_sound, read_header
 
 PARAMETRIC_MAP_CLASS = "1.2.840.10008.5.1.4.1.1.30"
 Vector = npt.NDArray[np.float64]

@@ -15,14 +15,14 @@ import numpy.typing as npt
 from pydicom import Dataset
 from pydicom.uid import UID
 
-from pipeline import reading
 from pipeline.codestream import Broken
 from pipeline.decoding import Died, NotDecoded, pixels_in
+from pipeline.dicom_file import bounded_reading
+from pipeline.dicom_file.fast_header import Header
+from pipeline.dicom_file.value_repair import describes_pixels, mend_pixels
 from pipeline.errors import PixelsRejected
-from pipeline.header import Header
-from pipeline.repair import describes_pixels, mend_pixels
-from pipeline.volumes.floats import holds_floats, without_padding
-from pipeline.volumes.headers import readable
+from pipeline.volumes.checked_header import readable
+from pipeline.volumes.float_pixels import holds_floats, without_padding
 
 # Transfer syntaxes of PS3.5 section 10 whose coding loses information, or may: JPEG baseline and extended,
 # JPEG-LS near-lossless, JPEG 2000 (single and multi-component), HTJ2K, JPEG XL (two of its kinds), MPEG, HEVC.
@@ -52,7 +52,7 @@ def decode(path: Path, numbers: Sequence[int | None], allow_lossy: bool = False)
     PixelsRejected.
     """
     with readable(path):
-        ds, place = reading.located(path)
+        ds, place = bounded_reading.located(path)
         floats = holds_floats(ds)
         if not floats and not describes_pixels(ds):
             mend_pixels(ds)
@@ -83,7 +83,7 @@ def decode(path: Path, numbers: Sequence[int | None], allow_lossy: bool = False)
         raise PixelsRejected(f"image {uid} has no complete pixel data: {error}", uid=uid) from error
     except (NotDecoded, NotImplementedError) as error:
         raise PixelsRejected(f"image {uid} cannot be decoded from {name}: {error}", uid=uid) from error
-    except (RuntimeError, *reading.MALFORMED) as error:
+    except (RuntimeError, *bounded_reading.MALFORMED) as error:
         # The words of others may quote values of the header.
         why = type(error).__name__
         raise PixelsRejected(f"image {uid} cannot be decoded from {name} ({why})", uid=uid) from error

@@ -11,10 +11,10 @@ import pytest
 from pydicom import dcmread
 
 from config.schema import Bias, Features, Settings
+from pipeline.analysis.signatures_in_use import Signatures
 from pipeline.geometry import Geometry
 from pipeline.phantom.wrap import WrappedExam, wrap_volume
 from pipeline.run import analyse, exam_in
-from pipeline.signatures import Signatures
 from tests.support.daemon import Daemon, destination, running, storescu
 from tests.support.orthanc import Orthanc, orthanc
 

@@ -24,13 +24,13 @@ DEFLATED = "1.2.840.10008.1.2.1.99"
 DEADLY = """
 import os, sys, time
 from pathlib import Path
-from pipeline import header
-quickly = header.quickly
+from pipeline.dicom_file import fast_header
+quickly = fast_header.quickly
 def poisonous(path):
     if b"POISON" in path.read_bytes():
         os.abort()
     return quickly(path)
-header.quickly = poisonous
+fast_header.quickly = poisonous
 """
 # Marker of a JPEG-LS frame header; bits, rows and columns follow its length.
 SOF55 = b"\xff\xf7"

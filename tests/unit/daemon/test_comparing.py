@@ -20,7 +20,7 @@ from daemon.ledger import Ledger, comparisons
 from daemon.ledger.tables import events, instances, studies
 from daemon.spool import Description, Spool
 from daemon.spool.journal import JournalWriter
-from pipeline.decoding import Died, helper
+from pipeline.decoding import Died, worker
 from tests.support.dimse import EXPLICIT_LE, MR_IMAGE, encoded, mr_image
 
 NOW = 1_000_000.0
@@ -64,7 +64,7 @@ def test_the_indexer_asks_nobody_to_decode_and_the_one_that_cannot_be_decoded_is
     ledger: Ledger, spool: Spool, cases: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(helper._one, "ask", lambda *given: pytest.fail("asked by the indexer"))
+        patch.setattr(worker._one, "ask", lambda *given: pytest.fail("asked by the indexer"))
         for name in ("abort_first", "abort_second"):
             receive(spool, "2.25.7771", data_set(cases / "faults2" / "codecs" / f"{name}.dcm"), JPEG_LS)
             receive(spool, f"1.2.3.{len(name)}", encoded(mr_image(f"1.2.3.{len(name)}")))

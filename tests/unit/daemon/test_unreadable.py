@@ -27,7 +27,7 @@ from daemon.observer.ledger_metrics import LedgerCollector
 from daemon.recovery import unreadable_files
 from daemon.spool import Description, JournalWriter
 from daemon.spool import Spool as Files
-from pipeline import marker
+from pipeline.dicom_file import reading_marker
 from pipeline.errors import FileSetAside
 from tests.support.dimse import EXPLICIT_LE, MR_IMAGE, encoded, mr_image
 from tests.support.poison import DEADLY
@@ -37,7 +37,7 @@ READER = """
 import ctypes, os, sys, time
 from pathlib import Path
 from daemon.recovery import unreadable_files
-from pipeline.marker import marked
+from pipeline.dicom_file.reading_marker import marked
 unreadable_files.start(Path(sys.argv[1]), "a reader", 1.0)
 with marked(Path(sys.argv[2])):
     {
@@ -80,7 +80,7 @@ def read_by_another(root: Path, path: Path, how: str) -> int:
 def refuses(root: Path, path: Path) -> bool:
     """Whether a process that looks at what is set aside would not read this file."""
     try:
-        marker.Aside(root).require(path)
+        reading_marker.Aside(root).require(path)
     except FileSetAside:
         return True
     return False
@@ -110,7 +110,7 @@ def test_one_process_that_died_is_counted_once(tmp_path: Path) -> None:
     read_by_another(tmp_path, path, "abort")
     for _ in range(3):
         unreadable_files.look(tmp_path, 2.0)
-    record = unreadable_files.record_of(tmp_path, marker.key_of(path))
+    record = unreadable_files.record_of(tmp_path, reading_marker.key_of(path))
     assert record is not None
     assert len(record.deaths) == 1
 
@@ -162,29 +162,29 @@ def test_what_the_supervisor_kills_has_no_part_in_it(tmp_path: Path) -> None:
     os.killpg(reader.pid, signal.SIGKILL)
     reader.communicate()
     unreadable_files.look(tmp_path, 2.0)
-    assert unreadable_files.record_of(tmp_path, marker.key_of(path)) is None
+    assert unreadable_files.record_of(tmp_path, reading_marker.key_of(path)) is None
 
 
 def test_a_file_elsewhere_that_was_mended_is_another_file(tmp_path: Path) -> None:
     path = tmp_path / "slice.dcm"
     path.write_bytes(b"one")
-    before = marker.key_of(path)
+    before = reading_marker.key_of(path)
     path.write_bytes(b"other")
-    assert marker.key_of(path) != before
+    assert reading_marker.key_of(path) != before
 
 
 def test_what_is_being_read_is_told_of_the_innermost_file(tmp_path: Path) -> None:
-    book = marker.Notebook(tmp_path, "a test")
+    book = reading_marker.Notebook(tmp_path, "a test")
     book.begin(tmp_path / "a")
     book.begin(tmp_path / "b")
     book.end(tmp_path / "a")
-    content = book.path.read_bytes()[marker.WHO_BYTES :]
+    content = book.path.read_bytes()[reading_marker.WHO_BYTES :]
     length = int.from_bytes(content[:2], "little")
     assert content[2 : 2 + length].decode() == str(tmp_path / "b")
     book.end(tmp_path / "b")
-    assert book.path.read_bytes()[marker.WHO_BYTES : marker.WHO_BYTES + 2] == b"\0\0"
+    assert book.path.read_bytes()[reading_marker.WHO_BYTES : reading_marker.WHO_BYTES + 2] == b"\0\0"
     book.close()
-    assert list((tmp_path / marker.NOTES).iterdir()) == []
+    assert list((tmp_path / reading_marker.NOTES).iterdir()) == []
 
 
 # In the ledger
@@ -284,8 +284,8 @@ def test_a_file_that_kills_workers_after_it_was_indexed_is_named_by_its_exam(set
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"key": "x"}', '{"key": "x", "aside": true, "deaths": 1}'])
 def test_a_record_that_is_damaged_sets_nothing_aside_and_stops_nobody(settings: Settings, text: str) -> None:
     path = a_file(settings.spool.path)
-    (settings.spool.path / marker.ASIDE).mkdir()
-    (settings.spool.path / marker.ASIDE / f"{marker.key_of(path)}.json").write_text(text)
+    (settings.spool.path / reading_marker.ASIDE).mkdir()
+    (settings.spool.path / reading_marker.ASIDE / f"{reading_marker.key_of(path)}.json").write_text(text)
     assert not refuses(settings.spool.path, path)
     ledger = open_ledger(settings)
     unreadable_files.settle(ledger, settings.spool.path, 1.0)
@@ -314,9 +314,9 @@ def test_where_a_death_cannot_be_counted_for_lack_of_room_it_is_counted_later(
 READERS = {
     "the indexer": "from pipeline.catalog import read_facts as read",
     "feedback": "from daemon.feedback.assessment import read_assessment as read",
-    "the analysis, of headers": "from pipeline.volumes.headers import read_header as read",
+    "the analysis, of headers": "from pipeline.volumes.checked_header import read_header as read",
     "the analysis, of pixels": "from pipeline.volumes.pixels import decode; read = lambda p: list(decode(p, [None]))",
-    "the comparison": "from pipeline.catalog import content_digest as read",
+    "the comparison": "from pipeline.decoding import content_digest as read",
     "the report": "from dicom_sr.report_source import read_header as read",
 }
 

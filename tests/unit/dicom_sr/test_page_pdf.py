@@ -10,7 +10,7 @@ import pytest
 
 from config.schema import Report, Settings
 from dicom_sr.page import Drawing, draw_page, drawn, fonts, pdf_of
-from pipeline.fonts import SCRIPTS, font_path, missing_scripts
+from pipeline.pictures.fonts import SCRIPTS, font_path, missing_scripts
 from pipeline.records import LeftOut
 from tests.support.pages import LONG_REASONS, boxes, identified, longest, many_nodes
 from tests.support.reports import case

@@ -15,8 +15,8 @@ from benchmarks.bias import breasts
 from config.schema import Bias
 from daemon.cli.bias import bias as command
 from pipeline.bias import correct, log_field
-from pipeline.bias.files import read_image, write_image
-from pipeline.bias.problem import shrink_factors
+from pipeline.bias.image_files import read_image, write_image
+from pipeline.bias.n4_input import shrink_factors
 from pipeline.errors import GeometryRejected, InputRejected, PixelsRejected
 from pipeline.records import Volume
 

@@ -11,8 +11,8 @@ import SimpleITK as sitk
 
 from benchmarks.bias import breasts, own_change, read_series
 from config.schema import Bias
-from pipeline.bias import fast, log_field, otsu
-from pipeline.bias.files import read_image
+from pipeline.bias import fast_n4, log_field, otsu
+from pipeline.bias.image_files import read_image
 from pipeline.errors import ExamRejected
 from pipeline.records import Volume
 
@@ -50,7 +50,7 @@ def test_a_phantom_of_more_than_two_thousand_voxels_agrees_well_within_the_goal(
 
 def test_matrix_products_agree_with_ordered_sums_in_effect(monkeypatch: pytest.MonkeyPatch) -> None:
     """The path for large masks, on a mask that is small enough for a test."""
-    monkeypatch.setattr(fast, "STABLE_VOXELS", 0)
+    monkeypatch.setattr(fast_n4, "STABLE_VOXELS", 0)
     check_fields_agree(breasts((28, 136, 128), (0.9, 0.9, 2.2), seed=6), Bias(iterations=(20, 10)))
 
 

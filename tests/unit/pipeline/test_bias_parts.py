@@ -11,9 +11,9 @@ from hypothesis.extra import numpy as arrays
 
 from config.schema import Bias
 from pipeline.bias import convergence, histogram, otsu
+from pipeline.bias.itk_order_splines import OrderedSplines
 from pipeline.bias.lattice import ORDER, Splines, axis_weights, contract, expand, refine
-from pipeline.bias.ordered import OrderedSplines
-from pipeline.bias.problem import _shrink
+from pipeline.bias.n4_input import _shrink
 from pipeline.geometry import Geometry
 from pipeline.records import Volume
 

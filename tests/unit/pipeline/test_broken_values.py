@@ -13,11 +13,10 @@ from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
 
 from config.schema import RoiSettings, Sequences
-from pipeline.catalog import read_facts
+from pipeline.analysis.quality_checks import header_checks
+from pipeline.catalog import FrameRef, Selection, read_facts
 from pipeline.errors import ExamRejected, GeometryRejected, NotDicom
-from pipeline.quality import header_checks
 from pipeline.roi.export import export
-from pipeline.sequences import FrameRef, Selection
 from pipeline.volumes import load, load_series, read_frames, stacks_of
 from tests.support.slices import NEOPLASM, grid, segment_item, write_seg, write_slices
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from pydicom.dataelem import RawDataElement, convert_raw_data_element
 from pydicom.tag import Tag
 
-from pipeline import quick
-from pipeline.catalog.read import _numbers, _texts
+from pipeline.catalog.instance_reading import _numbers, _texts
+from pipeline.dicom_file import fast_values
 
 TAG = Tag(0x0018, 0x0080)
 MALFORMED = (ValueError, TypeError, OverflowError)
@@ -31,8 +31,8 @@ def by_pydicom(element: RawDataElement, convert):  # type: ignore[no-untyped-def
 @settings(max_examples=600)
 def test_numbers_are_those_of_pydicom(vr: str, text: str) -> None:
     element = raw(vr, text.encode())
-    found = quick.number(element)
-    if found is quick.UNSURE:
+    found = fast_values.number(element)
+    if found is fast_values.UNSURE:
         return
     expected = by_pydicom(element, _numbers)
     assert found == expected
@@ -43,15 +43,15 @@ def test_numbers_are_those_of_pydicom(vr: str, text: str) -> None:
 @settings(max_examples=600)
 def test_texts_are_those_of_pydicom(vr: str, data: bytes) -> None:
     element = raw(vr, data)
-    found = quick.text(element)
-    if found is not quick.UNSURE:
+    found = fast_values.text(element)
+    if found is not fast_values.UNSURE:
         assert found == by_pydicom(element, _texts)
 
 
 @given(st.lists(st.text(alphabet="ABCxyz019_ .-", max_size=8), min_size=1, max_size=4))
 def test_printable_texts_are_read_without_pydicom(values: list[str]) -> None:
     element = raw("CS", "\\".join([*values, "END"]).encode())
-    assert quick.text(element) == by_pydicom(element, _texts)
+    assert fast_values.text(element) == by_pydicom(element, _texts)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_printable_texts_are_read_without_pydicom(values: list[str]) -> None:
     ],
 )  # fmt: skip
 def test_doubtful_numbers_are_left_to_pydicom(vr: str, data: bytes) -> None:
-    assert quick.number(raw(vr, data)) is quick.UNSURE
+    assert fast_values.number(raw(vr, data)) is fast_values.UNSURE
 
 
 @pytest.mark.parametrize(
@@ -77,10 +77,10 @@ def test_doubtful_numbers_are_left_to_pydicom(vr: str, data: bytes) -> None:
     ],
 )
 def test_doubtful_texts_are_left_to_pydicom(vr: str, data: bytes) -> None:
-    assert quick.text(raw(vr, data)) is quick.UNSURE
+    assert fast_values.text(raw(vr, data)) is fast_values.UNSURE
 
 
 def test_bytes_in_big_endian_are_left_to_pydicom() -> None:
     element = RawDataElement(TAG, "US", 2, b"\0\1", 0, False, False)
-    assert quick.number(element) is quick.UNSURE
-    assert quick.number(raw("US", b"\1\0")) == 1
+    assert fast_values.number(element) is fast_values.UNSURE
+    assert fast_values.number(raw("US", b"\1\0")) == 1

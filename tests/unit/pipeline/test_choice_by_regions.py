@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config.schema import Features, Sequences, Settings, SignatureSettings
+from pipeline.analysis.choice_by_regions import matched_by_regions
+from pipeline.analysis.signatures_in_use import Signatures
 from pipeline.catalog import Exam, exam_in
 from pipeline.phantom import PhantomExam, PhantomSpec, write_exam
-from pipeline.regions import matched_by_regions
 from pipeline.run import analyse
 from pipeline.sequences import Match, Region, match
-from pipeline.sequences.boxes import covered
 from pipeline.sequences.evidence import Evidence
-from pipeline.signatures import Signatures
+from pipeline.sequences.series_position import covered
 from tests.support.drawn import redrawn
 from tests.support.exams import EPI, T1, T2, exam, seg, series, uid
 from tests.support.whole_exams import ADC, AGENT

@@ -10,7 +10,7 @@ import pytest
 from pydicom import Dataset
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless
 
-from pipeline.catalog import content_digest
+from pipeline.decoding import content_digest
 from tests.support.slices import base, pixel_module, save
 
 MR = "1.2.840.10008.5.1.4.1.1.4"

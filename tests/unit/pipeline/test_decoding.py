@@ -24,9 +24,18 @@ from pydicom.filewriter import write_dataset, write_file_meta_info
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import UID, JPEGLSLossless, RLELossless
 
-from pipeline.catalog import content_digest
 from pipeline.codestream import Broken
-from pipeline.decoding import Died, NotDecoded, content_of, frames, helper, here, limits, pixels_of
+from pipeline.decoding import (
+    Died,
+    NotDecoded,
+    content_digest,
+    content_of,
+    frames,
+    in_process,
+    limits,
+    pixels_of,
+    worker,
+)
 from pipeline.errors import PixelsRejected
 from pipeline.volumes.pixels import decode
 from tests.support.slices import base, pixel_module, save
@@ -58,13 +67,13 @@ def image(path: Path, syntax: str = JPEGLSLossless, values: Any = None, **header
 
 
 def children() -> list[psutil.Process]:
-    return [p for p in psutil.Process().children() if any("decoding.child" in word for word in p.cmdline())]
+    return [p for p in psutil.Process().children() if any("decoding.worker_process" in word for word in p.cmdline())]
 
 
 @pytest.fixture(autouse=True)
 def _no_helper_left() -> Iterator[None]:
     yield
-    helper._one.close()
+    worker._one.close()
     assert not children()
 
 
@@ -87,7 +96,7 @@ def test_images_of_many_makers_decode_to_the_last_bit_as_in_this_process(path: P
 
 def test_every_lossless_syntax_is_decoded_by_the_child_as_in_this_process(cases: Path) -> None:
     for path in sorted((cases / "mr" / "transfer_syntaxes").iterdir()):
-        (ours,), (theirs,) = pixels_of(path, [None]), pixels_of(path, [None], here.decode)
+        (ours,), (theirs,) = pixels_of(path, [None]), pixels_of(path, [None], in_process.decode)
         assert ours.dtype == theirs.dtype
         assert np.array_equal(ours, theirs)
 
@@ -113,7 +122,7 @@ def test_a_child_that_dies_is_an_error_that_names_the_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     code = f"import os, sys; sys.stdin.buffer.read(1); os.kill(os.getpid(), {int(number)})"
-    monkeypatch.setattr(helper, "COMMAND", (sys.executable, "-c", code))
+    monkeypatch.setattr(worker, "COMMAND", (sys.executable, "-c", code))
     with pytest.raises(PixelsRejected, match=f"image 1.2.3.4 .*{number.name}") as caught:
         list(decode(image(tmp_path / "a"), [None]))
     assert (caught.value.uid, caught.value.code) == ("1.2.3.4", "decoder-died")
@@ -143,7 +152,7 @@ def test_codestreams_that_contradict_their_header_reach_no_decoder(
     cases: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[object] = []
-    monkeypatch.setattr(helper._one, "ask", lambda *given: asked.append(given))
+    monkeypatch.setattr(worker._one, "ask", lambda *given: asked.append(given))
     for path in sorted((cases / "faults2" / "codecs").glob("*.dcm")):
         with pytest.raises(PixelsRejected, match=r"codestream has .* its header says 96 x 96") as caught:
             list(decode(path, [None]))
@@ -158,29 +167,29 @@ def test_memory_and_time_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(limits, "for_frame", lambda size: (0, 10))
     with pytest.raises(PixelsRejected, match=r"1\.2\.3\.4"):
         list(decode(path, [None]))
-    helper._one.close()
+    worker._one.close()
     busy = (
-        "import os; from pipeline.decoding import child\n"
+        "import os; from pipeline.decoding import worker_process\n"
         "def spin(message, data):\n    while True: pass\n"
-        "child._WORKS['frame'] = spin; child.main()"
+        "worker_process._WORKS['frame'] = spin; worker_process.main()"
     )
     monkeypatch.setattr(limits, "for_frame", lambda size: (1 << 30, 0))
-    monkeypatch.setattr(helper, "COMMAND", (sys.executable, "-c", busy))
+    monkeypatch.setattr(worker, "COMMAND", (sys.executable, "-c", busy))
     with pytest.raises(PixelsRejected, match="SIGXCPU"):
         list(decode(path, [None]))
-    helper._one.close()
+    worker._one.close()
     monkeypatch.setattr(limits, "WALL_S", 0.5)
-    monkeypatch.setattr(helper, "COMMAND", (sys.executable, "-c", "import time; time.sleep(1000)"))
+    monkeypatch.setattr(worker, "COMMAND", (sys.executable, "-c", "import time; time.sleep(1000)"))
     with pytest.raises(PixelsRejected, match="no answer within"):
         list(decode(path, [None]))
 
 
 def test_the_child_of_one_that_is_killed_ends(tmp_path: Path) -> None:
     code = (
-        "import sys, os; from pathlib import Path; from pipeline.decoding import pixels_of, helper\n"
+        "import sys, os; from pathlib import Path; from pipeline.decoding import pixels_of, worker\n"
         "next(pixels_of(Path(sys.argv[1]), [None]))\n"
         "if os.fork() == 0: import time; time.sleep(1000)\n"  # a fork must not keep its pipe open
-        "print(helper._one.helper.pid, flush=True); sys.stdin.read()"
+        "print(worker._one.helper.pid, flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code, str(image(tmp_path / "a"))],
@@ -261,14 +270,14 @@ def test_content_is_compared_by_the_child_too(tmp_path: Path) -> None:
 def test_a_codec_that_ends_its_process_is_told_apart_from_a_file_that_cannot_be_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(helper, "COMMAND", (sys.executable, "-c", "import os; os.abort()"))
+    monkeypatch.setattr(worker, "COMMAND", (sys.executable, "-c", "import os; os.abort()"))
     with pytest.raises(Died, match="SIGABRT"):
         content_of(image(tmp_path / "a"))
 
 
 def test_a_child_that_nobody_asks_ends_and_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    short = "from pipeline.decoding import child; child.IDLE_S = 0.05; child.main()"
-    monkeypatch.setattr(helper, "COMMAND", (sys.executable, "-c", short))
+    short = "from pipeline.decoding import worker_process; worker_process.IDLE_S = 0.05; worker_process.main()"
+    monkeypatch.setattr(worker, "COMMAND", (sys.executable, "-c", short))
     path = image(tmp_path / "a")
     first = next(pixels_of(path, [None]))
     for child in children():

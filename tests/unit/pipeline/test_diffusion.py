@@ -13,12 +13,12 @@ from pydicom.dataset import Dataset
 
 from pipeline.catalog import read_facts, scan
 from pipeline.diffusion import adc_in_micro, b_value, fit_adc, geometric_mean, told_scale
-from pipeline.diffusion.bvalue import kind
-from pipeline.diffusion.csa import csa_values
 from pipeline.diffusion.units import factor_of
 from pipeline.errors import SequenceRejected
 from pipeline.geometry import Geometry
 from pipeline.records import Volume
+from pipeline.vendor_headers.b_values import kind
+from pipeline.vendor_headers.siemens_csa import csa_values
 
 GRID = Geometry((2, 16, 16), (1.0, 1.0, 3.0), (0.0, 0.0, 0.0), (1.0, 0, 0, 0, 1, 0, 0, 0, 1))
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.analysis.body_part import elsewhere, exam_rules
 from pipeline.catalog import Exam
 from pipeline.errors import InputRejected
-from pipeline.examined import elsewhere, exam_rules
 from tests.support.exams import T2, exam, series
 
 RULES = exam_rules()

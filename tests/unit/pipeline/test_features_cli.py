@@ -14,7 +14,7 @@ from daemon.cli.extract import extract
 from pipeline.catalog import Exam, InstanceFacts, SeriesFacts
 from pipeline.errors import ExamRejected, FeatureRejected, InputRejected, RoiRejected
 from pipeline.features import from_settings
-from pipeline.features.plain import as_image, plain_call
+from pipeline.features.reference_call import as_image, plain_call
 from pipeline.records import InstanceRef
 from pipeline.result import StudyResult
 from tests.support.radiomics import grid, noise

@@ -10,7 +10,7 @@ import pytest
 
 from config.schema import Features
 from pipeline.features import RoiFeatures, from_settings
-from pipeline.features.files import extract_files
+from pipeline.features.from_files import extract_files
 
 CLASSES = ("firstorder", "glcm", "gldm", "glrlm", "glszm", "ngtdm", "shape")
 

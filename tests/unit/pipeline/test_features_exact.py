@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from config.schema import Features
 from pipeline.features import Parameters, RoiFeatures, extract, extract_sequence, from_settings, plain_extract
-from pipeline.features.files import extract_files
-from pipeline.features.plain import plain_call
+from pipeline.features.from_files import extract_files
+from pipeline.features.reference_call import plain_call
 from pipeline.records import Mask, Volume
 from tests.support.radiomics import grid, noise, region, volume
 

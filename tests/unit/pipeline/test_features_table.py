@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pipeline.catalog import Exam
 from pipeline.errors import InputRejected, RoiRejected
-from pipeline.features.table import Outcome, fill
+from pipeline.features.feature_table import Outcome, fill
 from pipeline.result import Part, StudyResult
 
 A, B = "t1c.tumor.original_firstorder_Mean", "t2.lymph_nodes.wavelet-HLL_glcm_Idmn"

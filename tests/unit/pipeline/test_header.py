@@ -21,8 +21,8 @@ from pydicom.uid import (
     JPEGLosslessSV1,
 )
 
-from pipeline import header
 from pipeline.catalog import read_facts
+from pipeline.dicom_file import fast_header
 from pipeline.errors import NotDicom
 
 # Those that come with pydicom; what it would download is left out.
@@ -65,7 +65,7 @@ def to_bytes(ds: Dataset, syntax: str = ExplicitVRLittleEndian) -> bytes:
 
 def the_same(path: Path) -> bool:
     """Whether the file is read quickly; fails if so and pydicom reads anything else."""
-    found = header.quickly(path)
+    found = fast_header.quickly(path)
     if found is None:
         return False
     theirs = pydicom.dcmread(path, stop_before_pixels=True)
@@ -91,7 +91,7 @@ def facts_of(path: Path) -> str:
 def test_files_of_many_makers_have_the_header_that_pydicom_reads(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     the_same(path)
     quick = facts_of(path)
-    monkeypatch.setattr(header, "quickly", lambda path: None)
+    monkeypatch.setattr(fast_header, "quickly", lambda path: None)
     assert facts_of(path) == quick
 
 
@@ -116,7 +116,7 @@ def test_an_image_in_explicit_little_endian_is_read_quickly(
 def test_other_encodings_are_left_to_pydicom(syntax: str, tmp_path: Path) -> None:
     path = tmp_path / "image"
     path.write_bytes(to_bytes(image(), syntax))
-    assert header.quickly(path) is None
+    assert fast_header.quickly(path) is None
     assert read_facts(path).ref.sop_instance_uid == "1.2.3.4"
 
 
@@ -132,7 +132,7 @@ def test_a_long_header_is_read_on_and_one_longer_still_left_to_pydicom(tmp_path:
 def test_the_place_of_the_pixels_is_where_they_are(tmp_path: Path) -> None:
     path = tmp_path / "image"
     path.write_bytes(to_bytes(image()))
-    found = header.quickly(path)
+    found = fast_header.quickly(path)
     assert found is not None
     assert found.pixels is not None
     offset, length = found.pixels
@@ -166,12 +166,12 @@ def test_a_file_with_broken_bytes_gives_what_pydicom_gives(
 def agree(path: Path) -> None:
     """The same facts, or the same refusal, either way."""
     quick = facts_of(path)
-    was = header.quickly
+    was = fast_header.quickly
     try:
-        header.quickly = lambda path: None
+        fast_header.quickly = lambda path: None
         assert facts_of(path) == quick
     finally:
-        header.quickly = was
+        fast_header.quickly = was
 
 
 @settings(max_examples=100, deadline=None)

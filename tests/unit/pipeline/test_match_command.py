@@ -13,8 +13,8 @@ from pydicom import dcmread
 
 from daemon.cli.match import match
 from pipeline.errors import InputRejected
-from pipeline.fonts import font_path
 from pipeline.phantom import PhantomSpec, write_exam
+from pipeline.pictures.fonts import font_path
 
 
 @pytest.fixture(scope="module")

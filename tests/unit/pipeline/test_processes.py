@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config.schema import Work
-from pipeline import processes
-from pipeline.processes import cores_for, share
+from pipeline.parallel import forked_work
+from pipeline.parallel.forked_work import cores_for, share
 from pipeline.records import Json
 from tests.support.waiting import TICK_S, wait_for
 
@@ -102,7 +102,7 @@ def test_what_another_process_does_not_answer_is_done_here(work: object, meeting
 
 
 def test_a_process_that_stays_silent_is_given_up(monkeypatch: pytest.MonkeyPatch, meeting: Meeting) -> None:
-    monkeypatch.setattr(processes, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(forked_work, "PATIENCE_S", 0.2)
 
     def stuck(n: int) -> Json:
         meeting.attend()
@@ -162,7 +162,7 @@ def test_who_was_asked_ends_when_the_one_that_asked_is_killed() -> None:
         queue, filling = os.pipe()
         os.write(filling, bytes(1))
         os.close(filling)
-        helper, _ = processes._fork([long_elsewhere], queue)
+        helper, _ = forked_work._fork([long_elsewhere], queue)
         os.write(writing, str(helper).encode())
         os._exit(0)  # without reading the answer
     os.close(writing)

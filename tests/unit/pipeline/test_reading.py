@@ -29,11 +29,11 @@ from pydicom.uid import (
 
 from daemon.feedback.assessment import read_assessment
 from dicom_sr.report_source import read_header as read_source
-from pipeline import reading, structure
 from pipeline.catalog import read_facts
+from pipeline.dicom_file import bounded_reading, structure_limits
+from pipeline.dicom_file.inflate import Inflated
 from pipeline.errors import NotDicom
-from pipeline.inflate import Inflated
-from pipeline.volumes.headers import read_header
+from pipeline.volumes.checked_header import read_header
 from pipeline.volumes.pixels import decode
 from tests.support.slices import base, pixel_module, save
 
@@ -99,7 +99,7 @@ def test_sequences_nested_too_deep_are_refused_and_nothing_overflows(
 ) -> None:
     path = written(tmp_path / "deep.dcm", image(), syntax, nested(depth, syntax, undefined=undefined))
     for read in (*READERS, lambda p: list(decode(p, [None]))):
-        if depth > structure.MOST_DEPTH * 10:
+        if depth > structure_limits.MOST_DEPTH * 10:
             with pytest.raises(NotDicom):
                 read(path)
             continue
@@ -122,7 +122,7 @@ def test_sequences_as_deep_as_real_ones_are_read(tmp_path: Path, syntax: str) ->
 def test_more_elements_than_any_object_has_are_refused(
     tmp_path: Path, syntax: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(structure, "MOST_ELEMENTS", 500)
+    monkeypatch.setattr(structure_limits, "MOST_ELEMENTS", 500)
     ds = image()
     items = []
     for n in range(400):
@@ -131,7 +131,7 @@ def test_more_elements_than_any_object_has_are_refused(
         items.append(item)
     ds.ReferencedImageSequence = Sequence(items)
     path = written(tmp_path / "many.dcm", ds, syntax)
-    if path.stat().st_size > structure.ALWAYS_FINE:
+    if path.stat().st_size > structure_limits.ALWAYS_FINE:
         with pytest.raises(NotDicom, match="more than 500 elements"):
             read_facts(path)
 
@@ -140,7 +140,7 @@ def test_more_elements_than_any_object_has_are_refused(
 def test_a_header_longer_than_any_object_has_is_refused(
     tmp_path: Path, syntax: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(structure, "MOST_BYTES", 1 << 21)
+    monkeypatch.setattr(structure_limits, "MOST_BYTES", 1 << 21)
     ds = image()
     item = Dataset()
     item.add_new(0x00991011, "OB", bytes(3 << 20))
@@ -152,7 +152,7 @@ def test_a_header_longer_than_any_object_has_is_refused(
 @pytest.mark.parametrize("syntax", SYNTAXES)
 def test_the_pixels_lie_where_they_are_said_to(tmp_path: Path, syntax: str) -> None:
     path = written(tmp_path / "image.dcm", image(), syntax)
-    _, place = reading.located(path)
+    _, place = bounded_reading.located(path)
     assert place is not None
     assert (place.keyword, place.length, place.deflated) == ("PixelData", 70, syntax == SYNTAXES[3])
     (pixels,) = decode(path, [None])
@@ -169,7 +169,8 @@ def test_of_a_bomb_only_the_header_is_inflated(tmp_path: Path) -> None:
     as_header = written(tmp_path / "header.dcm", ds, DeflatedExplicitVRLittleEndian)
     assert max(p.stat().st_size for p in (as_pixels, as_header)) < 1 << 20
     code = (
-        "import sys, resource; from pathlib import Path; from pipeline.catalog import read_facts, content_digest\n"
+        "import sys, resource; from pathlib import Path; from pipeline.catalog import read_facts\n"
+        "from pipeline.decoding import content_digest\n"
         "from pipeline.volumes.pixels import decode; from pipeline.errors import AxradError\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "for path in map(Path, sys.argv[1:]):\n"
@@ -211,7 +212,7 @@ def test_any_part_of_an_inflated_stream_is_what_zlib_inflates(data: bytes, reads
 def test_whatever_the_bytes_counting_ends(data: bytes, implicit: bool, big: bool, depth: int) -> None:
     head = nested(depth, ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian, undefined=True)
     assert (
-        structure.count(head + data, 0, len(head + data), implicit=implicit, big_endian=big)
+        structure_limits.count(head + data, 0, len(head + data), implicit=implicit, big_endian=big)
         <= len(head + data) // 8 + 1
     )
 
@@ -219,10 +220,10 @@ def test_whatever_the_bytes_counting_ends(data: bytes, implicit: bool, big: bool
 def test_a_file_in_memory_is_read_whole_unless_it_is_deflated(tmp_path: Path) -> None:
     for syntax in SYNTAXES[:3]:
         data = written(tmp_path / "image.dcm", image(), syntax).read_bytes()
-        assert reading.whole(data).PixelData == pydicom.dcmread(io.BytesIO(data)).PixelData
+        assert bounded_reading.whole(data).PixelData == pydicom.dcmread(io.BytesIO(data)).PixelData
     data = written(tmp_path / "image.dcm", image(), SYNTAXES[3]).read_bytes()
     with pytest.raises(NotDicom, match="deflated"):
-        reading.whole(data)
+        bounded_reading.whole(data)
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES)
@@ -234,7 +235,7 @@ def test_a_text_or_number_longer_than_any_may_be_is_refused_before_it_becomes_ob
     """60 KB of deflated Image Type made 30 million strings, 5 GB, and a row of 150 MB in the ledger."""
     implicit, big = syntax == ImplicitVRLittleEndian, syntax == ExplicitVRBigEndian
     order = ">" if big else "<"
-    value = b"1\\" * (structure.MOST_LIST_BYTES // 2 + 1)
+    value = b"1\\" * (structure_limits.MOST_LIST_BYTES // 2 + 1)
     for group, number in ((0x0008, 0x0008), (0x0020, 0x0032), (0x0008, 0x103E)):
         if implicit:
             element = struct.pack(order + "HHL", group, number, len(value)) + value
@@ -246,7 +247,7 @@ def test_a_text_or_number_longer_than_any_may_be_is_refused_before_it_becomes_ob
             undefined = nesting.endswith("undefined length")
             body = struct.pack(order + "HHL", 0xFFFE, 0xE000, len(element)) + element
             body += struct.pack(order + "HHL", 0xFFFE, 0xE0DD, 0) if undefined else b""
-            length = structure.UNDEFINED if undefined else len(body)
+            length = structure_limits.UNDEFINED if undefined else len(body)
             head = (order + "HHL", 0x0099, 0x1010) if implicit else (order + "HH2sHL", 0x0099, 0x1010, b"SQ", 0)
             element = struct.pack(*head, length) + body
         with pytest.raises(NotDicom, match=r"is longer than any may be"):

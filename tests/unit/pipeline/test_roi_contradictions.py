@@ -12,15 +12,15 @@ from pydicom import dcmread
 
 from config.schema import Features as FeatureSettings
 from config.schema import RoiSettings, Settings, SignatureSettings
+from pipeline.analysis.signatures_in_use import Signatures
 from pipeline.catalog import exam_in, read_facts
 from pipeline.errors import RoiRejected
 from pipeline.phantom import PhantomSpec, write_exam
 from pipeline.records import Segment
 from pipeline.roi import read
 from pipeline.roi.export import export
-from pipeline.roi.planes import Drawn
+from pipeline.roi.repeated_planes import Drawn
 from pipeline.run import analyse
-from pipeline.signatures import Signatures
 from tests.support.drawn import redrawn
 from tests.support.slices import (
     NEOPLASM,

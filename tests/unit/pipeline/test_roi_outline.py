@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
 from pipeline.roi import draw_on, open_object
-from pipeline.roi.outline import NEAR_CENTRE, ON_LINE, filled
+from pipeline.roi.polygon_fill import NEAR_CENTRE, ON_LINE, filled
 from tests.support.slices import grid, write_structures
 
 SHAPE = (14, 15)

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from config.schema import RoiSettings
+from pipeline.analysis.quality_checks import shape_checks
 from pipeline.catalog import InstanceFacts, SegmentFacts
 from pipeline.codestream import Broken
-from pipeline.decoding.packed import expanded
+from pipeline.decoding.packed_bits import expanded
 from pipeline.errors import ExamRejected, RoiRejected
-from pipeline.quality import shape_checks
 from pipeline.records import Code, Mask, Roi, Segment
 from pipeline.roi import Reading, read_all
 from tests.support.slices import LYMPH_NODE, NEOPLASM, code, facts, grid, item, segment_item, volume, write_seg

@@ -17,7 +17,7 @@ from pipeline.catalog import read_facts
 from pipeline.errors import GeometryRejected, RoiRejected
 from pipeline.roi import draw_on, open_object, read
 from pipeline.roi.export import export
-from pipeline.roi.outline import filled
+from pipeline.roi.polygon_fill import filled
 from pipeline.roi.read import read_all
 from tests.support.slices import facts, grid, item, uid, volume, write_slices, write_structures
 

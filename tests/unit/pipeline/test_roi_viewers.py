@@ -12,9 +12,9 @@ from pydicom import dcmread
 from config.schema import Settings
 from daemon.main import cli
 from pipeline import roi, sequences, volumes
+from pipeline.analysis.quality_checks import shape_checks
 from pipeline.catalog import exam_in
 from pipeline.catalog.scan import scan
-from pipeline.quality import shape_checks
 from pipeline.records import Volume
 from pipeline.roi import Reading
 from pipeline.roi.export import export

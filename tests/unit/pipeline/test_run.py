@@ -12,6 +12,7 @@ import pytest
 import SimpleITK as sitk
 
 from config.schema import Bias, Features, Settings, SignatureSettings
+from pipeline.analysis.signatures_in_use import Signatures
 from pipeline.catalog import Exam, exam_in, exam_of
 from pipeline.errors import ExamRejected
 from pipeline.phantom import VENDORS, PhantomExam, PhantomSpec, write_exam
@@ -19,7 +20,6 @@ from pipeline.phantom.spec import Protocol
 from pipeline.records import SEQUENCES, InstanceRef
 from pipeline.result import StudyResult
 from pipeline.run import analyse, analyse_folder
-from pipeline.signatures import Signatures
 from tests.support.drawn import redrawn
 
 # The answer is asked for whatever the demonstration signature was trained on.

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from config.schema import Sequences
-from pipeline.catalog import Exam, InstanceFacts
+from pipeline.catalog import Exam, FrameRef, InstanceFacts
 from pipeline.records import InstanceRef
-from pipeline.sequences import FrameRef, Match, match
+from pipeline.sequences import Match, match
 from tests.support.exams import EPI, STIR, T1, T2, diffusion, exam, seg, series, uid
 
 SETTINGS = Sequences()

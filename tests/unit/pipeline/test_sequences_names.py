@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from benchmarks.matching import NEVER_T1C, T1C, own_names, scored, usable
 from pipeline.errors import InputRejected
-from pipeline.sequences.csv_table import read_rows
-from pipeline.sequences.names import judge, normalise
+from pipeline.sequences.name_matching import NamedSeries, match_names
+from pipeline.sequences.name_table import read_rows
+from pipeline.sequences.name_verdict import judge, normalise
 from pipeline.sequences.rules import LABELS, rules
-from pipeline.sequences.table import NamedSeries, match_names
 
 RULES = rules()
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 
-from pipeline.text import clean, person_names, text_of
+from pipeline.dicom_file.text_values import clean, person_names, text_of
 
 
 def test_designations_of_character_sets_are_no_text() -> None:
@@ -48,7 +48,7 @@ def test_names_in_every_character_set_survive(cases: Path, file: str, alphabetic
 
 
 def test_pydicom_still_leaves_the_escape_of_iso_2022_ir_58() -> None:
-    """When this fails the library is mended: `pipeline.text` no longer needs to take escapes out of IR 58 text."""
+    """When this fails the library is mended: `text_values` no longer needs to take escapes out of IR 58 text."""
     dataset = Dataset()
     dataset.SpecificCharacterSet = ["", "ISO 2022 IR 58"]
     encoded = b"\x1b$)A\xd5\xc5"

@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from pydicom import dcmread
 
 from config.schema import Sequences
-from pipeline.catalog import read_facts
+from pipeline.catalog import FrameRef, Selection, read_facts
 from pipeline.errors import ExamRejected, GeometryRejected, NotDicom, PixelsRejected
-from pipeline.sequences import FrameRef, Selection
 from pipeline.volumes import load, load_frames, load_series, stacks_of
 from tests.support.slices import base, grid, item, pixel_module, save, uid, write_enhanced, write_slices
 

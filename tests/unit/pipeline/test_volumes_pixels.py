@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from pipeline.decoding import here
+from pipeline.decoding import in_process
 from pipeline.errors import ExamRejected
 from pipeline.volumes import pixels
 from tests.support.dimse import mr_image
@@ -112,9 +112,9 @@ def test_whatever_the_bits_the_pixels_are_pydicoms(
 
 def test_only_what_is_uncompressed_and_usual_is_read_straight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[bytes] = []
-    lay_out = here.lay_out
+    lay_out = in_process.lay_out
     monkeypatch.setattr(
-        here, "lay_out", lambda data, *given, **how: (asked.append(data), lay_out(data, *given, **how))[1]
+        in_process, "lay_out", lambda data, *given, **how: (asked.append(data), lay_out(data, *given, **how))[1]
     )
     data = np.arange(12, dtype=np.uint16).tobytes()
     assert np.array_equal(outcome(write(tmp_path / "a", data)), np.arange(12).reshape(3, 4))

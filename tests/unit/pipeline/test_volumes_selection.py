@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from config.schema import Sequences
-from pipeline.catalog import InstanceFacts, read_facts
+from pipeline.catalog import FrameRef, InstanceFacts, Selection, read_facts
 from pipeline.errors import GeometryRejected, PixelsRejected
-from pipeline.sequences import FrameRef, Selection
 from pipeline.volumes import load
 from tests.support.slices import facts, grid, write_enhanced, write_seg, write_slices, write_structures
 

@@ -6,8 +6,8 @@ import pytest
 
 from config.schema import Sequences
 from pipeline.sequences import match
+from pipeline.sequences.name_matching import NamedSeries, match_names
 from pipeline.sequences.rules import rules
-from pipeline.sequences.table import NamedSeries, match_names
 from tests.support.exams import exam, seg, uid
 from tests.support.whole_exams import CASES, UNDECIDED, Case, Series, rest, sagittal, t1
 

@@ -1,0 +1,1 @@
+"""The steps of an exam's analysis that belong to no single room, and the draft that becomes its result."""

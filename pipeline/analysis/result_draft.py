@@ -1,0 +1,84 @@
+"""What is known of an exam while it is being evaluated, and its steps' records as the result keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from pipeline.catalog import Selection
+from pipeline.pictures import Panel
+from pipeline.records import SEQUENCES, AlignmentEvidence, InstanceRef, Mask, Roi, Role, Side
+from pipeline.records import Sequence as SequenceName
+from pipeline.result import Alignment, NodeSummary, QualityCheck, RoiSummary, SegmentSummary, SequenceChoice
+
+Timer = Callable[[], float]
+Masks = dict[tuple[SequenceName, Role, Side | None], Mask]
+
+
+@dataclass
+class Draft:
+    """What is known so far; becomes the result whether or not the end is reached."""
+
+    study_uid: str
+    timer: Timer
+    fields: dict[str, Any] = field(default_factory=dict)
+    timings_s: dict[str, float] = field(default_factory=dict)
+    quality: list[QualityCheck] = field(default_factory=list)
+    evidence: list[InstanceRef] = field(default_factory=list)
+    panels: tuple[Panel, ...] = ()
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        started = self.timer()
+        try:
+            yield
+        finally:
+            self.timings_s[stage] = self.timings_s.get(stage, 0.0) + self.timer() - started
+
+
+def choice_of(selection: Selection) -> SequenceChoice:
+    """The series used for one sequence, with every instance that it reads."""
+    computed = tuple(sorted(selection.frames_by_b)) or None
+    frames = [*selection.frames, *(f for group in selection.frames_by_b.values() for f in group)]
+    return SequenceChoice(
+        series_uid=selection.series_uid,
+        why=selection.why,
+        confidence=round(selection.confidence, 3),
+        phase=selection.phase,
+        description=selection.description,
+        computed_from_b=computed,
+        instances=tuple(dict.fromkeys(f.instance.ref for f in frames)),
+    )
+
+
+def alignment_of(how: AlignmentEvidence) -> Alignment:
+    """How T1+C was related to another sequence."""
+    return Alignment(
+        method=how.method,
+        shift_mm=how.shift_mm,
+        rotation_deg=how.rotation_deg,
+        transform=how.transform,
+        details=dict(how.details),
+    )
+
+
+def summary_of(found: Roi, masks: Masks, kept: Mapping[tuple[SequenceName, Role, Side | None], float]) -> RoiSummary:
+    """One region on every grid. `kept`: volume there / volume on T1+C."""
+    return RoiSummary(
+        source_uid=found.segments[0].source.sop_instance_uid,
+        segments=tuple(s.number for s in found.segments),
+        voxels={name: masks[name, found.role, found.side].voxels for name in SEQUENCES},
+        volume_mm3=found.mask.volume_mm3,
+        kept_volume={n: round(kept[n, found.role, found.side], 4) for n in SEQUENCES[1:]},
+        count=found.count,
+        nodes=tuple(NodeSummary.model_validate(asdict(node)) for node in found.nodes),
+        why=found.why,
+        segment_details=tuple(
+            SegmentSummary(
+                source=s.source, number=s.number, label=s.label, tracking_id=s.tracking_id, tracking_uid=s.tracking_uid
+            )
+            for s in found.segments
+        ),
+    )

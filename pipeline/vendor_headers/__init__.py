@@ -1,0 +1,1 @@
+"""What vendors write each in their own way: Siemens' CSA header, tiled images and b-values."""
