@@ -1,6 +1,16 @@
-"""Is this exam complete? A pure judgement on what has arrived, in the order in which a person would ask."""
+"""Whether an exam is complete: a pure judgement on what has arrived."""
 
-from daemon.assembly.judge import input_digest, judge, settling, too_many
+from daemon.assembly.judge import input_digest, judge, settling_verdict, too_many_verdict
 from daemon.assembly.records import Answer, Arrived, Stored, Verdict, Wanted
 
-__all__ = ["Answer", "Arrived", "Stored", "Verdict", "Wanted", "input_digest", "judge", "settling", "too_many"]
+__all__ = [
+    "Answer",
+    "Arrived",
+    "Stored",
+    "Verdict",
+    "Wanted",
+    "input_digest",
+    "judge",
+    "settling_verdict",
+    "too_many_verdict",
+]

@@ -1,7 +1,7 @@
 """A corrected patient: an archive sends objects again, the same in all but the Patient ID.
 
-Which identity a report has is decided once and does not change by itself: an operator's word, or an archive's answer
-where the settings trust it. Until then the first identity counts, and the correction is told.
+The identity of a report changes only by a decision: an operator's, or an archive's answer where the settings trust it.
+Until then the first identity counts, and the correction is shown.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from daemon.assembly.identity import Person, person_in, person_of, same
+from daemon.assembly.identity import Person, is_same_person, person_in, person_of
 from daemon.assembly.records import ANY_IDENTITY, Arrived, Stored
 
 CODE = "patient-corrected"
@@ -33,7 +33,7 @@ class Correction:
 
 
 def correction_of(stored: Iterable[Stored]) -> Correction | None:
-    """The correction that what was sent again agrees on, if it does."""
+    """The correction, if all objects that were sent again agree on one new identity."""
     by_uid: dict[str, list[Stored]] = {}
     for item in sorted(stored, key=lambda s: (s.received_at, s.id)):
         if item.facts.is_image or item.facts.is_roi:
@@ -49,20 +49,20 @@ def correction_of(stored: Iterable[Stored]) -> Correction | None:
 
 
 def is_open(correction: Correction, exam: Arrived) -> bool:
-    """Whether nobody has decided yet."""
+    """Whether the correction is still to be decided on."""
     return correction.key != exam.identity and not exam.accepted & {correction.key, ANY_IDENTITY}
 
 
 def is_confirmed(correction: Correction, exam: Arrived) -> bool:
-    """Whether archives that were asked since know the exam, and all of them under the new identity."""
+    """Whether archives that were asked since then know the exam, and all of them under the new identity."""
     answers = [a for a in exam.answers if a.asked_at >= exam.last_arrival_at]
     people = [person for a in answers if (person := person_in(a)) is not None]
-    return bool(people) and all(same(person, correction.person) for person in people)
+    return bool(people) and all(is_same_person(person, correction.person) for person in people)
 
 
-def accepting(exam: Arrived, kept: Iterable[Stored], correction: Correction) -> Arrived:
+def with_accepted_identity(exam: Arrived, stored: Iterable[Stored], correction: Correction) -> Arrived:
     """The exam under its new identity. ROIs that still have the old one belong to it once all images have the new."""
-    images = {s.facts.patient_key for s in kept if s.facts.is_image}
+    images = {s.facts.patient_key for s in stored if s.facts.is_image}
     if images != {correction.key}:
         return exam
     return replace(exam, accepted=exam.accepted | correction.before | {correction.key})

@@ -1,4 +1,4 @@
-"""Several data sets under one SOP Instance UID: which counts, and whether they differ in a way that matters."""
+"""Several data sets under one SOP Instance UID: which one counts, and whether they are in conflict."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from daemon.assembly.records import Stored
 from pipeline.catalog import InstanceFacts
 
 GEOMETRY_TAGS = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns")
-# Known only where two data sets came under one UID: a process beside the indexer compares what they show.
+# Set only where two data sets came under one UID: a process beside the indexer compares their content.
 CONTENT_TAG = "content_digest"
-# Its value where nobody can tell.
+# Its value where the content cannot be compared.
 NOT_COMPARABLE = ""
 
 
@@ -19,17 +19,17 @@ def without_duplicates(
 ) -> tuple[list[Stored], str]:
     """One data set per SOP Instance UID, and a sentence if any were in conflict.
 
-    Headers that a PACS rewrote are no conflict: of such data sets the first that is here counts, so that a report does
-    not change because a PACS did its work. In a conflict the setting decides. Of data sets under several patients those
-    under `identity` count, where there are any.
+    Headers that a PACS rewrote are no conflict: of such data sets the first that is present counts, so that a report
+    does not change when a PACS rewrites headers. In a conflict the setting decides. Of data sets under several patients
+    those under `identity` count, where there are any.
     """
     by_uid: dict[str, list[Stored]] = {}
     for item in sorted(stored, key=lambda s: (s.received_at, s.id)):
         by_uid.setdefault(item.facts.ref.sop_instance_uid, []).append(item)
-    kept, conflicts = [], 0
+    counting, conflicts = [], 0
     for items in by_uid.values():
         if len(items) == 1:
-            kept += items
+            counting += items
             continue
         items = [i for i in items if i.facts.patient_key == identity] or items
         same = [i for i in items if not differs(items[0].facts, i.facts)]
@@ -37,9 +37,9 @@ def without_duplicates(
             conflicts += 1
             if on_conflict == "keep_last":
                 same = [i for i in items if not differs(items[-1].facts, i.facts)]
-        kept.append(next((i for i in same if i.present), same[0]))
+        counting.append(next((i for i in same if i.present), same[0]))
     which = "first" if on_conflict == "keep_first" else "last"
-    return kept, (
+    return counting, (
         f"{conflicts} instances came twice with different identity, geometry or pixels; the {which} was kept"
         if conflicts
         else ""

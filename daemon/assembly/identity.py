@@ -1,4 +1,4 @@
-"""Whose exam is this? Digests of Patient ID, with and without its issuer, never the id itself."""
+"""The patient of an exam: digests of Patient ID, with and without its issuer, never the id itself."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pipeline.catalog import InstanceFacts, patient_key
 
 NOBODY = patient_key("", "")
 DIFFERS_FROM_PACS = "identity-differs-from-pacs"
-# A patient: the digest of the id alone, and the one with its issuer where an issuer is told.
+# A patient: the digest of the id alone, and the one with its issuer where the object names an issuer.
 Person = tuple[str, str | None]
 
 
-def objection(exam: Arrived, kept: Iterable[Stored]) -> tuple[str, str] | None:
+def identity_objection(exam: Arrived, stored: Iterable[Stored]) -> tuple[str, str] | None:
     """Code and noun phrase if an operator has to look at the identities of this exam first."""
-    people, keys = _people(kept)
+    people, keys = _people(stored)
     mentioned = keys | {a.patient_key for a in exam.answers if a.patient_key}
     if ANY_IDENTITY in exam.accepted or mentioned <= exam.accepted:
         return None
@@ -23,20 +23,20 @@ def objection(exam: Arrived, kept: Iterable[Stored]) -> tuple[str, str] | None:
         return "identity-changes", f"objects of {_count(people)} different patients in one study"
     for answer in exam.answers:
         theirs = person_in(answer)
-        if theirs is not None and not all(same(theirs, person) for person in people):
+        if theirs is not None and not all(is_same_person(theirs, person) for person in people):
             phrase = f"another Patient ID in {answer.pacs} than in the objects that arrived"
             return DIFFERS_FROM_PACS, phrase
     return None
 
 
-def keys_of(exam: Arrived) -> frozenset[str]:
-    """Every identity that an operator accepts by accepting this exam."""
+def identity_keys(exam: Arrived) -> frozenset[str]:
+    """All identities in this exam, which an operator accepts together."""
     _, keys = _people(exam.stored)
     return frozenset(keys | {a.patient_key for a in exam.answers if a.patient_key})
 
 
 def _people(stored: Iterable[Stored]) -> tuple[set[Person], set[str]]:
-    """Everyone whom images and ROIs name. A ROI that names nobody is whose its images are."""
+    """The patients that images and ROIs name. A ROI without a Patient ID takes the patient of its images."""
     people: set[Person] = set()
     keys: set[str] = set()
     for facts in (s.facts for s in stored):
@@ -59,8 +59,8 @@ def person_in(answer: Answer) -> Person | None:
     return str(answer.patient_id_key), answer.patient_key
 
 
-def same(one: Person, other: Person) -> bool:
-    """The same id, and not from two issuers."""
+def is_same_person(one: Person, other: Person) -> bool:
+    """Whether the ids are the same and do not come from two issuers."""
     return one[0] == other[0] and (one[1] is None or other[1] is None or one[1] == other[1])
 
 

@@ -1,8 +1,8 @@
 """The judgement. The key of an exam is the study of the images that the ROIs refer to.
 
-It is ready when what `assembly.require_sequences` and `require_rois` name is here, with every image that the ROIs refer
-to, and nothing of it is still arriving: associations are closed and the archive that was asked has no more of any
-series (then `settle_s` of quiet are enough), or nothing has come for `quiet_s`.
+An exam is ready when the sequences and ROIs that `assembly.require_sequences` and `require_rois` name have arrived,
+with every image that the ROIs refer to, and nothing of it is still arriving. That is so when no association brings it
+and the archives have no more of any of its series (then `settle_s` of quiet are enough), or nothing came for `quiet_s`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,19 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from config.schema import Assembly, Settings
-from daemon.assembly.corrected_patient import CODE, Correction, accepting, correction_of, is_confirmed, is_open
+from daemon.assembly.corrected_patient import (
+    CODE,
+    Correction,
+    correction_of,
+    is_confirmed,
+    is_open,
+    with_accepted_identity,
+)
 from daemon.assembly.duplicates import without_duplicates
-from daemon.assembly.identity import DIFFERS_FROM_PACS, objection
+from daemon.assembly.identity import DIFFERS_FROM_PACS, identity_objection
 from daemon.assembly.missing import find_missing
 from daemon.assembly.records import Answer, Arrived, Stored, Verdict
-from daemon.assembly.rois import left_out, newest_rois, recognise
+from daemon.assembly.rois import newest_rois, recognise, unreadable_rois
 from pipeline.analysis.body_part import elsewhere, exam_rules
 from pipeline.catalog import Exam, FrameRef, Selection, exam_of
 from pipeline.roi.rules import load_rules
@@ -27,9 +34,9 @@ from pipeline.sequences import Match, match
 from pipeline.sequences.records import T1C_LABELS
 
 DAY_S = 86400.0
-# An association that is open counts as arriving for so long after its last C-STORE: others may keep one open for ever.
+# An open association counts as arriving for this long after its last C-STORE: some peers never close theirs.
 SENDING_S = 60.0
-# So long it is waited for what compares data sets under one UID.
+# How long to wait until data sets under one UID are compared.
 COMPARING_S = 60.0
 NOT_COMPARED = "images came again with other data and could not be compared in time; the first was kept"
 ASKED_IN_VAIN = "the archive did not say what it has of this exam and whose it is"
@@ -37,21 +44,21 @@ ASKED_IN_VAIN = "the archive did not say what it has of this exam and whose it i
 
 def judge(exam: Arrived, now: float, settings: Settings) -> Verdict:
     """What to do with this exam now, and under whose identity."""
-    found = correction_of(exam.stored)
+    correction = correction_of(exam.stored)
     follows = settings.assembly.follow_corrections
-    if found is not None and follows and is_open(found, exam) and is_confirmed(found, exam):
-        exam = replace(exam, identity=found.key)
-    verdict = _judged(exam, found, now, settings)
-    corrected = found.key if found is not None and is_open(found, exam) else None
+    if correction is not None and follows and is_open(correction, exam) and is_confirmed(correction, exam):
+        exam = replace(exam, identity=correction.key)
+    verdict = _judged(exam, correction, now, settings)
+    corrected = correction.key if correction is not None and is_open(correction, exam) else None
     return replace(verdict, corrected=corrected, identity=exam.identity)
 
 
 def _judged(exam: Arrived, correction: Correction | None, now: float, settings: Settings) -> Verdict:
     wait = settings.assembly
-    kept, flagged = without_duplicates(exam.stored, settings.intake.on_conflict, exam.identity)
+    counted, flagged = without_duplicates(exam.stored, settings.intake.on_conflict, exam.identity)
     if correction is not None and correction.key == exam.identity:
-        exam = accepting(exam, kept, correction)
-    doubt = objection(exam, kept)
+        exam = with_accepted_identity(exam, counted, correction)
+    doubt = identity_objection(exam, counted)
     if correction is not None and is_open(correction, exam):
         flagged = "; ".join(filter(None, (flagged, correction.phrase)))
         if doubt is not None and doubt[0] == DIFFERS_FROM_PACS:
@@ -60,7 +67,7 @@ def _judged(exam: Arrived, correction: Correction | None, now: float, settings: 
         return Verdict("held", *doubt, flagged=flagged)
     settled_at = exam.last_arrival_at + min(wait.settle_s, wait.quiet_s)
     if now < settled_at:
-        return replace(settling(exam.last_arrival_at, wait), flagged=flagged)
+        return replace(settling_verdict(exam.last_arrival_at, wait), flagged=flagged)
     arriving_until = _arriving_until(exam, wait.max_wait_s)
     if now < arriving_until:
         reason = "the association that brings it is still open and may bring more of it"
@@ -70,41 +77,42 @@ def _judged(exam: Arrived, correction: Correction | None, now: float, settings: 
             reason = "an image came again with other data and is compared with the one that is here"
             return Verdict("assembling", "comparing", reason, exam.comparing_since + COMPARING_S, flagged=flagged)
         flagged = "; ".join(filter(None, (flagged, NOT_COMPARED)))
-    if exam.role == "prior" or is_prior(exam, kept, wait.max_age_days):
+    if exam.role == "prior" or is_prior(exam, counted, wait.max_age_days):
         return Verdict("expired", "prior", "a prior exam: kept, not reported", role="prior", flagged=flagged)
-    counting = newest_rois(kept)
-    why_not = _not_ours(exam, counting, settings)
+    counting = newest_rois(counted)
+    content = exam_of(exam.study_uid, [s.facts for s in counting])
+    why_not = _not_ours(exam, content, settings)
     if why_not:
         return Verdict("not_ours", "other-body-part", why_not, flagged=flagged)
-    flagged = "; ".join(filter(None, (flagged, left_out(kept))))
-    asks, in_vain = _asks(exam, counting, settled_at, now, settings)
+    flagged = "; ".join(filter(None, (flagged, unreadable_rois(counted))))
+    asks, in_vain = _archive_question(exam, counting, settled_at, now, settings)
     if asks:
         reason = "an archive is asked whether it has more of it"
         return Verdict("assembling", "asking", reason, settled_at + wait.ask_patience_s, flagged=flagged, ask=True)
     if in_vain:
         flagged = "; ".join(filter(None, (flagged, ASKED_IN_VAIN)))
     quiet_at = exam.last_arrival_at + wait.quiet_s
-    if now < quiet_at and not _confirmed(exam, kept):
+    if now < quiet_at and not _archives_have_no_more(exam, counted):
         reason = f"more of it may come until nothing has come for {wait.quiet_s:g} s"
         return Verdict("assembling", "quiet", reason, quiet_at, flagged=flagged)
-    return _complete_or_not(exam, counting, now, settings, flagged)
+    return _complete_or_not(exam, content, counting, now, settings, flagged)
 
 
-def _not_ours(exam: Arrived, counting: list[Stored], settings: Settings) -> str | None:
-    """Why this is an exam of another part of the body, which nobody waits for and no archive is asked about."""
+def _not_ours(exam: Arrived, content: Exam, settings: Settings) -> str | None:
+    """Why this is an exam of another part of the body; None if it is not. It is neither awaited nor fetched."""
     if exam.taken_as_ours:
         return None
-    found = exam_of(exam.study_uid, [s.facts for s in counting])
     rules = load_rules(settings.roi.rules)
-    drawn = [r for roi in found.rois for segment in roi.segments if (r := recognise(roi, segment, rules).role)]
-    return elsewhere(found, exam_rules(settings.assembly.exam_rules), drawn)
+    drawn = [r for roi in content.rois for segment in roi.segments if (r := recognise(roi, segment, rules).role)]
+    return elsewhere(content, exam_rules(settings.assembly.exam_rules), drawn)
 
 
-def _complete_or_not(exam: Arrived, counting: list[Stored], now: float, settings: Settings, flagged: str) -> Verdict:
-    found = exam_of(exam.study_uid, [s.facts for s in counting])
-    matched = match(found, settings.sequences, brightness=_unseen)
-    inputs = _inputs(found, matched, settings.sequences.phase)
-    missing, wanted = find_missing(exam, found, matched, counting, inputs, settings)
+def _complete_or_not(
+    exam: Arrived, content: Exam, counting: list[Stored], now: float, settings: Settings, flagged: str
+) -> Verdict:
+    matched = match(content, settings.sequences, brightness=_unseen)
+    inputs = _inputs(content, matched, settings.sequences.phase)
+    missing, wanted = find_missing(exam, content, matched, counting, inputs, settings)
     give_up_at = exam.last_arrival_at + settings.assembly.give_up_days * DAY_S
     if missing and now >= give_up_at:
         days = settings.assembly.give_up_days
@@ -122,32 +130,32 @@ def _complete_or_not(exam: Arrived, counting: list[Stored], now: float, settings
     )
 
 
-def settling(last_arrival_at: float, wait: Assembly) -> Verdict:
-    """The verdict on an exam whose last instance has only just come."""
+def settling_verdict(last_arrival_at: float, wait: Assembly) -> Verdict:
+    """The verdict on an exam whose last instance came a moment ago."""
     settled_at = last_arrival_at + min(wait.settle_s, wait.quiet_s)
     return Verdict("assembling", "settling", "its last image has only just come", settled_at)
 
 
-def too_many(what: str) -> Verdict:
+def too_many_verdict(what: str) -> Verdict:
     """The verdict on an exam that has more of `what` than may be judged."""
     reason = f"it has more than {what}, and was not looked at"
     return Verdict("held", "too-many-instances", reason)
 
 
 def _arriving_until(exam: Arrived, max_wait_s: float) -> float:
-    """Until when an open association is waited for, by our own clock."""
+    """Until when to wait for an open association, by our own clock."""
     if exam.sending_at is None:
         return 0.0
     return min(exam.sending_at + SENDING_S, exam.last_arrival_at + max_wait_s)
 
 
 def _unseen(_frames: tuple[FrameRef, ...]) -> float:
-    """Judging reads no pixels: which phase is the brightest is found when the exam is analysed."""
+    """Judging reads no pixels: the analysis determines which phase is the brightest."""
     return 0.0
 
 
 def _inputs(exam: Exam, matched: Match, phase: str) -> frozenset[str]:
-    """SOP Instance UIDs of everything that the analysis will read, or choose from by the place of the regions."""
+    """SOP Instance UIDs of everything that the analysis will read, or choose from by the position of the regions."""
     selections = [*matched.chosen.values(), *(s for those in matched.contenders.values() for s in those)]
     chosen = {uid for selection in selections for uid in selected_uids(selection)}
     if phase == "peak":
@@ -169,12 +177,12 @@ def input_digest(inputs: Sequence[tuple[str, str]], redo: int = 0) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _asks(
+def _archive_question(
     exam: Arrived, counting: Sequence[Stored], settled_at: float, now: float, settings: Settings
 ) -> tuple[bool, bool]:
-    """Whether the archives should be asked now, and whether they were asked and did not answer in time.
+    """Whether to ask the archives now, and whether they were asked and did not answer in time.
 
-    Only of an exam that has ROIs: the others are not going to be reported, and an archive has better things to do.
+    They are asked only about exams that have ROIs: others are not going to be reported.
     """
     archives = {p.name for p in settings.pacs if "find" in p.can}
     answered = {a.pacs for a in exam.answers if a.asked_at >= exam.last_arrival_at}
@@ -184,18 +192,18 @@ def _asks(
     return waiting, not waiting
 
 
-def _confirmed(exam: Arrived, kept: Sequence[Stored]) -> bool:
+def _archives_have_no_more(exam: Arrived, counted: Sequence[Stored]) -> bool:
     """Whether an archive knows this exam and has no image, ROI or registration of it that is not here."""
-    here: dict[str, int] = {}
-    for item in kept:
-        here[item.facts.ref.series_uid] = here.get(item.facts.ref.series_uid, 0) + 1
+    received: dict[str, int] = {}
+    for item in counted:
+        received[item.facts.ref.series_uid] = received.get(item.facts.ref.series_uid, 0) + 1
     fresh = [a for a in exam.answers if a.asked_at >= exam.last_arrival_at and a.series]
-    return bool(fresh) and all(_has_no_more(answer, here) for answer in fresh)
+    return bool(fresh) and all(_has_no_more(answer, received) for answer in fresh)
 
 
-def _has_no_more(answer: Answer, here: dict[str, int]) -> bool:
+def _has_no_more(answer: Answer, received: dict[str, int]) -> bool:
     return all(
-        number is not None and here.get(uid, 0) >= number
+        number is not None and received.get(uid, 0) >= number
         for uid, modality, number in answer.series
         if modality in ("MR", "SEG", "RTSTRUCT", "REG")
     )

@@ -1,4 +1,4 @@
-"""What an exam still needs, in words for a person and as a list for whoever fetches it."""
+"""What an exam still needs: as phrases for a person and as a list to fetch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.records import Sequence as SequenceName
 from pipeline.roi.rules import load_rules
 from pipeline.sequences import Match
 
-# What is missing is named by noun phrases; each audience puts them into a sentence of its own.
+# Noun phrases: command line, page and report put them into sentences of their own.
 SEQUENCE_NAMES: dict[SequenceName, str] = {
     "t1c": "a T1+C series",
     "t2": "a T2 series",
@@ -28,85 +28,85 @@ ABOUT = {
     "b-values-missing": "adc",
     "dwi-incomplete": "adc",
 }
-Found = tuple[list[str], list[Wanted]]
+Missing = tuple[list[str], list[Wanted]]
 
 
 def find_missing(
-    exam: Arrived, found: Exam, matched: Match, counting: Sequence[Stored], inputs: frozenset[str], settings: Settings
+    exam: Arrived, content: Exam, matched: Match, counting: Sequence[Stored], inputs: frozenset[str], settings: Settings
 ) -> tuple[list[str], tuple[Wanted, ...]]:
     """Noun phrases, and what to fetch. Ambiguity is not absence: waiting would not resolve it, a report says so.
 
-    Nothing is fetched before there is a ROI: what nobody has drawn on is not going to be reported.
+    Nothing is fetched before there is a ROI: without one there will be no report.
     """
     sequences = _sequences(matched, settings)
-    parts: list[Found] = [
+    parts: list[Missing] = [
         (sequences, [Wanted(exam.study_uid)] if sequences else []),
-        (_roles(found, settings), []),
-        _referred(found, counting),
+        (_roles(content, settings), []),
+        _referred(content, counting),
         _gone(counting, inputs),
         _partial(exam, counting, matched),
     ]
     phrases = [phrase for part, _ in parts for phrase in part]
-    wanted = {one: None for _, part in parts for one in part} if found.rois else {}
+    wanted = {one: None for _, part in parts for one in part} if content.rois else {}
     whole = {w.study_uid for w in wanted if not w.series_uid and not w.sop_uid}
     return phrases, tuple(w for w in wanted if w.study_uid not in whole or not (w.series_uid or w.sop_uid))
 
 
 def _sequences(matched: Match, settings: Settings) -> list[str]:
-    told: dict[str, list[tuple[str, str]]] = {}
+    reasons_by_sequence: dict[str, list[tuple[str, str]]] = {}
     for code, sentence in zip(matched.codes, matched.reasons, strict=True):
-        told.setdefault(ABOUT.get(code, code.rsplit("-", 1)[-1]), []).append((code, sentence))
+        reasons_by_sequence.setdefault(ABOUT.get(code, code.rsplit("-", 1)[-1]), []).append((code, sentence))
     missing: list[str] = []
     for name in settings.assembly.require_sequences:
-        reasons = told.get(name, [])
+        reasons = reasons_by_sequence.get(name, [])
         if name not in matched.chosen and reasons and not any(code.startswith("ambiguous") for code, _ in reasons):
             missing.append(_named(SEQUENCE_NAMES[name], [text for code, text in reasons if code != f"no-{name}"]))
     return missing
 
 
 def _named(phrase: str, why: Sequence[str]) -> str:
-    """A noun phrase, with what else is known of why there is none."""
+    """A noun phrase, with the reasons in brackets."""
     return f"{phrase} ({', '.join(why)})" if why else phrase
 
 
-def _roles(found: Exam, settings: Settings) -> list[str]:
+def _roles(content: Exam, settings: Settings) -> list[str]:
     wanted = settings.assembly.require_rois
     if not wanted:
         return []
-    if not found.rois:
+    if not content.rois:
         return ["the " + " and the ".join(ROLE_NAMES[r] for r in wanted) + " (DICOM SEG or RTSTRUCT)"]
     rules = load_rules(settings.roi.rules)
-    recognised = [recognise(roi, segment, rules) for roi in found.rois for segment in roi.segments]
+    recognised = [recognise(roi, segment, rules) for roi in content.rois for segment in roi.segments]
     if any(r.unclear for r in recognised):
         return []
     roles = {r.role for r in recognised}
-    labels = ", ".join(f'"{segment.label}"' for roi in found.rois for segment in roi.segments)
+    labels = ", ".join(f'"{segment.label}"' for roi in content.rois for segment in roi.segments)
     return [f"the {ROLE_NAMES[role]} (the ROIs here are {labels})" for role in wanted if role not in roles]
 
 
-def _referred(found: Exam, counting: Sequence[Stored]) -> Found:
+def _referred(content: Exam, counting: Sequence[Stored]) -> Missing:
     """MR images that ROIs refer to and that have never come; a structure set may name only a series."""
     known = {s.facts.ref.sop_instance_uid for s in counting}
     series = {s.facts.ref.series_uid for s in counting if s.facts.is_image}
     named: dict[str, tuple[InstanceRef, InstanceRef]] = {}
     wanted: dict[Wanted, None] = {}
-    for roi in found.rois:
+    for roi in content.rois:
         for reference in roi.references:
             if reference.sop_class_uid in ("", *MR_CLASSES) and reference.sop_instance_uid:
                 named[reference.sop_instance_uid] = reference, roi.ref
             elif not reference.sop_instance_uid and reference.series_uid not in series:
-                wanted[Wanted(reference.study_uid or found.study_uid, reference.series_uid)] = None
+                wanted[Wanted(reference.study_uid or content.study_uid, reference.series_uid)] = None
     phrases = [f"{len(wanted)} image series that the ROIs refer to"] if wanted else []
     absent = [uid for uid in named if uid not in known]
     if absent:
         phrases.append(f"{len(absent)} of the {len(named)} images that the ROIs refer to")
     for uid in absent:
         reference, _ = named[uid]
-        wanted[Wanted(reference.study_uid or found.study_uid, reference.series_uid, uid)] = None
+        wanted[Wanted(reference.study_uid or content.study_uid, reference.series_uid, uid)] = None
     return phrases, list(wanted)
 
 
-def _gone(counting: Sequence[Stored], inputs: frozenset[str]) -> Found:
+def _gone(counting: Sequence[Stored], inputs: frozenset[str]) -> Missing:
     """Chosen instances whose files were cleaned away or lost."""
     chosen = [s for s in counting if s.facts.ref.sop_instance_uid in inputs and not s.present]
     refs = [s.facts.ref for s in chosen if not s.unreadable]
@@ -115,7 +115,7 @@ def _gone(counting: Sequence[Stored], inputs: frozenset[str]) -> Found:
     return phrases, [Wanted(r.study_uid, r.series_uid, r.sop_instance_uid) for r in refs]
 
 
-def _partial(exam: Arrived, counting: Sequence[Stored], matched: Match) -> Found:
+def _partial(exam: Arrived, counting: Sequence[Stored], matched: Match) -> Missing:
     """Chosen series of which the archive has more than has come."""
     names = {selection.series_uid: name for name, selection in matched.chosen.items()}
     here: dict[str, list[InstanceRef]] = {}

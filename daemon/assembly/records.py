@@ -1,4 +1,4 @@
-"""What assembly is told and what it says."""
+"""The records that assembly takes and returns."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ANY_IDENTITY = "*"
 class Stored:
     """One instance of an exam as the ledger has it. `present`: its file is in the spool (not lost, not purged).
 
-    `unreadable`: whoever read its file died of it, so the file is set aside.
+    `unreadable`: reading its file killed the process, so the file is set aside.
     """
 
     id: int
@@ -27,7 +27,7 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an archive says of an exam. `series`: (Series Instance UID, modality, instances or None).
+    """What an archive answers about an exam. `series`: (Series Instance UID, modality, instances or None).
 
     The keys are digests of Patient ID with issuer and without; None where it does not know the exam.
     """
@@ -54,9 +54,9 @@ class Arrived:
 
     `sending_at`: the last C-STORE of an association that is still open and whose last instance was of this exam.
     `accepted`: identities that an operator has accepted. `fetching`: what is being fetched for it, in words.
-    `taken_as_ours`: an operator has said that it is an exam of the breasts.
-    `identity`: whose objects count where the same came under several patients. `comparing_since`: an instance of it
-    came again then, and what it shows is still to be compared.
+    `taken_as_ours`: an operator has confirmed that it is an exam of the breasts.
+    `identity`: the patient whose objects count where the same came under several. `comparing_since`: when an instance
+    of it came again whose content is still to be compared.
     """
 
     study_uid: str
@@ -75,7 +75,8 @@ class Arrived:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What assembly says. `due_at`: when to look again unasked. `inputs`: (SOP UID, digest), sorted, as far as known.
+    """The judgement of assembly. `due_at`: when to judge again by itself. `inputs`: (SOP UID, digest), sorted, as far
+    as known.
 
     `context`: ids of all instances that matching looked at. `ask`: the archives should be asked about this exam.
     `wanted`: what would have to be fetched. `corrected`: an identity under which objects came again and that nobody has

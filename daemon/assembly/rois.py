@@ -11,37 +11,37 @@ from pipeline.roi.edited_states import drawn_at, is_bare
 from pipeline.roi.roles import Recognised, role_of
 from pipeline.roi.rules import Rules
 
-Thing = tuple[object, ...]
+RoiName = tuple[object, ...]
 
 
 def newest_rois(stored: Sequence[Stored]) -> list[Stored]:
     """Everything but ROI objects all of whose ROIs their author has drawn again, in one newer object or several.
 
-    A ROI is told by its author and its name; the newer object is the one with the later content date and time, then
-    the one that arrived later. Several objects with different names (a SEG per lymph node) stand side by side. An
-    object without codes (an edit in a viewer) leaves an earlier one with codes standing: it says what the newer one is.
-    An object without any region, or whose file cannot be read, replaces nothing and counts only where it is all there
-    is.
+    A ROI is identified by its author and its name; the newer object is the one with the later content date and time,
+    then the one that arrived later. Several objects with different names (a SEG per lymph node) count side by side.
+    An object without codes (an edit in a viewer) does not replace an earlier one with codes, which says what the ROI
+    is. An object without any region, or whose file cannot be read, replaces nothing and counts only if there is no
+    other.
     """
     rois = sorted((s for s in stored if s.facts.is_roi), key=lambda s: (drawn_at(s.facts), s.received_at, s.id))
-    # What was drawn since, and whether that says by codes what it is: where not, the earlier state is needed to know.
-    drawn_since: dict[Thing, bool] = {}
+    # ROIs drawn later, and whether they have codes: without codes the earlier object is needed to know what they are.
+    drawn_since: dict[RoiName, bool] = {}
     counting: list[Stored] = []
     for item in reversed([item for item in rois if is_usable(item)] or rois):
-        mine = {_thing(item.facts, s): not is_bare(of_facts(item.facts, s)) for s in item.facts.segments}
-        if not mine or any(t not in drawn_since or (coded and not drawn_since[t]) for t, coded in mine.items()):
+        names = {_roi_name(item.facts, s): not is_bare(of_facts(item.facts, s)) for s in item.facts.segments}
+        if not names or any(t not in drawn_since or (coded and not drawn_since[t]) for t, coded in names.items()):
             counting.append(item)
-        drawn_since |= {t: coded or drawn_since.get(t, False) for t, coded in mine.items()}
+        drawn_since |= {t: coded or drawn_since.get(t, False) for t, coded in names.items()}
     return [s for s in stored if not s.facts.is_roi] + counting[::-1]
 
 
 def is_usable(roi: Stored) -> bool:
-    """Whether there is anything to read in a ROI object, as far as its header tells."""
+    """Whether a ROI object holds a region, judging by its header."""
     return bool(roi.facts.segments) and "no_region" not in roi.facts.tags and not roi.unreadable
 
 
-def left_out(stored: Sequence[Stored]) -> str:
-    """A sentence on ROI objects that count for nothing beside others; empty where there are none."""
+def unreadable_rois(stored: Sequence[Stored]) -> str:
+    """A sentence on ROI objects that are left out because they hold no region; empty where there are none."""
     rois = [s for s in stored if s.facts.is_roi]
     useless = [s for s in rois if not is_usable(s)]
     if not useless or len(useless) == len(rois):
@@ -50,10 +50,10 @@ def left_out(stored: Sequence[Stored]) -> str:
 
 
 def recognise(roi: InstanceFacts, segment: SegmentFacts, rules: Rules) -> Recognised:
-    """What a segment is, from its header alone."""
+    """The role of a segment, from its header alone."""
     return role_of(of_facts(roi, segment), rules)
 
 
-def _thing(roi: InstanceFacts, segment: SegmentFacts) -> Thing:
+def _roi_name(roi: InstanceFacts, segment: SegmentFacts) -> RoiName:
     name = " ".join(segment.label.casefold().split())
     return (roi.tags.get("author_key"), name or segment.property_type)

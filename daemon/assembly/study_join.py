@@ -1,4 +1,4 @@
-"""When two studies of one patient are one exam: only by the site's rule, never by itself."""
+"""Whether two studies of one patient are one exam, by the site's rule."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ IN_COMMON: dict[str, tuple[str, Callable[[InstanceFacts], object]]] = {
 }
 
 
-def alike(one: Sequence[InstanceFacts], other: Sequence[InstanceFacts], rule: Sequence[str]) -> str | None:
-    """What the images have in common, in words, if that is all that the rule asks for; None otherwise.
+def common_properties(one: Sequence[InstanceFacts], other: Sequence[InstanceFacts], rule: Sequence[str]) -> str | None:
+    """The properties that the images share, in words, if these are all that the rule requires; None otherwise.
 
-    A value that is not told is not in common. An empty rule joins nothing.
+    A missing value is never in common. An empty rule joins nothing.
     """
-    told = []
+    properties = []
     for name in rule:
         words, value = IN_COMMON[name]
         values = [{v for f in images if (v := value(f)) is not None} for images in (one, other)]
         if not values[0] & values[1]:
             return None
-        told.append(words)
-    return "the same " + ", ".join(["patient", *told]) if told else None
+        properties.append(words)
+    return "the same " + ", ".join(["patient", *properties]) if properties else None
 
 
 def _both(maker: object, model: object) -> object:

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from config.load import load
 from daemon.cli.options import config_option, json_option
-from daemon.feedback.feedback_records import keep_outcomes
+from daemon.feedback.feedback_records import store_outcomes
 from daemon.feedback.pathology import read_outcomes
 from daemon.ledger import existing_ledger
 
@@ -32,7 +32,7 @@ def import_(config_path: Path | None, as_json: bool, table: Path) -> None:
     settings = load(config_path)
     outcomes = read_outcomes(table)
     with existing_ledger(settings).write() as connection:
-        kept = keep_outcomes(connection, settings.spool.path, outcomes, time.time())
+        kept = store_outcomes(connection, settings.spool.path, outcomes, time.time())
     if as_json:
         click.echo(json.dumps({"stored": kept.stored, "unknown": list(kept.unknown)}))
         return

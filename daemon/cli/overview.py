@@ -22,7 +22,7 @@ from daemon.ledger import deliveries, heartbeats, set_aside, views, work_order
 from daemon.ledger.states import NOT_DELIVERED, STUCK, STUDY, TOO_MANY, WITHOUT_FILE
 from daemon.ledger.tables import breakers
 from daemon.listener.supervisor import state as listener_state
-from daemon.spool.journal import names
+from daemon.spool.journal import journal_names
 
 WORDS = {name: state.meaning for name, state in STUDY.items()}
 # Of one study; a report that has nowhere to go has a reason.
@@ -112,7 +112,7 @@ def gather(settings: Settings, connection: sa.Connection, now: float) -> dict[st
         "dead_letters": deliveries.dead_letters(connection),
         "set_aside": set_aside.listed(connection),
         "listener": listener,
-        "journals": len(names(settings.spool.path / "journal")),
+        "journals": len(journal_names(settings.spool.path / "journal")),
         "disk_free_bytes": next((check.value for check in checks if check.code == "disk"), None),
         "checks": [asdict(check) for check in checks],
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import structlog
 
 from config.schema import Clinical
-from daemon.clinical.facts import NAMES, ClinicalFacts, Identity, age_from_dicom, nothing, parse_date
+from daemon.clinical.facts import NAMES, ClinicalFacts, Identity, age_from_dicom, all_missing, parse_date
 from daemon.clinical.registry import Registry, load
 
 __all__ = [
@@ -14,9 +14,9 @@ __all__ = [
     "Identity",
     "Registry",
     "age_from_dicom",
+    "all_missing",
     "gather",
     "load",
-    "nothing",
     "parse_date",
 ]
 
@@ -38,7 +38,7 @@ def gather(who: Identity, settings: Clinical, *, dicom_age: float | None = None)
     if settings.fhir_url is not None:
         others.append(_from_fhir(who, settings))
     if not others:
-        others.append(nothing("no clinical registry or FHIR server is set up"))
+        others.append(all_missing("no clinical registry or FHIR server is set up"))
     for other in others:
         facts = facts.completed_by(other)
     log.info("clinical facts", known=sorted(facts.known()), missing=sorted(facts.missing))
@@ -53,4 +53,4 @@ def _from_fhir(who: Identity, settings: Clinical) -> ClinicalFacts:
         return fhir.read(who, settings)
     except PeerUnreachable as error:
         log.warning("FHIR server not usable", code=error.code, message=error.message)
-        return nothing("the FHIR server did not answer")
+        return all_missing("the FHIR server did not answer")

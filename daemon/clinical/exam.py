@@ -9,7 +9,7 @@ import structlog
 
 from config.schema import Clinical as Sources
 from daemon.clinical import gather
-from daemon.clinical.facts import ClinicalFacts, Identity, age_from_dicom, nothing, parse_date
+from daemon.clinical.facts import ClinicalFacts, Identity, age_from_dicom, all_missing, parse_date
 from dicom_sr.report_source import read_header
 from pipeline.catalog import Exam
 from pipeline.errors import InputRejected
@@ -64,7 +64,7 @@ def clinical_of(patient: Patient | None, wanted: frozenset[str], sources: Source
     if not wanted:
         return None
     if patient is None:
-        facts = nothing("the images of this exam name different patients")
+        facts = all_missing("the images of this exam name different patients")
     else:
         facts = gather(patient.identity, sources, dicom_age=patient.age_years)
     return _record(facts, wanted)

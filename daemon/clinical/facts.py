@@ -59,7 +59,7 @@ class ClinicalFacts:
         return replace(self, **values, sources=sources, missing=missing)  # type: ignore[arg-type]
 
 
-def nothing(why: str) -> ClinicalFacts:
+def all_missing(why: str) -> ClinicalFacts:
     """Nothing is known, for one reason."""
     return ClinicalFacts(missing=dict.fromkeys(NAMES, why))
 
@@ -93,11 +93,11 @@ class Receptors:
         pr = self.pr_percent
         if pr is None and self.pr_positive is False:
             pr = 0.0
-        found = molecular_subtype(er, pr, self.her2, ki67_percent)
-        if found != "unclassified":
-            return found, ""
-        told = {"ER": er, "PR": pr, "HER2": self.her2, "Ki-67": ki67_percent}
-        lacking = [name for name, value in told.items() if value is None]
+        subtype = molecular_subtype(er, pr, self.her2, ki67_percent)
+        if subtype != "unclassified":
+            return subtype, ""
+        receptors = {"ER": er, "PR": pr, "HER2": self.her2, "Ki-67": ki67_percent}
+        lacking = [name for name, value in receptors.items() if value is None]
         if lacking:
             return None, f"{', '.join(lacking)} not known well enough for a molecular subtype"
         return None, "the rules for the molecular subtype do not cover these receptors"

@@ -12,7 +12,7 @@ from fhirpy.base.utils import AttrDict
 
 from config.schema import Clinical
 from daemon.clinical import observations
-from daemon.clinical.facts import ClinicalFacts, Identity, age_from_dicom, nothing
+from daemon.clinical.facts import ClinicalFacts, Identity, age_from_dicom, all_missing
 from daemon.network.redirects import CarefulSession
 from pipeline.errors import PeerUnreachable
 
@@ -25,17 +25,17 @@ def read(who: Identity, settings: Clinical) -> ClinicalFacts:
     """
     assert settings.fhir_url is not None
     if not who.patient_id:
-        return nothing("no patient id to ask FHIR for")
+        return all_missing("no patient id to ask FHIR for")
     authorization = f"Bearer {settings.fhir_token}" if settings.fhir_token else None
     client = _Client(settings.fhir_url, authorization=authorization, requests_config={"timeout": settings.timeout_s})
     try:
         patients = client.resources("Patient").search(identifier=_token(who, settings)).limit(3).fetch()
         # A server that does not know a search parameter may ignore it (FHIR R4 3.1.1.4).
-        patients = [p for p in patients if p.get("active", True) and _is(p, who, settings)]
+        patients = [p for p in patients if p.get("active", True) and _has_identifier(p, who, settings)]
         if len(patients) != 1:
-            return nothing("several FHIR patients have this id" if patients else "no FHIR patient has this id")
-        found = _observations(client, patients[0]["id"])
-        known = observations.read(found, who.exam_date, settings.max_days_after_exam)
+            return all_missing("several FHIR patients have this id" if patients else "no FHIR patient has this id")
+        observed = _observations(client, patients[0]["id"])
+        known = observations.read(observed, who.exam_date, settings.max_days_after_exam)
         return known.completed_by(_age(patients[0], who))
     except BaseFHIRError as error:
         raise PeerUnreachable(f"The FHIR server refused the search ({type(error).__name__}).") from None
@@ -59,7 +59,7 @@ class _Client(SyncFHIRClient):  # type: ignore[misc]
         raise errors.get(answer.status_code, OperationOutcome)(f"HTTP status {answer.status_code}")
 
 
-def _is(patient: dict[str, Any], who: Identity, settings: Clinical) -> bool:
+def _has_identifier(patient: dict[str, Any], who: Identity, settings: Clinical) -> bool:
     """Whether a patient that came has the identifier that was asked for."""
     system = settings.fhir_systems.get(who.issuer)
     return any(
@@ -72,7 +72,7 @@ def _age(patient: dict[str, Any], who: Identity) -> ClinicalFacts:
     """Age on the day of the exam from `Patient.birthDate`."""
     age = age_from_dicom(None, patient.get("birthDate"), who.exam_date)
     if age is None:
-        return nothing("not in FHIR")
+        return all_missing("not in FHIR")
     return ClinicalFacts(age_years=age, sources={"age_years": "FHIR"})
 
 

@@ -98,17 +98,17 @@ def _percent_of(newest: Mapping[str, Json], *kinds: str) -> float | None:
 
 
 def _positive(newest: Mapping[str, Json], kind: str) -> bool | None:
-    said = answer(newest[kind]) if kind in newest else None
-    return None if said in (None, "equivocal") else said == "positive"
+    result = answer(newest[kind]) if kind in newest else None
+    return None if result in (None, "equivocal") else result == "positive"
 
 
 def _her2(newest: Mapping[str, Json]) -> Her2 | None:
     """The laboratory's interpretation, else in-situ hybridisation, else immunohistochemistry unless equivocal."""
     for kind in ("her2", "her2_ish", "her2_ihc"):
-        said = answer(newest[kind]) if kind in newest else None
-        if said == "positive":
+        result = answer(newest[kind]) if kind in newest else None
+        if result == "positive":
             return "positive"
-        if said == "negative":
+        if result == "negative":
             return "negative"
     return None
 
@@ -116,12 +116,12 @@ def _her2(newest: Mapping[str, Json]) -> Her2 | None:
 def stage(observation: Json, letter: str) -> int | None:
     """Stage 0..4 of a T or N category; None for X, for post-therapy categories, and what cannot be read."""
     codings = observation.get("valueCodeableConcept", {}).get("coding", [])
-    found = {_STAGES[c["code"]] for c in codings if c.get("code") in _STAGES}
+    stages = {_STAGES[c["code"]] for c in codings if c.get("code") in _STAGES}
     for text in _texts(observation):
         if re.search(r"\by[cp]", text) or re.search(r"\bp[TN]", text):
             return None
-        found |= {int(m[2]) for m in _STAGE.finditer(text) if m[1].upper() == letter}
-    return found.pop() if len(found) == 1 else None
+        stages |= {int(m[2]) for m in _STAGE.finditer(text) if m[1].upper() == letter}
+    return stages.pop() if len(stages) == 1 else None
 
 
 def percent(observation: Json) -> float | None:
@@ -142,10 +142,10 @@ def answer(observation: Json) -> str | None:
     codes = [*_codes(observation, "valueCodeableConcept")]
     for interpretation in observation.get("interpretation", []):
         codes += [c.get("code") for c in interpretation.get("coding", [])]
-    said = {_ANSWERS[c] for c in codes if c in _ANSWERS}
-    if not said:
-        said = {_WORDS[t] for text in _texts(observation) if (t := text.strip().lower()) in _WORDS}
-    return said.pop() if len(said) == 1 else None
+    results = {_ANSWERS[c] for c in codes if c in _ANSWERS}
+    if not results:
+        results = {_WORDS[t] for text in _texts(observation) if (t := text.strip().lower()) in _WORDS}
+    return results.pop() if len(results) == 1 else None
 
 
 def _kind(observation: Json) -> str | None:
@@ -165,6 +165,6 @@ def _texts(observation: Json) -> list[str]:
 
 def _when(observation: Json) -> str:
     period = observation.get("effectivePeriod", {})
-    told = (observation.get("effectiveDateTime"), observation.get("effectiveInstant"), period.get("start"),
+    dates = (observation.get("effectiveDateTime"), observation.get("effectiveInstant"), period.get("start"),
             observation.get("issued"))  # fmt: skip
-    return str(next((t for t in told if t), ""))
+    return str(next((t for t in dates if t), ""))

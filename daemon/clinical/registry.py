@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from daemon.clinical.facts import ClinicalFacts, Her2, Identity, Name, Receptors, facts_from, nothing
+from daemon.clinical.facts import ClinicalFacts, Her2, Identity, Name, Receptors, all_missing, facts_from
 from pipeline.errors import InputRejected
 from pipeline.signature.names import clinical_category, clinical_number
 
@@ -42,9 +42,9 @@ class Registry:
         """
         rows = self._rows(who)
         if not rows:
-            return nothing("not in the registry")
+            return all_missing("not in the registry")
         if len(rows) > 1:
-            return nothing("several rows of the registry fit this patient")
+            return all_missing("several rows of the registry fit this patient")
         values, missing = _values(rows[0])
         return facts_from(values, missing, "registry", "empty in the registry")
 
@@ -103,12 +103,12 @@ def _csv_rows(path: Path, data: bytes) -> list[dict[str, str]]:
 
 def _json_rows(path: Path, data: bytes) -> list[dict[str, str]]:
     try:
-        found: Any = json.loads(data)
+        rows: Any = json.loads(data)
     except ValueError:
         raise InputRejected(f"The clinical registry {path.name} is no JSON document.") from None
-    if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise InputRejected(f"The clinical registry {path.name} must be a list of objects.")
-    return [{str(k): "" if v is None else str(v).strip() for k, v in row.items()} for row in found]
+    return [{str(k): "" if v is None else str(v).strip() for k, v in row.items()} for row in rows]
 
 
 def _values(row: Mapping[str, str]) -> tuple[dict[Name, object], dict[str, str]]:

@@ -21,7 +21,7 @@ MAX_ACSE_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a peer listens, who we say we are, what it can do, and how long we wait for it."""
+    """Where a peer listens, our own AE title towards it, what it can do, and how long we wait for it."""
 
     name: str
     ae_title: str
@@ -42,13 +42,13 @@ class Address:
 
 
 class DestinationRefused(PeerUnreachable):
-    """The peer rejects our association or us; an operator may mend that on the other side."""
+    """The peer rejects our association; an operator may change that on the other side."""
 
     code = "destination-refused"
 
 
 def address_of(destination: Destination, settings: Settings) -> Address:
-    """Where a destination is: its archive, or an AE of its own."""
+    """The address of a destination: its archive's, or that of an AE of its own."""
     if destination.pacs is not None:
         pacs = next(p for p in settings.pacs if p.name == destination.pacs)
         address = replace(address_of_pacs(pacs, settings), name=destination.name)
@@ -66,7 +66,7 @@ def address_of(destination: Destination, settings: Settings) -> Address:
 
 
 def address_of_pacs(pacs: Pacs, settings: Settings) -> Address:
-    """An archive's address, with the usual patience."""
+    """An archive's address, with the default timeouts."""
     listen = settings.listen
     return Address(
         name=pacs.name,
@@ -113,7 +113,7 @@ def associated(
         all_contexts: a context that the peer does not accept is an error; otherwise the caller looks at
             `accepted_contexts`.
 
-    Raises PeerUnreachable if nobody answers, DestinationRefused if the peer rejects us or a context.
+    Raises PeerUnreachable if the peer does not answer, DestinationRefused if the peer rejects us or a context.
     """
     ae = AE(ae_title=address.our_ae_title)
     ae.acse_timeout = min(address.answer_timeout_s, MAX_ACSE_S)
@@ -130,8 +130,8 @@ def associated(
             f"the host {address.host} of {address.name} has no address ({type(error).__name__})"
         ) from error
     if not association.is_established:
-        _explain(address, association)
-    hold = _Hold(association)
+        _raise_not_established(address, association)
+    parked = _ParkedReactor(association)
     try:
         accepted = {str(c.abstract_syntax) for c in association.accepted_contexts}
         refused = [abstract for abstract, _ in contexts if str(abstract) not in accepted]
@@ -142,11 +142,11 @@ def associated(
         if association.is_established:
             # What `release` does, without its wait for a flag that a report served meanwhile may have lowered for good.
             association.acse.negotiate_release()
-        hold.let_go()
+        parked.resume()
 
 
-def _explain(address: Address, association: Association) -> None:
-    """Say why there is no association."""
+def _raise_not_established(address: Address, association: Association) -> None:
+    """Raise the error that says why there is no association."""
     if association.is_rejected:
         raise DestinationRefused(
             f"{address.name} rejects our association; does it know the AE title {address.our_ae_title}?"
@@ -155,8 +155,8 @@ def _explain(address: Address, association: Association) -> None:
     raise PeerUnreachable(f"{address.name} does not answer{over} at {address.host} port {address.port}")
 
 
-class _Hold(threading.Event):
-    """Keeps pynetdicom's association thread out of the way for as long as we are the ones who ask.
+class _ParkedReactor(threading.Event):
+    """Keeps pynetdicom's association thread parked while this thread sends requests.
 
     pynetdicom 3.0.4 pauses that thread for each message by clearing an event and waiting for a flag that the thread
     lowers only *after* the event let it through. A thread that was just let through and has not run yet therefore
@@ -172,12 +172,12 @@ class _Hold(threading.Event):
             continue
 
     def wait(self, timeout: float | None = None) -> bool:
-        """The association's thread comes here at its next turn, and stays."""
+        """Called by the association's thread at its next turn; it stays here until `resume`."""
         self._parked.set()
         return super().wait(timeout)
 
     def set(self) -> None:
-        """pynetdicom asks to go on after each message; not yet."""
+        """pynetdicom calls this after each message; the thread stays parked."""
 
-    def let_go(self) -> None:
+    def resume(self) -> None:
         super().set()

@@ -17,19 +17,19 @@ _config.STORE_SEND_CHUNKED_DATASET = True
 
 
 def send(address: Address, items: Sequence[Item]) -> tuple[Sent, ...]:
-    """Send all items over one association whose contexts are just what they need; what was said of each.
+    """Send all items over one association with just the contexts that they need; the outcome of each.
 
-    An item whose context is not accepted counts as answered with 0x0122; after the association broke, as not answered.
+    An item whose context is not accepted has status 0x0122; one that was to follow a broken association has none.
     Raises PeerUnreachable if there is no association.
     """
     contexts = dict.fromkeys((i.sop_class_uid, i.transfer_syntax_uid) for i in items)
-    answers = _Answers()
+    last_response = _LastResponse()
     sent = []
     with associated(
         address,
         [(abstract, [transfer]) for abstract, transfer in contexts],
         all_contexts=False,
-        evt_handlers=[(evt.EVT_DIMSE_RECV, answers.note)],
+        evt_handlers=[(evt.EVT_DIMSE_RECV, last_response.record)],
     ) as association:
         accepted = {(str(c.abstract_syntax), str(c.transfer_syntax[0])) for c in association.accepted_contexts}
         for item in items:
@@ -38,21 +38,21 @@ def send(address: Address, items: Sequence[Item]) -> tuple[Sent, ...]:
             elif not association.is_established:
                 sent.append(Sent(item, None))
             else:
-                sent.append(_send_one(association, item, answers))
+                sent.append(_send_one(association, item, last_response))
     return tuple(sent)
 
 
-def _send_one(association: Any, item: Item, answers: _Answers) -> Sent:
-    answers.affected_uid = ""
+def _send_one(association: Any, item: Item, last_response: _LastResponse) -> Sent:
+    last_response.affected_uid = ""
     try:
         status = getattr(association.send_c_store(item.path), "Status", None)
     except RuntimeError:  # the association ended between two messages
         status = None
-    other = answers.affected_uid not in ("", item.sop_instance_uid)
-    return Sent(item, status, answers.affected_uid if other and is_stored(status) else None)
+    is_coerced = last_response.affected_uid not in ("", item.sop_instance_uid)
+    return Sent(item, status, last_response.affected_uid if is_coerced and is_stored(status) else None)
 
 
-def judge(address: Address, status: Any) -> None:
+def require_success(address: Address, status: Any) -> None:
     """Raise unless this answer to a C-STORE says that the object is stored."""
     code = getattr(status, "Status", None)
     if code is None:
@@ -61,11 +61,11 @@ def judge(address: Address, status: Any) -> None:
         raise ExamRejected(f"{address.name} refuses an object with status 0x{code:04X}", code="object-refused")
 
 
-class _Answers:
+class _LastResponse:
     """The SOP Instance UID of the last C-STORE response: an archive that coerces UIDs answers with its own."""
 
     def __init__(self) -> None:
         self.affected_uid = ""
 
-    def note(self, event: Any) -> None:
+    def record(self, event: Any) -> None:
         self.affected_uid = str(event.message.command_set.get("AffectedSOPInstanceUID") or "")

@@ -1,4 +1,4 @@
-"""Proof that a destination has what it was sent: find it there again, or have it commit to keeping it."""
+"""Proof that a destination has what it was sent: it lists the objects, or commits to keeping them."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from pynetdicom.sop_class import StorageCommitmentPushModel, StudyRootQueryRetri
 
 from daemon.export import stow
 from daemon.export.association import Address, associated
-from daemon.export.send_outcome import NotNow, Sent
+from daemon.export.send_outcome import ObjectNotTaken, Sent
 from pipeline.errors import PeerUnreachable
 
 # PS3.4 J.3.5: the well-known SOP Instance of the Storage Commitment Push Model.
 COMMITMENT_INSTANCE = "1.2.840.10008.1.20.1.1"
 REQUEST_ACTION = 1
 SYNTAXES = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
-# Some archives report on the association on which they were asked; most open one of their own.
-STAY_S = 1.0
-# Our answer to such a report goes out, in another thread, before we release.
-ANSWER_S = 0.1
+# How long to wait for a report on the same association; most archives open one of their own.
+REPORT_WAIT_S = 1.0
+# Another thread answers such a report; this long is waited for it before the release.
+REPORT_RESPONSE_S = 0.1
 PENDING = (0xFF00, 0xFF01)
 INVALID_ARGUMENT, PROCESSING_FAILURE = 0x0115, 0x0110
 
 
-class NotThere(NotNow):
-    """The destination acknowledged an object and does not list it."""
+class NotReadBack(ObjectNotTaken):
+    """The destination acknowledged an object but does not list it."""
 
     code = "not-read-back"
 
@@ -46,24 +46,24 @@ class CommitmentReport:
 
 
 def read_back(address: Address, sent: Sequence[Sent], via: str) -> None:
-    """Find every object again, by C-FIND or (`via` stow) by QIDO-RS. Raises NotThere if one is not listed."""
-    found = stow.listed(address, sent) if via == "stow" else _find(address, sent)
-    missing = [one.item.kind for one in sent if one not in found]
+    """Find every object again, by C-FIND or (`via` stow) by QIDO-RS. Raises NotReadBack if one is not listed."""
+    listed = stow.listed(address, sent) if via == "stow" else _find(address, sent)
+    missing = [entry.item.kind for entry in sent if entry not in listed]
     if missing:
-        raise NotThere(f"{address.name} acknowledged {', '.join(missing)} and does not list it")
+        raise NotReadBack(f"{address.name} acknowledged {', '.join(missing)} and does not list it")
 
 
 def _find(address: Address, sent: Sequence[Sent]) -> list[Sent]:
     """C-FIND at instance level with all the unique keys above it (PS3.4 C.4.1.2.1)."""
     model = StudyRootQueryRetrieveInformationModelFind
-    found = []
+    listed = []
     with associated(address, [(str(model), SYNTAXES)]) as association:
-        for one in sent:
+        for entry in sent:
             query = Dataset()
             query.QueryRetrieveLevel = "IMAGE"
-            query.StudyInstanceUID = one.item.study_uid
-            query.SeriesInstanceUID = one.item.series_uid
-            query.SOPInstanceUID = one.kept_as
+            query.StudyInstanceUID = entry.item.study_uid
+            query.SeriesInstanceUID = entry.item.series_uid
+            query.SOPInstanceUID = entry.kept_as
             if not association.is_established:
                 raise PeerUnreachable(f"{address.name} broke off while it was queried")
             answers = list(association.send_c_find(query, model))
@@ -71,39 +71,39 @@ def _find(address: Address, sent: Sequence[Sent]) -> list[Sent]:
             if status is None:
                 raise PeerUnreachable(f"{address.name} broke off while it was queried")
             if status != 0:
-                raise NotNow(f"{address.name} answers the query with status 0x{status:04X}")
+                raise ObjectNotTaken(f"{address.name} answers the query with status 0x{status:04X}")
             matches = [i for s, i in answers if getattr(s, "Status", None) in PENDING and i is not None]
-            if any(_is(i, one) for i in matches):
-                found.append(one)
-    return found
+            if any(_matches(i, entry) for i in matches):
+                listed.append(entry)
+    return listed
 
 
-def _is(match: Dataset, one: Sent) -> bool:
-    """Our object by its UID, and in our study where the match says in which."""
+def _matches(match: Dataset, entry: Sent) -> bool:
+    """Whether a match is our object: its UID, and our study where the match names one."""
     study = match.get("StudyInstanceUID")
-    return match.get("SOPInstanceUID") == one.kept_as and study in (None, "", one.item.study_uid)
+    return match.get("SOPInstanceUID") == entry.kept_as and study in (None, "", entry.item.study_uid)
 
 
 def new_transaction() -> str:
-    """A Transaction UID, to be written down before anything is asked under it."""
+    """A new Transaction UID; write it down before the request goes out."""
     return str(generate_uid(prefix=None))
 
 
-def ask_commitment(
+def request_commitment(
     address: Address,
     sent: Sequence[Sent],
     transaction_uid: str,
-    take_report: Callable[[CommitmentReport], bool],
-    stay_s: float = STAY_S,
+    record_report: Callable[[CommitmentReport], bool],
+    report_wait_s: float = REPORT_WAIT_S,
 ) -> None:
-    """N-ACTION: ask to commit. The report arrives later, at our listener, on an association of its own; or here.
+    """N-ACTION: request storage commitment. The report comes later to our listener, or at once on this association.
 
     Args:
-        take_report: called in another thread with a report that comes on this very association; says whether it is
-            written down.
-        stay_s: how long the association is kept for that.
+        take_report: called in another thread with a report that comes on this association; returns whether it was
+            stored.
+        report_wait_s: how long the association is kept open for that.
 
-    Raises PeerUnreachable without an answer (the report may come all the same), NotNow if the request is refused.
+    Raises PeerUnreachable without an answer (the report may still come), ObjectNotTaken if the request is refused.
     """
     reported = threading.Event()
 
@@ -111,7 +111,7 @@ def ask_commitment(
         report = read_report(event)
         if report is None:
             return INVALID_ARGUMENT, None
-        if not take_report(report):
+        if not record_report(report):
             return PROCESSING_FAILURE, None
         if report.transaction_uid == transaction_uid:
             reported.set()
@@ -128,19 +128,19 @@ def ask_commitment(
         if code is None and not reported.is_set():
             raise PeerUnreachable(f"{address.name} does not answer the request for storage commitment")
         if code:
-            raise NotNow(f"{address.name} refuses the request for storage commitment with status 0x{code:04X}")
-        if reported.wait(stay_s):
-            time.sleep(ANSWER_S)
+            raise ObjectNotTaken(f"{address.name} refuses the request for storage commitment with status 0x{code:04X}")
+        if reported.wait(report_wait_s):
+            time.sleep(REPORT_RESPONSE_S)
 
 
 def _request(sent: Sequence[Sent], transaction_uid: str) -> Dataset:
     request = Dataset()
     request.TransactionUID = transaction_uid
     request.ReferencedSOPSequence = []
-    for one in sent:
+    for entry in sent:
         reference = Dataset()
-        reference.ReferencedSOPClassUID = one.item.sop_class_uid
-        reference.ReferencedSOPInstanceUID = one.kept_as
+        reference.ReferencedSOPClassUID = entry.item.sop_class_uid
+        reference.ReferencedSOPInstanceUID = entry.kept_as
         request.ReferencedSOPSequence.append(reference)
     return request
 

@@ -1,4 +1,4 @@
-"""What is sent, and what the destination said of it: the same for C-STORE and STOW-RS."""
+"""What is sent, and the outcome at the destination: the same for C-STORE and STOW-RS."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class ObjectRefused(ExamRejected):
     code = "object-refused"
 
 
-class NotNow(TryLater):
-    """The destination answers, and does not take this object as things are."""
+class ObjectNotTaken(TryLater):
+    """The destination answers and does not take this object now; later it may."""
 
     code = "object-not-taken"
 
@@ -36,7 +36,7 @@ class Congested(PeerUnreachable):
 
 
 class ContentConflict(ExamRejected):
-    """The destination has another object under a UID of ours: nothing that we may do mends that."""
+    """The destination has another object under a UID of ours; only an operator can resolve that."""
 
     code = "uid-conflict"
 
@@ -48,19 +48,19 @@ class ContentUnchecked(ExamRejected):
 
 
 class Content(StrEnum):
-    """What is known of an object beyond a status that says `stored`; empty: nothing needs to be known."""
+    """What is known of an object beyond its status; empty where the status is enough."""
 
-    # There already, and the same; another; not compared; said to be there and not found.
+    # An object of this UID was at the destination already: the same, another, not compared; or announced but absent.
     EQUAL = "equal"
     OTHER = "other"
     UNCHECKED = "unchecked"
     ABSENT = "absent"
-    # The answer says nothing of it.
+    # The answer does not name it.
     UNNAMED = "unnamed"
 
 
-# There. Whether an object that nobody compared counts is for the destination's `proof` to say.
-THERE = (Content.EQUAL, Content.UNCHECKED)
+# The destination has the object. Whether one that was not compared counts depends on the destination's `proof`.
+PRESENT = (Content.EQUAL, Content.UNCHECKED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +78,9 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What a destination said of one item. `status` None: nothing. `coerced_uid`: it keeps it under another UID.
+    """The outcome for one item. `status`: None without an answer. `coerced_uid`: the other UID it is stored under.
 
-    `content`: what a look at the destination came to (a `Content` or empty). `answer`: in words, what said nothing.
+    `content`: a `Content`, or empty. `answer`: a summary of an answer that does not name the item.
     """
 
     item: Item
@@ -91,25 +91,25 @@ class Sent:
 
     @property
     def stored(self) -> bool:
-        return is_there(self.status, self.content)
+        return is_present(self.status, self.content)
 
     @property
     def kept_as(self) -> str:
         return self.coerced_uid or self.item.sop_instance_uid
 
 
-def is_there(status: int | None, content: str) -> bool:
-    """Whether the object need not be sent (again): stored now, or there already."""
-    return is_stored(status) or content in THERE
+def is_present(status: int | None, content: str) -> bool:
+    """Whether the destination has the object, so that it need not be sent (again)."""
+    return is_stored(status) or content in PRESENT
 
 
 def items_of(files: Sequence[Path]) -> tuple[Item, ...]:
     """Read the headers of finished objects; the kind of each is its file's name."""
-    found = []
+    items = []
     for path in files:
         with marked(path):
             header = dcmread(path, specific_tags=HEADER)
-        found.append(
+        items.append(
             Item(
                 path.stem,
                 path,
@@ -120,7 +120,7 @@ def items_of(files: Sequence[Path]) -> tuple[Item, ...]:
                 str(header.SeriesInstanceUID),
             )
         )
-    return tuple(found)
+    return tuple(items)
 
 
 REMARKS = {
@@ -130,26 +130,26 @@ REMARKS = {
 
 
 def remarks(sent: Iterable[Sent]) -> str:
-    """What a person should know of objects that were stored, e.g. "sr: 0xB000, kept as 1.2.3"."""
-    told = []
+    """Remarks on objects that were stored, for a person, e.g. "sr: 0xB000, kept as 1.2.3"."""
+    remarks_by_item = []
     for one in sent:
         parts = [f"0x{one.status:04X}"] if one.status else []
         parts += [REMARKS[Content(one.content)]] if one.content in REMARKS else []
         parts += [f"kept as {one.coerced_uid}"] if one.coerced_uid else []
         if parts:
-            told.append(f"{one.item.kind}: {', '.join(parts)}")
-    return "; ".join(told)
+            remarks_by_item.append(f"{one.item.kind}: {', '.join(parts)}")
+    return "; ".join(remarks_by_item)
 
 
 def require_stored(address: Address, sent: Sequence[Sent], *, by_status: bool) -> None:
-    """Raise the error that fits unless every object is stored; what may yet succeed goes before what never will.
+    """Raise the error that fits unless every object is stored; errors that may pass go before permanent ones.
 
     Args:
-        by_status: nothing else will prove that the objects are there, so one that was not compared does not count.
+        by_status: the status is the only proof, so an object that was not compared does not count.
     """
     missing = [one for one in sent if not one.stored]
     if missing:
-        _explain(address, missing)
+        _raise_for_missing(address, missing)
     unchecked = [one.item.kind for one in sent if one.content == Content.UNCHECKED]
     if unchecked and by_status:
         raise ContentUnchecked(
@@ -158,23 +158,23 @@ def require_stored(address: Address, sent: Sequence[Sent], *, by_status: bool) -
         )
 
 
-def _explain(address: Address, missing: Sequence[Sent]) -> None:
+def _raise_for_missing(address: Address, missing: Sequence[Sent]) -> None:
     def kinds(content: Content) -> str:
         return ", ".join(one.item.kind for one in missing if one.content == content)
 
     if any(one.status is None and not one.content for one in missing):
         raise PeerUnreachable(f"{address.name} broke off or did not answer in time")
-    told = ", ".join(f"{one.item.kind} with status 0x{one.status:04X}" for one in missing if one.status is not None)
+    refusals = ", ".join(f"{one.item.kind} with status 0x{one.status:04X}" for one in missing if one.status is not None)
     statuses = {one.status for one in missing if one.status is not None}
     if any(status >> 8 == OUT_OF_RESOURCES for status in statuses):
-        raise Congested(f"{address.name} is out of resources: {told}")
+        raise Congested(f"{address.name} is out of resources: {refusals}")
     if any(status in MENDABLE for status in statuses):
-        raise NotNow(f"{address.name} does not take {told}")
+        raise ObjectNotTaken(f"{address.name} does not take {refusals}")
     if unnamed := kinds(Content.UNNAMED):
-        said = next(one.answer for one in missing if one.content == Content.UNNAMED)
-        raise NotNow(f"{address.name} does not say that it stored {unnamed} ({said})", code="not-confirmed")
+        answer = next(one.answer for one in missing if one.content == Content.UNNAMED)
+        raise ObjectNotTaken(f"{address.name} does not say that it stored {unnamed} ({answer})", code="not-confirmed")
     if absent := kinds(Content.ABSENT):
-        raise NotNow(f"{address.name} says that it has {absent} already, and does not have it when asked")
+        raise ObjectNotTaken(f"{address.name} says that it has {absent} already, and does not have it when asked")
     if other := kinds(Content.OTHER):
         raise ContentConflict(f"{address.name} has other content under the UID of {other}")
-    raise ObjectRefused(f"{address.name} refuses {told}")
+    raise ObjectRefused(f"{address.name} refuses {refusals}")

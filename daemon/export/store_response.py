@@ -1,7 +1,7 @@
 """The Store Instances Response Module (PS3.18 I.2), read from the body whatever its header says.
 
-Archives answer in JSON or in XML, under half a dozen content types; fronts answer in HTML under any of them. What
-counts is what the body names.
+Archives answer in JSON or in XML, under half a dozen content types; proxies in front of them answer in HTML under any
+of these. So only the body decides.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ WARNING_REASON, FAILURE_REASON = "00081196", "00081197"
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class NamedInstance:
     """One instance that an answer names. `original`: the UID under which it was sent, where the archive changed it.
 
     `status`: a DICOM status; of a failed instance never one that means stored. `study_uid`: where it is, if the answer
@@ -42,19 +42,21 @@ class Named:
 class StoreResponse:
     """What an archive says that it stored, and what not."""
 
-    stored: tuple[Named, ...]
-    failed: tuple[Named, ...]
+    stored: tuple[NamedInstance, ...]
+    failed: tuple[NamedInstance, ...]
 
 
-def read(body: bytes) -> StoreResponse | None:
-    """What the body names; None where it is no such answer. Anything malformed names nothing."""
+def read_response(body: bytes) -> StoreResponse | None:
+    """The instances that the body names; None where it is no such answer. Malformed items are passed over."""
     body = _first_part(body)
     text = body.lstrip(b"\xef\xbb\xbf\xff\xfe\x00 \t\r\n")
     try:
-        told = _from_xml(body.lstrip()) if text.startswith(b"<") else json.loads(body)
+        document = _from_xml(body.lstrip()) if text.startswith(b"<") else json.loads(body)
     except (ValueError, RecursionError, ElementTree.ParseError):
         return None
-    answers = [one for one in (told if isinstance(told, list) else [told]) if isinstance(one, dict)]
+    answers = [
+        dataset for dataset in (document if isinstance(document, list) else [document]) if isinstance(dataset, dict)
+    ]
     if not answers:
         return None
     stored = tuple(n for a in answers for i in values_of(a, STORED) if (n := _stored(i, a)) is not None)
@@ -63,7 +65,7 @@ def read(body: bytes) -> StoreResponse | None:
 
 
 def _first_part(body: bytes) -> bytes:
-    """What a multipart message begins with (RFC 2046 5.1); anything else as it is."""
+    """The first part of a multipart message (RFC 2046 5.1); any other body unchanged."""
     if not body.startswith((b"--", b"\r\n--")):
         return body
     boundary, _, rest = body.strip().partition(b"\r\n")
@@ -72,16 +74,16 @@ def _first_part(body: bytes) -> bytes:
     return part if blank and end and b"<" not in head else body
 
 
-def _stored(item: Any, answer: Any) -> Named | None:
+def _stored(item: Any, answer: Any) -> NamedInstance | None:
     uid = _text(item, INSTANCE_UID)
     reason = _number(item, WARNING_REASON) or 0
-    # Named as stored with the reason of a failure: that says nothing.
+    # Named as stored together with the reason of a failure: a contradiction, so it proves nothing.
     if not is_uid(uid) or _number(item, FAILURE_REASON) or reason >> 12 not in (0x0, 0xB):
         return None
     # A warning that the standard does not know is a warning all the same.
     status = 0 if not reason else reason if is_stored(reason) else WARNING
     study = _text(item, STUDY_UID) or _study_in(_text(item, RETRIEVE_URL)) or _study_in(_text(answer, RETRIEVE_URL))
-    return Named(_text(item, CLASS_UID), uid, _original_uid(item), status, study)
+    return NamedInstance(_text(item, CLASS_UID), uid, _original_uid(item), status, study)
 
 
 def _study_in(url: str) -> str:
@@ -91,10 +93,10 @@ def _study_in(url: str) -> str:
     return uid if is_uid(uid) else ""
 
 
-def _failed(item: Any) -> Named | None:
+def _failed(item: Any) -> NamedInstance | None:
     uid, reason = _text(item, INSTANCE_UID), _number(item, FAILURE_REASON)
     status = CANNOT_PROCESS if reason is None or is_stored(reason) else reason
-    return Named(_text(item, CLASS_UID), uid, "", status) if uid else None
+    return NamedInstance(_text(item, CLASS_UID), uid, "", status) if uid else None
 
 
 def _original_uid(item: Any) -> str:
@@ -120,7 +122,7 @@ def _number(item: Any, tag: str) -> int | None:
 
 
 def _from_xml(body: bytes) -> Any:
-    """The Native DICOM Model (PS3.19 A.1) as the JSON one; other XML has no attributes, and so names nothing."""
+    """The Native DICOM Model (PS3.19 A.1) as the JSON one. Other XML has no attributes: it names no instance."""
     root = ElementTree.fromstring(body)
     models = [root] if _name(root) == "NativeDicomModel" else [e for e in root if _name(e) == "NativeDicomModel"]
     return [_attributes(model, 0) for model in models]

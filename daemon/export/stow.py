@@ -9,8 +9,8 @@ import requests
 from daemon.export.association import Address
 from daemon.export.send_outcome import Content, Item, Sent
 from daemon.export.statuses import EXISTS, EXISTS_ALREADY
-from daemon.export.store_response import Named, StoreResponse, read
-from daemon.export.web import opened, refuse, values_of
+from daemon.export.store_response import NamedInstance, StoreResponse, read_response
+from daemon.export.web import dicomweb_client, raise_for_status, values_of
 
 # PS3.18 10.5.3.1: 409, nothing was stored, and the body tells why of each instance.
 CONFLICT = 409
@@ -18,54 +18,57 @@ STUDY_UID, SOP_UID = "0020000D", "00080018"
 
 
 def send(address: Address, items: Sequence[Item]) -> tuple[Sent, ...]:
-    """Store all items with one request; what the answer says of each by its UID.
+    """Store all items with one request; the outcome of each, by its UID in the answer.
 
-    An item that an answer does not name has no status and the content `unnamed`: it may be there or not. Raises
-    PeerUnreachable, NotNow or ObjectRefused where nothing was taken.
+    An item that the answer does not name has no status and the content `unnamed`: it may be stored or not. Raises
+    PeerUnreachable, ObjectNotTaken or ObjectRefused where nothing was taken.
     """
-    with opened(address) as client:
+    with dicomweb_client(address) as client:
         response, body = client.store_bytes([item.path.read_bytes() for item in items])
     if not 200 <= response.status_code < 300 and response.status_code != CONFLICT:
-        refuse(address, response.status_code)
-    answer = read(body)
-    return tuple(_of(item, answer, response) for item in items)
+        raise_for_status(address, response.status_code)
+    answer = read_response(body)
+    return tuple(_outcome_of(item, answer, response) for item in items)
 
 
 def listed(address: Address, sent: Sequence[Sent]) -> list[Sent]:
     """QIDO-RS: which of these the archive lists at instance level, under this study."""
-    found = []
-    with opened(address) as client:
-        for one in sent:
-            filters = {"SOPInstanceUID": one.kept_as}
+    listed_items = []
+    with dicomweb_client(address) as client:
+        for entry in sent:
+            filters = {"SOPInstanceUID": entry.kept_as}
             answers = client.search_for_instances(
-                one.item.study_uid, one.item.series_uid, search_filters=filters, limit=1
+                entry.item.study_uid, entry.item.series_uid, search_filters=filters, limit=1
             )
             if any(
-                one.kept_as in values_of(a, SOP_UID)
-                and one.item.study_uid in (values_of(a, STUDY_UID) or [one.item.study_uid])
+                entry.kept_as in values_of(a, SOP_UID)
+                and entry.item.study_uid in (values_of(a, STUDY_UID) or [entry.item.study_uid])
                 for a in answers
             ):
-                found.append(one)
-    return found
+                listed_items.append(entry)
+    return listed_items
 
 
-def _of(item: Item, answer: StoreResponse | None, response: requests.Response) -> Sent:
+def _outcome_of(item: Item, answer: StoreResponse | None, response: requests.Response) -> Sent:
     if answer is not None:
         for failed in answer.failed:
             if failed.sop_instance_uid == item.sop_instance_uid:
                 return Sent(item, EXISTS if failed.status in EXISTS_ALREADY else failed.status)
-        # A conflict says that nothing was stored; one whose body says otherwise is settled by a look at the archive.
+        # A conflict means that nothing was stored; if its body contradicts that, the archive is asked later.
         for stored in answer.stored if response.status_code != CONFLICT else ():
             if _is_ours(item, stored):
-                kept = stored.sop_instance_uid
-                return Sent(item, stored.status, kept if kept != item.sop_instance_uid else None)
+                kept_uid = stored.sop_instance_uid
+                return Sent(item, stored.status, kept_uid if kept_uid != item.sop_instance_uid else None)
     kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    said = f"HTTP status {response.status_code}" + (f" and {kind}"[:60] if kind.isascii() and kind else "")
-    return Sent(item, None, content=Content.UNNAMED, answer=said)
+    answer_summary = f"HTTP status {response.status_code}" + (f" and {kind}"[:60] if kind.isascii() and kind else "")
+    return Sent(item, None, content=Content.UNNAMED, answer=answer_summary)
 
 
-def _is_ours(item: Item, stored: Named) -> bool:
-    """Named by our UID, or with ours as the original of another; in our study, where the answer says in which."""
+def _is_ours(item: Item, stored: NamedInstance) -> bool:
+    """Whether an instance in the answer is this item: by its UID, or with that as the original of another UID.
+
+    Where the answer names class or study, they must be the item's.
+    """
     if stored.sop_class_uid not in ("", item.sop_class_uid) or stored.study_uid not in ("", item.study_uid):
         return False
     return item.sop_instance_uid in (stored.sop_instance_uid, stored.original)

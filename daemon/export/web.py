@@ -1,4 +1,4 @@
-"""DICOMweb (PS3.18): a client of an archive, with what goes wrong translated into our errors."""
+"""DICOMweb (PS3.18): a client of an archive that raises our errors."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from pipeline.errors import PeerUnreachable
 REFUSED_FOR_GOOD = (400, 406, 413, 415)
 CONGESTED = (429, 503)
 CHUNK_BYTES = 1 << 16
-# More than any answer about a few objects; a proxy's page without an end is not read to the end.
+# More than any answer about a few objects has; longer answers are cut off here.
 MAX_ANSWER_BYTES = 4 << 20
 
 
 class Client(DICOMwebClient):  # type: ignore[misc]
-    """dicomweb-client decodes and encodes what it stores; this stores bytes, and hands out the whole answer."""
+    """dicomweb-client, which decodes what it stores; this class also stores bytes as they are."""
 
     def store_bytes(self, contents: Sequence[bytes]) -> tuple[requests.Response, bytes]:
         """The answer to one POST, and as much of its body as an answer may have."""
@@ -38,7 +38,7 @@ class Client(DICOMwebClient):  # type: ignore[misc]
             allow_redirects=False,
             stream=True,
         ) as response:
-            return response, limited(response, MAX_ANSWER_BYTES)
+            return response, read_at_most(response, MAX_ANSWER_BYTES)
 
     def get(self, path: str, accept: str) -> requests.Response:
         """GET below the base URL; the body is still to be read."""
@@ -47,19 +47,19 @@ class Client(DICOMwebClient):  # type: ignore[misc]
         )
 
 
-def limited(response: requests.Response, most: int) -> bytes:
+def read_at_most(response: requests.Response, limit: int) -> bytes:
     """The body, or its first `most` bytes and a little more."""
     body = bytearray()
     for piece in response.iter_content(CHUNK_BYTES):
         body += piece
-        if len(body) > most:
+        if len(body) > limit:
             break
     return bytes(body)
 
 
 @contextmanager
-def opened(address: Address) -> Iterator[Client]:
-    """A DICOMweb client of this archive; what goes wrong in the block is translated."""
+def dicomweb_client(address: Address) -> Iterator[Client]:
+    """A DICOMweb client of this archive; errors of the network in the block are raised as ours."""
     assert address.dicomweb_url is not None  # the schema sees to it
     session = CarefulSession(address.name, "dicomweb_url")
     if address.tls_ca is not None:
@@ -70,14 +70,14 @@ def opened(address: Address) -> Iterator[Client]:
         session.headers["Authorization"] = f"Bearer {address.dicomweb_token}"
     elif address.dicomweb_user is not None:
         session.auth = (address.dicomweb_user, address.dicomweb_password or "")
-    waits = (address.connect_timeout_s, address.answer_timeout_s)
-    client = Client(address.dicomweb_url.rstrip("/"), session=session, timeout=waits)
+    timeouts = (address.connect_timeout_s, address.answer_timeout_s)
+    client = Client(address.dicomweb_url.rstrip("/"), session=session, timeout=timeouts)
     client.set_http_retry_params(retry=False)  # the ledger repeats, with its own pauses
     try:
         with session:
             yield client
     except requests.HTTPError as error:
-        refuse(address, error.response.status_code)
+        raise_for_status(address, error.response.status_code)
     except (requests.exceptions.JSONDecodeError, json.JSONDecodeError) as error:
         raise PeerUnreachable(
             f"{address.name} answers at its dicomweb_url with something that is no DICOM JSON; a login page?"
@@ -91,16 +91,16 @@ def opened(address: Address) -> Iterator[Client]:
         ) from error
 
 
-def refuse(address: Address, status: int) -> None:
-    """Raise the error that fits an HTTP status which says that nothing was done."""
-    said = f"{address.name} answers with HTTP status {status}"
+def raise_for_status(address: Address, status: int) -> None:
+    """Raise the error that fits an HTTP status other than success."""
+    message = f"{address.name} answers with HTTP status {status}"
     if status in REFUSED_FOR_GOOD:
-        raise ObjectRefused(said)
+        raise ObjectRefused(message)
     if status in CONGESTED:
-        raise Congested(said)
+        raise Congested(message)
     if status in (401, 403, 404) or 300 <= status < 400:
-        raise DestinationRefused(f"{said}; look at its dicomweb_url, user and token")
-    raise PeerUnreachable(said)
+        raise DestinationRefused(f"{message}; look at its dicomweb_url, user and token")
+    raise PeerUnreachable(message)
 
 
 def values_of(item: Any, tag: str) -> list[Any]:

@@ -82,10 +82,10 @@ def read_assessment(path: Path) -> Assessment | None:
 
 def assessment_of(report: Dataset) -> Assessment | None:
     """The same of a data set."""
-    said: dict[str, set[Verdict]] = {}
+    verdicts: dict[str, set[Verdict]] = {}
     for side, verdict in _verdicts(report, "", 0):
-        said.setdefault(side, set()).add(verdict)
-    if not said:
+        verdicts.setdefault(side, set()).add(verdict)
+    if not verdicts:
         return None
     replaces = frozenset(_references(report.get("PredecessorDocumentsSequence"), 0))
     sequences = ("ContentSequence", "CurrentRequestedProcedureEvidenceSequence", "PertinentOtherEvidenceSequence")
@@ -94,7 +94,7 @@ def assessment_of(report: Dataset) -> Assessment | None:
         str(report.get("SOPInstanceUID", "")),
         about,
         replaces,
-        {side: next(iter(found)) if len(found) == 1 else "unclear" for side, found in said.items()},
+        {side: next(iter(of_side)) if len(of_side) == 1 else "unclear" for side, of_side in verdicts.items()},
         claimed_author(report),
         patient_key(text_of(report, "PatientID"), ""),
     )
@@ -107,11 +107,11 @@ def claimed_author(report: Dataset) -> str:
         ("AuthorObserverSequence", "PersonName"),
     ):
         for person in _items(report.get(keyword), 0):
-            if said := text_of(person, name):
-                return said[:MAX_AUTHOR]
+            if author := text_of(person, name):
+                return author[:MAX_AUTHOR]
     for item in _items(report.get("ContentSequence"), 0):
-        if _code(item, "ConceptNameCodeSequence") == PERSON_OBSERVER and (said := text_of(item, "PersonName")):
-            return said[:MAX_AUTHOR]
+        if _code(item, "ConceptNameCodeSequence") == PERSON_OBSERVER and (author := text_of(item, "PersonName")):
+            return author[:MAX_AUTHOR]
     return ""
 
 

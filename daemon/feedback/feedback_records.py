@@ -1,4 +1,4 @@
-"""Feedback finds the result it is about and is kept beside what that result said."""
+"""Stores feedback together with the prediction that it is about."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ BATCH = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """What became of a table of outcomes. `unknown`: studies that the ledger does not know."""
+class StoredOutcomes:
+    """How many outcomes of a table were stored. `unknown`: studies that are not in the ledger."""
 
     stored: int
     unknown: tuple[str, ...]
 
 
 def collect(ledger: Ledger, spool_root: Path, now: float, settings: Settings | None = None) -> int:
-    """Read every report of others that was not read yet; the number of verdicts that were kept. Safe to repeat.
+    """Read every report of others that was not read yet; the number of verdicts that were stored. Safe to repeat.
 
-    With `settings`, only peers that may send feedback are listened to.
+    With `settings`, only reports of peers that may send feedback count.
     """
-    kept = 0
+    verdict_count = 0
     while True:
         with ledger.read() as connection:
             rows = connection.execute(
@@ -56,13 +56,13 @@ def collect(ledger: Ledger, spool_root: Path, now: float, settings: Settings | N
                 .limit(BATCH)
             ).all()
         for row in rows:
-            kept += _collect_one(ledger, spool_root, row, now, may_send(settings, row.calling_ae))
+            verdict_count += _collect_one(ledger, spool_root, row, now, may_send(settings, row.calling_ae))
         if len(rows) < BATCH:
-            return kept
+            return verdict_count
 
 
 def may_send(settings: Settings | None, calling_ae: str) -> bool:
-    """Whether a reader's word may come from there. `axrad ingest` is the operator's; without peers all is local."""
+    """Whether this peer may send feedback. Always `axrad ingest`, and where no peers are listed."""
     if settings is None or not settings.peer:
         return True
     peers = [p for p in settings.peer if p.ae_title.strip() == calling_ae.strip()]
@@ -70,14 +70,14 @@ def may_send(settings: Settings | None, calling_ae: str) -> bool:
 
 
 def _collect_one(ledger: Ledger, spool_root: Path, row: Any, now: float, allowed: bool) -> int:
-    """One report, read once whatever comes of it: it must not keep the indexer from what is received."""
+    """Read one report. It is marked as read even if that fails, so that it never holds up the indexer again."""
     try:
         assessment = _read(spool_root / row.path)
         with ledger.write() as connection:
             _mark_read(connection, row.id)
             if assessment is None:
                 return 0
-            return _keep_assessment(connection, spool_root, assessment, row, allowed, now)
+            return _store_assessment(connection, spool_root, assessment, row, allowed, now)
     except TryLater:
         raise
     except Exception as error:  # noqa: BLE001 - outermost for one report
@@ -99,13 +99,16 @@ def _read(path: Path) -> Assessment | None:
         return None
 
 
-def _keep_assessment(
-    connection: sa.Connection, spool_root: Path, said: Assessment, sent: Any, allowed: bool, now: float
+def _store_assessment(
+    connection: sa.Connection, spool_root: Path, assessment: Assessment, report_row: Any, allowed: bool, now: float
 ) -> int:
-    """Beside each revision of ours that the report is about; the number of verdicts. `sent`: the report's instance."""
-    calling_ae = sent.calling_ae
+    """Store the verdicts for each revision that the report is about; how many there are.
+
+    `report_row`: the row of the report in `instances`.
+    """
+    calling_ae = report_row.calling_ae
     kept_as = sa.func.coalesce(sent_objects.c.coerced_uid, sent_objects.c.sop_instance_uid)
-    about = sorted(said.about)[:1000]
+    about = sorted(assessment.about)[:1000]
     rows = connection.execute(
         sa.select(revisions.c.id, revisions.c.study_id, revisions.c.number, studies.c.study_uid, studies.c.patient_key)
         .join(studies, studies.c.id == revisions.c.study_id)
@@ -115,42 +118,57 @@ def _keep_assessment(
         .order_by(revisions.c.number.desc())
     ).all()
     newest = {row.study_id: row for row in reversed(rows)}
-    kept = 0
+    verdict_count = 0
     for study_id, row in newest.items():
-        objection = "its sender may not send feedback" if not allowed else _objection(connection, row, said, sent)
-        if objection:
-            note(connection, now, "feedback-not-taken", f"from {calling_ae}: {objection}", study_id, row.id)
+        reason = (
+            "its sender may not send feedback"
+            if not allowed
+            else _reason_not_taken(connection, row, assessment, report_row)
+        )
+        if reason:
+            note(connection, now, "feedback-not-taken", f"from {calling_ae}: {reason}", study_id, row.id)
             continue
-        if said.replaces:
+        if assessment.replaces:
             connection.execute(
                 feedback.delete().where(
                     feedback.c.study_id == study_id,
-                    feedback.c.document.in_(sorted(said.replaces)[:1000]),
-                    feedback.c.author == said.author,
+                    feedback.c.document.in_(sorted(assessment.replaces)[:1000]),
+                    feedback.c.author == assessment.author,
                     feedback.c.calling_ae == calling_ae,
                 )
             )
-        who = {"author": said.author, "calling_ae": calling_ae}
-        for side, verdict in said.verdicts.items():
-            _put(connection, spool_root, study_id, row.id, "reader", said.document, side, verdict, now, who)
-        words = ", ".join(f"{side or 'exam'}: {verdict}" for side, verdict in sorted(said.verdicts.items()))
+        author = {"author": assessment.author, "calling_ae": calling_ae}
+        for side, verdict in assessment.verdicts.items():
+            _store_verdict(
+                connection,
+                spool_root,
+                study_id,
+                row.id,
+                "reader",
+                assessment.document,
+                side,
+                verdict,
+                now,
+                author,
+            )
+        words = ", ".join(f"{side or 'exam'}: {verdict}" for side, verdict in sorted(assessment.verdicts.items()))
         note(connection, now, "feedback", f"a reader on revision {row.number}: {words}", study_id, row.id)
-        kept += len(said.verdicts)
-    return kept
+        verdict_count += len(assessment.verdicts)
+    return verdict_count
 
 
-def _objection(connection: sa.Connection, row: Any, said: Assessment, sent: Any) -> str:
-    """Why a report does not count for a study, without naming anybody; empty if it does."""
-    if sent.study_uid != row.study_uid:
+def _reason_not_taken(connection: sa.Connection, row: Any, assessment: Assessment, report_row: Any) -> str:
+    """Why a report does not count for a study, without names; empty if it does."""
+    if report_row.study_uid != row.study_uid:
         return "it lies in another study"
-    if not _same_patient(connection, row, sent.patient_key, said.patient_id_key):
+    if not _same_patient(connection, row, report_row.patient_key, assessment.patient_id_key):
         return "it names another patient"
     others = connection.execute(
         sa.select(feedback.c.id).where(
             feedback.c.study_id == row.study_id,
             feedback.c.source == "reader",
-            feedback.c.document == said.document,
-            sa.or_(feedback.c.author != said.author, feedback.c.calling_ae != sent.calling_ae),
+            feedback.c.document == assessment.document,
+            sa.or_(feedback.c.author != assessment.author, feedback.c.calling_ae != report_row.calling_ae),
         )
     ).first()
     return "another author has said something under its UID" if others is not None else ""
@@ -171,7 +189,9 @@ def _same_patient(connection: sa.Connection, row: Any, full: str, alone: str) ->
     return not all(told_issuer) and alone == (without_issuer or row.patient_key)
 
 
-def keep_outcomes(connection: sa.Connection, spool_root: Path, outcomes: Iterable[Outcome], now: float) -> Kept:
+def store_outcomes(
+    connection: sa.Connection, spool_root: Path, outcomes: Iterable[Outcome], now: float
+) -> StoredOutcomes:
     """Store outcomes of pathology; one that was stored before is replaced."""
     stored, unknown = 0, []
     for outcome in outcomes:
@@ -187,12 +207,14 @@ def keep_outcomes(connection: sa.Connection, spool_root: Path, outcomes: Iterabl
             .order_by(revisions.c.number.desc())
             .limit(1)
         ).scalar_one_or_none()
-        _put(connection, spool_root, study.id, revision, "pathology", REGISTRY, outcome.side, outcome.verdict, now)
+        _store_verdict(
+            connection, spool_root, study.id, revision, "pathology", REGISTRY, outcome.side, outcome.verdict, now
+        )
         stored += 1
-    return Kept(stored, tuple(unknown))
+    return StoredOutcomes(stored, tuple(unknown))
 
 
-def _put(
+def _store_verdict(
     connection: sa.Connection,
     spool_root: Path,
     study_id: str,
@@ -202,21 +224,21 @@ def _put(
     side: str,
     verdict: str,
     now: float,
-    who: dict[str, str] | None = None,
+    author: dict[str, str] | None = None,
 ) -> None:
     key = {"study_id": study_id, "source": source, "document": document, "side": side}
     connection.execute(feedback.delete().filter_by(**key))
     predicted = _predicted(spool_root, revision_id, side) if revision_id is not None else {}
     connection.execute(
         feedback.insert().values(
-            **key, revision_id=revision_id, verdict=verdict, said_at=now, **predicted, **(who or {})
+            **key, revision_id=revision_id, verdict=verdict, said_at=now, **predicted, **(author or {})
         )
     )
 
 
 def _predicted(spool_root: Path, revision_id: str, side: str) -> dict[str, Any]:
-    """What the result said of this side, if it said one thing."""
-    # Not at the top: it loads the metrics library, which must be told first where its files are.
+    """What the result predicted for this side, if there is exactly one prediction."""
+    # Not at the top: it loads the metrics library, whose folder must be set first.
     from daemon.metrics.results import scanner_of
 
     path = spool_root / "results" / revision_id / "result.json"

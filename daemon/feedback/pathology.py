@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,17 +28,17 @@ class Outcome:
 def read_outcomes(path: Path) -> tuple[Outcome, ...]:
     """Columns `study_uid` (or `study`) and `outcome`, and perhaps `side`; rows without outcome are not known yet.
 
-    Raises InputRejected with the line where something is not understood: an outcome is never guessed.
+    Raises InputRejected, with the line, for anything else: an outcome is never guessed.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            found = tuple(_rows(csv.DictReader(file), path.name))
+            outcomes = tuple(_rows(csv.DictReader(file), path.name))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputRejected(f"{path.name} cannot be read as a CSV table in UTF-8") from error
-    twice = {(o.study, o.side) for o in found if sum(p.study == o.study and p.side == o.side for p in found) > 1}
-    if twice:
-        raise InputRejected(f"{path.name} has several outcomes for {sorted(twice)[0][0]}")
-    return found
+    repeated = sorted(key for key, count in Counter((o.study, o.side) for o in outcomes).items() if count > 1)
+    if repeated:
+        raise InputRejected(f"{path.name} has several outcomes for {repeated[0][0]}")
+    return outcomes
 
 
 def _rows(reader: csv.DictReader[str], name: str) -> Iterator[Outcome]:

@@ -1,7 +1,7 @@
-"""What an archive holds under a UID of ours, compared with our own file.
+"""The object that an archive holds under a UID of ours, compared with our own file.
 
-"Exists already" may mean what we sent before its answer was lost, or anything else. Only the object itself tells: it is
-fetched by WADO-RS or C-GET where the archive offers that.
+"Exists already" may be the object that we sent before an answer was lost, or another one. So the object is fetched, by
+WADO-RS or C-GET, where the archive offers that.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from daemon.export.association import Address
 from daemon.export.multipart import boundary_of, parts
 from daemon.export.send_outcome import Item
-from daemon.export.web import limited, opened
+from daemon.export.web import dicomweb_client, read_at_most
 from daemon.fetch import dimse
 from daemon.fetch.plan import Batch, NotInArchive
 from daemon.spool.part10 import header
@@ -26,42 +26,42 @@ from pipeline.errors import NotDicom, PeerUnreachable
 
 Finding = Literal["equal", "other", "absent", "unknown"]
 
-ANY_FORM = 'multipart/related; type="application/dicom"; transfer-syntax=*, application/dicom'
+ACCEPTED_FORMS = 'multipart/related; type="application/dicom"; transfer-syntax=*, application/dicom'
 MISSING = (404, 410)
-# Several times what we sent: an archive may keep it uncompressed.
-ROOM_BYTES = 64 << 20
+# An archive may keep uncompressed what we sent compressed.
+EXTRA_BYTES = 64 << 20
 PIXEL_DATA, CHARACTER_SET = 0x7FE00010, 0x00080005
 
 
-def look(address: Address, item: Item) -> Finding:
-    """Whether the archive has this very object. `unknown`: it cannot be read there, or nothing says whether it is.
+def compare_with_archive(address: Address, item: Item) -> Finding:
+    """Whether the archive has this very object. `unknown`: it cannot be fetched, or it cannot be compared.
 
     Raises PeerUnreachable where the archive does not answer.
     """
     if address.dicomweb_url is not None:
-        data = _by_wado(address, item)
+        data = _fetch_by_wado(address, item)
         if data is not None:
-            return compared(item, data) if data else "absent"
+            return compare(item, data) if data else "absent"
     if "get" in address.can:
-        data = _by_get(address, item)
+        data = _fetch_by_get(address, item)
         if data:
-            return compared(item, data)
+            return compare(item, data)
     return "unknown"
 
 
-def _by_wado(address: Address, item: Item) -> bytes | None:
-    """The file; empty where there is none; None where the archive does not give it out, or gives something else."""
+def _fetch_by_wado(address: Address, item: Item) -> bytes | None:
+    """The file; empty where the archive has none; None where it does not hand it out or sends something else."""
     path = f"/studies/{item.study_uid}/series/{item.series_uid}/instances/{item.sop_instance_uid}"
-    most = item.path.stat().st_size + ROOM_BYTES
-    with opened(address) as client, client.get(path, ANY_FORM) as response:
+    limit = item.path.stat().st_size + EXTRA_BYTES
+    with dicomweb_client(address) as client, client.get(path, ACCEPTED_FORMS) as response:
         if response.status_code in MISSING:
             return b""
         if response.status_code >= 500 and response.status_code != 501:
             raise PeerUnreachable(f"{address.name} answers WADO-RS with HTTP status {response.status_code}")
         if response.status_code != 200:
             return None
-        body = limited(response, most)
-    if len(body) > most:
+        body = read_at_most(response, limit)
+    if len(body) > limit:
         return None
     if body[128:132] == b"DICM":
         return body
@@ -78,13 +78,13 @@ def _first_part(body: bytes, boundary: bytes) -> bytes | None:
     return None
 
 
-def _by_get(address: Address, item: Item) -> bytes | None:
-    """The file, put together from what C-GET brings; None where it brings nothing."""
-    came: list[bytes] = []
+def _fetch_by_get(address: Address, item: Item) -> bytes | None:
+    """The object as a file, by C-GET; None where none comes."""
+    received: list[bytes] = []
 
     def keep(sop_class: str, sop_uid: str, syntax: str, data: bytes) -> None:
         if sop_uid == item.sop_instance_uid:
-            came.append(header(sop_class, sop_uid, syntax, "") + data)
+            received.append(header(sop_class, sop_uid, syntax, "") + data)
 
     batch = Batch(item.study_uid, item.series_uid, (item.sop_instance_uid,))
     syntaxes = list(dict.fromkeys([item.transfer_syntax_uid, ExplicitVRLittleEndian, ImplicitVRLittleEndian]))
@@ -92,30 +92,31 @@ def _by_get(address: Address, item: Item) -> bytes | None:
         dimse.get(address, [batch], keep, classes=[item.sop_class_uid], syntaxes=syntaxes)
     except (dimse.RetrieveRefused, NotInArchive):
         return None
-    return came[0] if came else None
+    return received[0] if received else None
 
 
-def compared(item: Item, data: bytes) -> Finding:
-    """Our file against theirs: everything that we sent is there as we sent it, or as the archive says that we did.
+def compare(item: Item, data: bytes) -> Finding:
+    """Compare our file with theirs: `equal` if every element that we sent is unchanged.
 
-    What an archive adds at the top level does not count; what it coerced counts as equal where its Original Attributes
-    Sequence has our value. Pixels that were compressed are not decoded here: then it is unknown.
+    Elements that an archive adds at the top level do not count. An element that it coerced counts as unchanged where
+    its Original Attributes Sequence has our value. Pixels that were compressed are not decoded here: then the finding
+    is `unknown`.
     """
     try:
         ours, theirs = dcmread(item.path), bounded_reading.whole(data)
         if str(theirs.get("SOPInstanceUID", "")) != item.sop_instance_uid:
             return "unknown"
-        before = list(_originals(theirs))
+        original_attributes = list(_original_attributes(theirs))
         for element in ours:
             if element.tag.element == 0 or element.tag == CHARACTER_SET or _empty(element):
                 continue
-            mine, there = element, theirs.get(element.tag)
-            if there is not None and _same(mine, there):
+            our_element, their_element = element, theirs.get(element.tag)
+            if their_element is not None and _same(our_element, their_element):
                 continue
-            if any(element.tag in old and _same(mine, old[element.tag]) for old in before):
+            if any(element.tag in old and _same(our_element, old[element.tag]) for old in original_attributes):
                 continue
             recoded = theirs.file_meta.get("TransferSyntaxUID") != item.transfer_syntax_uid
-            if element.tag == PIXEL_DATA and there is not None and recoded and _compressed(theirs):
+            if element.tag == PIXEL_DATA and their_element is not None and recoded and _compressed(theirs):
                 return "unknown"
             return "other"
     except (*MALFORMED, NotDicom):
@@ -127,8 +128,8 @@ def _compressed(ds: Dataset) -> bool:
     return bool(UID(str(ds.file_meta.get("TransferSyntaxUID", ""))).is_compressed)
 
 
-def _originals(ds: Dataset) -> Iterator[Dataset]:
-    """What the archive says was there before it changed it."""
+def _original_attributes(ds: Dataset) -> Iterator[Dataset]:
+    """The Original Attributes Sequence: what the archive changed, with the values before that."""
     for item in ds.get("OriginalAttributesSequence") or ():
         yield from item.get("ModifiedAttributesSequence") or ()
 
@@ -137,26 +138,26 @@ def _empty(element: DataElement) -> bool:
     return element.value in (None, "", b"") or (element.VR == "SQ" and not element.value)
 
 
-def _same(mine: DataElement, there: DataElement) -> bool:
-    if (mine.VR == "SQ") != (there.VR == "SQ"):
+def _same(ours: DataElement, theirs: DataElement) -> bool:
+    if (ours.VR == "SQ") != (theirs.VR == "SQ"):
         return False
-    if mine.VR == "SQ":
-        return len(mine.value) == len(there.value) and all(
-            _same_item(a, b) for a, b in zip(mine.value, there.value, strict=True)
+    if ours.VR == "SQ":
+        return len(ours.value) == len(theirs.value) and all(
+            _same_item(a, b) for a, b in zip(ours.value, theirs.value, strict=True)
         )
-    return bool(_plain(mine.value) == _plain(there.value))
+    return bool(_normalised(ours.value) == _normalised(theirs.value))
 
 
-def _same_item(mine: Dataset, there: Dataset) -> bool:
-    """Below the top level nothing may be added either: an item more is another content."""
-    tags = {e.tag for ds in (mine, there) for e in ds if e.tag.element != 0 and not _empty(e)}
-    return all(tag in mine and tag in there and _same(mine[tag], there[tag]) for tag in tags)
+def _same_item(ours: Dataset, theirs: Dataset) -> bool:
+    """Whether two sequence items have the same elements. An archive may add elements at the top level only."""
+    tags = {e.tag for ds in (ours, theirs) for e in ds if e.tag.element != 0 and not _empty(e)}
+    return all(tag in ours and tag in theirs and _same(ours[tag], theirs[tag]) for tag in tags)
 
 
-def _plain(value: Any) -> Any:
-    """Without what an encoding adds: padding, spaces at the end, one value or a list of one."""
+def _normalised(value: Any) -> Any:
+    """A value without what its encoding adds: padding, spaces at the end, a list around a single value."""
     if isinstance(value, MultiValue | list):
-        return _plain(value[0]) if len(value) == 1 else [_plain(v) for v in value]
+        return _normalised(value[0]) if len(value) == 1 else [_normalised(v) for v in value]
     if isinstance(value, bytes):
         return value.rstrip(b"\0 ")
     if isinstance(value, int | float):

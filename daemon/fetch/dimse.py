@@ -56,7 +56,7 @@ class RetrieveRefused(PeerUnreachable):
 
 
 # What is done with an instance that comes by C-GET: class, instance, transfer syntax, encoded data set.
-Keep = Callable[[str, str, str, bytes], None]
+DataSetSink = Callable[[str, str, str, bytes], None]
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,9 @@ class DimseDirectory:
         query = _query("SERIES", study_uid)
         query.SeriesInstanceUID, query.Modality, query.NumberOfSeriesRelatedInstances = "", "", ""
         return [
-            Series(str(found.SeriesInstanceUID), str(found.get("Modality") or ""), _count(found))
-            for found in find(self.address, query)
-            if found.get("SeriesInstanceUID")
+            Series(str(match_.SeriesInstanceUID), str(match_.get("Modality") or ""), _instance_count(match_))
+            for match_ in find(self.address, query)
+            if match_.get("SeriesInstanceUID")
         ]
 
     def instances_of(self, study_uid: str, series_uid: str) -> list[str]:
@@ -104,14 +104,14 @@ def find(address: Address, query: Dataset) -> list[Dataset]:
         raise PeerUnreachable(f"{address.name} broke off while it was queried")
     if status != 0:
         raise PeerUnreachable(f"{address.name} answers the query with status 0x{status:04X}")
-    found = [i for s, i in answers if getattr(s, "Status", None) in PENDING and i is not None]
-    return [one for one in found if _answers(one, query)]
+    match_ = [i for s, i in answers if getattr(s, "Status", None) in PENDING and i is not None]
+    return [one for one in match_ if _is_match(one, query)]
 
 
-def _answers(found: Dataset, query: Dataset) -> bool:
+def _is_match(match_: Dataset, query: Dataset) -> bool:
     """An archive that does not match by a unique key answers with others' (PS3.4 C.2.2.2.1)."""
     return all(
-        found.get(key) in (None, "", query.get(key))
+        match_.get(key) in (None, "", query.get(key))
         for key in ("StudyInstanceUID", "SeriesInstanceUID")
         if query.get(key)
     )
@@ -123,7 +123,7 @@ def move(address: Address, batches: Sequence[Batch]) -> int:
     with _retrieving(address, [(MOVE, SYNTAXES)]) as association:
         for query in queries(batches):
             answers = association.send_c_move(query, address.our_ae_title, MOVE)
-            sent += _completed(
+            sent += _completed_count(
                 address, answers, f"sends nothing to {address.our_ae_title}: does it know us by that name?"
             )
     return sent
@@ -132,7 +132,7 @@ def move(address: Address, batches: Sequence[Batch]) -> int:
 def get(
     address: Address,
     batches: Sequence[Batch],
-    keep: Keep,
+    store: DataSetSink,
     classes: Sequence[str] = CLASSES,
     syntaxes: Sequence[str] = STORED_AS,
 ) -> int:
@@ -140,26 +140,26 @@ def get(
     contexts: list[tuple[str, list[Any]]] = [(GET, SYNTAXES)]
     contexts += [(uid, [syntax]) for uid in classes for syntax in syntaxes]
     roles = [build_role(uid, scp_role=True) for uid in classes]
-    asked = {uid for batch in batches for uid in batch.sop_uids}
+    requested = {uid for batch in batches for uid in batch.sop_uids}
     named_all = all(batch.sop_uids for batch in batches)
-    came: set[str] = set()
+    received: set[str] = set()
 
     def on_store(event: Any) -> int:
         request = event.request
-        keep(
+        store(
             str(request.AffectedSOPClassUID),
             str(request.AffectedSOPInstanceUID),
             str(event.context.transfer_syntax),
             event.encoded_dataset(include_meta=False),
         )
-        came.add(str(request.AffectedSOPInstanceUID))
+        received.add(str(request.AffectedSOPInstanceUID))
         return 0
 
     handlers = [(evt.EVT_C_STORE, on_store)]
     with _retrieving(address, contexts, ext_neg=roles, evt_handlers=handlers) as association:
         for query in queries(batches):
-            _completed(address, association.send_c_get(query, GET), "does not let us fetch")
-    return len(came & asked) if named_all else len(came)
+            _completed_count(address, association.send_c_get(query, GET), "does not let us fetch")
+    return len(received & requested) if named_all else len(received)
 
 
 def queries(batches: Sequence[Batch]) -> Iterator[Dataset]:
@@ -186,14 +186,14 @@ def _query(level: str, study_uid: str, series_uid: str = "") -> Dataset:
     return query
 
 
-def _count(found: Dataset) -> int | None:
+def _instance_count(match_: Dataset) -> int | None:
     try:
-        return int(found.NumberOfSeriesRelatedInstances)
+        return int(match_.NumberOfSeriesRelatedInstances)
     except (AttributeError, TypeError, ValueError):
         return None
 
 
-def _completed(address: Address, answers: Iterator[Any], if_refused: str) -> int:
+def _completed_count(address: Address, answers: Iterator[Any], if_refused: str) -> int:
     """Completed sub-operations of one request.
 
     Raises PeerUnreachable without an end, NotInArchive where nothing matched, RetrieveRefused for other failures.

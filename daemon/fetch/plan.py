@@ -52,7 +52,7 @@ class TooMuch(InputRejected):
 
 
 def make_plan(
-    wanted: Sequence[Wanted], here: Collection[str], directory: Directory | None, limit: int
+    wanted: Sequence[Wanted], present: Collection[str], directory: Directory | None, limit: int
 ) -> tuple[Batch, ...]:
     """Requests for what is wanted and not `here` (SOP Instance UIDs).
 
@@ -66,8 +66,8 @@ def make_plan(
     single: dict[tuple[str, str], list[str]] = {}
     for one in wanted:
         if not one.sop_uid:
-            batches += _whole(one, here, directory, limit)
-        elif one.sop_uid not in here:
+            batches += _whole(one, present, directory, limit)
+        elif one.sop_uid not in present:
             single.setdefault((one.study_uid, one.series_uid), []).append(one.sop_uid)
     for (study_uid, series_uid), uids in single.items():
         if series_uid or directory is None:
@@ -81,7 +81,7 @@ def make_plan(
     return tuple(dict.fromkeys(batches))
 
 
-def _whole(one: Wanted, here: Collection[str], directory: Directory | None, limit: int) -> Iterator[Batch]:
+def _whole(one: Wanted, present: Collection[str], directory: Directory | None, limit: int) -> Iterator[Batch]:
     """What is not here of a series, or of a study's series; named one by one where the archive lists them."""
     if directory is None:
         yield Batch(one.study_uid, one.series_uid)
@@ -92,7 +92,7 @@ def _whole(one: Wanted, here: Collection[str], directory: Directory | None, limi
         raise TooMuch(f"the archive has more of this exam than the {limit} images of fetch.max_instances")
     for series in chosen:
         listed = directory.instances_of(one.study_uid, series.uid)
-        missing = tuple(uid for uid in listed if uid not in here)
+        missing = tuple(uid for uid in listed if uid not in present)
         if missing:
             yield Batch(one.study_uid, series.uid, missing if len(missing) < len(listed) else ())
 
@@ -101,9 +101,9 @@ def _located(study_uid: str, uids: Sequence[str], directory: Directory) -> Itera
     """Instances whose series nobody named."""
     left = set(uids)
     for series in directory.series_of(study_uid):
-        found = tuple(uid for uid in directory.instances_of(study_uid, series.uid) if uid in left)
-        if found:
-            yield Batch(study_uid, series.uid, found)
-            left -= set(found)
+        located = tuple(uid for uid in directory.instances_of(study_uid, series.uid) if uid in left)
+        if located:
+            yield Batch(study_uid, series.uid, located)
+            left -= set(located)
         if not left:
             return

@@ -43,7 +43,7 @@ def directory_of(pacs: Pacs, settings: Settings) -> Directory | None:
     return web.WebDirectory(address) if pacs.dicomweb_url else None
 
 
-def ways(pacs: Pacs, settings: Settings) -> tuple[str, ...]:
+def retrieve_ways(pacs: Pacs, settings: Settings) -> tuple[str, ...]:
     """How this archive can be fetched from, in the order of the setting."""
     offered = {way for way in ("move", "get") if way in pacs.can} | ({"wado"} if pacs.dicomweb_url else set())
     return tuple(way for way in settings.fetch.how if way in offered)
@@ -59,9 +59,9 @@ def retrieve(pacs: Pacs, batches: Sequence[Batch], settings: Settings) -> int:
         raise NoRoom("the spool's disk is too full to fetch images; `axrad doctor` shows how much is free")
     address = address_for(pacs, settings)
     failure: TryLater | ExamRejected = PeerUnreachable(f"{pacs.name} offers no way to fetch from it")
-    for way in ways(pacs, settings):
+    for way in retrieve_ways(pacs, settings):
         try:
-            return _by(way, address, batches, spool, settings)
+            return _retrieve_by(way, address, batches, spool, settings)
         except (dimse.RetrieveRefused, DestinationRefused, Redirected, ExamRejected) as error:
             # Another way may be open; an archive that does not answer at all does not answer that way either.
             log.warning("fetch-way-closed", pacs=pacs.name, way=way, code=error.code)
@@ -69,13 +69,13 @@ def retrieve(pacs: Pacs, batches: Sequence[Batch], settings: Settings) -> int:
     raise PeerUnreachable(failure.message, code=failure.code)
 
 
-def _by(way: str, address: Address, batches: Sequence[Batch], spool: Spool, settings: Settings) -> int:
+def _retrieve_by(way: str, address: Address, batches: Sequence[Batch], spool: Spool, settings: Settings) -> int:
     if way == "move":
         return dimse.move(address, batches)
     with _journal(spool, address) as journal:
         if way == "get":
-            return dimse.get(address, batches, _keeper(spool, journal, address))
-        return web.retrieve(address, batches, _file_keeper(spool, journal), settings.fetch.max_instances)
+            return dimse.get(address, batches, _data_set_sink(spool, journal, address))
+        return web.retrieve(address, batches, _file_sink(spool, journal), settings.fetch.max_instances)
 
 
 @contextmanager
@@ -89,17 +89,17 @@ def _journal(spool: Spool, address: Address) -> Iterator[JournalWriter]:
     journal.close("released")
 
 
-def _keeper(spool: Spool, journal: JournalWriter, address: Address) -> dimse.Keep:
-    def keep(sop_class: str, sop_uid: str, syntax: str, data: bytes) -> None:
+def _data_set_sink(spool: Spool, journal: JournalWriter, address: Address) -> dimse.DataSetSink:
+    def store(sop_class: str, sop_uid: str, syntax: str, data: bytes) -> None:
         if not (is_uid(sop_class) and is_uid(sop_uid) and is_uid(syntax)):
             raise NotDicom("the archive sent an instance whose UID is not a UID")
         spool.put(Description(sop_class, sop_uid, syntax, address.ae_title), data, journal)
 
-    return keep
+    return store
 
 
-def _file_keeper(spool: Spool, journal: JournalWriter) -> Callable[[BinaryIO], str]:
-    def keep(part: BinaryIO) -> str:
+def _file_sink(spool: Spool, journal: JournalWriter) -> Callable[[BinaryIO], str]:
+    def store(part: BinaryIO) -> str:
         path = Path(f"{spool.temporary_name()}.part10")
         try:
             with path.open("wb") as file:
@@ -112,4 +112,4 @@ def _file_keeper(spool: Spool, journal: JournalWriter) -> Callable[[BinaryIO], s
             with suppress(FileNotFoundError):
                 os.unlink(path)
 
-    return keep
+    return store

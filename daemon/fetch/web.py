@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 from daemon.export.association import Address
 from daemon.export.multipart import CHUNK_BYTES, boundary_of, parts
-from daemon.export.web import opened, values_of
+from daemon.export.web import dicomweb_client, values_of
 from daemon.fetch.plan import Batch, NotInArchive, Series
 from pipeline.errors import PeerUnreachable
 
@@ -24,17 +24,21 @@ class WebDirectory:
     address: Address
 
     def series_of(self, study_uid: str) -> list[Series]:
-        with opened(self.address) as client:
-            found = _pages(lambda **page: client.search_for_series(study_uid, fields=[MODALITY, INSTANCES], **page))
-            return [Series(_first(f, SERIES_UID), _first(f, MODALITY), _number(f, INSTANCES)) for f in found]
+        with dicomweb_client(self.address) as client:
+            matches = _all_pages(
+                lambda **page: client.search_for_series(study_uid, fields=[MODALITY, INSTANCES], **page)
+            )
+            return [
+                Series(_first_value(f, SERIES_UID), _first_value(f, MODALITY), _integer(f, INSTANCES)) for f in matches
+            ]
 
     def instances_of(self, study_uid: str, series_uid: str) -> list[str]:
-        with opened(self.address) as client:
-            found = _pages(lambda **page: client.search_for_instances(study_uid, series_uid, **page))
-            return [_first(f, SOP_UID) for f in found]
+        with dicomweb_client(self.address) as client:
+            matches = _all_pages(lambda **page: client.search_for_instances(study_uid, series_uid, **page))
+            return [_first_value(f, SOP_UID) for f in matches]
 
 
-def retrieve(address: Address, batches: Sequence[Batch], keep: Callable[[BinaryIO], str], limit: int) -> int:
+def retrieve(address: Address, batches: Sequence[Batch], store: Callable[[BinaryIO], str], limit: int) -> int:
     """WADO-RS instance by instance; `keep` takes each file and says its SOP Instance UID.
 
     How many came of those that were asked for; those that are not there are passed over.
@@ -42,52 +46,52 @@ def retrieve(address: Address, batches: Sequence[Batch], keep: Callable[[BinaryI
     Raises NotInArchive if none is, PeerUnreachable where the archive breaks off.
     """
     directory = WebDirectory(address)
-    named: list[tuple[str, str, str]] = []
+    instances: list[tuple[str, str, str]] = []
     for batch in batches:
         series = [batch.series_uid] if batch.series_uid else [s.uid for s in directory.series_of(batch.study_uid)]
         for uid in series:
             sop_uids = batch.sop_uids or directory.instances_of(batch.study_uid, uid)
-            named += [(batch.study_uid, uid, sop_uid) for sop_uid in sop_uids]
-    kept = 0
-    with opened(address) as client:
-        for study_uid, series_uid, sop_uid in named[:limit]:
+            instances += [(batch.study_uid, uid, sop_uid) for sop_uid in sop_uids]
+    stored = 0
+    with dicomweb_client(address) as client:
+        for study_uid, series_uid, sop_uid in instances[:limit]:
             path = f"/studies/{study_uid}/series/{series_uid}/instances/{sop_uid}"
             with client.get(path, ANY_SYNTAX) as response:
                 if response.status_code == 404:
                     continue
                 response.raise_for_status()
-                kept += sop_uid in _keep_parts(response, keep, address)
-    if not kept:
+                stored += sop_uid in _store_parts(response, store, address)
+    if not stored:
         raise NotInArchive(f"{address.name} does not have it")
-    return kept
+    return stored
 
 
-def _keep_parts(response: Any, keep: Callable[[BinaryIO], str], address: Address) -> list[str]:
+def _store_parts(response: Any, store: Callable[[BinaryIO], str], address: Address) -> list[str]:
     kind = response.headers.get("Content-Type", "")
     boundary = boundary_of(kind)
     if boundary is None:
         raise PeerUnreachable(f"{address.name} answers WADO-RS with {kind.partition(';')[0] or 'no content type'}")
-    return [keep(part) for part in parts(response.iter_content(CHUNK_BYTES), boundary)]
+    return [store(part) for part in parts(response.iter_content(CHUNK_BYTES), boundary)]
 
 
-def _pages(search: Callable[..., list[dict[str, Any]]]) -> list[dict[str, Any]]:
+def _all_pages(search: Callable[..., list[dict[str, Any]]]) -> list[dict[str, Any]]:
     """Every page of a QIDO-RS search, however many the archive gives at a time."""
-    found: list[dict[str, Any]] = []
+    matches: list[dict[str, Any]] = []
     seen: set[str] = set()
     while True:
-        page = search(limit=PAGE, offset=len(found))
-        fresh = [p for p in page if repr(p) not in seen]
-        if not fresh:
-            return found
-        seen |= {repr(p) for p in fresh}
-        found += fresh
+        page = search(limit=PAGE, offset=len(matches))
+        new_matches = [p for p in page if repr(p) not in seen]
+        if not new_matches:
+            return matches
+        seen |= {repr(p) for p in new_matches}
+        matches += new_matches
 
 
-def _first(item: dict[str, Any], tag: str) -> str:
+def _first_value(item: dict[str, Any], tag: str) -> str:
     values = values_of(item, tag) or [""]
     return str(values[0])
 
 
-def _number(item: dict[str, Any], tag: str) -> int | None:
-    text = _first(item, tag)
+def _integer(item: dict[str, Any], tag: str) -> int | None:
+    text = _first_value(item, tag)
     return int(text) if text.isdigit() else None

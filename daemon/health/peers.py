@@ -14,7 +14,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined,unused-ignore]
 from config.schema import Destination, Settings
 from daemon.export.association import Address, address_of, associated
 from daemon.export.proof import COMMITMENT_INSTANCE
-from daemon.export.web import opened
+from daemon.export.web import dicomweb_client
 from daemon.finding import Finding
 from pipeline.errors import AxradError, PeerUnreachable
 
@@ -134,7 +134,7 @@ def _commitment(address: Address) -> str:
 
 def _stow(address: Address) -> str:
     """A store request with nothing in it: read by a DICOMweb server, and by nobody else."""
-    with opened(address) as client:
+    with dicomweb_client(address) as client:
         response, _ = client.store_bytes([])
     _require_dicomweb(address, "a store request", response.status_code, READ_AND_EMPTY, response.headers)
     return f"{address.dicomweb_url} reads store requests (STOW-RS)"
@@ -142,7 +142,7 @@ def _stow(address: Address) -> str:
 
 def _qido(address: Address) -> str:
     """A search for a study that nobody has."""
-    with opened(address) as client:
+    with dicomweb_client(address) as client:
         found = client.search_for_studies(search_filters={"StudyInstanceUID": generate_uid(prefix=None)}, limit=1)
     if not isinstance(found, list):
         raise PeerUnreachable(f"{address.name} answers a search with something that is no list of studies")

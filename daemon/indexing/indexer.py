@@ -17,7 +17,7 @@ import structlog
 
 from config.schema import Settings
 from daemon.clock import Clock, system_clock
-from daemon.export.commitment_reporters import believed_for
+from daemon.export.commitment_reporters import destinations_believing
 from daemon.feedback.feedback_records import collect as collect_feedback
 from daemon.indexing.arrivals import describe
 from daemon.indexing.pixel_comparison import comparing
@@ -30,7 +30,7 @@ from daemon.ledger.work_order import BACKFILL
 from daemon.logs import Recurring, place_of
 from daemon.recovery import unreadable_files
 from daemon.spool import Spool
-from daemon.spool.journal import Entry, is_finished, names, read_journal, read_journals, retire
+from daemon.spool.journal import Entry, is_finished, journal_names, read_journal, read_journals, retire
 from daemon.work.audit_events import association_indexed
 from pipeline.errors import TryLater
 
@@ -121,7 +121,7 @@ def _write_all(ledger: Ledger, batch: list[Line], now: float, settings: Settings
     ends: dict[str, int] = {}
     # Outside of the transaction: the name of a host may have to be asked for.
     believed = {
-        (entry.calling_ae, entry.address): believed_for(settings, entry.calling_ae, entry.address)
+        (entry.calling_ae, entry.address): destinations_believing(settings, entry.calling_ae, entry.address)
         for entry, _ in batch
         if entry.event == "commitment" and settings is not None
     }
@@ -161,7 +161,7 @@ def _retire_finished(ledger: Ledger, spool: Spool, settings: Settings | None) ->
     with ledger.read() as connection:
         rows = connection.execute(sa.select(journal_positions)).all()
     current = {row.name: int(row.position) for row in rows}
-    there = names(spool.root / "journal")
+    there = journal_names(spool.root / "journal")
     gone = [name for name in there if is_finished(spool.root, name)]
     # And those that an indexer removed just before it died itself.
     for name in gone + sorted(current.keys() - set(there)):

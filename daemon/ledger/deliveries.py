@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from config.schema import Destination, Settings
-from daemon.export.send_outcome import THERE
+from daemon.export.send_outcome import PRESENT
 from daemon.export.statuses import STORED
 from daemon.ledger.claims import OPEN, Claim, backoff_s, claim
 from daemon.ledger.moves import move, queued_anew
@@ -244,7 +244,7 @@ def taken_before(connection: sa.Connection, study_id: str, number: int) -> tuple
         .where(
             revisions.c.study_id == study_id,
             revisions.c.number < number,
-            sent_objects.c.status.in_(STORED) | sent_objects.c.content.in_(THERE),
+            sent_objects.c.status.in_(STORED) | sent_objects.c.content.in_(PRESENT),
         )
         .order_by(revisions.c.number.desc(), sent_objects.c.kind)
     ).all()

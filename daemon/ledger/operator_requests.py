@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from daemon.assembly.corrected_patient import CODE
-from daemon.assembly.identity import keys_of
+from daemon.assembly.identity import identity_keys
 from daemon.ledger.deliveries import dead_letters, probe_now, send_again
 from daemon.ledger.engine import note
 from daemon.ledger.moves import move, queued_anew
@@ -76,7 +76,7 @@ def _assemble_again(connection: sa.Connection, row: Any, now: float, **columns: 
 
 def _accepted(connection: sa.Connection, row: Any) -> dict[str, object]:
     """Columns of a study whose identities, as they are now, an operator accepts."""
-    keys = sorted(keys_of(evidence_of(connection, row)))
+    keys = sorted(identity_keys(evidence_of(connection, row)))
     return {"identity_accepted": True, "corrected_key": None, "accepted_keys": keys}
 
 

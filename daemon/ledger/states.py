@@ -186,7 +186,7 @@ READABLE = ("stored", "ignored")
 
 # Codes of reasons
 
-# Why a study is held, where identity is not the matter: assembly's `too_many`.
+# Why a study is held, where identity is not the matter: assembly's `too_many_verdict`.
 TOO_MANY = "too-many-instances"
 JUDGING_FAILED = "judging-failed"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from daemon.assembly.study_join import alike
+from daemon.assembly.study_join import common_properties
 from daemon.ledger.engine import note
 from daemon.ledger.moves import move
 from daemon.ledger.states import WOKEN_BY_ARRIVALS
@@ -30,7 +30,7 @@ def join(connection: sa.Connection, study: Any, rule: Sequence[str], now: float)
         )
     ).all()
     for sibling in siblings:
-        why = alike(_images(connection, study.study_uid), _images(connection, sibling.study_uid), rule)
+        why = common_properties(_images(connection, study.study_uid), _images(connection, sibling.study_uid), rule)
         if why is None:
             continue
         stays, goes = sorted((study, sibling), key=lambda row: _rank(connection, row))

@@ -24,7 +24,7 @@ from pynetdicom import AE, _config
 from config.schema import Settings
 from daemon import audit
 from daemon.listener import admission, contexts, statuses
-from daemon.listener.association import House, Intake
+from daemon.listener.association import AcceptedAssociation, AcceptorResources
 from daemon.listener.association_slots import Slots
 from daemon.listener.statuses import Rejection
 from daemon.logs import Recurring, guard_last_words, set_up
@@ -36,10 +36,10 @@ from daemon.spool.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
 log = structlog.get_logger("axrad.listener")
 
 # Leave a connection to a less busy process this long before taking it.
-COURTESY_S = 0.005
-GRACE_S = 5.0
+YIELD_TO_IDLER_S = 0.005
+STOP_GRACE_S = 5.0
 # Connections that have said nothing for so long give way when all places are taken.
-PATIENCE_S = 1.0
+SILENT_CONNECTION_S = 1.0
 MAX_REFUSALS_AT_ONCE = 32
 
 
@@ -55,7 +55,7 @@ class Acceptor:
         ae.maximum_associations = 1_000_000  # the shared table counts
         ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
         ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
-        self._house = House(
+        self._resources = AcceptorResources(
             settings=settings,
             spool=spool,
             ae=ae,
@@ -66,7 +66,7 @@ class Acceptor:
             tls=admission.tls_context(settings.listen),
         )
         self._refusals = threading.BoundedSemaphore(MAX_REFUSALS_AT_ONCE)
-        self._short = Recurring(log, "no connection is taken")
+        self._out_of_descriptors = Recurring(log, "no connection is taken")
 
     def run(self, stop: threading.Event) -> None:
         poll = select.poll()
@@ -74,53 +74,53 @@ class Acceptor:
         while not stop.is_set():
             if not poll.poll(200):
                 continue
-            if self._others_are_idler():
-                time.sleep(COURTESY_S)
+            if self._another_acceptor_is_idler():
+                time.sleep(YIELD_TO_IDLER_S)
             try:
                 connection, address = self._listening.accept()
             except OSError as error:
-                self._not_accepted(error, stop)
+                self._pause_when_descriptors_run_out(error, stop)
                 continue
-            self._take(connection, address)
-        self._finish()
+            self._admit(connection, address)
+        self._end_associations()
 
-    def _not_accepted(self, error: OSError, stop: threading.Event) -> None:
+    def _pause_when_descriptors_run_out(self, error: OSError, stop: threading.Event) -> None:
         """Another process took the connection, or it is gone. Or descriptors are short: then it stays in the queue, and
         without a pause it would be tried again without end."""
         if error.errno in SHORT:
-            self._short.note(errno.errorcode[error.errno])
+            self._out_of_descriptors.note(errno.errorcode[error.errno])
             stop.wait(REST_S)
 
-    def _others_are_idler(self) -> bool:
-        load = self._house.slots.per_acceptor()
+    def _another_acceptor_is_idler(self) -> bool:
+        load = self._resources.slots.per_acceptor()
         mine = load[self._number]
         return any(load[other] < mine for other in range(1, self._settings.listen.acceptors + 1))
 
-    def _take(self, connection: socket.socket, address: tuple[object, ...]) -> None:
+    def _admit(self, connection: socket.socket, address: tuple[object, ...]) -> None:
         if not admission.may_connect(str(address[0]), self._settings.peer):
             self._refuse(connection, str(address[0]), statuses.UNKNOWN_PEER)
             return
-        slot = self._house.slots.take(self._number)
+        slot = self._resources.slots.take(self._number)
         if slot is None:
-            slot = self._slot_of_the_silent()
+            slot = self._slot_of_silent_connection()
         if slot is None:
             self._refuse(connection, str(address[0]), statuses.TOO_MANY)
             return
         try:
-            Intake(self._house, connection, address, slot).start()
+            AcceptedAssociation(self._resources, connection, address, slot).start()
         except (OSError, RuntimeError) as error:
             name = errno.errorcode.get(getattr(error, "errno", None) or 0, type(error).__name__)
             log.error("connection dropped", address=str(address[0]), error=name)
             connection.close()
-            self._house.slots.free(slot)
+            self._resources.slots.free(slot)
 
-    def _slot_of_the_silent(self) -> int | None:
+    def _slot_of_silent_connection(self) -> int | None:
         """The place of whoever has been connected longest without a word: DICOM's requestors speak at once."""
         silent = max(self._associations(), key=lambda a: a.silent_s, default=None)
-        if silent is None or silent.silent_s < PATIENCE_S:
+        if silent is None or silent.silent_s < SILENT_CONNECTION_S:
             return None
         log.warning("connection gave way", address=silent.peer_address)
-        return silent.give_way()
+        return silent.surrender_slot()
 
     def _refuse(self, connection: socket.socket, address: str, rejection: Rejection) -> None:
         """Say no without reading more than a little, and never wait for it here."""
@@ -131,22 +131,22 @@ class Acceptor:
             connection.close()
             return
 
-        def say() -> None:
+        def send_rejection() -> None:
             try:
                 with connection, contextlib.suppress(OSError):
                     connection.settimeout(1.0)
-                    if self._house.tls is None:
+                    if self._resources.tls is None:
                         connection.sendall(rejection.pdu)
                     connection.shutdown(socket.SHUT_WR)
                     connection.recv(65536)
             finally:
                 self._refusals.release()
 
-        threading.Thread(target=say, daemon=True).start()
+        threading.Thread(target=send_rejection, daemon=True).start()
 
-    def _finish(self) -> None:
+    def _end_associations(self) -> None:
         """Let associations that are storing come to their end, for a while; then abort."""
-        deadline = time.monotonic() + GRACE_S
+        deadline = time.monotonic() + STOP_GRACE_S
         while (running := self._associations()) and time.monotonic() < deadline:
             for association in running:
                 if not association.busy:
@@ -155,11 +155,11 @@ class Acceptor:
         for association in running:
             association.stop()
         for association in running:
-            association.join(timeout=GRACE_S)
+            association.join(timeout=STOP_GRACE_S)
 
     @staticmethod
-    def _associations() -> list[Intake]:
-        return [thread for thread in threading.enumerate() if isinstance(thread, Intake)]
+    def _associations() -> list[AcceptedAssociation]:
+        return [thread for thread in threading.enumerate() if isinstance(thread, AcceptedAssociation)]
 
 
 def quiet_foreign_logs() -> None:
@@ -175,7 +175,7 @@ def quiet_foreign_logs() -> None:
 
 def main(listening_fd: int, slots_fd: int, number: int) -> None:
     """Entry of the process."""
-    settings = admission.with_health(Settings.model_validate_json(sys.stdin.buffer.readline()))
+    settings = admission.with_health_probe(Settings.model_validate_json(sys.stdin.buffer.readline()))
     set_up(settings.log, "accept")
     guard_last_words()
     quiet_foreign_logs()
@@ -186,11 +186,11 @@ def main(listening_fd: int, slots_fd: int, number: int) -> None:
     slots = Slots(slots_fd, listen.max_associations, listen.max_associations_per_peer)
     stop = threading.Event()
 
-    def wait_for_the_end() -> None:
+    def stop_at_end_of_input() -> None:
         sys.stdin.buffer.read()
         stop.set()
 
-    threading.Thread(target=wait_for_the_end, daemon=True).start()
+    threading.Thread(target=stop_at_end_of_input, daemon=True).start()
     gc.collect()
     gc.freeze()
     Acceptor(settings, listening, slots, number).run(stop)

@@ -14,7 +14,7 @@ from daemon.network.health_title import HEALTH_AE_TITLE
 
 log = structlog.get_logger("axrad.listener")
 # Refused at the lower watermark, taken in again from this much above it: not instance by instance in turns.
-RESUME = 1.05
+RESUME_FACTOR = 1.05
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
 
@@ -23,11 +23,13 @@ class DiskGauge:
 
     def __init__(self, settings: Spool) -> None:
         self._settings = settings
-        bytes_, inodes = settings.refuse_free_bytes * RESUME, settings.refuse_free_inodes * RESUME
-        self._resume = settings.model_copy(update={"refuse_free_bytes": int(bytes_), "refuse_free_inodes": int(inodes)})
-        self._asked = float("-inf")
-        self._warned = float("-inf")
-        self._refuse = False
+        bytes_, inodes = settings.refuse_free_bytes * RESUME_FACTOR, settings.refuse_free_inodes * RESUME_FACTOR
+        self._resume_limits = settings.model_copy(
+            update={"refuse_free_bytes": int(bytes_), "refuse_free_inodes": int(inodes)}
+        )
+        self._checked_at = float("-inf")
+        self._warned_at = float("-inf")
+        self._refusing = False
 
     def refuses(self) -> bool:
         """Below the lower watermark nothing more is taken in, until a little more than it is free again.
@@ -35,27 +37,28 @@ class DiskGauge:
         Below the upper one a warning is logged, hourly. A spool that cannot be asked takes nothing in either.
         """
         now = time.monotonic()
-        if now - self._asked >= 1.0:
-            self._asked = now
+        if now - self._checked_at >= 1.0:
+            self._checked_at = now
             try:
-                found = disk_space.room(self._settings.path)
+                room = disk_space.room(self._settings.path)
             except OSError as error:
-                self._refuse = True
+                self._refusing = True
                 self._warn(now, "the spool is not there", errno=error.errno)
                 return True
-            level = disk_space.is_short(found, self._settings)
-            self._refuse = level == "fail" or (self._refuse and disk_space.is_short(found, self._resume) == "fail")
+            level = disk_space.is_short(room, self._settings)
+            too_short = disk_space.is_short(room, self._resume_limits) == "fail"
+            self._refusing = level == "fail" or (self._refusing and too_short)
             if level != "ok":
-                self._warn(now, "disk space is low", free_bytes=found.free_bytes, free_inodes=found.free_inodes)
-        return self._refuse
+                self._warn(now, "disk space is low", free_bytes=room.free_bytes, free_inodes=room.free_inodes)
+        return self._refusing
 
-    def _warn(self, now: float, what: str, **more: object) -> None:
-        if now - self._warned >= 3600.0:
-            self._warned = now
-            log.warning(what, **more)
+    def _warn(self, now: float, message: str, **details: object) -> None:
+        if now - self._warned_at >= 3600.0:
+            self._warned_at = now
+            log.warning(message, **details)
 
 
-def with_health(settings: Settings) -> Settings:
+def with_health_probe(settings: Settings) -> Settings:
     """Where peers are listed, the probe of our own health may come as well, from this machine."""
     if not settings.peer:
         return settings
@@ -77,15 +80,15 @@ def may_send(address: str, calling_ae: str, peers: tuple[Peer, ...]) -> bool:
 
 def _network_allows(address: str, peer: Peer) -> bool:
     """A peer without networks may come from anywhere."""
-    ip = ip_address(_plain(address))
+    ip = ip_address(_normalised(address))
     return not peer.networks or any(ip in network for network in peer.networks)
 
 
 def _is_loopback(address: str) -> bool:
-    return ip_address(_plain(address)).is_loopback
+    return ip_address(_normalised(address)).is_loopback
 
 
-def _plain(address: str) -> str:
+def _normalised(address: str) -> str:
     """Without the zone, and an IPv4 address that came through an IPv6 socket as itself."""
     ip = ip_address(address.partition("%")[0])
     mapped = getattr(ip, "ipv4_mapped", None)

@@ -21,10 +21,10 @@ from config.schema import Settings
 from daemon import audit
 from daemon.listener import admission, commitment, contexts, statuses
 from daemon.listener.association_slots import Slots
-from daemon.listener.association_wakeup import Gate, RingingQueue
-from daemon.listener.receive_loop import UNEXPECTED, Receiver
+from daemon.listener.association_wakeup import RoundGate, WakingQueue
+from daemon.listener.receive_loop import PROTOCOL_ERRORS, ReceivingUpperLayer
 from daemon.listener.statuses import Rejection
-from daemon.listener.storing import Store
+from daemon.listener.storing import AssociationStore
 from daemon.metrics import counters
 from daemon.spool import JournalWriter, Spool, Syncer
 
@@ -32,7 +32,7 @@ log = structlog.get_logger("axrad.listener")
 
 
 @dataclass(frozen=True, slots=True)
-class House:
+class AcceptorResources:
     """What all associations of one acceptor process share."""
 
     settings: Settings
@@ -45,24 +45,26 @@ class House:
     tls: ssl.SSLContext | None
 
 
-class Intake(Association):  # type: ignore[misc]
+class AcceptedAssociation(Association):  # type: ignore[misc]
     """An association that somebody opened to us; a thread, started once the connection was accepted."""
 
-    def __init__(self, house: House, connection: socket.socket, address: tuple[Any, ...], slot: int) -> None:
-        super().__init__(house.ae, MODE_ACCEPTOR)
+    def __init__(
+        self, resources: AcceptorResources, connection: socket.socket, address: tuple[Any, ...], slot: int
+    ) -> None:
+        super().__init__(resources.ae, MODE_ACCEPTOR)
         self.daemon = True
-        self._house = house
+        self._resources = resources
         self._connection = connection
         self._slot: int | None = slot
         self._slot_lock = threading.Lock()
-        self._since = time.monotonic()
+        self._connected_at = time.monotonic()
         self.peer_address = str(address[0])
         self.name = f"association-{slot}"
-        listen = house.settings.listen
-        gate = Gate()
+        listen = resources.settings.listen
+        gate = RoundGate()
         self._reactor_checkpoint = gate
-        self.dul = Receiver(self, gate, self._open_store, self._on_release, listen)
-        self.dimse.msg_queue = RingingQueue(gate)
+        self.dul = ReceivingUpperLayer(self, gate, self._open_store, self._on_release, listen)
+        self.dimse.msg_queue = WakingQueue(gate)
         # The setters hand the times on to the upper layer, which is another one now.
         self.acse_timeout = listen.acse_timeout_s
         self.network_timeout = listen.network_timeout_s
@@ -70,8 +72,8 @@ class Intake(Association):  # type: ignore[misc]
         self.acceptor.maximum_length = listen.max_pdu
         self.acceptor.ae_title = listen.ae_title
         self.acceptor.address_info = AddressInformation.from_tuple(connection.getsockname())
-        self.acceptor.implementation_class_uid = house.ae.implementation_class_uid
-        self.acceptor.implementation_version_name = house.ae.implementation_version_name
+        self.acceptor.implementation_class_uid = resources.ae.implementation_class_uid
+        self.acceptor.implementation_version_name = resources.ae.implementation_version_name
         self.acceptor.supported_contexts = list(contexts.supported())
         self.requestor.address_info = AddressInformation.from_tuple(address)
         self.bind(evt.EVT_REQUESTED, self._on_request)
@@ -89,16 +91,16 @@ class Intake(Association):  # type: ignore[misc]
 
     def run(self) -> None:
         try:
-            self._connection.settimeout(self._house.settings.listen.acse_timeout_s)
+            self._connection.settimeout(self._resources.settings.listen.acse_timeout_s)
             self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self._house.tls is not None:
-                self._connection = self._house.tls.wrap_socket(self._connection, server_side=True)
+            if self._resources.tls is not None:
+                self._connection = self._resources.tls.wrap_socket(self._connection, server_side=True)
             self.set_socket(AssociationSocket(self, client_socket=self._connection))
             self.run_reactor()
         except OSError as error:
             log.warning("connection failed", address=self.peer_address, error=type(error).__name__)
         except InvalidEventError:
-            UNEXPECTED.note("unexpected-pdu", address=self.peer_address)
+            PROTOCOL_ERRORS.note("unexpected-pdu", address=self.peer_address)
         except Exception as error:  # noqa: BLE001 - outermost loop of this thread
             log.error("association failed", association=self.name, error=type(error).__name__)
         finally:
@@ -107,18 +109,18 @@ class Intake(Association):  # type: ignore[misc]
     def _end(self) -> None:
         if self.dul.is_alive():
             self.dul.kill_dul()
-            self.dul.join(timeout=self._house.settings.listen.network_timeout_s)
+            self.dul.join(timeout=self._resources.settings.listen.network_timeout_s)
         if self.dul.store is not None:
             self.dul.store.close("released" if self.is_released else "aborted")
         self._connection.close()
         self._free_slot()
 
     def _free_slot(self) -> None:
-        slot = self._part_with_slot()
+        slot = self._detach_slot()
         if slot is not None:
-            self._house.slots.free(slot)
+            self._resources.slots.free(slot)
 
-    def _part_with_slot(self) -> int | None:
+    def _detach_slot(self) -> int | None:
         """Once: the association's end is noticed by more than one thread."""
         with self._slot_lock:
             slot, self._slot = self._slot, None
@@ -127,11 +129,13 @@ class Intake(Association):  # type: ignore[misc]
     @property
     def silent_s(self) -> float:
         """How long the peer has been connected without having asked for an association; 0 once it has."""
-        return 0.0 if self.requestor.primitive is not None or self._slot is None else time.monotonic() - self._since
+        return (
+            0.0 if self.requestor.primitive is not None or self._slot is None else time.monotonic() - self._connected_at
+        )
 
-    def give_way(self) -> int | None:
+    def surrender_slot(self) -> int | None:
         """End a connection that said nothing yet; its place is now the caller's."""
-        slot = self._part_with_slot()
+        slot = self._detach_slot()
         with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
         return slot
@@ -148,33 +152,40 @@ class Intake(Association):  # type: ignore[misc]
             self.dul.store.how = "stopped"
         self.abort(block=False)
 
-    def _open_store(self) -> Store:
-        house = self._house
-        return Store(house.spool, house.settings, house.disk.refuses, house.syncer, self.calling_ae, self.peer_address)
+    def _open_store(self) -> AssociationStore:
+        resources = self._resources
+        return AssociationStore(
+            resources.spool,
+            resources.settings,
+            resources.disk.refuses,
+            resources.syncer,
+            self.calling_ae,
+            self.peer_address,
+        )
 
     # Who may
 
     def _on_request(self, event: Any) -> None:
-        rejection = self._objection()
+        rejection = self._rejection()
         if rejection is None:
             return
         log.warning(
             "association refused", address=self.peer_address, calling_ae=self.calling_ae, reason=rejection.reason
         )
         counters.association_refused(rejection.reason)
-        audit.refused_association(self._house.settings, self.calling_ae, self.peer_address, rejection.reason)
+        audit.refused_association(self._resources.settings, self.calling_ae, self.peer_address, rejection.reason)
         self._free_slot()
         self.acse.send_reject(rejection.result, rejection.source, rejection.diagnostic)
         self.kill()
 
-    def _objection(self) -> Rejection | None:
-        house = self._house
-        if not admission.may_send(self.peer_address, self.calling_ae, house.settings.peer):
+    def _rejection(self) -> Rejection | None:
+        resources = self._resources
+        if not admission.may_send(self.peer_address, self.calling_ae, resources.settings.peer):
             return statuses.UNKNOWN_PEER
-        if house.disk.refuses():
+        if resources.disk.refuses():
             return statuses.CONGESTED
-        if self._slot is None or not house.slots.claim(
-            self._slot, house.acceptor, f"{self.calling_ae}@{self.peer_address}"
+        if self._slot is None or not resources.slots.claim(
+            self._slot, resources.acceptor, f"{self.calling_ae}@{self.peer_address}"
         ):
             return statuses.TOO_MANY_OF_PEER
         return None
@@ -182,14 +193,14 @@ class Intake(Association):  # type: ignore[misc]
     # Storage commitment
 
     def _on_action(self, event: Any) -> tuple[int, None]:
-        status = commitment.accept(self._house.spool, event, self.calling_ae, self.peer_address)
+        status = commitment.accept_request(self._resources.spool, event, self.calling_ae, self.peer_address)
         if status == statuses.SUCCESS:
-            commitment.answer_soon(self._house.settings, self)
+            commitment.report_soon(self._resources.settings, self)
         return status, None
 
     def _on_event_report(self, event: Any) -> tuple[int, None]:
-        journal = JournalWriter(self._house.spool.journal, self.calling_ae, self.peer_address)
+        journal = JournalWriter(self._resources.spool.journal, self.calling_ae, self.peer_address)
         try:
-            return commitment.note_report(event, journal), None
+            return commitment.record_report(event, journal), None
         finally:
             journal.close("released")

@@ -23,11 +23,11 @@ _NOT_STORAGE = frozenset(("1.2.840.10008.1.3.10", "1.2.840.10008.1.20.1", "1.2.8
 @cache
 def storage_classes() -> tuple[str, ...]:
     """Every storage class that pynetdicom knows and every further one in the DICOM dictionary, retired ones too."""
-    known = [str(context.abstract_syntax) for context in AllStoragePresentationContexts]
+    uids = [str(context.abstract_syntax) for context in AllStoragePresentationContexts]
     for uid, (name, kind, *_) in UID_dictionary.items():
         if kind == "SOP Class" and "Storage" in name and uid not in _NOT_STORAGE:
-            known.append(uid)
-    return tuple(dict.fromkeys(known))
+            uids.append(uid)
+    return tuple(dict.fromkeys(uids))
 
 
 @cache
@@ -36,14 +36,14 @@ def transfer_syntaxes() -> tuple[str, ...]:
 
     JPIP leaves the pixels elsewhere, SMPTE ST 2110 is for streams in real time: neither can be kept as a file.
     """
-    known = [
+    uids = [
         uid
         for uid, (name, kind, *_) in UID_dictionary.items()
         if kind == "Transfer Syntax"
         and not any(word in name for word in ("JPIP", "SMPTE", "RFC 2557", "XML", "Papyrus"))
     ]
-    lossless = [uid for uid in known if "Lossless" in UID_dictionary[uid][0]]
-    return tuple(dict.fromkeys((EXPLICIT_LE, IMPLICIT_LE, *lossless, *known)))
+    lossless = [uid for uid in uids if "Lossless" in UID_dictionary[uid][0]]
+    return tuple(dict.fromkeys((EXPLICIT_LE, IMPLICIT_LE, *lossless, *uids)))
 
 
 @cache

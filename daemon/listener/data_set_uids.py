@@ -50,27 +50,27 @@ def identity(head: bytes, transfer_syntax_uid: str, *, size: int) -> Identity:
     if transfer_syntax_uid in DEFLATED:
         head = _inflate(head)
         whole, size = False, UNDEFINED
-    found: dict[tuple[int, int], str] = {}
+    uids: dict[tuple[int, int], str] = {}
     order = ">" if transfer_syntax_uid == BIG_ENDIAN else "<"
     position, last = 0, (-1, -1)
     while position < len(head):
         if not whole and position + 12 > len(head):
-            return Identity(found.get(SOP_CLASS), found.get(SOP_INSTANCE), False)
+            return Identity(uids.get(SOP_CLASS), uids.get(SOP_INSTANCE), False)
         tag, start, length = _element(head, position, order, transfer_syntax_uid == IMPLICIT)
         if tag > SOP_INSTANCE:
-            return Identity(found.get(SOP_CLASS), found.get(SOP_INSTANCE), True)
+            return Identity(uids.get(SOP_CLASS), uids.get(SOP_INSTANCE), True)
         if tag <= last:
             raise Unreadable("data elements are not in order")
         if length == UNDEFINED:
-            return Identity(found.get(SOP_CLASS), found.get(SOP_INSTANCE), False)
+            return Identity(uids.get(SOP_CLASS), uids.get(SOP_INSTANCE), False)
         if start + length > size:
             raise Unreadable("a data element is longer than the data set")
         if start + length > len(head):
-            return Identity(found.get(SOP_CLASS), found.get(SOP_INSTANCE), False)
+            return Identity(uids.get(SOP_CLASS), uids.get(SOP_INSTANCE), False)
         if tag in (SOP_CLASS, SOP_INSTANCE):
-            found[tag] = head[start : start + length].decode("ascii", "replace").strip("\0 ")
+            uids[tag] = head[start : start + length].decode("ascii", "replace").strip("\0 ")
         position, last = start + length, tag
-    return Identity(found.get(SOP_CLASS), found.get(SOP_INSTANCE), whole)
+    return Identity(uids.get(SOP_CLASS), uids.get(SOP_INSTANCE), whole)
 
 
 def _inflate(head: bytes) -> bytes:

@@ -90,9 +90,9 @@ class Stream:
         """The next fragment or PDU, or None when more bytes are needed. Raises ProtocolViolation."""
         while True:
             if self._pdv_open:
-                return self._body()
+                return self._next_piece()
             if self._other is not None:
-                return self._rest_of_other()
+                return self._read_other_pdu()
             if self._pdu_left:
                 if not self._fill_head(_PDV.size):
                     return None
@@ -131,7 +131,7 @@ class Stream:
         self._pdv_open = True
         self._head.clear()
 
-    def _body(self) -> Fragment | None:
+    def _next_piece(self) -> Fragment | None:
         if self._pdv_left and not self._view.nbytes:
             return None
         piece = self._view[: self._pdv_left]
@@ -140,7 +140,7 @@ class Stream:
         self._pdv_open = self._pdv_left > 0
         return Fragment(self._context_id, self._control, piece, not self._pdv_open)
 
-    def _rest_of_other(self) -> OtherPdu | None:
+    def _read_other_pdu(self) -> OtherPdu | None:
         assert self._other is not None
         piece = self._view[: self._pdu_left]
         self._view = self._view[piece.nbytes :]

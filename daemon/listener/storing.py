@@ -31,7 +31,7 @@ log = structlog.get_logger("axrad.listener")
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class NegotiatedContext:
     """What was negotiated for one presentation context."""
 
     sop_class_uid: str
@@ -39,7 +39,7 @@ class Context:
     may_store: bool
 
 
-class Store:
+class AssociationStore:
     """The C-STORE provider of one association. One instance at a time: `begin`, `data`..., `end`, `tidy`."""
 
     def __init__(
@@ -62,7 +62,7 @@ class Store:
         self._request: StoreRequest | None = None
         self._incoming: Incoming | None = None
         self._refusal: Refusal | None = None
-        self._trouble: dict[str, str] = {}
+        self._failure: dict[str, str] = {}
         self._head = bytearray()
         self._closed = False
         self.how = ""
@@ -71,13 +71,13 @@ class Store:
         self.refused = 0
         self.bytes = 0
 
-    def begin(self, request: StoreRequest, context: Context) -> None:
+    def begin(self, request: StoreRequest, context: NegotiatedContext) -> None:
         """Start an instance. Whether it is refused is told at its `end`: the sender's bytes come anyway."""
         self._request = request
         self._head.clear()
-        self._refusal, self._trouble = None, {}
+        self._refusal, self._failure = None, {}
         try:
-            self._refusal = self._objection(request, context)
+            self._refusal = self._request_refusal(request, context)
             if self._refusal is None:
                 class_uid, instance_uid = request.sop_class_uid, request.sop_instance_uid
                 syntax = context.transfer_syntax_uid
@@ -85,7 +85,7 @@ class Store:
         except Exception as error:  # noqa: BLE001 - outermost for one instance: it is answered, and the next one comes
             self._fail(error)
 
-    def _objection(self, request: StoreRequest, context: Context) -> Refusal | None:
+    def _request_refusal(self, request: StoreRequest, context: NegotiatedContext) -> Refusal | None:
         if not context.may_store:
             return statuses.NOT_AUTHORISED
         if not is_uid(request.sop_class_uid):
@@ -118,45 +118,45 @@ class Store:
         assert self._request is not None
         try:
             if self._incoming is not None:
-                self._look_inside(self._incoming)
+                self._check_identity(self._incoming)
             if self._incoming is not None:
-                self._keep(self._incoming, self._request)
+                self._store(self._incoming, self._request)
         except Exception as error:  # noqa: BLE001 - outermost for one instance
             self._fail(error)
         if self._refusal is None:
             return SUCCESS, ""
-        self._report(self._refusal, self._request)
+        self._record_refusal(self._refusal, self._request)
         return self._refusal.status, self._refusal.comment
 
-    def tidy(self) -> None:
+    def discard_incoming(self) -> None:
         """What can wait until the sender has its answer."""
         if self._incoming is not None:
             self._incoming.discard()
             self._incoming = None
 
-    def _look_inside(self, incoming: Incoming) -> None:
-        described = incoming.description
+    def _check_identity(self, incoming: Incoming) -> None:
+        description = incoming.description
         try:
-            found = data_set_uids.identity(bytes(self._head), described.transfer_syntax_uid, size=incoming.size)
+            identity = data_set_uids.identity(bytes(self._head), description.transfer_syntax_uid, size=incoming.size)
         except data_set_uids.Unreadable:
             self._refuse(statuses.NOT_UNDERSTOOD)
             return
         if incoming.size == 0:
             self._refuse(statuses.NO_DATA_SET)
-        elif found.complete and not (found.sop_class_uid and found.sop_instance_uid):
+        elif identity.complete and not (identity.sop_class_uid and identity.sop_instance_uid):
             self._refuse(statuses.NO_IDENTITY)
-        elif found.sop_instance_uid not in (None, described.sop_instance_uid):
+        elif identity.sop_instance_uid not in (None, description.sop_instance_uid):
             self._refuse(statuses.OTHER_INSTANCE)
-        elif found.sop_class_uid not in (None, described.sop_class_uid):
+        elif identity.sop_class_uid not in (None, description.sop_class_uid):
             self._refuse(statuses.OTHER_CLASS)
 
-    def _keep(self, incoming: Incoming, request: StoreRequest) -> None:
-        at_once = self._durability == "instance"
-        stored = incoming.keep(synced=at_once)
+    def _store(self, incoming: Incoming, request: StoreRequest) -> None:
+        sync_each = self._durability == "instance"
+        stored = incoming.keep(synced=sync_each)
         originator = request.move_originator[:MAX_AE_TITLE]
-        more = {"move_originator": originator} if originator else {}
-        self._spool.note(self.journal, incoming.description, stored, priority=request.priority, **more)
-        if at_once:
+        extra = {"move_originator": originator} if originator else {}
+        self._spool.note(self.journal, incoming.description, stored, priority=request.priority, **extra)
+        if sync_each:
             self.journal.sync()
         elif self._durability == "association":
             self._unsynced_bytes += stored.size
@@ -172,31 +172,31 @@ class Store:
 
     def _refuse(self, refusal: Refusal) -> None:
         self._refusal = refusal
-        self.tidy()
+        self.discard_incoming()
 
     def _fail(self, error: Exception) -> None:
         """What the disk does not take is one thing, what nobody thought of another."""
         if isinstance(error, OSError):
-            self._trouble = {"error": errno.errorcode.get(error.errno or 0, "unknown")}
+            self._failure = {"error": errno.errorcode.get(error.errno or 0, "unknown")}
             self._refuse(statuses.WRITE_FAILED)
         else:
-            self._trouble = {"error": type(error).__name__, "at": place_of(error)}
+            self._failure = {"error": type(error).__name__, "at": place_of(error)}
             self._refuse(statuses.FAILED)
 
-    def _report(self, refusal: Refusal, request: StoreRequest) -> None:
+    def _record_refusal(self, refusal: Refusal, request: StoreRequest) -> None:
         """One line in the log, one in the journal."""
         self.refused += 1
         counters.instance_refused(refusal.status)
         uid = request.sop_instance_uid if is_uid(request.sop_instance_uid) else None
-        say = log.error if self._trouble else log.warning
-        say(
+        log_line = log.error if self._failure else log.warning
+        log_line(
             "instance refused",
             association=self.journal.association,
             calling_ae=self._calling_ae,
             status=f"{refusal.status:04X}",
             reason=refusal.reason,
             sop_instance_uid=uid,
-            **self._trouble,
+            **self._failure,
         )
         with suppress(OSError):  # a disk that is full is why it is refused, more often than not
             self.journal.append("refused", status=refusal.status, reason=refusal.reason, sop_instance_uid=uid)
@@ -212,7 +212,7 @@ class Store:
             return
         self._closed = True
         how = self.how or how
-        self.tidy()
+        self.discard_incoming()
         try:
             self.journal.close(how)
             self.sync()

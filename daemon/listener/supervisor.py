@@ -74,13 +74,13 @@ def serve(settings: Settings, stop: threading.Event | None = None) -> None:
 def _watch(
     settings: Settings, children: list[Child], listening: socket.socket, slots: Slots, stop: threading.Event
 ) -> None:
-    told = float("-inf")
+    state_written_at = float("-inf")
     while not stop.is_set():
         changed = False
         for child in children:
             changed |= _tend(settings, child, listening, slots)
-        if changed or time.monotonic() - told > STATE_EVERY_S:
-            told = time.monotonic()
+        if changed or time.monotonic() - state_written_at > STATE_EVERY_S:
+            state_written_at = time.monotonic()
             _tell(settings, children, listening, slots)
         stop.wait(TICK_S)
 

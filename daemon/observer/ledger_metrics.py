@@ -21,7 +21,7 @@ from daemon.ledger.states import DELIVERY_OPEN, STAGE_OPEN, STUDY, WITHOUT_PREDI
 from daemon.ledger.tables import deliveries, feedback, revisions, studies
 from daemon.listener.supervisor import state as listener_state
 from daemon.machine import disk_space
-from daemon.spool.journal import names
+from daemon.spool.journal import journal_names
 from pipeline.errors import AxradError
 
 
@@ -80,7 +80,9 @@ class LedgerCollector(Collector):
             yield gauge("disk_free_bytes", "Free on the spool's file system.", {(): room.free_bytes})
             yield gauge("disk_size_bytes", "Size of the spool's file system.", {(): room.total_bytes})
             yield gauge(
-                "journals", "Journals that are open or not yet in the ledger.", {(): len(names(spool.path / "journal"))}
+                "journals",
+                "Journals that are open or not yet in the ledger.",
+                {(): len(journal_names(spool.path / "journal"))},
             )
         yield gauge("disk_warn_bytes", "Below this a warning is logged.", {(): spool.warn_free_bytes})
         yield gauge("disk_refuse_bytes", "Below this nothing more is taken in.", {(): spool.refuse_free_bytes})

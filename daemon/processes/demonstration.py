@@ -21,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from config.load import load
 from config.schema import Settings
 from daemon.export.association import Address, associated
-from daemon.export.cstore import judge
+from daemon.export.cstore import require_success
 from daemon.ledger import open_ledger
 from daemon.ledger.studies import find
 from daemon.ledger.tables import revisions
@@ -143,7 +143,7 @@ class Demonstration:
         pairs = sorted({(str(h.SOPClassUID), str(h.file_meta.TransferSyntaxUID)) for h in headers})
         with self._bar() as bar, associated(address, [(a, [t]) for a, t in pairs]) as association:
             for path in bar.track(self.exam.paths, description="sending by C-STORE"):
-                judge(address, association.send_c_store(path))
+                require_success(address, association.send_c_store(path))
 
     def wait(self) -> None:
         """Follow the ledger until the report has come back."""

@@ -78,7 +78,7 @@ def receive(settings: Settings, stop: threading.Event) -> None:
     def report_commitments() -> None:
         while not stop.wait(COMMITMENT_EVERY_S):
             try:
-                commitment.work_off(settings)
+                commitment.send_due_reports(settings)
             except Exception as error:  # noqa: BLE001 - the outermost loop of this thread
                 log.error("commitment-round-failed", error=type(error).__name__)
 

@@ -117,8 +117,8 @@ def _clean_unused(ledger: Ledger, spool: Spool, settings: Settings, now: float, 
         )
         if not ids:
             return 0, 0
-        for some in _some(ids):
-            move_all(connection, "instance", instances.c.id.in_(some), UNUSED, "purging")
+        for chunk in _chunks(ids):
+            move_all(connection, "instance", instances.c.id.in_(chunk), UNUSED, "purging")
         days = settings.retention.keep_days
         note(connection, now, "purged", f"{len(ids)} files that axrad does not use: older than {days:g} days")
     return _finish(ledger, spool, now)
@@ -135,18 +135,18 @@ def _finish(ledger: Ledger, spool: Spool, now: float) -> tuple[int, int]:
     for row in going:
         spool.remove(row.path)
     with ledger.write() as connection:
-        for some in _some([row.id for row in going]):
-            move_all(connection, "instance", instances.c.id.in_(some), ("purging",), "purged")
+        for chunk in _chunks([row.id for row in going]):
+            move_all(connection, "instance", instances.c.id.in_(chunk), ("purging",), "purged")
             back = connection.execute(
                 sa.select(instances.c.id, instances.c.path).where(
-                    instances.c.id.in_(some), instances.c.state == "stored"
+                    instances.c.id.in_(chunk), instances.c.state == "stored"
                 )
             ).all()
             mark_lost(connection, [row.id for row in back if not (spool.root / row.path).exists()], now)
     return len(going), sum(int(row.size) for row in going)
 
 
-def _some(ids: Iterable[int]) -> Iterator[list[int]]:
+def _chunks(ids: Iterable[int]) -> Iterator[list[int]]:
     """As many at a time as a statement takes."""
     listed = list(ids)
     for start in range(0, len(listed), 500):

@@ -17,7 +17,7 @@ PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 TIMEOUTS_S = (5.0, 60.0)
 CHUNK_BYTES = 1024 * 1024
 # What a second attempt may mend.
-_LATER = (408, 429, 500, 502, 503, 504)
+_RETRYABLE = (408, 429, 500, 502, 503, 504)
 
 
 T = TypeVar("T")
@@ -51,11 +51,11 @@ class ShareClient:
             PeerUnreachable: no answer, or one that breaks off, however often it is tried.
             ShareRefused: wrong token, or a request that the other side does not take.
         """
-        return self._patiently(lambda: self._fetch_once(path, to))
+        return self._with_retries(lambda: self._fetch_once(path, to))
 
     def put(self, path: str, data: bytes) -> None:
         """Have `data` kept at `path`. Raises PeerUnreachable, ShareRefused."""
-        self._patiently(lambda: self._put_once(path, data))
+        self._with_retries(lambda: self._put_once(path, data))
 
     def close(self) -> None:
         self._session.close()
@@ -86,15 +86,15 @@ class ShareClient:
         except requests.RequestException as error:
             raise PeerUnreachable(f"the intake host does not answer: {type(error).__name__}") from None
 
-    def _patiently(self, once: Callable[[], T]) -> T:
+    def _with_retries(self, attempt: Callable[[], T]) -> T:
         for pause_s in self._pauses_s:
             try:
-                return once()
+                return attempt()
             except ShareRefused:
                 raise
             except PeerUnreachable:
                 time.sleep(pause_s)
-        return once()
+        return attempt()
 
 
 def _require(answer: requests.Response) -> None:
@@ -102,6 +102,6 @@ def _require(answer: requests.Response) -> None:
         return
     if answer.status_code == 401:
         raise ShareRefused("the intake host refuses our token; spool.share_token must be the same on both machines")
-    if answer.status_code in _LATER:
+    if answer.status_code in _RETRYABLE:
         raise PeerUnreachable(f"the intake host answers {answer.status_code}")
     raise ShareRefused(f"the intake host refuses a request with status {answer.status_code}")

@@ -48,16 +48,16 @@ class LocalFiles:
         self._root = root
 
     def instance(self, row: Any) -> Path | None:
-        return _if_there(self._root / row.path)
+        return _existing(self._root / row.path)
 
     def get(self, revision_id: str, name: str) -> Path | None:
-        return _if_there(self._root / "results" / revision_id / name)
+        return _existing(self._root / "results" / revision_id / name)
 
     def put(self, revision_id: str, name: str, data: bytes) -> None:
         write_synced(self._root / "results" / revision_id / name, data)
 
 
-def _if_there(path: Path) -> Path | None:
+def _existing(path: Path) -> Path | None:
     return path if path.is_file() else None
 
 
@@ -71,16 +71,16 @@ class RemoteFiles:
         self._client, self._cache = client, cache
         self._cache_bytes, self._in_use_s = cache_bytes, in_use_s
         # Measured at the first copy, then whenever a sixteenth of the room was added: other processes add as well.
-        self._before_tidying = 0
+        self._bytes_until_eviction = 0
 
     def instance(self, row: Any) -> Path | None:
         relative = relative_path(row.sop_uid, row.digest)
-        kept = self._cache / relative
+        copy = self._cache / relative
         try:
-            os.utime(kept)
+            os.utime(copy)
         except FileNotFoundError:
-            return self._copy(f"/instances/{row.sop_uid}/{row.digest}", kept, row.digest)
-        return kept
+            return self._copy(f"/instances/{row.sop_uid}/{row.digest}", copy, row.digest)
+        return copy
 
     def get(self, revision_id: str, name: str) -> Path | None:
         return self._copy(f"/results/{revision_id}/{name}", self._cache / "results" / revision_id / name)
@@ -88,34 +88,34 @@ class RemoteFiles:
     def put(self, revision_id: str, name: str, data: bytes) -> None:
         self._client.put(f"/results/{revision_id}/{name}", data)
 
-    def _copy(self, asked: str, kept: Path, digest: str | None = None) -> Path | None:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        temporary = kept.with_name(f".{kept.name}.{os.getpid()}.{threading.get_ident()}")
+    def _copy(self, url_path: str, copy: Path, digest: str | None = None) -> Path | None:
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        temporary = copy.with_name(f".{copy.name}.{os.getpid()}.{threading.get_ident()}")
         try:
-            size = self._client.fetch(asked, temporary)
+            size = self._client.fetch(url_path, temporary)
             if size is None:
                 return None
             if digest is not None:
                 _require_same(temporary, digest)
             self._make_room(size)
-            temporary.replace(kept)
+            temporary.replace(copy)
         finally:
             temporary.unlink(missing_ok=True)
-        return kept
+        return copy
 
     def _make_room(self, size: int) -> None:
-        self._before_tidying -= size
-        if self._before_tidying > 0:
+        self._bytes_until_eviction -= size
+        if self._bytes_until_eviction > 0:
             return
-        self._tidy()
-        self._before_tidying = self._cache_bytes // 16
+        self._evict()
+        self._bytes_until_eviction = self._cache_bytes // 16
 
-    def _tidy(self) -> None:
+    def _evict(self) -> None:
         """Take away what was used longest ago, until there is room for a sixteenth more. Raises CacheFull."""
-        found = sorted(_files(self._cache))
-        total = sum(size for _, size, _ in found)
+        copies = sorted(_files(self._cache))
+        total = sum(size for _, size, _ in copies)
         old = time.time() - self._in_use_s
-        for used_at, size, path in found:
+        for used_at, size, path in copies:
             if total <= self._cache_bytes - self._cache_bytes // 16:
                 return
             if used_at >= old:
@@ -130,14 +130,14 @@ class RemoteFiles:
 
 def _files(folder: Path) -> list[tuple[float, int, Path]]:
     """When it was used last, size and path of every file; one that vanishes meanwhile is left out."""
-    found = []
+    copies = []
     for where, _, names in os.walk(folder):
         for name in names:
             path = Path(where, name)
             with suppress(FileNotFoundError):
                 state = path.stat()
-                found.append((state.st_mtime, state.st_size, path))
-    return found
+                copies.append((state.st_mtime, state.st_size, path))
+    return copies
 
 
 def _require_same(path: Path, digest: str) -> None:

@@ -38,9 +38,9 @@ log = structlog.get_logger("axrad.share")
 MAX_RESULT_BYTES = 256 * 1024**2
 MAX_CONNECTIONS = 64
 # How long a connection beyond that waits for a place.
-PATIENCE_S = 5.0
+MAX_WAIT_FOR_ROOM_S = 5.0
 # A connection on which nothing moves for so long is closed; also one that is kept for further requests.
-SILENCE_S = 10.0
+IDLE_TIMEOUT_S = 10.0
 
 
 class ShareServer(RestingServer):
@@ -65,7 +65,7 @@ class ShareServer(RestingServer):
                 code="cannot-listen",
             ) from error
 
-    def knows(self, authorization: str) -> bool:
+    def accepts(self, authorization: str) -> bool:
         """Compared in constant time."""
         return hmac.compare_digest(authorization.encode("latin-1", "replace"), self._expected)
 
@@ -73,12 +73,12 @@ class ShareServer(RestingServer):
         """The handshake happens in the connection's own thread, so that a slow one keeps nobody waiting."""
         connection, address = super().get_request()
         if self._tls is not None:
-            connection.settimeout(SILENCE_S)
+            connection.settimeout(IDLE_TIMEOUT_S)
             connection = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
         return connection, address
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if not self._room.acquire(timeout=PATIENCE_S):
+        if not self._room.acquire(timeout=MAX_WAIT_FOR_ROOM_S):
             log.warning("share-full", connections=MAX_CONNECTIONS)
             self.shutdown_request(request)
             return
@@ -110,33 +110,33 @@ def _tls(spool: SpoolSettings) -> ssl.SSLContext | None:
 class _Handler(BaseHTTPRequestHandler):
     server: ShareServer
     protocol_version = "HTTP/1.1"
-    timeout = SILENCE_S
+    timeout = IDLE_TIMEOUT_S
     server_version = "axrad"
     sys_version = ""
 
     def do_GET(self) -> None:
-        match self._asked():
+        match self._authorised_path():
             case ("instances", uid, digest) if is_uid(uid) and is_digest(digest):
                 self._send(self.server.root / relative_path(uid, digest), "application/dicom")
             case ("results", revision, name) if is_result_file(revision, name):
                 self._send(self.server.root / "results" / revision / name, "application/octet-stream")
             case None:
-                self._say(HTTPStatus.UNAUTHORIZED)
+                self._answer_status(HTTPStatus.UNAUTHORIZED)
             case _:
-                self._say(HTTPStatus.BAD_REQUEST)
+                self._answer_status(HTTPStatus.BAD_REQUEST)
 
     def do_PUT(self) -> None:
-        match self._asked():
+        match self._authorised_path():
             case ("results", revision, name) if is_result_file(revision, name):
-                self._keep(self.server.root / "results" / revision / name)
+                self._write_result(self.server.root / "results" / revision / name)
             case None:
-                self._say(HTTPStatus.UNAUTHORIZED)
+                self._answer_status(HTTPStatus.UNAUTHORIZED)
             case _:
-                self._say(HTTPStatus.BAD_REQUEST)
+                self._answer_status(HTTPStatus.BAD_REQUEST)
 
-    def _asked(self) -> tuple[str, ...] | None:
+    def _authorised_path(self) -> tuple[str, ...] | None:
         """The parts of the path; None without the token."""
-        if not self.server.knows(self.headers.get("Authorization", "")):
+        if not self.server.accepts(self.headers.get("Authorization", "")):
             return None
         return tuple(self.path.removeprefix("/").split("/"))
 
@@ -144,7 +144,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             file = path.open("rb")
         except FileNotFoundError:
-            self._say(HTTPStatus.NOT_FOUND)
+            self._answer_status(HTTPStatus.NOT_FOUND)
             return
         with file:
             self.send_response(HTTPStatus.OK)
@@ -154,29 +154,29 @@ class _Handler(BaseHTTPRequestHandler):
             file.seek(0)
             shutil.copyfileobj(file, self.wfile, 1024 * 1024)
 
-    def _keep(self, path: Path) -> None:
-        said = self.headers.get("Content-Length", "")
-        if not (said.isascii() and said.isdigit()):
-            self._say(HTTPStatus.LENGTH_REQUIRED)
+    def _write_result(self, path: Path) -> None:
+        length = self.headers.get("Content-Length", "")
+        if not (length.isascii() and length.isdigit()):
+            self._answer_status(HTTPStatus.LENGTH_REQUIRED)
             return
-        if int(said) > MAX_RESULT_BYTES:
-            self._say(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        if int(length) > MAX_RESULT_BYTES:
+            self._answer_status(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
             return
-        data = self.rfile.read(int(said))
-        if len(data) < int(said):
-            self._say(HTTPStatus.BAD_REQUEST)
+        data = self.rfile.read(int(length))
+        if len(data) < int(length):
+            self._answer_status(HTTPStatus.BAD_REQUEST)
             return
         try:
             with self.server.writing:
                 write_synced(path, data)
         except OSError as error:
             log.error("share-not-written", error=error.strerror)
-            self._say(HTTPStatus.INSUFFICIENT_STORAGE)
+            self._answer_status(HTTPStatus.INSUFFICIENT_STORAGE)
             return
         self.send_response(HTTPStatus.NO_CONTENT)
         self.end_headers()
 
-    def _say(self, status: HTTPStatus) -> None:
+    def _answer_status(self, status: HTTPStatus) -> None:
         """A status without details. The connection ends: what else was sent on it is not read."""
         if status is not HTTPStatus.NOT_FOUND:
             log.warning("share-refused", status=int(status), peer=self.client_address[0])

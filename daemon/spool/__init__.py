@@ -1,6 +1,6 @@
 """The spool: what was received, on disk, and the journals that say so. The truth that the ledger is built from."""
 
-from daemon.spool.journal import Entry, JournalWriter, is_finished, names, read_journals, retire
+from daemon.spool.journal import Entry, JournalWriter, is_finished, journal_names, read_journals, retire
 from daemon.spool.part10 import FileMeta, read_meta
 from daemon.spool.store import Description, Incoming, Spool, Stored, uid_hash
 from daemon.spool.sync import Syncer
@@ -19,7 +19,7 @@ __all__ = [
     "check_usable",
     "is_finished",
     "is_uid",
-    "names",
+    "journal_names",
     "read_journals",
     "read_meta",
     "retire",

@@ -69,10 +69,10 @@ class JournalWriter:
     def __init__(self, folder: Path, calling_ae: str, address: str, *, association: str | None = None) -> None:
         self.association = association or f"{time.time_ns() // 1_000_000:013d}-{secrets.token_hex(6)}"
         self.path = folder / (self.association + SUFFIX)
-        self._who = {"calling_ae": calling_ae, "address": address}
+        self._sender = {"calling_ae": calling_ae, "address": address}
         self._fd: int | None = None
         self._length = 0
-        self._named = False
+        self._name_synced = False
         self._lock = Lock()
 
     @property
@@ -89,16 +89,16 @@ class JournalWriter:
 
     def _open(self) -> None:
         # Locked before it has its name: a reader never takes a journal that is being born for a finished one.
-        unborn = self.path.with_suffix(".new")
-        fd = os.open(unborn, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        unnamed = self.path.with_suffix(".new")
+        fd = os.open(unnamed, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o640)
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.rename(unborn, self.path)
+        os.rename(unnamed, self.path)
         self._fd = fd
         self._line("opened", {})
 
     def _line(self, event: Event, values: Mapping[str, object]) -> None:
         assert self._fd is not None
-        entry = {"ts": round(time.time(), 3), "event": event, "association": self.association, **self._who, **values}
+        entry = {"ts": round(time.time(), 3), "event": event, "association": self.association, **self._sender, **values}
         raw = _encode(entry).encode("ascii") + b"\n"
         try:
             if os.write(self._fd, raw) != len(raw):
@@ -113,9 +113,9 @@ class JournalWriter:
         """Have every line on the disk, and the first time the journal's name as well."""
         if self._fd is not None:
             os.fsync(self._fd)
-            if not self._named:
+            if not self._name_synced:
                 sync_folder(self.path.parent)
-                self._named = True
+                self._name_synced = True
 
     def close(self, how: str) -> None:
         """Say that the association ended, and let go of the file."""
@@ -129,7 +129,7 @@ class JournalWriter:
                 self._fd = None
 
 
-def names(folder: Path) -> list[str]:
+def journal_names(folder: Path) -> list[str]:
     """Journals there are, oldest first."""
     try:
         return sorted(entry.name for entry in os.scandir(folder) if entry.name.endswith(SUFFIX))
@@ -148,7 +148,7 @@ def read_journals(root: Path, positions: Mapping[str, int]) -> Iterator[Entry]:
     Lines that are no entry (torn by a kill, or damaged) are skipped.
     """
     folder = root / "journal"
-    for name in names(folder):
+    for name in journal_names(folder):
         yield from _read(folder / name, positions.get(name, 0))
 
 
@@ -177,10 +177,10 @@ def _read(path: Path, position: int) -> Iterator[Entry]:
 def _parse(line: bytes, journal: str, end: int) -> Entry | None:
     try:
         values: Any = json.loads(line)
-        known = {key: value for key, value in values.items() if key in _FIELDS}
+        fields = {key: value for key, value in values.items() if key in _FIELDS}
         for key in ("committed", "failed"):
-            known[key] = tuple(known.get(key, ()))
-        return Entry(**known, journal=journal, end=end)
+            fields[key] = tuple(fields.get(key, ()))
+        return Entry(**fields, journal=journal, end=end)
     except (ValueError, AttributeError, TypeError):
         return None
 

@@ -54,7 +54,7 @@ class Syncer:
         # Open from the beginning: what the kernel failed to write before a round is told on this descriptor alone.
         self._fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._condition = Condition()
-        self._asked = 0
+        self._requested = 0
         self._started = 0
         self._finished = 0
         self._errors: dict[int, OSError] = {}
@@ -66,9 +66,9 @@ class Syncer:
             if self._thread is None:
                 self._thread = Thread(target=self._run, name="syncer", daemon=True)
                 self._thread.start()
-            self._asked = self._started + 1
+            self._requested = self._started + 1
             self._condition.notify_all()
-            return self._asked
+            return self._requested
 
     def wait(self, number: int) -> None:
         """Wait for the end of a round. Raises OSError if it failed."""
@@ -81,7 +81,7 @@ class Syncer:
     def _run(self) -> None:
         while True:
             with self._condition:
-                self._condition.wait_for(lambda: self._asked > self._started)
+                self._condition.wait_for(lambda: self._requested > self._started)
                 self._started += 1
                 number = self._started
             error: OSError | None = None

@@ -12,7 +12,7 @@ from daemon.spool.store import Spool
 from pipeline.errors import InputRejected
 
 # A disk that is full now may not be in an hour: senders are told to come back.
-PASSING = frozenset({errno.ENOSPC, errno.EDQUOT})
+TEMPORARY_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def check_usable(root: Path) -> None:
@@ -26,7 +26,7 @@ def check_usable(root: Path) -> None:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         _try_link(Path(spool.incoming) / f"try-{secrets.token_hex(8)}")
     except OSError as error:
-        if error.errno in PASSING:
+        if error.errno in TEMPORARY_ERRORS:
             return
         raise InputRejected(
             f"the spool {root} cannot be used: {error.strerror}; it must be on a file system with hard links, "

@@ -16,7 +16,7 @@ import structlog
 from config.schema import Destination
 from daemon.export import cstore, proof, stow
 from daemon.export.association import Address, address_of
-from daemon.export.send_outcome import Item, NotNow, Sent, is_there, items_of, remarks, require_stored
+from daemon.export.send_outcome import Item, ObjectNotTaken, Sent, is_present, items_of, remarks, require_stored
 from daemon.ledger import commitments, obsolete
 from daemon.ledger import deliveries as ledger_deliveries
 from daemon.ledger.claims import Claim, LeaseLost, backoff_s, release, update
@@ -105,7 +105,7 @@ class _Outcome:
 class _Delivery:
     """One claimed delivery. `row`: as it was when it was claimed."""
 
-    commitment_stay_s = proof.STAY_S
+    commitment_stay_s = proof.REPORT_WAIT_S
 
     def __init__(self, context: Context, held: Claim, row: Any, study_id: str) -> None:
         self.context, self.held, self.row, self.study_id = context, held, row, study_id
@@ -141,7 +141,7 @@ class _Delivery:
         with self.context.ledger.read() as connection:
             before = ledger_deliveries.objects_of(connection, self.row.id)
         missing = [
-            i for i in items if i.kind not in before or not is_there(before[i.kind].status, before[i.kind].content)
+            i for i in items if i.kind not in before or not is_present(before[i.kind].status, before[i.kind].content)
         ]
         if missing:
             by_way = stow.send if destination.via == "stow" else cstore.send
@@ -173,14 +173,14 @@ class _Delivery:
             proof.read_back(address, sent, destination.via)
             return _Outcome("delivered", reason, "read back")
         if self.row.state == "stored" and ledger_deliveries.impatient(self.row, destination, self.context.clock()):
-            raise NotNow(f"{address.name} does not report on storage commitment")
+            raise ObjectNotTaken(f"{address.name} does not report on storage commitment")
         transaction_uid = proof.new_transaction()
         # Written first: the report may arrive before the answer to our request does.
         now = self.context.clock()
         with self.context.ledger.write() as connection:
             update(connection, self.held, {"transaction_uid": transaction_uid})
             commitments.open_transaction(connection, self.row.id, transaction_uid, now)
-        proof.ask_commitment(address, sent, transaction_uid, self._take_report, self.commitment_stay_s)
+        proof.request_commitment(address, sent, transaction_uid, self._take_report, self.commitment_stay_s)
         return _Outcome("stored", reason, ask_again_at=now + destination.commit_timeout_s)
 
     def _count_ask(self) -> None:
@@ -271,7 +271,7 @@ class _Delivery:
             return
         if isinstance(error, PeerUnreachable):
             ledger_deliveries.destination_failed(connection, self.destination, sentence_of(error), now, _jitter())
-        elif not isinstance(error, TryLater) or isinstance(error, NotNow):
+        elif not isinstance(error, TryLater) or isinstance(error, ObjectNotTaken):
             ledger_deliveries.destination_answered(connection, self.row.destination, now)
 
     def _write_failure(self, connection: sa.Connection, error: Exception, now: float) -> bool:
@@ -293,7 +293,7 @@ class _Delivery:
         """`stored`: only the proof is missing. `pending`: something is to be sent."""
         if row.stored_at is None:
             return "pending"
-        if isinstance(error, proof.NotThere) and row.proof_asks >= LOOKS:
+        if isinstance(error, proof.NotReadBack) and row.proof_asks >= LOOKS:
             ledger_deliveries.forget(connection, row.id)
             update(connection, self.held, {"stored_at": None})
             return "pending"

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from daemon import audit
-from daemon.assembly import Verdict, judge, settling, too_many
+from daemon.assembly import Verdict, judge, settling_verdict, too_many_verdict
 from daemon.ledger import deliveries, fetches, heartbeats, obsolete, periodic_jobs, verdicts
 from daemon.ledger.claims import Claimable, announced, forget_announcements
 from daemon.ledger.clock_jumps import TOLERANCE_S, JumpWatch, mend
@@ -114,14 +114,14 @@ def _judged(context: Context, study: Any, now: float) -> Verdict:
     wait = context.settings.assembly
     with context.ledger.read() as connection:
         if verdicts.has_more_than(connection, study.study_uid, wait.max_instances):
-            return too_many(f"{wait.max_instances} instances (assembly.max_instances)")
-        soon = settling(study.last_arrival_at, wait)
+            return too_many_verdict(f"{wait.max_instances} instances (assembly.max_instances)")
+        soon = settling_verdict(study.last_arrival_at, wait)
         if now < (soon.due_at or now) and verdicts.has_more_than(connection, study.study_uid, LARGE):
             return soon
         try:
             exam = verdicts.evidence_of(connection, study, wait.max_instances)
         except verdicts.TooLarge as error:
-            return too_many(error.what)
+            return too_many_verdict(error.what)
     return judge(exam, now, context.settings)
 
 

@@ -33,7 +33,7 @@ def settled(destination: Destination, address: Address, sent: Sequence[Sent]) ->
 def _settled(destination: Destination, address: Address, one: Sent) -> Sent:
     unnamed = one.content == Content.UNNAMED
     try:
-        finding = archive_copy.look(address, one.item)
+        finding = archive_copy.compare_with_archive(address, one.item)
         if finding == "unknown" and unnamed:
             # Nobody says that it was stored: at least it must be listed.
             finding = "unknown" if stow.listed(address, [one]) else "absent"

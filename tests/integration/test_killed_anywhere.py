@@ -17,7 +17,7 @@ from daemon.indexing.reconcile import reconcile
 from daemon.ledger import Ledger
 from daemon.ledger.tables import instances, journal_positions, open_associations, studies
 from daemon.listener.command import StoreRequest
-from daemon.listener.storing import Context, Store
+from daemon.listener.storing import AssociationStore, NegotiatedContext
 from daemon.spool import Description, JournalWriter, Spool, Syncer
 from tests.support.dimse import EXPLICIT_LE, MR_IMAGE, encoded, mr_image
 
@@ -60,8 +60,8 @@ def killed_at(step: int, patch: pytest.MonkeyPatch, *, after: bool) -> Iterator[
 def store_one(spool: Spool, uid: str, durability: str) -> int:
     """What happens in an association that brings one instance; its status."""
     settings = Settings(listen=Listen.model_validate({"durability": durability}))
-    store = Store(spool, settings, lambda: False, Syncer(spool.root), "SCU", "10.0.0.1")
-    store.begin(StoreRequest(1, MR_IMAGE, uid, 0, True, ""), Context(MR_IMAGE, EXPLICIT_LE, may_store=True))
+    store = AssociationStore(spool, settings, lambda: False, Syncer(spool.root), "SCU", "10.0.0.1")
+    store.begin(StoreRequest(1, MR_IMAGE, uid, 0, True, ""), NegotiatedContext(MR_IMAGE, EXPLICIT_LE, may_store=True))
     store.data(memoryview(encoded(mr_image(uid))))
     status, _ = store.end()
     return status

@@ -23,7 +23,7 @@ from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 
 from config.schema import Settings
 from daemon.listener import commitment, contexts, serve, state
-from daemon.listener.commitment import Worked
+from daemon.listener.commitment import RoundOutcome
 from daemon.listener.contexts import COMMITMENT, COMMITMENT_INSTANCE
 from daemon.spool import Description, Spool
 from daemon.spool.part10 import header
@@ -286,17 +286,17 @@ def test_a_sender_that_is_down_gets_its_report_when_it_is_up_again(tmp_path: Pat
     item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = MR_IMAGE, "1.14.1"
     information.ReferencedSOPSequence = [item]
     event = SimpleNamespace(action_type=1, action_information=information)
-    assert commitment.accept(spool, event, "LEAVER", "127.0.0.1") == 0
+    assert commitment.accept_request(spool, event, "LEAVER", "127.0.0.1") == 0
     now = time.time()
-    assert commitment.work_off(settings, now=now) == Worked(waiting=1)
+    assert commitment.send_due_reports(settings, now=now) == RoundOutcome(waiting=1)
     forget_sockets()
     reports = Reports()
     scu = AE(ae_title="LEAVER")
     scu.add_supported_context(COMMITMENT, EXPLICIT_LE, scu_role=True, scp_role=True)
     server = scu.start_server(("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_N_EVENT_REPORT, reports.handle)])
     try:
-        assert commitment.work_off(settings, now=now + 59) == Worked(waiting=1)
-        assert commitment.work_off(settings, now=now + 61) == Worked(reported=1)
+        assert commitment.send_due_reports(settings, now=now + 59) == RoundOutcome(waiting=1)
+        assert commitment.send_due_reports(settings, now=now + 61) == RoundOutcome(reported=1)
     finally:
         server.shutdown()
     assert [event_type for event_type, _ in reports.received] == [commitment.ALL_SAFE]

@@ -82,7 +82,7 @@ class Sent:
 
 
 def disk_is_full(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(here.acceptor._house.disk, "refuses", lambda: True)
+    monkeypatch.setattr(here.acceptor._resources.disk, "refuses", lambda: True)
 
 
 def nothing_can_be_written(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,7 @@ from daemon.ledger.engine import LedgerBusy
 from daemon.ledger.tables import instances, revisions, studies
 from daemon.listener import supervisor
 from daemon.listener.association_slots import Slots
-from daemon.listener.receive_loop import Bell
+from daemon.listener.socket_reader import PollWakeup
 from daemon.machine.parent_watch import VARIABLE
 from daemon.processes.celery_app import Steady, make_app, make_context, when_emptied
 from daemon.processes.listening import keep_indexing
@@ -411,9 +411,9 @@ def test_a_listener_lives_on_when_an_acceptor_cannot_be_started(settings: Settin
 
 
 def test_an_association_that_gets_no_descriptor_leaves_no_trace_in_the_log() -> None:
-    """A bell that was never cast is taken down without a word: what a finalizer raises fails the test."""
+    """Discarding a wake-up that has no descriptor raises nothing: an error in a finalizer fails the test."""
     with descriptors_exhausted(), pytest.raises(OSError, match="Too many open files"):
-        Bell()
+        PollWakeup()
     gc.collect()
 
 

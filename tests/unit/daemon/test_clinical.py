@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config.schema import Clinical
-from daemon.clinical import NAMES, ClinicalFacts, Identity, age_from_dicom, gather, load, nothing
+from daemon.clinical import NAMES, ClinicalFacts, Identity, age_from_dicom, all_missing, gather, load
 from daemon.clinical.facts import Receptors
 from daemon.clinical.observations import answer, percent, read, stage
 from pipeline.errors import InputRejected
@@ -230,4 +230,4 @@ def test_facts_are_completed_and_reasons_kept() -> None:
     assert both.known() == {"age_years": 50.0, "clinical_n": 1}
     assert both.missing["clinical_t"] == "a; b"
     assert both.sources == {"age_years": "DICOM", "clinical_n": "FHIR"}
-    assert set(nothing("x").missing) == set(NAMES)
+    assert set(all_missing("x").missing) == set(NAMES)

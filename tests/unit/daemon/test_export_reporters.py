@@ -80,7 +80,7 @@ def test_a_report_is_believed_from_who_was_asked_or_who_is_named(
 def test_a_forged_report_of_failure_has_nothing_sent_again(make: Any) -> None:
     at = make()
     with at.ledger.write() as connection:
-        believed = commitment_reporters.believed_for(at.context.settings, "MODALITY", "192.0.2.99")
+        believed = commitment_reporters.destinations_believing(at.context.settings, "MODALITY", "192.0.2.99")
         assert not commitments.reported(connection, TRANSACTION, [], ["1.2.1.1.1"], at.now, believed, "MODALITY")
     assert at.row("r1-1-a").state == "stored"
 
@@ -89,8 +89,8 @@ def test_an_archive_speaks_for_its_own_destinations_alone() -> None:
     settings = Settings.model_validate(
         {"destination": [ARCHIVE, ARCHIVE | {"name": "b", "ae_title": "OTHER", "host": "192.0.2.8"}]}
     )
-    assert commitment_reporters.believed_for(settings, "ARCHIVE", "192.0.2.99") == {"a"}
-    assert commitment_reporters.believed_for(settings, "X", "192.0.2.8") == {"b"}
+    assert commitment_reporters.destinations_believing(settings, "ARCHIVE", "192.0.2.99") == {"a"}
+    assert commitment_reporters.destinations_believing(settings, "X", "192.0.2.8") == {"b"}
 
 
 def test_a_host_by_name_is_resolved(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,5 +98,5 @@ def test_a_host_by_name_is_resolved(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: found)
     commitment_reporters._resolved.cache_clear()
     settings = Settings.model_validate({"destination": [ARCHIVE | {"host": "pacs.example.org"}]})
-    assert commitment_reporters.believed_for(settings, "X", "192.0.2.44") == {"a"}
-    assert commitment_reporters.believed_for(settings, "X", "192.0.2.45") == frozenset()
+    assert commitment_reporters.destinations_believing(settings, "X", "192.0.2.44") == {"a"}
+    assert commitment_reporters.destinations_believing(settings, "X", "192.0.2.45") == frozenset()

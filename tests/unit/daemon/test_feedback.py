@@ -20,7 +20,7 @@ from config.schema import Settings
 from daemon.cli.feedback import print_feedback
 from daemon.feedback import feedback_records
 from daemon.feedback.assessment import assessment_of, read_assessment
-from daemon.feedback.feedback_records import collect, keep_outcomes, listed
+from daemon.feedback.feedback_records import collect, listed, store_outcomes
 from daemon.feedback.pathology import Outcome, read_outcomes
 from daemon.ledger.deliveries import record_sent
 from daemon.ledger.tables import instances
@@ -257,8 +257,10 @@ def test_a_report_that_cannot_be_read_stops_nothing(at: Desk) -> None:
 def test_outcomes_are_stored_once_and_replaced_by_later_ones(at: Desk) -> None:
     root = at.context.settings.spool.path
     with at.ledger.write() as connection:
-        first = keep_outcomes(connection, root, [Outcome("1.2.1", "", "positive"), Outcome("8.8", "", "negative")], 1.0)
-        second = keep_outcomes(connection, root, [Outcome("s1", "", "negative")], 2.0)
+        first = store_outcomes(
+            connection, root, [Outcome("1.2.1", "", "positive"), Outcome("8.8", "", "negative")], 1.0
+        )
+        second = store_outcomes(connection, root, [Outcome("s1", "", "negative")], 2.0)
     assert (first.stored, first.unknown, second.stored) == (1, ("8.8",), 1)
     (one,) = said(at)
     assert (one["source"], one["verdict"], one["probability"]) == ("pathology", "negative", 0.91)
@@ -266,7 +268,7 @@ def test_outcomes_are_stored_once_and_replaced_by_later_ones(at: Desk) -> None:
 
 def test_an_outcome_of_the_other_side_has_no_prediction_beside_it(at: Desk) -> None:
     with at.ledger.write() as connection:
-        keep_outcomes(connection, at.context.settings.spool.path, [Outcome("s1", "R", "positive")], 1.0)
+        store_outcomes(connection, at.context.settings.spool.path, [Outcome("s1", "R", "positive")], 1.0)
     (one,) = said(at)
     assert (one["side"], one["probability"]) == ("R", None)
 

@@ -14,7 +14,7 @@ from config.schema import Fetch, Pacs, Settings
 from daemon.assembly import Answer, Verdict, Wanted
 from daemon.export.multipart import parts
 from daemon.fetch.plan import Batch, NotInArchive, Series, TooMuch, make_plan
-from daemon.fetch.retrieve import ways
+from daemon.fetch.retrieve import retrieve_ways
 from daemon.ledger import Ledger, fetches
 from daemon.ledger.claims import claim
 from daemon.ledger.tables import fetches as table
@@ -81,9 +81,9 @@ def test_more_than_the_limit_is_never_asked_for(wanted: list[Wanted]) -> None:
 
 def test_ways_are_tried_in_the_order_of_the_setting_as_far_as_the_archive_offers_them() -> None:
     all_ways = ARCHIVE.model_copy(update={"can": ("get", "move"), "dicomweb_url": "http://127.0.0.1/"})
-    assert ways(all_ways, SETTINGS) == ("move", "get", "wado")
-    assert ways(all_ways, Settings(fetch=Fetch(how=("wado", "get")))) == ("wado", "get")
-    assert ways(ARCHIVE, SETTINGS) == ("get",)
+    assert retrieve_ways(all_ways, SETTINGS) == ("move", "get", "wado")
+    assert retrieve_ways(all_ways, Settings(fetch=Fetch(how=("wado", "get")))) == ("wado", "get")
+    assert retrieve_ways(ARCHIVE, SETTINGS) == ("get",)
 
 
 def message(bodies: list[bytes], boundary: bytes = b"frontier") -> bytes:

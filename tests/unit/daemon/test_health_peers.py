@@ -22,7 +22,7 @@ from config.schema import Settings
 from daemon.finding import Finding
 from daemon.health.peers import ask_destination, contexts_of
 from daemon.listener import receive_loop
-from daemon.listener.receive_loop import Bell
+from daemon.listener.socket_reader import PollWakeup
 from daemon.logs import Recurring
 
 SR = "1.2.840.10008.5.1.4.1.1.88.33"
@@ -164,16 +164,16 @@ def test_an_event_that_does_not_fit_is_one_warning_and_no_error(monkeypatch: pyt
         raise InvalidEventError
 
     monkeypatch.setattr(DULServiceProvider, "run_reactor", out_of_order)
-    monkeypatch.setattr(receive_loop, "UNEXPECTED", Recurring(receive_loop.log, "protocol broken"))
+    monkeypatch.setattr(receive_loop, "PROTOCOL_ERRORS", Recurring(receive_loop.log, "protocol broken"))
     with capture_logs() as lines:
         for _ in range(256):
-            receiver = object.__new__(receive_loop.Receiver)
+            receiver = object.__new__(receive_loop.ReceivingUpperLayer)
             receiver._assoc, receiver.to_user_queue = Assoc(), queue.Queue()
             receiver.run_reactor()
     assert [line["log_level"] for line in lines] == ["warning"]
 
 
-def test_a_bell_that_could_not_be_made_goes_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wakeup_that_could_not_be_made_is_discarded_without_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     unraisable: list[Any] = []
     monkeypatch.setattr("sys.unraisablehook", unraisable.append)
 
@@ -182,7 +182,7 @@ def test_a_bell_that_could_not_be_made_goes_without_a_word(monkeypatch: pytest.M
 
     monkeypatch.setattr(os, "eventfd", none_left)
     with pytest.raises(OSError, match="open files"):
-        Bell()
+        PollWakeup()
     gc.collect()
     assert unraisable == []
 

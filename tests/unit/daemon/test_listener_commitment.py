@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 from config.schema import Listen, Settings
 from config.schema import Spool as SpoolSection
 from daemon.listener import commitment
-from daemon.listener.commitment import Transaction, Worked
+from daemon.listener.commitment import RoundOutcome, Transaction, requests
 from daemon.spool import Description, JournalWriter, Spool, read_journals
 from tests.support.dimse import EXPLICIT_LE, MR_IMAGE, encoded, mr_image
 
@@ -68,9 +68,9 @@ class Peer:
 def test_instances_that_are_here_whole_are_safe(spool: Spool, settings: Settings) -> None:
     keep(spool, "1.2.3")
     keep(spool, "1.2.4")
-    assert commitment.accept(spool, asked((MR_IMAGE, "1.2.3"), (MR_IMAGE, "1.2.4")), "PACS", "10.0.0.1") == 0
+    assert commitment.accept_request(spool, asked((MR_IMAGE, "1.2.3"), (MR_IMAGE, "1.2.4")), "PACS", "10.0.0.1") == 0
     peer = Peer()
-    assert commitment.work_off(settings, send=peer) == Worked(reported=1)
+    assert commitment.send_due_reports(settings, send=peer) == RoundOutcome(reported=1)
     ((event_type, information),) = peer.reports
     assert event_type == commitment.ALL_SAFE
     assert information.TransactionUID == "1.9.9"
@@ -87,9 +87,9 @@ def test_each_way_of_not_being_safe_has_its_reason(spool: Spool, settings: Setti
     keep(spool, "1.2.3")
     damage(keep(spool, "1.2.4"))
     wanted = [(MR_IMAGE, "1.2.3"), (MR_IMAGE, "1.2.4"), (MR_IMAGE, "1.2.5"), (CT_IMAGE, "1.2.3")]
-    assert commitment.accept(spool, asked(*wanted), "PACS", "10.0.0.1") == 0
+    assert commitment.accept_request(spool, asked(*wanted), "PACS", "10.0.0.1") == 0
     peer = Peer()
-    commitment.work_off(settings, send=peer)
+    commitment.send_due_reports(settings, send=peer)
     ((event_type, information),) = peer.reports
     assert event_type == commitment.SOME_FAILED
     assert [i.ReferencedSOPInstanceUID for i in information.ReferencedSOPSequence] == ["1.2.3"]
@@ -104,84 +104,91 @@ def test_a_report_that_nobody_takes_is_tried_again_with_growing_pauses_and_arriv
     spool: Spool, settings: Settings
 ) -> None:
     keep(spool, "1.2.3")
-    commitment.accept(spool, asked((MR_IMAGE, "1.2.3")), "PACS", "10.0.0.1")
+    commitment.accept_request(spool, asked((MR_IMAGE, "1.2.3")), "PACS", "10.0.0.1")
     (path,) = spool.commitment.glob("*.json")
-    start = Transaction.read(path.read_bytes()).received
+    start = Transaction.from_json(path.read_bytes()).received
     away = Peer(answers=False)
     tries = []
     for minute in range(0, 5 * 60):
         before = len(away.reports)
-        assert commitment.work_off(settings, now=start + 60.0 * minute, send=away) == Worked(waiting=1)
+        assert commitment.send_due_reports(settings, now=start + 60.0 * minute, send=away) == RoundOutcome(waiting=1)
         if len(away.reports) > before:
             tries.append(minute)
     assert tries[:4] == [0, 1, 3, 7]
     assert max(b - a for a, b in itertools.pairwise(tries)) == 60
-    assert commitment.work_off(settings, now=start + 6 * HOUR, send=Peer()) == Worked(reported=1)
+    assert commitment.send_due_reports(settings, now=start + 6 * HOUR, send=Peer()) == RoundOutcome(reported=1)
 
 
 def test_what_is_named_twice_is_reported_once_and_what_is_asked_twice_too(spool: Spool, settings: Settings) -> None:
     keep(spool, "1.2.3")
     for _ in range(2):
-        assert commitment.accept(spool, asked((MR_IMAGE, "1.2.3"), (MR_IMAGE, "1.2.3")), "PACS", "10.0.0.1") == 0
+        assert (
+            commitment.accept_request(spool, asked((MR_IMAGE, "1.2.3"), (MR_IMAGE, "1.2.3")), "PACS", "10.0.0.1") == 0
+        )
     # Another AE, and another list, are other requests.
-    assert commitment.accept(spool, asked((MR_IMAGE, "1.2.3")), "OTHER", "10.0.0.1") == 0
-    assert commitment.accept(spool, asked((MR_IMAGE, "1.2.3"), (MR_IMAGE, "1.2.4")), "PACS", "10.0.0.1") == 0
+    assert commitment.accept_request(spool, asked((MR_IMAGE, "1.2.3")), "OTHER", "10.0.0.1") == 0
+    assert commitment.accept_request(spool, asked((MR_IMAGE, "1.2.3"), (MR_IMAGE, "1.2.4")), "PACS", "10.0.0.1") == 0
     peer = Peer()
-    assert commitment.work_off(settings, send=peer) == Worked(reported=3)
+    assert commitment.send_due_reports(settings, send=peer) == RoundOutcome(reported=3)
     assert [len(i.ReferencedSOPSequence) for _, i in peer.reports] == [1, 1, 1]
 
 
 def test_a_retry_waits_no_longer_because_the_clock_was_put_back(spool: Spool, settings: Settings) -> None:
     keep(spool, "1.2.3")
-    commitment.accept(spool, asked((MR_IMAGE, "1.2.3")), "PACS", "10.0.0.1")
+    commitment.accept_request(spool, asked((MR_IMAGE, "1.2.3")), "PACS", "10.0.0.1")
     (path,) = spool.commitment.glob("*.json")
-    start = Transaction.read(path.read_bytes()).received
-    assert commitment.work_off(settings, now=start + 9 * HOUR, send=Peer(answers=False)) == Worked(waiting=1)
-    assert commitment.work_off(settings, now=start, send=Peer()) == Worked(reported=1)
+    start = Transaction.from_json(path.read_bytes()).received
+    assert commitment.send_due_reports(settings, now=start + 9 * HOUR, send=Peer(answers=False)) == RoundOutcome(
+        waiting=1
+    )
+    assert commitment.send_due_reports(settings, now=start, send=Peer()) == RoundOutcome(reported=1)
 
 
 def test_the_longest_list_is_worked_through_and_a_longer_one_refused(
     spool: Spool, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(commitment, "MAX_ITEMS", 2000)
+    monkeypatch.setattr(requests, "MAX_ITEMS", 2000)
     keep(spool, "1.2.0")
-    every = [(MR_IMAGE, f"1.2.{n}") for n in range(commitment.MAX_ITEMS)]
-    assert commitment.accept(spool, asked(*every), "PACS", "10.0.0.1") == 0
+    every = [(MR_IMAGE, f"1.2.{n}") for n in range(requests.MAX_ITEMS)]
+    assert commitment.accept_request(spool, asked(*every), "PACS", "10.0.0.1") == 0
     peer = Peer()
-    assert commitment.work_off(settings, send=peer) == Worked(reported=1)
+    assert commitment.send_due_reports(settings, send=peer) == RoundOutcome(reported=1)
     ((_, information),) = peer.reports
-    assert (len(information.ReferencedSOPSequence), len(information.FailedSOPSequence)) == (1, commitment.MAX_ITEMS - 1)
-    assert commitment.accept(spool, asked(*every, (MR_IMAGE, "1.3")), "PACS", "10.0.0.1") == commitment.INVALID_ARGUMENT
+    assert (len(information.ReferencedSOPSequence), len(information.FailedSOPSequence)) == (1, requests.MAX_ITEMS - 1)
+    assert (
+        commitment.accept_request(spool, asked(*every, (MR_IMAGE, "1.3")), "PACS", "10.0.0.1")
+        == commitment.INVALID_ARGUMENT
+    )
 
 
 def test_after_a_week_a_report_is_given_up(spool: Spool, settings: Settings) -> None:
     keep(spool, "1.2.3")
-    commitment.accept(spool, asked((MR_IMAGE, "1.2.3")), "PACS", "10.0.0.1")
+    commitment.accept_request(spool, asked((MR_IMAGE, "1.2.3")), "PACS", "10.0.0.1")
     (path,) = spool.commitment.glob("*.json")
-    start = Transaction.read(path.read_bytes()).received
+    start = Transaction.from_json(path.read_bytes()).received
     away = Peer(answers=False)
-    assert commitment.work_off(settings, now=start + 8 * 24 * HOUR, send=away) == Worked(given_up=1)
+    assert commitment.send_due_reports(settings, now=start + 8 * 24 * HOUR, send=away) == RoundOutcome(given_up=1)
     assert list(spool.commitment.iterdir()) == []
 
 
 def test_two_who_work_at_once_report_once(spool: Spool, settings: Settings) -> None:
     keep(spool, "1.2.3")
-    commitment.accept(spool, asked((MR_IMAGE, "1.2.3")), "PACS", "10.0.0.1")
-    inner: list[Worked] = []
+    commitment.accept_request(spool, asked((MR_IMAGE, "1.2.3")), "PACS", "10.0.0.1")
+    inner: list[RoundOutcome] = []
 
     def send(transaction: Transaction, event_type: int, information: Dataset) -> bool:
-        inner.append(commitment.work_off(settings, send=Peer()))
+        inner.append(commitment.send_due_reports(settings, send=Peer()))
         return True
 
-    assert commitment.work_off(settings, send=send) == Worked(reported=1)
-    assert inner == [Worked()]
+    assert commitment.send_due_reports(settings, send=send) == RoundOutcome(reported=1)
+    assert inner == [RoundOutcome()]
 
 
 def test_only_the_requests_of_one_sender_are_worked_where_that_is_asked(spool: Spool, settings: Settings) -> None:
     for ae in ("ONE", "TWO"):
-        commitment.accept(spool, asked((MR_IMAGE, "1.2.3")), ae, "10.0.0.1")
-    assert commitment.work_off(settings, send=Peer(), only="ONE") == Worked(reported=1)
-    assert commitment.work_off(settings, send=Peer()) == Worked(reported=1)
+        commitment.accept_request(spool, asked((MR_IMAGE, "1.2.3")), ae, "10.0.0.1")
+    assert commitment.send_due_reports(settings, send=Peer(), only="ONE") == RoundOutcome(reported=1)
+    assert commitment.send_due_reports(settings, send=Peer()) == RoundOutcome(reported=1)
 
 
 def too_deep() -> Any:
@@ -210,7 +217,7 @@ def too_deep() -> Any:
 def test_a_request_that_makes_no_sense_is_refused_and_leaves_nothing(
     spool: Spool, event: Callable[[], Any], status: int
 ) -> None:
-    assert commitment.accept(spool, event(), "PACS", "10.0.0.1") == status
+    assert commitment.accept_request(spool, event(), "PACS", "10.0.0.1") == status
     assert list(spool.commitment.iterdir()) == []
 
 
@@ -220,7 +227,7 @@ def test_a_report_on_what_we_asked_of_others_is_in_the_journal(spool: Spool) -> 
     information.ReferencedSOPSequence = items(*((MR_IMAGE, f"1.2.{n}") for n in range(700)))
     information.FailedSOPSequence = items((MR_IMAGE, "1.3.1"))
     journal = JournalWriter(spool.journal, "PACS", "10.0.0.1")
-    assert commitment.note_report(SimpleNamespace(event_information=information), journal) == 0
+    assert commitment.record_report(SimpleNamespace(event_information=information), journal) == 0
     journal.close("released")
     entries = [e for e in read_journals(spool.root, {}) if e.event == "commitment"]
     assert {e.transaction_uid for e in entries} == {"1.9.9"}

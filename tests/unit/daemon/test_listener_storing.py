@@ -13,11 +13,11 @@ from structlog.testing import capture_logs
 from config.schema import Listen, Settings
 from daemon.listener import statuses
 from daemon.listener.command import StoreRequest
-from daemon.listener.storing import Context, Store
+from daemon.listener.storing import AssociationStore, NegotiatedContext
 from daemon.spool import Entry, Spool, Syncer, read_journals
 from tests.support.dimse import EXPLICIT_LE, MR_IMAGE, encoded, mr_image
 
-MR = Context(MR_IMAGE, EXPLICIT_LE, may_store=True)
+MR = NegotiatedContext(MR_IMAGE, EXPLICIT_LE, may_store=True)
 
 
 def request(uid: str = "1.2.3", sop_class: str = MR_IMAGE, has_data_set: bool = True) -> StoreRequest:
@@ -30,15 +30,17 @@ class Bench:
     def __init__(self, root: Path, *, disk_refuses: Callable[[], bool] = lambda: False, **listen: object) -> None:
         self.spool = Spool(root)
         settings = Settings(listen=Listen.model_validate({"durability": "none", **listen}))
-        self.store = Store(self.spool, settings, disk_refuses, Syncer(root), "SCANNER", "10.0.0.1")
+        self.store = AssociationStore(self.spool, settings, disk_refuses, Syncer(root), "SCANNER", "10.0.0.1")
 
-    def send(self, data: bytes, asked: StoreRequest | None = None, context: Context = MR, pieces: int = 3) -> int:
+    def send(
+        self, data: bytes, asked: StoreRequest | None = None, context: NegotiatedContext = MR, pieces: int = 3
+    ) -> int:
         self.store.begin(asked or request(), context)
         size = max(1, len(data) // pieces)
         for start in range(0, len(data), size):
             self.store.data(memoryview(data)[start : start + size])
         status = self.store.end()[0]
-        self.store.tidy()
+        self.store.discard_incoming()
         return status
 
     @property
@@ -91,7 +93,12 @@ REFUSED = [
     (statuses.BAD_INSTANCE_UID, request(""), MR, encoded(mr_image())),
     (statuses.BAD_CLASS_UID, request(sop_class="/dev/null"), MR, encoded(mr_image())),
     (statuses.CLASS_NOT_OF_CONTEXT, request(sop_class="1.2.840.10008.5.1.4.1.1.2"), MR, encoded(mr_image())),
-    (statuses.NOT_AUTHORISED, request(), Context(MR_IMAGE, EXPLICIT_LE, may_store=False), encoded(mr_image())),
+    (
+        statuses.NOT_AUTHORISED,
+        request(),
+        NegotiatedContext(MR_IMAGE, EXPLICIT_LE, may_store=False),
+        encoded(mr_image()),
+    ),
     (statuses.NO_DATA_SET, request(has_data_set=False), MR, b""),
     (statuses.NO_DATA_SET, request(), MR, b""),
     (statuses.NOT_UNDERSTOOD, request(), MR, b"GIF89a" * 20),
@@ -104,7 +111,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("refusal", "asked", "context", "data"), REFUSED)
 def test_each_refusal_has_its_status_one_log_line_and_leaves_no_file(
-    bench: Bench, refusal: statuses.Refusal, asked: StoreRequest, context: Context, data: bytes
+    bench: Bench, refusal: statuses.Refusal, asked: StoreRequest, context: NegotiatedContext, data: bytes
 ) -> None:
     with capture_logs() as logs:
         assert bench.send(data, asked, context) == refusal.status

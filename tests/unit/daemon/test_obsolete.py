@@ -19,6 +19,7 @@ from daemon.ledger.deliveries import destination_failed, failing
 from daemon.ledger.studies import settle_if_delivered
 from daemon.ledger.tables import deliveries, events, feedback, fetches, pacs_answers, studies
 from daemon.listener import commitment
+from daemon.listener.commitment import requests
 from daemon.main import cli
 from daemon.observer.ledger_metrics import LedgerCollector
 from daemon.spool import Spool
@@ -286,9 +287,9 @@ def test_a_commitment_that_was_asked_by_a_peer_that_is_gone_is_closed(
 ) -> None:
     spool = Spool(tmp_path / "spool")
     asked = commitment.Transaction("2.25.1", "SENDER", "127.0.0.1", START, (("1.2", "1.3"),))
-    commitment._write(commitment._new_file(spool, asked), asked)
+    requests.write(requests.new_file(spool, asked), asked)
     settings = Settings.model_validate({"spool": {"path": spool.root}, "peer": peers})
-    commitment.work_off(settings, now=START, send=lambda *_: False)
+    commitment.send_due_reports(settings, now=START, send=lambda *_: False)
     assert len(list(spool.commitment.glob("*.json"))) == left
 
 

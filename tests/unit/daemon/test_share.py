@@ -280,13 +280,13 @@ def test_connections_beyond_the_bound_are_closed_and_the_others_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(share_server, "MAX_CONNECTIONS", 1)
-    monkeypatch.setattr(share_server, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(share_server, "MAX_WAIT_FOR_ROOM_S", 0.05)
     with shared(tmp_path) as house:
         row = house.receive("1.2.3")
         with socket.create_connection(("127.0.0.1", house.server.server_port)), pytest.raises(PeerUnreachable):
             # The first one says nothing, and holds the only place.
             house.files().instance(row)
-        monkeypatch.setattr(share_server, "PATIENCE_S", 10)
+        monkeypatch.setattr(share_server, "MAX_WAIT_FOR_ROOM_S", 10)
         assert house.files().instance(row) is not None
 
 

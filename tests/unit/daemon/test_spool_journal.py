@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemon.spool import Entry, JournalWriter, Spool, is_finished, names, read_journals, retire
+from daemon.spool import Entry, JournalWriter, Spool, is_finished, journal_names, read_journals, retire
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def read_all(spool: Spool, positions: dict[str, int]) -> list[Entry]:
 
 def test_an_association_that_brings_nothing_leaves_no_journal(spool: Spool) -> None:
     JournalWriter(spool.journal, "PACS", "10.0.0.1").close("released")
-    assert names(spool.journal) == []
+    assert journal_names(spool.journal) == []
 
 
 def test_each_entry_is_read_once_while_the_journal_grows(spool: Spool) -> None:
@@ -106,7 +106,7 @@ def test_a_journal_is_finished_when_it_is_closed_and_not_before(spool: Spool) ->
     journal.close("released")
     assert is_finished(spool.root, journal.path.name)
     retire(spool.root, journal.path.name)
-    assert names(spool.journal) == []
+    assert journal_names(spool.journal) == []
     assert is_finished(spool.root, journal.path.name)
 
 
@@ -119,7 +119,7 @@ def test_a_journal_whose_process_was_killed_is_finished_without_being_closed(spo
     with subprocess.Popen([sys.executable, "-c", program, str(spool.journal)], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"written\n"
-        (name,) = names(spool.journal)
+        (name,) = journal_names(spool.journal)
         assert not is_finished(spool.root, name)
         process.send_signal(signal.SIGKILL)
     assert is_finished(spool.root, name)
