@@ -139,7 +139,7 @@ def _where(error: Exception) -> str:
 
 
 def _folder(exam: Exam) -> str:
-    paths = [i.path for s in exam.series for i in s.instances] + [i.path for i in exam.rois]
+    paths = [i.path for i in (*exam.images, *exam.rois)]
     return next((str(p.parent) for p in paths if p is not None), "")
 
 
