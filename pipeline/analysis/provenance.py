@@ -21,13 +21,13 @@ SCIENCE = {
 
 def software() -> dict[str, str]:
     """Package versions."""
-    versions = {}
+    found = {}
     for name in PACKAGES:
         try:
-            versions[name] = version(name)
+            found[name] = version(name)
         except PackageNotFoundError:  # pragma: no cover - all are dependencies
-            versions[name] = "not installed"
-    return versions
+            found[name] = "not installed"
+    return found
 
 
 def settings_hash(settings: Settings) -> str:

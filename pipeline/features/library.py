@@ -2,14 +2,15 @@
 
 It writes to stderr through a handler of its own and lets numpy warn where a feature is not defined (0/0 in a flat
 region). Both are answered here: a feature without a value is reported as missing with its reason, so neither line
-would tell anyone anything.
+would tell anyone anything. Its eigenvalues are real on every NumPy.
 """
 
 from __future__ import annotations
 
 import threading
+import types
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -19,11 +20,15 @@ import numpy as np
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it asks pkg_resources for versions
     import radiomics
+    import radiomics.glcm
+    import radiomics.shape
+    import radiomics.shape2D
     from radiomics import featureextractor, imageoperations
 
 __all__ = [
     "FOREIGN_ERRORS",
     "VERSION",
+    "eigenvalues",
     "feature_classes",
     "feature_names",
     "featureextractor",
@@ -38,6 +43,34 @@ FOREIGN_ERRORS = (ValueError, RuntimeError, ArithmeticError, LookupError, TypeEr
 
 radiomics.setVerbosity(60)
 radiomics.logger.setLevel(60)
+
+
+def eigenvalues(matrices: Any) -> Any:
+    """Eigenvalues of (..., n, n) as NumPy before 2.5 gives them: real unless one has an imaginary part.
+
+    NumPy 2.5 gives complex numbers for every matrix, and PyRadiomics then gives complex features.
+    """
+    values = np.linalg.eigvals(matrices)
+    return values if np.any(values.imag) else values.real
+
+
+def _real_eigenvalues(matrices: Any) -> Any:
+    """Of covariances, which are symmetric: an imaginary part is rounding."""
+    return np.linalg.eigvals(matrices).real
+
+
+def _numpy_with(eigvals: Callable[[Any], Any]) -> types.ModuleType:
+    """NumPy as one of PyRadiomics' modules sees it, with another `linalg.eigvals`."""
+    numpy, linalg = types.ModuleType("numpy"), types.ModuleType("numpy.linalg")
+    numpy.__dict__.update(np.__dict__)
+    linalg.__dict__.update(np.linalg.__dict__)
+    linalg.eigvals = eigvals  # type: ignore[attr-defined]
+    numpy.linalg = linalg  # type: ignore[attr-defined]
+    return numpy
+
+
+radiomics.glcm.numpy = _numpy_with(eigenvalues)
+radiomics.shape.numpy = radiomics.shape2D.numpy = _numpy_with(_real_eigenvalues)
 
 _gate = threading.Lock()
 _inside = 0

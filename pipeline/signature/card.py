@@ -126,6 +126,7 @@ def markdown(signature: Signature, evaluation: Mapping[str, Json] | None = None)
             ("extraction settings", h.extraction_hash or "not told"),
             ("classifier", h.classifier),
             ("recipe", h.recipe.recipe),
+            ("made with", ", ".join(f"{name} {number}" for name, number in h.software.items()) or "not told"),
             ("cutoff", f"{h.cutoff:.3f}"),
             ("columns", str(len(h.columns))),
             ("constant columns dropped", ", ".join(h.constant_columns) or "none"),

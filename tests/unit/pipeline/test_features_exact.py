@@ -195,3 +195,35 @@ def test_several_processes_find_what_one_does_to_the_last_bit_and_in_its_order()
         for part in ("values", "missing", "diagnostics", "grey_levels"):
             assert repr(dict(getattr(one, part))) == repr(dict(getattr(two, part)))
         assert one.missing
+
+
+@pytest.mark.parametrize("imaginary", [0.0, 1e-15])
+def test_eigenvalues_of_a_complex_type_change_no_feature(monkeypatch: pytest.MonkeyPatch, imaginary: float) -> None:
+    """NumPy 2.5 gives complex eigenvalues for every matrix; rounding can leave an imaginary part on any NumPy."""
+    image = volume(noise((20, 24, 26)))
+    mask = region(image, S[6:12, 8:15, 9:17], holes=0.2)
+    before, eigvals = both(image, mask), np.linalg.eigvals
+    asked: list[tuple[int, ...]] = []
+
+    def complex_eigvals(matrices: Any) -> Any:
+        asked.append(matrices.shape)
+        return eigvals(matrices) + 1j * imaginary
+
+    monkeypatch.setattr(np.linalg, "eigvals", complex_eigvals)
+    for found, expected in zip(both(image, mask), before, strict=True):
+        assert found.missing == expected.missing == {}
+        assert found.values == pytest.approx(expected.values, rel=1e-12, abs=0)
+    assert {len(shape) for shape in asked} == {2, 4}, "shape and texture ask for eigenvalues"
+
+
+def test_a_complex_eigenvalue_of_a_covariance_counts_with_its_real_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = volume(noise((14, 14, 14)))
+    mask = region(image, S[4:5, 4:10, 4:11])
+    expected, eigvals = plain_extract(image, mask, ALL).values, np.linalg.eigvals
+    monkeypatch.setattr(
+        np.linalg, "eigvals", lambda m: eigvals(m) + np.array([1j, -1j, 0])[: m.shape[-1]] * (m.ndim == 2)
+    )
+    for found in both(image, mask):
+        shapes = {n: v for n, v in found.values.items() if "_shape_" in n}
+        assert shapes == {n: v for n, v in expected.items() if "_shape_" in n}
+        assert len(shapes) == 14
