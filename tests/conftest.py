@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # No test depends on wall time; on a build machine the examples are the same at every run.
 hypothesis.settings.register_profile("axrad", deadline=None, derandomize=os.environ.get("CI") == "true")
+hypothesis.settings.register_profile("long", hypothesis.settings.get_profile("axrad"), max_examples=1000)
 hypothesis.settings.load_profile("axrad")
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,6 +38,22 @@ PEERS = {
     "pdftoppm": "pdftoppm",
     "node": "node",
 }
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--fast", action="store_true", help="the nearest tests that fit into a minute (script/test --fast)"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    from tests.support.fast import Fast, Times
+    from tests.support.limits import Limits
+
+    config.pluginmanager.register(Limits(config))
+    config.pluginmanager.register(Times(config))
+    if config.getoption("fast"):
+        config.pluginmanager.register(Fast(config))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -2,7 +2,7 @@
 
 Nothing here ends by the wall clock. Patience is counted in ticks without change, and ticks pass only as fast as the
 machine serves the test: while its processes wait for a processor that others have, by the processor time that they got.
-pytest-timeout is the last resort.
+`limits`, which counts by the same clock, is the last resort.
 """
 
 from __future__ import annotations
