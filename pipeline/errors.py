@@ -11,6 +11,7 @@
     │   ├── FeatureRejected       features that cannot be computed
     │   └── OutsideTraining       outside what the signature was trained on
     ├── InputRejected         a table, signature or setting given by a person is wrong
+    ├── NotInstalled          a command needs libraries of an extra that is not installed
     ├── ReportRejected        a finished report failed its own check and is not sent
     └── TryLater              transient: the same work may succeed later
         └── PeerUnreachable       a PACS, broker or ledger does not answer
@@ -72,6 +73,10 @@ class OutsideTraining(ExamRejected):
 
 class InputRejected(AxradError):
     code = "input-rejected"
+
+
+class NotInstalled(AxradError):
+    code = "not-installed"
 
 
 class ReportRejected(AxradError):

@@ -38,15 +38,15 @@ def normalise(name: str) -> str:
 
 def _without_accents(text: str) -> str:
     """Latin letters without their marks; the marks of kana, Hangul and Cyrillic make other letters and stay."""
-    kept: list[str] = []
+    letters: list[str] = []
     latin = False
     for one in unicodedata.normalize("NFD", text):
         if not unicodedata.combining(one):
             latin = one < "\u0250"
         elif latin:
             continue
-        kept.append(one)
-    return unicodedata.normalize("NFC", "".join(kept))
+        letters.append(one)
+    return unicodedata.normalize("NFC", "".join(letters))
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,9 @@ class Concept:
 
     def within(self, text: str) -> bool:
         """Whether a normalised name says it."""
-        return self.found(text) is not None
+        return self.search(text) is not None
 
-    def found(self, text: str) -> re.Match[str] | None:
+    def search(self, text: str) -> re.Match[str] | None:
         """Where a normalised name says it; what the concept must never mean is taken out before."""
         return self.says.search(self.never.sub(" ", text) if self.never else text)
 
@@ -91,7 +91,7 @@ def add_pieces(pieces: dict[str, str], more: Mapping[str, str]) -> None:
 
 def _concept(parts: Parts, pieces: Mapping[str, str]) -> Concept:
     def filled(patterns: list[str]) -> list[str]:
-        return [_PIECE.sub(lambda found: f"(?:{pieces[found[1]]})", pattern) for pattern in patterns]
+        return [_PIECE.sub(lambda piece: f"(?:{pieces[piece[1]]})", pattern) for pattern in patterns]
 
     alternatives = [word(w) for w in parts.get("words", [])] + [f"(?:{p})" for p in filled(parts.get("patterns", []))]
     never = filled(parts.get("never", []))

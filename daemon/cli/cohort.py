@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from daemon.cli.options import config_option, json_option, out_folder
+from daemon.cli.research_extra import require_research
 
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -40,6 +41,7 @@ def delta(
     as_json: bool,
 ) -> None:
     """Paired tests between the feature tables BEFORE and AFTER of the same patients."""
+    require_research()
     from pipeline.research.change.change_page import facts, write
     from pipeline.research.change.paired_tests import delta as tested
     from pipeline.research.change.pairs import read

@@ -56,7 +56,7 @@ def shown(finding: Finding) -> str:
 
 def examine(settings: Settings) -> Iterator[Finding]:
     """Every line, in the order in which things depend on each other."""
-    from daemon.health import standing_checks
+    from daemon.health import installation_checks, standing_checks
     from daemon.health.limits import examine as limits
     from daemon.health.peers import ask_destination
     from daemon.ledger.engine import bare_ledger
@@ -65,6 +65,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
 
     listener, now = state(settings), time.time()
     yield _versions()
+    yield from installation_checks.examine(settings)
     yield from (f for f in standing_checks.of_machine(settings, listener, now) if f.code in ("disk", "inodes", "rules"))
     of_ledger = guarded("ledger", lambda: _ledger(settings), "look at ledger.url and at the database")
     yield of_ledger
@@ -118,7 +119,7 @@ def _versions() -> Finding:
         "celery",
         "redis",
     )
-    text = ", ".join(f"{name} {metadata.version(name)}" for name in names)
+    text = ", ".join(f"{name} {_version(name)}" for name in names)
     right = (3, 11) <= sys.version_info[:2] <= (3, 13)
     return Finding(
         "versions",
@@ -126,6 +127,13 @@ def _versions() -> Finding:
         f"Python {sys.version.split()[0]}, {text}",
         "" if right else "use Python 3.11, 3.12 or 3.13",
     )
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "missing"
 
 
 def _ledger(settings: Settings) -> str:

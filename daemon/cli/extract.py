@@ -122,7 +122,7 @@ def _many_exams(paths: tuple[Path, ...], out: Path, settings: Settings, as_json:
     spoilt: dict[Path, FileSetAside] = {}
 
     def evaluate(exam: Exam) -> StudyResult:
-        for path in (i.path for series in exam.series for i in series.instances):
+        for path in (image.path for image in exam.images):
             if path is not None and path.parent in spoilt:
                 raise spoilt[path.parent]
         return analyse(exam, settings, Signatures.none()).result

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from daemon.cli.options import config_option, json_option, out_folder
+from daemon.cli.research_extra import require_research
 
 
 @click.command()
@@ -17,6 +18,7 @@ from daemon.cli.options import config_option, json_option, out_folder
 @json_option
 def reproduce(tables: Path, out: Path, config_path: Path | None, as_json: bool) -> None:
     """Reproduce the published figures from the paper's released TABLES (a folder; see docs/reproduce.md)."""
+    require_research()
     from rich.console import Console
 
     from pipeline.research.reproduce.reproduction_page import comparison, write

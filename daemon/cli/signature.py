@@ -12,6 +12,7 @@ import click
 
 from config.schema import Classifier
 from daemon.cli.options import config_option, json_option, out_file, out_folder
+from daemon.cli.research_extra import require_research
 from pipeline.errors import InputRejected
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def train(
     **steps: Any,
 ) -> None:
     """Train a signature on TABLE and write it to one file."""
+    require_research()
     from config.load import load
     from pipeline.research.tables import feature_table as tables
     from pipeline.research.training import train as training
@@ -120,6 +122,7 @@ def evaluate(
     config_path: Path | None,
 ) -> None:
     """Judge SIGNATURE on cohorts; on its own training table by nested cross-validation."""
+    require_research()
     from config.load import load
     from pipeline.research.evaluation import evaluation_page
     from pipeline.research.evaluation.evaluate import Questions, evaluate

@@ -30,7 +30,7 @@ class Patient:
 
 def patient_of(exam: Exam) -> Patient | None:
     """Whom all images of this exam name; None if they name several, or no image can be read. Raises NotDicom."""
-    images = [i for series in exam.series for i in series.instances]
+    images = exam.images
     readable = next((i for i in images if i.path is not None), None)
     if readable is None or readable.path is None or len({i.patient_key for i in images}) > 1:
         return None

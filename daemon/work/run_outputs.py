@@ -54,7 +54,7 @@ def source_of(
 ) -> ReportSource:
     """Headers from an image of the T1+C series (of any series, where none was chosen) and from the ROI objects."""
     chosen = result.sequences.get("t1c")
-    images = [i for s in exam.series for i in s.instances if i.path is not None]
+    images = [image for image in exam.images if image.path is not None]
     if not images:
         raise ExamRejected("no image of this exam can be read", code="no-images")
     image = next((i for i in images if chosen and i.ref.series_uid == chosen.series_uid), images[0])

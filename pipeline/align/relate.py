@@ -58,21 +58,21 @@ def apply(roi: Roi, target: Volume, evidence: AlignmentEvidence, settings: Align
     else:
         mask = Mask(nearest(roi.mask.voxels_zyx, source, target.geometry, matrix), target.geometry)
         mask = replace(mask, numbers_zyx=numbers_on(mask, roi.mask, matrix))
-    kept = mask.volume_mm3 / roi.mask.volume_mm3 if roi.mask.voxels else 0.0
+    kept_volume = mask.volume_mm3 / roi.mask.volume_mm3 if roi.mask.voxels else 0.0
     if not mask.voxels:
         raise RoiRejected(
             f"the {roi.role} region has no voxel on series {target.series_uid}: it lies outside or between its slices",
             code="roi-outside",
             uid=target.series_uid,
         )
-    if not settings.min_kept_volume <= kept <= settings.max_kept_volume:
+    if not settings.min_kept_volume <= kept_volume <= settings.max_kept_volume:
         raise RoiRejected(
-            f"the {roi.role} region keeps {kept:.2f} of its volume on series {target.series_uid}; "
+            f"the {roi.role} region keeps {kept_volume:.2f} of its volume on series {target.series_uid}; "
             f"{settings.min_kept_volume:g} to {settings.max_kept_volume:g} is allowed",
             code="roi-volume",
             uid=target.series_uid,
         )
-    return AlignedRoi(mask, kept)
+    return AlignedRoi(mask, kept_volume)
 
 
 def carry(

@@ -29,9 +29,9 @@ def nearest_into(
     box = bounds(voxels_zyx)
     if box is None:
         return
-    there = np.linalg.inv(target.affine) @ (np.eye(4) if transform is None else transform) @ source.affine
-    back = np.linalg.inv(there)
-    low, high = _reach(box, there, target.shape_zyx)
+    target_to_source = np.linalg.inv(target.affine) @ (np.eye(4) if transform is None else transform) @ source.affine
+    back = np.linalg.inv(target_to_source)
+    low, high = _reach(box, target_to_source, target.shape_zyx)
     if (low > high).any():
         return
     x, y = np.arange(low[0], high[0] + 1), np.arange(low[1], high[1] + 1)
@@ -66,13 +66,13 @@ def bounds(voxels_zyx: Bools) -> Matrix | None:
     return None if box is None else np.array([(s.start, s.stop - 1) for s in reversed(box)], dtype=np.float64).T
 
 
-def _reach(box: Matrix, there: Matrix, shape_zyx: tuple[int, int, int]) -> tuple[npt.NDArray[np.int64], ...]:
+def _reach(box: Matrix, target_to_source: Matrix, shape_zyx: tuple[int, int, int]) -> tuple[npt.NDArray[np.int64], ...]:
     """The target's index range (x, y, z order) that the outer corners of the source's box span."""
     low, high = box[0] - 0.5, box[1] + 0.5
     corners = np.array(
         [[x, y, z, 1] for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])]
     ).T
-    spanned = (there @ corners)[:3]
+    spanned = (target_to_source @ corners)[:3]
     top = np.array(shape_zyx[::-1]) - 1
     return (
         np.maximum(np.floor(spanned.min(axis=1)), 0).astype(np.int64),

@@ -176,8 +176,8 @@ def shared_information(pair: Pair, matrix: Matrix) -> float:
     transform.SetTranslation(matrix[:3, 3].tolist())
 
     def moved(image: Any) -> npt.NDArray[np.float32]:
-        there = SimpleITK.Resample(image, pair.fixed, transform, SimpleITK.sitkLinear, 0.0)
-        return np.asarray(SimpleITK.GetArrayFromImage(there), np.float32)
+        resampled = SimpleITK.Resample(image, pair.fixed, transform, SimpleITK.sitkLinear, 0.0)
+        return np.asarray(SimpleITK.GetArrayFromImage(resampled), np.float32)
 
     inside = (moved(pair.moving_body) > 0.5) & (SimpleITK.GetArrayFromImage(pair.fixed_body) > 0.5)
     if np.count_nonzero(inside) < LEAST_VOXELS:

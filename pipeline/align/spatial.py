@@ -33,7 +33,7 @@ def between(moving: Volume, fixed: Volume, paths: Iterable[Path]) -> tuple[Matri
     An item that names a volume's images goes before one for its frame of reference. Two objects that disagree by
     more than 0.1 mm raise GeometryRejected.
     """
-    found: list[tuple[Matrix, str]] = []
+    relations: list[tuple[Matrix, str]] = []
     for path in sorted(paths):
         items = read_registration(read_header(path))
         one, other = _item_for(moving, items), _item_for(fixed, items)
@@ -41,16 +41,16 @@ def between(moving: Volume, fixed: Volume, paths: Iterable[Path]) -> tuple[Matri
             continue
         matrix = np.linalg.inv(other.matrix) @ one.matrix
         if one is not other:
-            found.append((matrix, one.uid))
-    for matrix, uid in found[1:]:
-        if np.abs(_corners(moving) @ (matrix - found[0][0])[:3].T).max() > 0.1:
+            relations.append((matrix, one.uid))
+    for matrix, uid in relations[1:]:
+        if np.abs(_corners(moving) @ (matrix - relations[0][0])[:3].T).max() > 0.1:
             raise GeometryRejected(
-                f"registrations {found[0][1]} and {uid} relate series {moving.series_uid} and "
+                f"registrations {relations[0][1]} and {uid} relate series {moving.series_uid} and "
                 f"{fixed.series_uid} differently",
                 code="registrations-disagree",
                 uid=uid,
             )
-    return found[0] if found else None
+    return relations[0] if relations else None
 
 
 def read_registration(ds: Dataset) -> list[Registered]:

@@ -1,6 +1,6 @@
-"""Which part of the body an exam shows, from its headers: only one that is surely not of the breasts is told apart.
+"""Which part of the body an exam shows, by its headers. Only an exam that is surely not of the breasts is excluded.
 
-What names the breast anywhere makes an exam one of the breasts, and so does doubt.
+An exam that names the breast anywhere is one of the breasts; so is an exam in doubt.
 """
 
 from __future__ import annotations
@@ -74,23 +74,25 @@ def _read(path: Path) -> dict[str, Any]:
 def elsewhere(exam: Exam, rules: ExamRules, drawn: Iterable[Role] = ()) -> str | None:
     """Why an exam is surely not one of the breasts; None where it is or may be.
 
-    `drawn`: roles of the exam's regions: what somebody has drawn a tumour or lymph nodes on is looked at. The sentence
-    names a part of the body and where it stands, never what a header says.
+    `drawn`: roles of the exam's regions; an exam on which somebody has drawn a tumour or lymph nodes is evaluated. The
+    sentence names a part of the body and where it stands, never a value of a header.
     """
     series = [s for s in exam.series if not _is_localizer(s)]
     if not series or any(drawn):
         return None
-    said = _said(exam, series)
-    texts = [text for values in said.values() for text in values]
+    by_source = _names_by_source(exam, series)
+    texts = [text for values in by_source.values() for text in values]
     if any(concept.within(text) for concept in rules.ours.values() for text in texts):
         return None
     if any(_is_breast_like(s) for s in series):
         return None
     for part, concept in rules.elsewhere.items():
-        where = {name for name, values in said.items() if values and _says(concept, name, values)}
+        where = {name for name, values in by_source.items() if values and _names_part(concept, name, values)}
         if part == IN_THE_TABLE:
             where -= {"the coil"}
-        points = sum(2 if name == "the study" or _all_say(concept, name, said[name]) else 1 for name in where)
+        points = sum(
+            2 if name == "the study" or _all_series_name(concept, name, by_source[name]) else 1 for name in where
+        )
         if points >= ENOUGH:
             return (
                 f"{' and '.join(sorted(where))} name{'s' if len(where) == 1 else ''} the {part}, and nothing the breast"
@@ -98,30 +100,29 @@ def elsewhere(exam: Exam, rules: ExamRules, drawn: Iterable[Role] = ()) -> str |
     return None
 
 
-def _all_say(concept: Concept, name: str, values: list[str]) -> bool:
+def _all_series_name(concept: Concept, name: str, values: list[str]) -> bool:
     """Whether each of several series names a part of the body, as a technician does who names all by hand."""
     return name == "its series" and len(values) >= MANY_SERIES and all(concept.within(text) for text in values)
 
 
-def _says(concept: Concept, name: str, values: list[str]) -> bool:
+def _names_part(concept: Concept, name: str, values: list[str]) -> bool:
     """Whether a source names a part of the body; of series, half of them must."""
     naming = sum(concept.within(text) for text in values)
     return 2 * naming >= len(values) if name == "its series" else naming > 0
 
 
-def _said(exam: Exam, series: list[SeriesFacts]) -> dict[str, list[str]]:
-    """Everything in an exam's headers that may name a part of the body, by what says it."""
-    every = [i for s in exam.series for i in s.instances]
+def _names_by_source(exam: Exam, series: list[SeriesFacts]) -> dict[str, list[str]]:
+    """Everything in an exam's headers that may name a part of the body, by its source."""
     names = [f"{_text(s, 'SeriesDescription')} {_text(s, 'ProtocolName')}" for s in series]
     return {
-        "the study": _distinct(every, WHOLE),
-        "the coil": _distinct(every, ("ReceiveCoilName",)),
-        "the body part": _distinct(every, ("BodyPartExamined",)),
+        "the study": _distinct(exam.images, WHOLE),
+        "the coil": _distinct(exam.images, ("ReceiveCoilName",)),
+        "the body part": _distinct(exam.images, ("BodyPartExamined",)),
         "its series": [normalise(name) for name in names],
     }
 
 
-def _distinct(instances: list[InstanceFacts], keywords: tuple[str, ...]) -> list[str]:
+def _distinct(instances: Iterable[InstanceFacts], keywords: tuple[str, ...]) -> list[str]:
     values = {str(v) for i in instances for k in keywords if (v := i.tags.get(k))}
     return [normalise(value) for value in sorted(values)]
 

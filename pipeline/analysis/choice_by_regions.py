@@ -60,8 +60,7 @@ def matched_by_regions(exam: Exam, settings: Settings) -> Match:
         return matched
     try:
         t1c = volumes.load(matched.chosen["t1c"], settings.sequences, exam.rois)
-        images = (image for series in exam.series for image in series.instances)
-        decided = decide(exam, settings, matched, roi.read(exam.rois, t1c, settings.roi, images=images))
+        decided = decide(exam, settings, matched, roi.read(exam.rois, t1c, settings.roi, images=exam.images))
     except ExamRejected:
         return matched
     first, *others = decided.values()

@@ -21,13 +21,13 @@ SCIENCE = {
 
 def software() -> dict[str, str]:
     """Package versions."""
-    found = {}
+    versions = {}
     for name in PACKAGES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:  # pragma: no cover - all are dependencies
-            found[name] = "not installed"
-    return found
+            versions[name] = "not installed"
+    return versions
 
 
 def settings_hash(settings: Settings) -> str:

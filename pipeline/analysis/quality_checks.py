@@ -21,9 +21,9 @@ COLUMN_VOXELS = 12
 COLUMN_HEIGHT = 3.0
 
 
-def grey_level_checks(found: FeatureSet, side: Side | None) -> Iterable[QualityCheck]:
+def grey_level_checks(measured: FeatureSet, side: Side | None) -> Iterable[QualityCheck]:
     """Grey-level bins per ROI and sequence, with a warning below 8 or above 256."""
-    for name, levels in sorted(found.grey_levels.items()):
+    for name, levels in sorted(measured.grey_levels.items()):
         ok = MIN_GREY_LEVELS <= levels <= MAX_GREY_LEVELS
         yield QualityCheck(
             check=f"grey_levels.{name}" + (f".{side}" if side else ""),
@@ -42,8 +42,8 @@ def header_checks(chosen: Mapping[Sequence, Selection]) -> Iterable[QualityCheck
         for tag, note in (("decimal_comma", "read as numbers"), ("unreadable", "left out")):
             counts = Counter(word for tags in instances for word in _words(tags.get(tag)))
             if counts:
-                said = ", ".join(f"{keyword} in {count} images" for keyword, count in sorted(counts.items()))
-                yield QualityCheck(check=f"headers.{name}.{tag}", value=said, ok=True, note=note)
+                counted = ", ".join(f"{keyword} in {count} images" for keyword, count in sorted(counts.items()))
+                yield QualityCheck(check=f"headers.{name}.{tag}", value=counted, ok=True, note=note)
 
 
 def _words(value: object) -> list[str]:
@@ -53,13 +53,13 @@ def _words(value: object) -> list[str]:
 def place_checks(rois: Iterable[Roi]) -> Iterable[QualityCheck]:
     """What segmentations say of their frames' places against the images that they name as their source."""
     for segment in (s for roi in rois for s in roi.segments):
-        for found in segment.contradictions:
+        for contradiction in segment.contradictions:
             yield QualityCheck(
-                check=f"drawn_on.{found.kind}.segment_{segment.number}",
-                value=found.value,
-                limit=found.limit,
-                ok=found.harmless,
-                note=found.text,
+                check=f"drawn_on.{contradiction.kind}.segment_{segment.number}",
+                value=contradiction.value,
+                limit=contradiction.limit,
+                ok=contradiction.harmless,
+                note=contradiction.text,
             )
 
 
@@ -84,10 +84,10 @@ def shape_checks(rois: Iterable[Roi]) -> Iterable[QualityCheck]:
 
 
 def kept_volume_checks(
-    kept: Mapping[tuple[Sequence, Role, Side | None], float], limits: Align
+    shares: Mapping[tuple[Sequence, Role, Side | None], float], limits: Align
 ) -> Iterable[QualityCheck]:
     """How much of each ROI's volume survived resampling onto a coarser grid."""
-    for (sequence, role, side), share in sorted(kept.items(), key=str):
+    for (sequence, role, side), share in sorted(shares.items(), key=str):
         yield QualityCheck(
             check=f"kept_volume.{sequence}.{role}" + (f".{side}" if side else ""),
             value=round(share, 4),

@@ -15,11 +15,16 @@ from pipeline.result import Alignment, NodeSummary, QualityCheck, RoiSummary, Se
 
 Timer = Callable[[], float]
 Masks = dict[tuple[SequenceName, Role, Side | None], Mask]
+# Volume of a region on a grid / its volume on T1+C.
+KeptVolumes = Mapping[tuple[SequenceName, Role, Side | None], float]
 
 
 @dataclass
 class Draft:
-    """What is known so far; becomes the result whether or not the end is reached."""
+    """What is known so far; becomes the result whether or not the end is reached.
+
+    `fields`: of the result, by name; their types are checked when the result is made of them.
+    """
 
     study_uid: str
     timer: Timer
@@ -53,32 +58,32 @@ def choice_of(selection: Selection) -> SequenceChoice:
     )
 
 
-def alignment_of(how: AlignmentEvidence) -> Alignment:
+def alignment_of(relation: AlignmentEvidence) -> Alignment:
     """How T1+C was related to another sequence."""
     return Alignment(
-        method=how.method,
-        shift_mm=how.shift_mm,
-        rotation_deg=how.rotation_deg,
-        transform=how.transform,
-        details=dict(how.details),
+        method=relation.method,
+        shift_mm=relation.shift_mm,
+        rotation_deg=relation.rotation_deg,
+        transform=relation.transform,
+        details=dict(relation.details),
     )
 
 
-def summary_of(found: Roi, masks: Masks, kept: Mapping[tuple[SequenceName, Role, Side | None], float]) -> RoiSummary:
-    """One region on every grid. `kept`: volume there / volume on T1+C."""
+def summary_of(region: Roi, masks: Masks, kept_volumes: KeptVolumes) -> RoiSummary:
+    """One region on every grid."""
     return RoiSummary(
-        source_uid=found.segments[0].source.sop_instance_uid,
-        segments=tuple(s.number for s in found.segments),
-        voxels={name: masks[name, found.role, found.side].voxels for name in SEQUENCES},
-        volume_mm3=found.mask.volume_mm3,
-        kept_volume={n: round(kept[n, found.role, found.side], 4) for n in SEQUENCES[1:]},
-        count=found.count,
-        nodes=tuple(NodeSummary.model_validate(asdict(node)) for node in found.nodes),
-        why=found.why,
+        source_uid=region.segments[0].source.sop_instance_uid,
+        segments=tuple(s.number for s in region.segments),
+        voxels={name: masks[name, region.role, region.side].voxels for name in SEQUENCES},
+        volume_mm3=region.mask.volume_mm3,
+        kept_volume={n: round(kept_volumes[n, region.role, region.side], 4) for n in SEQUENCES[1:]},
+        count=region.count,
+        nodes=tuple(NodeSummary.model_validate(asdict(node)) for node in region.nodes),
+        why=region.why,
         segment_details=tuple(
             SegmentSummary(
                 source=s.source, number=s.number, label=s.label, tracking_id=s.tracking_id, tracking_uid=s.tracking_uid
             )
-            for s in found.segments
+            for s in region.segments
         ),
     )

@@ -77,18 +77,18 @@ class Signatures:
             "positive_class": asked.header.positive_class,
         }
 
-    def predict(self, found: FeatureSet, clinical: Clinical, protocol: Mapping[str, object]) -> Outcome:
+    def predict(self, measured: FeatureSet, clinical: Clinical, protocol: Mapping[str, object]) -> Outcome:
         """Ask the active signature that uses most of what this exam has; shadows are asked too and never reported."""
         if self.settings is None:
             return Outcome(None, (("no-signature", "no signature was asked"),))
-        groups = {".".join(name.split(".")[:2]) for name in (*found.values, *found.missing)}
+        groups = {".".join(name.split(".")[:2]) for name in (*measured.values, *measured.missing)}
         choice = in_use(self.settings, frozenset(groups | set(clinical.known)))
-        shadow = tuple(p for s in choice.shadows if (p := self._watch(s, found, clinical, protocol)) is not None)
+        shadow = tuple(p for s in choice.shadows if (p := self._watch(s, measured, clinical, protocol)) is not None)
         fallback = "; ".join([*choice.notes, *self._why_missing(clinical)]) if choice.notes else ""
         if choice.signature is None:
             return Outcome(None, (("no-signature-fits", fallback),), shadow)
         try:
-            prediction = self._ask(choice.signature, found, clinical, protocol)
+            prediction = self._ask(choice.signature, measured, clinical, protocol)
         except ExamRejected as error:
             return Outcome(None, ((error.code, error.message),), shadow)
         return Outcome(prediction.model_copy(update={"fallback": fallback}), (), shadow)
@@ -97,18 +97,18 @@ class Signatures:
         return [f"{name}: {clinical.missing[name]}" for name in sorted(self.clinical & set(clinical.missing))]
 
     def _ask(
-        self, asked: Signature, found: FeatureSet, clinical: Clinical, protocol: Mapping[str, object]
+        self, asked: Signature, measured: FeatureSet, clinical: Clinical, protocol: Mapping[str, object]
     ) -> Prediction:
-        missing = {**found.missing, **clinical.missing}
+        missing = {**measured.missing, **clinical.missing}
         return signature_room.predict(
-            asked, found.values, missing=missing, clinical=clinical.known, protocol=protocol, settings=self.settings
+            asked, measured.values, missing=missing, clinical=clinical.known, protocol=protocol, settings=self.settings
         )
 
     def _watch(
-        self, asked: Signature, found: FeatureSet, clinical: Clinical, protocol: Mapping[str, object]
+        self, asked: Signature, measured: FeatureSet, clinical: Clinical, protocol: Mapping[str, object]
     ) -> Prediction | None:
         """A shadow that abstains has nothing to keep."""
         try:
-            return self._ask(asked, found, clinical, protocol)
+            return self._ask(asked, measured, clinical, protocol)
         except ExamRejected:
             return None

@@ -35,9 +35,9 @@ def correct(volume: Volume, settings: Bias) -> tuple[Volume, BiasEvidence]:
     finite = True
     for z, field in slabs:
         # a slice at a time stays in the processor's cache
-        for voxels, logs, found in zip(volume.voxels_zyx[z], field, corrected[z], strict=True):
-            np.divide(voxels, np.exp(logs), out=found, casting="same_kind")
-            finite = finite and bool(np.isfinite(found).all())
+        for voxels, logs, corrected_slice in zip(volume.voxels_zyx[z], field, corrected[z], strict=True):
+            np.divide(voxels, np.exp(logs), out=corrected_slice, casting="same_kind")
+            finite = finite and bool(np.isfinite(corrected_slice).all())
     if not finite:
         raise PixelsRejected(
             f"Series {volume.series_uid}: the bias field fitted to it is not finite, so it cannot be corrected",

@@ -136,8 +136,8 @@ class Splines:
 def _bounding_box(mask: npt.NDArray[np.bool_]) -> tuple[slice, ...]:
     box = []
     for axis in range(mask.ndim):
-        found = np.flatnonzero(mask.any(axis=tuple(a for a in range(mask.ndim) if a != axis)))
-        box.append(slice(int(found[0]), int(found[-1]) + 1))
+        occupied = np.flatnonzero(mask.any(axis=tuple(a for a in range(mask.ndim) if a != axis)))
+        box.append(slice(int(occupied[0]), int(occupied[-1]) + 1))
     return tuple(box)
 
 

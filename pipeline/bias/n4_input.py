@@ -48,9 +48,9 @@ def pose(volume: Volume, settings: Bias) -> Problem:
     voxels = volume.voxels_zyx
     _check(voxels, uid)
     shrink_xyz, deviations = shrink_factors(volume.geometry.shape_zyx, settings.shrink)
-    kept, grid = _shrink(volume, shrink_xyz)
-    mask = np.greater(kept, otsu.threshold(voxels))
-    image = kept.astype(np.float32)
+    coarse, grid = _shrink(volume, shrink_xyz)
+    mask = np.greater(coarse, otsu.threshold(voxels))
+    image = coarse.astype(np.float32)
     inside = image[mask]
     if inside.size < MIN_SAMPLES or inside.min() == inside.max():
         raise PixelsRejected(
@@ -98,14 +98,16 @@ def _shrink(volume: Volume, factors_xyz: tuple[int, int, int]) -> tuple[npt.NDAr
     x, y, z = (s * f for s, f in zip(where.spacing_xyz_mm, factors_xyz, strict=True))
     coarse = _one_voxel((x, y, z), where.origin_xyz_mm, where.direction)
     sizes = where.shape_zyx[::-1]
-    kept = [max(1, n // f) for n, f in zip(sizes, factors_xyz, strict=True)]
+    coarse_sizes = [max(1, n // f) for n, f in zip(sizes, factors_xyz, strict=True)]
     centre = fine.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2.0 for n in sizes])
-    theirs = coarse.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2.0 for n in kept])
+    theirs = coarse.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2.0 for n in coarse_sizes])
     coarse.SetOrigin([o + (c - t) for o, c, t in zip(where.origin_xyz_mm, centre, theirs, strict=True)])
     first = fine.TransformPhysicalPointToIndex(coarse.TransformIndexToPhysicalPoint((0, 0, 0)))
     picked = [slice(max(0, o), None, f) for o, f in zip(first, factors_xyz, strict=True)][::-1]
-    voxels = np.ascontiguousarray(volume.voxels_zyx[tuple(picked)][: kept[2], : kept[1], : kept[0]])
-    shape = (kept[2], kept[1], kept[0])
+    voxels = np.ascontiguousarray(
+        volume.voxels_zyx[tuple(picked)][: coarse_sizes[2], : coarse_sizes[1], : coarse_sizes[0]]
+    )
+    shape = (coarse_sizes[2], coarse_sizes[1], coarse_sizes[0])
     return voxels, Geometry(shape, coarse.GetSpacing(), coarse.GetOrigin(), coarse.GetDirection())
 
 

@@ -101,6 +101,11 @@ class Exam:
     rois: tuple[InstanceFacts, ...] = ()
     registrations: tuple[InstanceFacts, ...] = ()
 
+    @property
+    def images(self) -> tuple[InstanceFacts, ...]:
+        """Every image, series by series."""
+        return tuple(image for series in self.series for image in series.instances)
+
 
 def patient_key(patient_id: str, issuer: str) -> str:
     """An opaque key that tells whether two objects claim the same patient."""

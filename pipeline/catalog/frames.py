@@ -46,9 +46,9 @@ def frame_facts(dataset: Dataset) -> dict[str, Value]:
         "frame_orientation": lambda f, s: text_of(_macro(f, s, "PlaneOrientationSequence"), "ImageOrientationPatient"),
     }
     for name, number in numbers.items():
-        found = [number(f, shared) for f in groups]
-        if any(v is not None for v in found):
-            facts[name] = _compact([NOT_GIVEN if v is None else v for v in found])
+        values = [number(f, shared) for f in groups]
+        if any(v is not None for v in values):
+            facts[name] = _compact([NOT_GIVEN if v is None else v for v in values])
     for name, text in texts.items():
         words = [text(f, shared) for f in groups]
         if any(words):
@@ -87,8 +87,8 @@ def _map(frame: Dataset, shared: Dataset) -> str | None:
     """Whether the frame's own type says that it is a map computed from diffusion images."""
     words = Dataset()
     words.ImageType = text_of(_macro(frame, shared, "MRImageFrameTypeSequence"), "FrameType")
-    found = b_values.kind(words)
-    return found if found in ("adc", "fa") else None
+    kind = b_values.kind(words)
+    return kind if kind in ("adc", "fa") else None
 
 
 def _macro(frame: Dataset, shared: Dataset, sequence: str) -> Dataset:
@@ -102,8 +102,8 @@ def _macro(frame: Dataset, shared: Dataset, sequence: str) -> Dataset:
 
 
 def _b_value(frame: Dataset, shared: Dataset, maker: str) -> float | None:
-    found = b_values.b_value(frame, maker) or b_values.b_value(shared, maker)
-    return None if found is None else found.value
+    b_value = b_values.b_value(frame, maker) or b_values.b_value(shared, maker)
+    return None if b_value is None else b_value.value
 
 
 def _number(dataset: Dataset, keyword: str) -> float | None:

@@ -27,7 +27,7 @@ class Reference(NamedTuple):
 def references(dataset: Dataset) -> tuple[Reference, ...]:
     """Every image referred to, once. A reference that names no series or study has an empty UID there."""
     own_study = text_of(dataset, "StudyInstanceUID")
-    found = [
+    named = [
         *_by_series(dataset, own_study),
         *_by_frames(dataset),
         *_by_structures(dataset),
@@ -35,7 +35,7 @@ def references(dataset: Dataset) -> tuple[Reference, ...]:
     ]
     merged: dict[str, Reference] = {}
     frames: dict[str, set[int]] = {}
-    for reference in found:
+    for reference in named:
         uid = reference.ref.sop_instance_uid or reference.ref.series_uid
         known = merged.setdefault(uid, reference)
         # Collected before they are sorted: thousands of frames of one image may come one by one.
@@ -45,10 +45,10 @@ def references(dataset: Dataset) -> tuple[Reference, ...]:
     return tuple(r._replace(frames=tuple(sorted(frames[uid]))) for uid, r in merged.items())
 
 
-def reference_tags(found: tuple[Reference, ...]) -> dict[str, Value]:
+def reference_tags(named: tuple[Reference, ...]) -> dict[str, Value]:
     """`drawn_on`: instances named as the very source; `drawn_on_frames`: "UID#frame" where frames are named too."""
     tags: dict[str, Value] = {}
-    precise = [r for r in found if r.precise]
+    precise = [r for r in named if r.precise]
     if precise:
         tags["drawn_on"] = [r.ref.sop_instance_uid for r in precise]
     frames = [f"{r.ref.sop_instance_uid}#{n}" for r in precise for n in r.frames]
@@ -59,7 +59,7 @@ def reference_tags(found: tuple[Reference, ...]) -> dict[str, Value]:
 
 def segments(dataset: Dataset) -> tuple[SegmentFacts, ...]:
     """Segments of a SEG by number, or ROIs of an RTSTRUCT."""
-    found = [
+    described = [
         SegmentFacts(
             int(item.get("SegmentNumber") or 0),
             text_of(item, "SegmentLabel"),
@@ -75,8 +75,8 @@ def segments(dataset: Dataset) -> tuple[SegmentFacts, ...]:
         observation = observed.get(number, Dataset())
         property_type = _code(observation, "RTROIIdentificationCodeSequence")
         label = text_of(item, "ROIName") or text_of(observation, "ROIObservationLabel")
-        found.append(SegmentFacts(number, label, None, property_type, None))
-    return tuple(sorted(found, key=lambda s: s.number))
+        described.append(SegmentFacts(number, label, None, property_type, None))
+    return tuple(sorted(described, key=lambda s: s.number))
 
 
 def author_tags(dataset: Dataset) -> dict[str, Value]:

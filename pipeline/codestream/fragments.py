@@ -64,13 +64,13 @@ def _item(file: BinaryIO, at: int, size: int) -> tuple[int | None, int]:
 
 
 def _fragments(file: BinaryIO, start: int, size: int) -> list[Fragment]:
-    found: list[Fragment] = []
+    fragments: list[Fragment] = []
     at = start
-    while len(found) <= MOST_FRAGMENTS:
+    while len(fragments) <= MOST_FRAGMENTS:
         length, value = _item(file, at, size)
         if length is None:
-            return found
-        found.append(Fragment(at - start, value, length))
+            return fragments
+        fragments.append(Fragment(at - start, value, length))
         at = value + length
     raise Broken("its pixel data have too many fragments")
 

@@ -72,12 +72,12 @@ def size_of(data: bytes, syntax: str) -> Stream:
     return Stream(_one(frame.rows, lines), _one(frame.columns, widths), frame.components, frame.bits)
 
 
-def _one(said: int, others: list[int]) -> int:
+def _one(first: int, others: list[int]) -> int:
     """A size that stands in several places. Zero in the frame header means: elsewhere."""
-    found = {n for n in (said, *others) if n}
-    if len(found) != 1:
-        raise Broken("it names several sizes" if found else "it names no size")
-    return found.pop()
+    numbers = {n for n in (first, *others) if n}
+    if len(numbers) != 1:
+        raise Broken("it names several sizes" if numbers else "it names no size")
+    return numbers.pop()
 
 
 def _segments(data: bytes) -> Iterator[_Segment]:
@@ -119,10 +119,10 @@ def _marker_at(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _next_marker(data: bytes, at: int, pattern: re.Pattern[bytes]) -> tuple[int, int]:
-    found = pattern.search(data, at)
-    if found is None:
+    marker = pattern.search(data, at)
+    if marker is None:
         raise Broken("it ends before its end (EOI)")
-    return data[found.end() - 1], found.end()
+    return data[marker.end() - 1], marker.end()
 
 
 def _frame(marker: int, body: bytes, syntax: str) -> _Frame:

@@ -22,14 +22,14 @@ def size_of(data: bytes) -> Stream:
     stream = _codestream(data)
     if stream[:2] != SOC.to_bytes(2, "big") or stream[2:4] != SIZ.to_bytes(2, "big"):
         raise Broken("it does not begin with its size (SIZ)")
-    found: Stream | None = None
+    main_header: Stream | None = None
     for marker, body in _main_header(stream):
         if marker == SIZ:
-            if found is not None:
+            if main_header is not None:
                 raise Broken("it names several sizes (SIZ)")
-            found = _siz(body)
-    assert found is not None
-    return found
+            main_header = _siz(body)
+    assert main_header is not None
+    return main_header
 
 
 def _codestream(data: bytes) -> bytes:

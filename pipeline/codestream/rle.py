@@ -31,20 +31,20 @@ def check(data: bytes, shape: Shape) -> None:
 
 def _check_segment(data: bytes, at: int, end: int, pixels: int) -> None:
     """Runs are counted, not expanded. Behind the last there may be a byte of padding."""
-    found = 0
-    while found < pixels and at < end:
+    decoded = 0
+    while decoded < pixels and at < end:
         code = data[at]
         if code < 128:
-            found += code + 1
+            decoded += code + 1
             at += code + 2
         elif code > 128:
-            found += 257 - code
+            decoded += 257 - code
             at += 2
         else:
             at += 1
-    if found < pixels or at > end:
+    if decoded < pixels or at > end:
         raise Broken("a segment ends before its last pixel")
-    if found > pixels or data[at:end].strip(b"\0\x80"):
+    if decoded > pixels or data[at:end].strip(b"\0\x80"):
         raise Broken("a segment goes on behind its last pixel")
 
 

@@ -228,15 +228,15 @@ def _compressed(
 def _inflated_frame(data: bytes, shape: Shape, raw: bool) -> npt.NDArray[Any]:
     size = _plain_bytes(shape, 1)
     try:
-        found = inflated(data, size + size % 2)
+        pixels = inflated(data, size + size % 2)
     except zlib.error as error:
         raise Broken("a frame is not deflated") from error
-    if len(found) not in (size, size + size % 2):
+    if len(pixels) not in (size, size + size % 2):
         raise Broken(f"a frame does not inflate to the {size} bytes that its header asks for")
     if shape.allocated == 1:
-        bits = np.unpackbits(np.frombuffer(found, np.uint8), bitorder="little")
+        bits = np.unpackbits(np.frombuffer(pixels, np.uint8), bitorder="little")
         return bits[: shape.rows * shape.columns].reshape(shape.rows, shape.columns)
-    return in_process.lay_out(found[:size], shape, "PixelData", raw=raw)
+    return in_process.lay_out(pixels[:size], shape, "PixelData", raw=raw)
 
 
 def _check_pixels(pixels: npt.NDArray[Any], shape: Shape) -> None:

@@ -21,7 +21,7 @@ def packed(message: Message, data: bytes = b"") -> bytes:
 
 
 def unpacked(text: bytes) -> Message:
-    found = json.loads(text)
-    if not isinstance(found, dict) or not isinstance(found.get(SIZE), int):
+    message = json.loads(text)
+    if not isinstance(message, dict) or not isinstance(message.get(SIZE), int):
         raise ValueError("no message")
-    return found
+    return message

@@ -29,7 +29,7 @@ COMMAND = (sys.executable, "-P", "-c", "from pipeline.decoding.worker_process im
 ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 PIPE_BYTES = 1 << 20
 # How long a child may take to end when nobody asks any more.
-PATIENCE_S = 2.0
+END_LIMIT_S = 2.0
 F_SETPIPE_SZ = 1031
 
 
@@ -100,18 +100,18 @@ class Helper:
                 view = view[os.write(self._asks, view) :]
 
     def _read(self, size: int, end: float) -> bytes:
-        found = bytearray()
-        while len(found) < size:
+        received = bytearray()
+        while len(received) < size:
             self._wait(self._answers, select.POLLIN, end)
-            piece = os.read(self._answers, min(PIPE_BYTES, size - len(found)))
+            piece = os.read(self._answers, min(PIPE_BYTES, size - len(received)))
             if not piece:
                 raise _Gone
-            found += piece
-        return bytes(found)
+            received += piece
+        return bytes(received)
 
-    def _wait(self, fd: int, what: int, end: float) -> None:
+    def _wait(self, fd: int, events: int, end: float) -> None:
         poll = select.poll()
-        poll.register(fd, what)
+        poll.register(fd, events)
         if not poll.poll(max(0.0, end - time.monotonic()) * 1000):
             self._late = True
             raise _Gone
@@ -135,7 +135,7 @@ class Helper:
                 stream.close()
         if not self._late:
             with suppress(subprocess.TimeoutExpired):
-                self._process.wait(PATIENCE_S)
+                self._process.wait(END_LIMIT_S)
                 return False
         self._process.kill()
         self._process.wait()

@@ -48,10 +48,10 @@ def _request(asked: int) -> tuple[Message, bytes] | None:
 
 
 def _read(fd: int, size: int) -> bytes:
-    found = bytearray()
-    while len(found) < size and (piece := os.read(fd, min(1 << 20, size - len(found)))):
-        found += piece
-    return bytes(found)
+    received = bytearray()
+    while len(received) < size and (piece := os.read(fd, min(1 << 20, size - len(received)))):
+        received += piece
+    return bytes(received)
 
 
 def _write(fd: int, message: Message, data: bytes) -> None:
@@ -81,9 +81,9 @@ def limit(memory: int, cpu_s: int) -> None:
         _set(resource.RLIMIT_AS, pages * PAGE + memory)
 
 
-def _set(what: int, value: int) -> None:
-    _, hard = resource.getrlimit(what)
-    resource.setrlimit(what, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
+def _set(resource_kind: int, value: int) -> None:
+    _, hard = resource.getrlimit(resource_kind)
+    resource.setrlimit(resource_kind, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
 
 
 def _frame(message: Message, data: bytes) -> tuple[Message, bytes]:

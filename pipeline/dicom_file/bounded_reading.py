@@ -98,9 +98,9 @@ def whole(data: bytes) -> Dataset:
 
 
 def _located(path: Path, force: bool | None) -> tuple[Dataset, Pixels | None]:
-    found = fast_header.quickly(path)
-    if found is not None:
-        return found, _pixels(found.element, found.element_at, implicit=False, deflated=False)
+    fast = fast_header.read_fast(path)
+    if fast is not None:
+        return fast, _pixels(fast.element, fast.element_at, implicit=False, deflated=False)
     with path.open("rb") as file:
         begin = file.read(fast_header.READ_AT_ONCE[0])
         file.seek(0)
@@ -123,27 +123,27 @@ def _deflated(begin: bytes) -> tuple[Dataset, int] | None:
 
 def _by_pydicom(file: BinaryIO, force: bool) -> tuple[Dataset, Pixels | None]:
     counted = _Counted(_Plain(file), file.name, structure_limits.MOST_BYTES)
-    found = pydicom.dcmread(
+    dataset = pydicom.dcmread(
         cast(BinaryIO, counted), stop_before_pixels=True, force=force, defer_size=structure_limits.MOST_BYTES
     )
-    implicit, little = found.original_encoding
-    _check(found, implicit=bool(implicit), big_endian=not little)
+    implicit, little = dataset.original_encoding
+    _check(dataset, implicit=bool(implicit), big_endian=not little)
     at = counted.tell()
     file.seek(at)
-    return found, _pixels(file.read(12), at, implicit=bool(implicit), deflated=False, big_endian=not little)
+    return dataset, _pixels(file.read(12), at, implicit=bool(implicit), deflated=False, big_endian=not little)
 
 
 def _inflated(file: BinaryIO, meta: Dataset, start: int) -> tuple[Dataset, Pixels | None]:
     buffer = _Buffer(Inflated(file, start))
     counted = _Counted(buffer, file.name, structure_limits.MOST_BYTES)
-    found = read_dataset(
+    dataset = read_dataset(
         cast(BinaryIO, counted), False, True, stop_when=_at_pixels, defer_size=structure_limits.MOST_BYTES
     )
-    implicit = bool(found.original_encoding[0])
-    _check(found, implicit=implicit, big_endian=False)
-    found.__dict__["file_meta"] = meta
+    implicit = bool(dataset.original_encoding[0])
+    _check(dataset, implicit=implicit, big_endian=False)
+    dataset.__dict__["file_meta"] = meta
     at = counted.tell()
-    return found, _pixels(buffer.at(at, 12), at, implicit=implicit, deflated=True)
+    return dataset, _pixels(buffer.at(at, 12), at, implicit=implicit, deflated=True)
 
 
 def _at_pixels(tag: int, _vr: str | None, _length: int) -> bool:
@@ -161,9 +161,9 @@ def _pixels(head: bytes, at: int, *, implicit: bool, deflated: bool, big_endian:
     return Pixels(number, at + 12, int.from_bytes(head[8:12], order), deflated) if len(head) == 12 else None
 
 
-def _check(found: Dataset, *, implicit: bool, big_endian: bool) -> None:
+def _check(header: Dataset, *, implicit: bool, big_endian: bool) -> None:
     """Hold what is not converted yet against the limits, and let go of values that were too long to read."""
-    elements, waiting = 0, [found]
+    elements, waiting = 0, [header]
     while waiting:
         dataset = waiting.pop()
         for tag in list(dataset.keys()):
@@ -242,15 +242,15 @@ class _Counted:
         if size < 0:
             # pydicom asks for all of a data set that it takes for deflated; those that are come another way.
             raise NotDicom("it is deflated, and its file meta information is not in order")
-        found = self._source.at(self._at, min(size, self._bytes + 1))
-        self._at += len(found)
-        self._bytes -= len(found)
+        piece = self._source.at(self._at, min(size, self._bytes + 1))
+        self._at += len(piece)
+        self._bytes -= len(piece)
         self._reads -= 1
         if self._bytes < 0:
             raise structure_limits.too_long()
         if self._reads < 0:
             raise structure_limits.too_many()
-        return found
+        return piece
 
     def tell(self) -> int:
         return self._at

@@ -73,10 +73,10 @@ def numbers(dataset: Dataset, keyword: str) -> Numbers | None:
 def number(dataset: Dataset, keyword: str) -> float | None:
     """The first number of one element; None where it is absent, empty or no number: for values that nobody needs."""
     try:
-        found = numbers(dataset, keyword)
+        several = numbers(dataset, keyword)
     except BadValue:
         return None
-    return found.values[0] if found else None
+    return several.values[0] if several else None
 
 
 def whole_number(dataset: Dataset, keyword: str) -> int | None:
@@ -111,7 +111,7 @@ def _of_text(text: str) -> Numbers | None:
     parts = [part.strip(" \0\t\r\n") for part in text.split("\\")]
     if parts == [""]:
         return None
-    found, comma = [], False
+    values, comma = [], False
     for part in parts:
         if not part:
             raise BadValue("several values of which one is empty")
@@ -119,8 +119,8 @@ def _of_text(text: str) -> Numbers | None:
             part, comma = part.replace(",", "."), True
         if not _NUMBER.fullmatch(part):
             raise BadValue("not finite" if part.lower().lstrip("+-") in ("nan", "inf", "infinity") else "text")
-        found.append(_finite(float(part)))
-    return Numbers(tuple(found), comma)
+        values.append(_finite(float(part)))
+    return Numbers(tuple(values), comma)
 
 
 def _finite(value: float) -> float:

@@ -109,7 +109,7 @@ def _tag(number: int) -> BaseTag:
     return BaseTag(number)
 
 
-def quickly(path: Path) -> Header | None:
+def read_fast(path: Path) -> Header | None:
     """The header of a file; None where pydicom should read it. Raises OSError, TooMuch."""
     data = b""
     with path.open("rb", buffering=0) as file:
@@ -162,7 +162,7 @@ def parse(data: bytes) -> Header:
 
 def _elements(data: bytes, at: int, *, meta: bool) -> tuple[Elements, int]:
     """The elements from byte `at` on, and where the first lies that is not one of them: other groups, or pixels."""
-    found: Elements = {}
+    elements: Elements = {}
     encoding: Any = default_encoding
     short, vrs = _SHORT.unpack_from, _VRS
     try:
@@ -172,7 +172,7 @@ def _elements(data: bytes, at: int, *, meta: bool) -> tuple[Elements, int]:
             if number in PIXELS or (meta and group != 2):
                 if at + 12 > len(data):
                     raise Unusual
-                return found, at
+                return elements, at
             vr, long, empty = vrs[code]
             start = at + 8
             if long:
@@ -180,17 +180,18 @@ def _elements(data: bytes, at: int, *, meta: bool) -> tuple[Elements, int]:
                 start += 4
             tag = _tag(number)
             at = start + length
-            if long and length > structure_limits.MOST_VALUE_BYTES:
-                structure_limits.check_value(number, length)
             has_items = vr == "SQ" or (vr == "UN" and data[start : start + 4] == ITEM)
-            if has_items and length > structure_limits.ALWAYS_FINE:
-                structure_limits.count(data, start, min(at, len(data)), implicit=vr == "UN")
+            if has_items:
+                if length > structure_limits.ALWAYS_FINE:
+                    structure_limits.count(data, start, min(at, len(data)), implicit=vr == "UN")
+            elif long and length != UNDEFINED and length > structure_limits.MOST_VALUE_BYTES:
+                structure_limits.check_value(number, length)
             if length == UNDEFINED and vr == "SQ":
                 items, at = _items(data, start, encoding)
-                found[tag] = DataElement(tag, vr, items, start, is_undefined_length=True)
+                elements[tag] = DataElement(tag, vr, items, start, is_undefined_length=True)
             else:
                 value = data[start:at] if length else empty
-                found[tag] = RawDataElement(tag, vr, length, value, start, False, True)
+                elements[tag] = RawDataElement(tag, vr, length, value, start, False, True)
             if not group or number == ITEM_DELIMITER or at >= len(data):
                 raise Unusual
             if number == CHARACTER_SET:

@@ -22,15 +22,15 @@ class Inflated:
 
     def read(self, size: int) -> bytes:
         """The next bytes, fewer only at the end."""
-        found = bytearray()
-        while len(found) < size and not self._engine.eof:
+        output = bytearray()
+        while len(output) < size and not self._engine.eof:
             waiting = self._engine.unconsumed_tail or self._file.read(STEP)
-            piece = self._engine.decompress(waiting, size - len(found))
+            piece = self._engine.decompress(waiting, size - len(output))
             if not waiting and not piece:
                 break
-            found += piece
-        self._at += len(found)
-        return bytes(found)
+            output += piece
+        self._at += len(output)
+        return bytes(output)
 
     def at(self, offset: int, size: int) -> bytes:
         """The bytes at an offset. Going back begins anew."""

@@ -35,7 +35,7 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 VMSTAT = Path("/proc/vmstat")
 
 
-class Page:
+class ReadingNote:
     """What a process is reading, in a file that it maps."""
 
     def __init__(self, fd: int) -> None:
@@ -82,7 +82,7 @@ class Page:
         """This process reads no more."""
 
 
-class Notebook(Page):
+class ProcessNote(ReadingNote):
     """The note of one process, in `root`/reading, and what is set aside there, in `root`/unreadable."""
 
     def __init__(self, root: Path, who: str) -> None:
@@ -96,7 +96,7 @@ class Notebook(Page):
         about = {"who": who, "pid": self._pid, "host": socket.gethostname(), "boot": boot_id(), "oom": oom_kills()}
         text = json.dumps(about).encode()
         self._map[: len(text)] = text
-        self._aside = Aside(root)
+        self._aside = SetAsideFiles(root)
 
     def require(self, path: Path) -> None:
         """Raises FileSetAside where `path` is set aside."""
@@ -108,7 +108,7 @@ class Notebook(Page):
             self.path.unlink(missing_ok=True)
 
 
-class Aside:
+class SetAsideFiles:
     """What is set aside in a folder, looked at again whenever the folder has changed."""
 
     def __init__(self, root: Path) -> None:
@@ -131,11 +131,11 @@ class Aside:
 
 def records(root: Path) -> list[dict[str, Any]]:
     """Files whose readers died, as `daemon.recovery.unreadable_files` keeps them."""
-    found = []
+    records_read = []
     for path in sorted((root / ASIDE).glob("*.json")):
         with contextlib.suppress(OSError, ValueError):
-            found += [r] if isinstance(r := json.loads(path.read_text()), dict) and "key" in r else []
-    return found
+            records_read += [r] if isinstance(r := json.loads(path.read_text()), dict) and "key" in r else []
+    return records_read
 
 
 def sentence(record: dict[str, Any], folder: Path) -> str:
@@ -181,7 +181,7 @@ def oom_kills() -> int:
     return -1
 
 
-_book: Page | None = None
+_book: ReadingNote | None = None
 
 
 def note_what_is_read(root: Path, who: str) -> None:
@@ -189,7 +189,7 @@ def note_what_is_read(root: Path, who: str) -> None:
     global _book
     note_nothing()
     try:
-        _book = Notebook(root, who)
+        _book = ProcessNote(root, who)
     except OSError:
         return
     _book.listen_for_signals()
@@ -199,7 +199,7 @@ def note_for_parent(fd: int) -> None:
     """In a fork: note what is read in a file that the one that forked it has open too, and reads with `last_read`."""
     global _book
     note_nothing()
-    _book = Page(fd)
+    _book = ReadingNote(fd)
     _book.listen_for_signals()
 
 

@@ -79,15 +79,15 @@ def count(data: bytes, start: int, end: int, *, implicit: bool, big_endian: bool
     order = ">" if big_endian else "<"
     tag_at, long_at = struct.Struct(order + "HH").unpack_from, struct.Struct(order + "L").unpack_from
     short_at = struct.Struct(order + "H").unpack_from
-    levels, at, found = [_Level(end, implicit, False)], start, 0
+    levels, at, elements = [_Level(end, implicit, False)], start, 0
     while at + 8 <= end:
         while len(levels) > 1 and at >= levels[-1].end:
             levels.pop()
         level = levels[-1]
         group, element = tag_at(data, at)
         number, vr = group << 16 | element, data[at + 4 : at + 6]
-        found += 1
-        if found > MOST_ELEMENTS:
+        elements += 1
+        if elements > MOST_ELEMENTS:
             raise too_many()
         if number in (_ITEM_END, _SEQUENCE_END):
             if len(levels) == 1:
@@ -123,4 +123,4 @@ def count(data: bytes, start: int, end: int, *, implicit: bool, big_endian: bool
         # An item and the sequence that it is in count as one level.
         if len(levels) > 2 * MOST_DEPTH:
             raise TooMuch(f"its sequences are nested deeper than {MOST_DEPTH} levels")
-    return found
+    return elements

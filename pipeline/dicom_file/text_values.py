@@ -36,9 +36,9 @@ def clean(value: object) -> str:
 def text_of(dataset: Dataset, keyword: str) -> str:
     """The text of one element; empty where it is absent or empty."""
     tag = fast_header.tag_of(keyword)
-    found = fast_values.text(dataset.get_item(tag)) if tag is not None else fast_values.UNSURE
-    if found is not fast_values.UNSURE:
-        return "\\".join(found) if isinstance(found, list) else str(found)
+    text = fast_values.text(dataset.get_item(tag)) if tag is not None else fast_values.UNSURE
+    if text is not fast_values.UNSURE:
+        return "\\".join(text) if isinstance(text, list) else str(text)
     value = dataset.get(keyword)
     return "" if value is None else clean(value)
 

@@ -50,7 +50,7 @@ class Faults:
 
 def repair(dataset: Dataset, faults: Faults | None = None) -> Faults:
     """Take broken values out of the data set, in place and in all its items."""
-    found = Faults() if faults is None else faults
+    faults_here = Faults() if faults is None else faults
     for tag in list(dataset.keys()):
         keyword = keyword_for_tag(tag)
         if tag in PIXELS:
@@ -61,15 +61,15 @@ def repair(dataset: Dataset, faults: Faults | None = None) -> Faults:
         vr = dictionary_VR(tag).split(" ")[0]
         try:
             if vr == "SQ":
-                _check_items(dataset, tag, found)
+                _check_items(dataset, tag, faults_here)
             elif vr in WHOLE or vr in REAL:
-                _check_number(dataset, tag, keyword, vr, found)
+                _check_number(dataset, tag, keyword, vr, faults_here)
             elif vr in STR_VR:
                 _check_text(dataset, tag, vr)
         except BadValue as error:
-            found.broken.setdefault(keyword, error.kind)
+            faults_here.broken.setdefault(keyword, error.kind)
             del dataset._dict[tag]
-    return found
+    return faults_here
 
 
 PIXEL_NUMBERS = (
@@ -139,21 +139,21 @@ def _check_items(dataset: Dataset, tag: BaseTag, faults: Faults) -> None:
 
 def _check_number(dataset: Dataset, tag: BaseTag, keyword: str, vr: str, faults: Faults) -> None:
     element: Any = dataset.get_item(tag)
-    found = numbers(dataset, keyword)
-    if found is None:
+    values_read = numbers(dataset, keyword)
+    if values_read is None:
         # Empty is as good as absent, but what an empty element gives differs between encodings.
         del dataset._dict[tag]
         faults.mended = True
         return
-    _check_count(found, dictionary_VM(tag))
-    if vr in WHOLE and not all(v.is_integer() for v in found.values):
+    _check_count(values_read, dictionary_VM(tag))
+    if vr in WHOLE and not all(v.is_integer() for v in values_read.values):
         raise BadValue("no whole number")
-    if vr in ("US", "UL", "UV") and min(found.values) < 0:
+    if vr in ("US", "UL", "UV") and min(values_read.values) < 0:
         raise BadValue("negative")
-    if found.comma:
+    if values_read.comma:
         faults.commas.add(keyword)
-    if found.comma or (element.VR or vr) not in dictionary_VR(tag).split(" or "):
-        values: list[Any] = [int(v) for v in found.values] if vr in WHOLE else list(found.values)
+    if values_read.comma or (element.VR or vr) not in dictionary_VR(tag).split(" or "):
+        values: list[Any] = [int(v) for v in values_read.values] if vr in WHOLE else list(values_read.values)
         # Read decimals are kept as binary numbers: a Decimal String holds no more than 16 characters.
         set_vr = vr if vr in WHOLE else "FD"
         value = values if len(values) > 1 else values[0]
@@ -161,9 +161,9 @@ def _check_number(dataset: Dataset, tag: BaseTag, keyword: str, vr: str, faults:
         faults.mended = True
 
 
-def _check_count(found: Numbers, multiplicity: str) -> None:
-    if multiplicity.isdigit() and len(found.values) != int(multiplicity):
-        raise BadValue(f"{len(found.values)} values instead of {multiplicity}")
+def _check_count(values: Numbers, multiplicity: str) -> None:
+    if multiplicity.isdigit() and len(values.values) != int(multiplicity):
+        raise BadValue(f"{len(values.values)} values instead of {multiplicity}")
 
 
 def _check_text(dataset: Dataset, tag: BaseTag, vr: str) -> None:

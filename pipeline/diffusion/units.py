@@ -36,7 +36,7 @@ class Scale(NamedTuple):
     why: str
 
 
-def told_scale(tags: Mapping[str, object]) -> Scale | None:
+def stated_scale(tags: Mapping[str, object]) -> Scale | None:
     """The factor that the header tells: the real world value mapping's unit, else Rescale Type, else Units.
 
     A real world value mapping maps stored values; its factor is stated for values with the modality rescale applied.
@@ -92,14 +92,14 @@ def adc_in_micro(volume: Volume, tags: Mapping[str, object] | None = None, scale
     if volume.unit == UNIT:
         return volume
     values = np.asarray(volume.voxels_zyx, dtype=np.float64)
-    told = Scale(scale, "given") if scale is not None else told_scale(tags or {})
-    found = told if told is not None else guessed_scale(values)
-    scaled = values * found.factor
+    stated = Scale(scale, "given") if scale is not None else stated_scale(tags or {})
+    unit_scale = stated if stated is not None else guessed_scale(values)
+    scaled = values * unit_scale.factor
     positive = scaled[np.isfinite(scaled) & (scaled > 0)]
     typical = float(np.percentile(positive, 75)) if positive.size else 0.0
     if not SLOWEST_MM2_S * 0.1 <= typical * 1e-6 <= FASTEST_MM2_S * 3:
         raise SequenceRejected(
-            f"the ADC map's unit ({found.why}) makes its upper quartile {typical:.4g} x 10-6 mm2/s, "
+            f"the ADC map's unit ({unit_scale.why}) makes its upper quartile {typical:.4g} x 10-6 mm2/s, "
             "which no tissue has; set sequences.adc_scale",
             code="adc-unit-impossible",
         )

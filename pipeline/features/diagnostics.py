@@ -26,10 +26,10 @@ def of_image(volume: Volume) -> dict[str, Json]:
         "Minimum": voxels.min(),
         "Maximum": voxels.max(),
     }
-    found: dict[str, Json] = dict(_grid("Image", volume.geometry))
+    diagnostics: dict[str, Json] = dict(_grid("Image", volume.geometry))
     for name, value in statistics.items():
-        found[f"diagnostics_Image-original_{name}"] = float(value) if np.isfinite(value) else None
-    return found
+        diagnostics[f"diagnostics_Image-original_{name}"] = float(value) if np.isfinite(value) else None
+    return diagnostics
 
 
 def of_mask(region: Region, geometry: Geometry) -> dict[str, Json]:
@@ -42,17 +42,17 @@ def of_mask(region: Region, geometry: Geometry) -> dict[str, Json]:
     grid.SetSpacing(geometry.spacing_xyz_mm)
     grid.SetOrigin(geometry.origin_xyz_mm)
     grid.SetDirection(geometry.direction)
-    found: dict[str, Json] = dict(_grid("Mask", geometry))
-    found["diagnostics_Mask-original_BoundingBox"] = [*box.lo_zyx[::-1], *box.shape_zyx[::-1]]
-    found["diagnostics_Mask-original_VoxelNum"] = region.voxels
-    found["diagnostics_Mask-original_VolumeNum"] = int(components)
-    found["diagnostics_Mask-original_CenterOfMassIndex"] = list(center)
-    found["diagnostics_Mask-original_CenterOfMass"] = list(grid.TransformContinuousIndexToPhysicalPoint(center))
-    return found
+    diagnostics: dict[str, Json] = dict(_grid("Mask", geometry))
+    diagnostics["diagnostics_Mask-original_BoundingBox"] = [*box.lo_zyx[::-1], *box.shape_zyx[::-1]]
+    diagnostics["diagnostics_Mask-original_VoxelNum"] = region.voxels
+    diagnostics["diagnostics_Mask-original_VolumeNum"] = int(components)
+    diagnostics["diagnostics_Mask-original_CenterOfMassIndex"] = list(center)
+    diagnostics["diagnostics_Mask-original_CenterOfMass"] = list(grid.TransformContinuousIndexToPhysicalPoint(center))
+    return diagnostics
 
 
-def _grid(what: str, geometry: Geometry) -> dict[str, Json]:
+def _grid(prefix: str, geometry: Geometry) -> dict[str, Json]:
     return {
-        f"diagnostics_{what}-original_Spacing": list(geometry.spacing_xyz_mm),
-        f"diagnostics_{what}-original_Size": list(geometry.shape_zyx[::-1]),
+        f"diagnostics_{prefix}-original_Spacing": list(geometry.spacing_xyz_mm),
+        f"diagnostics_{prefix}-original_Size": list(geometry.shape_zyx[::-1]),
     }

@@ -58,7 +58,7 @@ def extract(
             done = _plainly(volume, rois, parameters, names)
         else:
             done = extract_sequence(volume, rois, parameters, names, shapes)
-        parts |= {(sequence, role): found for role, found in done.items()}
+        parts |= {(sequence, role): measured for role, measured in done.items()}
     return gather(parts, wanted)
 
 
@@ -83,14 +83,14 @@ def _shared(
 
     works = [*(partial(of_roi, *key) for key in keys), *(partial(of_image, name) for name in images)]
     answers = share(works, processes)
-    found = {key: from_json(answer) for key, answer in zip(keys, answers, strict=False)}
+    measured = {key: from_json(answer) for key, answer in zip(keys, answers, strict=False)}
     about: dict[Sequence, Any] = dict(zip(images, answers[len(keys) :], strict=True))
     in_order = [(name, role) for name in volumes for (other, role) in masks if other == name]
-    return {key: _with_image(found[key], about[key[0]]) for key in in_order}
+    return {key: _with_image(measured[key], about[key[0]]) for key in in_order}
 
 
-def _with_image(found: RoiFeatures, about_image: Mapping[str, Json]) -> RoiFeatures:
-    return found if found.refusal else replace(found, diagnostics={**about_image, **found.diagnostics})
+def _with_image(measured: RoiFeatures, about_image: Mapping[str, Json]) -> RoiFeatures:
+    return measured if measured.refusal else replace(measured, diagnostics={**about_image, **measured.diagnostics})
 
 
 def extract_sequence(
@@ -143,12 +143,12 @@ def _local(wanted: frozenset[str] | None, sequence: str, role: str) -> frozenset
     return frozenset(name.removeprefix(prefix) for name in wanted if name.startswith(prefix))
 
 
-def _only(found: RoiFeatures, names: frozenset[str] | None) -> RoiFeatures:
+def _only(measured: RoiFeatures, names: frozenset[str] | None) -> RoiFeatures:
     if names is None:
-        return found
-    missing = {n: found.missing.get(n, found.refusal or NOT_ASKED) for n in names if n not in found.values}
-    values = {n: v for n, v in found.values.items() if n in names}
-    return RoiFeatures(values, missing, found.diagnostics, found.grey_levels, found.refusal)
+        return measured
+    missing = {n: measured.missing.get(n, measured.refusal or NOT_ASKED) for n in names if n not in measured.values}
+    values = {n: v for n, v in measured.values.items() if n in names}
+    return RoiFeatures(values, missing, measured.diagnostics, measured.grey_levels, measured.refusal)
 
 
 class _Work:
@@ -188,7 +188,7 @@ class _Work:
         return {
             role: self._part(role, regions[role], about_image)
             if role in regions
-            else refused(self._asked(role), refusals[role])
+            else refused(self._wanted_names(role), refusals[role])
             for role in self.masks
         }
 
@@ -239,14 +239,14 @@ class _Work:
         classes.texture(image, voxels_zyx, binned, spacing, settings, wanted, self.values[role], self.missing[role])
 
     def _part(self, role: Role, region: Region, about_image: dict[str, Json]) -> RoiFeatures:
-        asked = self._asked(role)
+        asked = self._wanted_names(role)
         values = self.values[role]
         missing = {n: self.missing[role].get(n, NOT_ASKED) for n in asked if n not in values}
         provenance = {**about_image, **diagnostics.of_mask(region, self.volume.geometry)}
         in_order = {name: values[name] for name in asked if name in values}
         return RoiFeatures(in_order, missing, provenance, self.grey_levels.get(role))
 
-    def _asked(self, role: Role) -> list[str]:
+    def _wanted_names(self, role: Role) -> list[str]:
         """PyRadiomics' names, in its order."""
         names = self.names[role]
         every = ["_".join(parts) for parts in self.parameters.names()]

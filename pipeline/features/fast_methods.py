@@ -28,17 +28,17 @@ class FasterGlcm(feature_classes()["glcm"]):  # type: ignore[misc]
         if joint.shape[3] == 1:  # one direction: numpy sums a contiguous axis in another order
             super()._calculateCoefficients()
             return
-        found = self.coefficients
+        coefficients = self.coefficients
         eps = np.spacing(1)
-        levels = found["grayLevels"].astype("float")
+        levels = coefficients["grayLevels"].astype("float")
         i, j = np.meshgrid(levels, levels, indexing="ij", sparse=True)
-        diagonals, differences = _diagonal_sums(joint[0], found["grayLevels"], found["Ng"])
-        found.update(
+        diagonals, differences = _diagonal_sums(joint[0], coefficients["grayLevels"], coefficients["Ng"])
+        coefficients.update(
             eps=eps,
             i=i,
             j=j,
-            kValuesSum=np.arange(2, found["Ng"] * 2 + 1, dtype="float"),
-            kValuesDiff=np.arange(0, found["Ng"], dtype="float"),
+            kValuesSum=np.arange(2, coefficients["Ng"] * 2 + 1, dtype="float"),
+            kValuesDiff=np.arange(0, coefficients["Ng"], dtype="float"),
             px=joint.sum(2, keepdims=True),
             py=joint.sum(1, keepdims=True),
             ux=np.sum(i[None, :, :, None] * joint, (1, 2), keepdims=True),
@@ -56,9 +56,9 @@ class FasterGlcm(feature_classes()["glcm"]):  # type: ignore[misc]
 
     def _central_moment(self, order: int) -> Array:
         """Mean over directions of sum p(i, j) (i + j - ux - uy)^order; the power depends on i + j only."""
-        found = self.coefficients
-        distances = found["kValuesSum"][:, None] - found["ux"][0, 0] - found["uy"][0, 0]
-        index = (found["i"] + found["j"]).astype(int) - 2
+        coefficients = self.coefficients
+        distances = coefficients["kValuesSum"][:, None] - coefficients["ux"][0, 0] - coefficients["uy"][0, 0]
+        index = (coefficients["i"] + coefficients["j"]).astype(int) - 2
         weights = (distances**order)[index]
         weights *= self.P_glcm[0]
         return np.asarray(np.nanmean(np.sum(weights[None], (1, 2)), 1))
@@ -114,8 +114,8 @@ class FasterFirstOrder(feature_classes()["firstorder"]):  # type: ignore[misc]
     def _percentile(self, percent: int) -> Array:
         if self._percentiles is None:
             asked = (10, 25, 75, 90)
-            found = np.nanpercentile(self.targetVoxelArray, asked, axis=1)
-            self._percentiles = dict(zip(asked, found, strict=True))
+            percentiles = np.nanpercentile(self.targetVoxelArray, asked, axis=1)
+            self._percentiles = dict(zip(asked, percentiles, strict=True))
         return self._percentiles[percent]
 
     def _moment(self, a: Array, moment: int = 1) -> Array:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from pipeline.catalog import Exam
-from pipeline.errors import AxradError, InputRejected
+from pipeline.errors import AxradError, InputRejected, NotInstalled
 from pipeline.records import ROLES, SEQUENCES
 from pipeline.result import StudyResult
 
@@ -139,7 +139,7 @@ def _where(error: Exception) -> str:
 
 
 def _folder(exam: Exam) -> str:
-    paths = [i.path for s in exam.series for i in s.instances] + [i.path for i in exam.rois]
+    paths = [i.path for i in (*exam.images, *exam.rois)]
     return next((str(p.parent) for p in paths if p is not None), "")
 
 
@@ -232,10 +232,24 @@ def _write_csv(path: Path, columns: list[str], rows: list[Row]) -> None:
         writer.writerows(rows)
 
 
-def _read_parquet(path: Path) -> list[Row]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+def _arrow(path: Path) -> tuple[Any, Any]:
+    """pyarrow and its Parquet, which have no types of their own.
 
+    Raises:
+        NotInstalled: it belongs to the extra `research`.
+    """
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ModuleNotFoundError as error:
+        raise NotInstalled(
+            f"{path.name} needs pyarrow: install the extra `research` (pip install 'axrad[research]'), or write .csv."
+        ) from error
+    return pyarrow, pyarrow.parquet
+
+
+def _read_parquet(path: Path) -> list[Row]:
+    pa, pq = _arrow(path)
     if not path.exists():
         return []
     try:
@@ -247,9 +261,7 @@ def _read_parquet(path: Path) -> list[Row]:
 
 
 def _write_parquet(path: Path, columns: list[str], rows: list[Row]) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+    pa, pq = _arrow(path)
     arrays: dict[str, Any] = {}
     for name in columns:
         kind = pa.float64() if FEATURE.fullmatch(name) else pa.string() if name in KEYS else None

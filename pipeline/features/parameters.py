@@ -121,8 +121,8 @@ def _checked(source: Path | dict[str, Any], bin_width: float, name: str) -> Para
         raise InputRejected(f"The parameter file {name} asks for no feature.", code="bad-parameters")
     width: float = int(bin_width) if float(bin_width).is_integer() else bin_width
     # through JSON: ruamel's containers are not plain
-    kept = json.loads(json.dumps(extractor.settings))
-    if kept.get("binCount") is None:
-        kept.setdefault("binWidth", width)
+    settings_read = json.loads(json.dumps(extractor.settings))
+    if settings_read.get("binCount") is None:
+        settings_read.setdefault("binWidth", width)
     images = {k: dict(v or {}) for k, v in json.loads(json.dumps(extractor.enabledImagetypes)).items()}
-    return Parameters(images, classes, kept)
+    return Parameters(images, classes, settings_read)

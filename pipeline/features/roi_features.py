@@ -26,14 +26,14 @@ class RoiFeatures:
     refusal: str | None = None
 
 
-def to_json(found: RoiFeatures) -> Json:
+def to_json(measured: RoiFeatures) -> Json:
     """Plain JSON, from which `from_json` makes the same again, number by number."""
     return [
-        dict(found.values),
-        dict(found.missing),
-        dict(found.diagnostics),
-        found.grey_levels,
-        found.refusal,
+        dict(measured.values),
+        dict(measured.missing),
+        dict(measured.diagnostics),
+        measured.grey_levels,
+        measured.refusal,
     ]
 
 

@@ -20,13 +20,13 @@ Work = Callable[[], Json]
 # One byte of a pipe per piece. What is beyond is left to the process that asks.
 MOST = 255
 # A process that has been silent for so long after the others had finished is given up.
-PATIENCE_S = 60.0
+SILENCE_LIMIT_S = 60.0
 
 
 def cores_for(work: settings.Work) -> int:
     """How many cores one exam may use: its worker's part of those that there are."""
-    there = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
-    return work.threads or max(1, there // work.processes)
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
+    return work.threads or max(1, cores // work.processes)
 
 
 def share(works: Sequence[Work], processes: int) -> list[Json]:
@@ -85,14 +85,14 @@ def _fork(works: Sequence[Work], queue: int) -> tuple[int, int]:
 
 def _all_of(pid: int, pipe: int) -> bytes:
     """What is written until the other end closes; nothing if it stays silent."""
-    found = b""
+    received = b""
     watch = select.poll()
     watch.register(pipe, select.POLLIN)
-    while watch.poll(PATIENCE_S * 1000):
+    while watch.poll(SILENCE_LIMIT_S * 1000):
         data = os.read(pipe, 1 << 20)
         if not data:
-            return found
-        found += data
+            return received
+        received += data
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
     return b""

@@ -92,10 +92,10 @@ class PhantomSpec:
         digest = hashlib.sha256(f"axrad phantom {self.seed} {purpose}".encode()).digest()
         return np.random.default_rng(int.from_bytes(digest[:16], "big"))
 
-    def uid(self, *what: object) -> str:
-        """A UID that depends on this spec's identity and `what` alone (PS3.5 B.2: 2.25 and a 128-bit integer)."""
+    def uid(self, *parts: object) -> str:
+        """A UID that depends on this spec's identity and `parts` alone (PS3.5 B.2: 2.25 and a 128-bit integer)."""
         same_images = replace(self, with_seg=True, with_adc_map=True, seg_revision=1)
-        digest = hashlib.sha256(repr((same_images, *what)).encode()).digest()
+        digest = hashlib.sha256(repr((same_images, *parts)).encode()).digest()
         return f"2.25.{int.from_bytes(digest[:16], 'big')}"
 
     def drawn(self) -> Drawn:

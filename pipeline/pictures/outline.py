@@ -14,12 +14,12 @@ def outlines(mask_yx: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.float64], .
     belong to different polygons. Largest polygon first.
     """
     onward = _edges(mask_yx)
-    found = []
+    polygons = []
     while onward:
         start = min(onward)
-        found.append(_walk(onward, start))
-    found.sort(key=lambda p: (-abs(area(p)), p[0].tolist()))
-    return tuple(found)
+        polygons.append(_walk(onward, start))
+    polygons.sort(key=lambda p: (-abs(area(p)), p[0].tolist()))
+    return tuple(polygons)
 
 
 def area(points_xy: npt.NDArray[np.float64]) -> float:

@@ -167,9 +167,9 @@ def _panel(
 
 def _crop(region_yx: npt.NDArray[np.bool_], size_yx: tuple[float, float]) -> tuple[slice, slice]:
     """A window of the wanted size in pixels around the region, moved (not shrunk) where it would leave the slice."""
-    found = np.nonzero(region_yx)
+    inside = np.nonzero(region_yx)
     spans = []
-    for positions, wanted, length in zip(found, size_yx, region_yx.shape, strict=True):
+    for positions, wanted, length in zip(inside, size_yx, region_yx.shape, strict=True):
         size = min(length, max(2, round(wanted)))
         middle = (int(positions.min()) + int(positions.max()) + 1) / 2
         start = min(max(0, round(middle - size / 2)), length - size)

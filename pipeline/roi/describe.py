@@ -37,8 +37,8 @@ class Description:
     @property
     def name(self) -> str:
         """How messages call this segment."""
-        said = f", {self.type.meaning}" if self.type else ""
-        return f"segment {self.number} ({self.label or 'no label'}{said}) of {self.source.sop_instance_uid}"
+        meaning = f", {self.type.meaning}" if self.type else ""
+        return f"segment {self.number} ({self.label or 'no label'}{meaning}) of {self.source.sop_instance_uid}"
 
 
 def of_facts(roi: InstanceFacts, segment: SegmentFacts) -> Description:
@@ -97,11 +97,11 @@ def _segment(item: Dataset, ref: InstanceRef, path: Path) -> Description:
 
 def _structures(ds: Dataset, ref: InstanceRef, path: Path) -> tuple[Description, ...]:
     observed = {int(o.ReferencedROINumber): o for o in ds.get("RTROIObservationsSequence") or []}
-    found = []
+    segments = []
     for item in ds.get("StructureSetROISequence") or []:
         number = int(item.ROINumber)
         observation = observed.get(number, Dataset())
-        found.append(
+        segments.append(
             Description(
                 path,
                 ref,
@@ -113,7 +113,7 @@ def _structures(ds: Dataset, ref: InstanceRef, path: Path) -> tuple[Description,
                 _codes(observation.get("AnatomicRegionSequence") or []),
             )
         )
-    return tuple(found)
+    return tuple(segments)
 
 
 def _code(item: Dataset, keyword: str) -> Code | None:
@@ -121,9 +121,9 @@ def _code(item: Dataset, keyword: str) -> Code | None:
 
 
 def _codes(items: Any) -> tuple[Code, ...]:
-    found = []
+    codes = []
     for item in items:
         value = text_of(item, "CodeValue") or text_of(item, "LongCodeValue") or text_of(item, "URNCodeValue")
         if value:
-            found.append(Code(value, text_of(item, "CodingSchemeDesignator"), text_of(item, "CodeMeaning")))
-    return tuple(found)
+            codes.append(Code(value, text_of(item, "CodingSchemeDesignator"), text_of(item, "CodeMeaning")))
+    return tuple(codes)

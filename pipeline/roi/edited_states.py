@@ -42,8 +42,8 @@ def is_bare(segment: Description, rules: Rules | None = None) -> bool:
     if segment.tracking_uid or segment.anatomies or segment.modifiers:
         return False
     nameless = replace(segment, label="", text="", tracking_id=None)
-    found = role_of(nameless, rules or load_rules())
-    return found.role is None and not found.why.startswith("coded")
+    recognised = role_of(nameless, rules or load_rules())
+    return recognised.role is None and not recognised.why.startswith("coded")
 
 
 def drawn_at(facts: InstanceFacts) -> str:
@@ -58,7 +58,7 @@ def earlier_states(
     judged: Mapping[Description, Recognised], dates: Mapping[str, str], rules: Rules
 ) -> dict[Description, Description]:
     """Per bare segment of a later object the segment of an earlier one that has its label, a role, and codes."""
-    found: dict[Description, Description] = {}
+    earlier: dict[Description, Description] = {}
     known = [d for d, r in judged.items() if r.role and not is_bare(d, rules)]
     for segment in judged:
         if not is_bare(segment, rules) or not _name(segment):
@@ -67,8 +67,8 @@ def earlier_states(
         same = [k for k in known if k.source != segment.source and _name(k) == _name(segment)]
         same = [k for k in same if dates.get(k.source.sop_instance_uid, "") < mine]
         if same:
-            found[segment] = max(same, key=lambda k: dates.get(k.source.sop_instance_uid, ""))
-    return found
+            earlier[segment] = max(same, key=lambda k: dates.get(k.source.sop_instance_uid, ""))
+    return earlier
 
 
 def _name(segment: Description) -> str:
@@ -106,7 +106,7 @@ def _author(item: Drawn, authors: Mapping[str, object]) -> object:
 
 def _inherited(item: Drawn, before: Drawn) -> Drawn:
     old, new = before.segment, item.segment
-    told = f"a later state of segment {old.number} of {old.source.sop_instance_uid}: role, side, tracking are from it"
+    origin = f"a later state of segment {old.number} of {old.source.sop_instance_uid}: role, side, tracking are from it"
     segment = replace(
         new,
         property_type=old.property_type,
@@ -114,6 +114,6 @@ def _inherited(item: Drawn, before: Drawn) -> Drawn:
         laterality=new.laterality or old.laterality,
         tracking_id=old.tracking_id,
         tracking_uid=old.tracking_uid,
-        notes=(*new.notes, told),
+        notes=(*new.notes, origin),
     )
     return Drawn(segment, before.recognised, item.described)

@@ -37,19 +37,19 @@ def export(seg: Path, images: Path | None, out: Path, settings: RoiSettings) -> 
     def draw(numbers: Sequence[int]) -> dict[int, Canvas]:
         return draw_on(opened, grid, numbers, settings.fractional_threshold, own, places)
 
-    canvases, told = _drawn([n for n in roles if roles[n].role], [n for n in roles if not roles[n].role], draw)
-    reasons += told
+    canvases, notes = _drawn([n for n in roles if roles[n].role], [n for n in roles if not roles[n].role], draw)
+    reasons += notes
     readable = [d for d in opened.segments if d.number in canvases]
     segments = [segment_of(d, canvases[d.number], rules, opened.laterality) for d in readable]
     if not any(s.mask.voxels for s in segments):
         drawn = sum(c.drawn for c in canvases.values())
-        what = f"lies outside the image: all {drawn} pixels" if drawn else "is empty: no pixel is set"
-        raise RoiRejected(f"{opened.uid} {what}", code="roi-outside" if drawn else "roi-empty", uid=opened.uid)
+        state = f"lies outside the image: all {drawn} pixels" if drawn else "is empty: no pixel is set"
+        raise RoiRejected(f"{opened.uid} {state}", code="roi-outside" if drawn else "roi-empty", uid=opened.uid)
     out.mkdir(parents=True, exist_ok=True)
     for segment in segments:
         write_mask(segment.mask, out / f"segment_{segment.number}.nrrd")
-    found = [roles[s.number] for s in segments]
-    reasons += [f"segment {s.number}: {r.why}" for s, r in zip(segments, found, strict=True) if r.role is None]
+    roles_drawn = [roles[s.number] for s in segments]
+    reasons += [f"segment {s.number}: {r.why}" for s, r in zip(segments, roles_drawn, strict=True) if r.role is None]
     return {
         "source_uid": opened.uid,
         "grid": {
@@ -59,8 +59,8 @@ def export(seg: Path, images: Path | None, out: Path, settings: RoiSettings) -> 
             "direction": list(grid.direction),
             "why": why,
         },
-        "segments": [_segment_json(s, r) for s, r in zip(segments, found, strict=True)],
-        "rois": _write_rois(segments, found, out),
+        "segments": [_segment_json(s, r) for s, r in zip(segments, roles_drawn, strict=True)],
+        "rois": _write_rois(segments, roles_drawn, out),
         "reasons": reasons,
     }
 
@@ -75,15 +75,15 @@ def _drawn(
     try:
         return draw([*ours, *others]), []
     except RoiRejected:
-        canvases, told = draw(ours), []
+        canvases, notes = draw(ours), []
         for number in others:
             try:
                 canvases |= draw([number])
             except RoiRejected as error:
-                told.append(f"segment {number} is left out: {error.message}")
+                notes.append(f"segment {number} is left out: {error.message}")
         if not canvases:
             raise
-        return canvases, told
+        return canvases, notes
 
 
 def _grid_for(

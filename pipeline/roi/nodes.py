@@ -34,12 +34,12 @@ def nodes_of(segments: Sequence[Segment], whole: Mask) -> tuple[tuple[Node, ...]
     box = whole.box_zyx
     assert box is not None, "an empty region has no nodes"
     parts = [_parts(segment, box) for segment in segments]
-    single = all(len(found) == 1 for found in parts)
+    single = all(len(part) == 1 for part in parts)
     named = _numbers_in_labels(segments) if single else None
     labels = np.zeros(tuple(s.stop - s.start for s in box), np.uint16)
     nodes: list[Node] = []
-    for index, (segment, found) in enumerate(zip(segments, parts, strict=True)):
-        for main, inside in found:
+    for index, (segment, part) in enumerate(zip(segments, parts, strict=True)):
+        for main, inside in part:
             number = named[index] if named else len(nodes) + 1
             labels[inside] = number
             long_mm, short_mm = axes_mm(main, whole.geometry)
@@ -68,10 +68,10 @@ def _parts(segment: Segment, box: tuple[slice, slice, slice]) -> list[tuple[Bool
 
 def _numbers_in_labels(segments: Sequence[Segment]) -> list[int] | None:
     """The one number in each segment's label, if every label has one of its own from 1 to 999."""
-    found = [re.findall(r"\d+", segment.label) for segment in segments]
-    if any(len(each) != 1 or not 1 <= int(each[0][:5]) <= 999 for each in found):
+    by_label = [re.findall(r"\d+", segment.label) for segment in segments]
+    if any(len(each) != 1 or not 1 <= int(each[0][:5]) <= 999 for each in by_label):
         return None
-    numbers = [int(each[0]) for each in found]
+    numbers = [int(each[0]) for each in by_label]
     return numbers if len(set(numbers)) == len(numbers) else None
 
 

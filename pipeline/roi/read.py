@@ -82,8 +82,8 @@ def read_all(
     earlier = earlier_states(judged, {o.uid: drawn_at(by_path[o.content.path]) for o in opened}, rules)
     chosen = {d: r for d, r in judged.items() if r.role or d in earlier}
     if opened and not chosen:
-        said = "; ".join(f"{d.name}: {r.why}" for d, r in judged.items())
-        raise RoiRejected(f"no segment is recognised as tumour or lymph node: {said}", code="roi-not-recognised")
+        judgements = "; ".join(f"{d.name}: {r.why}" for d, r in judged.items())
+        raise RoiRejected(f"no segment is recognised as tumour or lymph node: {judgements}", code="roi-not-recognised")
     places = source_frames(images, {n for o in opened for n in o.named})
     drawn: list[Drawn] = []
     elsewhere: list[Description] = []
@@ -110,8 +110,8 @@ def read_all(
     left_out += [_left_out(d, "it lies in another frame of reference than the images") for d in elsewhere]
     left_out += [LeftOut(i.ref.sop_instance_uid, None, "", f"cannot be read: {e.message}") for i, e in failed]
     by_role = {role: [(d.segment, d.recognised) for d in counting if d.recognised.role == role] for role in ROLES}
-    found = tuple(roi for role in ROLES for roi in _rois(role, by_role[role], settings))
-    return Reading(found, tuple(left_out))
+    regions = tuple(roi for role in ROLES for roi in _rois(role, by_role[role], settings))
+    return Reading(regions, tuple(left_out))
 
 
 def _open(present: Sequence[InstanceFacts]) -> tuple[list[RoiObject], list[Failed]]:
@@ -158,12 +158,12 @@ def _draw(
 
 def _check_covered(failed: Sequence[Failed], drawn: Sequence[Drawn], rules: Rules) -> None:
     """Raise the error of an object that names a region, by role and side, which no other object draws."""
-    there = {(d.recognised.role, d.segment.laterality) for d in drawn if d.segment.mask.voxels}
+    present = {(d.recognised.role, d.segment.laterality) for d in drawn if d.segment.mask.voxels}
     for facts, error in failed:
         described = [of_facts(facts, segment) for segment in facts.segments]
         wanted = {(role_of(d, rules).role, side_of(d, rules)[0]) for d in described}
         named = {(role, side) for role, side in wanted if role is not None}
-        if not there or any(not _covers(there, role, side) for role, side in named):
+        if not present or any(not _covers(present, role, side) for role, side in named):
             raise error
 
 
@@ -171,9 +171,9 @@ def _check_not_missed(
     elsewhere: Sequence[Description], drawn: Sequence[Drawn], chosen: Mapping[Description, Recognised]
 ) -> None:
     """Raise GeometryRejected where a region of a role lies in another frame of reference, and none on the images."""
-    there = {d.recognised.role for d in drawn if d.segment.mask.voxels}
+    present = {d.recognised.role for d in drawn if d.segment.mask.voxels}
     for described in elsewhere:
-        if chosen[described].role not in there:
+        if chosen[described].role not in present:
             raise GeometryRejected(
                 f"{described.name} lies in another frame of reference than the images",
                 code="other-frame-of-reference",
@@ -181,9 +181,9 @@ def _check_not_missed(
             )
 
 
-def _covers(there: set[tuple[Role | None, Side | None]], role: Role | None, side: Side | None) -> bool:
+def _covers(present: set[tuple[Role | None, Side | None]], role: Role | None, side: Side | None) -> bool:
     """Whether a region of this role is drawn on this side, or where either does not tell its side."""
-    return any(r == role and (side is None or s is None or s == side) for r, s in there)
+    return any(r == role and (side is None or s is None or s == side) for r, s in present)
 
 
 def _left_out(described: Description, why: str) -> LeftOut:
@@ -260,12 +260,12 @@ def _roi(role: Role, side: Side | None, segments: list[Segment], why: str, setti
         segments, parts, why = _largest(segments, parts, why)
     union = Mask(parts[0] if len(parts) == 1 else _union(parts), grid)
     notes = [f"segment {s.number}: {n}" for s in segments for n in s.notes]
-    told = "; ".join([why, *notes])
+    reason = "; ".join([why, *notes])
     if role == "lymph_nodes":
         nodes, numbers = nodes_of(segments, union)
-        return Roi(role, side, Mask(union.voxels_zyx, grid, numbers), tuple(segments), len(nodes), told, nodes)
+        return Roi(role, side, Mask(union.voxels_zyx, grid, numbers), tuple(segments), len(nodes), reason, nodes)
     lesions = len(parts) if len(parts) > 1 else int(ndimage.label(_inner(parts[0]), NEIGHBOURS)[1])
-    return Roi(role, side, union, tuple(segments), lesions, told)
+    return Roi(role, side, union, tuple(segments), lesions, reason)
 
 
 def _union(parts: list[Bools]) -> Bools:

@@ -23,7 +23,7 @@ class Recognised:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class WordVerdict:
     """What one name says. `excluded`: certainly neither. `general`: a word for a finding that may be either role."""
 
     role: Role | None = None
@@ -33,7 +33,7 @@ class Said:
     general: bool = False
 
 
-NOTHING = Said()
+NOTHING = WordVerdict()
 EXCLUDING = (
     ("neither", "says that it is neither"),
     ("denied", "says that there is none, or that it is healthy"),
@@ -47,7 +47,7 @@ def role_of(segment: Description, rules: Rules) -> Recognised:
     excluded = rules["neither"]
     if excluded.has_code(segment.type) or any(excluded.has_code(a) for a in segment.anatomies):
         return Recognised(None, f"coded as {meaning or 'a region'} that is neither")
-    label = said_by(segment.label, rules)
+    label = read_words(segment.label, rules)
     if label.excluded:
         return Recognised(None, label.why)
     coded = _by_code(segment, meaning, rules)
@@ -55,13 +55,13 @@ def role_of(segment: Description, rules: Rules) -> Recognised:
         return Recognised(None, coded.why)
     if coded.role:
         return _agreed(coded, label, segment)
-    for said in (label, said_by(segment.text, rules), said_by(segment.tracking_id or "", rules)):
-        if said.role or said.unclear or said.excluded:
-            return Recognised(said.role, said.why, said.unclear)
+    for by_text in (label, read_words(segment.text, rules), read_words(segment.tracking_id or "", rules)):
+        if by_text.role or by_text.unclear or by_text.excluded:
+            return Recognised(by_text.role, by_text.why, by_text.unclear)
     return Recognised(None, label.why or "no code or word that tells")
 
 
-def _agreed(coded: Said, label: Said, segment: Description) -> Recognised:
+def _agreed(coded: WordVerdict, label: WordVerdict, segment: Description) -> Recognised:
     """The role by code, unless the label names the other one."""
     against = label.role not in (None, coded.role) and not label.general
     if against or (label.unclear and not (coded.role == "lymph_nodes" and label.general)):
@@ -69,7 +69,7 @@ def _agreed(coded: Said, label: Said, segment: Description) -> Recognised:
     return Recognised(coded.role, coded.why)
 
 
-def said_by(name: str, rules: Rules) -> Said:
+def read_words(name: str, rules: Rules) -> WordVerdict:
     """What a label, a description or a code's meaning says."""
     text = plain(name)
     if not text:
@@ -77,48 +77,48 @@ def said_by(name: str, rules: Rules) -> Said:
     own = [g for g in ("neither", "tumor", "lymph_nodes") if rules[g].own.within(text)]
     if own:
         return _by_own_words(own, name)
-    for group, what in EXCLUDING:
-        found = rules[group].words.found(text)
-        if found:
-            return Said(None, f'"{found[0].strip()}" {what}', excluded=True)
+    for group, excluded in EXCLUDING:
+        match = rules[group].words.search(text)
+        if match:
+            return WordVerdict(None, f'"{match[0].strip()}" {excluded}', excluded=True)
     if rules["other_gtv"].words.within(text):
-        return Said(None, f'"{name}" is a GTV of both or of something else', excluded=True)
+        return WordVerdict(None, f'"{name}" is a GTV of both or of something else', excluded=True)
     return _by_words(text, name, rules)
 
 
-def _by_own_words(groups: list[str], name: str) -> Said:
+def _by_own_words(groups: list[str], name: str) -> WordVerdict:
     """A site's own words decide before ours."""
     if groups[0] == "neither":
-        return Said(None, f'"{name}" is neither by the site\'s rules', excluded=True)
+        return WordVerdict(None, f'"{name}" is neither by the site\'s rules', excluded=True)
     if len(groups) > 1:
-        return Said(None, f'"{name}" names both', unclear=True)
-    return Said("tumor" if groups == ["tumor"] else "lymph_nodes", f'"{name}" by the site\'s rules')
+        return WordVerdict(None, f'"{name}" names both', unclear=True)
+    return WordVerdict("tumor" if groups == ["tumor"] else "lymph_nodes", f'"{name}" by the site\'s rules')
 
 
-def _by_words(text: str, name: str, rules: Rules) -> Said:
-    node = rules["nodal_gtv"].found(text) or rules["lymph_nodes"].found(text)
-    tumor = rules["primary_gtv"].found(text) or rules["tumor"].found(text)
-    general = rules["lesion"].found(text) or (None if rules["nodal_gtv"].found(text) else rules["gtv"].found(text))
-    spread, axilla = rules["metastasis"].found(text), rules["axillary_regions"].found(text)
+def _by_words(text: str, name: str, rules: Rules) -> WordVerdict:
+    node = rules["nodal_gtv"].search(text) or rules["lymph_nodes"].search(text)
+    tumor = rules["primary_gtv"].search(text) or rules["tumor"].search(text)
+    general = rules["lesion"].search(text) or (None if rules["nodal_gtv"].search(text) else rules["gtv"].search(text))
+    spread, axilla = rules["metastasis"].search(text), rules["axillary_regions"].search(text)
     if node:
         both = f'"{name}" names both'
         if tumor and not spread:
-            return Said(None, both, unclear=True)
+            return WordVerdict(None, both, unclear=True)
         if general and _joined(text, node.span(), general.span(), rules):
-            return Said(None, both, unclear=True)
-        return Said("lymph_nodes", f'"{node[0].strip()}" in "{name}"')
+            return WordVerdict(None, both, unclear=True)
+        return WordVerdict("lymph_nodes", f'"{node[0].strip()}" in "{name}"')
     if axilla and spread:
-        return Said("lymph_nodes", f'"{spread[0]}" and "{axilla[0]}" in "{name}"')
-    said = tumor or general
-    if said and axilla:
-        return Said(None, f'"{name}" may be a tumour or a lymph node', unclear=True, general=True)
-    if said and spread:
-        return Said(None, f'"{name}" is a metastasis and does not say where', excluded=True)
-    if said and rules["nodal_letter"].within(text):
-        return Said(None, f'"{name}" may be a tumour or a lymph node', unclear=True, general=True)
-    if said:
-        return Said("tumor", f'"{said[0].strip()}" in "{name}"', general=tumor is None)
-    return Said(None, f'"{name}" names a region of the body, no node') if axilla else NOTHING
+        return WordVerdict("lymph_nodes", f'"{spread[0]}" and "{axilla[0]}" in "{name}"')
+    concept = tumor or general
+    if concept and axilla:
+        return WordVerdict(None, f'"{name}" may be a tumour or a lymph node', unclear=True, general=True)
+    if concept and spread:
+        return WordVerdict(None, f'"{name}" is a metastasis and does not say where', excluded=True)
+    if concept and rules["nodal_letter"].within(text):
+        return WordVerdict(None, f'"{name}" may be a tumour or a lymph node', unclear=True, general=True)
+    if concept:
+        return WordVerdict("tumor", f'"{concept[0].strip()}" in "{name}"', general=tumor is None)
+    return WordVerdict(None, f'"{name}" names a region of the body, no node') if axilla else NOTHING
 
 
 def _joined(text: str, one: tuple[int, int], other: tuple[int, int], rules: Rules) -> bool:
@@ -131,31 +131,33 @@ def _region(segment: Description, rules: Rules) -> str:
     """Where the coded anatomy is: node, axilla, breast, elsewhere, or nothing."""
     for name, group in (("node", "lymph_nodes"), ("axilla", "axillary_regions"), ("breast", "breast_regions")):
         for code in segment.anatomies:
-            if rules[group].has_code(code) or rules[group].found(plain(code.meaning)):
+            if rules[group].has_code(code) or rules[group].search(plain(code.meaning)):
                 return name
     return "elsewhere" if segment.anatomies else ""
 
 
-def _by_code(segment: Description, meaning: str, rules: Rules) -> Said:
+def _by_code(segment: Description, meaning: str, rules: Rules) -> WordVerdict:
     region = _region(segment, rules)
     if region == "elsewhere":
         where = segment.anatomies[0].meaning or segment.anatomies[0].value
-        return Said(None, f"coded as lying in {where}", excluded=True)
+        return WordVerdict(None, f"coded as lying in {where}", excluded=True)
     nodes, tumor, metastasis = rules["lymph_nodes"], rules["tumor"], rules["metastasis"]
-    said = said_by(meaning, rules)
+    concepts = read_words(meaning, rules)
     if any(_another_node(a, rules) for a in segment.anatomies) or (segment.type and _another_node(segment.type, rules)):
-        return Said(None, "coded as a lymph node elsewhere than in the axilla", excluded=True)
-    if nodes.has_code(segment.type) or said.role == "lymph_nodes":
-        return Said("lymph_nodes", f"property type {meaning}")
-    spread = metastasis.has_code(segment.type) or metastasis.found(plain(meaning)) is not None
-    growth = tumor.has_code(segment.type) or said.role == "tumor"
+        return WordVerdict(None, "coded as a lymph node elsewhere than in the axilla", excluded=True)
+    if nodes.has_code(segment.type) or concepts.role == "lymph_nodes":
+        return WordVerdict("lymph_nodes", f"property type {meaning}")
+    spread = metastasis.has_code(segment.type) or metastasis.search(plain(meaning)) is not None
+    growth = tumor.has_code(segment.type) or concepts.role == "tumor"
     if region == "node" or (region == "axilla" and (growth or spread)):
-        return Said("lymph_nodes", f"property type {meaning or 'not given'}, region {segment.anatomies[0].meaning}")
+        return WordVerdict(
+            "lymph_nodes", f"property type {meaning or 'not given'}, region {segment.anatomies[0].meaning}"
+        )
     if spread:
         return NOTHING
-    if said.excluded and not growth:
-        return Said(None, f"coded as {meaning}: {said.why}", excluded=True)
-    return Said("tumor", f"property type {meaning}") if growth else NOTHING
+    if concepts.excluded and not growth:
+        return WordVerdict(None, f"coded as {meaning}: {concepts.why}", excluded=True)
+    return WordVerdict("tumor", f"property type {meaning}") if growth else NOTHING
 
 
 def _another_node(code: Code, rules: Rules) -> bool:
@@ -171,17 +173,17 @@ def side_of(segment: Description, rules: Rules) -> tuple[Side | None, bool]:
     """The side told by modifiers and regions, else by words; and whether what is told contradicts itself."""
     codes = [*segment.modifiers, *segment.anatomies, *([segment.type] if segment.type else [])]
     coded = {s for c in codes for s in _sides_in(c.meaning, rules, c)}
-    told = coded | _sides_in(segment.label, rules)
-    if told == {"left"}:
+    sides = coded | _sides_in(segment.label, rules)
+    if sides == {"left"}:
         return "L", False
-    if told == {"right"}:
+    if sides == {"right"}:
         return "R", False
-    return None, {"left", "right"} <= told
+    return None, {"left", "right"} <= sides
 
 
 def _sides_in(name: str, rules: Rules, code: Code | None = None) -> set[str]:
     """Sides that one code or name tells; both sides at once tell neither."""
     text = plain(name)
-    if rules["both"].has_code(code) or rules["both"].found(text):
+    if rules["both"].has_code(code) or rules["both"].search(text):
         return {"both"}
-    return {s for s in ("left", "right") if rules[s].has_code(code) or rules[s].found(text)}
+    return {s for s in ("left", "right") if rules[s].has_code(code) or rules[s].search(text)}

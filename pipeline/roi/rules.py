@@ -80,13 +80,13 @@ class Group:
         name = f"{_scheme(code)}:{code.value}"
         return any(name.startswith(c[:-1]) if c.endswith("*") else name == c for c in self.codes)
 
-    def found(self, text: str) -> re.Match[str] | None:
+    def search(self, text: str) -> re.Match[str] | None:
         """Where a plain name says it, in a site's words or in ours."""
-        return self.own.found(text) or self.words.found(text)
+        return self.own.search(text) or self.words.search(text)
 
     def within(self, text: str) -> bool:
         """Whether a plain name says it."""
-        return self.found(text) is not None
+        return self.search(text) is not None
 
 
 Rules = Mapping[str, Group]

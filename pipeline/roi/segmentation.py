@@ -67,7 +67,7 @@ def open_segmentation(ds: Dataset, path: Path) -> Segmentation:
         raise RoiRejected(f"segmentation {uid} does not say where its frames lie", uid=uid)
     frames = frames_in(ds, path)
     thickness, known = _thickness_mm(ds, frames, uid)
-    found = []
+    segments = []
     for index, frame in enumerate(frames):
         groups = Groups(ds, index)
         number = groups.get("ReferencedSegmentNumber")
@@ -76,7 +76,7 @@ def open_segmentation(ds: Dataset, path: Path) -> Segmentation:
         named = set(_derived_from(groups))
         only = next(iter(named)) if len(named) == 1 else None
         sources = frozenset(source for source, _ in named)
-        found.append(SegFrame(frame, _plane(frame, thickness), _int(number), sources, only))
+        segments.append(SegFrame(frame, _plane(frame, thickness), _int(number), sources, only))
     listed = {
         str(i.ReferencedSOPInstanceUID)
         for s in ds.get("ReferencedSeriesSequence") or []
@@ -89,8 +89,8 @@ def open_segmentation(ds: Dataset, path: Path) -> Segmentation:
         int(ds.get("MaximumFractionalValue") or 255),
         _int(ds.get("PixelPaddingValue")) if kind == "LABELMAP" else None,
         str(ds.get("FrameOfReferenceUID") or "") or None,
-        tuple(found),
-        frozenset(listed.union(*(f.sources for f in found))),
+        tuple(segments),
+        frozenset(listed.union(*(f.sources for f in segments))),
         known,
     )
 

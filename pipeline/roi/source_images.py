@@ -38,14 +38,14 @@ class Difference:
 def source_frames(images: Iterable[InstanceFacts], named: Iterable[Named]) -> dict[Named, Frame]:
     """The planes of the images named, from their headers. An image that has no readable plane is left out."""
     uids = {uid for uid, _ in named}
-    found: dict[Named, Frame] = {}
+    frames_named: dict[Named, Frame] = {}
     for image in images:
         if image.ref.sop_instance_uid in uids and image.path is not None:
             try:
-                found |= by_name(read_frames(image.path))
+                frames_named |= by_name(read_frames(image.path))
             except ExamRejected:
                 continue
-    return found
+    return frames_named
 
 
 def by_name(frames: Iterable[Frame]) -> dict[Named, Frame]:
@@ -102,25 +102,25 @@ def compare_contour(points: npt.NDArray[np.float64], image: Frame, step: float) 
     return Difference(off, round(off / step, 6), 0.0, 0.0, False)
 
 
-def contradictions(differences: Sequence[Difference], count: int, what: str = "frames") -> tuple[Contradiction, ...]:
+def contradictions(differences: Sequence[Difference], count: int, noun: str = "frames") -> tuple[Contradiction, ...]:
     """What is to be told of one segment, of which `count` frames hold something. Kind by kind, the worst of each."""
-    found = []
+    contradictory = []
     astray = [d for d in differences if d.off_slices > 0.5]
     if astray:
         off, slices = max(d.off_mm for d in astray), max(d.off_slices for d in astray)
-        found.append(
+        contradictory.append(
             Contradiction(
                 "position",
                 round(off, 3),
                 "half a slice",
-                f"{len(astray)} of {count} {what} lie up to {off:.2f} mm ({slices:.1f} slices) from the images "
+                f"{len(astray)} of {count} {noun} lie up to {off:.2f} mm ({slices:.1f} slices) from the images "
                 "that they name as their source",
                 stops=True,
             )
         )
     spacing = max((d.spacing for d in differences), key=abs, default=0.0)
     if abs(spacing) > SPACING_TOLERANCE:
-        found.append(
+        contradictory.append(
             Contradiction(
                 "pixel_spacing",
                 f"{spacing:+.2%}",
@@ -133,9 +133,11 @@ def contradictions(differences: Sequence[Difference], count: int, what: str = "f
     if tilt > TILT_TOLERANCE:
         degrees = float(np.degrees(tilt))
         text = f"its planes are turned by {degrees:.1f} degrees against the images that it names"
-        found.append(Contradiction("orientation", round(degrees, 2), round(float(np.degrees(TILT_TOLERANCE)), 2), text))
+        contradictory.append(
+            Contradiction("orientation", round(degrees, 2), round(float(np.degrees(TILT_TOLERANCE)), 2), text)
+        )
     if any(d.size for d in differences):
         others = sum(d.size for d in differences)
-        text = f"{others} of {count} {what} have other rows or columns than the images that they name"
-        found.append(Contradiction("size", others, 0, text, harmless=True))
-    return tuple(found)
+        text = f"{others} of {count} {noun} have other rows or columns than the images that they name"
+        contradictory.append(Contradiction("size", others, 0, text, harmless=True))
+    return tuple(contradictory)

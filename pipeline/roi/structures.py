@@ -92,24 +92,24 @@ def open_structures(ds: Dataset, path: Path) -> Structures:
             sources |= _images(study.get("RTReferencedSeriesSequence") or [])
     own = ds.get("FrameOfReferenceUID")
     space = min(spaces.values()) if spaces else (str(own) if own else None)
-    kept = {number: tuple(found) for number, found in contours.items()}
-    return Structures(path, str(ds.SOPInstanceUID), space, spaces, kept, skipped, frozenset(sources), commas)
+    by_number = {number: tuple(of_number) for number, of_number in contours.items()}
+    return Structures(path, str(ds.SOPInstanceUID), space, spaces, by_number, skipped, frozenset(sources), commas)
 
 
 def _spaces(ds: Dataset) -> dict[int, str]:
-    found = {}
+    spaces = {}
     for roi in ds.get("StructureSetROISequence") or []:
         number, space = whole_number(roi, "ROINumber"), str(roi.get("ReferencedFrameOfReferenceUID") or "")
         if number is not None and space:
-            found[number] = space
-    return found
+            spaces[number] = space
+    return spaces
 
 
 def _source(contour: Dataset) -> Named | None:
     """The image, or the frame of one, that a contour names as the only one."""
     named = [i for i in contour.get("ContourImageSequence") or [] if "ReferencedSOPInstanceUID" in i]
-    found = {(str(i.ReferencedSOPInstanceUID), whole_number(i, "ReferencedFrameNumber")) for i in named}
-    return found.pop() if len(found) == 1 else None
+    sources = {(str(i.ReferencedSOPInstanceUID), whole_number(i, "ReferencedFrameNumber")) for i in named}
+    return sources.pop() if len(sources) == 1 else None
 
 
 def _images(items: Iterable[Dataset]) -> set[str]:
@@ -123,20 +123,20 @@ def _points(contour: Dataset) -> tuple[Points | None, str, bool]:
     if str(contour.get("ContourGeometricType", "")).strip() not in CLOSED:
         return None, "points and open lines enclose nothing", False
     try:
-        found = numbers(contour, "ContourData")
+        coordinates = numbers(contour, "ContourData")
     except BadValue as error:
         return None, f"its coordinates are no numbers ({error.kind})", False
-    if found is None:
+    if coordinates is None:
         return None, "no points", False
-    if len(found.values) % 3:
-        return None, "coordinates that do not come in threes", found.comma
-    points = np.array(found.values).reshape(-1, 3)
+    if len(coordinates.values) % 3:
+        return None, "coordinates that do not come in threes", coordinates.comma
+    points = np.array(coordinates.values).reshape(-1, 3)
     points = points[np.any(points != np.roll(points, 1, axis=0), axis=1)]
     if len(points) < 3 or np.linalg.svd(points - points.mean(axis=0), compute_uv=False)[1] < LINE_MM:
-        return None, NO_AREA, found.comma
+        return None, NO_AREA, coordinates.comma
     if np.ptp(points, axis=0).max() > LONGEST_MM:
-        return None, f"longer than {LONGEST_MM / 1000:g} m", found.comma
-    return points, "", found.comma
+        return None, f"longer than {LONGEST_MM / 1000:g} m", coordinates.comma
+    return points, "", coordinates.comma
 
 
 def draw_structures(
@@ -173,13 +173,13 @@ def _differences(contours: Iterable[Contour], grid: Geometry, places: Mapping[Na
     for each in contours:
         if each.source is not None:
             named.setdefault(each.source, []).append(each.points)
-    found = []
+    differences = []
     for source, several in named.items():
         image = lookup(places, source)
         if image is None or np.ptp([float((p.mean(axis=0)) @ image.normal) for p in several]) > FLAT_MM:
             continue
-        found += [compare_contour(points, image, grid.spacing_xyz_mm[2]) for points in several]
-    return found
+        differences += [compare_contour(points, image, grid.spacing_xyz_mm[2]) for points in several]
+    return differences
 
 
 def _planes(contours: list[Points], grid: Geometry, where: str) -> Iterator[tuple[Bools, Geometry]]:

@@ -70,8 +70,8 @@ def classify(evidence: Evidence, rules: Rules) -> Verdict:
         return Verdict(evidence, name, name.label, max(0.6, name.confidence), f"{why}; {name.why}", True)
     silent = name.label == "other"
     confidence = 0.97 if agrees else 0.85 if silent or near else 0.65
-    told = f"{why}; {name.why}" if agrees or silent else f"{why}, although {name.why}"
-    return Verdict(evidence, name, label, confidence, told, label == "t1_static")
+    evidence_text = f"{why}; {name.why}" if agrees or silent else f"{why}, although {name.why}"
+    return Verdict(evidence, name, label, confidence, evidence_text, label == "t1_static")
 
 
 def _name(evidence: Evidence, rules: Rules) -> NameVerdict:
@@ -93,9 +93,9 @@ def by_header(evidence: Evidence) -> tuple[Label, str] | None:
     A T1-weighted series is `t1_static` here: only the exam tells its phase.
     """
     for label, words in _TYPES:
-        found = sorted(words & evidence.image_type)
-        if found:
-            return label, f"its image type says {found[0]}"
+        marks = sorted(words & evidence.image_type)
+        if marks:
+            return label, f"its image type says {marks[0]}"
     quantity = evidence.text("real_world_quantity")
     if quantity in ADC_QUANTITIES:
         return "adc", "its values are coded as apparent diffusion coefficients"
@@ -122,14 +122,14 @@ def _by_times(evidence: Evidence) -> tuple[Label, str] | None:
     if te is None or tr is None or "EP" in evidence.text("ScanningSequence").split("\\"):
         # Echo-planar images without diffusion weighting have the times of T2, and no use as T2.
         return None
-    told = f"TR {tr:g} ms, TE {te:g} ms"
+    times = f"TR {tr:g} ms, TE {te:g} ms"
     if ti is not None and 80 <= ti <= 300 and tr >= 1500:
-        return "t2_stir", f"{told}, TI {ti:g} ms"
+        return "t2_stir", f"{times}, TI {ti:g} ms"
     if te >= 50 and tr >= 1000:
-        return "t2", told
+        return "t2", times
     gradient = "GR" in evidence.text("ScanningSequence") or tr <= 30
     if te <= 12 and tr <= 700 and gradient:
-        return "t1_static", f"{told}, gradient echo"
+        return "t1_static", f"{times}, gradient echo"
     if te <= 30 and 200 <= tr <= 1100:
-        return "t1_static", told
+        return "t1_static", times
     return None

@@ -111,13 +111,13 @@ def _key(verdict: Verdict, component: str, slices: int, copy: tuple[bool, bool])
 
 
 def _dynamic(ordered: list[Member]) -> Dynamic:
-    said = _said_before(ordered)
-    before, evidence = _volumes_before_contrast(ordered, said)
-    volumes = (T1Volume(v, p, n >= before and not said[n]) for n, (v, p) in enumerate(ordered))
+    named_before = _named_before_contrast(ordered)
+    before, evidence = _volumes_before_contrast(ordered, named_before)
+    volumes = (T1Volume(v, p, n >= before and not named_before[n]) for n, (v, p) in enumerate(ordered))
     return Dynamic(tuple(volumes), evidence)
 
 
-def _said_before(ordered: list[Member]) -> list[bool]:
+def _named_before_contrast(ordered: list[Member]) -> list[bool]:
     """Whether a name makes each volume one before contrast, whatever its place in time.
 
     A series that a person called pre is before contrast as a whole, unless it repeats as only a dynamic does; so is a
@@ -147,7 +147,7 @@ def _order(verdict: Verdict, phase: Phase) -> tuple[float, ...]:
     )
 
 
-def _volumes_before_contrast(ordered: list[Member], said: list[bool]) -> tuple[int, str]:
+def _volumes_before_contrast(ordered: list[Member], named_before: list[bool]) -> tuple[int, str]:
     """How many of the volumes, in order of time, were acquired before contrast, and how that is known."""
     labels = [v.name.label for v, _ in ordered]
     agents = [_agent(p) for _, p in ordered]
@@ -161,7 +161,7 @@ def _volumes_before_contrast(ordered: list[Member], said: list[bool]) -> tuple[i
         return timed, "contrast start time"
     if any(agents) and not all(agents) and agents == sorted(agents):
         return agents.index(True), "contrast agent named from this volume on"
-    named = next((n for n, pre in enumerate(said) if not pre), len(ordered))
+    named = next((n for n, pre in enumerate(named_before) if not pre), len(ordered))
     if named:
         return named, "its name says before contrast"
     if all(label == "t1_post" for label in labels):
@@ -193,10 +193,10 @@ def _agent(phase: Phase) -> bool:
     return all(names_agent(s.frame.instance) for s in phase.slices)
 
 
-def relabel(verdicts: list[Verdict], found: tuple[Dynamic, ...]) -> list[Verdict]:
+def relabel(verdicts: list[Verdict], known: tuple[Dynamic, ...]) -> list[Verdict]:
     """Labels of T1-weighted series with the exam's context: pre, post, dynamic or static."""
     by_uid: dict[str, list[tuple[Dynamic, T1Volume]]] = defaultdict(list)
-    for dynamic in found:
+    for dynamic in known:
         for volume in dynamic.volumes:
             by_uid[volume.uid].append((dynamic, volume))
     return [_relabelled(v, by_uid[v.evidence.uid]) if v.evidence.uid in by_uid else v for v in verdicts]

@@ -36,13 +36,13 @@ def match(
     check_phase(settings.phase)
     table = rules(settings.rules)
     verdicts = [classify(Evidence(series), table) for series in exam.series]
-    found = dynamics(verdicts)
-    verdicts = relabel(verdicts, found)
+    of_exam = dynamics(verdicts)
+    verdicts = relabel(verdicts, of_exam)
     chosen: dict[SequenceName, Selection] = {}
     reasons: list[tuple[str, str]] = []
     notes: list[str] = []
     drawn = frozenset(t1.drawn_on(exam))
-    _take("t1c", _t1c(exam, verdicts, found, settings, brightness), chosen, reasons, notes)
+    _take("t1c", _t1c(exam, verdicts, of_exam, settings, brightness), chosen, reasons, notes)
     reference = _evidence_of(chosen.get("t1c"), verdicts)
     t2 = _t2(verdicts, reference, settings, table, region)
     adc = _adc(verdicts, reference, drawn, settings, table, region)
@@ -82,7 +82,7 @@ def _take(
         notes.extend(sentence for _, sentence in result.reasons)
 
 
-def _told(name: SequenceName, verdicts: Sequence[Verdict], settings: Sequences) -> list[Verdict] | None:
+def _named_by_operator(name: SequenceName, verdicts: Sequence[Verdict], settings: Sequences) -> list[Verdict] | None:
     """The series that an operator named for this sequence; None where nobody did."""
     uid = settings.use.get(name)
     if uid is None:
@@ -93,28 +93,28 @@ def _told(name: SequenceName, verdicts: Sequence[Verdict], settings: Sequences) 
 def _t1c(
     exam: Exam,
     verdicts: list[Verdict],
-    found: tuple[Dynamic, ...],
+    of_exam: tuple[Dynamic, ...],
     settings: Sequences,
     brightness: t1.Brightness,
 ) -> Chosen:
-    told = _told("t1c", verdicts, settings)
-    if told:
-        verdict = replace(told[0], t1=True)
-        mine = t1.volumes_of_series(verdict.evidence.uid, found) or t1.as_post(verdict)
+    chosen_by_operator = _named_by_operator("t1c", verdicts, settings)
+    if chosen_by_operator:
+        verdict = replace(chosen_by_operator[0], t1=True)
+        mine = t1.volumes_of_series(verdict.evidence.uid, of_exam) or t1.as_post(verdict)
         picked = None if mine is None else t1.volume_of(mine, settings.phase, brightness)
         if mine is None or picked is None:
             return Chosen(None, (("phase-missing", f"series {verdict.evidence.uid} has no phase {settings.phase}"),))
         return Chosen(t1.selection_of(picked[0], mine, f"named in sequences.use; {picked[1]}", 1.0))
-    return t1.choose(exam, verdicts, found, settings.phase, settings.min_margin, brightness)
+    return t1.choose(exam, verdicts, of_exam, settings.phase, settings.min_margin, brightness)
 
 
 def _t2(
     verdicts: list[Verdict], reference: Evidence | None, settings: Sequences, table: Rules, region: Region | None
 ) -> Chosen:
-    told = _told("t2", verdicts, settings)
-    if told:
-        told = [replace(told[0], label="t2", why="named in sequences.use")]
-    return choose_t2(told or verdicts, reference, table.prefer.get("t2", {}), settings.min_margin, region)
+    chosen_by_operator = _named_by_operator("t2", verdicts, settings)
+    if chosen_by_operator:
+        chosen_by_operator = [replace(chosen_by_operator[0], label="t2", why="named in sequences.use")]
+    return choose_t2(chosen_by_operator or verdicts, reference, table.prefer.get("t2", {}), settings.min_margin, region)
 
 
 def _adc(
@@ -125,12 +125,18 @@ def _adc(
     table: Rules,
     region: Region | None,
 ) -> Chosen:
-    told = _told("adc", verdicts, settings)
-    if told:
-        label = told[0].label if told[0].label in ("adc", "dwi") else "adc"
-        told = [replace(told[0], label=label, why="named in sequences.use")]
+    chosen_by_operator = _named_by_operator("adc", verdicts, settings)
+    if chosen_by_operator:
+        label = chosen_by_operator[0].label if chosen_by_operator[0].label in ("adc", "dwi") else "adc"
+        chosen_by_operator = [replace(chosen_by_operator[0], label=label, why="named in sequences.use")]
     return choose_adc(
-        told or verdicts, reference, drawn, table.prefer.get("adc", {}), settings.min_margin, settings.adc_scale, region
+        chosen_by_operator or verdicts,
+        reference,
+        drawn,
+        table.prefer.get("adc", {}),
+        settings.min_margin,
+        settings.adc_scale,
+        region,
     )
 
 

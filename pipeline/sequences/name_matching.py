@@ -50,14 +50,14 @@ def match_names(rows: Sequence[NamedSeries], rules: Rules) -> tuple[NamedLabel, 
     exams: dict[str, list[int]] = defaultdict(list)
     for index, row in enumerate(rows):
         exams[row.study_uid or f"row {index}"].append(index)
-    found: dict[int, NamedLabel] = {}
+    by_row: dict[int, NamedLabel] = {}
     for members in exams.values():
         verdicts = [judge(rows[i].description, rows[i].vendor, rules) for i in members]
         labels = _in_context([rows[i] for i in members], verdicts)
         if len(members) > 1:
             labels = _choose([rows[i] for i in members], verdicts, labels, rules)
-        found.update(zip(members, labels, strict=True))
-    return tuple(found[i] for i in range(len(rows)))
+        by_row.update(zip(members, labels, strict=True))
+    return tuple(by_row[i] for i in range(len(rows)))
 
 
 def _in_context(rows: list[NamedSeries], verdicts: list[NameVerdict]) -> list[NamedLabel]:

@@ -45,9 +45,9 @@ def usable(slices: Iterable[Slice]) -> tuple[str, tuple[Slice, ...]]:
     """The slices of the component to be used, and its name: water before magnitude, never fat or phase."""
     slices = tuple(slices)
     for component in COMPONENTS:
-        found = tuple(s for s in slices if s.component == component)
-        if found:
-            return component, found
+        of_component = tuple(s for s in slices if s.component == component)
+        if of_component:
+            return component, of_component
     return "", ()
 
 
@@ -109,7 +109,7 @@ def _phase(slices: tuple[Slice, ...], how: str) -> Phase:
     return Phase(slices, start, how)
 
 
-def _ordered(found: list[Phase]) -> tuple[Phase, ...]:
+def _ordered(volumes: list[Phase]) -> tuple[Phase, ...]:
     def key(phase: Phase) -> tuple[float, float, float]:
         first = phase.slices[0]
         return (
@@ -118,4 +118,4 @@ def _ordered(found: list[Phase]) -> tuple[Phase, ...]:
             min(s.number for s in phase.slices),
         )
 
-    return tuple(sorted(found, key=key))
+    return tuple(sorted(volumes, key=key))

@@ -117,6 +117,6 @@ def _latest_of_repeats(placed: Sequence[Placed]) -> list[Placed]:
     for one in sorted(placed, key=lambda p: (p.evidence.start_s or 0.0, p.evidence.series_number)):
         mine = one.evidence
         kind, box = (mine.name, mine.grid[:3], mine.places, usable(mine.slices)[0]), box_of(mine)
-        last = [kept for kept in last if not (kept[0] == kind and same_place(kept[1], box))]
+        last = [earlier for earlier in last if not (earlier[0] == kind and same_place(earlier[1], box))]
         last.append((kind, box, one))
     return [one for _, _, one in last]

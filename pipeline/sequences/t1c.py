@@ -21,14 +21,14 @@ Brightness = Callable[[tuple[FrameRef, ...]], float]
 def choose(
     exam: Exam,
     verdicts: Sequence[Verdict],
-    found: Sequence[Dynamic],
+    dynamics: Sequence[Dynamic],
     phase: str,
     margin: float,
     brightness: Brightness,
 ) -> Chosen:
     """T1+C of the exam, with its evidence, or the reason why there is none."""
     drawn = drawn_on(exam)
-    usable = [d for d in found if d.posts]
+    usable = [d for d in dynamics if d.posts]
     reasons: list[tuple[str, str]] = []
     if drawn:
         hit = _on_referenced(drawn, drawn_frames(exam), verdicts, usable, phase, brightness, reasons)
@@ -51,7 +51,7 @@ def drawn_on(exam: Exam) -> dict[str, frozenset[str]]:
     The instances a SEG names as the sources of its frames come before the longer list of the series it belongs to.
     """
     series_of = {i.ref.sop_instance_uid: s.series_uid for s in exam.series for i in s.instances}
-    found: dict[str, set[str]] = {}
+    by_series: dict[str, set[str]] = {}
     for roi in exam.rois:
         precise = roi.tags.get("drawn_on")
         uids = [str(u) for u in precise] if isinstance(precise, list) else []
@@ -59,12 +59,12 @@ def drawn_on(exam: Exam) -> dict[str, frozenset[str]]:
             uids = [r.sop_instance_uid for r in roi.references]
         for uid in uids:
             if uid in series_of:
-                found.setdefault(series_of[uid], set()).add(uid)
+                by_series.setdefault(series_of[uid], set()).add(uid)
         if not any(u in series_of for u in uids):
             for reference in roi.references:
                 if any(s.series_uid == reference.series_uid for s in exam.series):
-                    found.setdefault(reference.series_uid, set())
-    return {series: frozenset(uids) for series, uids in found.items()}
+                    by_series.setdefault(reference.series_uid, set())
+    return {series: frozenset(uids) for series, uids in by_series.items()}
 
 
 def drawn_frames(exam: Exam) -> frozenset[tuple[str, int]]:
@@ -78,7 +78,7 @@ def _on_referenced(
     drawn: dict[str, frozenset[str]],
     frames: frozenset[tuple[str, int]],
     verdicts: Sequence[Verdict],
-    found: Sequence[Dynamic],
+    dynamics: Sequence[Dynamic],
     phase: str,
     brightness: Brightness,
     reasons: list[tuple[str, str]],
@@ -91,11 +91,11 @@ def _on_referenced(
         if verdict is None:
             continue
         if verdict.label in ("subtraction", "mip", "reformat"):
-            source = source_of(verdict, found)
+            source = source_of(verdict, dynamics)
             if source is not None:
                 hits.append((*source, f"the ROI was drawn on the {verdict.label} {verdict.evidence.name!r} of it"))
                 continue
-        hit = _volume_drawn_on(uid, drawn[uid], frames, found, phase, brightness)
+        hit = _volume_drawn_on(uid, drawn[uid], frames, dynamics, phase, brightness)
         if hit is not None:
             hits.append(hit)
         elif verdict.label not in ("adc", "dwi", "t2", "t2_stir"):
@@ -124,11 +124,11 @@ def _volume_drawn_on(
     uid: str,
     instances: frozenset[str],
     frames: frozenset[tuple[str, int]],
-    found: Sequence[Dynamic],
+    dynamics: Sequence[Dynamic],
     phase: str,
     brightness: Brightness,
 ) -> tuple[T1Volume, Dynamic, str] | None:
-    for dynamic in found:
+    for dynamic in dynamics:
         mine = [v for v in dynamic.volumes if v.uid == uid]
         if not mine:
             continue
@@ -146,9 +146,9 @@ def _volume_drawn_on(
     return None
 
 
-def volumes_of_series(uid: str, found: Sequence[Dynamic]) -> Dynamic | None:
+def volumes_of_series(uid: str, dynamics: Sequence[Dynamic]) -> Dynamic | None:
     """The dynamic that has a volume after contrast of this series, narrowed to it; None where none has."""
-    for dynamic in found:
+    for dynamic in dynamics:
         mine = tuple(v for v in dynamic.volumes if v.uid == uid)
         if any(v.after_contrast for v in mine):
             return Dynamic(mine, dynamic.evidence)
@@ -161,14 +161,14 @@ def as_post(verdict: Verdict) -> Dynamic | None:
     return Dynamic(volumes, "named by an operator") if volumes else None
 
 
-def source_of(verdict: Verdict, found: Sequence[Dynamic]) -> tuple[T1Volume, Dynamic] | None:
+def source_of(verdict: Verdict, dynamics: Sequence[Dynamic]) -> tuple[T1Volume, Dynamic] | None:
     """The volume after contrast that a subtraction (or its projection) was made from.
 
     By the series numbers in its name ("(10037/801/1)-(10037/800/1)", "SUB_S8-S5"), by the number of the phase
     ("SUB 2", "PH 2"), by its acquisition time, and where only one volume after contrast exists, that one.
     """
     name = verdict.evidence.name
-    posts = [(v, d) for d in found for v in d.posts]
+    posts = [(v, d) for d in dynamics for v in d.posts]
     numbers = re.search(r"\(\d+/(\d+)/[^)]*\)\s*-\s*\(", name) or re.search(r"S(\d+)\s*-\s*S?\d+", name, re.IGNORECASE)
     if numbers:
         same = [p for p in posts if p[0].verdict.evidence.series_number == int(numbers[1])]
@@ -180,7 +180,7 @@ def source_of(verdict: Verdict, found: Sequence[Dynamic]) -> tuple[T1Volume, Dyn
         if len(same) == 1:
             return same[0]
     ordinal = re.search(r"(?:sub|ph|phase|pass)\D{0,4}(\d{1,2})\b", name, re.IGNORECASE)
-    usable = [d for d in found if d.posts]
+    usable = [d for d in dynamics if d.posts]
     if ordinal and len(usable) == 1 and 1 <= int(ordinal[1]) <= len(usable[0].posts):
         return usable[0].posts[int(ordinal[1]) - 1], usable[0]
     return posts[0] if len(posts) == 1 or len(usable) == 1 else None
@@ -264,9 +264,9 @@ def _by_time(dynamic: Dynamic, seconds: float) -> tuple[T1Volume, str] | None:
 
 
 def _injection_s(dynamic: Dynamic) -> float | None:
-    told = seconds_of_day(dynamic.volumes[0].verdict.evidence.text("ContrastBolusStartTime"))
-    if told is not None:
-        return told
+    injected = seconds_of_day(dynamic.volumes[0].verdict.evidence.text("ContrastBolusStartTime"))
+    if injected is not None:
+        return injected
     before = [v.phase.time_s for v in dynamic.pres if v.phase.time_s is not None]
     first = dynamic.posts[0].phase.time_s
     return first if before and first is not None else None

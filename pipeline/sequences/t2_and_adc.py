@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pipeline.catalog import FrameRef, Selection
-from pipeline.diffusion.units import told_scale
+from pipeline.diffusion.units import stated_scale
 from pipeline.sequences import placed_candidates
 from pipeline.sequences.candidates import Candidate, Chosen
 from pipeline.sequences.classify import Verdict
@@ -81,7 +81,7 @@ def choose_adc(
             score, why = score + 0.4, f"{why}, the ROI was drawn on its diffusion images"
         slices = volumes[0].slices
         frames = tuple(s.frame for s in slices)
-        scale = told_scale(frames[0].instance.tags)
+        scale = stated_scale(frames[0].instance.tags)
         selection = _selection(verdict, f"ADC map: {verdict.why}{why}", frames, scale.factor if scale else site_scale)
         maps.append(Placed(Candidate(score, selection), verdict.evidence, slices))
     if maps:
@@ -146,7 +146,7 @@ def _to_fit(group: tuple[Verdict, ...]) -> Selection | None:
         return None
     frames_by_b: dict[float, tuple[FrameRef, ...]] = {}
     repeats_by_b: dict[float, tuple[tuple[FrameRef, ...], ...]] = {}
-    told = []
+    parts = []
     for b in (low, high):
         traces = [s for s in by_b[b] if s.kind == "trace"]
         measured = _measurements(traces or by_b[b])
@@ -156,11 +156,11 @@ def _to_fit(group: tuple[Verdict, ...]) -> Selection | None:
         frames_by_b[value] = tuple(f for one in measured for f in one)
         if len(measured) > 1:
             repeats_by_b[value] = measured
-        told.append(f"b={value:g}{' trace' if traces else ''} x {len(measured)}")
+        parts.append(f"b={value:g}{' trace' if traces else ''} x {len(measured)}")
     evidence = group[0].evidence
     return Selection(
         series_uid=evidence.uid,
-        why=f"ADC to be computed from {' and '.join(told)}: {group[0].why}",
+        why=f"ADC to be computed from {' and '.join(parts)}: {group[0].why}",
         description=evidence.name,
         frames_by_b=frames_by_b,
         repeats_by_b=repeats_by_b,
@@ -169,9 +169,9 @@ def _to_fit(group: tuple[Verdict, ...]) -> Selection | None:
 
 def _why_not(group: tuple[Verdict, ...]) -> tuple[str, str]:
     uid = group[0].evidence.uid
-    told = sorted({b for v in group for b in v.evidence.b_values})
-    shown = ", ".join(f"{b:g}" for b in told) or "not told"
-    if any(b <= HIGHEST_LOW_B for b in told) and any(HIGH_B[0] <= b <= HIGH_B[1] for b in told):
+    b_values = sorted({b for v in group for b in v.evidence.b_values})
+    shown = ", ".join(f"{b:g}" for b in b_values) or "not told"
+    if any(b <= HIGHEST_LOW_B for b in b_values) and any(HIGH_B[0] <= b <= HIGH_B[1] for b in b_values):
         return "dwi-incomplete", f"the images of diffusion series {uid} (b = {shown}) do not make up whole volumes"
     return "b-values-missing", f"diffusion series {uid} has no pair of b-values for an ADC (b = {shown})"
 
@@ -198,21 +198,21 @@ def _measurements(slices: Sequence[Slice]) -> tuple[tuple[FrameRef, ...], ...]:
 
 def _score(verdict: Verdict, t1c: Evidence | None, points: Points, base: float) -> tuple[float, str]:
     """How good a candidate is (1 is very good), and what counted beside its label."""
-    score, told = base + 0.1 * verdict.confidence, []
+    score, reasons = base + 0.1 * verdict.confidence, []
     for concept, value in points.items():
         if concept in verdict.name.concepts:
             score += value
-            told.append(concept.replace("_", " "))
+            reasons.append(concept.replace("_", " "))
     if t1c is not None:
         covered = coverage(verdict.evidence, t1c)
         if covered is not None:
             score += 0.2 * covered
-            told.append(f"covers {covered:.0%} of T1+C")
+            reasons.append(f"covers {covered:.0%} of T1+C")
         same_frame = verdict.evidence.series.instances[0].frame_of_reference_uid
         if same_frame and same_frame == t1c.series.instances[0].frame_of_reference_uid:
             score += 0.1
-            told.append("same frame of reference")
-    return round(max(0.05, score), 3), "".join(f", {t}" for t in told)
+            reasons.append("same frame of reference")
+    return round(max(0.05, score), 3), "".join(f", {t}" for t in reasons)
 
 
 def _selection(verdict: Verdict, why: str, frames: tuple[FrameRef, ...], unit_scale: float | None = None) -> Selection:

@@ -6,15 +6,8 @@ signatures is `pipeline.research`.
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from pipeline.signature.container import load, save
+from pipeline.signature.container import demonstration_path, load, save
 from pipeline.signature.prediction import predict
 from pipeline.signature.record import Header, Signature
 
 __all__ = ["Header", "Signature", "demonstration_path", "load", "predict", "save"]
-
-
-def demonstration_path() -> Path:
-    """The signature that ships with axrad, trained on synthetic exams."""
-    return Path(__file__).parent / "data" / "demonstration.axsig"

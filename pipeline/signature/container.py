@@ -28,6 +28,11 @@ _DTYPES = ("float64", "int32", "uint8")
 MAX_BYTES = 512 * 1024**2
 
 
+def demonstration_path() -> Path:
+    """The signature that ships with axrad, trained on synthetic exams."""
+    return Path(__file__).parent / "data" / "demonstration.axsig"
+
+
 def to_bytes(signature: Signature) -> bytes:
     """The file's bytes: the same for the same content, on every run."""
     members = {f"{name}.npy": _npy(array) for name, array in signature.arrays.items()}

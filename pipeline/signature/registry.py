@@ -196,9 +196,7 @@ def in_use(settings: SignatureSettings, available: frozenset[str]) -> Choice:
         return Choice(container.load(settings.path))
     if settings.registry is not None:
         return Registry(settings.registry).choose(available)
-    from pipeline.signature import demonstration_path
-
-    return Choice(container.load(demonstration_path()))
+    return Choice(container.load(container.demonstration_path()))
 
 
 def _preference(signature: Signature) -> tuple[int, int, str]:

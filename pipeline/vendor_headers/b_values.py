@@ -97,9 +97,9 @@ def kind(dataset: Dataset, manufacturer: str = "") -> Kind | None:
     if words & {"TRACEW", "TRACE", "ISOTROPIC", "ISO"}:
         return "trace"
     for place in _places(dataset):
-        told = text_of(place, "DiffusionDirectionality").upper()
-        if told:
-            return _DIRECTIONALITY.get(told)
+        directionality = text_of(place, "DiffusionDirectionality").upper()
+        if directionality:
+            return _DIRECTIONALITY.get(directionality)
     return _private_kind(dataset, maker)
 
 
@@ -179,8 +179,8 @@ def _private(dataset: Dataset, group: int, creator: str, element: int, trusted: 
     if not trusted or any(0x10 <= number < 0x100 for number in here):
         return None
     tag = Tag(group, 0x1000 + element)
-    found = dataset.get(tag) if bulk or not _too_long(dataset, tag) else None
-    return None if found is None else found.value
+    value = dataset.get(tag) if bulk or not _too_long(dataset, tag) else None
+    return None if value is None else value.value
 
 
 def _too_long(dataset: Dataset, tag: BaseTag) -> bool:

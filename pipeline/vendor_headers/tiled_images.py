@@ -51,10 +51,10 @@ def uih_slices(ds: Dataset) -> list[Dataset]:
     if "uih" not in maker and "united imaging" not in maker:
         return []
     try:
-        found = ds.private_block(0x0065, "Image Private Header")[0x51].value
+        items = ds.private_block(0x0065, "Image Private Header")[0x51].value
     except KeyError:
         return []
-    return list(found) if isinstance(found, Sequence) else []
+    return list(items) if isinstance(items, Sequence) else []
 
 
 def tile_facts(ds: Dataset) -> dict[str, list[str] | list[float] | int]:
@@ -121,12 +121,12 @@ def _cut(ds: Dataset, positions: list[tuple[float, float, float]], high: int, wi
 
 def _position(ds: Dataset, uid: str) -> tuple[float, float, float]:
     try:
-        found = numbers(ds, "ImagePositionPatient")
+        corner = numbers(ds, "ImagePositionPatient")
     except BadValue:
-        found = None
-    if found is None or len(found.values) != 3:
+        corner = None
+    if corner is None or len(corner.values) != 3:
         raise GeometryRejected(f"image {uid} has a slice without Image Position (Patient)", uid=uid)
-    return _triple(np.array(found.values))
+    return _triple(np.array(corner.values))
 
 
 def _triple(point: Vector) -> tuple[float, float, float]:
@@ -136,11 +136,11 @@ def _triple(point: Vector) -> tuple[float, float, float]:
 def _mosaic_count(ds: Dataset) -> int | None:
     try:
         value = ds.private_block(0x0019, "SIEMENS MR HEADER")[0x0A].value
-        found = int.from_bytes(value, "little") if isinstance(value, bytes) else int(value)
+        tiles = int.from_bytes(value, "little") if isinstance(value, bytes) else int(value)
     except (KeyError, TypeError, ValueError):
         values = _csa(ds, "NumberOfImagesInMosaic")
-        found = int(values[0]) if values and values[0].isdigit() else 0
-    return found if found > 0 else None
+        tiles = int(values[0]) if values and values[0].isdigit() else 0
+    return tiles if tiles > 0 else None
 
 
 def _mosaic_normal(ds: Dataset) -> Vector | None:

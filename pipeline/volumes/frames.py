@@ -145,7 +145,7 @@ class Groups:
 
     def every(self, macro: str, inner: str) -> list[Dataset]:
         """All items of a sequence inside all items of a macro; the frame's own macro before the shared one."""
-        items: Any = next((found for source in self._sources if (found := source.get(macro))), [])
+        items: Any = next((items_there for source in self._sources if (items_there := source.get(macro))), [])
         return [each for item in items for each in item.get(inner) or []]
 
     def get(self, keyword: str, default: Any = None) -> Any:
@@ -280,11 +280,11 @@ FACETS = (
 
 
 def _facets(groups: Dataset | Groups) -> tuple[tuple[str, str], ...]:
-    found = {keyword: groups.get(keyword) for keyword in FACETS}
-    b_value = found["DiffusionBValue"]
+    facets = {keyword: groups.get(keyword) for keyword in FACETS}
+    b_value = facets["DiffusionBValue"]
     if b_value is not None:
         # Some scanners number the repeats of b = 0 as 0.001, 0.002, ...
-        found["DiffusionBValue"] = round(float(b_value))
+        facets["DiffusionBValue"] = round(float(b_value))
     for item in groups.get("DiffusionGradientDirectionSequence") or []:
-        found["DiffusionGradientOrientation"] = item.get("DiffusionGradientOrientation")
-    return tuple((keyword, str(value)) for keyword, value in found.items() if value is not None and value != "")
+        facets["DiffusionGradientOrientation"] = item.get("DiffusionGradientOrientation")
+    return tuple((keyword, str(value)) for keyword, value in facets.items() if value is not None and value != "")

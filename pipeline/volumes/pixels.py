@@ -33,8 +33,8 @@ MAY_BE_LOSSLESS = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (91, 93, 203, 11
 def check_lossless(ds: Dataset, allow_lossy: bool) -> None:
     """Raise PixelsRejected if the image has lost information in compression, now or earlier in its life."""
     syntax = UID(ds.file_meta.get("TransferSyntaxUID", ""))
-    said = ds.get("LossyImageCompression")
-    lossy = said == "01" or (syntax in LOSSY and not (syntax in MAY_BE_LOSSLESS and said == "00"))
+    marked_lossy = ds.get("LossyImageCompression")
+    lossy = marked_lossy == "01" or (syntax in LOSSY and not (syntax in MAY_BE_LOSSLESS and marked_lossy == "00"))
     if lossy and not allow_lossy:
         uid = ds.get("SOPInstanceUID")
         raise PixelsRejected(
@@ -105,8 +105,8 @@ def _plain(path: Path, ds: Header) -> npt.NDArray[Any] | None:
         or path.stat().st_size < offset + length
     ):
         return None
-    found = np.fromfile(path, kind, rows * columns, offset=offset)
-    return _used_bits(found.reshape(rows, columns), allocated, stored, high)
+    values = np.fromfile(path, kind, rows * columns, offset=offset)
+    return _used_bits(values.reshape(rows, columns), allocated, stored, high)
 
 
 def _used_bits(array: npt.NDArray[Any], allocated: int, stored: int, high: int) -> npt.NDArray[Any]:

@@ -79,5 +79,5 @@ def _depths_in(ds: Dataset, path: Path, normal: Vector) -> list[float]:
     if text_of(ds, "SOPClassUID") in SEGMENTATIONS:
         return [float(f.position @ normal) for f in frames_in(ds, path)]
     contours = [c for roi in ds.get("ROIContourSequence") or [] for c in roi.get("ContourSequence") or []]
-    first = [found.values[:3] for c in contours if (found := numbers(c, "ContourData")) is not None]
+    first = [points.values[:3] for c in contours if (points := numbers(c, "ContourData")) is not None]
     return [float(np.array(point) @ normal) for point in first if len(point) == 3]

@@ -65,18 +65,20 @@ def _check_alike(frames: Sequence[Frame]) -> None:
     first = frames[0]
     for other in frames[1:]:
         if other.source.ref.series_uid != first.source.ref.series_uid:
-            what = "belongs to another series than"
+            problem = "belongs to another series than"
         elif (other.rows, other.columns) != (first.rows, first.columns):
-            what = f"has {other.rows} x {other.columns} pixels, not {first.rows} x {first.columns} as"
+            problem = f"has {other.rows} x {other.columns} pixels, not {first.rows} x {first.columns} as"
         elif not alike(first, other):
-            what = "is oriented otherwise than"
+            problem = "is oriented otherwise than"
         elif np.abs(np.subtract(other.spacing_xy_mm, first.spacing_xy_mm)).max() > 1e-3 * first.spacing_xy_mm[0]:
-            what = "has another pixel spacing than"
+            problem = "has another pixel spacing than"
         elif other.frame_of_reference_uid != first.frame_of_reference_uid:
-            what = "is in another frame of reference than"
+            problem = "is in another frame of reference than"
         else:
             continue
-        raise GeometryRejected(f"slice {other.name} {what} slice {first.name}", uid=other.source.ref.sop_instance_uid)
+        raise GeometryRejected(
+            f"slice {other.name} {problem} slice {first.name}", uid=other.source.ref.sop_instance_uid
+        )
 
 
 def steps_mm(stack: Sequence[Frame]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
@@ -116,9 +118,11 @@ def _step_mm(stack: Sequence[Frame]) -> float:
 def _reject_step(step: float, usual: float, low: Frame, high: Frame) -> None:
     missing = round(step / usual) - 1
     even = abs(step / usual - round(step / usual)) < 0.05
-    what = f"{missing} slice{'s are' if missing > 1 else ' is'} missing" if even and missing > 0 else "uneven spacing"
+    problem = (
+        f"{missing} slice{'s are' if missing > 1 else ' is'} missing" if even and missing > 0 else "uneven spacing"
+    )
     raise GeometryRejected(
-        f"{what} between {low.name} and {high.name}: {step:.3f} mm apart where others are {usual:.3f} mm",
+        f"{problem} between {low.name} and {high.name}: {step:.3f} mm apart where others are {usual:.3f} mm",
         code="missing-slice" if even and missing > 0 else "uneven-slices",
         uid=high.source.ref.sop_instance_uid,
     )

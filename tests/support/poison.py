@@ -25,12 +25,12 @@ DEADLY = """
 import os, sys, time
 from pathlib import Path
 from pipeline.dicom_file import fast_header
-quickly = fast_header.quickly
+quickly = fast_header.read_fast
 def poisonous(path):
     if b"POISON" in path.read_bytes():
         os.abort()
     return quickly(path)
-fast_header.quickly = poisonous
+fast_header.read_fast = poisonous
 """
 # Marker of a JPEG-LS frame header; bits, rows and columns follow its length.
 SOF55 = b"\xff\xf7"

@@ -12,7 +12,7 @@ import pandas as pd
 from pipeline.records import Json
 from pipeline.research.change.paired_tests import LEVEL, Delta
 from pipeline.research.change.pairs import Pairs
-from pipeline.research.reproduce.paper_figures import clustered_heatmap
+from pipeline.research.drawing import clustered_heatmap
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, "DejaVu Sans", sans-serif; max-width: 74rem; margin: 2rem auto; padding: 0 1.2rem;

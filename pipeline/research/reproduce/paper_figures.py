@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import io
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.cluster.hierarchy import dendrogram, leaves_list, linkage
+from scipy.cluster.hierarchy import leaves_list, linkage
 
+from pipeline.research.drawing import add_colour_bar, as_image, new_figure
 from pipeline.research.metrics import auc
 from pipeline.research.reproduce.findings import Correlation, Signature
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _COLOURS = {"training": "#1b4f9c", "external": "#c0392b", "prospective_retrospective": "#2e8b57"}
 _GROUPS = {"R": "#c0392b", "N": "#1b4f9c"}
@@ -25,34 +21,14 @@ _CURVES = {
     "Treat all": ("#888888", "--"),
     "Treat none": ("#222222", ":"),
 }
-_STYLE = {"font.family": "DejaVu Sans", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False,
-          "legend.frameon": False}  # fmt: skip
 _BLOCKS = ("TT1C", "TT2FS", "TADC", "LT1C", "LT2FS", "LADC")
-
-
-def _figure(width: float, height: float, **how: Any) -> Figure:
-    import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure as NewFigure
-
-    mpl.rcParams.update(_STYLE)
-    figure = NewFigure(figsize=(width, height), dpi=130, **how)
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _embed(figure: Figure, what: str) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img alt="{what}" src="data:image/png;base64,{data}">'
 
 
 def roc(found: Signature, *, as_published: bool, title: str) -> str:
     """ROC curves of the three cohorts; `as_published`: validation scored with the probability of N."""
     from sklearn.metrics import roc_curve
 
-    figure = _figure(4.4, 4.2, layout="constrained")
+    figure = new_figure(4.4, 4.2, layout="constrained")
     axes = figure.add_subplot()
     for name in ("training", "external", "prospective_retrospective"):
         sign = -1 if as_published and name != "training" else 1
@@ -64,18 +40,18 @@ def roc(found: Signature, *, as_published: bool, title: str) -> str:
     axes.set(xlabel="1 − specificity", ylabel="Sensitivity", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
     axes.set_title(title, fontsize=10)
     axes.legend(loc="lower right" if as_published else "center", title="AUC", fontsize=8)
-    return _embed(figure, title)
+    return as_image(figure, title)
 
 
 def decision_curve(curves: pd.DataFrame) -> str:
-    figure = _figure(6.2, 4.2, layout="constrained")
+    figure = new_figure(6.2, 4.2, layout="constrained")
     axes = figure.add_subplot()
     for name, values in curves.items():
         colour, line = _CURVES[str(name)]
         axes.plot(curves.index, values, line, color=colour, linewidth=1.8 if line == "-" else 1.2, label=name)
     axes.set(xlabel="Threshold probability", ylabel="Net benefit", xlim=(0, 1), ylim=(-0.08, 0.42))
     axes.legend(fontsize=8)
-    return _embed(figure, "Decision curves")
+    return as_image(figure, "Decision curves")
 
 
 def grouped_heatmap(features: pd.DataFrame, groups: pd.Series) -> str:
@@ -85,7 +61,7 @@ def grouped_heatmap(features: pd.DataFrame, groups: pd.Series) -> str:
         inside = features[(groups.reindex(features.index) == group).to_numpy()]
         order += list(inside.index[leaves_list(linkage(inside.to_numpy(), "complete"))])
     shown = features.loc[order].T
-    figure = _figure(9.0, 6.2)
+    figure = new_figure(9.0, 6.2)
     bar = figure.add_axes((0.08, 0.945, 0.80, 0.025))
     colours = [_GROUPS[str(groups[p])] for p in order]
     bar.imshow([[_rgb(c) for c in colours]], aspect="auto")
@@ -96,33 +72,13 @@ def grouped_heatmap(features: pd.DataFrame, groups: pd.Series) -> str:
     axes = figure.add_axes((0.08, 0.03, 0.80, 0.905))
     picture = axes.imshow(shown.to_numpy(), aspect="auto", cmap="RdYlBu_r", vmin=-2, vmax=2, interpolation="nearest")
     _mark_blocks(axes, list(shown.index))
-    _colour_bar(figure, picture, "z-score")
-    return _embed(figure, "Heatmap of the 180 features by node status")
-
-
-def clustered_heatmap(features: pd.DataFrame, what: str) -> str:
-    """Fig 4: features by patients, both clustered (complete linkage, Euclidean), with their trees."""
-    values = features.T
-    rows, columns = (linkage(table, "complete") for table in (values.to_numpy(), values.to_numpy().T))
-    figure = _figure(5.4, 6.4)
-    for tree, place, side in ((rows, (0.02, 0.03, 0.12, 0.83), "left"), (columns, (0.15, 0.87, 0.70, 0.10), "top")):
-        axes = figure.add_axes(place)
-        dendrogram(tree, ax=axes, orientation=side, no_labels=True, color_threshold=0, above_threshold_color="#333333")
-        for line in axes.collections:
-            line.set_linewidth(0.5)
-        axes.axis("off")
-    axes = figure.add_axes((0.15, 0.03, 0.70, 0.83))
-    shown = values.to_numpy()[leaves_list(rows)[::-1]][:, leaves_list(columns)]
-    picture = axes.imshow(shown, aspect="auto", cmap="RdYlBu_r", vmin=-2, vmax=2, interpolation="nearest")
-    axes.set_xticks([])
-    axes.set_yticks([])
-    _colour_bar(figure, picture, "z-score")
-    return _embed(figure, what)
+    add_colour_bar(figure, picture, "z-score")
+    return as_image(figure, "Heatmap of the 180 features by node status")
 
 
 def correlation_heatmap(one: Correlation, what: str) -> str:
     """Fig 5: Spearman correlation of features (rows) and markers (columns); a dot where P<0.05."""
-    figure = _figure(3.6 + 0.19 * one.rho.shape[1], 1.8 + 0.14 * one.rho.shape[0], layout="constrained")
+    figure = new_figure(3.6 + 0.19 * one.rho.shape[1], 1.8 + 0.14 * one.rho.shape[0], layout="constrained")
     axes = figure.add_subplot()
     limit = 0.5
     picture = axes.imshow(one.rho.to_numpy(), aspect="auto", cmap="RdBu_r", vmin=-limit, vmax=limit)
@@ -132,7 +88,7 @@ def correlation_heatmap(one: Correlation, what: str) -> str:
     axes.set_yticks(range(one.rho.shape[0]), one.rho.index, fontsize=5.5)
     axes.set_title(f"{what} ({one.patients} patients)", fontsize=10)
     figure.colorbar(picture, ax=axes, shrink=0.5, label="Spearman ρ")
-    return _embed(figure, f"Spearman correlation with {what}")
+    return as_image(figure, f"Spearman correlation with {what}")
 
 
 def _mark_blocks(axes: Any, names: list[str]) -> None:
@@ -144,11 +100,6 @@ def _mark_blocks(axes: Any, names: list[str]) -> None:
             axes.text(-4, np.mean(rows), block, ha="right", va="center", fontsize=8)
     axes.set_xticks([])
     axes.set_yticks([])
-
-
-def _colour_bar(figure: Figure, picture: Any, label: str) -> None:
-    axes = figure.add_axes((0.90, 0.38, 0.02, 0.26))
-    figure.colorbar(picture, cax=axes, label=label)
 
 
 def _rgb(colour: str) -> tuple[float, float, float]:

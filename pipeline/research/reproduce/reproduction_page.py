@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.records import Json
+from pipeline.research.drawing import clustered_heatmap
 from pipeline.research.reproduce import findings, irregularities, paper_figures, released_tables
 from pipeline.research.reproduce.findings import EXPLANATION
 from pipeline.research.reproduce.irregularities import Irregularity
@@ -156,10 +157,8 @@ def _figures(found: Reproduction) -> Iterable[str]:
         "Published scores; radiologists: clinical N from 1.",
     )
     yield "<h2>Fig 4: before and after neoadjuvant chemotherapy</h2><div class='row'>"
-    yield _figure(
-        paper_figures.clustered_heatmap(found.tables.before, "Before"), "4A: before. Rows features, columns patients."
-    )
-    yield _figure(paper_figures.clustered_heatmap(found.tables.after, "After"), "4B: after.")
+    yield _figure(clustered_heatmap(found.tables.before, "Before"), "4A: before. Rows features, columns patients.")
+    yield _figure(clustered_heatmap(found.tables.after, "After"), "4B: after.")
     yield "</div>" + _change(found.facts)
     yield "<h2>Fig 5: features and the tumour's microenvironment (TCGA)</h2>"
     names = {"immune_cells": "Immune cells", "lncrna": "Long non-coding RNA", "methylation": "Methylation"}

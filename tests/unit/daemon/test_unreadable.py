@@ -80,7 +80,7 @@ def read_by_another(root: Path, path: Path, how: str) -> int:
 def refuses(root: Path, path: Path) -> bool:
     """Whether a process that looks at what is set aside would not read this file."""
     try:
-        reading_marker.Aside(root).require(path)
+        reading_marker.SetAsideFiles(root).require(path)
     except FileSetAside:
         return True
     return False
@@ -174,7 +174,7 @@ def test_a_file_elsewhere_that_was_mended_is_another_file(tmp_path: Path) -> Non
 
 
 def test_what_is_being_read_is_told_of_the_innermost_file(tmp_path: Path) -> None:
-    book = reading_marker.Notebook(tmp_path, "a test")
+    book = reading_marker.ProcessNote(tmp_path, "a test")
     book.begin(tmp_path / "a")
     book.begin(tmp_path / "b")
     book.end(tmp_path / "a")

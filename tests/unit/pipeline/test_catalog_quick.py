@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydicom.dataelem import RawDataElement, convert_raw_data_element
 from pydicom.tag import Tag
 
-from pipeline.catalog.instance_reading import _numbers, _texts
+from pipeline.catalog.header_tags import _numbers, _texts
 from pipeline.dicom_file import fast_values
 
 TAG = Tag(0x0018, 0x0080)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 
 from pipeline.catalog import read_facts, scan
-from pipeline.diffusion import adc_in_micro, b_value, fit_adc, geometric_mean, told_scale
+from pipeline.diffusion import adc_in_micro, b_value, fit_adc, geometric_mean, stated_scale
 from pipeline.diffusion.units import factor_of
 from pipeline.errors import SequenceRejected
 from pipeline.geometry import Geometry
@@ -193,7 +193,7 @@ def test_units_of_diffusion_are_told_apart(unit: str, factor: float | None) -> N
 
 def test_a_real_world_value_mapping_tells_the_unit() -> None:
     tags = {"real_world_unit": "mm2/s", "real_world_slope": 1e-6, "RescaleSlope": 1.0}
-    scale = told_scale(tags)
+    scale = stated_scale(tags)
     assert scale is not None
     assert scale.factor == pytest.approx(1.0)
 

@@ -102,7 +102,7 @@ def test_what_another_process_does_not_answer_is_done_here(work: object, meeting
 
 
 def test_a_process_that_stays_silent_is_given_up(monkeypatch: pytest.MonkeyPatch, meeting: Meeting) -> None:
-    monkeypatch.setattr(forked_work, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(forked_work, "SILENCE_LIMIT_S", 0.2)
 
     def stuck(n: int) -> Json:
         meeting.attend()

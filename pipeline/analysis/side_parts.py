@@ -1,0 +1,77 @@
+"""One side of the body: its features and its prediction; and how the sides become one result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pipeline import features
+from pipeline.analysis.inputs import Inputs
+from pipeline.analysis.quality_checks import grey_level_checks
+from pipeline.analysis.result_draft import Draft
+from pipeline.analysis.signatures_in_use import Outcome
+from pipeline.parallel.forked_work import cores_for
+from pipeline.records import ROLES, FeatureSet, Mask, Role, Side, Volume
+from pipeline.records import Sequence as SequenceName
+from pipeline.result import Part, QualityCheck, RoiSummary
+
+# Fields of a part that the top level has as its own.
+TOP_LEVEL = ("reasons", "sequences", "alignment")
+
+
+def part_of_side(
+    side: Side | None,
+    corrected: Mapping[SequenceName, Volume],
+    masks: Mapping[tuple[SequenceName, Role], Mask],
+    summaries: Mapping[Role, RoiSummary],
+    protocol: Mapping[str, float | str],
+    inputs: Inputs,
+    draft: Draft,
+) -> tuple[Part, tuple[tuple[str, str], ...]]:
+    """One side's measurements with its prediction, or with the reasons (code, sentence) why there is none."""
+    settings = inputs.settings
+    wanted = inputs.signatures.features if settings.features.set == "signature" else None
+    with draft.timed("features"):
+        measured = features.extract(corrected, masks, settings.features, wanted, cores_for(settings.work))
+    draft.quality += grey_level_checks(measured, side)
+    if not draft.fields.get("diagnostics"):
+        draft.fields["diagnostics"] = dict(measured.diagnostics)
+    with draft.timed("predict"):
+        outcome = _prediction(measured, summaries, protocol, inputs)
+    part = Part(
+        rois=dict(summaries),
+        prediction=outcome.prediction,
+        reasons=tuple(text for _, text in outcome.reasons),
+        features=dict(measured.values),
+        missing_features=dict(measured.missing),
+        grey_levels=dict(measured.grey_levels),
+        shadow=outcome.shadow,
+    )
+    return part, outcome.reasons
+
+
+def _prediction(
+    measured: FeatureSet, summaries: Mapping[Role, RoiSummary], protocol: Mapping[str, object], inputs: Inputs
+) -> Outcome:
+    """What the signatures in use predict; a side without both regions is not predicted."""
+    lacking = [role for role in ROLES if role not in summaries]
+    if lacking:
+        names = {"tumor": "the tumour ROI", "lymph_nodes": "the axillary lymph node ROI"}
+        return Outcome(None, (("roi-missing", f"{' and '.join(names[r] for r in lacking)} is missing"),))
+    return inputs.signatures.predict(measured, inputs.clinical, protocol)
+
+
+def join_sides(
+    parts: Mapping[Side | None, Part], reasons: list[tuple[str, str]], draft: Draft
+) -> list[tuple[str, str]]:
+    """One side goes to the top level of the result, two stay apart; the reasons why none of them is predicted."""
+    if len(parts) > 1:
+        draft.fields["sides"] = dict(parts)
+    else:
+        (part,) = parts.values()
+        draft.fields |= {name: getattr(part, name) for name in Part.model_fields if name not in TOP_LEVEL}
+    if not any(part.prediction is not None for part in parts.values()):
+        return reasons
+    if reasons:
+        sentences = "; ".join(text for _, text in reasons)
+        draft.quality.append(QualityCheck(check="one side not evaluated", value=sentences, ok=False))
+    return []

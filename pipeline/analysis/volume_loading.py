@@ -1,0 +1,38 @@
+"""The voxels of the series that were chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
+
+from pipeline import diffusion, volumes
+from pipeline.analysis.inputs import Inputs
+from pipeline.catalog import Selection, same_images
+from pipeline.records import SEQUENCES, Volume
+from pipeline.records import Sequence as SequenceName
+from pipeline.sequences import Match
+
+NOTHING: Mapping[SequenceName, Volume] = MappingProxyType({})
+
+
+def load_volumes(
+    match: Match, inputs: Inputs, earlier: Match | None = None, loaded: Mapping[SequenceName, Volume] = NOTHING
+) -> dict[SequenceName, Volume]:
+    """The chosen volumes, side by side: reading is mostly waiting for disk and decoders.
+
+    A volume that an `earlier` match chose alike is taken from `loaded`.
+    """
+
+    def one_volume(selection: Selection) -> Volume:
+        return volumes.load(selection, inputs.settings.sequences, inputs.exam.rois)
+
+    def load(name: SequenceName) -> Volume:
+        selection = match.chosen[name]
+        if earlier is not None and name in loaded and same_images(selection, earlier.chosen[name]):
+            return loaded[name]
+        return diffusion.adc_of(selection, one_volume) if name == "adc" else one_volume(selection)
+
+    names = [name for name in SEQUENCES if name in match.chosen]
+    with ThreadPoolExecutor(max_workers=3) as pool:
+        return dict(zip(names, pool.map(load, names), strict=True))

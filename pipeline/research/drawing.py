@@ -1,0 +1,62 @@
+"""Figures as HTML elements that need no other file."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from scipy.cluster.hierarchy import dendrogram, leaves_list, linkage
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_STYLE = {"font.family": "DejaVu Sans", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False,
+          "legend.frameon": False}  # fmt: skip
+
+
+def new_figure(width: float, height: float, **how: Any) -> Figure:
+    """An empty figure, width and height in inches; `how` goes to matplotlib."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure as NewFigure
+
+    mpl.rcParams.update(_STYLE)
+    figure = NewFigure(figsize=(width, height), dpi=130, **how)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def as_image(figure: Figure, what: str) -> str:
+    """The figure as an `<img>` that holds its PNG; `what` is its alternative text."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return f'<img alt="{what}" src="data:image/png;base64,{data}">'
+
+
+def clustered_heatmap(features: pd.DataFrame, what: str) -> str:
+    """Fig 4: features by patients, both clustered (complete linkage, Euclidean), with their trees."""
+    values = features.T
+    rows, columns = (linkage(table, "complete") for table in (values.to_numpy(), values.to_numpy().T))
+    figure = new_figure(5.4, 6.4)
+    for tree, place, side in ((rows, (0.02, 0.03, 0.12, 0.83), "left"), (columns, (0.15, 0.87, 0.70, 0.10), "top")):
+        axes = figure.add_axes(place)
+        dendrogram(tree, ax=axes, orientation=side, no_labels=True, color_threshold=0, above_threshold_color="#333333")
+        for line in axes.collections:
+            line.set_linewidth(0.5)
+        axes.axis("off")
+    axes = figure.add_axes((0.15, 0.03, 0.70, 0.83))
+    shown = values.to_numpy()[leaves_list(rows)[::-1]][:, leaves_list(columns)]
+    picture = axes.imshow(shown, aspect="auto", cmap="RdYlBu_r", vmin=-2, vmax=2, interpolation="nearest")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    add_colour_bar(figure, picture, "z-score")
+    return as_image(figure, what)
+
+
+def add_colour_bar(figure: Figure, picture: Any, label: str) -> None:
+    """The scale of a picture's colours, at the right edge of the figure."""
+    axes = figure.add_axes((0.90, 0.38, 0.02, 0.26))
+    figure.colorbar(picture, cax=axes, label=label)

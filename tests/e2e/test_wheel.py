@@ -1,0 +1,151 @@
+"""axrad as a wheel: right by its checker, whole, and at work in an empty environment, away from the project's folder.
+
+Everything is installed from what `script/wheelhouse` gathers, without asking an index.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support import docs
+from tests.support.postgres import free_port
+from tests.support.waiting import wait_for_end, wait_for_listener
+
+pytestmark = pytest.mark.timeout(1800)
+PACKAGES = ("config", "daemon", "dicom_sr", "pipeline")
+# What doctor has to say of an axrad that stands alone, with nobody to send its results to.
+WITHOUT_A_DESTINATION = {"destinations"}
+
+
+def run(*words: str | Path, cwd: Path, **environ: str) -> str:
+    """What a command prints; an environment without this project's."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("AXRAD_", "PYTHON", "VIRTUAL_ENV"))}
+    done = subprocess.run(
+        [*map(str, words)], cwd=cwd, env=clean | environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{' '.join(map(str, words))}\n{done.stdout}"
+    return done.stdout
+
+
+def tracked() -> set[str]:
+    listed = run("git", "-c", f"safe.directory={docs.ROOT}", "ls-files", "-z", *PACKAGES, cwd=docs.ROOT)
+    return {name for name in listed.split("\0") if name and (docs.ROOT / name).exists()}
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that script/wheelhouse fills for this Python."""
+    folder = tmp_path_factory.mktemp("wheelhouse") / "wheels"
+    python = str(Path(sys.base_prefix) / "bin" / f"python{sys.version_info[0]}.{sys.version_info[1]}")
+    run(docs.ROOT / "script" / "wheelhouse", "--all", "--out", folder, cwd=docs.ROOT, PYTHON=python)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def environment(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty environment, into which the documented line was given."""
+    folder = tmp_path_factory.mktemp("environment")
+    run(Path(sys.base_prefix) / "bin" / "python3", "-m", "venv", folder / "env", cwd=folder)
+    links = ("--find-links", wheels, "--constraint", wheels / "constraints.txt")
+    run(folder / "env" / "bin" / "pip", "install", "--quiet", *links, "axrad", cwd=folder, PIP_NO_INDEX="1")
+    return folder / "env"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `python -m build` makes of a clone."""
+    clone, out = tmp_path_factory.mktemp("clone"), tmp_path_factory.mktemp("dist")
+    listed = run("git", "-c", f"safe.directory={docs.ROOT}", "ls-files", "-z", cwd=docs.ROOT).split("\0")
+    for name in listed:
+        if name and (docs.ROOT / name).is_file():
+            (clone / name).parent.mkdir(parents=True, exist_ok=True)
+            (clone / name).write_bytes((docs.ROOT / name).read_bytes())
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, cwd=clone)
+    return out
+
+
+def one(folder: Path, pattern: str) -> Path:
+    (found,) = folder.glob(pattern)
+    return found
+
+
+@pytest.mark.peer("git")
+def test_wheel_and_source_are_right_by_twine(built: Path) -> None:
+    files = (one(built, "axrad-*.whl"), one(built, "axrad-*.tar.gz"))
+    said = run(sys.executable, "-m", "twine", "check", "--strict", *files, cwd=built)
+    assert said.count("PASSED") == 2
+
+
+@pytest.mark.peer("git")
+def test_the_wheel_holds_every_tracked_file_of_the_packages_and_nothing_else(built: Path) -> None:
+    with zipfile.ZipFile(one(built, "axrad-*.whl")) as wheel:
+        names = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    assert names == tracked()
+
+
+@pytest.mark.peer("git")
+def test_the_source_holds_every_tracked_file_of_the_packages(built: Path) -> None:
+    with tarfile.open(one(built, "axrad-*.tar.gz")) as source:
+        names = {name.partition("/")[2] for name in source.getnames()}
+    assert tracked() - names == set()
+
+
+@pytest.mark.peer("git")
+def test_the_wheelhouse_holds_the_same_axrad_and_a_pyradiomics_of_this_python(wheels: Path, built: Path) -> None:
+    with zipfile.ZipFile(one(wheels, "axrad-*.whl")) as ours, zipfile.ZipFile(one(built, "axrad-*.whl")) as theirs:
+        kept = [{i.filename: i.CRC for i in z.infolist() if ".dist-info/" not in i.filename} for z in (ours, theirs)]
+    assert kept[1].items() <= kept[0].items()  # a file that is not tracked yet is there as well
+    tag = f"cp{sys.version_info[0]}{sys.version_info[1]}"
+    assert one(wheels, f"pyradiomics-3.0.1-{tag}-{tag}-*.whl").stat().st_size > 10_000
+
+
+def test_without_the_projects_folder_a_phantom_exam_goes_the_whole_way(environment: Path, tmp_path: Path) -> None:
+    origin = run(environment / "bin" / "python", "-c", "import daemon; print(daemon.__file__)", cwd=tmp_path)
+    assert Path(origin.strip()).is_relative_to(environment)
+    said = run(environment / "bin" / "axrad", "demo", "--out", tmp_path / "demo", cwd=tmp_path)
+    assert "status: evaluated" in said, said
+    assert {"sr.dcm", "page.pdf", "page.png", "result.json"} <= {p.name for p in (tmp_path / "demo").iterdir()}
+
+
+@contextmanager
+def everything_up(environment: Path, folder: Path) -> Iterator[Path]:
+    """`axrad up` with settings of two lines."""
+    port, settings = free_port(), folder / "axrad.toml"
+    settings.write_text(f'[listen]\nport = {port}\n[spool]\npath = "{folder / "data" / "spool"}"\n', encoding="utf-8")
+    with (folder / "up.log").open("wb") as log:
+        process = subprocess.Popen(
+            [environment / "bin" / "axrad", "up", "--config", settings], cwd=folder, stdout=log, stderr=log,
+            env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": str(folder)}, start_new_session=True,
+        )  # fmt: skip
+    try:
+        wait_for_listener(port, lambda: (folder / "up.log").read_text(errors="replace"))
+        yield settings
+        process.send_signal(signal.SIGTERM)
+        assert wait_for_end(process) == 0
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_without_the_projects_folder_everything_comes_up_and_is_well(environment: Path, tmp_path: Path) -> None:
+    with everything_up(environment, tmp_path) as settings:
+        done = subprocess.run(
+            [environment / "bin" / "axrad", "doctor", "--json", "--config", settings],
+            cwd=tmp_path, env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    lines = {line["part"]: line for line in json.loads(done.stdout)["lines"]}
+    assert {"pyradiomics", "environment", "listener", "broker", "signature"} <= set(lines)
+    bad = {part: line["text"] for part, line in lines.items() if not line["ok"] and part != "fonts"}
+    assert set(bad) == WITHOUT_A_DESTINATION, bad
