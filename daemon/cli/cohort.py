@@ -47,15 +47,15 @@ def delta(
     from pipeline.research.change.pairs import read
 
     pairs = read(before, after, id_column=id_column, complete_cases=complete_cases, foreign_columns=foreign_columns)
-    found = tested(pairs, test)
-    write(found, pairs, out)
+    result = tested(pairs, test)
+    write(result, pairs, out)
     if as_json:
-        click.echo(json.dumps(facts(found, pairs), indent=1))
+        click.echo(json.dumps(facts(result, pairs), indent=1))
         return
     if pairs.incomplete:
         click.echo(f"{pairs.incomplete} pairs with empty cells left out", err=True)
-    click.echo(f"{found.pairs} pairs, {len(pairs.columns)} features: {found.up} up, {found.down} down (P<0.05)")
-    for row in found.by_class().to_dict("records"):
+    click.echo(f"{result.pairs} pairs, {len(pairs.columns)} features: {result.up} up, {result.down} down (P<0.05)")
+    for row in result.by_class().to_dict("records"):
         click.echo(
             f"{row['group']:<20} {row['class']:<12} {row['features']:>5} {row['up']:>5} up {row['down']:>5} down"
         )

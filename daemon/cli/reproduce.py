@@ -25,14 +25,14 @@ def reproduce(tables: Path, out: Path, config_path: Path | None, as_json: bool) 
     from pipeline.research.reproduce.reproduction_page import reproduce as work_out
 
     with Console(stderr=True).status("Fitting and drawing"):
-        found = work_out(tables)
-        write(found, out)
+        result = work_out(tables)
+        write(result, out)
     if as_json:
-        click.echo(json.dumps(found.facts, indent=1, ensure_ascii=False))
+        click.echo(json.dumps(result.facts, indent=1, ensure_ascii=False))
         return
     head = ("", "published", "one positive class (95 % CI)", "as published")
-    rows = [head, *comparison(found.facts)]
+    rows = [head, *comparison(result.facts)]
     widths = [max(len(row[n]) for row in rows) for n in range(len(head))]
     for row in rows:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    click.echo(f"{len(found.irregularities)} irregularities of the tables are listed in {out / 'report.html'}")
+    click.echo(f"{len(result.irregularities)} irregularities of the tables are listed in {out / 'report.html'}")

@@ -82,14 +82,14 @@ def train(
     read = tables.read(table, label=label, positive=positive, negative=negative, id_column=id_column, ignore=ignore)
     identity = training.Identity(name or out.stem.replace(" ", "-"), version, positive_name)
     with _progress("out of fold") as progress:
-        made = container.save(training.train(read, recipe, identity, progress), out)
-    left_out = made.header.incomplete_cases_left_out
+        trained = container.save(training.train(read, recipe, identity, progress), out)
+    left_out = trained.header.incomplete_cases_left_out
     if left_out:
         click.echo(f"{left_out} of {len(read)} cases are incomplete and were left out", err=True)
     if as_json:
-        click.echo(json.dumps(card.facts(made), allow_nan=False))
+        click.echo(json.dumps(card.facts(trained), allow_nan=False))
     else:
-        _tell(made, out)
+        _print_summary(trained, out)
 
 
 @signature.command()
@@ -130,23 +130,23 @@ def evaluate(
 
     settings = load(config_path, writes=False).signature
     registry = _registry(registry_path or settings.registry)
-    judged = _find(signature_file, registry)
+    signature = _find(signature_file, registry)
     questions = Questions(subgroups, reading, _pair(survival), repeats, settings.alpha, complete_cases)
-    tables = dict(_cohort(judged, text, questions.columns, ignore) for text in named)
+    tables = dict(_cohort(signature, text, questions.columns, ignore) for text in named)
     if len(tables) != len(named):
         raise click.UsageError("two cohorts have the same name")
     with _progress("nested cross-validation") as progress:
-        found = evaluate(judged, tables, questions, [_find(o, registry) for o in others], progress)
-    evaluation_page.write(found, out)
+        evaluation = evaluate(signature, tables, questions, [_find(o, registry) for o in others], progress)
+    evaluation_page.write_evaluation(evaluation, out)
     if registry is not None:
-        registry.add(judged)
-        registry.record(found.facts)
-    for _, sentence in card.verdicts(found.facts):
+        registry.add(signature)
+        registry.record(evaluation.facts)
+    for _, sentence in card.verdicts(evaluation.facts):
         click.secho(sentence, err=True, fg="red", bold=True)
     if as_json:
-        click.echo(json.dumps(found.facts, allow_nan=False))
+        click.echo(json.dumps(evaluation.facts, allow_nan=False))
     else:
-        click.echo("\n".join(card.performance(judged, found.facts)))
+        click.echo("\n".join(card.performance(signature, evaluation.facts)))
         click.echo(f"report: {out / 'report.html'}")
 
 
@@ -183,8 +183,8 @@ def list_(registry_path: Path | None, as_json: bool, config_path: Path | None) -
         return
     for e in entries:
         state = "active" if e.active else "shadow" if e.shadow else "-"
-        told = ", ".join(e.orientations) or "not evaluated"
-        click.echo(f"{e.signature.sha256[:12]}  {e.signature.header.title:30}  {state:7}  {told}")
+        orientations = ", ".join(e.orientations) or "not evaluated"
+        click.echo(f"{e.signature.sha256[:12]}  {e.signature.header.title:30}  {state:7}  {orientations}")
         click.echo(f"{'':14}{' + '.join(sorted(e.signature.inputs))}")
 
 
@@ -222,24 +222,24 @@ def activate(
 def _recipe(defaults: Training, steps: dict[str, Any]) -> Training:
     from pydantic import ValidationError
 
-    given = {k: v for k, v in steps.items() if v is not None}
+    options = {k: v for k, v in steps.items() if v is not None}
     for key in ("sequences", "rois", "clinical"):
-        if key in given:
-            given[key] = tuple(part.strip() for part in given[key].split(",") if part.strip())
+        if key in options:
+            options[key] = tuple(part.strip() for part in options[key].split(",") if part.strip())
     try:
-        return type(defaults).model_validate({**defaults.model_dump(), **given})
+        return type(defaults).model_validate({**defaults.model_dump(), **options})
     except ValidationError as error:
         problem = error.errors()[0]
         raise click.UsageError(f"--{problem['loc'][0]}: {problem['msg']}") from None
 
 
-def _cohort(judged: Signature, text: str, companions: tuple[str, ...], ignore: tuple[str, ...]) -> tuple[str, Table]:
+def _cohort(signature: Signature, text: str, companions: tuple[str, ...], ignore: tuple[str, ...]) -> tuple[str, Table]:
     from pipeline.research.tables import feature_table
 
     name, equals, path = text.partition("=")
     if not (name and equals and path):
         raise click.UsageError(f"--table {text}: give NAME=TABLE")
-    header = judged.header
+    header = signature.header
     return name, feature_table.read(
         Path(path),
         label=header.label_column,
@@ -286,11 +286,11 @@ def _find(reference: str, registry: Registry | None) -> Signature:
     return load(Path(reference))
 
 
-def _tell(made: Signature, out: Path) -> None:
-    header = made.header
-    kept = ", ".join(f"{group} {e.kept} of {e.candidates}" for group, e in header.groups.items())
-    click.echo(f"{out}: {header.title}, positive class {header.positive_class}, SHA-256 {made.sha256}")
-    click.echo(f"{header.positives} positive and {header.negatives} negative cases; kept {kept}")
+def _print_summary(trained: Signature, out: Path) -> None:
+    header = trained.header
+    selected = ", ".join(f"{group} {e.kept} of {e.candidates}" for group, e in header.groups.items())
+    click.echo(f"{out}: {header.title}, positive class {header.positive_class}, SHA-256 {trained.sha256}")
+    click.echo(f"{header.positives} positive and {header.negatives} negative cases; kept {selected}")
     if header.out_of_fold is not None:
         click.echo(f"out of fold: AUC {header.out_of_fold.auc:.3f}; cutoff {header.cutoff:.3f}")
     if header.constant_columns:

@@ -37,12 +37,12 @@ def compare(
 
     Raw values of two scans: a change is no more than a change of the number, and says nothing of its cause.
     """
-    found = []
+    changes = []
     for name, earlier in before.items():
         if name in after and is_feature(name) and name.split(".", 2)[2] in main:
             relative = (after[name] - earlier) / abs(earlier) if earlier else None
-            found.append(PatientChange(name, earlier, after[name], relative))
-    return tuple(found)
+            changes.append(PatientChange(name, earlier, after[name], relative))
+    return tuple(changes)
 
 
 def change_since(

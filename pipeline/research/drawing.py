@@ -28,15 +28,15 @@ def new_figure(width: float, height: float, **how: Any) -> Figure:
     return figure
 
 
-def as_image(figure: Figure, what: str) -> str:
+def as_image(figure: Figure, alternative: str) -> str:
     """The figure as an `<img>` that holds its PNG; `what` is its alternative text."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img alt="{what}" src="data:image/png;base64,{data}">'
+    return f'<img alt="{alternative}" src="data:image/png;base64,{data}">'
 
 
-def clustered_heatmap(features: pd.DataFrame, what: str) -> str:
+def clustered_heatmap(features: pd.DataFrame, title: str) -> str:
     """Fig 4: features by patients, both clustered (complete linkage, Euclidean), with their trees."""
     values = features.T
     rows, columns = (linkage(table, "complete") for table in (values.to_numpy(), values.to_numpy().T))
@@ -53,7 +53,7 @@ def clustered_heatmap(features: pd.DataFrame, what: str) -> str:
     axes.set_xticks([])
     axes.set_yticks([])
     add_colour_bar(figure, picture, "z-score")
-    return as_image(figure, what)
+    return as_image(figure, title)
 
 
 def add_colour_bar(figure: Figure, picture: Any, label: str) -> None:

@@ -116,8 +116,8 @@ def calibration_line(probabilities: Floats, positive: Bools) -> tuple[float, flo
         residual = expit(f) - positive
         return float(np.sum(np.logaddexp(0, f) - positive * f)), np.array([(residual * x).sum(), residual.sum()])
 
-    found = minimize(loss, np.array([1.0, 0.0]), jac=True, method="BFGS")
-    return float(found.x[0]), float(found.x[1])
+    minimum = minimize(loss, np.array([1.0, 0.0]), jac=True, method="BFGS")
+    return float(minimum.x[0]), float(minimum.x[1])
 
 
 def orientation(interval: Interval) -> str:

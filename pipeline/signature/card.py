@@ -43,31 +43,41 @@ def facts(signature: Signature, evaluation: Mapping[str, Json] | None = None) ->
 def limits(signature: Signature, evaluation: Mapping[str, Json] | None) -> list[str]:
     """What a reader must know before believing it."""
     h = signature.header
-    told = []
+    sentences = []
     if h.demonstration:
-        told.append("DEMONSTRATION: trained on synthetic exams. Its results mean nothing for a patient.")
+        sentences.append("DEMONSTRATION: trained on synthetic exams. Its results mean nothing for a patient.")
     if h.foreign_columns:
-        told.append("Its columns are not features of axrad: it cannot be run on images.")
-    told += [verdict for _, verdict in verdicts(evaluation)]
+        sentences.append("Its columns are not features of axrad: it cannot be run on images.")
+    sentences += [verdict for _, verdict in verdicts(evaluation)]
     for name, row in external(evaluation).items():
         if count := len(repeated_rows(row)):
-            told.append(f"{count} cases of cohort {name} have the values of training cases or of another cohort's.")
+            sentences.append(
+                f"{count} cases of cohort {name} have the values of training cases or of another cohort's."
+            )
     if not any(not repeated_rows(row) for row in external(evaluation).values()):
-        told.append("No independent cohort has been scored with it: it cannot be activated.")
+        sentences.append("No independent cohort has been scored with it: it cannot be activated.")
     if h.calibration.method == "paper":
-        told.append("Selection saw every training case before calibration, and the cutoff is from training scores.")
+        sentences.append(
+            "Selection saw every training case before calibration, and the cutoff is from training scores."
+        )
     if h.calibration.a == 0:
-        told.append("Out of fold its scores do not rise with the positive class: every probability is the prevalence.")
+        sentences.append(
+            "Out of fold its scores do not rise with the positive class: every probability is the prevalence."
+        )
     if h.out_of_fold is not None and h.out_of_fold.empty_folds:
-        told.append(f"In {h.out_of_fold.empty_folds} of {h.out_of_fold.folds} folds no column passed selection.")
+        sentences.append(f"In {h.out_of_fold.empty_folds} of {h.out_of_fold.folds} folds no column passed selection.")
     if h.incomplete_cases_left_out:
-        told.append(f"{h.incomplete_cases_left_out} incomplete cases were left out of training.")
+        sentences.append(f"{h.incomplete_cases_left_out} incomplete cases were left out of training.")
     if h.extraction_hash is None:
-        told.append("The training table does not tell its extraction settings; they cannot be checked.")
+        sentences.append("The training table does not tell its extraction settings; they cannot be checked.")
     if not h.protocol:
-        told.append("The training table has no protocol facts; vendor, field strength and spacing are not checked.")
-    told.append(f"Trained on {h.positives} + {h.negatives} cases; an exam unlike them is flagged or not evaluated.")
-    return told
+        sentences.append(
+            "The training table has no protocol facts; vendor, field strength and spacing are not checked."
+        )
+    sentences.append(
+        f"Trained on {h.positives} + {h.negatives} cases; an exam unlike them is flagged or not evaluated."
+    )
+    return sentences
 
 
 def external(evaluation: Mapping[str, Json] | None) -> dict[str, dict[str, Json]]:
@@ -86,15 +96,17 @@ def repeated_rows(row: Mapping[str, Json]) -> list[Json]:
 
 def verdicts(evaluation: Mapping[str, Json] | None) -> list[tuple[str, str]]:
     """(orientation, sentence) of every external cohort that speaks against the signature."""
-    told = []
+    sentences = []
     for name, row in external(evaluation).items():
         low, high = row["ci"]  # type: ignore[misc, str-unpack]
         interval = f"AUC {row['auc']:.2f}, 95 % interval {low:.2f} to {high:.2f}, n = {row['n']}"
         if row["orientation"] == "inverted":
-            told.append(("inverted", f"INVERTED on cohort {name} ({interval}): it ranks the wrong class first."))
+            sentences.append(("inverted", f"INVERTED on cohort {name} ({interval}): it ranks the wrong class first."))
         elif row["orientation"] == "no evidence":
-            told.append(("no evidence", f"NO EVIDENCE on cohort {name} ({interval}): not distinguishable from chance."))
-    return told
+            sentences.append(
+                ("no evidence", f"NO EVIDENCE on cohort {name} ({interval}): not distinguishable from chance.")
+            )
+    return sentences
 
 
 def merge(evaluations: Sequence[Mapping[str, Json]]) -> dict[str, Json] | None:
@@ -103,11 +115,11 @@ def merge(evaluations: Sequence[Mapping[str, Json]]) -> dict[str, Json] | None:
         return None
     cohorts: dict[str, Json] = {}
     nested: Json = None
-    for one in evaluations:
-        rows = one["cohorts"]
+    for evaluation in evaluations:
+        rows = evaluation["cohorts"]
         assert isinstance(rows, dict)
         cohorts.update(rows)
-        nested = one["nested_cv"] or nested
+        nested = evaluation["nested_cv"] or nested
     return {"nested_cv": nested, "cohorts": cohorts}
 
 
@@ -144,9 +156,9 @@ def markdown(signature: Signature, evaluation: Mapping[str, Json] | None = None)
 def performance(signature: Signature, evaluation: Mapping[str, Json] | None) -> list[str]:
     """AUCs wherever it was scored, as lines of a Markdown table."""
     lines = ["| where | cases | AUC | 95 % interval | orientation |", "|---|---|---|---|---|"]
-    found = signature.header.out_of_fold
-    if found is not None:
-        lines.append(f"| training, out of fold (once) | | {found.auc:.3f} | | |")
+    out_of_fold = signature.header.out_of_fold
+    if out_of_fold is not None:
+        lines.append(f"| training, out of fold (once) | | {out_of_fold.auc:.3f} | | |")
     if evaluation is None:
         return lines
     nested = evaluation["nested_cv"]

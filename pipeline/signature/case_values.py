@@ -32,8 +32,8 @@ def clinical_value(column: str, cell: object, place: str) -> float:
     name, _, level = column.partition("=")
     try:
         if level:
-            found = names.clinical_category(name, cell)
-            return np.nan if found is None else float(found == level)
+            category = names.clinical_category(name, cell)
+            return np.nan if category is None else float(category == level)
         number = names.clinical_number(name, cell)
     except ValueError as error:
         raise InputRejected(f"{place}: {name}: {error}", code="clinical-value") from None

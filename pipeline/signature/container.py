@@ -19,8 +19,8 @@ import numpy.typing as npt
 from pydantic import ValidationError
 
 from pipeline.errors import InputRejected
-from pipeline.signature.files import write_atomically
 from pipeline.signature.record import Header, Signature
+from pipeline.signature.whole_files import write_atomically
 
 HEADER = "signature.json"
 _EPOCH = (1980, 1, 1, 0, 0, 0)

@@ -85,13 +85,13 @@ def _same_extraction(signature: Signature, protocol: Mapping[str, object]) -> No
 
 
 def _incomplete(signature: Signature, lacking: list[str], missing: Mapping[str, str]) -> FeatureRejected:
-    told = [f"{n}: {missing[n]}" if n in missing else n for n in lacking[:5]]
+    reasons = [f"{n}: {missing[n]}" if n in missing else n for n in lacking[:5]]
     more = f" and {len(lacking) - 5} more" if len(lacking) > 5 else ""
     clinical = [n for n in lacking if n in signature.header.clinical]
     code = "missing-clinical" if len(clinical) == len(lacking) else "missing-features"
-    what = "clinical data" if code == "missing-clinical" else "features"
+    kind = "clinical data" if code == "missing-clinical" else "features"
     return FeatureRejected(
-        f"{signature.header.title} needs {what} that are missing: {'; '.join(told)}{more}", code=code
+        f"{signature.header.title} needs {kind} that are missing: {'; '.join(reasons)}{more}", code=code
     )
 
 
@@ -121,13 +121,13 @@ def _category(
     by_cutoff = "high" if probability >= header.cutoff else "low"
     if alpha is None:
         return by_cutoff, {}, ()
-    found = conformal.band(signature, alpha)
-    if isinstance(found, str):
-        return by_cutoff, {}, (found,)
-    positive, negative = found.classes(probability)
+    band = conformal.band(signature, alpha)
+    if isinstance(band, str):
+        return by_cutoff, {}, (band,)
+    positive, negative = band.classes(probability)
     classes = (*([header.positive_class] if positive else []), *([negative_class(signature)] if negative else []))
     category = "indeterminate" if positive == negative else "high" if positive else "low"
-    facts = {"conformal_set": classes, "conformal_alpha": alpha, "conformal_band": found.edges}
+    facts = {"conformal_set": classes, "conformal_alpha": alpha, "conformal_band": band.edges}
     notes: tuple[str, ...] = ()
     if category not in ("indeterminate", by_cutoff):
         notes = (f"the conformal band says {category}, the cutoff alone would say {by_cutoff}",)

@@ -59,10 +59,10 @@ def farthest(signature: Signature, standardised: Floats, count: int = 5) -> tupl
 
 def _strange_protocol(signature: Signature, protocol: Mapping[str, object]) -> tuple[str, ...]:
     """`protocol` has facts under the names of the table's columns, with or without the prefix."""
-    told = {name.removeprefix(PROTOCOL): value for name, value in protocol.items()}
+    acquired = {name.removeprefix(PROTOCOL): value for name, value in protocol.items()}
     strange = []
     for name, fact in signature.header.protocol.items():
-        value = told.get(name)
+        value = acquired.get(name)
         if value is None or value == "" or name in NOT_JUDGED:
             continue
         if fact.values and str(value).strip().lower() not in {v.lower() for v in fact.values}:

@@ -16,8 +16,8 @@ from config.schema import SignatureSettings
 from pipeline.errors import InputRejected
 from pipeline.records import Json
 from pipeline.signature import card, container, names
-from pipeline.signature.files import write_atomically
 from pipeline.signature.record import Signature
+from pipeline.signature.whole_files import write_atomically
 
 SUFFIX = ".axsig"
 IN_USE = "in-use.json"
@@ -73,22 +73,22 @@ class Registry:
         if path.is_file():
             return container.load(path)
         known = [self.load(p.stem) for p in sorted(self.folder.glob(f"*{SUFFIX}"))]
-        found = [
+        matching = [
             s for s in known if s.header.title == reference or (len(reference) >= 6 and s.sha256.startswith(reference))
         ]
-        if len(found) != 1:
-            what = "no signature" if not found else f"{len(found)} signatures"
-            raise InputRejected(f"{what} in {self.folder} called {reference}", code="no-such-signature")
-        return found[0]
+        if len(matching) != 1:
+            count = "no signature" if not matching else f"{len(matching)} signatures"
+            raise InputRejected(f"{count} in {self.folder} called {reference}", code="no-such-signature")
+        return matching[0]
 
     def entries(self) -> tuple[Entry, ...]:
         """Every signature with its state, by name."""
         state = self._state()
-        found = []
+        entries = []
         for path in self.folder.glob(f"*{SUFFIX}"):
             signature = self.load(path.stem)
             orientations = tuple(str(c["orientation"]) for c in self.external_cohorts(signature.sha256).values())
-            found.append(
+            entries.append(
                 Entry(
                     signature,
                     signature.sha256 in state["active"].values(),
@@ -96,7 +96,7 @@ class Registry:
                     orientations,
                 )
             )
-        return tuple(sorted(found, key=lambda e: (e.signature.header.title, e.signature.sha256)))
+        return tuple(sorted(entries, key=lambda e: (e.signature.header.title, e.signature.sha256)))
 
     def titles_in_use(self) -> frozenset[str]:
         """`name@version` of the signatures that are active or shadow."""
@@ -134,9 +134,11 @@ class Registry:
         title, sha256 = signature.header.title, self.add(signature)
         if signature.header.foreign_columns:
             raise InputRejected(f"{title} cannot be activated: its columns are not ours", code="not-activated")
-        told = [sentence for facts in self.evaluations(sha256) for _, sentence in card.verdicts(facts)]
-        if told:
-            raise InputRejected(f"{title} cannot be activated: {' '.join(dict.fromkeys(told))}", code="not-activated")
+        against = [sentence for facts in self.evaluations(sha256) for _, sentence in card.verdicts(facts)]
+        if against:
+            raise InputRejected(
+                f"{title} cannot be activated: {' '.join(dict.fromkeys(against))}", code="not-activated"
+            )
         if not unevaluated and all(card.repeated_rows(c) for c in self.external_cohorts(sha256).values()):
             raise InputRejected(
                 f"{title} cannot be activated: no evaluation on an independent cohort is recorded in {self.folder}. "

@@ -42,8 +42,8 @@ class Delta:
 
     def by_class(self) -> pd.DataFrame:
         """Counts per group and feature class, like Table 2 of Yu et al. 2021: group, class, features, up, down."""
-        found = self.features.groupby(["group", "class"], sort=False)["direction"]
-        counts = found.agg(features="size", up=lambda d: (d == "up").sum(), down=lambda d: (d == "down").sum())
+        directions = self.features.groupby(["group", "class"], sort=False)["direction"]
+        counts = directions.agg(features="size", up=lambda d: (d == "up").sum(), down=lambda d: (d == "down").sum())
         return counts.reset_index()
 
 
@@ -82,10 +82,10 @@ def delta(pairs: Pairs, test: Test = "t") -> Delta:
 
 def _tested(difference: np.ndarray, test: Test) -> tuple[np.ndarray, np.ndarray]:
     if test == "t":
-        found = stats.ttest_1samp(difference, 0.0, axis=0)
+        outcome = stats.ttest_1samp(difference, 0.0, axis=0)
     else:
-        found = stats.wilcoxon(difference, axis=0, method="approx")
-    return np.asarray(found.statistic), np.asarray(found.pvalue)
+        outcome = stats.wilcoxon(difference, axis=0, method="approx")
+    return np.asarray(outcome.statistic), np.asarray(outcome.pvalue)
 
 
 def parts(name: str) -> tuple[str, str, str]:

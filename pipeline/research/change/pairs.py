@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.errors import InputRejected
+from pipeline.research.tables.reading import read_frame, refuse_repeated_columns, shortened
 from pipeline.signature.names import COMPANIONS, EXTRACTION_HASH, PROTOCOL, is_feature
 
 Floats = npt.NDArray[np.float64]
@@ -58,7 +57,9 @@ def read(
     columns = [_features(table, foreign_columns) for table in (first, second)]
     differ = sorted(set(columns[0]) ^ set(columns[1]))
     if differ or not columns[0]:
-        raise InputRejected(f"The two tables do not have the same feature columns: {_some(differ) or 'none at all'}.")
+        raise InputRejected(
+            f"The two tables do not have the same feature columns: {shortened(differ) or 'none at all'}."
+        )
     _same_extraction(first, second)
     common = [i for i in first.index if i in second.index]
     x, y = (_numbers(table.loc[common], columns[0], path) for table, path in ((first, before), (second, after)))
@@ -67,7 +68,7 @@ def read(
         full = np.atleast_1d((np.isfinite(x) & np.isfinite(y)).all(axis=0))
         empty = [c for c, ok in zip(columns[0], full, strict=True) if not ok]
         raise InputRejected(
-            f"{int((~whole).sum())} of {len(common)} pairs have empty cells, in {_some(empty)}; "
+            f"{int((~whole).sum())} of {len(common)} pairs have empty cells, in {shortened(empty)}; "
             "--complete-cases leaves those pairs out."
         )
     if whole.sum() < 3:
@@ -80,11 +81,8 @@ def read(
 
 def _table(path: Path, id_column: str | None) -> tuple[pd.DataFrame, str]:
     """A table indexed by id, cells as text (CSV) or as they are (Parquet), and the file's SHA-256."""
-    try:
-        data = path.read_bytes()
-        frame = pd.read_parquet(io.BytesIO(data)) if path.suffix.lower() in (".parquet", ".pq") else _csv(path, data)
-    except (OSError, ValueError) as error:
-        raise InputRejected(f"The table {path.name} cannot be read: {error}") from None
+    frame, digest = read_frame(path)
+    refuse_repeated_columns(frame, path.name)
     column = id_column or next((c for c in _IDS if c in frame.columns), None)
     if column is None or column not in frame.columns:
         raise InputRejected(f"{path.name} has no id column{f' {column}' if column else '; name it with --id'}.")
@@ -92,16 +90,8 @@ def _table(path: Path, id_column: str | None) -> tuple[pd.DataFrame, str]:
     wrong = ids.isin(["", "nan", "None"]) | ids.duplicated(keep=False)
     if wrong.any():
         rows = [str(n + 1) for n in np.flatnonzero(wrong)]
-        raise InputRejected(f"{path.name}: ids in column {column} are empty or repeated, rows {_some(rows)}.")
-    return frame.drop(columns=column).set_axis(ids, axis=0), hashlib.sha256(data).hexdigest()
-
-
-def _csv(path: Path, data: bytes) -> pd.DataFrame:
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = data.decode("gb18030")  # its errors are ValueErrors
-    return pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
+        raise InputRejected(f"{path.name}: ids in column {column} are empty or repeated, rows {shortened(rows)}.")
+    return frame.drop(columns=column).set_axis(ids, axis=0), digest
 
 
 def _features(table: pd.DataFrame, foreign: bool) -> list[str]:
@@ -115,7 +105,7 @@ def _numbers(table: pd.DataFrame, columns: list[str], path: Path) -> Floats:
     numbers = cells.apply(pd.to_numeric, errors="coerce")
     strange = [str(c) for c in numbers.columns[(numbers.isna() & cells.notna()).any()]]
     if strange:
-        raise InputRejected(f"{path.name}: cells that are no numbers in {_some(strange)}.")
+        raise InputRejected(f"{path.name}: cells that are no numbers in {shortened(strange)}.")
     return np.asarray(numbers.to_numpy(), dtype=np.float64)
 
 
@@ -128,8 +118,3 @@ def _same_extraction(first: pd.DataFrame, second: pd.DataFrame) -> None:
                     f"The features were extracted with {len(hashes)} different settings (column {column}); "
                     "extract both tables again with the same."
                 )
-
-
-def _some(names: list[str]) -> str:
-    shown = ", ".join(names[:8])
-    return shown + (f" and {len(names) - 8} more" if len(names) > 8 else "")

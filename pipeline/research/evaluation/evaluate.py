@@ -70,155 +70,155 @@ def evaluate(
     scored = [cohorts.score(signature, n, t, complete_cases=questions.complete_cases) for n, t in tables.items()]
     cohorts.refuse_shared_patients(signature, scored)
     repeated = cohorts.repeated_values(signature, scored)
-    found, training = None, next((name for name, c in zip(tables, scored, strict=True) if c.training), None)
+    cross_validated, training = None, next((name for name, c in zip(tables, scored, strict=True) if c.training), None)
     if training is not None:
         cases = design.for_training(tables[training], signature.header.recipe)
-        found = nested.nested_cv(cases, signature.header.recipe, questions.repeats, progress)
+        cross_validated = nested.nested_cv(cases, signature.header.recipe, questions.repeats, progress)
     facts: dict[str, Json] = {
         "schema": SCHEMA,
         "signature": signature.describe(),
-        "nested_cv": None if found is None else _nested(found, cases),
+        "nested_cv": None if cross_validated is None else _nested(cross_validated, cases),
         "cohorts": {},
     }
     curves: dict[str, tuple[survival.Curve, ...]] = {}
     rows: dict[str, Json] = {}
-    for one in scored:
-        row, curves[one.name] = _cohort(signature, one, questions, others)
-        rows[one.name] = {**row, "rows_with_repeated_values": [*repeated[one.name]]}
+    for cohort in scored:
+        row, curves[cohort.name] = _cohort(signature, cohort, questions, others)
+        rows[cohort.name] = {**row, "rows_with_repeated_values": [*repeated[cohort.name]]}
     facts["cohorts"] = rows
-    csv = {} if found is None else {"nested_cv.csv": _nested_table(found)}
-    for one in scored:
-        csv.update(_tables(one, rows[one.name]))
-    return Evaluation(signature, facts, tuple(scored), found, csv, curves)
+    csv = {} if cross_validated is None else {"nested_cv.csv": _nested_table(cross_validated)}
+    for cohort in scored:
+        csv.update(_tables(cohort, rows[cohort.name]))
+    return Evaluation(signature, facts, tuple(scored), cross_validated, csv, curves)
 
 
 def _cohort(
-    signature: Signature, one: Scored, questions: Questions, others: Sequence[Signature]
+    signature: Signature, cohort: Scored, questions: Questions, others: Sequence[Signature]
 ) -> tuple[dict[str, Json], tuple[survival.Curve, ...]]:
-    present = one.table.others
-    facts = cohorts.figures(signature, one, questions.alpha)
+    present = cohort.table.others
+    facts = cohorts.figures(signature, cohort, questions.alpha)
     columns = [*questions.subgroups, *(c for c in subgroups.DEFAULT if c in present and c not in questions.subgroups)]
-    facts["subgroups"] = [row for c in columns for row in subgroups.by_column(signature, one, c)]
+    facts["subgroups"] = [row for c in columns for row in subgroups.by_column(signature, cohort, c)]
     if "positive_nodes" in present:
-        facts["positive_nodes"] = subgroups.by_positive_nodes(one)
+        facts["positive_nodes"] = subgroups.by_positive_nodes(cohort)
     reading = questions.reading or ("reading" if "reading" in present else None)
     if reading is not None:
-        facts["reading"] = subgroups.against_reading(signature, one, reading)
-    facts["comparisons"] = [compare(signature, other, one, questions.complete_cases) for other in others]
+        facts["reading"] = subgroups.against_reading(signature, cohort, reading)
+    facts["comparisons"] = [compare(signature, other, cohort, questions.complete_cases) for other in others]
     pair = questions.survival or ("survival_time", "survival_event")
     if all(c in present for c in pair):
-        facts["survival"], curves = survival.analyse(signature, one, *pair)
+        facts["survival"], curves = survival.analyse(signature, cohort, *pair)
         return facts, curves
     return facts, ()
 
 
-def compare(signature: Signature, other: Signature, one: Scored, complete_cases: bool) -> dict[str, Json]:
+def compare(signature: Signature, other: Signature, cohort: Scored, complete_cases: bool) -> dict[str, Json]:
     """Another signature's AUC on the same cases, the difference, and DeLong's P.
 
     Raises:
         InputRejected: the other has another positive class or needs columns the table lacks.
     """
     signature.require_positive(other.header.positive_value)
-    theirs = cohorts.score(other, one.name, one.table, complete_cases=complete_cases)
-    if theirs.table.ids != one.table.ids:
+    other_scored = cohorts.score(other, cohort.name, cohort.table, complete_cases=complete_cases)
+    if other_scored.table.ids != cohort.table.ids:
         raise InputRejected(
-            f"{one.table.name}: {other.header.title} has no value for cases that {signature.header.title} scores",
+            f"{cohort.table.name}: {other.header.title} has no value for cases that {signature.header.title} scores",
             code="missing-values",
         )
-    difference, p = metrics.delong_difference(one.decisions, theirs.decisions, one.positive)
+    difference, p = metrics.delong_difference(cohort.decisions, other_scored.decisions, cohort.positive)
     return {
         "other": other.header.title,
         "other_sha256": other.sha256,
-        "other_auc": cohorts.interval(metrics.delong(theirs.decisions, one.positive)),
+        "other_auc": cohorts.interval(metrics.delong(other_scored.decisions, cohort.positive)),
         "difference": cohorts.interval(difference),
         "p": p,
     }
 
 
-def _nested(found: nested.Nested, cases: design.Design) -> dict[str, Json]:
-    line = metrics.calibration_line(found.probabilities, cases.positive)
-    accuracy = metrics.accuracy_table(found.called, cases.positive)
+def _nested(result: nested.Nested, cases: design.Design) -> dict[str, Json]:
+    line = metrics.calibration_line(result.probabilities, cases.positive)
+    accuracy = metrics.accuracy_table(result.called, cases.positive)
     return {
-        "auc": found.auc.value,
-        "ci": [found.auc.low, found.auc.high],
-        "repeats": int(found.fold_aucs.shape[0]),
-        "folds": int(found.fold_aucs.shape[1]),
-        "empty_folds": found.empty_folds,
+        "auc": result.auc.value,
+        "ci": [result.auc.low, result.auc.high],
+        "repeats": int(result.fold_aucs.shape[0]),
+        "folds": int(result.fold_aucs.shape[1]),
+        "empty_folds": result.empty_folds,
         "n": len(cases.positive),
         "at_cutoff": {k: cohorts.interval(v) for k, v in accuracy.items()},
-        "brier": metrics.brier(found.probabilities, cases.positive),
+        "brier": metrics.brier(result.probabilities, cases.positive),
         "calibration_slope": None if line is None else line[0],
         "calibration_intercept": None if line is None else line[1],
     }
 
 
-def _nested_table(found: nested.Nested) -> pd.DataFrame:
-    repeats, folds = found.fold_aucs.shape
+def _nested_table(result: nested.Nested) -> pd.DataFrame:
+    repeats, folds = result.fold_aucs.shape
     return pd.DataFrame(
         {
             "repeat": np.repeat(np.arange(1, repeats + 1), folds),
             "fold": np.tile(np.arange(1, folds + 1), repeats),
-            "auc": found.fold_aucs.ravel(),
+            "auc": result.fold_aucs.ravel(),
         }
     )
 
 
-def _tables(one: Scored, facts: Json) -> dict[str, pd.DataFrame]:
+def _tables(cohort: Scored, facts: Json) -> dict[str, pd.DataFrame]:
     assert isinstance(facts, dict)
     tables = {
         "scores": pd.DataFrame(
             {
-                "id": one.table.ids,
-                "positive": one.positive.astype(int),
-                "decision": one.decisions,
-                "probability": one.probabilities,
-                "outside_training_range": one.outside.astype(int),
+                "id": cohort.table.ids,
+                "positive": cohort.positive.astype(int),
+                "decision": cohort.decisions,
+                "probability": cohort.probabilities,
+                "outside_training_range": cohort.outside.astype(int),
             }
         ),
-        "roc": roc_table(one),
-        "precision_recall": precision_recall_table(one),
-        "calibration": calibration_table(one),
-        "decision_curve": decision_curve_table(one),
+        "roc": roc_table(cohort),
+        "precision_recall": precision_recall_table(cohort),
+        "calibration": calibration_table(cohort),
+        "decision_curve": decision_curve_table(cohort),
     }
     for name in ("subgroups", "positive_nodes"):
         rows = facts.get(name)
         if rows:
             tables[name] = pd.json_normalize(rows)
-    return {f"{name}_{one.name}.csv": table for name, table in tables.items()}
+    return {f"{name}_{cohort.name}.csv": table for name, table in tables.items()}
 
 
-def roc_table(one: Scored) -> pd.DataFrame:
+def roc_table(cohort: Scored) -> pd.DataFrame:
     """False and true positive rate at every distinct score."""
     from sklearn.metrics import roc_curve
 
-    fpr, tpr, _ = roc_curve(one.positive, one.decisions, drop_intermediate=False)
+    fpr, tpr, _ = roc_curve(cohort.positive, cohort.decisions, drop_intermediate=False)
     return pd.DataFrame({"false_positive_rate": fpr, "true_positive_rate": tpr})
 
 
-def precision_recall_table(one: Scored) -> pd.DataFrame:
+def precision_recall_table(cohort: Scored) -> pd.DataFrame:
     """Precision and recall at every distinct score."""
     from sklearn.metrics import precision_recall_curve
 
-    precision, recall, _ = precision_recall_curve(one.positive, one.decisions)
+    precision, recall, _ = precision_recall_curve(cohort.positive, cohort.decisions)
     return pd.DataFrame({"recall": recall, "precision": precision})
 
 
-def calibration_table(one: Scored, bins: int = 10) -> pd.DataFrame:
+def calibration_table(cohort: Scored, bins: int = 10) -> pd.DataFrame:
     """Observed share of the positive class, with Wilson's interval, in bins of equally many cases."""
-    order = np.argsort(one.probabilities, kind="stable")
+    order = np.argsort(cohort.probabilities, kind="stable")
     rows = []
     for part in np.array_split(order, min(bins, max(1, len(order) // 5))):
-        observed = metrics.wilson(int(one.positive[part].sum()), len(part))
+        observed = metrics.wilson(int(cohort.positive[part].sum()), len(part))
         assert observed is not None
-        mean = float(one.probabilities[part].mean())
+        mean = float(cohort.probabilities[part].mean())
         rows.append((mean, observed.value, observed.low, observed.high, len(part)))
     return pd.DataFrame(rows, columns=["predicted", "observed", "observed_low", "observed_high", "n"])
 
 
-def decision_curve_table(one: Scored) -> pd.DataFrame:
+def decision_curve_table(cohort: Scored) -> pd.DataFrame:
     """Net benefit per threshold probability (Vickers and Elkin 2006), by dcurves."""
     from dcurves import dca
 
-    data = pd.DataFrame({"outcome": one.positive.astype(int), "signature": one.probabilities})
+    data = pd.DataFrame({"outcome": cohort.positive.astype(int), "signature": cohort.probabilities})
     curve = dca(data=data, outcome="outcome", modelnames=["signature"], thresholds=THRESHOLDS)
     return curve[["model", "threshold", "net_benefit", "test_pos_rate"]]

@@ -12,7 +12,7 @@ from pipeline.records import Json
 from pipeline.research.evaluation import figures
 from pipeline.research.evaluation.evaluate import Evaluation
 from pipeline.signature import card
-from pipeline.signature.files import write_atomically
+from pipeline.signature.whole_files import write_atomically
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
@@ -27,46 +27,47 @@ code { font-size: 90% }
 """
 
 
-def write(found: Evaluation, folder: Path) -> None:
+def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
     """Write everything into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(found.facts, indent=1, sort_keys=True, allow_nan=False)
+    text = json.dumps(evaluation.facts, indent=1, sort_keys=True, allow_nan=False)
     write_atomically(folder / "evaluation.json", text.encode())
-    for name, table in found.tables.items():
+    for name, table in evaluation.tables.items():
         safe = re.sub(r"[^\w.\-]+", "_", name)
         write_atomically(folder / safe, table.to_csv(index=False, lineterminator="\n").encode())
-    facts = json.dumps(card.facts(found.signature, found.facts), indent=1, sort_keys=True, allow_nan=False)
+    facts = json.dumps(card.facts(evaluation.signature, evaluation.facts), indent=1, sort_keys=True, allow_nan=False)
     write_atomically(folder / "card.json", facts.encode())
-    write_atomically(folder / "card.md", card.markdown(found.signature, found.facts).encode())
-    write_atomically(folder / "report.html", page(found).encode())
+    write_atomically(folder / "card.md", card.markdown(evaluation.signature, evaluation.facts).encode())
+    write_atomically(folder / "report.html", page(evaluation).encode())
 
 
-def page(found: Evaluation) -> str:
+def page(evaluation: Evaluation) -> str:
     """The report as one HTML document: no script, no file beside it, nothing from the network."""
-    drawn, header = figures.of(found), found.signature.header
-    loud = "".join(f'<p class="loud">{html.escape(sentence)}</p>' for _, sentence in card.verdicts(found.facts))
-    warnings = "".join(f"<li>{html.escape(s)}</li>" for s in card.limits(found.signature, found.facts))
-    sections = [_overview(found), _figures(drawn[""])]
-    rows = found.facts["cohorts"]
+    plots, header = figures.all_figures(evaluation), evaluation.signature.header
+    loud = "".join(f'<p class="loud">{html.escape(sentence)}</p>' for _, sentence in card.verdicts(evaluation.facts))
+    warnings = "".join(f"<li>{html.escape(s)}</li>" for s in card.limits(evaluation.signature, evaluation.facts))
+    sections = [_overview(evaluation), _figures(plots[""])]
+    rows = evaluation.facts["cohorts"]
     assert isinstance(rows, dict)
     for name, row in rows.items():
         assert isinstance(row, dict)
-        sections += [f"<h2>Cohort {html.escape(name)}</h2>", _cohort(row), _figures(drawn[name]), *_details(row)]
+        sections += [f"<h2>Cohort {html.escape(name)}</h2>", _cohort(row), _figures(plots[name]), *_details(row)]
     return (
         f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(header.title)}</title>'
         f"<style>{_STYLE}</style></head><body><h1>Evaluation of {html.escape(header.title)}</h1>{loud}"
         f"<p>Positive class: <b>{html.escape(header.positive_class)}</b> (<code>{html.escape(header.label_column)} = "
-        f"{html.escape(header.positive_value)}</code>), everywhere. File <code>{found.signature.sha256}</code>.</p>"
+        f"{html.escape(header.positive_value)}</code>), everywhere. "
+        f"File <code>{evaluation.signature.sha256}</code>.</p>"
         f'<ul class="warn">{warnings}</ul>{"".join(sections)}</body></html>\n'
     )
 
 
-def _overview(found: Evaluation) -> str:
+def _overview(evaluation: Evaluation) -> str:
     lines = []
-    nested = found.facts["nested_cv"]
+    nested = evaluation.facts["nested_cv"]
     if isinstance(nested, dict):
         lines.append(["training, nested cross-validation", nested["n"], _estimate(nested), ""])
-    rows = found.facts["cohorts"]
+    rows = evaluation.facts["cohorts"]
     assert isinstance(rows, dict)
     for name, row in rows.items():
         assert isinstance(row, dict)
@@ -87,8 +88,8 @@ def _cohort(row: Mapping[str, Json]) -> str:
     lines.append(["outside the training range", outside["n"]])
     lines.append(["AUC of the rest", _interval(outside["auc_of_the_rest"])])
     if isinstance(conformal, dict) and "band" in conformal:
-        told = f"{conformal['high']} high, {conformal['low']} low, {conformal['indeterminate']} indeterminate"
-        lines.append([f"conformal band at error rate {conformal['alpha']}", told])
+        counts = f"{conformal['high']} high, {conformal['low']} low, {conformal['indeterminate']} indeterminate"
+        lines.append([f"conformal band at error rate {conformal['alpha']}", counts])
     elif isinstance(conformal, dict):
         lines.append(["conformal band", conformal["why_not"]])
     return _table([f"at cutoff {_number(row['cutoff'])}", "value (95 % interval)"], lines)
@@ -125,15 +126,15 @@ def _details(row: Mapping[str, Json]) -> list[str]:
 
 
 def _reading(reading: Mapping[str, Json]) -> str:
-    ours, theirs, tests = reading["signature"], reading["reader"], reading["mcnemar"]
+    ours, reader, tests = reading["signature"], reading["reader"], reading["mcnemar"]
     assert isinstance(ours, dict)
-    assert isinstance(theirs, dict)
+    assert isinstance(reader, dict)
     assert isinstance(tests, dict)
     lines: list[list[Json]] = []
     for name in ours:
         test = tests.get(name)
         lines.append(
-            [name, _interval(ours[name]), _interval(theirs[name]), _number(test["p"]) if isinstance(test, dict) else ""]
+            [name, _interval(ours[name]), _interval(reader[name]), _number(test["p"]) if isinstance(test, dict) else ""]
         )
     return _table(["", "signature", "reader", "P (McNemar)"], lines)
 
@@ -147,15 +148,15 @@ def _estimate(row: Mapping[str, Json]) -> str:
     return _interval({"value": row["auc"], "ci": row["ci"]})
 
 
-def _interval(found: Json) -> str:
-    if not isinstance(found, dict):
+def _interval(estimate: Json) -> str:
+    if not isinstance(estimate, dict):
         return ""
-    if "why_not" in found:
-        return str(found["why_not"])
-    interval = found["ci"]
+    if "why_not" in estimate:
+        return str(estimate["why_not"])
+    interval = estimate["ci"]
     assert isinstance(interval, list)
-    text = f"{_number(found['value'])} ({_number(interval[0])} to {_number(interval[1])})"
-    return f"{text}, P = {_number(found['p'])}" if "p" in found else text
+    text = f"{_number(estimate['value'])} ({_number(interval[0])} to {_number(interval[1])})"
+    return f"{text}, P = {_number(estimate['p'])}" if "p" in estimate else text
 
 
 def _number(value: Json) -> str:
@@ -176,5 +177,5 @@ def _class(cell: Json) -> str:
     return ' class="n"' if isinstance(cell, (int, float)) else ""
 
 
-def _figures(drawn: list[str]) -> str:
-    return f'<div class="row">{"".join(drawn)}</div>'
+def _figures(plots: list[str]) -> str:
+    return f'<div class="row">{"".join(plots)}</div>'

@@ -124,15 +124,15 @@ def _digest(text: str, signature: Signature) -> bytes:
     return bytes(digests((text,), signature.header.table_sha256)[0])
 
 
-def interval(found: Interval | None) -> Json:
+def interval(estimate: Interval | None) -> Json:
     """An interval as JSON."""
-    return None if found is None else {"value": found.value, "ci": [found.low, found.high]}
+    return None if estimate is None else {"value": estimate.value, "ci": [estimate.low, estimate.high]}
 
 
 def figures(signature: Signature, cohort: Scored, alpha: float | None) -> dict[str, Json]:
     """The numbers of one cohort: discrimination, accuracy at the cutoff, calibration, abstention."""
     positive, p = cohort.positive, cohort.probabilities
-    found = metrics.delong(cohort.decisions, positive)
+    area = metrics.delong(cohort.decisions, positive)
     called = p >= signature.header.cutoff
     line = metrics.calibration_line(p, positive)
     return {
@@ -142,9 +142,9 @@ def figures(signature: Signature, cohort: Scored, alpha: float | None) -> dict[s
         "negatives": int((~positive).sum()),
         "incomplete_cases_left_out": cohort.left_out,
         "table_sha256": cohort.table.sha256,
-        "auc": found.value,
-        "ci": [found.low, found.high],
-        "orientation": metrics.orientation(found),
+        "auc": area.value,
+        "ci": [area.low, area.high],
+        "orientation": metrics.orientation(area),
         "average_precision": average_precision(cohort.decisions, positive),
         "cutoff": signature.header.cutoff,
         "at_cutoff": {name: interval(i) for name, i in metrics.accuracy_table(called, positive).items()},

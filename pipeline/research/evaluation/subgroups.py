@@ -31,7 +31,7 @@ def by_column(signature: Signature, cohort: Scored, column: str) -> list[Json]:
     for level, which in _levels(column, cohort.table.others[column]):
         positive = cohort.positive[which]
         enough = min(int(positive.sum()), int((~positive).sum())) >= 2
-        found = metrics.delong(cohort.decisions[which], positive) if enough else None
+        area = metrics.delong(cohort.decisions[which], positive) if enough else None
         called = cohort.probabilities[which] >= signature.header.cutoff
         accuracy = metrics.accuracy_table(called, positive)
         rows.append(
@@ -40,7 +40,7 @@ def by_column(signature: Signature, cohort: Scored, column: str) -> list[Json]:
                 "level": level,
                 "n": int(which.sum()),
                 "positives": int(positive.sum()),
-                "auc": interval(found),
+                "auc": interval(area),
                 "why_not": None if enough else "fewer than two cases of a class",
                 "sensitivity": interval(accuracy["sensitivity"]),
                 "specificity": interval(accuracy["specificity"]),
@@ -56,8 +56,8 @@ def by_positive_nodes(cohort: Scored, column: str = "positive_nodes") -> list[Js
         InputRejected: a cell is no count, or contradicts the label.
     """
     counts = np.array([_count(cell, cohort, row) for row, cell in enumerate(cohort.table.others[column])])
-    told = ~np.isnan(counts)
-    none = told & (counts == 0)
+    counted = ~np.isnan(counts)
+    none = counted & (counts == 0)
     rows: list[Json] = []
     for title, which in (("0", none), ("1", counts == 1), ("2", counts == 2), (">=3", counts >= 3)):
         auc = None
@@ -93,46 +93,46 @@ def against_reading(signature: Signature, cohort: Scored, column: str) -> dict[s
             f"{header.negative_value}): rows {', '.join(map(str, strange[:10]))}",
             code="unknown-labels",
         )
-    read = np.array([c in meaning for c in cells])
-    reader = np.array([meaning.get(c, False) for c in cells])[read]
-    positive, called = cohort.positive[read], (cohort.probabilities >= header.cutoff)[read]
-    result: dict[str, Json] = {"column": column, "n": int(read.sum())}
+    has_reading = np.array([c in meaning for c in cells])
+    reader = np.array([meaning.get(c, False) for c in cells])[has_reading]
+    positive, called = cohort.positive[has_reading], (cohort.probabilities >= header.cutoff)[has_reading]
+    result: dict[str, Json] = {"column": column, "n": int(has_reading.sum())}
     for who, calls in (("signature", called), ("reader", reader)):
         result[who] = {k: interval(v) for k, v in metrics.accuracy_table(calls, positive).items()}
     tests: dict[str, Json] = {}
-    for what, which in (
+    for measure, which in (
         ("accuracy", np.ones(len(positive), bool)),
         ("sensitivity", positive),
         ("specificity", ~positive),
     ):
         only_us, only_reader, p = metrics.mcnemar((called == positive)[which], (reader == positive)[which])
-        tests[what] = {"only_signature_right": only_us, "only_reader_right": only_reader, "p": p}
+        tests[measure] = {"only_signature_right": only_us, "only_reader_right": only_reader, "p": p}
     result["mcnemar"] = tests
     return result
 
 
 def _levels(column: str, cells: npt.NDArray[np.object_]) -> Iterator[tuple[str, Bools]]:
     texts = np.array([str(c).strip() for c in cells])
-    told = ~np.isin(texts, ("", "nan", "None", "NA"))
-    numbers = _numbers(texts, told)
-    if numbers is not None and (column in CUTS or len(np.unique(numbers[told])) > MANY):
-        cut = CUTS.get(column, float(np.median(numbers[told])))
-        yield f"< {cut:g}", told & (numbers < cut)
-        yield f">= {cut:g}", told & (numbers >= cut)
+    has_value = ~np.isin(texts, ("", "nan", "None", "NA"))
+    numbers = _numbers(texts, has_value)
+    if numbers is not None and (column in CUTS or len(np.unique(numbers[has_value])) > MANY):
+        cut = CUTS.get(column, float(np.median(numbers[has_value])))
+        yield f"< {cut:g}", has_value & (numbers < cut)
+        yield f">= {cut:g}", has_value & (numbers >= cut)
     else:
-        for level in sorted(set(texts[told])):
+        for level in sorted(set(texts[has_value])):
             yield level, texts == level
-    if not told.all():
-        yield "not told", ~told
+    if not has_value.all():
+        yield "not told", ~has_value
 
 
-def _numbers(texts: npt.NDArray[np.str_], told: Bools) -> npt.NDArray[np.float64] | None:
+def _numbers(texts: npt.NDArray[np.str_], has_value: Bools) -> npt.NDArray[np.float64] | None:
     numbers = np.full(len(texts), np.nan)
     try:
-        numbers[told] = texts[told].astype(np.float64)
+        numbers[has_value] = texts[has_value].astype(np.float64)
     except ValueError:
         return None
-    return numbers if told.any() else None
+    return numbers if has_value.any() else None
 
 
 def _count(cell: object, cohort: Scored, row: int) -> float:

@@ -35,21 +35,21 @@ def analyse(signature: Signature, cohort: Scored, time: str, event: str) -> tupl
         InputRejected: a time is negative, or an event neither 0 nor 1.
     """
     times, events = _column(cohort, time), _column(cohort, event)
-    told = ~(np.isnan(times) | np.isnan(events))
-    wrong = told & ((times < 0) | ~np.isin(events, (0, 1)))
+    complete = ~(np.isnan(times) | np.isnan(events))
+    wrong = complete & ((times < 0) | ~np.isin(events, (0, 1)))
     if wrong.any():
         rows = ", ".join(map(str, (np.flatnonzero(wrong) + 1)[:10].tolist()))
         raise InputRejected(
             f"{cohort.table.name}: {time} must not be negative and {event} must be 0 or 1: rows {rows}", code="survival"
         )
-    p = cohort.probabilities[told]
+    p = cohort.probabilities[complete]
     high = p >= signature.header.cutoff
-    times, happened = times[told], events[told] == 1
+    times, happened = times[complete], events[complete] == 1
     facts: dict[str, Json] = {
         "time": time,
         "event": event,
-        "n": int(told.sum()),
-        "not_told": int((~told).sum()),
+        "n": int(complete.sum()),
+        "not_told": int((~complete).sum()),
         "events": int(happened.sum()),
         "high": int(high.sum()),
         "low": int((~high).sum()),
@@ -74,12 +74,12 @@ def _column(cohort: Scored, name: str) -> Floats:
 def _curve(title: str, times: Floats, events: npt.NDArray[np.bool_]) -> Curve:
     from lifelines import KaplanMeierFitter
 
-    found = KaplanMeierFitter().fit(times, events)
-    interval = found.confidence_interval_.to_numpy()
+    estimate = KaplanMeierFitter().fit(times, events)
+    interval = estimate.confidence_interval_.to_numpy()
     return Curve(
         title,
-        found.survival_function_.index.to_numpy(dtype=np.float64),
-        found.survival_function_.to_numpy(dtype=np.float64)[:, 0],
+        estimate.survival_function_.index.to_numpy(dtype=np.float64),
+        estimate.survival_function_.to_numpy(dtype=np.float64)[:, 0],
         interval[:, 0],
         interval[:, 1],
     )

@@ -74,13 +74,13 @@ def signature(cohorts: dict[str, Cohort]) -> Signature:
     return Signature(complete, machine, {n: machine.scores(c.design()) for n, c in complete.items()})
 
 
-def fig2bc(found: Signature, figure: str) -> dict[str, Json]:
+def fig2bc(fitted: Signature, figure: str) -> dict[str, Json]:
     """AUC per cohort, published and both ways of scoring; without re-standardising; cross-validated."""
     rows: dict[str, Json] = {}
-    training = found.cohorts["training"]
-    plain = recipe.aucs(recipe.fit(training.design(), training.positive, standardise=False), found.cohorts)
+    training = fitted.cohorts["training"]
+    plain = recipe.aucs(recipe.fit(training.design(), training.positive, standardise=False), fitted.cohorts)
     for name in COHORTS:
-        cohort, scores = found.cohorts[name], found.scores[name]
+        cohort, scores = fitted.cohorts[name], fitted.scores[name]
         interval = delong(scores, cohort.positive)
         flip = name != "training"
         rows[name] = {
@@ -104,10 +104,10 @@ def fig2d(tables: Tables, signatures: dict[str, Signature]) -> dict[str, Json]:
     facts: dict[str, Json] = {"n": len(tables.fig2d)}
     positive = (tables.fig2d["NR"] == 1).to_numpy()
     for name, column in SCORE_COLUMNS.items():
-        found = signatures[name]
-        training = found.cohorts["training"]
+        fitted = signatures[name]
+        training = fitted.cohorts["training"]
         ours = pd.DataFrame(
-            {"decision": found.scores["training"], "probability": recipe.platt(training, found.machine)},
+            {"decision": fitted.scores["training"], "probability": recipe.platt(training, fitted.machine)},
             index=training.features.index,
         ).reindex(tables.fig2d.index)
         published = tables.fig2d[column]
@@ -141,27 +141,27 @@ def decision_curves(tables: Tables) -> pd.DataFrame:
 def change(before: pd.DataFrame, after: pd.DataFrame) -> Change:
     """Paired t-tests, columns matched by position (one is spelled differently), rows by patient code."""
     renamed = after.set_axis(before.columns, axis=1).reindex(before.index)
-    found = stats.ttest_rel(renamed.to_numpy(), before.to_numpy())
-    return Change(pd.Series(found.statistic, before.columns), pd.Series(found.pvalue, before.columns))
+    test = stats.ttest_rel(renamed.to_numpy(), before.to_numpy())
+    return Change(pd.Series(test.statistic, before.columns), pd.Series(test.pvalue, before.columns))
 
 
 def fig4(tables: Tables) -> dict[str, Json]:
-    found = change(tables.before, tables.after)
+    whole = change(tables.before, tables.after)
     groups = tables.before.columns.str.extract(r"^(\D+(?:1C|2FS)?)\d+$")[0].str.replace(r"\d+$", "", regex=True)
     by_group: dict[str, Json] = {}
     for group in dict.fromkeys(groups):
         inside = (groups == group).to_numpy()
-        part = Change(found.t[inside], found.p[inside])
+        part = Change(whole.t[inside], whole.p[inside])
         by_group[str(group)] = {"features": int(inside.sum()), "up": part.up, "down": part.down}
     up, down = PUBLISHED_CHANGE
     return {
-        "up": found.up,
-        "down": found.down,
+        "up": whole.up,
+        "down": whole.down,
         "published_up": up,
         "published_down": down,
         "n": len(tables.before),
         "by_group": by_group,
-        "significant_at_fdr_5_percent": int((stats.false_discovery_control(found.p) < 0.05).sum()),
+        "significant_at_fdr_5_percent": int((stats.false_discovery_control(whole.p) < 0.05).sum()),
     }
 
 
@@ -186,23 +186,23 @@ def _spearman(features: pd.DataFrame, markers: pd.DataFrame) -> Correlation:
     return Correlation(pd.DataFrame(rho, **names), pd.DataFrame(p, **names), n, constant)
 
 
-def fig5(found: dict[str, Correlation]) -> dict[str, Json]:
+def fig5(by_marker: dict[str, Correlation]) -> dict[str, Json]:
     facts: dict[str, Json] = {}
-    for name, one in found.items():
-        p = one.p.to_numpy().ravel()
-        row, column = np.unravel_index(int(np.abs(one.rho.to_numpy()).argmax()), one.rho.shape)
+    for name, correlation in by_marker.items():
+        p = correlation.p.to_numpy().ravel()
+        row, column = np.unravel_index(int(np.abs(correlation.rho.to_numpy()).argmax()), correlation.rho.shape)
         facts[name] = {
-            "patients": one.patients,
-            "features": one.rho.shape[0],
-            "markers": one.rho.shape[1],
-            "constant_markers": list(one.constant),
+            "patients": correlation.patients,
+            "features": correlation.rho.shape[0],
+            "markers": correlation.rho.shape[1],
+            "constant_markers": list(correlation.constant),
             "p_below_0_05": int((p < 0.05).sum()),
             "expected_by_chance": round(0.05 * p.size),
             "significant_at_fdr_5_percent": int((stats.false_discovery_control(p) < 0.05).sum()),
             "strongest": {
-                "feature": str(one.rho.index[row]),
-                "marker": str(one.rho.columns[column]),
-                "rho": float(one.rho.iloc[row, column]),
+                "feature": str(correlation.rho.index[row]),
+                "marker": str(correlation.rho.columns[column]),
+                "rho": float(correlation.rho.iloc[row, column]),
             },
         }
     return facts

@@ -28,7 +28,7 @@ def find(tables: Tables, signatures: dict[str, Signature]) -> list[Irregularity]
     checks = (_inverted, _labels, _effects, _block, _copy, _before_is_after, _table2, _tiny_spread, _own_z,
               _label_changes, _columns, _missing, _codes, _surgical, _radiologist, _chance, _cutoffs, _names,
               _patients)  # fmt: skip
-    return [found for check in checks for found in check(tables, signatures)]
+    return [irregularity for check in checks for irregularity in check(tables, signatures)]
 
 
 Signatures = dict[str, Signature]
@@ -36,14 +36,14 @@ Signatures = dict[str, Signature]
 
 def _inverted(tables: Tables, signatures: Signatures) -> Iterator[Irregularity]:
     for figure, name in (("2B", "aln_tumour"), ("2C", "multiomic")):
-        found = signatures[name]
-        values = {n: auc(s, found.cohorts[n].positive) for n, s in found.scores.items() if n != "training"}
+        signature = signatures[name]
+        values = {n: auc(s, signature.cohorts[n].positive) for n, s in signature.scores.items() if n != "training"}
         if max(values.values()) < 0.5:
-            said = ", ".join(f"{n.replace('_', '-')} {v:.3f}" for n, v in values.items())
+            areas = ", ".join(f"{n.replace('_', '-')} {v:.3f}" for n, v in values.items())
             yield Irregularity(
                 "inverted",
                 f"Fig {figure}",
-                f"With R as the positive class everywhere the AUC of validation is below one half: {said}; the "
+                f"With R as the positive class everywhere the AUC of validation is below one half: {areas}; the "
                 "published values are those of the probability of N.",
             )
 
@@ -55,11 +55,11 @@ def _labels(tables: Tables, signatures: Signatures) -> Iterator[Irregularity]:
         if column is not None:
             values[name] = auc(column.to_numpy(float), cohort.positive)
     if min(values.values(), default=0) > 0.5:
-        said = ", ".join(f"{n.replace('_', '-')} {v:.2f}" for n, v in values.items())
+        areas = ", ".join(f"{n.replace('_', '-')} {v:.2f}" for n, v in values.items())
         yield Irregularity(
             "labels-not-swapped",
             "Fig 2C",
-            f"Clinical N stage points the right way for R in every cohort (AUC {said}), so the labels of the "
+            f"Clinical N stage points the right way for R in every cohort (AUC {areas}), so the labels of the "
             "validation tables are not simply swapped.",
         )
 
@@ -123,8 +123,8 @@ def _before_is_after(tables: Tables, signatures: Signatures) -> Iterator[Irregul
 
 
 def _table2(tables: Tables, signatures: Signatures) -> Iterator[Irregularity]:
-    found = change(tables.before, tables.after)
-    if (found.up, found.down) == (70, 68):
+    counts = change(tables.before, tables.after)
+    if (counts.up, counts.down) == (70, 68):
         yield Irregularity(
             "table-2",
             "Fig 4",
@@ -179,18 +179,18 @@ def _label_changes(tables: Tables, signatures: Signatures) -> Iterator[Irregular
 def _columns(tables: Tables, signatures: Signatures) -> Iterator[Irregularity]:
     pairs = [(a, b) for a, b in zip(tables.before.columns, tables.after.columns, strict=True) if a != b]
     if pairs:
-        said = ", ".join(f"{a} in 4A is {b} in 4B" for a, b in pairs)
-        yield Irregularity("column-names", "fig4a, fig4b", f"Columns are named differently: {said}.")
+        differences = ", ".join(f"{a} in 4A is {b} in 4B" for a, b in pairs)
+        yield Irregularity("column-names", "fig4a, fig4b", f"Columns are named differently: {differences}.")
 
 
 def _missing(tables: Tables, signatures: Signatures) -> Iterator[Irregularity]:
     counts = [(n, len(c.positive), len(c.complete().positive)) for n, c in tables.fig2c.items()]
     if any(whole != complete for _, whole, complete in counts):
-        said = ", ".join(f"{n.replace('_', '-')} {complete} of {whole}" for n, whole, complete in counts)
+        counts_by_cohort = ", ".join(f"{n.replace('_', '-')} {complete} of {whole}" for n, whole, complete in counts)
         yield Irregularity(
             "complete-cases",
             "Fig 2C",
-            f"Clinical values are missing; the published numbers need complete cases: {said}.",
+            f"Clinical values are missing; the published numbers need complete cases: {counts_by_cohort}.",
         )
     for name, cohort in tables.fig2c.items():
         dropped = len(tables.fig2b[name].positive) - len(cohort.positive)
@@ -255,27 +255,27 @@ def _names(tables: Tables, signatures: Signatures) -> Iterator[Irregularity]:
 
 
 def _patients(tables: Tables, signatures: Signatures) -> Iterator[Irregularity]:
-    wanted = tables.fig5_features.index
+    imaged = tables.fig5_features.index
     for name, table in tables.fig5.items():
-        absent, extra = wanted.difference(table.index), table.index.difference(wanted)
+        absent, extra = imaged.difference(table.index), table.index.difference(imaged)
         if len(absent) or len(extra):
             yield Irregularity(
                 "other-patients",
                 f"fig5_{name}",
-                f"{len(absent)} of {len(wanted)} imaged patients are missing here and {len(extra)} have no images; "
-                f"the correlation is over {len(wanted) - len(absent)}.",
+                f"{len(absent)} of {len(imaged)} imaged patients are missing here and {len(extra)} have no images; "
+                f"the correlation is over {len(imaged) - len(absent)}.",
             )
 
 
 def _chance(tables: Tables, signatures: Signatures) -> Iterator[Irregularity]:
-    for name, one in correlations(tables).items():
-        p = one.p.to_numpy()
-        found, expected = int((p < 0.05).sum()), round(0.05 * p.size)
-        if found <= expected:
+    for name, correlation in correlations(tables).items():
+        p = correlation.p.to_numpy()
+        significant, expected = int((p < 0.05).sum()), round(0.05 * p.size)
+        if significant <= expected:
             yield Irregularity(
                 "no-more-than-chance",
                 f"fig5_features, fig5_{name}",
-                f"{found} of {p.size} correlations have P<0.05; {expected} would by chance alone.",
+                f"{significant} of {p.size} correlations have P<0.05; {expected} would by chance alone.",
             )
 
 

@@ -24,7 +24,7 @@ _CURVES = {
 _BLOCKS = ("TT1C", "TT2FS", "TADC", "LT1C", "LT2FS", "LADC")
 
 
-def roc(found: Signature, *, as_published: bool, title: str) -> str:
+def roc(signature: Signature, *, as_published: bool, title: str) -> str:
     """ROC curves of the three cohorts; `as_published`: validation scored with the probability of N."""
     from sklearn.metrics import roc_curve
 
@@ -32,7 +32,7 @@ def roc(found: Signature, *, as_published: bool, title: str) -> str:
     axes = figure.add_subplot()
     for name in ("training", "external", "prospective_retrospective"):
         sign = -1 if as_published and name != "training" else 1
-        scores, positive = sign * found.scores[name], found.cohorts[name].positive
+        scores, positive = sign * signature.scores[name], signature.cohorts[name].positive
         false, true, _ = roc_curve(positive, scores)
         label = f"{name.replace('_', '–').capitalize()}: {auc(scores, positive):.2f}"
         axes.plot(false, true, color=_COLOURS[name], linewidth=1.8, label=label)
@@ -60,7 +60,7 @@ def grouped_heatmap(features: pd.DataFrame, groups: pd.Series) -> str:
     for group in ("R", "N"):
         inside = features[(groups.reindex(features.index) == group).to_numpy()]
         order += list(inside.index[leaves_list(linkage(inside.to_numpy(), "complete"))])
-    shown = features.loc[order].T
+    values = features.loc[order].T
     figure = new_figure(9.0, 6.2)
     bar = figure.add_axes((0.08, 0.945, 0.80, 0.025))
     colours = [_GROUPS[str(groups[p])] for p in order]
@@ -70,31 +70,33 @@ def grouped_heatmap(features: pd.DataFrame, groups: pd.Series) -> str:
     for name, at in (("node-positive (R)", edge / 2), ("node-negative (N)", (1 + edge) / 2)):
         figure.text(0.08 + 0.80 * at, 0.975, name, ha="center", va="bottom", fontsize=9)
     axes = figure.add_axes((0.08, 0.03, 0.80, 0.905))
-    picture = axes.imshow(shown.to_numpy(), aspect="auto", cmap="RdYlBu_r", vmin=-2, vmax=2, interpolation="nearest")
-    _mark_blocks(axes, list(shown.index))
+    picture = axes.imshow(values.to_numpy(), aspect="auto", cmap="RdYlBu_r", vmin=-2, vmax=2, interpolation="nearest")
+    _mark_blocks(axes, list(values.index))
     add_colour_bar(figure, picture, "z-score")
     return as_image(figure, "Heatmap of the 180 features by node status")
 
 
-def correlation_heatmap(one: Correlation, what: str) -> str:
+def correlation_heatmap(correlation: Correlation, marker: str) -> str:
     """Fig 5: Spearman correlation of features (rows) and markers (columns); a dot where P<0.05."""
-    figure = new_figure(3.6 + 0.19 * one.rho.shape[1], 1.8 + 0.14 * one.rho.shape[0], layout="constrained")
+    figure = new_figure(
+        3.6 + 0.19 * correlation.rho.shape[1], 1.8 + 0.14 * correlation.rho.shape[0], layout="constrained"
+    )
     axes = figure.add_subplot()
     limit = 0.5
-    picture = axes.imshow(one.rho.to_numpy(), aspect="auto", cmap="RdBu_r", vmin=-limit, vmax=limit)
-    y, x = np.nonzero(one.p.to_numpy() < 0.05)
+    picture = axes.imshow(correlation.rho.to_numpy(), aspect="auto", cmap="RdBu_r", vmin=-limit, vmax=limit)
+    y, x = np.nonzero(correlation.p.to_numpy() < 0.05)
     axes.scatter(x, y, s=3, color="black")
-    axes.set_xticks(range(one.rho.shape[1]), one.rho.columns, rotation=90, fontsize=6)
-    axes.set_yticks(range(one.rho.shape[0]), one.rho.index, fontsize=5.5)
-    axes.set_title(f"{what} ({one.patients} patients)", fontsize=10)
+    axes.set_xticks(range(correlation.rho.shape[1]), correlation.rho.columns, rotation=90, fontsize=6)
+    axes.set_yticks(range(correlation.rho.shape[0]), correlation.rho.index, fontsize=5.5)
+    axes.set_title(f"{marker} ({correlation.patients} patients)", fontsize=10)
     figure.colorbar(picture, ax=axes, shrink=0.5, label="Spearman ρ")
-    return as_image(figure, f"Spearman correlation with {what}")
+    return as_image(figure, f"Spearman correlation with {marker}")
 
 
 def _mark_blocks(axes: Any, names: list[str]) -> None:
     blocks = [next(b for b in sorted(_BLOCKS, key=len, reverse=True) if name.startswith(b)) for name in names]
     for block in _BLOCKS:
-        rows = [n for n, found in enumerate(blocks) if found == block]
+        rows = [n for n, own in enumerate(blocks) if own == block]
         if rows:
             axes.axhline(rows[0] - 0.5, color="white", linewidth=1.2)
             axes.text(-4, np.mean(rows), block, ha="right", va="center", fontsize=8)

@@ -50,13 +50,13 @@ def cross_validated_auc(cohort: Cohort, repeats: int = 10, seed: int = 0) -> tup
 
     The columns were chosen with all patients, so this is still too good.
     """
-    table, found = cohort.design(), []
+    table, areas = cohort.design(), []
     for train, test in RepeatedStratifiedKFold(n_splits=5, n_repeats=repeats, random_state=seed).split(
         table, cohort.positive
     ):
         machine = fit(table.iloc[train], cohort.positive[train])
-        found.append(auc(machine.scores(table.iloc[test]), cohort.positive[test]))
-    return float(np.mean(found)), float(np.std(found))
+        areas.append(auc(machine.scores(table.iloc[test]), cohort.positive[test]))
+    return float(np.mean(areas)), float(np.std(areas))
 
 
 def platt(cohort: Cohort, machine: Machine, seed: int = 0) -> Floats:

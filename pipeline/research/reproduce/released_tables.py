@@ -90,10 +90,10 @@ class _Reader:
             table = pd.read_csv(io.StringIO(text), index_col=0)
         except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
             raise InputRejected(f"{name}.csv is not a table of comma-separated values: {error}") from None
-        for what, labels in (("row", table.index), ("column", table.columns)):
+        for axis, labels in (("row", table.index), ("column", table.columns)):
             repeated = sorted({str(label) for label in labels[labels.duplicated()]})
             if repeated:
-                raise InputRejected(f"{name}.csv repeats the {what} {', '.join(repeated[:5])}.")
+                raise InputRejected(f"{name}.csv repeats the {axis} {', '.join(repeated[:5])}.")
         return table
 
 
@@ -112,12 +112,12 @@ def _cohort(name: str, table: pd.DataFrame, file: str) -> Cohort:
 
 
 def _cohorts(read: _Reader, figure: str) -> dict[str, Cohort]:
-    found = {name: _cohort(name, read(f"{figure}_{name}"), f"{figure}_{name}") for name in COHORTS}
-    columns = list(found["training"].design().columns)
-    for name, cohort in found.items():
+    cohorts = {name: _cohort(name, read(f"{figure}_{name}"), f"{figure}_{name}") for name in COHORTS}
+    columns = list(cohorts["training"].design().columns)
+    for name, cohort in cohorts.items():
         if list(cohort.design().columns) != columns:
             raise InputRejected(f"{figure}_{name}.csv has other columns than {figure}_training.csv.")
-    return found
+    return cohorts
 
 
 def load(folder: Path) -> Tables:
@@ -127,9 +127,9 @@ def load(folder: Path) -> Tables:
     """
     read = _Reader(folder)
     fig2d = read("fig2d_decision_curve")
-    wanted = ["NR", "Radiomicnomogram", "Radiologistsdiagnosis", "Radiomicsignature"]
-    if list(fig2d.columns) != wanted:
-        raise InputRejected(f"fig2d_decision_curve.csv must have the columns {', '.join(wanted)}.")
+    expected = ["NR", "Radiomicnomogram", "Radiologistsdiagnosis", "Radiomicsignature"]
+    if list(fig2d.columns) != expected:
+        raise InputRejected(f"fig2d_decision_curve.csv must have the columns {', '.join(expected)}.")
     return Tables(
         read("fig2a_features_by_patient").T,
         read("fig2a_groups").iloc[:, 0],

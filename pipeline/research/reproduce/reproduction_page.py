@@ -15,6 +15,7 @@ from pipeline.research.reproduce import findings, irregularities, paper_figures,
 from pipeline.research.reproduce.findings import EXPLANATION
 from pipeline.research.reproduce.irregularities import Irregularity
 from pipeline.research.reproduce.released_tables import COHORTS, SOURCE, Tables
+from pipeline.signature.whole_files import write_atomically
 
 _PAPER = "Yu et al., EBioMedicine 2021, doi 10.1016/j.ebiom.2021.103460"
 _STYLE = """
@@ -53,7 +54,7 @@ def reproduce(folder: Path) -> Reproduction:
     read = released_tables.load(folder)
     signatures = {"aln_tumour": findings.signature(read.fig2b), "multiomic": findings.signature(read.fig2c)}
     correlations = findings.correlations(read)
-    found = irregularities.find(read, signatures)
+    listed = irregularities.find(read, signatures)
     facts: dict[str, Json] = {
         "schema": "axrad.reproduction/1",
         "paper": _PAPER,
@@ -63,17 +64,16 @@ def reproduce(folder: Path) -> Reproduction:
         "fig2d": findings.fig2d(read, signatures),
         "fig4": findings.fig4(read),
         "fig5": findings.fig5(correlations),
-        "irregularities": [asdict(one) for one in found],
+        "irregularities": [asdict(irregularity) for irregularity in listed],
     }
-    return Reproduction(read, signatures, correlations, found, facts)
+    return Reproduction(read, signatures, correlations, listed, facts)
 
 
-def write(found: Reproduction, folder: Path) -> None:
+def write(reproduction: Reproduction, folder: Path) -> None:
     """Write `reproduction.json` and `report.html` into `folder` (made if missing)."""
-    folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(found.facts, indent=1, ensure_ascii=False, allow_nan=False)
-    (folder / "reproduction.json").write_text(text, encoding="utf-8")
-    (folder / "report.html").write_text(page(found), encoding="utf-8")
+    text = json.dumps(reproduction.facts, indent=1, ensure_ascii=False, allow_nan=False)
+    write_atomically(folder / "reproduction.json", text.encode())
+    write_atomically(folder / "report.html", page(reproduction).encode())
 
 
 def comparison(facts: dict[str, Any]) -> list[tuple[str, str, str, str]]:
@@ -81,21 +81,26 @@ def comparison(facts: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     rows = []
     for figure, name in (("fig2b", "Fig 2B ALN-tumour"), ("fig2c", "Fig 2C multiomic")):
         for cohort in COHORTS:
-            one = facts[figure][cohort]
+            values = facts[figure][cohort]
             rows.append(
                 (
-                    f"{name}, AUC {cohort.replace('_', '-')} (n={one['n']})",
-                    f"{one['published']:.2f}",
-                    f"{one['one_positive_class']:.3f} ({one['ci'][0]:.3f} to {one['ci'][1]:.3f})",
-                    f"{one['as_published']:.3f}",
+                    f"{name}, AUC {cohort.replace('_', '-')} (n={values['n']})",
+                    f"{values['published']:.2f}",
+                    f"{values['one_positive_class']:.3f} ({values['ci'][0]:.3f} to {values['ci'][1]:.3f})",
+                    f"{values['as_published']:.3f}",
                 )
             )
     for name, label in (("aln_tumour", "ALN-tumour"), ("multiomic", "multiomic")):
-        one = facts["fig2d"][name]
+        values = facts["fig2d"][name]
         rows.append(
-            (f"Fig 2D {label}, cutoff (Youden, training)", f"{one['published_cutoff']:.3f}", f"{one['cutoff']:.3f}", "")
+            (
+                f"Fig 2D {label}, cutoff (Youden, training)",
+                f"{values['published_cutoff']:.3f}",
+                f"{values['cutoff']:.3f}",
+                "",
+            )
         )
-        rows.append((f"Fig 2D {label}, r with the published score", "", f"{one['r_score']:.5f}", ""))
+        rows.append((f"Fig 2D {label}, r with the published score", "", f"{values['r_score']:.5f}", ""))
     change = facts["fig4"]
     rows.append(("Fig 4, features up after treatment (P<0.05)", str(change["published_up"]), str(change["up"]), ""))
     rows.append(
@@ -104,18 +109,18 @@ def comparison(facts: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     return rows
 
 
-def page(found: Reproduction) -> str:
+def page(reproduction: Reproduction) -> str:
     """One HTML document: no script, no file beside it, nothing from the network."""
     body = [
         "<h1>The published tables, reproduced</h1>",
         f"<p>{html.escape(_PAPER)}. Tables: {html.escape(SOURCE)}. None of these numbers is a claim of axrad's.</p>",
         f'<div class="loud"><b>In one sentence.</b> {html.escape(EXPLANATION)}</div>',
         "<h2>Published and reproduced</h2>",
-        _table(("", "published", "one positive class (95 % CI)", "as published"), comparison(found.facts)),
-        _method(found.facts),
+        _table(("", "published", "one positive class (95 % CI)", "as published"), comparison(reproduction.facts)),
+        _method(reproduction.facts),
         "<h2>Irregularities of the tables</h2>",
-        _list(found.irregularities),
-        *_figures(found),
+        _list(reproduction.irregularities),
+        *_figures(reproduction),
     ]
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>The published tables, reproduced</title>'
@@ -137,14 +142,14 @@ def _method(facts: dict[str, Any]) -> str:
     )
 
 
-def _figures(found: Reproduction) -> Iterable[str]:
+def _figures(reproduction: Reproduction) -> Iterable[str]:
     yield "<h2>Fig 2A: the 180 features of the training cohort</h2>"
     yield _figure(
-        paper_figures.grouped_heatmap(found.tables.fig2a_features, found.tables.fig2a_groups),
+        paper_figures.grouped_heatmap(reproduction.tables.fig2a_features, reproduction.tables.fig2a_groups),
         "T: tumour, L: lymph nodes.",
     )
     for figure, name, label in (("2B", "aln_tumour", "ALN-tumour"), ("2C", "multiomic", "multiomic")):
-        signature = found.signatures[name]
+        signature = reproduction.signatures[name]
         yield f"<h2>Fig {figure}: ROC of the {label} signature</h2><div class='row'>"
         published = paper_figures.roc(signature, as_published=True, title="As published")
         yield _figure(published, "Validation cohorts scored with the probability of the other class (N).")
@@ -153,17 +158,21 @@ def _figures(found: Reproduction) -> Iterable[str]:
         yield "</div>"
     yield "<h2>Fig 2D: decision curve, training cohort</h2>"
     yield _figure(
-        paper_figures.decision_curve(findings.decision_curves(found.tables)),
+        paper_figures.decision_curve(findings.decision_curves(reproduction.tables)),
         "Published scores; radiologists: clinical N from 1.",
     )
     yield "<h2>Fig 4: before and after neoadjuvant chemotherapy</h2><div class='row'>"
-    yield _figure(clustered_heatmap(found.tables.before, "Before"), "4A: before. Rows features, columns patients.")
-    yield _figure(clustered_heatmap(found.tables.after, "After"), "4B: after.")
-    yield "</div>" + _change(found.facts)
+    yield _figure(
+        clustered_heatmap(reproduction.tables.before, "Before"), "4A: before. Rows features, columns patients."
+    )
+    yield _figure(clustered_heatmap(reproduction.tables.after, "After"), "4B: after.")
+    yield "</div>" + _change(reproduction.facts)
     yield "<h2>Fig 5: features and the tumour's microenvironment (TCGA)</h2>"
     names = {"immune_cells": "Immune cells", "lncrna": "Long non-coding RNA", "methylation": "Methylation"}
-    for key, one in found.correlations.items():
-        yield _figure(paper_figures.correlation_heatmap(one, names[key]), _correlation_caption(found.facts, key))
+    for key, correlation in reproduction.correlations.items():
+        yield _figure(
+            paper_figures.correlation_heatmap(correlation, names[key]), _correlation_caption(reproduction.facts, key)
+        )
 
 
 def _change(facts: dict[str, Any]) -> str:
@@ -173,15 +182,16 @@ def _change(facts: dict[str, Any]) -> str:
 
 
 def _correlation_caption(facts: dict[str, Any], key: str) -> str:
-    one = facts["fig5"][key]
+    values = facts["fig5"][key]
     return (
-        f"Dots: P<0.05, {one['p_below_0_05']} of {one['features'] * one['markers']} ({one['expected_by_chance']} "
-        f"expected by chance); {one['significant_at_fdr_5_percent']} remain at a false discovery rate of 5 %."
+        f"Dots: P<0.05, {values['p_below_0_05']} of {values['features'] * values['markers']} "
+        f"({values['expected_by_chance']} expected by chance); {values['significant_at_fdr_5_percent']} remain at a "
+        "false discovery rate of 5 %."
     )
 
 
-def _list(found: list[Irregularity]) -> str:
-    items = (f'<li>{html.escape(i.what)} <span class="where">[{html.escape(i.where)}]</span></li>' for i in found)
+def _list(listed: list[Irregularity]) -> str:
+    items = (f'<li>{html.escape(i.what)} <span class="where">[{html.escape(i.where)}]</span></li>' for i in listed)
     return f"<ol>{''.join(items)}</ol>"
 
 

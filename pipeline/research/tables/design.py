@@ -10,6 +10,7 @@ import numpy.typing as npt
 from config.schema import Training
 from pipeline.errors import InputRejected
 from pipeline.research.tables.feature_table import Table
+from pipeline.research.tables.reading import shortened
 from pipeline.signature import names
 from pipeline.signature.case_values import clinical_value
 from pipeline.signature.record import Floats
@@ -42,7 +43,7 @@ def for_training(table: Table, recipe: Training) -> Design:
     Raises:
         InputRejected: no candidates, unknown clinical columns, or missing values without `complete_cases`.
     """
-    features = [c for c in table.columns if table.foreign_columns or _wanted(c, recipe)]
+    features = [c for c in table.columns if table.foreign_columns or _is_candidate(c, recipe)]
     if not features and not recipe.clinical:
         raise InputRejected(
             f"{table.name}: no features of {', '.join(recipe.sequences)} in {', '.join(recipe.rois)}",
@@ -99,8 +100,7 @@ def matrix(table: Table, columns: tuple[str, ...], clinical: tuple[str, ...]) ->
     place = {name: i for i, name in enumerate(table.columns)}
     lacking = [c for c in columns if c.split("=")[0] not in clinical and c not in place]
     if lacking:
-        told = ", ".join(lacking[:10]) + (f" and {len(lacking) - 10} more" if len(lacking) > 10 else "")
-        raise InputRejected(f"{table.name}: missing columns: {told}", code="missing-columns")
+        raise InputRejected(f"{table.name}: missing columns: {shortened(lacking)}", code="missing-columns")
     values = np.empty((len(table), len(columns)))
     for j, column in enumerate(columns):
         if column in place:
@@ -121,18 +121,14 @@ def complete(values: Floats, columns: tuple[str, ...], table: Table, complete_ca
         rows = (np.flatnonzero(incomplete) + 1).tolist()
         which = [columns[j] for j in np.flatnonzero(missing.any(axis=0))]
         raise InputRejected(
-            f"{table.name}: {len(rows)} of {len(table)} cases have missing values: rows {_first(rows)}; columns "
-            f"{_first(which)}. Nothing is imputed; --complete-cases leaves these cases out.",
+            f"{table.name}: {len(rows)} of {len(table)} cases have missing values: rows {shortened(rows)}; columns "
+            f"{shortened(which)}. Nothing is imputed; --complete-cases leaves these cases out.",
             code="missing-values",
         )
     return np.asarray(~incomplete, dtype=np.bool_)
 
 
-def _first(items: list[int] | list[str]) -> str:
-    return ", ".join(map(str, items[:10])) + (f" and {len(items) - 10} more" if len(items) > 10 else "")
-
-
-def _wanted(column: str, recipe: Training) -> bool:
+def _is_candidate(column: str, recipe: Training) -> bool:
     sequence, roi, _ = column.split(".", 2)
     return sequence in recipe.sequences and roi in recipe.rois
 

@@ -6,13 +6,13 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from pipeline.errors import InputRejected
+from pipeline.research.tables.reading import read_frame, refuse_repeated_columns, shortened
 from pipeline.signature import names
 
 _HASH_COLUMNS = (names.EXTRACTION_HASH, names.PROTOCOL + names.EXTRACTION_HASH, "settings_hash")
@@ -77,12 +77,7 @@ def read(
     Raises:
         InputRejected: naming the rows or columns that are wrong.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputRejected(f"cannot read the table {path}: {error.strerror}", code="table-unreadable") from error
-    frame = _frame(path, data)
-    digest = hashlib.sha256(data).hexdigest()
+    frame, digest = read_frame(path)
     return from_frame(
         frame, name=path.name, sha256=digest, label=label, positive=positive, negative=negative, id_column=id_column,
         ignore=ignore, companions=companions, foreign_columns=foreign_columns,
@@ -105,7 +100,7 @@ def from_frame(
     """`read` from a data frame. Without `sha256` the table's digest is that of its CSV form."""
     sha256 = sha256 or hashlib.sha256(frame.to_csv(index=False).encode()).hexdigest()
     frame = frame.drop(columns=[c for c in ignore if c in frame.columns])
-    _unique(list(frame.columns), name)
+    refuse_repeated_columns(frame, name)
     id_column = id_column or next((c for c in names.ID_COLUMNS if c in frame.columns and c != label), None)
     missing = [c for c in (label, id_column, *companions) if c is not None and c not in frame.columns]
     if missing:
@@ -122,40 +117,6 @@ def from_frame(
         name, sha256, label, positive, negative, id_column, ids, is_positive, columns,
         _numbers(frame, columns, name), others, _extraction_hash(frame, name), foreign_columns,
     )  # fmt: skip
-
-
-def _frame(path: Path, data: bytes) -> pd.DataFrame:
-    import io
-
-    if path.suffix.lower() in (".parquet", ".pq"):
-        try:
-            return pd.read_parquet(io.BytesIO(data))
-        except (ValueError, OSError) as error:
-            raise InputRejected(f"{path.name} is no Parquet table: {error}", code="table-unreadable") from error
-    for encoding in ("utf-8-sig", "gb18030"):
-        try:
-            text = data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        try:
-            # Every cell as text first: an id 007 stays 007, and a number is parsed once, exactly.
-            header = text.split("\n", 1)[0]
-            if not header.strip():
-                raise InputRejected(f"{path.name} is empty", code="table-unreadable")
-            frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, header=None)
-        except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-            raise InputRejected(f"{path.name} is no CSV table: {error}", code="table-unreadable") from error
-        titles = [str(t).strip() for t in frame.iloc[0]]
-        frame = frame.iloc[1:].reset_index(drop=True)
-        frame.columns = pd.Index(titles)
-        return frame
-    raise InputRejected(f"{path.name} is neither UTF-8 nor GB18030 text", code="table-unreadable")
-
-
-def _unique(columns: list[Any], name: str) -> None:
-    twice = sorted({str(c) for c in columns if columns.count(c) > 1}) if len(set(columns)) < len(columns) else []
-    if twice:
-        raise InputRejected(f"{name}: columns that occur twice: {', '.join(twice[:10])}", code="duplicate-columns")
 
 
 def _feature_columns(
@@ -182,38 +143,38 @@ def _no_repeats(ids: tuple[str, ...], column: str | None, name: str) -> None:
     pairs = [(seen[i], row) for row, i in enumerate(ids) if seen.setdefault(i, row) != row]
     empty = [row + 1 for row, i in enumerate(ids) if i in ("", "nan", "None")]
     if empty:
-        raise InputRejected(f"{name}: no id in column {column} in rows {_list(empty)}", code="missing-ids")
+        raise InputRejected(f"{name}: no id in column {column} in rows {shortened(empty)}", code="missing-ids")
     if pairs:
-        told = ", ".join(f"{a + 1} and {b + 1}" for a, b in pairs[:10])
-        raise InputRejected(f"{name}: the same id in column {column} in rows {told}", code="duplicate-patients")
+        listed = ", ".join(f"{a + 1} and {b + 1}" for a, b in pairs[:10])
+        raise InputRejected(f"{name}: the same id in column {column} in rows {listed}", code="duplicate-patients")
 
 
 def _labels(cells: pd.Series, positive: str, negative: str | None, place: str) -> tuple[npt.NDArray[np.bool_], str]:
     labels = [_text(c) for c in cells]
     empty = [i + 1 for i, text in enumerate(labels) if text in ("", "nan", "None")]
     if empty:
-        raise InputRejected(f"{place}: no label in rows {_list(empty)}", code="missing-labels")
-    found = sorted(set(labels))
-    others = [v for v in found if v != positive]
-    if negative is None and len(others) == 1:
-        negative = others[0]
+        raise InputRejected(f"{place}: no label in rows {shortened(empty)}", code="missing-labels")
+    values = sorted(set(labels))
+    other_values = [v for v in values if v != positive]
+    if negative is None and len(other_values) == 1:
+        negative = other_values[0]
     vocabulary = {positive, negative}
-    strange = [v for v in found if v not in vocabulary]
+    strange = [v for v in values if v not in vocabulary]
     if negative is not None and strange:
         rows = [i + 1 for i, text in enumerate(labels) if text in strange]
         raise InputRejected(
             f"{place}: labels {', '.join(strange)} are not in the vocabulary ({positive}, {negative}): "
-            f"rows {_list(rows)}",
+            f"rows {shortened(rows)}",
             code="unknown-labels",
         )
-    if positive not in found:
+    if positive not in values:
         raise InputRejected(
-            f"{place}: no case is {positive}, the positive class; found {', '.join(found[:10])}", code="one-class"
+            f"{place}: no case is {positive}, the positive class; found {', '.join(values[:10])}", code="one-class"
         )
     if negative is None:
-        what = f"only {positive}" if len(found) == 1 else f"{', '.join(found[:10])}: say which with --negative"
-        raise InputRejected(f"{place}: two classes are needed, found {what}", code="one-class")
-    if negative not in found:
+        classes = f"only {positive}" if len(values) == 1 else f"{', '.join(values[:10])}: say which with --negative"
+        raise InputRejected(f"{place}: two classes are needed, found {classes}", code="one-class")
+    if negative not in values:
         raise InputRejected(f"{place}: every case is {positive}; one class only", code="one-class")
     return np.array([text == positive for text in labels]), negative
 
@@ -225,12 +186,12 @@ def _numbers(frame: pd.DataFrame, columns: tuple[str, ...], name: str) -> npt.ND
         values = np.where(empty, "nan", cells).astype(np.float64)
     except ValueError:
         wrong = [(r, c) for r, c in np.argwhere(~empty).tolist() if not _is_number(cells[r, c])]
-        told = ", ".join(f"row {r + 1} {columns[c]} = {cells[r, c]!r}" for r, c in wrong[:5])
-        raise InputRejected(f"{name}: cells that are no numbers: {told}", code="not-numbers") from None
+        listed = ", ".join(f"row {r + 1} {columns[c]} = {cells[r, c]!r}" for r, c in wrong[:5])
+        raise InputRejected(f"{name}: cells that are no numbers: {listed}", code="not-numbers") from None
     infinite = np.argwhere(np.isinf(values))
     if len(infinite):
-        told = ", ".join(f"row {r + 1} {columns[c]}" for r, c in infinite[:5].tolist())
-        raise InputRejected(f"{name}: infinite values: {told}", code="not-numbers")
+        listed = ", ".join(f"row {r + 1} {columns[c]}" for r, c in infinite[:5].tolist())
+        raise InputRejected(f"{name}: infinite values: {listed}", code="not-numbers")
     return np.asarray(values, dtype=np.float64)
 
 
@@ -246,14 +207,10 @@ def _extraction_hash(frame: pd.DataFrame, name: str) -> str | None:
     column = next((c for c in _HASH_COLUMNS if c in frame.columns), None)
     if column is None:
         return None
-    found = sorted({_text(v) for v in frame[column]} - {"", "nan", "None"})
-    if len(found) > 1:
+    hashes = sorted({_text(v) for v in frame[column]} - {"", "nan", "None"})
+    if len(hashes) > 1:
         raise InputRejected(
-            f"{name}: rows were extracted with {len(found)} different settings ({column}: {', '.join(found[:5])})",
+            f"{name}: rows were extracted with {len(hashes)} different settings ({column}: {', '.join(hashes[:5])})",
             code="other-extraction-settings",
         )
-    return found[0] if found else None
-
-
-def _list(rows: Sequence[int]) -> str:
-    return ", ".join(map(str, rows[:10])) + (f" and {len(rows) - 10} more" if len(rows) > 10 else "")
+    return hashes[0] if hashes else None

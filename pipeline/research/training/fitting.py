@@ -73,8 +73,8 @@ def fit(values: Floats, positive: Bools, columns: tuple[str, ...], groups: tuple
         z, positive, tuple(columns[j] for j in varying), tuple(groups[j] for j in varying), recipe
     )
     if len(chosen) == 0:
-        told = ", ".join(f"{g}: 0 of {e.candidates}" for g, e in evidence.items())
-        raise NothingSelectedError(f"no column passes Welch's t test at P < {recipe.t_test_p} in any group ({told})")
+        counts = ", ".join(f"{g}: 0 of {e.candidates}" for g, e in evidence.items())
+        raise NothingSelectedError(f"no column passes Welch's t test at P < {recipe.t_test_p} in any group ({counts})")
     z = z[:, chosen]
     s_mean, s_std = _moments(z, recipe.standardise)
     scaling = Scaling(z_mean[chosen], z_std[chosen], s_mean, s_std)

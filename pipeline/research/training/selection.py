@@ -46,19 +46,19 @@ def select(
     values: Floats, positive: npt.NDArray[np.bool_], columns: tuple[str, ...], groups: tuple[str, ...], recipe: Training
 ) -> tuple[Indices, dict[str, GroupEvidence]]:
     """Indices of the kept columns, ascending, and what happened in each group. Values have no constant column."""
-    kept: list[int] = []
+    selected: list[int] = []
     evidence: dict[str, GroupEvidence] = {}
     for number, group in enumerate(dict.fromkeys(groups)):
-        mine = np.flatnonzero([g == group for g in groups])
-        passing = _passing(values, positive, columns, mine, recipe, clinical=group == CLINICAL_GROUP)
+        in_group = np.flatnonzero([g == group for g in groups])
+        passing = _passing(values, positive, columns, in_group, recipe, clinical=group == CLINICAL_GROUP)
         chosen = passing
         if group != CLINICAL_GROUP and recipe.top is not None and len(passing) > recipe.top:
             importance = gini_importance(values[:, passing], positive, recipe.trees, recipe.seed + number)
             # Ties go to the earlier column, so that the order of equal importances is no accident.
             chosen = passing[np.argsort(-importance, kind="stable")[: recipe.top]]
-        evidence[group] = GroupEvidence(candidates=len(mine), passed=len(passing), kept=len(chosen))
-        kept.extend(chosen.tolist())
-    return np.array(sorted(kept), dtype=np.intp), evidence
+        evidence[group] = GroupEvidence(candidates=len(in_group), passed=len(passing), kept=len(chosen))
+        selected.extend(chosen.tolist())
+    return np.array(sorted(selected), dtype=np.intp), evidence
 
 
 def gini_importance(values: Floats, positive: npt.NDArray[np.bool_], trees: int, seed: int) -> Floats:
@@ -74,17 +74,17 @@ def _passing(
     values: Floats,
     positive: npt.NDArray[np.bool_],
     columns: tuple[str, ...],
-    mine: Indices,
+    in_group: Indices,
     recipe: Training,
     *,
     clinical: bool,
 ) -> Indices:
     if recipe.t_test_p is None:
-        return mine
-    p = welch_p(values[:, mine], positive)
+        return in_group
+    p = welch_p(values[:, in_group], positive)
     if clinical:
-        variables = [columns[j].split("=")[0] for j in mine]
-        for variable in {v for v, j in zip(variables, mine, strict=True) if "=" in columns[j]}:
+        variables = [columns[j].split("=")[0] for j in in_group]
+        for variable in {v for v, j in zip(variables, in_group, strict=True) if "=" in columns[j]}:
             levels = np.flatnonzero([v == variable for v in variables])
-            p[levels] = category_p(values[:, mine[levels]], positive)
-    return mine[p < recipe.t_test_p]
+            p[levels] = category_p(values[:, in_group[levels]], positive)
+    return in_group[p < recipe.t_test_p]

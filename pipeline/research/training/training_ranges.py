@@ -31,13 +31,13 @@ def precision_of(standardised: Floats) -> Floats:
 def held_out_quantiles(values: Floats, seed: int, parts: int = 10) -> dict[str, float]:
     """Quantiles of the distance of training cases (raw values, (cases, p)) from the other training cases."""
     order = np.random.default_rng(seed).permutation(len(values))
-    found = np.empty(len(values))
+    held_out = np.empty(len(values))
     for part in np.array_split(order, min(parts, len(values) // 2)):
         rest = np.setdiff1d(order, part)
         mean, std = values[rest].mean(axis=0), values[rest].std(axis=0, ddof=1)
         std = np.where(std > 0, std, values.std(axis=0, ddof=1))
-        found[part] = distances((values[part] - mean) / std, precision_of((values[rest] - mean) / std))
-    return {f"{q:g}": float(np.quantile(found, q)) for q in QUANTILES}
+        held_out[part] = distances((values[part] - mean) / std, precision_of((values[rest] - mean) / std))
+    return {f"{q:g}": float(np.quantile(held_out, q)) for q in QUANTILES}
 
 
 def protocol_of(table: Table, rows: npt.NDArray[np.bool_]) -> dict[str, ProtocolFact]:

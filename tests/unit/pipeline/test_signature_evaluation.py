@@ -243,7 +243,7 @@ def test_a_survival_event_that_is_neither_0_nor_1_is_refused_with_its_row() -> N
 
 def test_the_report_stands_alone_and_the_files_are_there(tmp_path: Path) -> None:
     found = evaluate(SIGNATURE, {"training": table(TRAINING), "external": _external()}, QUICK)
-    evaluation_page.write(found, tmp_path)
+    evaluation_page.write_evaluation(found, tmp_path)
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert text.count("<svg") == 9
     assert not re.search(r"<script|<link|<img|src=|href=\"(?!#)|url\((?!#)", text)

@@ -1,0 +1,78 @@
+"""A table's file: its cells as text, its SHA-256, and what is wrong with it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline.errors import InputRejected
+
+
+def read_frame(path: Path) -> tuple[pd.DataFrame, str]:
+    """A CSV table (UTF-8, else GB18030), every cell as text, or a Parquet table as it is; and the file's SHA-256.
+
+    Raises:
+        InputRejected: it cannot be read, or is no such table.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputRejected(f"cannot read the table {path}: {error.strerror}", code="table-unreadable") from error
+    return _parquet(path, data) if path.suffix.lower() in (".parquet", ".pq") else _csv(path, data), sha256_of(data)
+
+
+def sha256_of(data: bytes) -> str:
+    """The digest that names a table."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def refuse_repeated_columns(frame: pd.DataFrame, name: str) -> None:
+    """Refuse a table with two columns of one name.
+
+    Raises:
+        InputRejected: it names them.
+    """
+    repeated = sorted({str(column) for column in frame.columns[frame.columns.duplicated()]})
+    if repeated:
+        raise InputRejected(f"{name}: columns that occur twice: {', '.join(repeated[:10])}", code="duplicate-columns")
+
+
+def shortened(items: Sequence[int] | Sequence[str], count: int = 10) -> str:
+    """The first items, and how many more there are."""
+    more = f" and {len(items) - count} more" if len(items) > count else ""
+    return ", ".join(map(str, items[:count])) + more
+
+
+def _parquet(path: Path, data: bytes) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(io.BytesIO(data))
+    except (ValueError, OSError) as error:
+        raise InputRejected(f"{path.name} is no Parquet table: {error}", code="table-unreadable") from error
+
+
+def _csv(path: Path, data: bytes) -> pd.DataFrame:
+    text = _text(path, data)
+    if not text.split("\n", 1)[0].strip():
+        raise InputRejected(f"{path.name} is empty", code="table-unreadable")
+    try:
+        # Every cell as text first: an id 007 stays 007, and a number is parsed once, exactly.
+        frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, header=None)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise InputRejected(f"{path.name} is no CSV table: {error}", code="table-unreadable") from error
+    titles = [str(title).strip() for title in frame.iloc[0]]
+    frame = frame.iloc[1:].reset_index(drop=True)
+    frame.columns = pd.Index(titles)
+    return frame
+
+
+def _text(path: Path, data: bytes) -> str:
+    for encoding in ("utf-8-sig", "gb18030"):
+        try:
+            return data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    raise InputRejected(f"{path.name} is neither UTF-8 nor GB18030 text", code="table-unreadable")
