@@ -6,7 +6,6 @@ One indexer per spool (a file lock sees to it). Intake never waits for it: while
 from __future__ import annotations
 
 import errno
-import fcntl
 import threading
 from dataclasses import replace
 from functools import partial
@@ -28,6 +27,7 @@ from daemon.ledger.intake import Arrival, association_ended, known, record, stil
 from daemon.ledger.tables import journal_positions
 from daemon.ledger.work_order import BACKFILL
 from daemon.logs import Recurring, place_of
+from daemon.machine.file_lock import waiting_for_lock
 from daemon.recovery import unreadable_files
 from daemon.spool import Spool
 from daemon.spool.journal import Entry, is_finished, journal_names, read_journal, read_journals, retire
@@ -182,8 +182,8 @@ def _retire_finished(ledger: Ledger, spool: Spool, settings: Settings | None) ->
 def run(settings: Settings, stop: threading.Event, clock: Clock = system_clock) -> None:
     """The indexer process: until `stop`, index, and reconcile at the start and every ten minutes."""
     spool = Spool(settings.spool.path)
-    with _only_one(settings.spool.path, stop) as held:
-        if not held:
+    with waiting_for_lock(settings.spool.path / "indexer.lock", stop) as acquired:
+        if not acquired:
             return
         unreadable_files.start(spool.root, "the indexer", clock())
         with comparing(settings, spool, stop, clock):
@@ -222,24 +222,3 @@ def _keep_indexing(settings: Settings, spool: Spool, stop: threading.Event, cloc
         stop.wait(POLL_S)
     if ledger is not None:
         ledger.close()
-
-
-class _only_one:  # noqa: N801 - reads as a word in `with`
-    """The lock that makes this the only indexer of a spool; waits for it until `stop`."""
-
-    def __init__(self, root: Path, stop: threading.Event) -> None:
-        root.mkdir(parents=True, exist_ok=True)
-        self._file = (root / "indexer.lock").open("w")
-        self._stop = stop
-
-    def __enter__(self) -> bool:
-        while not self._stop.is_set():
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return True
-            except BlockingIOError:
-                self._stop.wait(1.0)
-        return False
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()

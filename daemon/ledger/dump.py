@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
@@ -16,6 +15,7 @@ from typing import Any, TextIO
 import sqlalchemy as sa
 
 from pipeline.errors import InputRejected
+from pipeline.whole_file import replacing
 
 FORMAT = "axrad.ledger/1"
 ROWS_AT_ONCE = 500
@@ -30,20 +30,18 @@ class NoLedgerDump(InputRejected):
 
 def dump(connection: sa.Connection, path: Path, version: str) -> int:
     """Write every row; the number of rows. The file is whole and on the disk, or not there."""
-    temporary = path.with_name(path.name + ".part")
     rows = 0
-    with temporary.open("wb") as raw:
-        with gzip.open(raw, "wt", encoding="utf-8", newline="\n") as file:
-            _line(file, {"format": FORMAT, "version": version})
-            for table in _tables(connection):
-                _line(file, {"table": table.name, "columns": [c.name for c in table.columns]})
-                for row in connection.execute(sa.select(table), execution_options={"yield_per": ROWS_AT_ONCE}):
-                    _line(file, list(row))
-                    rows += 1
-            _line(file, {"rows": rows})
-        raw.flush()
-        os.fsync(raw.fileno())
-    temporary.replace(path)
+    with (
+        replacing(path, temporary=path.with_name(path.name + ".part")) as raw,
+        gzip.open(raw, "wt", encoding="utf-8", newline="\n") as file,
+    ):
+        _line(file, {"format": FORMAT, "version": version})
+        for table in _tables(connection):
+            _line(file, {"table": table.name, "columns": [c.name for c in table.columns]})
+            for row in connection.execute(sa.select(table), execution_options={"yield_per": ROWS_AT_ONCE}):
+                _line(file, list(row))
+                rows += 1
+        _line(file, {"rows": rows})
     return rows
 
 

@@ -15,11 +15,14 @@ import structlog
 from config.schema import Settings
 from daemon import audit
 from daemon.listener import commitment, serve
+from daemon.machine.kept_process import Ended, KeptProcess, NotStarted, Pauses
 from daemon.share.server import sharing
 
 log = structlog.get_logger("axrad.listen")
 # Storage commitment that was asked of us and could not be reported at once is tried again, by its own schedule.
 COMMITMENT_EVERY_S = 10.0
+# An indexer is started again with the next look: without one the ledger learns nothing.
+AT_ONCE = Pauses(first_s=0.0, longest_s=0.0, quick_s=0.0)
 
 
 def _index(settings: Settings) -> None:
@@ -48,22 +51,20 @@ def _stop_with_parent(stop: threading.Event) -> None:
 
 
 def keep_indexing(start: Callable[[], BaseProcess], stop: threading.Event, every_s: float = 1.0) -> None:
-    """Until `stop`: an indexer that died, or could not be started for want of descriptors, is started again."""
-    process: BaseProcess | None = None
+    """Until `stop`: an indexer that ended, or could not be started for want of descriptors, is started again."""
+    indexer = KeptProcess("index", start, lambda process: process.exitcode, AT_ONCE)
     while True:
-        if process is not None and not process.is_alive():
-            log.error("indexer-died", exitcode=process.exitcode)
-            process = None
-        if process is None:
-            try:
-                process = start()
-            except OSError as error:
-                log.error("indexer-does-not-start", error=errno.errorcode.get(error.errno or 0, "OSError"))
+        change = indexer.tend()
+        if isinstance(change, Ended):
+            log.error("indexer-died", exitcode=change.exit_code)
+            change = indexer.tend()
+        if isinstance(change, NotStarted):
+            log.error("indexer-does-not-start", error=errno.errorcode.get(change.error.errno or 0, "OSError"))
         if stop.wait(every_s):
             break
-    if process is not None:
-        process.terminate()
-        process.join(10)
+    if indexer.process is not None:
+        indexer.process.terminate()
+        indexer.process.join(10)
 
 
 def receive(settings: Settings, stop: threading.Event) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import signal
 import socket
@@ -13,7 +12,6 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
@@ -22,27 +20,18 @@ from config.schema import Settings
 from daemon import metrics
 from daemon.broker.server import EmbeddedBroker
 from daemon.ledger import open_ledger
+from daemon.machine.file_lock import FileLock
+from daemon.machine.kept_process import Ended, KeptProcess, NotStarted, Pauses
 from daemon.machine.parent_watch import following
 from daemon.recovery import unreadable_files
 from pipeline.errors import AxradError, InputRejected
 
 log = structlog.get_logger("axrad.up")
 STOP_S = 20.0
-QUICK_S = 30.0
-MAX_PAUSE_S = 30.0
+PAUSES = Pauses(first_s=0.5, longest_s=30.0, quick_s=30.0)
 
 
-@dataclass
-class Child:
-    """One process of ours. `failures` counts quick deaths in a row: every one doubles the pause to `not_before`."""
-
-    name: str
-    arguments: Sequence[str]
-    process: subprocess.Popen[bytes] | None = None
-    started_at: float = 0.0
-    failures: int = 0
-    not_before: float = 0.0
-    environ: Mapping[str, str] = field(default_factory=dict)
+Child = KeptProcess["subprocess.Popen[bytes]"]
 
 
 def axrad_command() -> list[str]:
@@ -66,46 +55,53 @@ class Supervisor:
         self._config = ["--config", str(config_path)] if config_path else []
         self._output = output
         self._environ = {**os.environ, "PYTHONUNBUFFERED": "1", **(environ or {})}
-        self._only = _OnlyOne(settings.spool.path.parent)
+        self._lock = FileLock(settings.spool.path.parent / "up.lock")
         self._broker = None if settings.broker.url else EmbeddedBroker(settings)
         self.children = [
-            Child("listen", ["listen"]),
-            Child("work-analyse", ["work", "--role", "analyse"], environ=_threads(settings)),
-            Child("work-deliver", ["work", "--role", "deliver"]),
-            Child("work-sweep", ["work", "--role", "sweep"]),
-            Child("beat", ["beat"]),
+            self._child("listen", "listen"),
+            self._child("work-analyse", "work", "--role", "analyse", environ=_threads(settings)),
+            self._child("work-deliver", "work", "--role", "deliver"),
+            self._child("work-sweep", "work", "--role", "sweep"),
+            self._child("beat", "beat"),
         ]
         if settings.metrics.enabled:
-            self.children.append(Child("observe", ["observe"]))
+            self.children.append(self._child("observe", "observe"))
         if flower:
-            self.children.append(Child("flower", ["flower"]))
+            self.children.append(self._child("flower", "flower"))
+
+    def _child(self, name: str, *arguments: str, environ: Mapping[str, str] | None = None) -> Child:
+        def start() -> subprocess.Popen[bytes]:
+            return self._spawn(arguments, environ or {})
+
+        return KeptProcess(name, start, subprocess.Popen.poll, PAUSES)
 
     def start(self) -> None:
         """Broker first, then the ledger, then who uses them.
 
         Raises InputRejected if another `axrad up` runs beside the same spool.
         """
-        self._only.acquire()
+        if not self._lock.acquire():
+            folder = self._lock.path.parent
+            raise InputRejected(f"another `axrad up` runs beside the spool in {folder}", code="already-running")
         metrics.clear(self._settings)
         if self._broker is not None:
             self._broker.start()
         open_ledger(self._settings).close()
         for child in self.children:
-            self._spawn(child)
+            child.launch()
 
-    def _spawn(self, child: Child) -> None:
-        with self._output.open("ab") if self._output else contextlib.nullcontext() as said:
-            child.process = subprocess.Popen(
-                [*axrad_command(), *child.arguments, *self._config],
-                env={**self._environ, **following(), **child.environ},
-                stdout=said,
-                stderr=said and subprocess.STDOUT,
+    def _spawn(self, arguments: Sequence[str], environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        with self._output.open("ab") if self._output else contextlib.nullcontext() as output:
+            return subprocess.Popen(
+                [*axrad_command(), *arguments, *self._config],
+                env={**self._environ, **following(), **environ},
+                stdout=output,
+                stderr=output and subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C reaches only us; we end the others in order
             )
-        child.started_at = time.monotonic()
 
     def watch(self, stop: threading.Event) -> None:
-        """Until `stop`: start again what died, each after a pause that grows with every quick death of it."""
+        """Until `stop`: start again every process that ends."""
         while not stop.wait(0.5):
             if self._broker is not None:
                 self._tend_broker(self._broker)
@@ -113,27 +109,12 @@ class Supervisor:
                 self._tend(child)
 
     def _tend(self, child: Child) -> None:
-        now = time.monotonic()
-        if child.process is None:
-            if now >= child.not_before:
-                self._spawn_or_wait(child, now)
-            return
-        code = child.process.poll()
-        if code is None:
-            return
-        child.process = None
-        child.failures = child.failures + 1 if now - child.started_at < QUICK_S else 0
-        child.not_before = now + _pause_s(child)
-        log.error("process-died", name=child.name, exitcode=code)
-
-    def _spawn_or_wait(self, child: Child, now: float) -> None:
-        """What the machine lacks for a process (descriptors, memory, room for its log) may be there in a while."""
-        try:
-            self._spawn(child)
-        except OSError as error:
-            child.failures += 1
-            child.not_before = now + _pause_s(child)
-            log.error("process-does-not-start", name=child.name, error=errno.errorcode.get(error.errno or 0, "OSError"))
+        match child.tend():
+            case Ended(exit_code=code):
+                log.error("process-died", name=child.name, exitcode=code)
+            case NotStarted(error=error):
+                reason = errno.errorcode.get(error.errno or 0, "OSError")
+                log.error("process-does-not-start", name=child.name, error=reason)
 
     def _tend_broker(self, broker: EmbeddedBroker) -> None:
         try:
@@ -153,7 +134,7 @@ class Supervisor:
                 self._wait(child)
         if self._broker is not None:
             self._broker.stop()
-        self._only.release()
+        self._lock.release()
 
     def _wait(self, child: Child) -> None:
         process = child.process
@@ -165,36 +146,6 @@ class Supervisor:
             unreadable_files.excuse(self._settings.spool.path, process.pid)
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-
-
-def _pause_s(child: Child) -> float:
-    """Before it is started again."""
-    return min(MAX_PAUSE_S, 0.5 * 2.0 ** min(child.failures, 10))
-
-
-class _OnlyOne:
-    """The lock that makes this the only `axrad up` beside a spool. A kill lets go of it."""
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / "up.lock"
-        self._fd: int | None = None
-
-    def acquire(self) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        fd = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o640)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(fd)
-            raise InputRejected(
-                f"another `axrad up` runs beside the spool in {self._path.parent}", code="already-running"
-            ) from error
-        self._fd = fd
-
-    def release(self) -> None:
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
 
 
 def _threads(settings: Settings) -> dict[str, str]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ from daemon.ledger.dump import NOT_DUMPED, dump, load, version_in
 from daemon.ledger.engine import Ledger, backups_folder, bare_ledger, require_tables
 from daemon.ledger.migrations import HEAD, LedgerTooNew, migrate, version_of
 from pipeline.errors import InputRejected
+from pipeline.whole_file import replacing
 
 FORMAT = "axrad.backup/1"
 MANIFEST, LEDGER = "manifest.json", "ledger.jsonl.gz"
@@ -71,29 +71,24 @@ def folders(settings: Settings, *, instances: bool) -> dict[str, Path]:
 def backup(settings: Settings, ledger: Ledger, out: Path, now: float, *, instances: bool = False) -> Contents:
     """Write a backup to `out`. The file is whole and on the disk, or not there."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(out.name + ".part")
     made_at = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
-    try:
-        with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
-            dumped = Path(scratch) / LEDGER
-            with ledger.read() as connection:
-                version = version_of(connection) or HEAD
-                rows = dump(connection, dumped, version)
-            chosen = list(_files(settings, instances=instances))
-            contents = Contents(version, rows, len(chosen), instances, made_at)
-            with temporary.open("wb") as raw:
-                with tarfile.open(fileobj=raw, mode="w", format=tarfile.PAX_FORMAT) as tar:
-                    _add_text(tar, MANIFEST, json.dumps(asdict(contents)), now)
-                    tar.add(dumped, LEDGER)
-                    for name, path in chosen:
-                        # Retention may have taken it meanwhile; the ledger that comes back says so then.
-                        with contextlib.suppress(FileNotFoundError):
-                            tar.add(path, name, recursive=False)
-                raw.flush()
-                os.fsync(raw.fileno())
-        temporary.replace(out)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
+        dumped = Path(scratch) / LEDGER
+        with ledger.read() as connection:
+            version = version_of(connection) or HEAD
+            rows = dump(connection, dumped, version)
+        files = list(_files(settings, instances=instances))
+        contents = Contents(version, rows, len(files), instances, made_at)
+        with (
+            replacing(out, temporary=out.with_name(out.name + ".part")) as raw,
+            tarfile.open(fileobj=raw, mode="w", format=tarfile.PAX_FORMAT) as tar,
+        ):
+            _add_text(tar, MANIFEST, json.dumps(asdict(contents)), now)
+            tar.add(dumped, LEDGER)
+            for name, path in files:
+                # Retention may remove a file meanwhile; the restored ledger then says that it is gone.
+                with contextlib.suppress(FileNotFoundError):
+                    tar.add(path, name, recursive=False)
     return contents
 
 

@@ -40,6 +40,7 @@ from pipeline.dicom_file.reading_marker import (
     records,
 )
 from pipeline.errors import NotDicom
+from pipeline.whole_file import write_whole
 
 log = structlog.get_logger("axrad.unreadable")
 CRASHES, KILLS = 2, 5
@@ -183,9 +184,8 @@ def _record(values: Any) -> Record | None:
 def _keep(root: Path, record: Record) -> None:
     folder = root / ASIDE
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{record.key}.{os.getpid()}"
-    temporary.write_text(json.dumps(asdict(record) | {"signal": record.signal}))
-    temporary.replace(folder / f"{record.key}.json")
+    content = json.dumps(asdict(record) | {"signal": record.signal})
+    write_whole(folder / f"{record.key}.json", content.encode(), synced=False)
 
 
 def set_aside(root: Path) -> list[Record]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import fcntl
+import io
 import json
 import os
 import re
@@ -16,12 +17,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 from pipeline.catalog import Exam
 from pipeline.errors import AxradError, InputRejected, NotInstalled
 from pipeline.records import ROLES, SEQUENCES
 from pipeline.result import StudyResult
+from pipeline.whole_file import replacing, write_whole
 
 FEATURE = re.compile(rf"({'|'.join(SEQUENCES)})\.({'|'.join(ROLES)})\..+")
 KEYS = ("study_uid", "side")
@@ -98,7 +100,8 @@ def fill(
                 advance()
         finally:
             if table:
-                _replace(path, lambda temporary: write(temporary, _columns(table), table))
+                with replacing(path) as file:
+                    write(file, _columns(table), table)
             _report(path, failures, incomplete)
             journal.unlink(missing_ok=True)
     return Outcome(rows, skipped, tuple(failures), incomplete)
@@ -149,7 +152,7 @@ def _report(path: Path, failures: list[Failure], incomplete: Mapping[str, Mappin
         target.unlink(missing_ok=True)
         return
     document = {"failed": [asdict(f) for f in failures], "incomplete": incomplete}
-    _replace(target, lambda temporary: _write_text(temporary, json.dumps(document, indent=1, ensure_ascii=False)))
+    write_whole(target, (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def _columns(rows: list[Row]) -> list[str]:
@@ -187,23 +190,7 @@ def _journalled(stream: IO[str], path: Path) -> list[Row]:
     return rows
 
 
-def _replace(path: Path, write: Callable[[Path], None]) -> None:
-    """Put a file in place whole, or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(temporary)
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text + "\n", encoding="utf-8")
-
-
-def _format(path: Path) -> tuple[Callable[[Path], list[Row]], Callable[[Path, list[str], list[Row]], None]]:
+def _format(path: Path) -> tuple[Callable[[Path], list[Row]], Callable[[BinaryIO, list[str], list[Row]], None]]:
     formats = {".csv": (_read_csv, _write_csv), ".parquet": (_read_parquet, _write_parquet)}
     if path.suffix.lower() not in formats:
         raise InputRejected(f"{path.name}: a table ends in .csv or .parquet.", code="bad-table")
@@ -225,11 +212,12 @@ def _read_csv(path: Path) -> list[Row]:
         return _checked(rows, reader.fieldnames, path)
 
 
-def _write_csv(path: Path, columns: list[str], rows: list[Row]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+def _write_csv(file: BinaryIO, columns: list[str], rows: list[Row]) -> None:
+    stream = io.TextIOWrapper(file, encoding="utf-8", newline="")
+    writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    stream.detach()
 
 
 def _arrow(path: Path) -> tuple[Any, Any]:
@@ -260,10 +248,10 @@ def _read_parquet(path: Path) -> list[Row]:
     return _checked(rows, table.column_names, path)
 
 
-def _write_parquet(path: Path, columns: list[str], rows: list[Row]) -> None:
-    pa, pq = _arrow(path)
+def _write_parquet(file: BinaryIO, columns: list[str], rows: list[Row]) -> None:
+    pa, pq = _arrow(Path(file.name))
     arrays: dict[str, Any] = {}
     for name in columns:
         kind = pa.float64() if FEATURE.fullmatch(name) else pa.string() if name in KEYS else None
         arrays[name] = pa.array([row.get(name) for row in rows], type=kind)
-    pq.write_table(pa.table(arrays), path)
+    pq.write_table(pa.table(arrays), file)

@@ -1,23 +1,15 @@
-"""Small files written whole or not at all."""
+"""Files of signatures: replaced whole, and readable by every process of the daemon, whatever the umask."""
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
+
+from pipeline.whole_file import write_whole
+
+READABLE = 0o644
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write beside `path`, sync, then rename: a reader sees the old file or the new one."""
+    """Replace a file, and make its folder where it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_whole(path, data, mode=READABLE)
