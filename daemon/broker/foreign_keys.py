@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import redis
-
 from daemon.broker.queue_names import NAMES
-from daemon.broker.server import PROBE, SOCKET_SCHEME, trouble_of
+from daemon.broker.redis_client import PROBE, keys
 from daemon.ledger.installation import PREFIX as INSTALLATION
 
 # Of a database with more keys than these only so many are looked at.
@@ -35,24 +32,13 @@ class Neighbours:
 
 def strangers(url: str, prefix: str) -> Neighbours:
     """Who has keys that do not begin with `prefix`. Raises BrokerTrouble."""
-    client = redis.Redis.from_url(url.replace(SOCKET_SCHEME, "unix://", 1), socket_timeout=5, socket_connect_timeout=5)
-    try:
-        found = {
-            key.decode("utf-8", "replace") for key in itertools.islice(client.scan_iter(count=1000), MOST_KEYS)
-        }  # SCAN may give a key twice
-    except redis.exceptions.ResponseError:
-        return Neighbours()  # SCAN is not allowed to us
-    except (redis.RedisError, OSError) as error:
-        raise trouble_of(error) from error
-    finally:
-        client.close()
-    return _sorted_out(key for key in found if not key.startswith(prefix) and key != PROBE)
+    return _sorted_out(key for key in keys(url, MOST_KEYS) if not key.startswith(prefix) and key != PROBE)
 
 
-def _sorted_out(keys: Iterable[str]) -> Neighbours:
+def _sorted_out(foreign: Iterable[str]) -> Neighbours:
     others: Counter[str] = Counter()
     old, of_celery = [], []
-    for key in keys:
+    for key in foreign:
         if other := INSTALLATION.match(key):
             others[f"another installation of axrad ({other[1]})"] += 1
         elif key.startswith("axrad.") or _plain(key) in BEFORE_PREFIXES:

@@ -14,7 +14,7 @@ from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as kombu_redis
 from redis.exceptions import RedisError
 
-from daemon.broker.server import ERRORS, PROBE, PROBE_S, trouble_of
+from daemon.broker.redis_client import ERRORS, PROBE, PROBE_S, trouble_of
 from daemon.logs import Recurring
 
 NAME = "daemon.broker.transport:Transport"

@@ -151,7 +151,7 @@ def _broker_url(settings: Settings) -> str:
 
 
 def _broker(settings: Settings) -> str:
-    from daemon.broker.server import usable
+    from daemon.broker.redis_client import usable
 
     found = usable(_broker_url(settings))
     if found.policy not in ("noeviction", ""):

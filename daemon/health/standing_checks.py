@@ -11,7 +11,8 @@ import sqlalchemy as sa
 
 from config.schema import Settings
 from daemon.broker.queue_names import NAMES
-from daemon.broker.server import BrokerTrouble, broker_url, usable
+from daemon.broker.redis_client import BrokerTrouble, usable
+from daemon.broker.server import broker_url
 from daemon.finding import Finding, Level, words
 from daemon.health import site_files
 from daemon.ledger import deliveries as ledger_deliveries

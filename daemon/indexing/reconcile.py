@@ -18,6 +18,7 @@ from daemon.ledger.tables import instances, studies
 from daemon.logs import place_of
 from daemon.spool import Spool, read_meta
 from pipeline.errors import TryLater
+from pipeline.whole_file import write_whole
 
 log = structlog.get_logger("axrad.indexer")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -95,7 +96,7 @@ def verify_after_boot(ledger: Ledger, spool: Spool, now: float, boot_id: str | N
         with ledger.write() as connection:
             mark_lost(connection, torn, now)
     if before != current:
-        mark.write_text(current)
+        write_whole(mark, current.encode())
     return len(torn)
 
 

@@ -11,9 +11,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
@@ -22,27 +21,21 @@ import structlog
 from config.schema import Listen, Settings
 from daemon.listener.admission import tls_context
 from daemon.listener.association_slots import Slots
+from daemon.machine.kept_process import Ended, KeptProcess, NotStarted, Pauses, Started
 from daemon.spool import Spool, check_usable
 from pipeline.errors import InputRejected
+from pipeline.whole_file import write_whole
 
 log = structlog.get_logger("axrad.listener")
 
 TICK_S = 0.1
 STATE_EVERY_S = 2.0
 STOP_S = 15.0
-# A process that dies at once is started again ever more slowly, up to this.
-MAX_PAUSE_S = 30.0
-HEALTHY_S = 60.0
+PAUSES = Pauses(first_s=0.1, longest_s=30.0, quick_s=60.0)
 CODE = "import sys; from daemon.listener.acceptor import main; main(*map(int, sys.argv[1:]))"
 
 
-@dataclass
-class Child:
-    number: int
-    process: subprocess.Popen[bytes] | None = None
-    started: float = 0.0
-    deaths: int = 0
-    not_before: float = 0.0
+Acceptor = KeptProcess["subprocess.Popen[bytes]"]
 
 
 def serve(settings: Settings, stop: threading.Event | None = None) -> None:
@@ -60,72 +53,68 @@ def serve(settings: Settings, stop: threading.Event | None = None) -> None:
         spool.clear_incoming()
         listen = settings.listen
         slots = Slots.create(listen.max_associations, listen.max_associations_per_peer)
-        children = [Child(number) for number in range(1, listen.acceptors + 1)]
+        acceptors = {
+            number: acceptor_process(settings, number, listening, slots) for number in range(1, listen.acceptors + 1)
+        }
         log.info("listening", ae_title=listen.ae_title, host=listen.host, port=port, acceptors=listen.acceptors)
         try:
-            _watch(settings, children, listening, slots, stop)
+            _watch(settings, acceptors, listening, slots, stop)
         finally:
-            _end(children)
+            _end(acceptors.values())
             _state_file(settings).unlink(missing_ok=True)
             slots.close()
         log.info("stopped listening", port=port)
 
 
 def _watch(
-    settings: Settings, children: list[Child], listening: socket.socket, slots: Slots, stop: threading.Event
+    settings: Settings, acceptors: dict[int, Acceptor], listening: socket.socket, slots: Slots, stop: threading.Event
 ) -> None:
     state_written_at = float("-inf")
     while not stop.is_set():
         changed = False
-        for child in children:
-            changed |= _tend(settings, child, listening, slots)
+        for number, acceptor in acceptors.items():
+            changed |= _tend(number, acceptor, slots)
         if changed or time.monotonic() - state_written_at > STATE_EVERY_S:
             state_written_at = time.monotonic()
-            _tell(settings, children, listening, slots)
+            _write_state(settings, acceptors.values(), listening, slots)
         stop.wait(TICK_S)
 
 
-def _tend(settings: Settings, child: Child, listening: socket.socket, slots: Slots) -> bool:
-    """Start the child where it is not running. True if anything changed."""
-    now = time.monotonic()
-    if child.process is not None:
-        code = child.process.poll()
-        if code is None:
-            return False
-        slots.reap(child.number)
-        _let_go(child.process)
-        child.process = None
-        child.deaths = 0 if now - child.started > HEALTHY_S else child.deaths + 1
-        child.not_before = now + _pause_s(child)
-        log.error("acceptor ended", acceptor=child.number, code=code)
-        return True
-    if now < child.not_before:
-        return False
-    arguments = [str(listening.fileno()), str(slots.fd), str(child.number)]
-    try:
-        child.process = subprocess.Popen(
-            [sys.executable, "-c", CODE, *arguments],
+def acceptor_process(settings: Settings, number: int, listening: socket.socket, slots: Slots) -> Acceptor:
+    """An acceptor, not yet started: it inherits the socket and the slots, and reads the settings from its input."""
+
+    def start() -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", CODE, str(listening.fileno()), str(slots.fd), str(number)],
             stdin=subprocess.PIPE,
             pass_fds=(listening.fileno(), slots.fd),
             start_new_session=True,  # Ctrl-C is for the supervisor, which ends its children in order
         )
-    except OSError as error:
-        # Descriptors or memory may be there in a while; the other acceptors go on.
-        child.deaths += 1
-        child.not_before = now + _pause_s(child)
-        name = errno.errorcode.get(error.errno or 0, "OSError")
-        log.error("acceptor does not start", acceptor=child.number, error=name)
-        return False
-    child.started = now
-    assert child.process.stdin is not None
-    with suppress(BrokenPipeError):  # it died at once; the next look starts another
-        child.process.stdin.write(settings.model_dump_json().encode() + b"\n")
-        child.process.stdin.flush()
-    return True
+        assert process.stdin is not None
+        with suppress(BrokenPipeError):  # it died at once; the next look starts another
+            process.stdin.write(settings.model_dump_json().encode() + b"\n")
+            process.stdin.flush()
+        return process
+
+    return KeptProcess(f"acceptor-{number}", start, subprocess.Popen.poll, PAUSES)
 
 
-def _pause_s(child: Child) -> float:
-    return min(MAX_PAUSE_S, 0.1 * 2.0 ** min(child.deaths, 10))
+def _tend(number: int, acceptor: Acceptor, slots: Slots) -> bool:
+    """Start the acceptor where it is not running. True if a process was started or has ended."""
+    match acceptor.tend():
+        case Ended(process=process, exit_code=code):
+            slots.reap(number)
+            _let_go(process)
+            log.error("acceptor ended", acceptor=number, code=code)
+            return True
+        case NotStarted(error=error):
+            # Descriptors or memory may be there in a while; the other acceptors go on.
+            reason = errno.errorcode.get(error.errno or 0, "OSError")
+            log.error("acceptor does not start", acceptor=number, error=reason)
+            return False
+        case Started():
+            return True
+    return False
 
 
 def _let_go(process: subprocess.Popen[bytes]) -> None:
@@ -135,8 +124,8 @@ def _let_go(process: subprocess.Popen[bytes]) -> None:
         process.stdin.close()
 
 
-def _end(children: list[Child]) -> None:
-    running = [child.process for child in children if child.process is not None]
+def _end(acceptors: Iterable[Acceptor]) -> None:
+    running = [acceptor.process for acceptor in acceptors if acceptor.process is not None]
     for process in running:
         _let_go(process)
     deadline = time.monotonic() + STOP_S
@@ -198,22 +187,19 @@ def _state_file(settings: Settings) -> Path:
     return settings.spool.path / f"listener.{socket.gethostname()}.json"
 
 
-def _tell(settings: Settings, children: list[Child], listening: socket.socket, slots: Slots) -> None:
+def _write_state(settings: Settings, acceptors: Iterable[Acceptor], listening: socket.socket, slots: Slots) -> None:
     load = slots.per_acceptor()
     state = {
         "pid": os.getpid(),
         "host": settings.listen.host,
         "port": listening.getsockname()[1],
-        "acceptors": [child.process.pid for child in children if child.process is not None],
+        "acceptors": [acceptor.process.pid for acceptor in acceptors if acceptor.process is not None],
         "associations": sum(load.values()),
         "max_associations": settings.listen.max_associations,
         "busiest_peer": slots.of_busiest_peer(),
     }
-    path = _state_file(settings)
-    temporary = path.with_suffix(".new")
     try:
-        temporary.write_text(json.dumps(state), encoding="ascii")
-        temporary.rename(path)
+        write_whole(_state_file(settings), json.dumps(state).encode("ascii"), synced=False)
     except OSError as error:
         log.warning("the listener's state cannot be written", errno=error.errno)
 

@@ -12,6 +12,7 @@ from celery import Celery
 from config.schema import Settings
 from daemon import metrics
 from daemon.broker.queue_names import NAMES
+from daemon.broker.redis_client import queue_lengths
 from daemon.broker.server import broker_url
 from daemon.clock import Clock, system_clock
 from daemon.ledger import Ledger
@@ -22,7 +23,7 @@ from daemon.notify.notifier import Notifier
 from daemon.observer.http_server import CountedCollector, Pages
 from daemon.observer.ledger_metrics import LedgerCollector
 from daemon.observer.traffic_probes import Health
-from daemon.processes.celery_app import make_app, queue_lengths
+from daemon.processes.celery_app import make_app
 from pipeline.errors import TryLater
 
 log = structlog.get_logger("axrad.observe")

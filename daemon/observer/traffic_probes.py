@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 
 from config.schema import Settings
 from daemon.broker.queue_names import NAMES
-from daemon.broker.server import usable
+from daemon.broker.redis_client import usable
 from daemon.clock import Clock, system_clock
 from daemon.finding import Finding
 from daemon.health import standing_checks

@@ -11,7 +11,7 @@ import structlog
 from celery.beat import ScheduleEntry, Scheduler, SchedulingError
 
 from config.schema import Settings
-from daemon.broker.server import ERRORS, trouble_of
+from daemon.broker.redis_client import ERRORS, trouble_of
 from daemon.clock import system_clock
 from daemon.ledger import heartbeats, open_ledger
 from daemon.logs import Recurring

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,7 +18,7 @@ from celery.signals import worker_process_init
 from config.schema import Settings
 from daemon.broker import transport
 from daemon.broker.queue_names import QUEUES
-from daemon.broker.server import ERRORS, BrokerTrouble, trouble_of
+from daemon.broker.redis_client import ERRORS, queue_lengths, trouble_of, when_emptied
 from daemon.clock import system_clock
 from daemon.ledger import Ledger, heartbeats, installation, open_ledger, views
 from daemon.ledger.clock_jumps import JumpWatch
@@ -35,8 +35,6 @@ from daemon.work.large_exams import Beside
 from pipeline.errors import TryLater
 
 KINDS = {"axrad.deliver": "delivery", "axrad.fetch": "fetch"}
-# A key of ours in the broker; it is gone when the messages are.
-MARK = "axrad.mark"
 REDIS = ("redis", "unix")
 # How often who starts without a ledger asks for it again.
 LEDGER_AGAIN_S = 1.0
@@ -170,26 +168,6 @@ def make_context(app: Celery, settings: Settings, *, expendable: bool = False) -
     return Context(settings, ledger, system_clock, announce, queued, if_emptied, expendable)
 
 
-@contextmanager
-def asked(app: Celery) -> Iterator[Any]:
-    """A client of the broker, which takes what is written to it. Raises BrokerTrouble."""
-    try:
-        with app.connection_for_write() as connection:
-            connection.ensure_connection(max_retries=1, timeout=2)
-            yield connection.default_channel.client
-    except ERRORS as error:
-        raise trouble_of(error) from error
-
-
-def when_emptied(app: Celery, action: Callable[[], None]) -> None:
-    """Act if the broker has lost its keys (restarted without a file, flushed): the mark that we left there is gone."""
-    with suppress(BrokerTrouble), asked(app) as client:
-        # Of Redis' commands for a key these two are among those that Kombu puts the prefix to.
-        if client.hget(MARK, "here") is None:
-            action()
-            client.hset(MARK, "here", "1")
-
-
 def caption(ledger: Ledger, task: str, row_id: str) -> str:
     """What Flower shows as the arguments of a task: the study's opaque id first, so that one search finds it all."""
     try:
@@ -197,13 +175,6 @@ def caption(ledger: Ledger, task: str, row_id: str) -> str:
             return views.caption(connection, KINDS.get(task, "revision"), row_id)
     except TryLater:
         return row_id
-
-
-def queue_lengths(app: Celery, queues: Iterable[str]) -> dict[str, int]:
-    """Messages that wait in the broker, by queue; empty where the broker takes none."""
-    with suppress(BrokerTrouble), asked(app) as client:
-        return {queue: int(client.llen(queue)) for queue in queues}
-    return {}
 
 
 def _add_tasks(app: Celery, settings: Settings) -> None:

@@ -13,12 +13,12 @@ import redis
 from kombu import Connection
 
 from config.schema import Broker, Settings, Spool
-from daemon.broker.server import BrokerFacts, BrokerTrouble, trouble_of, usable
+from daemon.broker.redis_client import BrokerFacts, BrokerTrouble, client_of, queue_lengths, trouble_of, usable
 from daemon.broker.transport import install
 from daemon.cli.doctor import examine
 from daemon.ledger import heartbeats, open_ledger
 from daemon.observer.observing import pages
-from daemon.processes.celery_app import asked, make_app, queue_lengths
+from daemon.processes.celery_app import make_app
 from daemon.processes.supervisor import axrad_command
 from tests.support.redis_server import answering, running_redis, url_of
 from tests.support.waiting import wait_for, wait_for_end
@@ -260,8 +260,8 @@ def test_health_doctor_and_status_are_not_green_with_a_broker_that_only_reads(
 
 def test_asking_the_broker_raises_one_kind_of_error(house: Settings, server: redis.Redis) -> None:
     app = make_app(house, url_of(server))
-    with asked(app) as client:
+    with client_of(app) as client:
         assert client.llen("analyse") == 0
     locked(server)
-    with pytest.raises(BrokerTrouble), asked(app):
+    with pytest.raises(BrokerTrouble), client_of(app):
         pass

@@ -15,10 +15,11 @@ from flower.utils.broker import RedisSocket
 from config.schema import Broker, Settings
 from config.schema import Spool as SpoolSection
 from daemon.broker.foreign_keys import Neighbours, strangers
-from daemon.broker.server import SOCKET_SCHEME, EmbeddedBroker
+from daemon.broker.redis_client import SOCKET_SCHEME, queue_lengths
+from daemon.broker.server import EmbeddedBroker
 from daemon.cli.doctor import examine
 from daemon.ledger import installation, open_ledger
-from daemon.processes.celery_app import make_app, make_context, queue_lengths
+from daemon.processes.celery_app import make_app, make_context
 
 
 @pytest.fixture

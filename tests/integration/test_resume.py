@@ -30,7 +30,8 @@ from structlog.testing import capture_logs
 from config.schema import Broker, Settings
 from config.schema import Ledger as LedgerSection
 from config.schema import Spool as SpoolSection
-from daemon.broker.server import SILENT_TIMES, SOCKET_SCHEME, EmbeddedBroker, broker_url
+from daemon.broker.redis_client import SOCKET_SCHEME, when_emptied
+from daemon.broker.server import SILENT_TIMES, EmbeddedBroker, broker_url
 from daemon.indexing.indexer import index_once
 from daemon.indexing.reconcile import reconcile
 from daemon.ledger import Ledger
@@ -42,7 +43,7 @@ from daemon.listener import supervisor
 from daemon.listener.association_slots import Slots
 from daemon.listener.socket_reader import PollWakeup
 from daemon.machine.parent_watch import VARIABLE
-from daemon.processes.celery_app import Steady, make_app, make_context, when_emptied
+from daemon.processes.celery_app import Steady, make_app, make_context
 from daemon.processes.listening import keep_indexing
 from daemon.processes.supervisor import Supervisor
 from daemon.spool import Description, JournalWriter, Spool
@@ -400,13 +401,13 @@ def test_an_indexer_that_cannot_be_started_is_tried_again() -> None:
 
 
 def test_a_listener_lives_on_when_an_acceptor_cannot_be_started(settings: Settings) -> None:
-    child = supervisor.Child(1)
     slots = Slots.create(4, 2)
     with socket.socket() as listening, descriptors_exhausted(), capture_logs() as logs:
-        assert not supervisor._tend(settings, child, listening, slots)
-        assert not supervisor._tend(settings, child, listening, slots)
+        acceptor = supervisor.acceptor_process(settings, 1, listening, slots)
+        assert not supervisor._tend(1, acceptor, slots)
+        assert not supervisor._tend(1, acceptor, slots)
     slots.close()
-    assert child.process is None
+    assert acceptor.process is None
     assert [(line["event"], line["error"]) for line in logs] == [("acceptor does not start", "EMFILE")]
 
 
@@ -479,12 +480,12 @@ def test_a_broker_that_is_away_takes_no_message_and_the_row_is_not_taken_for_ann
 
 def test_two_ups_beside_one_spool_are_one_too_many(settings: Settings) -> None:
     first, second = (Supervisor(settings, None, flower=False) for _ in range(2))
-    first._only.acquire()
+    assert first._lock.acquire()
     try:
         with pytest.raises(InputRejected, match="another"):
             second.start()
     finally:
-        first._only.release()
+        first._lock.release()
 
 
 FOLLOWER = "import time; from daemon.machine.parent_watch import follow; follow(); time.sleep(60)"

@@ -16,7 +16,8 @@ import psutil
 import redis
 import sqlalchemy as sa
 
-from daemon.broker.server import SOCKET_SCHEME, broker_url
+from daemon.broker.redis_client import SOCKET_SCHEME
+from daemon.broker.server import broker_url
 from pipeline.errors import PeerUnreachable
 from tests.support.faulty_archive import Archive, Mood
 from tests.support.schedule import Fault

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from config.load import load
 from config.schema import Settings
-from daemon.broker.server import usable
+from daemon.broker.redis_client import usable
 from daemon.ledger import open_ledger
 from daemon.processes.supervisor import Supervisor, axrad_command
 from pipeline.errors import PeerUnreachable
