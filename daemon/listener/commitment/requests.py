@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 import secrets
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from pydicom.dataset import Dataset
 
 from daemon.spool import Spool, is_uid
 from daemon.spool.sync import sync_folder
+from pipeline.whole_file import write_whole
 
 log = structlog.get_logger("axrad.listener")
 
@@ -97,12 +97,7 @@ def _is_repeated(spool: Spool, transaction: Transaction) -> bool:
 
 
 def write(path: Path, transaction: Transaction) -> None:
-    temporary = path.with_suffix(".new")
-    with temporary.open("wb") as file:
-        file.write(json.dumps(asdict(transaction)).encode("ascii"))
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)
+    write_whole(path, json.dumps(asdict(transaction)).encode("ascii"))
     sync_folder(path.parent)
 
 
