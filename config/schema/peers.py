@@ -9,6 +9,9 @@ from pydantic import Field, model_validator
 from config.schema.base import Section
 from config.schema.values import AeTitle, BaseUrl, Host, InFile, Name, Network, Port, Reporter
 
+# How results are sent: C-STORE, or STOW-RS.
+Via = Literal["cstore", "stow"]
+
 
 class Peer(Section):
     """Who may send. Without networks: from anywhere. `port`: where it listens for storage commitment reports.
@@ -65,7 +68,7 @@ class Destination(Section):
     port: Port | None = None
     what: tuple[Literal["sr", "page", "pdf", "key_slices"], ...] = Field(("sr", "page"), min_length=1)
     proof: Literal["commit", "readback", "status"] = "status"
-    via: Literal["cstore", "stow"] = "cstore"
+    via: Via = "cstore"
     report_from: tuple[Reporter, ...] = ()
     allow_demonstration: bool = False
     reject_superseded: bool | None = None

@@ -11,11 +11,12 @@ from typing import Any
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
 from pynetdicom import evt
-from pynetdicom.sop_class import StorageCommitmentPushModel, StudyRootQueryRetrieveInformationModelFind
+from pynetdicom.sop_class import StorageCommitmentPushModel
 
-from daemon.export import stow
+from config.schema.peers import Via
 from daemon.export.association import Address, associated
 from daemon.export.send_outcome import ObjectNotTaken, Sent
+from daemon.export.transports import TRANSPORTS
 from pipeline.errors import PeerUnreachable
 
 # PS3.4 J.3.5: the well-known SOP Instance of the Storage Commitment Push Model.
@@ -26,7 +27,6 @@ SYNTAXES = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
 REPORT_WAIT_S = 1.0
 # Another thread answers such a report; this long is waited for it before the release.
 REPORT_RESPONSE_S = 0.1
-PENDING = (0xFF00, 0xFF01)
 INVALID_ARGUMENT, PROCESSING_FAILURE = 0x0115, 0x0110
 
 
@@ -45,43 +45,12 @@ class CommitmentReport:
     failed: tuple[str, ...]
 
 
-def read_back(address: Address, sent: Sequence[Sent], via: str) -> None:
-    """Find every object again, by C-FIND or (`via` stow) by QIDO-RS. Raises NotReadBack if one is not listed."""
-    listed = stow.listed(address, sent) if via == "stow" else _find(address, sent)
+def read_back(address: Address, sent: Sequence[Sent], via: Via) -> None:
+    """Find every object again, by C-FIND or QIDO-RS. Raises NotReadBack if one is not listed."""
+    listed = TRANSPORTS[via].listed(address, sent)
     missing = [entry.item.kind for entry in sent if entry not in listed]
     if missing:
         raise NotReadBack(f"{address.name} acknowledged {', '.join(missing)} and does not list it")
-
-
-def _find(address: Address, sent: Sequence[Sent]) -> list[Sent]:
-    """C-FIND at instance level with all the unique keys above it (PS3.4 C.4.1.2.1)."""
-    model = StudyRootQueryRetrieveInformationModelFind
-    listed = []
-    with associated(address, [(str(model), SYNTAXES)]) as association:
-        for entry in sent:
-            query = Dataset()
-            query.QueryRetrieveLevel = "IMAGE"
-            query.StudyInstanceUID = entry.item.study_uid
-            query.SeriesInstanceUID = entry.item.series_uid
-            query.SOPInstanceUID = entry.kept_as
-            if not association.is_established:
-                raise PeerUnreachable(f"{address.name} broke off while it was queried")
-            answers = list(association.send_c_find(query, model))
-            status = getattr(answers[-1][0], "Status", None) if answers else None
-            if status is None:
-                raise PeerUnreachable(f"{address.name} broke off while it was queried")
-            if status != 0:
-                raise ObjectNotTaken(f"{address.name} answers the query with status 0x{status:04X}")
-            matches = [i for s, i in answers if getattr(s, "Status", None) in PENDING and i is not None]
-            if any(_matches(i, entry) for i in matches):
-                listed.append(entry)
-    return listed
-
-
-def _matches(match: Dataset, entry: Sent) -> bool:
-    """Whether a match is our object: its UID, and our study where the match names one."""
-    study = match.get("StudyInstanceUID")
-    return match.get("SOPInstanceUID") == entry.kept_as and study in (None, "", entry.item.study_uid)
 
 
 def new_transaction() -> str:

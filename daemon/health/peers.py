@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
 
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
@@ -12,6 +14,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined,unused-ignore]
 )
 
 from config.schema import Destination, Settings
+from config.schema.peers import Via
 from daemon.export.association import Address, address_of, associated
 from daemon.export.proof import COMMITMENT_INSTANCE
 from daemon.export.web import dicomweb_client
@@ -30,18 +33,13 @@ READ_AND_EMPTY = (200, 202, 204, 400, 409, 411, 415, 422, 500)
 def ask_destination(destination: Destination, settings: Settings) -> Iterator[Finding]:
     """One record per way in which it is used."""
     address = address_of(destination, settings)
-    asks: dict[str, Callable[[], str]] = {}
-    if destination.via == "stow":
-        asks["to"] = lambda: _stow(address)
-        if destination.proof == "readback":
-            asks["read-back"] = lambda: _qido(address)
-    else:
-        asks["to"] = lambda: _contexts(address, destination, settings)
-        if destination.proof == "readback":
-            asks["read-back"] = lambda: _find(address)
+    checks = CHECKS[destination.via]
+    asks: dict[str, Callable[[], str]] = {"to": lambda: checks.takes(address, destination, settings)}
+    if destination.proof == "readback":
+        asks["read-back"] = lambda: checks.lists(address)
     if destination.proof == "commit":
         asks["commitment"] = lambda: _commitment(address)
-    remedies = WEB_REMEDIES if destination.via == "stow" else REMEDIES
+    remedies = checks.remedies
     for code, ask in asks.items():
         try:
             finding = Finding(code, "ok", ask(), subject=destination.name)
@@ -132,7 +130,7 @@ def _commitment(address: Address) -> str:
     return f"{address.name} serves storage commitment (N-ACTION)"
 
 
-def _stow(address: Address) -> str:
+def _stow(address: Address, destination: Destination, settings: Settings) -> str:
     """A store request with nothing in it: read by a DICOMweb server, and by nobody else."""
     with dicomweb_client(address) as client:
         response, _ = client.store_bytes([])
@@ -155,3 +153,18 @@ def _require_dicomweb(address: Address, what: str, status: int, allowed: tuple[i
         raise PeerUnreachable(f"{address.name} answers {what} with a page (HTTP status {status}); a login page?")
     if status not in allowed:
         raise PeerUnreachable(f"{address.name} answers {what} with HTTP status {status}")
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """How a transport is tried: whether a destination takes what would be sent, and whether it answers searches."""
+
+    takes: Callable[[Address, Destination, Settings], str]
+    lists: Callable[[Address], str]
+    remedies: Mapping[str, str]
+
+
+CHECKS: Final[Mapping[Via, Checks]] = {
+    "cstore": Checks(_contexts, _find, REMEDIES),
+    "stow": Checks(_stow, _qido, WEB_REMEDIES),
+}

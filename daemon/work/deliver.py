@@ -14,9 +14,10 @@ import sqlalchemy as sa
 import structlog
 
 from config.schema import Destination
-from daemon.export import cstore, proof, stow
+from daemon.export import proof
 from daemon.export.association import Address, address_of
 from daemon.export.send_outcome import Item, ObjectNotTaken, Sent, is_present, items_of, remarks, require_stored
+from daemon.export.transports import TRANSPORTS
 from daemon.ledger import commitments, obsolete
 from daemon.ledger import deliveries as ledger_deliveries
 from daemon.ledger.claims import Claim, LeaseLost, backoff_s, release, update
@@ -144,8 +145,7 @@ class _Delivery:
             i for i in items if i.kind not in before or not is_present(before[i.kind].status, before[i.kind].content)
         ]
         if missing:
-            by_way = stow.send if destination.via == "stow" else cstore.send
-            sent = settled(destination, address, by_way(address, missing))
+            sent = settled(destination, address, TRANSPORTS[destination.via].send(address, missing))
             with self.context.ledger.write() as connection:
                 ledger_deliveries.record_sent(
                     connection, self.row.id, [_columns(one) for one in sent], self.context.clock()

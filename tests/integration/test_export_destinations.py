@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from daemon.export.transports import TRANSPORTS
 from daemon.indexing.indexer import index_once
 from daemon.ledger import operator_requests
 from daemon.ledger.deliveries import dead_letters, failing
@@ -240,11 +242,10 @@ def test_orthanc_commits_to_what_it_has_and_what_it_lost_is_sent_again(
     at = make_desk({"name": "a", "pacs": "main", "proof": "commit"}, pacs=orthanc_pacs(there))
     revision = at.result(study="200")
     lost = "1.2.200.1.2"
-    really_send = "daemon.work.deliver.cstore.send"
-    from daemon.export.cstore import send
+    by_c_store = TRANSPORTS["cstore"]
 
     def send_and_lose(*arguments: Any) -> Any:
-        sent = send(*arguments)
+        sent = by_c_store.send(*arguments)
         there.delete(lost)
         return sent
 
@@ -254,11 +255,11 @@ def test_orthanc_commits_to_what_it_has_and_what_it_lost_is_sent_again(
             index_once(at.ledger, Spool(ours.root), at.now)
             return bool(at.row(f"{revision}-a").state == state)
 
-        monkeypatch.setattr(really_send, send_and_lose)
+        monkeypatch.setitem(TRANSPORTS, "cstore", replace(by_c_store, send=send_and_lose))
         assert at.deliver(f"{revision}-a") == ""
         wait_for(lambda: state_after_report("pending"), "Orthanc to say that it does not have everything")
         assert "did not commit to page" in at.row(f"{revision}-a").reason
-        monkeypatch.setattr(really_send, send)
+        monkeypatch.setitem(TRANSPORTS, "cstore", by_c_store)
         at.wait_until_due(f"{revision}-a")
         assert at.deliver(f"{revision}-a") == ""
         wait_for(lambda: state_after_report("delivered"), "Orthanc to commit")

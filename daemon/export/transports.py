@@ -1,0 +1,26 @@
+"""The ways in which results travel to a destination, one row each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from config.schema.peers import Via
+from daemon.export import c_find, cstore, stow
+from daemon.export.association import Address
+from daemon.export.send_outcome import Item, Sent
+
+
+@dataclass(frozen=True, slots=True)
+class Transport:
+    """`send`: the outcome of each item. `listed`: which of the sent objects the destination lists."""
+
+    send: Callable[[Address, Sequence[Item]], tuple[Sent, ...]]
+    listed: Callable[[Address, Sequence[Sent]], list[Sent]]
+
+
+TRANSPORTS: Final[Mapping[Via, Transport]] = {
+    "cstore": Transport(cstore.send, c_find.listed),
+    "stow": Transport(stow.send, stow.listed),
+}
