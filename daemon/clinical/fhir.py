@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import islice
 from typing import Any
 
 import requests
@@ -13,8 +14,13 @@ from fhirpy.base.utils import AttrDict
 from config.schema import Clinical
 from daemon.clinical import observations
 from daemon.clinical.facts import ClinicalFacts, Identity, age_from_dicom, all_missing
+from daemon.network.answer_limits import AnswerLimits
 from daemon.network.redirects import CarefulSession
 from pipeline.errors import PeerUnreachable
+
+MAX_ANSWER_BYTES = 16 << 20
+# Of the kinds that are searched for, of one patient, on all pages.
+MAX_OBSERVATIONS = 5000
 
 
 def read(who: Identity, settings: Clinical) -> ClinicalFacts:
@@ -28,6 +34,7 @@ def read(who: Identity, settings: Clinical) -> ClinicalFacts:
         return all_missing("no patient id to ask FHIR for")
     authorization = f"Bearer {settings.fhir_token}" if settings.fhir_token else None
     client = _Client(settings.fhir_url, authorization=authorization, requests_config={"timeout": settings.timeout_s})
+    client.limits = AnswerLimits(MAX_ANSWER_BYTES, max_wait_s=2 * settings.timeout_s)
     try:
         patients = client.resources("Patient").search(identifier=_token(who, settings)).limit(3).fetch()
         # A server that does not know a search parameter may ignore it (FHIR R4 3.1.1.4).
@@ -48,10 +55,12 @@ def read(who: Identity, settings: Clinical) -> ClinicalFacts:
 class _Client(SyncFHIRClient):  # type: ignore[misc]
     """Asks through a session that follows no redirect to somebody else; nothing but GET."""
 
+    limits = AnswerLimits()
+
     def _do_request(self, method: str, path: str, *_: Any, params: Any = None, **__: Any) -> Any:
         assert method == "get"
         url = self._build_request_url(path, params)
-        with CarefulSession("the FHIR server", "clinical.fhir_url", paths=False) as session:
+        with CarefulSession("the FHIR server", "clinical.fhir_url", paths=False, limits=self.limits) as session:
             answer = session.get(url, headers=self._build_request_headers(), **self.requests_config)
             if answer.status_code == 200:
                 return json.loads(answer.content.decode(), object_hook=AttrDict)
@@ -86,7 +95,10 @@ def _observations(client: SyncFHIRClient, patient: str) -> list[dict[str, Any]]:
     """All pages of the search. The client refuses a next page on another host."""
     codes = ",".join(f"{observations.LOINC}|{code}" for code in observations.SEARCHED)
     search = client.resources("Observation").search(patient=patient, code=codes).limit(100)
-    return [dict(one) for one in search.fetch_all() if _is_about(one, patient)]
+    listed = list(islice(search, MAX_OBSERVATIONS + 1))
+    if len(listed) > MAX_OBSERVATIONS:
+        raise PeerUnreachable(f"The FHIR server lists more than {MAX_OBSERVATIONS} observations of one patient.")
+    return [dict(observation) for observation in listed if _is_about(observation, patient)]
 
 
 def _is_about(observation: dict[str, Any], patient: str) -> bool:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ssl
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pynetdicom import AE
 from pynetdicom.association import Association
@@ -17,6 +18,7 @@ from config.schema import Destination, Pacs, Settings
 from pipeline.errors import InputRejected, PeerUnreachable
 
 MAX_ACSE_S = 30.0
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,12 @@ def tls_context(address: Address) -> ssl.SSLContext:
     return context
 
 
+class AnswersBeyondLimits(PeerUnreachable):
+    """The peer answers one request too often, or for too long."""
+
+    code = "too-many-answers"
+
+
 @contextmanager
 def associated(
     address: Address, contexts: Sequence[tuple[str, Sequence[str]]], *, all_contexts: bool = True, **options: Any
@@ -143,6 +151,20 @@ def associated(
             # What `release` does, without its wait for a flag that a report served meanwhile may have lowered for good.
             association.acse.negotiate_release()
         parked.resume()
+
+
+def within_limits(
+    address: Address, association: Association, answers: Iterable[T], *, max_count: int, max_s: float
+) -> Iterator[T]:
+    """The answers to one request, as they come. Aborts and raises AnswersBeyondLimits for too many, or too long."""
+    deadline = time.monotonic() + max_s
+    for number, answer in enumerate(answers, 1):
+        if number > max_count or time.monotonic() > deadline:
+            association.abort(block=False)
+            raise AnswersBeyondLimits(
+                f"{address.name} answers one request with more than can be taken; it was given up"
+            )
+        yield answer
 
 
 def _raise_not_established(address: Address, association: Association) -> None:

@@ -8,12 +8,14 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
 
-from daemon.export.association import Address, associated
+from daemon.export.association import Address, associated, within_limits
 from daemon.export.send_outcome import ObjectNotTaken, Sent
 from pipeline.errors import PeerUnreachable
 
 SYNTAXES = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
 PENDING = (0xFF00, 0xFF01)
+# One instance is asked for; archives that do not match by it answer with its series.
+MAX_MATCHES = 20_000
 
 
 def listed(address: Address, sent: Sequence[Sent]) -> list[Sent]:
@@ -29,7 +31,9 @@ def listed(address: Address, sent: Sequence[Sent]) -> list[Sent]:
             query.SOPInstanceUID = entry.kept_as
             if not association.is_established:
                 raise PeerUnreachable(f"{address.name} broke off while it was queried")
-            answers = list(association.send_c_find(query, model))
+            responses = association.send_c_find(query, model)
+            max_s = 10 * address.answer_timeout_s
+            answers = list(within_limits(address, association, responses, max_count=MAX_MATCHES, max_s=max_s))
             status = getattr(answers[-1][0], "Status", None) if answers else None
             if status is None:
                 raise PeerUnreachable(f"{address.name} broke off while it was queried")

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
 
+from daemon.export.multipart import parts
 from daemon.export.statuses import CANNOT_PROCESS, WARNING, is_stored
 from daemon.export.web import values_of
 from daemon.spool.uids import is_uid
+from pipeline.errors import PeerUnreachable
 
 FAILED, STORED, ORIGINAL, MODIFIED = "00081198", "00081199", "04000561", "04000550"
 CLASS_UID, INSTANCE_UID, SOP_UID = "00081150", "00081155", "00080018"
@@ -68,10 +70,11 @@ def _first_part(body: bytes) -> bytes:
     """The first part of a multipart message (RFC 2046 5.1); any other body unchanged."""
     if not body.startswith((b"--", b"\r\n--")):
         return body
-    boundary, _, rest = body.strip().partition(b"\r\n")
-    head, blank, after = rest.partition(b"\r\n\r\n")
-    part, end, _ = after.partition(b"\r\n" + boundary)
-    return part if blank and end and b"<" not in head else body
+    boundary = body.strip().partition(b"\r\n")[0].removeprefix(b"--")
+    try:
+        return next(parts(iter([body]), boundary)).read()
+    except (PeerUnreachable, StopIteration):
+        return body
 
 
 def _stored(item: Any, answer: Any) -> NamedInstance | None:

@@ -12,14 +12,18 @@ from dicomweb_client.web import DICOMwebClient, _Transaction
 
 from daemon.export.association import Address, DestinationRefused
 from daemon.export.send_outcome import Congested, ObjectRefused
+from daemon.network.answer_limits import AnswerLimits
 from daemon.network.redirects import CarefulSession
 from pipeline.errors import PeerUnreachable
 
 REFUSED_FOR_GOOD = (400, 406, 413, 415)
 CONGESTED = (429, 503)
 CHUNK_BYTES = 1 << 16
+Response = requests.Response
 # More than any answer about a few objects has; longer answers are cut off here.
 MAX_ANSWER_BYTES = 4 << 20
+# A page of a QIDO-RS answer: 500 matches, and archives that send all attributes of each.
+MAX_LIST_BYTES = 64 << 20
 
 
 class Client(DICOMwebClient):  # type: ignore[misc]
@@ -58,10 +62,15 @@ def read_at_most(response: requests.Response, limit: int) -> bytes:
 
 
 @contextmanager
-def dicomweb_client(address: Address) -> Iterator[Client]:
-    """A DICOMweb client of this archive; errors of the network in the block are raised as ours."""
+def dicomweb_client(address: Address, max_answer_bytes: int = MAX_LIST_BYTES) -> Iterator[Client]:
+    """A DICOMweb client of this archive; errors of the network in the block are raised as ours.
+
+    Raises AnswerTooLarge for an answer of more than `max_answer_bytes`, inflated; AnswerTooSlow.
+    """
     assert address.dicomweb_url is not None  # the schema sees to it
-    session = CarefulSession(address.name, "dicomweb_url")
+    # Twice: the wait for the first byte has a limit of its own, which says more precisely what is wrong.
+    limits = AnswerLimits(max_answer_bytes, max_wait_s=2 * address.answer_timeout_s)
+    session = CarefulSession(address.name, "dicomweb_url", limits=limits)
     if address.tls_ca is not None:
         session.verify = str(address.tls_ca)
     if address.tls_certificate is not None and address.tls_key is not None:

@@ -53,7 +53,7 @@ def _fetch_by_wado(address: Address, item: Item) -> bytes | None:
     """The file; empty where the archive has none; None where it does not hand it out or sends something else."""
     path = f"/studies/{item.study_uid}/series/{item.series_uid}/instances/{item.sop_instance_uid}"
     limit = item.path.stat().st_size + EXTRA_BYTES
-    with dicomweb_client(address) as client, client.get(path, ACCEPTED_FORMS) as response:
+    with dicomweb_client(address, 2 * limit) as client, client.get(path, ACCEPTED_FORMS) as response:
         if response.status_code in MISSING:
             return b""
         if response.status_code >= 500 and response.status_code != 501:
@@ -71,11 +71,9 @@ def _fetch_by_wado(address: Address, item: Item) -> bytes | None:
 
 def _first_part(body: bytes, boundary: bytes) -> bytes | None:
     try:
-        for part in parts(iter([body]), boundary):
-            return part.read()
-    except PeerUnreachable:
-        pass
-    return None
+        return next(parts(iter([body]), boundary)).read()
+    except (PeerUnreachable, StopIteration):
+        return None
 
 
 def _fetch_by_get(address: Address, item: Item) -> bytes | None:
@@ -89,7 +87,8 @@ def _fetch_by_get(address: Address, item: Item) -> bytes | None:
     batch = Batch(item.study_uid, item.series_uid, (item.sop_instance_uid,))
     syntaxes = list(dict.fromkeys([item.transfer_syntax_uid, ExplicitVRLittleEndian, ImplicitVRLittleEndian]))
     try:
-        dimse.get(address, [batch], keep, classes=[item.sop_class_uid], syntaxes=syntaxes)
+        limit = item.path.stat().st_size + EXTRA_BYTES
+        dimse.get(address, [batch], keep, [item.sop_class_uid], syntaxes, max_instance_bytes=limit)
     except (dimse.RetrieveRefused, NotInArchive):
         return None
     return received[0] if received else None

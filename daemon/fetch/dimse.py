@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,16 +17,18 @@ from pydicom.uid import (
     RLELossless,
 )
 from pynetdicom import build_role, evt
+from pynetdicom.association import Association
 from pynetdicom.sop_class import (
     StudyRootQueryRetrieveInformationModelFind,
     StudyRootQueryRetrieveInformationModelGet,
     StudyRootQueryRetrieveInformationModelMove,
 )
 
-from daemon.export.association import Address, associated
-from daemon.fetch.plan import Batch, NotInArchive, Series
+from daemon.export.association import Address, associated, within_limits
+from daemon.fetch.instance_sink import InstanceTooLarge, NotRequested
+from daemon.fetch.plan import MAX_LISTED, Batch, NotInArchive, Series
 from pipeline.catalog import MR_CLASSES, REGISTRATION_CLASS, RTSTRUCT_CLASS, SEGMENTATION_CLASSES
-from pipeline.errors import PeerUnreachable
+from pipeline.errors import AxradError, NotDicom, PeerUnreachable, TryLater
 
 FIND = str(StudyRootQueryRetrieveInformationModelFind)
 MOVE = str(StudyRootQueryRetrieveInformationModelMove)
@@ -47,6 +49,12 @@ PENDING = (0xFF00, 0xFF01)
 # PS3.4 C.4.2.1.5 and C.4.3.1.4: all went well; some sub-operations failed, which the counts tell.
 DONE_IN_PART = 0xB000
 UIDS_AT_ONCE = 200
+# One retrieve request, however slowly its instances come.
+MAX_RETRIEVE_S = 6 * 3600.0
+# PDU headers and command sets beside one instance.
+MAX_OVERHEAD_BYTES = 16 << 20
+# Statuses of C-STORE (PS3.4 B.2.3, PS3.7 C): to come back later, or not at all.
+OUT_OF_RESOURCES, NOT_AUTHORISED, CANNOT_UNDERSTAND = 0xA700, 0x0124, 0xC000
 
 
 class RetrieveRefused(PeerUnreachable):
@@ -98,7 +106,8 @@ class DimseDirectory:
 def find(address: Address, query: Dataset) -> list[Dataset]:
     """All matches of one C-FIND. Raises PeerUnreachable where the archive breaks off or refuses."""
     with associated(address, [(FIND, SYNTAXES)]) as association:
-        answers = list(association.send_c_find(query, FIND))
+        responses = association.send_c_find(query, FIND)
+        answers = list(_limited(address, association, responses, MAX_LISTED, 10 * address.answer_timeout_s))
     status = getattr(answers[-1][0], "Status", None) if answers else None
     if status is None:
         raise PeerUnreachable(f"{address.name} broke off while it was queried")
@@ -122,7 +131,8 @@ def move(address: Address, batches: Sequence[Batch]) -> int:
     sent = 0
     with _retrieving(address, [(MOVE, SYNTAXES)]) as association:
         for query in queries(batches):
-            answers = association.send_c_move(query, address.our_ae_title, MOVE)
+            responses = association.send_c_move(query, address.our_ae_title, MOVE)
+            answers = _limited(address, association, responses, MAX_LISTED, MAX_RETRIEVE_S)
             sent += _completed_count(
                 address, answers, f"sends nothing to {address.our_ae_title}: does it know us by that name?"
             )
@@ -135,8 +145,13 @@ def get(
     store: DataSetSink,
     classes: Sequence[str] = CLASSES,
     syntaxes: Sequence[str] = STORED_AS,
+    *,
+    max_instance_bytes: int,
 ) -> int:
-    """Fetch over our own association; how many instances came of those that were asked for."""
+    """Fetch over our own association; how many of the requested instances came.
+
+    `store` may refuse an instance with NotDicom or NotRequested; any other error of it ends the retrieval.
+    """
     contexts: list[tuple[str, list[Any]]] = [(GET, SYNTAXES)]
     contexts += [(uid, [syntax]) for uid in classes for syntax in syntaxes]
     roles = [build_role(uid, scp_role=True) for uid in classes]
@@ -146,20 +161,67 @@ def get(
 
     def on_store(event: Any) -> int:
         request = event.request
-        store(
-            str(request.AffectedSOPClassUID),
-            str(request.AffectedSOPInstanceUID),
-            str(event.context.transfer_syntax),
-            event.encoded_dataset(include_meta=False),
-        )
+        traffic.instance_ended()
+        if failures:
+            return OUT_OF_RESOURCES
+        try:
+            store(
+                str(request.AffectedSOPClassUID),
+                str(request.AffectedSOPInstanceUID),
+                str(event.context.transfer_syntax),
+                event.encoded_dataset(include_meta=False),
+            )
+        except NotRequested:
+            return NOT_AUTHORISED
+        except NotDicom:
+            return CANNOT_UNDERSTAND
+        except (OSError, AxradError) as error:
+            failures.append(error)
+            return OUT_OF_RESOURCES
         received.add(str(request.AffectedSOPInstanceUID))
         return 0
 
-    handlers = [(evt.EVT_C_STORE, on_store)]
+    failures: list[Exception] = []
+    traffic = _Traffic(max_instance_bytes + MAX_OVERHEAD_BYTES, failures)
+    handlers = [(evt.EVT_C_STORE, on_store), (evt.EVT_DATA_RECV, traffic.count)]
     with _retrieving(address, contexts, ext_neg=roles, evt_handlers=handlers) as association:
         for query in queries(batches):
-            _completed_count(address, association.send_c_get(query, GET), "does not let us fetch")
+            responses = association.send_c_get(query, GET)
+            answers = _limited(address, association, responses, MAX_LISTED, MAX_RETRIEVE_S)
+            try:
+                _completed_count(address, _until(failures, association, answers), "does not let us fetch")
+            except TryLater as error:
+                raise (failures[0] if failures else error) from None
     return len(received & requested) if named_all else len(received)
+
+
+def _until(failures: list[Exception], association: Association, answers: Iterator[Any]) -> Iterator[Any]:
+    """The answers, until something failed. The association is aborted between two messages, not inside one."""
+    for answer in answers:
+        if failures:
+            association.abort(block=False)
+            raise failures[0]
+        yield answer
+
+
+class _Traffic:
+    """Counts the bytes of one instance while it comes: pynetdicom keeps it in memory until it is complete."""
+
+    def __init__(self, max_bytes: int, failures: list[Exception]) -> None:
+        self._max_bytes, self._failures = max_bytes, failures
+        self._count = 0
+
+    def count(self, event: Any) -> None:
+        self._count += len(event.data)
+        if self._count > self._max_bytes:
+            self._count = 0
+            self._failures.insert(0, InstanceTooLarge("an instance has more than listen.max_instance_bytes"))
+            event.assoc.abort(block=False)
+            # Ends the wait for the next message, which will not come.
+            event.assoc.dimse.msg_queue.put((None, None))
+
+    def instance_ended(self) -> None:
+        self._count = 0
 
 
 def queries(batches: Sequence[Batch]) -> Iterator[Dataset]:
@@ -171,6 +233,12 @@ def queries(batches: Sequence[Batch]) -> Iterator[Dataset]:
             query = _query("IMAGE", batch.study_uid, batch.series_uid)
             query.SOPInstanceUID = list(batch.sop_uids[start : start + UIDS_AT_ONCE])
             yield query
+
+
+def _limited(
+    address: Address, association: Association, responses: Iterable[Any], max_count: int, max_s: float
+) -> Iterator[Any]:
+    return within_limits(address, association, responses, max_count=max_count, max_s=max_s)
 
 
 def _retrieving(address: Address, contexts: list[tuple[str, list[Any]]], **options: Any) -> Any:

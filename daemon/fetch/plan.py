@@ -11,6 +11,8 @@ from pipeline.errors import InputRejected, TryLater
 
 # What an exam consists of; an archive may have documents, reports and other modalities beside it.
 MODALITIES = ("MR", "SEG", "RTSTRUCT", "REG")
+# Series, instances or studies in the answer to one question; an archive that lists more is not read to the end.
+MAX_LISTED = 100_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
-from typing import BinaryIO
 
 import structlog
 
 from config.schema import Pacs, Settings
 from daemon.export.association import Address, DestinationRefused, address_of_pacs
+from daemon.export.multipart import PartLimits
 from daemon.fetch import dimse, web
+from daemon.fetch.instance_sink import InstanceSink, NoRoom, require_room
 from daemon.fetch.plan import Batch, Directory
-from daemon.machine import disk_space
 from daemon.network.redirects import Redirected
-from daemon.spool import Description, JournalWriter, Spool, read_meta
-from daemon.spool.uids import is_uid
-from pipeline.errors import ExamRejected, NotDicom, PeerUnreachable, TryLater
+from daemon.spool import JournalWriter, Spool
+from pipeline.errors import ExamRejected, PeerUnreachable, TryLater
 
 log = structlog.get_logger("axrad.fetch")
-CHUNK_BYTES = 1 << 20
-
-
-class NoRoom(TryLater):
-    """The disk is too full to fetch anything."""
-
-    code = "no-room"
+__all__ = ["NoRoom", "address_for", "directory_of", "retrieve", "retrieve_ways"]
 
 
 def address_for(pacs: Pacs, settings: Settings) -> Address:
@@ -55,8 +46,7 @@ def retrieve(pacs: Pacs, batches: Sequence[Batch], settings: Settings) -> int:
     Raises the last way's error where none works, NoRoom.
     """
     spool = Spool(settings.spool.path)
-    if disk_space.is_short(disk_space.room(spool.root), settings.spool) == "fail":
-        raise NoRoom("the spool's disk is too full to fetch images; `axrad doctor` shows how much is free")
+    require_room(spool, settings)
     address = address_for(pacs, settings)
     failure: TryLater | ExamRejected = PeerUnreachable(f"{pacs.name} offers no way to fetch from it")
     for way in retrieve_ways(pacs, settings):
@@ -73,9 +63,11 @@ def _retrieve_by(way: str, address: Address, batches: Sequence[Batch], spool: Sp
     if way == "move":
         return dimse.move(address, batches)
     with _journal(spool, address) as journal:
+        sink = InstanceSink(spool, journal, settings, address.ae_title, batches)
         if way == "get":
-            return dimse.get(address, batches, _data_set_sink(spool, journal, address))
-        return web.retrieve(address, batches, _file_sink(spool, journal), settings.fetch.max_instances)
+            return dimse.get(address, batches, sink.store_data_set, max_instance_bytes=sink.max_instance_bytes)
+        limits = PartLimits(web.MAX_PARTS, sink.max_instance_bytes)
+        return web.retrieve(address, batches, sink.store_file, settings.fetch.max_instances, limits)
 
 
 @contextmanager
@@ -87,29 +79,3 @@ def _journal(spool: Spool, address: Address) -> Iterator[JournalWriter]:
         journal.close("aborted")
         raise
     journal.close("released")
-
-
-def _data_set_sink(spool: Spool, journal: JournalWriter, address: Address) -> dimse.DataSetSink:
-    def store(sop_class: str, sop_uid: str, syntax: str, data: bytes) -> None:
-        if not (is_uid(sop_class) and is_uid(sop_uid) and is_uid(syntax)):
-            raise NotDicom("the archive sent an instance whose UID is not a UID")
-        spool.put(Description(sop_class, sop_uid, syntax, address.ae_title), data, journal)
-
-    return store
-
-
-def _file_sink(spool: Spool, journal: JournalWriter) -> Callable[[BinaryIO], str]:
-    def store(part: BinaryIO) -> str:
-        path = Path(f"{spool.temporary_name()}.part10")
-        try:
-            with path.open("wb") as file:
-                while piece := part.read(CHUNK_BYTES):
-                    file.write(piece)
-            spool.ingest_file(path, journal)
-            with path.open("rb") as file:
-                return read_meta(file).sop_instance_uid
-        finally:
-            with suppress(FileNotFoundError):
-                os.unlink(path)
-
-    return store

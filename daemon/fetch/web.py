@@ -6,14 +6,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+import structlog
+
 from daemon.export.association import Address
-from daemon.export.multipart import CHUNK_BYTES, boundary_of, parts
-from daemon.export.web import dicomweb_client, values_of
-from daemon.fetch.plan import Batch, NotInArchive, Series
-from pipeline.errors import PeerUnreachable
+from daemon.export.multipart import CHUNK_BYTES, PartLimits, PartsBeyondLimits, boundary_of, parts
+from daemon.export.web import Response, dicomweb_client, values_of
+from daemon.fetch.instance_sink import NotRequested
+from daemon.fetch.plan import MAX_LISTED, Batch, NotInArchive, Series
+from daemon.network.answer_limits import AnswerTooLarge
+from pipeline.errors import NotDicom, PeerUnreachable
 
 ANY_SYNTAX = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 PAGE = 500
+# One instance is requested at a time: some archives add a part or two.
+MAX_PARTS = 16
+# Boundaries and headers of the parts, and parts beside the instance.
+MAX_OVERHEAD_BYTES = 1 << 20
+log = structlog.get_logger("axrad.fetch")
 SERIES_UID, SOP_UID, MODALITY, INSTANCES = "0020000E", "00080018", "00080060", "00201209"
 
 
@@ -38,40 +47,70 @@ class WebDirectory:
             return [_first_value(f, SOP_UID) for f in matches]
 
 
-def retrieve(address: Address, batches: Sequence[Batch], store: Callable[[BinaryIO], str], limit: int) -> int:
-    """WADO-RS instance by instance; `keep` takes each file and says its SOP Instance UID.
+def retrieve(
+    address: Address,
+    batches: Sequence[Batch],
+    store: Callable[[BinaryIO, str], None],
+    max_instances: int,
+    limits: PartLimits,
+) -> int:
+    """WADO-RS instance by instance; `store` takes each file and the SOP Instance UID that it must have.
 
-    How many came of those that were asked for; those that are not there are passed over.
+    How many of the requested instances came; those that are not there, too large or not what was requested are passed
+    over.
 
-    Raises NotInArchive if none is, PeerUnreachable where the archive breaks off.
+    Raises NotInArchive if none came, PeerUnreachable where the archive breaks off.
     """
-    directory = WebDirectory(address)
-    instances: list[tuple[str, str, str]] = []
-    for batch in batches:
-        series = [batch.series_uid] if batch.series_uid else [s.uid for s in directory.series_of(batch.study_uid)]
-        for uid in series:
-            sop_uids = batch.sop_uids or directory.instances_of(batch.study_uid, uid)
-            instances += [(batch.study_uid, uid, sop_uid) for sop_uid in sop_uids]
-    stored = 0
-    with dicomweb_client(address) as client:
-        for study_uid, series_uid, sop_uid in instances[:limit]:
+    count = 0
+    with dicomweb_client(address, limits.max_part_bytes + MAX_OVERHEAD_BYTES) as client:
+        for study_uid, series_uid, sop_uid in _instances_of(batches, WebDirectory(address), max_instances):
             path = f"/studies/{study_uid}/series/{series_uid}/instances/{sop_uid}"
             with client.get(path, ANY_SYNTAX) as response:
                 if response.status_code == 404:
                     continue
                 response.raise_for_status()
-                stored += sop_uid in _store_parts(response, store, address)
-    if not stored:
+                try:
+                    count += _store_parts(response, store, sop_uid, limits, address)
+                except (AnswerTooLarge, PartsBeyondLimits, NotDicom) as error:
+                    log.warning("fetch-instance-passed-over", pacs=address.name, code=error.code)
+    if not count:
         raise NotInArchive(f"{address.name} does not have it")
-    return stored
+    return count
 
 
-def _store_parts(response: Any, store: Callable[[BinaryIO], str], address: Address) -> list[str]:
+def _instances_of(batches: Sequence[Batch], directory: WebDirectory, limit: int) -> list[tuple[str, str, str]]:
+    """Study, series and SOP Instance UID of what is requested, at most `limit` of them."""
+    instances: list[tuple[str, str, str]] = []
+    for batch in batches:
+        series = [batch.series_uid] if batch.series_uid else [s.uid for s in directory.series_of(batch.study_uid)]
+        for uid in series:
+            if len(instances) >= limit:
+                return instances[:limit]
+            sop_uids = batch.sop_uids or directory.instances_of(batch.study_uid, uid)
+            instances += [(batch.study_uid, uid, sop_uid) for sop_uid in sop_uids]
+    return instances[:limit]
+
+
+def _store_parts(
+    response: Response,
+    store: Callable[[BinaryIO, str], None],
+    sop_uid: str,
+    limits: PartLimits,
+    address: Address,
+) -> bool:
+    """Store the part that is the requested instance; whether there was one."""
     kind = response.headers.get("Content-Type", "")
     boundary = boundary_of(kind)
     if boundary is None:
         raise PeerUnreachable(f"{address.name} answers WADO-RS with {kind.partition(';')[0] or 'no content type'}")
-    return [store(part) for part in parts(response.iter_content(CHUNK_BYTES), boundary)]
+    stored = False
+    for part in parts(response.iter_content(CHUNK_BYTES), boundary, limits):
+        try:
+            store(part, sop_uid)
+            stored = True
+        except NotRequested as error:
+            log.warning("fetch-instance-passed-over", pacs=address.name, code=error.code)
+    return stored
 
 
 def _all_pages(search: Callable[..., list[dict[str, Any]]]) -> list[dict[str, Any]]:
@@ -85,6 +124,8 @@ def _all_pages(search: Callable[..., list[dict[str, Any]]]) -> list[dict[str, An
             return matches
         seen |= {repr(p) for p in new_matches}
         matches += new_matches
+        if len(matches) > MAX_LISTED:
+            raise AnswerTooLarge(f"an archive lists more than {MAX_LISTED} series or instances")
 
 
 def _first_value(item: dict[str, Any], tag: str) -> str:

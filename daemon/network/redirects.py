@@ -10,10 +10,12 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 
+from daemon.network.answer_limits import AnswerLimits, LimitedAdapter
 from pipeline.errors import PeerUnreachable
 
 QUESTIONS = ("GET", "HEAD", "OPTIONS")
 MAX_SHOWN = 200
+DEFAULT_LIMITS = AnswerLimits()
 
 
 class Redirected(PeerUnreachable):
@@ -29,10 +31,13 @@ class CarefulSession(requests.Session):  # type: ignore[misc]
         name: how the peer is called in messages.
         setting: the setting that holds its address.
         paths: whether a message may have the target's path; not where that may identify a patient.
+        limits: what an answer may cost; an answer beyond that raises AnswerTooLarge or AnswerTooSlow.
     """
 
-    def __init__(self, name: str, setting: str, *, paths: bool = True) -> None:
+    def __init__(self, name: str, setting: str, *, paths: bool = True, limits: AnswerLimits = DEFAULT_LIMITS) -> None:
         super().__init__()
+        for scheme in ("http://", "https://"):
+            self.mount(scheme, LimitedAdapter(name, limits))
         self._name, self._setting, self._paths = name, setting, paths
         # Proxies and .netrc of whoever started us are none of a hospital network's business.
         self.trust_env = False
