@@ -46,7 +46,8 @@ NO_MULTIPART = "the archive's answer is no multipart message"
 def boundary_of(content_type: str) -> bytes | None:
     """The boundary that a Content-Type names."""
     _, options = parse_options_header(content_type)
-    return options.get(b"boundary") or None
+    boundary: bytes | None = options.get(b"boundary")
+    return boundary or None
 
 
 def parts(chunks: Iterator[bytes], boundary: bytes, limits: PartLimits = PartLimits()) -> Iterator[BinaryIO]:
