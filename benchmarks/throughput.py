@@ -96,7 +96,7 @@ def evaluate(given: tuple[Path, Path, int]) -> Answer:
     settings = Settings(signature=SignatureSettings(max_outside=1.0, max_distance=1e9), work=Work(processes=workers))
     exam = exam_in(source)
     analysis = analyse(exam, settings, Signatures.from_settings(settings.signature))
-    result = write_outputs(analysis.result, analysis.panels, exam, out, settings, datetime.now(UTC))
+    result = write_outputs(analysis.result, analysis.panels, analysis.regions, exam, out, settings, datetime.now(UTC))
     return Answer(sum(result.features.values()), used() - started)
 
 

@@ -13,7 +13,7 @@ from pydicom.sequence import Sequence as Items
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from config.schema import Settings
-from dicom_sr import codes, uids
+from dicom_sr import codes, kinds, object_set, sentences, uids
 from dicom_sr.report_source import ReportSource, plain
 from pipeline.records import Code, InstanceRef
 from pipeline.result import StudyResult
@@ -48,10 +48,11 @@ def start(
     ds = Dataset()
     for element in source.patient_study:
         ds.add(element)
-    root = settings.site.uid_root
     ds.SOPClassUID = UID(sop_class)
-    ds.SOPInstanceUID = uids.of_result(result, root, kind, "instance")
-    ds.SeriesInstanceUID = uids.of_result(result, root, kind, "series")
+    ours = reference(result, source, settings, kind, sop_class)
+    ds.SOPInstanceUID = ours.sop_instance_uid
+    ds.SeriesInstanceUID = ours.series_uid
+    ds.SeriesNumber = kinds.series_number(kind, result.revision)
     ds.Modality = modality
     ds.InstanceNumber = max(1, result.revision)
     began = began_local(source, settings)
@@ -61,6 +62,22 @@ def start(
         ds.TimezoneOffsetFromUTC = source.timezone_offset
     _equipment(ds, result, settings)
     return ds
+
+
+def reference(result: StudyResult, source: ReportSource, settings: Settings, kind: str, sop_class: str) -> InstanceRef:
+    """How others refer to this kind of object."""
+    known = source.objects.get(kind)
+    if known is not None:
+        return known
+    key = object_set.content_key(result, source, settings)
+    return object_set.reference_of(key, kind, sop_class, result, settings)
+
+
+def described(result: StudyResult, what: str) -> str:
+    """A Series Description that begins with what must not be cut: a demonstration, the revision, the answer."""
+    head = "DEMO " if result.demonstration else ""
+    revision = f"rev {result.revision} " if result.revision > 1 else ""
+    return f"{head}{revision}{sentences.categories(result)}: axrad {what}"[:64]
 
 
 def _equipment(ds: Dataset, result: StudyResult, settings: Settings) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import pydicom
 from pydicom.dataset import Dataset
 
 from config.schema import Settings
 from dicom_sr import codes, common_attributes, content_items, sentences, uids
-from dicom_sr.report_source import ReportSource
+from dicom_sr.report_source import OF_REQUEST, ReportSource
+from pipeline.records import Code
 from pipeline.result import StudyResult
 
 
@@ -24,11 +26,38 @@ def document(ds: Dataset, result: StudyResult, source: ReportSource, settings: S
     ds.CodingSchemeIdentificationSequence = [common_attributes.coding_scheme(settings)]
     if source.predecessor is not None and source.predecessor.sop_instance_uid != ds.SOPInstanceUID:
         ds.PredecessorDocumentsSequence = common_attributes.evidence([source.predecessor])
-    refs = common_attributes.used(result, source)
+    if source.requests:
+        ds.ReferencedRequestSequence = [_request(item, source) for item in source.requests]
+    others = [ref for ref in source.objects.values() if ref.sop_instance_uid != ds.SOPInstanceUID]
+    refs = (*common_attributes.used(result, source), *others)
     if refs:
         ds.CurrentRequestedProcedureEvidenceSequence = common_attributes.evidence(refs)
     if source.prior:
         ds.PertinentOtherEvidenceSequence = common_attributes.evidence(source.prior)
+
+
+def _request(given: Dataset, source: ReportSource) -> Dataset:
+    """Type 2 attributes are there even if empty."""
+    item = Dataset()
+    item.StudyInstanceUID = source.study_uid
+    item.ReferencedStudySequence = []
+    item.RequestedProcedureCodeSequence = []
+    for keyword in OF_REQUEST:
+        setattr(item, keyword, None)
+    with pydicom.config.disable_value_validation():
+        item.AccessionNumber = source.patient_study.get("AccessionNumber")
+    item.update(given)
+    return item
+
+
+def procedure(source: ReportSource) -> Code:
+    """What was done: as the source says it by a code, else an MR of the breast."""
+    asked = [code for item in source.requests for code in item.get("RequestedProcedureCodeSequence") or ()]
+    for item in (*(source.patient_study.get("ProcedureCodeSequence") or ()), *asked):
+        code = Code(*(str(item.get(k) or "") for k in ("CodeValue", "CodingSchemeDesignator", "CodeMeaning")))
+        if code.value and code.scheme and code.meaning:
+            return code
+    return codes.BREAST_MRI
 
 
 def _author(result: StudyResult, settings: Settings) -> Dataset:

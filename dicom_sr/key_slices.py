@@ -12,11 +12,12 @@ import highdicom as hd
 import numpy as np
 
 from config.schema import Settings
-from dicom_sr import codes, common_attributes, content_items, sentences, uids
-from dicom_sr.document import document, observer
+from dicom_sr import codes, common_attributes, content_items, tracking, uids
+from dicom_sr.document import document, observer, procedure
 from dicom_sr.measurement_groups import FINDINGS
 from dicom_sr.report_source import ReportSource
 from dicom_sr.sop_classes import COMPREHENSIVE
+from dicom_sr.tracking import Tracking
 from pipeline.pictures import Contour, Panel
 from pipeline.pictures.outline import area
 from pipeline.result import StudyResult
@@ -30,19 +31,19 @@ def key_slices(
     if not shown:
         return None
     ds = common_attributes.start(result, source, settings, "key_slices", COMPREHENSIVE, "SR")
-    ds.SeriesNumber = 9904
-    ds.SeriesDescription = "axrad key slices"
+    ds.SeriesDescription = common_attributes.described(result, "key slices")
     document(ds, result, source, settings)
     if "PredecessorDocumentsSequence" in ds:
         del ds.PredecessorDocumentsSequence
-    refs = {*common_attributes.used(result, source), *(p.source.ref for p in shown if p.source is not None)}
+    others = (ref for ref in source.objects.values() if ref.sop_instance_uid != ds.SOPInstanceUID)
+    refs = {*common_attributes.used(result, source), *(p.source.ref for p in shown if p.source is not None), *others}
     ds.CurrentRequestedProcedureEvidenceSequence = common_attributes.evidence(refs)
     root = content_items.container(codes.TITLE_KEY_SLICES, "1500", relation=None)
     content_items.add(root, content_items.code(codes.LANGUAGE, codes.ENGLISH, content_items.MODIFIER))
     content_items.add(root, *observer(result, settings))
-    content_items.add(root, content_items.code(codes.PROCEDURE_REPORTED, codes.MRI, content_items.MODIFIER))
+    content_items.add(root, content_items.code(codes.PROCEDURE_REPORTED, procedure(source), content_items.MODIFIER))
     measurements = content_items.container(codes.MEASUREMENTS)
-    content_items.add(measurements, *_regions(result, shown, settings))
+    content_items.add(measurements, *_regions(result, shown, settings, ds.SOPInstanceUID))
     content_items.add(root, measurements)
     for element in content_items.plain(root):
         if element.keyword != "RelationshipType":
@@ -50,39 +51,43 @@ def key_slices(
     return common_attributes.to_bytes(ds, source)
 
 
-def _regions(result: StudyResult, panels: list[Panel], settings: Settings) -> Iterator[Any]:
+def _regions(result: StudyResult, panels: list[Panel], settings: Settings, instance_uid: str) -> Iterator[Any]:
     drawn: set[str] = set()
+    root = settings.site.uid_root
     for panel in panels:
         for i, contour in enumerate(panel.contours):
             if (contour.role, contour.side) != (panel.focus, panel.side) or area(contour.points_xy) < 0:
                 continue
-            uid = uids.of_result(
-                result,
-                settings.site.uid_root,
-                "key_slices",
-                panel.sequence,
-                contour.role,
-                contour.side or "",
-                str(panel.slice_number),
-                str(i),
-            )
+            place = (panel.sequence, contour.role, contour.side or "", str(panel.slice_number), str(i))
+            uid = uids.derived(root, instance_uid, *place)
             if uid not in drawn:
                 drawn.add(uid)
-                yield _region(panel, contour, uid)
+                yield _region(panel, contour, uid, _tracking(result, root, contour))
 
 
-def _region(panel: Panel, contour: Contour, uid: str) -> Any:
+def _tracking(result: StudyResult, root: str, contour: Contour) -> Tracking:
+    """That of the finding in the report."""
+    part = next((part for side, part in result.parts() if side == contour.side), None)
+    roi = part.rois.get(contour.role) if part is not None else None
+    if roi is None:
+        return Tracking(
+            tracking.NAMES[contour.role], uids.of_finding(root, result.study_uid, contour.role, contour.side)
+        )
+    node = next((n for n in roi.nodes if n.number == contour.number), None)
+    if contour.role == "lymph_nodes" and node is not None:
+        return tracking.of_node(result, root, contour.side, roi, node)
+    return tracking.of_region(result, root, contour.role, contour.side, roi)
+
+
+def _region(panel: Panel, contour: Contour, uid: str, tracked: Tracking) -> Any:
     """TID 1410: tracking, finding, outline on its image, site, area."""
-    finding, site, name = FINDINGS[contour.role]
-    where = f", {sentences.SIDE_WORDS[contour.side]}" if contour.side else ""
-    number = f" {contour.number}" if contour.role == "lymph_nodes" else ""
+    finding, site = FINDINGS[contour.role]
     group = content_items.container(codes.GROUP, "1410")
     group.ObservationUID = uid
-    tracking_id = f"{name}{number}{where} on {codes.SEQUENCE_NAMES[panel.sequence]}"
     content_items.add(
         group,
-        content_items.text(codes.TRACKING_ID, tracking_id, content_items.CONTEXT),
-        content_items.uid(codes.TRACKING_UID, uid),
+        content_items.text(codes.TRACKING_ID, tracked.identifier, content_items.CONTEXT),
+        content_items.uid(codes.TRACKING_UID, tracked.uid),
     )
     content_items.add(group, content_items.code(codes.FINDING, finding), _outline(panel, contour))
     place = content_items.code(codes.FINDING_SITE, site, content_items.MODIFIER)

@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from config.schema import Settings
-from dicom_sr import codes, content_items, feature_codes, sentences, uids
+from dicom_sr import codes, content_items, feature_codes, tracking, uids
 from dicom_sr.document import algorithm
+from dicom_sr.kinds import union_kind
 from dicom_sr.report_source import ReportSource
+from dicom_sr.tracking import Tracking
 from pipeline.catalog import SEGMENTATION_CLASSES
 from pipeline.records import Code, InstanceRef, Role, Side
 from pipeline.result import NodeSummary, Part, Prediction, RoiSummary, StudyResult
 
-FINDINGS: dict[Role, tuple[Code, Code, str]] = {
-    "tumor": (codes.MASS, codes.BREAST, "Primary tumor"),
-    "lymph_nodes": (codes.AXILLARY_NODE, codes.AXILLARY_NODE, "Axillary lymph nodes"),
+FINDINGS: dict[Role, tuple[Code, Code]] = {
+    "tumor": (codes.MASS, codes.BREAST),
+    "lymph_nodes": (codes.AXILLARY_NODE, codes.AXILLARY_NODE),
 }
 # Size of a ROI in the words of PyRadiomics, measured on T1+C.
 _SIZE = ("Maximum3DDiameter", "MajorAxisLength", "MinorAxisLength", "LeastAxisLength")
@@ -28,9 +30,15 @@ class GroupContext:
     source: ReportSource
     settings: Settings
     template: str
+    instance_uid: str
+
+    @property
+    def root(self) -> str:
+        return self.settings.site.uid_root
 
     def uid(self, *kind: str) -> str:
-        return uids.of_result(self.result, self.settings.site.uid_root, "sr", *kind)
+        """A UID of one thing in this document."""
+        return uids.derived(self.root, self.instance_uid, *kind)
 
 
 def all_segmented(result: StudyResult) -> bool:
@@ -40,14 +48,19 @@ def all_segmented(result: StudyResult) -> bool:
     )
 
 
+def is_several(roi: RoiSummary) -> bool:
+    """Whether a region is made of several segments: a group refers to one, and so to a segmentation of their union."""
+    return len(roi.segment_details) > 1
+
+
 def predictions(context: GroupContext) -> Iterator[Any]:
     for side, part in context.result.parts():
         roles: tuple[Role, ...] = ("lymph_nodes", "tumor")
         role = next((r for r in roles if r in part.rois), None)
         if part.prediction is None or role is None:
             continue
-        name = "Prediction" if side is None else f"Prediction, {sentences.SIDE_WORDS[side]} side"
-        group = _group(context, name, context.uid("tracking", "prediction", side or ""), role, side, part.rois[role])
+        tracked = tracking.of_prediction(context.result, context.root, side)
+        group = _group(context, tracked, role, side, part.rois[role])
         content_items.add(group, *_probability(context, side, part.prediction))
         yield group
 
@@ -66,31 +79,24 @@ def regions(context: GroupContext) -> Iterator[Any]:
             roi = part.rois.get(role)
             if roi is None:
                 continue
-            tracking_id, tracking_uid = tracking(context.result, context.settings, role, side, roi)
-            group = _group(context, tracking_id, tracking_uid, role, side, roi)
+            tracked = tracking.of_region(context.result, context.root, role, side, roi)
+            group = _group(context, tracked, role, side, roi)
             content_items.add(group, *_size(role, part, roi))
             yield group
             for node in roi.nodes:
                 yield _node(context, side, roi, node)
             for (sequence, image_filter), names in sorted(_weighed(context, role, part).items()):
-                group = _group(
-                    context, tracking_id, tracking_uid, role, side, roi, feature_codes.method(sequence, image_filter)
-                )
+                group = _group(context, tracked, role, side, roi, feature_codes.method(sequence, image_filter))
                 content_items.add(group, *_values(names, part))
                 yield group
 
 
 def _node(context: GroupContext, side: Side | None, roi: RoiSummary, node: NodeSummary) -> Any:
     """One lymph node: its number, the segment that holds it, its size."""
-    mine = [d for d in roi.segment_details if (d.number, d.source.sop_instance_uid) == (node.segment, node.source_uid)]
-    alone = sum((n.segment, n.source_uid) == (node.segment, node.source_uid) for n in roi.nodes) == 1
-    name = f"{FINDINGS['lymph_nodes'][2].removesuffix('s')} {node.number}"
-    tracking_id = name + (f", {sentences.SIDE_WORDS[side]}" if side else "")
-    tracking_uid = context.uid("tracking", "node", side or "", str(node.number))
-    if alone and mine and mine[0].tracking_uid:
-        tracking_id, tracking_uid = mine[0].tracking_id or tracking_id, mine[0].tracking_uid
-    one = roi.model_copy(update={"segment_details": tuple(mine)}) if mine else roi
-    group = _group(context, tracking_id, tracking_uid, "lymph_nodes", side, one)
+    tracked = tracking.of_node(context.result, context.root, side, roi, node)
+    segment = tracking.segment_of(roi, node)
+    one = roi.model_copy(update={"segment_details": (segment,)}) if segment is not None else roi
+    group = _group(context, tracked, "lymph_nodes", side, one)
     group.ObservationUID = context.uid("observation", "node", side or "", str(node.number))
     content_items.add(
         group,
@@ -102,38 +108,25 @@ def _node(context: GroupContext, side: Side | None, roi: RoiSummary, node: NodeS
     return group
 
 
-def tracking(
-    result: StudyResult, settings: Settings, role: Role, side: Side | None, roi: RoiSummary
-) -> tuple[str, str]:
-    """Tracking identifier and UID: the segment's own if the ROI is one segment that has them, else derived ones."""
-    name = FINDINGS[role][2] + (f", {sentences.SIDE_WORDS[side]}" if side else "")
-    uid = uids.of_result(result, settings.site.uid_root, "sr", "tracking", role, side or "")
-    if len(roi.segment_details) == 1:
-        segment = roi.segment_details[0]
-        return segment.tracking_id or name, segment.tracking_uid or uid
-    return name, uid
-
-
 def _group(
     context: GroupContext,
-    name: str,
-    tracking_uid: str,
+    tracked: Tracking,
     role: Role,
     side: Side | None,
     roi: RoiSummary,
     method: Code | None = None,
 ) -> Any:
-    finding, site, _ = FINDINGS[role]
+    finding, site = FINDINGS[role]
     group = content_items.container(codes.GROUP, context.template)
-    group.ObservationUID = context.uid("observation", tracking_uid, method.value if method else "")
+    group.ObservationUID = context.uid("observation", tracked.uid, method.value if method else "")
     content_items.add(
         group,
-        content_items.text(codes.TRACKING_ID, name, content_items.CONTEXT),
-        content_items.uid(codes.TRACKING_UID, tracking_uid),
+        content_items.text(codes.TRACKING_ID, tracked.identifier, content_items.CONTEXT),
+        content_items.uid(codes.TRACKING_UID, tracked.uid),
     )
     content_items.add(group, content_items.code(codes.FINDING, finding))
     if context.template == "1411":
-        content_items.add(group, *_segment(context, roi))
+        content_items.add(group, *_segment(context, role, side, roi))
     if method is not None:
         content_items.add(group, content_items.code(codes.METHOD, method, content_items.MODIFIER))
     where = content_items.code(codes.FINDING_SITE, site, content_items.MODIFIER)
@@ -143,12 +136,20 @@ def _group(
     return group
 
 
-def _segment(context: GroupContext, roi: RoiSummary) -> Iterator[Any]:
-    """The segment, and the series that it was drawn on. Several segments of one SEG are one reference."""
+def _segment(context: GroupContext, role: Role, side: Side | None, roi: RoiSummary) -> Iterator[Any]:
+    """The segment, and the series that it was drawn on.
+
+    Several segments are referred to by the one segment of their union, where it was written; else (a result of an
+    earlier version, or images without a frame of reference) by the first object that draws them.
+    """
     seg: InstanceRef = roi.segment_details[0].source
-    numbers = [d.number for d in roi.segment_details if d.source == seg]
-    yield content_items.image(codes.SEGMENT, seg, numbers)
-    drawn_on = context.source.segmented_series.get(seg.sop_instance_uid)
+    union = context.source.objects.get(union_kind(role, side)) if is_several(roi) else None
+    if union is not None:
+        yield content_items.image(codes.SEGMENT, union, [1])
+    else:
+        numbers = [d.number for d in roi.segment_details if d.source == seg]
+        yield content_items.image(codes.SEGMENT, seg, numbers)
+    drawn_on = None if union is not None else context.source.segmented_series.get(seg.sop_instance_uid)
     if drawn_on is None and "t1c" in context.result.sequences:
         drawn_on = context.result.sequences["t1c"].series_uid
     if drawn_on is None and context.source.image is not None:
@@ -159,7 +160,7 @@ def _segment(context: GroupContext, roi: RoiSummary) -> Iterator[Any]:
 
 def _size(role: Role, part: Part, roi: RoiSummary) -> Iterator[Any]:
     yield content_items.number(feature_codes.VOLUME, roi.volume_mm3, codes.MM3)
-    for feature in _SIZE:
+    for feature in () if _spread(role, roi) else _SIZE:
         name = f"t1c.{role}.original_shape_{feature}"
         if name in part.features:
             yield _feature(name, part.features[name])
@@ -167,6 +168,11 @@ def _size(role: Role, part: Part, roi: RoiSummary) -> Iterator[Any]:
         yield content_items.number(codes.NODES, roi.count, codes.NODE_UNIT)
     elif roi.count > 1:
         yield content_items.number(codes.LESIONS, roi.count, codes.LESION_UNIT)
+
+
+def _spread(role: Role, roi: RoiSummary) -> bool:
+    """Whether diameter and axes would be those of several separate nodes together, which measure no node."""
+    return role == "lymph_nodes" and roi.count > 1
 
 
 def _weighed(context: GroupContext, role: Role, part: Part) -> dict[tuple[Any, str], list[str]]:

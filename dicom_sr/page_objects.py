@@ -7,7 +7,7 @@ import numpy.typing as npt
 from pydicom.dataset import Dataset
 
 from config.schema import Settings
-from dicom_sr import codes, common_attributes, sentences
+from dicom_sr import codes, common_attributes
 from dicom_sr.report_source import ReportSource
 from dicom_sr.sop_classes import ENCAPSULATED_PDF, SECONDARY_CAPTURE
 from pipeline.result import StudyResult
@@ -18,8 +18,7 @@ def secondary_capture(
 ) -> bytes:
     """PS3.3 A.8.1: the page as an RGB image."""
     ds = common_attributes.start(result, source, settings, "page", SECONDARY_CAPTURE, "OT")
-    ds.SeriesNumber = 9902
-    ds.SeriesDescription = f"axrad page: {sentences.categories(result)}"[:64]
+    ds.SeriesDescription = common_attributes.described(result, "page")
     ds.ConversionType = "WSD"
     ds.BodyPartExamined = "BREAST"
     if result.laterality in ("L", "R"):
@@ -32,6 +31,10 @@ def secondary_capture(
     ds.BurnedInAnnotation = "YES"
     ds.ImageType = ["DERIVED", "SECONDARY"]
     ds.DerivationDescription = "Page drawn from a radiomic analysis"
+    if "sr" in source.objects:
+        report = common_attributes.sop_item(source.objects["sr"])
+        report.PurposeOfReferenceCodeSequence = [common_attributes.code_item(codes.SOURCE_REPORT)]
+        ds.SourceInstanceSequence = [report]
     rows, columns, samples = pixels_yxc.shape
     ds.SamplesPerPixel = samples
     ds.PhotometricInterpretation = "RGB"
@@ -47,8 +50,7 @@ def secondary_capture(
 def encapsulated_pdf(pdf: bytes, result: StudyResult, source: ReportSource, settings: Settings) -> bytes:
     """PS3.3 A.45.1: the page as PDF."""
     ds = common_attributes.start(result, source, settings, "pdf", ENCAPSULATED_PDF, "DOC")
-    ds.SeriesNumber = 9903
-    ds.SeriesDescription = f"axrad PDF: {sentences.categories(result)}"[:64]
+    ds.SeriesDescription = common_attributes.described(result, "PDF")
     ds.ConversionType = "WSD"
     ds.AcquisitionDateTime = None
     ds.BurnedInAnnotation = "YES"
@@ -63,4 +65,5 @@ def encapsulated_pdf(pdf: bytes, result: StudyResult, source: ReportSource, sett
 
 
 def _sources(result: StudyResult, source: ReportSource) -> list[Dataset]:
-    return [common_attributes.sop_item(ref) for ref in common_attributes.used(result, source)]
+    report = [source.objects["sr"]] if "sr" in source.objects else []
+    return [common_attributes.sop_item(ref) for ref in (*report, *common_attributes.used(result, source))]

@@ -19,8 +19,7 @@ def rejection_note(result: StudyResult, source: ReportSource, settings: Settings
     if not old:
         return None
     ds = common_attributes.start(result, source, settings, "rejection", KEY_OBJECT_SELECTION, "KO")
-    ds.SeriesNumber = 9905
-    ds.SeriesDescription = "axrad: superseded results"
+    ds.SeriesDescription = f"rev {result.revision}: axrad, superseded results"
     ds.ReferencedPerformedProcedureStepSequence = []
     ds.CodingSchemeIdentificationSequence = [common_attributes.coding_scheme(settings)]
     ds.CurrentRequestedProcedureEvidenceSequence = common_attributes.evidence(old)

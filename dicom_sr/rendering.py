@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 
 from config.schema import Settings
 from dicom_sr.checks.content import check_report
 from dicom_sr.checks.identity import check_identity
 from dicom_sr.key_slices import key_slices
+from dicom_sr.kinds import carried_kind, union_kind
+from dicom_sr.measurement_groups import is_several
+from dicom_sr.object_set import (
+    content_key,
+    digest_of_panels,
+    digest_of_regions,
+    reference_of,
+)
 from dicom_sr.page import Page, drawn, pdf_of, png_of
 from dicom_sr.page_objects import encapsulated_pdf, secondary_capture
 from dicom_sr.rejection import rejection_note
 from dicom_sr.report_source import ReportSource
-from dicom_sr.structured_report import structured_report
+from dicom_sr.segmentation import segmentation
+from dicom_sr.sop_classes import COMPREHENSIVE, ENCAPSULATED_PDF, SECONDARY_CAPTURE, SEGMENTATION
+from dicom_sr.structured_report import sr_class, structured_report
 from pipeline.errors import ReportRejected
 from pipeline.parallel.forked_work import cores_for, share
 from pipeline.pictures import Panel
-from pipeline.records import Json
+from pipeline.records import SEQUENCES, Json
 from pipeline.result import StudyResult
+from pipeline.roi.grid_regions import GridRegion
 
 # Of a value in Explicit VR with a length of two bytes (PS3.5 7.1.2), less some for its encoding.
 MOST_BYTES = 60_000
@@ -37,9 +48,15 @@ class Rendered:
 
 
 def render(
-    result: StudyResult, source: ReportSource, panels: tuple[Panel, ...], settings: Settings | None = None
+    result: StudyResult,
+    source: ReportSource,
+    panels: tuple[Panel, ...],
+    settings: Settings | None = None,
+    regions: tuple[GridRegion, ...] = (),
 ) -> Rendered:
     """Everything that a result is sent as. The same input gives the same bytes and UIDs.
+
+    `regions`: each region on each grid, where segmentations are to be written.
 
     Raises ReportRejected where result and source are not about the same exam, and where the finished report fails its
     own check: such a report is not sent.
@@ -48,8 +65,10 @@ def render(
     if source.study_uid != result.study_uid:
         raise ReportRejected("the report's source is of another study than the result", uid=result.study_uid)
     _check_lengths(source)
+    segmented = dict(_segmented(result, regions, settings))
+    source = _with_objects(result, source, panels, segmented, settings)
     page, sr = _page_and_sr(result, source, panels, settings)
-    objects: dict[str, bytes] = {}
+    objects = {kind: segmentation(kind, mine, result, source, settings) for kind, mine in segmented.items()}
     for kind in settings.report.what:
         if kind == "sr":
             objects[kind] = sr
@@ -68,6 +87,48 @@ def render(
         if note is not None:
             objects["rejection"] = note
     return Rendered(objects, page.png, page.pdf)
+
+
+def _segmented(
+    result: StudyResult, regions: tuple[GridRegion, ...], settings: Settings
+) -> Iterator[tuple[str, list[GridRegion]]]:
+    """Which segmentations are written, each of which regions: with the report the union of every region that has
+    several segments, and if asked for the regions as carried onto T2 and ADC."""
+    usable = [region for region in regions if region.geometry.frame_of_reference_uid]
+    if "sr" in settings.report.what:
+        several = {(r, side) for side, part in result.parts() for r, roi in part.rois.items() if is_several(roi)}
+        for region in usable:
+            if region.sequence == "t1c" and (region.role, region.side) in several:
+                yield union_kind(region.role, region.side), [region]
+    if "seg" in settings.report.what:
+        for sequence in SEQUENCES[1:]:
+            mine = [region for region in usable if region.sequence == sequence]
+            # Sides may have been measured on different series: an object lies on one grid.
+            mine = [region for region in mine if region.geometry == mine[0].geometry]
+            if mine:
+                yield carried_kind(sequence), mine
+
+
+def _with_objects(
+    result: StudyResult,
+    source: ReportSource,
+    panels: tuple[Panel, ...],
+    segmented: Mapping[str, list[GridRegion]],
+    settings: Settings,
+) -> ReportSource:
+    """`source` that knows how the objects of this result are referred to, for they name each other."""
+    drawn = [region for mine in segmented.values() for region in mine]
+    source = replace(source, pictures=digest_of_panels(panels) + digest_of_regions(drawn))
+    key = content_key(result, source, settings)
+    classes = {
+        "sr": sr_class(settings),
+        "page": SECONDARY_CAPTURE,
+        "pdf": ENCAPSULATED_PDF,
+        "key_slices": COMPREHENSIVE if any(panel.source is not None for panel in panels) else "",
+    }
+    classes |= dict.fromkeys(segmented, SEGMENTATION)
+    kinds = [kind for kind in dict.fromkeys((*settings.report.what, *segmented)) if classes.get(kind)]
+    return replace(source, objects={kind: reference_of(key, kind, classes[kind], result, settings) for kind in kinds})
 
 
 def _page_and_sr(

@@ -7,7 +7,7 @@ them, valid or not, since archives and readers match by them. Only what has one 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -44,6 +44,16 @@ OPTIONAL = (
     "PatientIdentityRemoved",
     "DeidentificationMethod",
     "StudyDescription",
+    "ClinicalTrialSponsorName",
+    "ClinicalTrialProtocolID",
+    "ClinicalTrialProtocolName",
+    "ClinicalTrialSiteID",
+    "ClinicalTrialSiteName",
+    "ClinicalTrialSubjectID",
+    "ClinicalTrialSubjectReadingID",
+    "ClinicalTrialTimePointID",
+    "ClinicalTrialTimePointDescription",
+    "ClinicalTrialCoordinatingCenterName",
     "PhysiciansOfRecord",
     "NameOfPhysiciansReadingStudy",
     "PatientAge",
@@ -61,6 +71,14 @@ SEQUENCES = (
     "DeidentificationMethodCodeSequence",
     "ProcedureCodeSequence",
     "ReasonForPerformedProcedureCodeSequence",
+)
+# PS3.3 C.17.2: what a document says of the request that it fulfils; the same names as in Request Attributes (C.7.3.1).
+OF_REQUEST = (
+    "AccessionNumber",
+    "PlacerOrderNumberImagingServiceRequest",
+    "FillerOrderNumberImagingServiceRequest",
+    "RequestedProcedureID",
+    "RequestedProcedureDescription",
 )
 # Values of these say something only if they are among the defined ones.
 _ALLOWED = {"PatientIdentityRemoved": {"YES", "NO"}}
@@ -82,7 +100,8 @@ class ReportSource:
     report on this exam that a reader may have; `superseded`: every object of that revision that was delivered. `prior`:
     images of earlier exams that were shown to the analysis. `corrected_patient`: the predecessor was issued under
     another Patient ID. `timezone_offset`: (0008,0201) of the source, for example
-    "+0800".
+    "+0800". `requests`: the items of its Request Attributes Sequence. `pictures`: a digest of what the page shows.
+    `objects`: how each object of this result is referred to, by kind; empty where only one object is written.
     """
 
     patient_study: Dataset
@@ -97,6 +116,9 @@ class ReportSource:
     superseded: tuple[InstanceRef, ...] = ()
     prior: tuple[InstanceRef, ...] = ()
     corrected_patient: bool = False
+    requests: tuple[Dataset, ...] = ()
+    pictures: str = ""
+    objects: Mapping[str, InstanceRef] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.began.tzinfo is None:
@@ -147,6 +169,7 @@ class ReportSource:
             predecessor=predecessor,
             superseded=tuple(superseded),
             prior=tuple(prior),
+            requests=tuple(requests(image)),
         )
 
 
@@ -189,6 +212,22 @@ def patient_study(image: Dataset) -> Dataset:
     for keyword, items in sequences.items():
         setattr(copied, keyword, items)
     return copied
+
+
+def requests(image: Dataset) -> Iterator[Dataset]:
+    """What the image says of the requests that it was made for, one item each, of valid values only."""
+    for given in image.get("RequestAttributesSequence") or ():
+        item = Dataset()
+        with pydicom.config.disable_value_validation():
+            for keyword in OF_REQUEST:
+                value = as_said(given, keyword)
+                if value is not None and _fits(given[keyword].VR, str(value)):
+                    setattr(item, keyword, value)
+        codes = given.get("RequestedProcedureCodeSequence") or ()
+        if codes and all(map(_copyable, codes)):
+            item.RequestedProcedureCodeSequence = codes
+        if len(item):
+            yield item
 
 
 def plain(text: str) -> str:

@@ -129,15 +129,16 @@ def _short(value: object) -> str:
 
 
 def categories(result: StudyResult) -> str:
-    """For a series list: `ALN metastasis risk: high`, per side where there are two."""
+    """For a series list: `High risk`, per side where there are two."""
     parts = list(result.parts())
     if all(part.prediction is None for _, part in parts):
-        return "not evaluated"
-    return ", ".join(_category(side if len(parts) > 1 else None, part) for side, part in parts)
+        return "Not evaluated"
+    words = ", ".join(_category(side if len(parts) > 1 else None, part) for side, part in parts)
+    return words[:1].upper() + words[1:]
 
 
 def _category(side: Side | None, part: Part) -> str:
-    word = part.prediction.category if part.prediction else "not evaluated"
+    word = CATEGORY_WORDS[part.prediction.category].lower() if part.prediction else "not evaluated"
     return f"{SIDE_WORDS[side]} {word}".strip()
 
 

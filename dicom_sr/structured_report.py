@@ -10,21 +10,23 @@ from typing import Any
 
 from config.schema import Settings
 from dicom_sr import codes, common_attributes, content_items, sentences
-from dicom_sr.document import algorithm, document, observer
+from dicom_sr.document import algorithm, document, observer, procedure
 from dicom_sr.measurement_groups import GroupContext, all_segmented, predictions, regions
 from dicom_sr.report_source import ReportSource
 from dicom_sr.sop_classes import COMPREHENSIVE, COMPREHENSIVE_3D
 from pipeline.result import StudyResult
 
 
+def sr_class(settings: Settings) -> str:
+    return COMPREHENSIVE_3D if settings.report.comprehensive_3d else COMPREHENSIVE
+
+
 def structured_report(result: StudyResult, source: ReportSource, settings: Settings) -> bytes:
     """The report as a DICOM file. Deterministic. An exam that was not evaluated gets a report that says why."""
-    sop_class = COMPREHENSIVE_3D if settings.report.comprehensive_3d else COMPREHENSIVE
-    ds = common_attributes.start(result, source, settings, "sr", sop_class, "SR")
-    ds.SeriesNumber = 9901
-    ds.SeriesDescription = f"axrad ALN metastasis: {sentences.categories(result)}"[:64]
+    ds = common_attributes.start(result, source, settings, "sr", sr_class(settings), "SR")
+    ds.SeriesDescription = common_attributes.described(result, "report, ALN metastasis")
     document(ds, result, source, settings)
-    context = GroupContext(result, source, settings, "1411" if all_segmented(result) else "1501")
+    context = GroupContext(result, source, settings, "1411" if all_segmented(result) else "1501", ds.SOPInstanceUID)
     for element in content_items.plain(_root(context)):
         if element.keyword != "RelationshipType":
             ds.add(element)
@@ -35,7 +37,8 @@ def _root(context: GroupContext) -> Any:
     root = content_items.container(codes.TITLE, "1500", relation=None)
     content_items.add(root, content_items.code(codes.LANGUAGE, codes.ENGLISH, content_items.MODIFIER))
     content_items.add(root, *observer(context.result, context.settings))
-    content_items.add(root, content_items.code(codes.PROCEDURE_REPORTED, codes.MRI, content_items.MODIFIER))
+    done = procedure(context.source)
+    content_items.add(root, content_items.code(codes.PROCEDURE_REPORTED, done, content_items.MODIFIER))
     groups = [*predictions(context), *regions(context)]
     if groups:
         measurements = content_items.container(codes.MEASUREMENTS)

@@ -1,10 +1,15 @@
-"""UIDs of results, derived and never drawn: the same input, signature and settings give the same UIDs."""
+"""UIDs of results, derived and never drawn: one UID, one content (PS3.3 C.12.1.1.1, PS3.5 9).
+
+The UID of an object derives from everything that its bytes depend on. The same input therefore gives the same UIDs with
+the same bytes, and whatever changes a byte changes the UIDs of the whole set, whose objects name each other.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import uuid
 
+from pipeline.records import Role, Side
 from pipeline.result import StudyResult
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_OID, "axrad.result/1")
@@ -29,11 +34,15 @@ def signature_hash(result: StudyResult) -> str:
     return "+".join(sorted(names))
 
 
-def of_result(result: StudyResult, root: str, *kind: str) -> str:
-    """UID of one thing (a series, an instance, an observation) of this result."""
-    return derived(root, result.study_uid, result.input_digest, signature_hash(result), result.settings_hash, *kind)
-
-
 def of_device(result: StudyResult, root: str) -> str:
     """Device UID of the algorithm: another one whenever the signature was trained anew."""
     return derived(root, "device", signature_hash(result))
+
+
+def of_finding(root: str, study_uid: str, role: Role, side: Side | None, part: str = "") -> str:
+    """Tracking UID of a finding whose segment has none: the same in every object and revision of the study.
+
+    Args:
+        part: what tells findings of one role and side apart, for example the segment; empty: all of them together.
+    """
+    return derived(root, "tracking", study_uid, role, side or "", part)

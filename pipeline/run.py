@@ -31,15 +31,17 @@ from pipeline.pictures import Panel, make_panels
 from pipeline.records import Roi, Side, Volume
 from pipeline.records import Sequence as SequenceName
 from pipeline.result import Clinical, Part, StudyResult
+from pipeline.roi.grid_regions import GridRegion, grid_regions
 from pipeline.sequences import Match
 
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """The result, and the pictures for its page."""
+    """The result, the pictures for its page, and its regions on every grid."""
 
     result: StudyResult
     panels: tuple[Panel, ...]
+    regions: tuple[GridRegion, ...] = ()
 
 
 def analyse(
@@ -73,7 +75,7 @@ def analyse(
     except ExamRejected as error:
         reasons = [(error.code, error.message)]
     draft.timings_s["total"] = timer() - started
-    return Analysis(_result(draft, reasons), draft.panels)
+    return Analysis(_result(draft, reasons), draft.panels, draft.regions)
 
 
 def analyse_folder(path: Path, settings: Settings, signatures: Signatures | None = None) -> StudyResult:
@@ -122,6 +124,7 @@ def _measure_sides(
         masks, kept_volumes, alignment = carry_regions(rois, grids, inputs, draft)
     with draft.timed("pictures"):
         draft.panels += make_panels(grids, masks)
+        draft.regions += grid_regions(grids, masks)
     protocol = protocol_of(inputs.exam, choice, grids, draft.fields["settings_hash"])
     chosen = {name: choice_of(s) for name, s in choice.chosen.items()}
     # What sides have in common stands at the top of the result; a later side says where it differs.

@@ -66,7 +66,7 @@ class Destination(Section):
     ae_title: AeTitle | None = None
     host: Host | None = None
     port: Port | None = None
-    what: tuple[Literal["sr", "page", "pdf", "key_slices"], ...] = Field(("sr", "page"), min_length=1)
+    what: tuple[Literal["sr", "page", "pdf", "key_slices", "seg"], ...] = Field(("sr", "page"), min_length=1)
     proof: Literal["commit", "readback", "status"] = "status"
     via: Via = "cstore"
     report_from: tuple[Reporter, ...] = ()

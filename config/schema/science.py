@@ -136,7 +136,7 @@ class Report(Section):
     contributing_device_uid: bool = False
     # With a corrected result, also send a Key Object rejection note (IHE IOCM) for what was delivered before.
     reject_superseded: bool = False
-    what: tuple[Literal["sr", "page", "pdf", "key_slices"], ...] = ("sr", "page", "pdf")
+    what: tuple[Literal["sr", "page", "pdf", "key_slices", "seg"], ...] = ("sr", "page", "pdf")
     # Size of the pages of the PDF.
     paper: Literal["a4", "letter"] = "a4"
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pipeline.catalog import Exam
     from pipeline.pictures import Panel
     from pipeline.result import StudyResult
+    from pipeline.roi.grid_regions import GridRegion
 
 
 @click.command()
@@ -81,12 +82,13 @@ def _evaluated(path: Path, out: Path, settings: Settings) -> StudyResult:
         scanned = time.perf_counter() - started
         clinical = clinical_of(patient_of(exam), signatures.clinical, settings.clinical)
         analysis = analyse(exam, settings, signatures, clinical=clinical)
-        return ask(written, analysis.result, analysis.panels, exam, out, settings, began, scanned)()
+        return ask(written, analysis.result, analysis.panels, analysis.regions, exam, out, settings, began, scanned)()
 
 
 def written(
     result: StudyResult,
     panels: tuple[Panel, ...],
+    regions: tuple[GridRegion, ...],
     exam: Exam,
     out: Path,
     settings: Settings,
@@ -96,7 +98,7 @@ def written(
     """Everything that the result is written as, into `out`."""
     from daemon.work.run_outputs import write_outputs
 
-    return write_outputs(result, panels, exam, out, settings, began, seconds_before)
+    return write_outputs(result, panels, regions, exam, out, settings, began, seconds_before)
 
 
 def summary(result: StudyResult, out: Path) -> str:

@@ -71,6 +71,7 @@ def contexts_of(destination: Destination, settings: Settings) -> dict[str, str]:
         ENCAPSULATED_PDF,
         KEY_OBJECT_SELECTION,
         SECONDARY_CAPTURE,
+        SEGMENTATION,
     )
 
     classes = {
@@ -78,6 +79,7 @@ def contexts_of(destination: Destination, settings: Settings) -> dict[str, str]:
         "page": SECONDARY_CAPTURE,
         "pdf": ENCAPSULATED_PDF,
         "key_slices": COMPREHENSIVE,
+        "seg": SEGMENTATION,
     }
     wanted: dict[str, str] = {}
     for kind in destination.what:

@@ -13,7 +13,7 @@ from daemon.ledger import comparisons
 from daemon.ledger.engine import new_id, note
 from daemon.ledger.moves import add, move, move_all
 from daemon.ledger.states import GONE, IN_SPOOL, KNOWN_STATES, SETTLED, WOKEN_BY_ARRIVALS
-from daemon.ledger.tables import fetches, instances, open_associations, revisions, roi_references, studies
+from daemon.ledger.tables import fetches, instances, open_associations, revisions, roi_references, sent_objects, studies
 from daemon.ledger.work_order import BACKFILL, ROUTINE, words
 from pipeline.catalog import REGISTRATION_CLASS, InstanceFacts, facts_to_json
 
@@ -82,7 +82,7 @@ def record(connection: sa.Connection, arrival: Arrival) -> str | None:
         add(connection, "instance", "unreadable", columns_of(arrival))
         note(connection, arrival.at, "unreadable", f"{arrival.sop_uid}: {arrival.note}")
         return None
-    if facts.ours:
+    if facts.ours or _was_sent(connection, facts):
         # Our own results, routed back to us: kept, and nothing else happens.
         add(connection, "instance", "ignored", columns_of(arrival, "a result of axrad"))
         return None
@@ -99,6 +99,18 @@ def record(connection: sa.Connection, arrival: Arrival) -> str | None:
     if facts.is_image:
         _adopt_rois(connection, arrival.sop_uid, facts, arrival.at)
     return exam_uid
+
+
+def _was_sent(connection: sa.Connection, facts: InstanceFacts) -> bool:
+    """Whether this is a segmentation that axrad sent, in whose copy an archive left no mark.
+
+    One whose mark says that somebody changed its voxels since is a reader's.
+    """
+    if not facts.is_roi or facts.tags.get("own_mark") == "changed":
+        return False
+    uid = facts.ref.sop_instance_uid
+    sent = (sent_objects.c.sop_instance_uid == uid) | (sent_objects.c.coerced_uid == uid)
+    return connection.execute(sa.select(sent_objects.c.kind).where(sent)).first() is not None
 
 
 def is_relevant(facts: InstanceFacts) -> bool:

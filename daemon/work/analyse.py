@@ -23,6 +23,7 @@ from pipeline.analysis.signatures_in_use import Signatures
 from pipeline.catalog import Exam, exam_of, facts_from_json
 from pipeline.errors import FileSetAside, TryLater
 from pipeline.pictures import panels_to_bytes
+from pipeline.roi.grid_regions import regions_to_bytes
 from pipeline.run import Analysis, analyse
 
 log = structlog.get_logger("axrad.analyse")
@@ -51,6 +52,7 @@ def run(context: Context, revision_id: str) -> None:
         with kept(context, held, lambda excess: revision_failed(context, held, study.id, excess)):
             analysis = _analyse(context, study, row)
             context.files.put(revision_id, "panels.npz", panels_to_bytes(analysis.panels))
+            context.files.put(revision_id, "regions.npz", regions_to_bytes(analysis.regions))
             context.files.put(revision_id, "result.json", analysis.result.to_json().encode())
         with context.ledger.write() as connection:
             release(connection, held, _handed_on(context.clock()), state="running", stage="report")

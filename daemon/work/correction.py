@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from config.schema import Destination, Settings
 from daemon.ledger.deliveries import taken_before
 from daemon.work.context import Context
+from dicom_sr.kinds import CARRIED_PREFIX, UNION_PREFIX
 from dicom_sr.report_source import ReportSource, read_header, reference
 from pipeline.records import InstanceRef
 
@@ -54,7 +55,11 @@ def for_rendering(settings: Settings) -> Settings:
 
 def kinds_for(destination: Destination, objects: Sequence[str], settings: Settings) -> list[str]:
     """What of these objects goes to a destination; a rejection note goes where the report goes, after it."""
-    kinds: list[str] = [kind for kind in destination.what if kind in objects]
+    wanted: list[str] = [*(kind for kind in destination.what if kind != "seg")]
+    # What a report refers to goes before it, so that a viewer that opens it finds them.
+    unions = [kind for kind in objects if kind.startswith(UNION_PREFIX)] if "sr" in wanted else []
+    carried = [kind for kind in objects if kind.startswith(CARRIED_PREFIX)] if "seg" in destination.what else []
+    kinds = [*unions, *carried, *(kind for kind in wanted if kind in objects)]
     if "rejection" in objects and "sr" in kinds and wants_rejection(destination, settings):
         kinds.append("rejection")
     return kinds

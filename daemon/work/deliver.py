@@ -30,6 +30,7 @@ from daemon.work.context import Context, kept
 from daemon.work.failure import TaskFailed, code_of, sentence_of, where_in_our_code
 from daemon.work.result_rerender import ResultsGone, is_made_again, make_again
 from daemon.work.unproven_answers import settled
+from pipeline.catalog import SEGMENTATION_CLASSES
 from pipeline.errors import AxradError, PeerUnreachable, ReportRejected, TryLater
 
 log = structlog.get_logger("axrad.deliver")
@@ -141,10 +142,9 @@ class _Delivery:
         """Send what the destination has not taken yet, and write down what it says of each."""
         with self.context.ledger.read() as connection:
             before = ledger_deliveries.objects_of(connection, self.row.id)
-        missing = [
-            i for i in items if i.kind not in before or not is_present(before[i.kind].status, before[i.kind].content)
-        ]
+        missing = [i for i in items if not _is_taken(before.get(i.kind), i)]
         if missing:
+            self._announce_segmentations(missing, before)
             sent = settled(destination, address, TRANSPORTS[destination.via].send(address, missing))
             with self.context.ledger.write() as connection:
                 ledger_deliveries.record_sent(
@@ -154,6 +154,15 @@ class _Delivery:
             results_sent(self.context, self.study_id, self.row, address)
         with self.context.ledger.write() as connection:
             update(connection, self.held, {"stored_at": self.context.clock(), "proof_asks": 0})
+
+    def _announce_segmentations(self, missing: list[Item], before: dict[str, Any]) -> None:
+        """Written before they are sent: an archive may route them back at once, and they are no reader's regions."""
+        ours = [i for i in missing if i.kind not in before and i.sop_class_uid in SEGMENTATION_CLASSES]
+        if ours:
+            with self.context.ledger.write() as connection:
+                ledger_deliveries.record_sent(
+                    connection, self.row.id, [_columns(Sent(i, None)) for i in ours], self.context.clock()
+                )
 
     def _taken(self, items: tuple[Item, ...]) -> tuple[Sent, ...]:
         with self.context.ledger.read() as connection:
@@ -302,6 +311,13 @@ class _Delivery:
     def _pause_s(self) -> float:
         most = self.destination.backoff_max_s if self.destination is not None else 3600.0
         return min(backoff_s(self.context.settings.work.backoff_s, self.held.attempt), most) * _jitter()
+
+
+def _is_taken(before: Any, item: Item) -> bool:
+    """Whether the destination took just this object: one that was made again from other input has another UID."""
+    if before is None or before.sop_instance_uid != item.sop_instance_uid:
+        return False
+    return is_present(before.status, before.content)
 
 
 def _columns(sent: Sent) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from dicom_sr.report_source import ReportSource
 from pipeline.errors import TryLater
 from pipeline.pictures import load_panels
 from pipeline.result import StudyResult
+from pipeline.roi.grid_regions import load_regions
 
 log = structlog.get_logger("axrad.report")
 
@@ -71,7 +72,10 @@ def _render_once(context: Context, study: Any, row: Any, result: StudyResult) ->
         return []
     source = report_source(context, study, row)
     panels = load_panels(_kept(context, row.id, "panels.npz"))
-    rendered = render(result, source, panels, correction.for_rendering(context.settings))
+    # Results that an earlier version analysed have none.
+    regions_path = files.get(row.id, "regions.npz")
+    regions = load_regions(regions_path) if regions_path is not None else ()
+    rendered = render(result, source, panels, correction.for_rendering(context.settings), regions)
     for kind, data in rendered.objects.items():
         files.put(row.id, f"{kind}.dcm", data)
     files.put(row.id, "page.pdf", rendered.page_pdf)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import time
 from datetime import datetime
 from pathlib import Path
@@ -15,11 +16,13 @@ from pipeline.errors import ExamRejected
 from pipeline.pictures import Panel
 from pipeline.records import InstanceRef
 from pipeline.result import StudyResult
+from pipeline.roi.grid_regions import GridRegion
 
 
 def write_outputs(
     result: StudyResult,
     panels: tuple[Panel, ...],
+    regions: tuple[GridRegion, ...],
     exam: Exam,
     out: Path,
     settings: Settings,
@@ -29,7 +32,9 @@ def write_outputs(
     """Write everything into `out`; the result as written (with the report's share of the time)."""
     started = time.perf_counter()
     out.mkdir(parents=True, exist_ok=True)
-    rendered = render(result, source_of(exam, result, began), panels, settings)
+    if not result.input_digest:
+        result = result.model_copy(update={"input_digest": input_digest(exam, result)})
+    rendered = render(result, source_of(exam, result, began), panels, settings, regions)
     for kind, data in rendered.objects.items():
         (out / f"{kind}.dcm").write_bytes(data)
     (out / "page.pdf").write_bytes(rendered.page_pdf)
@@ -43,6 +48,17 @@ def write_outputs(
     (out / "result.json").write_text(result.to_json(), encoding="utf-8")
     _write_features(result, out / "features.csv")
     return result
+
+
+def input_digest(exam: Exam, result: StudyResult) -> str:
+    """SHA-256 over the files that the result was made from: the chosen series, and every ROI object."""
+    chosen = {c.series_uid for c in result.sequences.values()}
+    used = [*exam.rois, *exam.registrations, *(i for s in exam.series if s.series_uid in chosen for i in s.instances)]
+    digest = hashlib.sha256()
+    for path in sorted({i.path for i in used if i.path is not None}):
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
 
 
 def source_of(

@@ -64,7 +64,7 @@ def check_report(sr: bytes, result: StudyResult | None = None) -> list[Finding]:
         raise NotDicom("the report is not a DICOM file that can be read") from error
     if ds.get("Modality") != "SR" or not ds.get("ConceptNameCodeSequence"):
         return [Finding("no-report", "this is not a structured report")]
-    findings = [*_document(ds), *_content(items), *_coded(ds), *_numbers(items), *_references(ds, items)]
+    findings = [*_document(ds), *_content(items), *_coded(ds, items), *_numbers(items), *_references(ds, items)]
     if result is not None:
         findings += compare(ds, result)
     return findings
@@ -134,14 +134,15 @@ def table() -> dict[tuple[str, str], str]:
     return {(c.scheme, c.value): c.meaning for c in every}
 
 
-def _coded(ds: Dataset) -> Iterator[Finding]:
+def _coded(ds: Dataset, items: list[_Item]) -> Iterator[Finding]:
     known = table()
     declared = {str(i.get("CodingSchemeDesignator")) for i in ds.get("CodingSchemeIdentificationSequence") or ()}
+    copied = [i.ds.ConceptCodeSequence[0] for i in items if i.name == ("DCM", codes.PROCEDURE_REPORTED.value)]
     for element in ds.iterall():
         if element.VR != "SQ":
             continue
         for item in element.value:
-            if "CodeMeaning" not in item or element.keyword in _COPIED:
+            if "CodeMeaning" not in item or element.keyword in _COPIED or any(item is one for one in copied):
                 continue
             pair = _pair(item)
             if pair in ASSERT_DISEASE:
@@ -155,7 +156,12 @@ def _coded(ds: Dataset) -> Iterator[Finding]:
 
 
 # Code sequences that come from the source, whatever they hold.
-_COPIED = {"ProcedureCodeSequence", "DeidentificationMethodCodeSequence", "ReasonForPerformedProcedureCodeSequence"}
+_COPIED = {
+    "ProcedureCodeSequence",
+    "RequestedProcedureCodeSequence",
+    "DeidentificationMethodCodeSequence",
+    "ReasonForPerformedProcedureCodeSequence",
+}
 
 
 def _numbers(items: list[_Item]) -> Iterator[Finding]:

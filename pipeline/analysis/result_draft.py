@@ -12,6 +12,7 @@ from pipeline.pictures import Panel
 from pipeline.records import SEQUENCES, AlignmentEvidence, InstanceRef, Mask, Roi, Role, Side
 from pipeline.records import Sequence as SequenceName
 from pipeline.result import Alignment, NodeSummary, QualityCheck, RoiSummary, SegmentSummary, SequenceChoice
+from pipeline.roi.grid_regions import GridRegion
 
 Timer = Callable[[], float]
 Masks = dict[tuple[SequenceName, Role, Side | None], Mask]
@@ -33,6 +34,7 @@ class Draft:
     quality: list[QualityCheck] = field(default_factory=list)
     evidence: list[InstanceRef] = field(default_factory=list)
     panels: tuple[Panel, ...] = ()
+    regions: tuple[GridRegion, ...] = ()
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:

@@ -20,6 +20,7 @@ from pipeline.catalog.facts import (
 from pipeline.catalog.folder import exam_in
 from pipeline.catalog.instance_reading import read_facts
 from pipeline.catalog.json_codec import facts_from_json, facts_to_json
+from pipeline.catalog.own_mark import put_mark, voxel_digest
 from pipeline.catalog.scan import scan
 from pipeline.catalog.selection import FrameRef, Selection, same_images
 
@@ -44,7 +45,9 @@ __all__ = [
     "facts_to_json",
     "group",
     "patient_key",
+    "put_mark",
     "read_facts",
     "same_images",
     "scan",
+    "voxel_digest",
 ]

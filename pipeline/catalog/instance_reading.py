@@ -22,6 +22,7 @@ from pipeline.catalog.facts import (
 )
 from pipeline.catalog.frames import frame_facts
 from pipeline.catalog.header_tags import derived_values, stated_values
+from pipeline.catalog.own_mark import has_mark, state_of
 from pipeline.catalog.references import author_tags, reference_tags, references, segments
 from pipeline.catalog.region_presence import region_tags
 from pipeline.dicom_file import bounded_reading
@@ -95,6 +96,9 @@ def _facts(dataset: Dataset, path: Path) -> InstanceFacts:
         tags["patient_id_key"] = patient_key(patient_id, "")
     if is_roi:
         tags |= reference_tags(named) | author_tags(dataset) | region_tags(dataset, sop_class, path)
+    mark = state_of(path) if sop_class in SEGMENTATION_CLASSES and has_mark(dataset) else "none"
+    if mark != "none":
+        tags["own_mark"] = mark
     frame_of_reference = text_of(dataset, "FrameOfReferenceUID")
     return InstanceFacts(
         ref=InstanceRef(*uids.values()),
@@ -106,7 +110,7 @@ def _facts(dataset: Dataset, path: Path) -> InstanceFacts:
         tags=tags,
         references=tuple(r.ref for r in named),
         segments=segments(dataset) if is_roi else (),
-        ours=_is_ours(dataset, sop_class),
+        ours=mark == "ours" or _is_ours(dataset, sop_class),
         path=path,
     )
 

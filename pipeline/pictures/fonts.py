@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import cache
 from pathlib import Path
 
@@ -53,6 +54,21 @@ def font_for(character: str, size: int) -> Font:
 @cache
 def _installed() -> tuple[Path, ...]:
     return tuple(dict.fromkeys(path for pattern in PATTERNS for path in sorted(ROOT.glob(pattern))))
+
+
+@cache
+def fingerprint() -> str:
+    """SHA-256 that tells apart sets of fonts which may draw a text differently.
+
+    A font's table directory, at its beginning, has a checksum of each of its tables.
+    """
+    digest = hashlib.sha256()
+    for path in (own_font_path(), *_installed()):
+        for face in (path, bold_path(path)):
+            if face is not None:
+                with face.open("rb") as file:
+                    digest.update(f"{face.name}\0{face.stat().st_size}\0".encode() + file.read(4096))
+    return digest.hexdigest()
 
 
 def bold_path(path: Path) -> Path | None:

@@ -73,7 +73,9 @@ def read_all(
     An object that cannot be read is left out where others draw all the regions that it names; else its error is raised.
     """
     rules = load_rules(settings.rules)
-    present = [i for i in rois if i.path is not None]
+    present = [i for i in rois if i.path is not None and not i.ours]
+    if not present and any(i.ours for i in rois):
+        raise RoiRejected("the only segmentations are those that axrad wrote; they count for no region", code="no-roi")
     if not present:
         raise RoiRejected("the exam holds no segmentation or structure set", code="no-roi")
     opened, failed = _open(present)

@@ -26,6 +26,7 @@ from pipeline.result import (
     SequenceChoice,
     StudyResult,
 )
+from pipeline.roi.grid_regions import GridRegion, grid_regions
 
 MR = "1.2.840.10008.5.1.4.1.1.4"
 SEG = "1.2.840.10008.5.1.4.1.1.66.4"
@@ -167,6 +168,17 @@ def write(folder: Path, datasets: tuple[Dataset, ...]) -> list[Path]:
 
 def panels_of(result: StudyResult, seed: int = 1) -> tuple[Panel, ...]:
     """Pictures of ellipsoids in noise on three grids: the tumor in the breast, nodes towards the armpit."""
+    return make_panels(*_grids_of(result, seed))
+
+
+def regions_of(result: StudyResult, seed: int = 1) -> tuple[GridRegion, ...]:
+    """The ellipsoids themselves."""
+    return grid_regions(*_grids_of(result, seed))
+
+
+def _grids_of(
+    result: StudyResult, seed: int
+) -> tuple[dict[Sequence, Volume], dict[tuple[Sequence, Role, Side | None], Mask]]:
     rng = np.random.default_rng(seed)
     sides: tuple[Side | None, ...] = tuple(side for side, part in result.parts() if part.rois)
     volumes: dict[Sequence, Volume] = {}
@@ -183,7 +195,7 @@ def panels_of(result: StudyResult, seed: int = 1) -> tuple[Panel, ...]:
                 gain = {"t1c": 420, "t2": 180, "adc": -700}[sequence]
                 volume.voxels_zyx[inside] += np.float32(gain)
         volumes[sequence] = volume
-    return make_panels(volumes, masks)
+    return volumes, masks
 
 
 def _numbered(mask: Mask) -> Mask:

@@ -244,6 +244,7 @@ def test_the_conformance_statement_lists_what_is_sent() -> None:
         sop_classes.SECONDARY_CAPTURE,
         sop_classes.ENCAPSULATED_PDF,
         sop_classes.KEY_OBJECT_SELECTION,
+        sop_classes.SEGMENTATION,
     ]
 
 

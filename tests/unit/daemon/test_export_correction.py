@@ -78,6 +78,11 @@ def test_the_note_goes_after_the_report_and_only_where_it_is_wanted(at: Desk) ->
     assert correction.kinds_for(plain, objects, settings) == ["sr", "page"]
     assert correction.kinds_for(quiet, objects, settings) == ["sr", "page"]
     assert correction.kinds_for(told, ["page", "rejection"], settings) == ["page"]
+    # What the report refers to goes where the report goes, before it; carried regions only where they are asked for.
+    objects = ["page", "seg_t2", "sr", "union_nodes_l"]
+    assert correction.kinds_for(plain, objects, settings) == ["union_nodes_l", "sr", "page"]
+    segs = plain.model_copy(update={"what": ("seg", "page")})
+    assert correction.kinds_for(segs, objects, settings) == ["seg_t2", "page"]
 
 
 def test_the_note_is_made_if_any_destination_wants_it(tmp_path: Path) -> None:

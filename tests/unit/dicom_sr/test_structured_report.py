@@ -109,8 +109,8 @@ def test_sides_are_predicted_and_measured_apart() -> None:
 
 def test_tracking_uids_come_from_the_segment_where_it_has_them() -> None:
     tracked = {text_of(g, "112039"): text_of(g, "112040") for g in groups(read(case("high")))}
-    assert tracked["T1"] == "2.25.66.1"
-    assert tracked["N1"] == "2.25.77.0"
+    assert tracked["T1, left"] == "2.25.66.1"
+    assert tracked["N1, left"] == "2.25.77.0"
 
 
 def test_several_segments_are_one_region_with_a_derived_tracking_uid() -> None:

@@ -1,0 +1,115 @@
+"""The mark of a segmentation that axrad wrote: a private element that holds the digest of its voxels.
+
+Such an object (a proposal, a union, regions as carried onto another sequence) never counts as a region. A copy whose
+voxels somebody has changed is a reader's, whatever else it says: the digest tells. The maker's name would not do:
+phantoms may name the same one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pydicom
+from pydicom.dataset import Dataset
+
+GROUP = 0x4A5D
+CREATOR = "AXRAD SEGMENTATION"
+_DIGEST, _KIND = 0x01, 0x02
+LABELMAP = "LABELMAP"
+State = Literal["none", "ours", "changed"]
+# What numpy and pydicom read without a decoder of their own; what else there may be cannot be held against the mark.
+_UNREADABLE = (AttributeError, ValueError, TypeError, KeyError, IndexError, NotImplementedError, RuntimeError, OSError)
+
+
+def put_mark(ds: Dataset, kind: str) -> None:
+    """Mark a finished segmentation. `kind` says what it is for, e.g. `union`."""
+    block = ds.private_block(GROUP, CREATOR, create=True)
+    block.add_new(_DIGEST, "LO", voxel_digest(ds))
+    block.add_new(_KIND, "CS", kind.upper())
+
+
+def has_mark(ds: Any) -> bool:
+    """Whether the data set holds our mark, of whatever voxels."""
+    return bool(_marked_digest(ds))
+
+
+def state_of(path: Path) -> State:
+    """Whether the object is ours, was ours until somebody changed its voxels, or never was.
+
+    Where the voxels cannot be decoded here, the mark is believed.
+    """
+    with pydicom.config.disable_value_validation():
+        ds = pydicom.dcmread(path, force=True)
+        digest = _marked_digest(ds)
+        if not digest:
+            return "none"
+        try:
+            return "ours" if voxel_digest(ds) == digest else "changed"
+        except _UNREADABLE:
+            return "ours"
+
+
+def voxel_digest(ds: Dataset) -> str:
+    """SHA-256 over which voxels each segment has.
+
+    The order of frames, empty frames, the encoding and the form (BINARY, LABELMAP) make no difference.
+    """
+    frames = _pixels(ds)
+    shared = (ds.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
+    entries = []
+    for frame, groups in zip(frames, ds.PerFrameFunctionalGroupsSequence, strict=True):
+        position = _first(groups, shared, "PlanePositionSequence").ImagePositionPatient
+        place = ",".join(f"{round(float(p), 2) + 0.0:.2f}" for p in position)
+        entries += [
+            (number, place, np.packbits(drawn).tobytes()) for number, drawn in _drawn(ds, frame, groups, shared)
+        ]
+    digest = hashlib.sha256(f"{ds.Rows} {ds.Columns}".encode())
+    for number, place, bits in sorted(entries):
+        digest.update(f"\0{number}\0{place}\0".encode() + bits)
+    return digest.hexdigest()
+
+
+def _pixels(ds: Dataset) -> npt.NDArray[Any]:
+    """Every frame. Bits that are not compressed need no decoder (PS3.5 8.1.1: the first pixel is the lowest bit)."""
+    shape = (len(ds.PerFrameFunctionalGroupsSequence), int(ds.Rows), int(ds.Columns))
+    bits = bytes(ds.PixelData)
+    if ds.BitsAllocated != 1 or ds["PixelData"].is_undefined_length:
+        return np.asarray(ds.pixel_array).reshape(shape)
+    packed = np.frombuffer(bits, np.uint8)
+    return np.unpackbits(packed, count=int(np.prod(shape)), bitorder="little").reshape(shape)
+
+
+def _drawn(
+    ds: Dataset, frame: npt.NDArray[Any], groups: Dataset, shared: Dataset
+) -> list[tuple[int, npt.NDArray[np.bool_]]]:
+    """Each segment that has a voxel on a frame."""
+    if ds.get("SegmentationType") == LABELMAP:
+        return [(int(value), frame == value) for value in np.unique(frame) if value]
+    if not frame.any():
+        return []
+    number = int(_first(groups, shared, "SegmentIdentificationSequence").ReferencedSegmentNumber)
+    return [(number, frame != 0)]
+
+
+def _first(groups: Dataset, shared: Dataset, keyword: str) -> Dataset:
+    item: Dataset = (groups.get(keyword) or shared.get(keyword))[0]
+    return item
+
+
+def _marked_digest(ds: Any) -> str:
+    for offset in range(0x10, 0x100):
+        creator = ds.get((GROUP, offset))
+        if creator is None:
+            if offset > 0x20:
+                break
+            continue
+        if str(creator.value).strip() == CREATOR:
+            element = ds.get((GROUP, (offset << 8) + _DIGEST))
+            value = element.value if element is not None else ""
+            # Archives that do not know the element may keep it as bytes without a representation.
+            return (value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)).strip("\0 ")
+    return ""

@@ -1,0 +1,90 @@
+"""A segmentation that axrad wrote is told by its mark; one whose voxels were changed since is a reader's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+from config.schema import RoiSettings
+from pipeline.catalog import exam_of, put_mark, read_facts
+from pipeline.errors import RoiRejected
+from pipeline.geometry import Geometry
+from pipeline.records import Volume
+from pipeline.roi import read
+from tests.support.segmentations import written_seg
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return written_seg(tmp_path / "seg.dcm")
+
+
+def marked(path: Path) -> Dataset:
+    ds = pydicom.dcmread(path)
+    put_mark(ds, "union")
+    ds.save_as(path)
+    return ds
+
+
+def test_a_readers_segmentation_has_no_mark(path: Path) -> None:
+    assert not read_facts(path).ours
+
+
+def test_a_marked_segmentation_is_ours_and_in_no_exam(path: Path) -> None:
+    marked(path)
+    facts = read_facts(path)
+    assert facts.ours
+    assert exam_of(facts.ref.study_uid, [facts]).rois == ()
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian])
+def test_it_stays_ours_in_another_transfer_syntax(path: Path, syntax: str) -> None:
+    ds = marked(path)
+    ds.file_meta.TransferSyntaxUID = syntax
+    ds.save_as(path, implicit_vr=syntax == ImplicitVRLittleEndian, little_endian=True)
+    assert read_facts(path).ours
+
+
+def test_it_stays_ours_with_its_frames_in_another_order_and_an_empty_one(path: Path) -> None:
+    ds = marked(path)
+    frames = ds.pixel_array
+    groups = list(ds.PerFrameFunctionalGroupsSequence)
+    empty = np.zeros_like(frames[:1])
+    ds.PerFrameFunctionalGroupsSequence = [*groups[::-1], groups[0]]
+    ds.NumberOfFrames = len(groups) + 1
+    bits = np.packbits(np.concatenate([frames[::-1], empty]).ravel(), bitorder="little").tobytes()
+    ds.PixelData = bits + b"\0" * (len(bits) % 2)
+    ds.save_as(path)
+    assert read_facts(path).ours
+
+
+def test_one_voxel_makes_it_a_readers(path: Path) -> None:
+    ds = marked(path)
+    bits = bytearray(ds.PixelData)
+    place = next(i for i, byte in enumerate(bits) if byte)
+    bits[place] ^= 1
+    ds.PixelData = bytes(bits)
+    ds.save_as(path)
+    facts = read_facts(path)
+    assert not facts.ours
+    assert facts.tags["own_mark"] == "changed"
+
+
+def test_without_its_mark_it_is_told_by_no_maker(path: Path) -> None:
+    ds = pydicom.dcmread(path)
+    ds.Manufacturer = "axrad"
+    ds.save_as(path)
+    assert not read_facts(path).ours
+
+
+def test_no_region_is_read_from_it(path: Path) -> None:
+    marked(path)
+    grid = Geometry((2, 4, 4), (1, 1, 1), (0, 0, 0), (1, 0, 0, 0, 1, 0, 0, 0, 1), "1.2.3")
+    volume = Volume(np.zeros((2, 4, 4), np.float32), grid, "1.2.3.4")
+    with pytest.raises(RoiRejected, match="that axrad wrote"):
+        read([read_facts(path)], volume, RoiSettings())
