@@ -10,6 +10,7 @@ import pandas as pd
 from scipy.cluster.hierarchy import dendrogram, leaves_list, linkage
 
 if TYPE_CHECKING:
+    from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
 
 _STYLE = {"font.family": "DejaVu Sans", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False,
@@ -56,7 +57,7 @@ def clustered_heatmap(features: pd.DataFrame, title: str) -> str:
     return as_image(figure, title)
 
 
-def add_colour_bar(figure: Figure, picture: Any, label: str) -> None:
+def add_colour_bar(figure: Figure, picture: ScalarMappable, label: str) -> None:
     """The scale of a picture's colours, at the right edge of the figure."""
     axes = figure.add_axes((0.90, 0.38, 0.02, 0.26))
     figure.colorbar(picture, cax=axes, label=label)

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from config.schema import SignatureSettings
 from pipeline.errors import InputRejected
@@ -40,6 +39,14 @@ class Entry:
     active: bool
     shadow: bool
     orientations: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _InUse:
+    """`in-use.json`: the SHA-256 of the active signature by `inputs_key`, and those of the shadows."""
+
+    active: dict[str, str]
+    shadow: list[str]
 
 
 def inputs_key(inputs: frozenset[str]) -> str:
@@ -91,8 +98,8 @@ class Registry:
             entries.append(
                 Entry(
                     signature,
-                    signature.sha256 in state["active"].values(),
-                    signature.sha256 in state["shadow"],
+                    signature.sha256 in state.active.values(),
+                    signature.sha256 in state.shadow,
                     orientations,
                 )
             )
@@ -101,7 +108,7 @@ class Registry:
     def titles_in_use(self) -> frozenset[str]:
         """`name@version` of the signatures that are active or shadow."""
         state = self._state()
-        return frozenset(self.load(sha256).header.title for sha256 in (*state["active"].values(), *state["shadow"]))
+        return frozenset(self.load(sha256).header.title for sha256 in (*state.active.values(), *state.shadow))
 
     def record(self, facts: dict[str, Json]) -> None:
         """Keep what an evaluation found, under the signature it is about."""
@@ -146,30 +153,29 @@ class Registry:
                 code="not-activated",
             )
         state, key = self._state(), inputs_key(signature.inputs)
-        before = state["active"].get(key)
-        state["active"][key] = sha256
-        state["shadow"] = [s for s in state["shadow"] if s != sha256]
-        self._write(state)
-        return None if before in (None, sha256) else str(before)
+        before = state.active.get(key)
+        shadow = [s for s in state.shadow if s != sha256]
+        self._write(_InUse({**state.active, key: sha256}, shadow))
+        return None if before == sha256 else before
 
     def shadow(self, signature: Signature, *, on: bool = True) -> None:
         """Compute it beside the active one, without reporting it; or stop that."""
         sha256, state = self.add(signature), self._state()
-        state["shadow"] = [*[s for s in state["shadow"] if s != sha256], *([sha256] if on else [])]
-        self._write(state)
+        others = [s for s in state.shadow if s != sha256]
+        self._write(replace(state, shadow=[*others, *([sha256] if on else [])]))
 
     def deactivate(self, signature: Signature) -> None:
         """Take it out of use."""
         state = self._state()
-        state["active"] = {k: s for k, s in state["active"].items() if s != signature.sha256}
-        self._write(state)
+        active = {k: s for k, s in state.active.items() if s != signature.sha256}
+        self._write(replace(state, active=active))
 
     def choose(self, available: frozenset[str]) -> Choice:
         """The active signature that uses most of what is available: `{sequence}.{roi}` groups and clinical columns."""
         state = self._state()
-        active = [self.load(sha256) for sha256 in state["active"].values()]
+        active = [self.load(sha256) for sha256 in state.active.values()]
         fitting = [s for s in active if s.inputs <= available]
-        shadows = tuple(s for sha in state["shadow"] if (s := self.load(sha)).inputs <= available)
+        shadows = tuple(s for sha in state.shadow if (s := self.load(sha)).inputs <= available)
         best = max(fitting, key=_preference, default=None)
         richer = [s for s in active if best is None or _preference(s) > _preference(best)]
         notes = tuple(_lacking(s, available, best) for s in sorted(richer, key=_preference, reverse=True))
@@ -178,18 +184,18 @@ class Registry:
     def _path(self, sha256: str) -> Path:
         return self.folder / f"{sha256}{SUFFIX}"
 
-    def _state(self) -> dict[str, Any]:
+    def _state(self) -> _InUse:
         path = self.folder / IN_USE
         if not path.exists():
-            return {"active": {}, "shadow": []}
+            return _InUse({}, [])
         try:
             state = json.loads(path.read_text(encoding="utf-8"))
-            return {"active": dict(state["active"]), "shadow": list(state["shadow"])}
+            return _InUse(dict(state["active"]), list(state["shadow"]))
         except (ValueError, KeyError, TypeError) as error:
             raise InputRejected(f"{path} is damaged: {error}", code="registry-damaged") from error
 
-    def _write(self, state: dict[str, Any]) -> None:
-        write_atomically(self.folder / IN_USE, json.dumps(state, indent=1, sort_keys=True).encode())
+    def _write(self, state: _InUse) -> None:
+        write_atomically(self.folder / IN_USE, json.dumps(asdict(state), indent=1, sort_keys=True).encode())
 
 
 def in_use(settings: SignatureSettings, available: frozenset[str]) -> Choice:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,11 +14,14 @@ from pipeline.research.evaluation.evaluate import Evaluation
 from pipeline.research.evaluation.scored_cohort import Scored
 from pipeline.research.evaluation.survival import Curve
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 _STYLE = {"svg.hashsalt": "axrad", "svg.fonttype": "path", "font.size": 9, "axes.spines.top": False,
           "axes.spines.right": False, "legend.frameon": False}  # fmt: skip
 
 
-def draw(paint: Callable[[Any], None], width: float = 4.2, height: float = 3.6) -> str:
+def draw(paint: Callable[[Axes], None], width: float = 4.2, height: float = 3.6) -> str:
     """One set of axes, painted and returned as an `<svg>` element."""
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -37,7 +40,7 @@ def draw(paint: Callable[[Any], None], width: float = 4.2, height: float = 3.6) 
 def roc(scored: Sequence[Scored]) -> str:
     """ROC curves of all cohorts."""
 
-    def paint(axes: Any) -> None:
+    def paint(axes: Axes) -> None:
         for cohort in scored:
             table = evaluate.roc_table(cohort)
             area = metrics.delong(cohort.decisions, cohort.positive)
@@ -53,7 +56,7 @@ def roc(scored: Sequence[Scored]) -> str:
 def precision_recall(scored: Sequence[Scored]) -> str:
     """Precision-recall curves; the dotted lines are the prevalences."""
 
-    def paint(axes: Any) -> None:
+    def paint(axes: Axes) -> None:
         for cohort in scored:
             table = evaluate.precision_recall_table(cohort)
             (line,) = axes.step(table["recall"], table["precision"], where="post", label=cohort.name)
@@ -67,7 +70,7 @@ def precision_recall(scored: Sequence[Scored]) -> str:
 def calibration(cohort: Scored) -> str:
     """Observed against predicted, with intervals."""
 
-    def paint(axes: Any) -> None:
+    def paint(axes: Axes) -> None:
         table = evaluate.calibration_table(cohort)
         error = [table["observed"] - table["observed_low"], table["observed_high"] - table["observed"]]
         axes.plot([0, 1], [0, 1], ":", color="grey")
@@ -81,7 +84,7 @@ def calibration(cohort: Scored) -> str:
 def decision_curve(cohort: Scored) -> str:
     """Net benefit of acting on the signature, on everyone, on no one."""
 
-    def paint(axes: Any) -> None:
+    def paint(axes: Axes) -> None:
         table = evaluate.decision_curve_table(cohort)
         for model, rows in table.groupby("model", sort=True):
             axes.plot(rows["threshold"], rows["net_benefit"], label=model)
@@ -98,11 +101,11 @@ def decision_curve(cohort: Scored) -> str:
 def scores(cohort: Scored, cutoff: float) -> str:
     """Distribution of the probability in both classes; the line is the cutoff."""
 
-    def paint(axes: Any) -> None:
+    def paint(axes: Axes) -> None:
         edges = np.linspace(0, 1, 21)
         axes.hist(
             [cohort.probabilities[~cohort.positive], cohort.probabilities[cohort.positive]],
-            bins=edges,
+            bins=edges.tolist(),
             label=[cohort.table.negative_value, cohort.table.positive_value],
         )
         axes.axvline(cutoff, color="black", linestyle="--")
@@ -116,7 +119,7 @@ def scores(cohort: Scored, cutoff: float) -> str:
 def survival_curves(curves: Sequence[Curve], title: str) -> str:
     """Kaplan and Meier's curves with their intervals."""
 
-    def paint(axes: Any) -> None:
+    def paint(axes: Axes) -> None:
         for curve in curves:
             (line,) = axes.step(curve.times, curve.survival, where="post", label=curve.title)
             axes.fill_between(curve.times, curve.low, curve.high, step="post", alpha=0.15, color=line.get_color())
@@ -130,10 +133,10 @@ def survival_curves(curves: Sequence[Curve], title: str) -> str:
 def nested(evaluation: Evaluation) -> str:
     """Fold AUCs of nested cross-validation."""
 
-    def paint(axes: Any) -> None:
+    def paint(axes: Axes) -> None:
         assert evaluation.nested is not None
         values = evaluation.nested.fold_aucs.ravel()
-        axes.hist(values, bins=np.linspace(0, 1, 41), color="tab:grey")
+        axes.hist(values, bins=np.linspace(0, 1, 41).tolist(), color="tab:grey")
         axes.axvline(evaluation.nested.auc.value, color="black")
         axes.axvline(0.5, color="grey", linestyle=":")
         axes.set(xlabel="AUC of a held-out fold", ylabel="folds", xlim=(min(0.4, values.min()), 1.01))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,9 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from pipeline.research.drawing import add_colour_bar, as_image, new_figure
 from pipeline.research.metrics import auc
 from pipeline.research.reproduce.findings import Correlation, Signature
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _COLOURS = {"training": "#1b4f9c", "external": "#c0392b", "prospective_retrospective": "#2e8b57"}
 _GROUPS = {"R": "#c0392b", "N": "#1b4f9c"}
@@ -93,13 +96,13 @@ def correlation_heatmap(correlation: Correlation, marker: str) -> str:
     return as_image(figure, f"Spearman correlation with {marker}")
 
 
-def _mark_blocks(axes: Any, names: list[str]) -> None:
+def _mark_blocks(axes: Axes, names: list[str]) -> None:
     blocks = [next(b for b in sorted(_BLOCKS, key=len, reverse=True) if name.startswith(b)) for name in names]
     for block in _BLOCKS:
         rows = [n for n, own in enumerate(blocks) if own == block]
         if rows:
             axes.axhline(rows[0] - 0.5, color="white", linewidth=1.2)
-            axes.text(-4, np.mean(rows), block, ha="right", va="center", fontsize=8)
+            axes.text(-4, float(np.mean(rows)), block, ha="right", va="center", fontsize=8)
     axes.set_xticks([])
     axes.set_yticks([])
 

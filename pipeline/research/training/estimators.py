@@ -72,7 +72,10 @@ FITS: Mapping[Classifier, Callable[[Floats, Classes, Training], Model]] = {
 
 
 def flatten(trees: Iterable[Any], *, regression: bool) -> dict[str, npt.NDArray[np.generic]]:
-    """Arrays of fitted scikit-learn trees. Node values: the positive fraction, or the regression value."""
+    """Arrays of fitted scikit-learn trees, which have no types.
+
+    Node values: the positive fraction, or the regression value.
+    """
     roots, parts, start = [], [], 0
     for fitted in trees:
         tree = fitted.tree_
