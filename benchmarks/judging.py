@@ -14,7 +14,7 @@ from pathlib import Path
 from config.schema import Ledger as LedgerSection
 from config.schema import Settings, Spool
 from daemon.ledger import Ledger, open_ledger
-from daemon.ledger.intake import Arrival, row_of
+from daemon.ledger.instances import Arrival, columns_of
 from daemon.ledger.tables import instances, studies
 from daemon.work.context import Context
 from daemon.work.sweep import assemble
@@ -57,7 +57,9 @@ def _fill(ledger: Ledger, number: int) -> None:
         )
         for start in range(0, number, 1000):
             arrivals = [_arrival(n) for n in range(start, start + 1000)]
-            connection.execute(instances.insert(), [row_of(a, "stored", "") | {"exam_uid": STUDY} for a in arrivals])
+            connection.execute(
+                instances.insert(), [columns_of(a) | {"exam_uid": STUDY, "state": "stored"} for a in arrivals]
+            )
 
 
 def _arrival(n: int) -> Arrival:

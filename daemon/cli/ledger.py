@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 import click
+import sqlalchemy as sa
 
 from config.load import load
 from config.schema import Settings
@@ -21,6 +21,7 @@ from daemon.cli.report import print_report
 from daemon.cli.wording import console
 from daemon.feedback import feedback_records
 from daemon.ledger import Ledger, existing_ledger, operator_requests, priority_and_cancel, studies, views
+from daemon.ledger.rows import StudyRow
 from daemon.ledger.work_order import PRIORITIES
 from pipeline.errors import InputRejected
 
@@ -87,7 +88,7 @@ def studies_command(
     overview.print_studies(console(), found, time.time())
 
 
-def _found(connection: Any, name: str) -> Any:
+def _found(connection: sa.Connection, name: str) -> StudyRow:
     row = studies.find(connection, name)
     if row is None:
         raise InputRejected(f"the ledger knows no study {name}; `axrad studies` lists those it knows")

@@ -82,7 +82,7 @@ PER_INSTANCE = {
 def gather(settings: Settings, connection: sa.Connection, now: float) -> dict[str, Any]:
     """Everything `axrad status` knows, from the ledger and this machine's disk alone."""
     running, told = work_order.under_way(connection, now)
-    last_sweep = heartbeats.last(connection, "sweep")
+    last_sweep = heartbeats.last_sign(connection, "sweep")
     since = now - heartbeats.WORKER_GONE_S
     rows = connection.execute(sa.select(breakers).where(breakers.c.failures > 0).order_by(breakers.c.destination)).all()
     stuck = [s for state in STUCK for s in views.list_studies(connection, state, limit=5)]
@@ -103,7 +103,7 @@ def gather(settings: Settings, connection: sa.Connection, now: float) -> dict[st
         "announced": told,
         "workers": [
             {"name": w.name, "seen_s": round(now - w.at, 1), **w.detail}
-            for w in heartbeats.signs(connection, "worker", since)
+            for w in heartbeats.signs_of(connection, "worker", since)
         ],
         "sweep_s": None if last_sweep is None else round(now - last_sweep.at, 1),
         "destinations_down": [

@@ -15,6 +15,7 @@ from daemon.feedback.assessment import SR_CLASSES, Assessment, read_assessment
 from daemon.feedback.pathology import Outcome
 from daemon.ledger import Ledger
 from daemon.ledger.engine import note
+from daemon.ledger.rows import InstanceRow, rows_where
 from daemon.ledger.states import KNOWN_STATES
 from daemon.ledger.tables import deliveries, feedback, instances, revisions, sent_objects, studies
 from daemon.logs import place_of
@@ -45,16 +46,15 @@ def collect(ledger: Ledger, spool_root: Path, now: float, settings: Settings | N
     verdict_count = 0
     while True:
         with ledger.read() as connection:
-            rows = connection.execute(
-                sa.select(instances)
-                .where(
-                    instances.c.state == "ignored",
-                    instances.c.sop_class.in_(SR_CLASSES),
-                    instances.c.note == "not used by axrad",
-                )
-                .order_by(instances.c.id)
-                .limit(BATCH)
-            ).all()
+            rows = rows_where(
+                connection,
+                InstanceRow,
+                instances.c.state == "ignored",
+                instances.c.sop_class.in_(SR_CLASSES),
+                instances.c.note == "not used by axrad",
+                order_by=[instances.c.id],
+                limit=BATCH,
+            )
         for row in rows:
             verdict_count += _collect_one(ledger, spool_root, row, now, may_send(settings, row.calling_ae))
         if len(rows) < BATCH:
@@ -69,7 +69,7 @@ def may_send(settings: Settings | None, calling_ae: str) -> bool:
     return any(p.feedback for p in peers) or (not peers and calling_ae == INGESTED)
 
 
-def _collect_one(ledger: Ledger, spool_root: Path, row: Any, now: float, allowed: bool) -> int:
+def _collect_one(ledger: Ledger, spool_root: Path, row: InstanceRow, now: float, allowed: bool) -> int:
     """Read one report. It is marked as read even if that fails, so that it never holds up the indexer again."""
     try:
         assessment = _read(spool_root / row.path)
@@ -100,7 +100,12 @@ def _read(path: Path) -> Assessment | None:
 
 
 def _store_assessment(
-    connection: sa.Connection, spool_root: Path, assessment: Assessment, report_row: Any, allowed: bool, now: float
+    connection: sa.Connection,
+    spool_root: Path,
+    assessment: Assessment,
+    report_row: InstanceRow,
+    allowed: bool,
+    now: float,
 ) -> int:
     """Store the verdicts for each revision that the report is about; how many there are.
 
@@ -157,7 +162,7 @@ def _store_assessment(
     return verdict_count
 
 
-def _reason_not_taken(connection: sa.Connection, row: Any, assessment: Assessment, report_row: Any) -> str:
+def _reason_not_taken(connection: sa.Connection, row: Any, assessment: Assessment, report_row: InstanceRow) -> str:
     """Why a report does not count for a study, without names; empty if it does."""
     if report_row.study_uid != row.study_uid:
         return "it lies in another study"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -100,7 +99,7 @@ def oldest_file(folder: Path, suffix: str) -> tuple[float, int]:
 
 
 def sweep(connection: sa.Connection, now: float) -> Finding:
-    last = heartbeats.last(connection, "sweep")
+    last = heartbeats.last_sign(connection, "sweep")
     if last is not None and now - last.at <= SWEEP_LATE_S:
         text = f"the last sweep was {max(0.0, now - last.at):.0f} s ago"
         return Finding("sweep", "ok", text, value=now - last.at, limit=SWEEP_LATE_S)
@@ -116,7 +115,7 @@ def sweep(connection: sa.Connection, now: float) -> Finding:
 
 def beat(connection: sa.Connection, swept: Finding, now: float) -> Finding:
     """Beat's own sign; a sweep that ticks proves it as well."""
-    signs = heartbeats.signs(connection, "beat", now - heartbeats.WORKER_GONE_S)
+    signs = heartbeats.signs_of(connection, "beat", now - heartbeats.WORKER_GONE_S)
     if signs:
         newest = max(sign.at for sign in signs)
         return Finding("beat", "ok", f"beat ticked {max(0.0, now - newest):.0f} s ago", value=len(signs))
@@ -146,7 +145,7 @@ def judging(connection: sa.Connection) -> Finding:
 
 def workers(connection: sa.Connection, settings: Settings, queue: str, now: float, swept: Finding) -> Finding:
     """Processes that take from a queue, by their own signs; without any, what waits for one."""
-    count = heartbeats.slots(connection, queue, now)
+    count = heartbeats.worker_processes(connection, queue, now)
     if count:
         text = f"{count} process{'es' * (count != 1)} of `axrad work` take{'s' * (count == 1)} from it"
         return Finding("workers", "ok", text, subject=queue, value=count)
@@ -173,7 +172,7 @@ WORK = {
 
 
 def _waiting(connection: sa.Connection, queue: str) -> tuple[int, float | None]:
-    of_queue: dict[str, tuple[sa.Table, Any, Any]] = {
+    of_queue: dict[str, tuple[sa.Table, sa.ColumnElement[bool], sa.ColumnElement[float]]] = {
         "analyse": (studies, studies.c.state == "ready", studies.c.changed_at),
         "deliver": (deliveries, deliveries.c.state == "pending", deliveries.c.created_at),
         "fetch": (fetches, fetches.c.state == "pending", fetches.c.created_at),
@@ -191,7 +190,7 @@ def _needed(settings: Settings, queue: str) -> bool:
 def destinations(connection: sa.Connection, settings: Settings, now: float) -> Iterator[Finding]:
     """Destinations that do not take results; `fail` from their breaker on."""
     for down in ledger_deliveries.failing(connection):
-        destination = ledger_deliveries.by_name(settings, down["destination"])
+        destination = ledger_deliveries.destination_named(settings, down["destination"])
         waiting = connection.execute(
             sa.select(sa.func.count()).where(
                 deliveries.c.destination == down["destination"], deliveries.c.state.in_(UNSENT)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import structlog
 
-from daemon.ledger.intake import Arrival
+from daemon.ledger.instances import Arrival
 from daemon.spool import Spool, is_uid, read_meta
 from daemon.spool.journal import Entry
 from pipeline.catalog import InstanceFacts, read_facts

@@ -23,7 +23,8 @@ from daemon.indexing.pixel_comparison import comparing
 from daemon.indexing.priority import Order, priority_of
 from daemon.indexing.reconcile import reconcile, verify_after_boot
 from daemon.ledger import Ledger, commitments, open_ledger
-from daemon.ledger.intake import Arrival, association_ended, known, record, still_arriving, still_sending
+from daemon.ledger.instances import Arrival, is_known, record
+from daemon.ledger.open_associations import association_ended, still_arriving, still_sending
 from daemon.ledger.tables import journal_positions
 from daemon.ledger.work_order import BACKFILL
 from daemon.logs import Recurring, place_of
@@ -73,7 +74,7 @@ def _arrival(ledger: Ledger, spool: Spool, entry: Entry, order: Order, now: floa
     if entry.event not in ("stored", "duplicate") or not entry.path or not entry.sop_instance_uid or not entry.digest:
         return None
     with ledger.read() as connection:
-        if known(connection, entry.sop_instance_uid, entry.digest):
+        if is_known(connection, entry.sop_instance_uid, entry.digest):
             return None
     try:
         arrival = describe(spool, entry.path, entry.sop_instance_uid, entry.digest, min(entry.ts, now), entry)
@@ -153,7 +154,7 @@ def _committed(connection: sa.Connection, entry: Entry, now: float, believed: fr
     """A PACS reports on what we asked it to keep: delivered, or to be sent again."""
     if entry.transaction_uid is not None:
         who = (believed, entry.calling_ae)
-        commitments.reported(connection, entry.transaction_uid, entry.committed, entry.failed, now, *who)
+        commitments.take_report(connection, entry.transaction_uid, entry.committed, entry.failed, now, *who)
 
 
 def _retire_finished(ledger: Ledger, spool: Spool, settings: Settings | None) -> None:

@@ -7,17 +7,16 @@ decodes them may die of it: the indexer never does. Until its instances are comp
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 import structlog
 
 from config.schema import Settings
 from daemon.clock import Clock
 from daemon.ledger import Ledger, comparisons, open_ledger
-from daemon.ledger.comparisons import Shown
-from daemon.ledger.intake import MOST_BYTES, bytes_shown
+from daemon.ledger.comparisons import PixelDigest
+from daemon.ledger.rows import InstanceRow
 from daemon.logs import place_of
 from daemon.spool import Spool
 from pipeline.decoding import Died, content_of
@@ -25,6 +24,8 @@ from pipeline.errors import TryLater
 
 log = structlog.get_logger("axrad.indexer")
 AT_ONCE = 50
+# Two data sets under one UID are decoded to compare them, up to this.
+MOST_BYTES = 1 << 30
 POLL_S = 0.5
 UNDECODABLE = "its pixel data cannot be decoded"
 
@@ -32,26 +33,33 @@ UNDECODABLE = "its pixel data cannot be decoded"
 def compare_once(ledger: Ledger, spool: Spool, now: float) -> int:
     """Compare what waits for it; how many UIDs. Safe to repeat, safe to kill."""
     with ledger.read() as connection:
-        waiting = comparisons.expected(connection, AT_ONCE)
+        waiting = comparisons.uids_to_compare(connection, AT_ONCE)
     for sop_uid in waiting:
         with ledger.read() as connection:
             rows = comparisons.data_sets(connection, sop_uid)
         shown = {row.id: _shown(spool, row) for row in rows}
         with ledger.write() as connection:
-            comparisons.settle(connection, sop_uid, shown, now)
+            comparisons.record_digests(connection, sop_uid, shown, now)
     return len(waiting)
 
 
-def _shown(spool: Spool, row: Any) -> Shown:
+def _decoded_bytes(tags: Mapping[str, object], frames: int) -> float:
+    """What the pixels take once they are decoded, by what the header says: anything may stand there."""
+    sides = (tags.get(k) for k in ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated"))
+    rows, columns, samples, bits = (float(v) if isinstance(v, int | float) else 1.0 for v in sides)
+    return rows * columns * samples * bits * frames / 8
+
+
+def _shown(spool: Spool, row: InstanceRow) -> PixelDigest:
     tags = row.facts["tags"]
-    if bytes_shown(tags, row.facts["frames"]) > MOST_BYTES:
-        return Shown(None, "it is too large to be compared")
+    if _decoded_bytes(tags, row.facts["frames"]) > MOST_BYTES:
+        return PixelDigest(None, "it is too large to be compared")
     try:
         digest = content_of(spool.root / row.path)
     except Died as error:
         log.error("comparison-died", sop_instance_uid=row.sop_uid, path=row.path, reason=error.reason)
-        return Shown(None, f"its pixel data end the decoder ({error.reason})", damaged=True)
-    return Shown(digest, "" if digest else UNDECODABLE, damaged=digest is None)
+        return PixelDigest(None, f"its pixel data end the decoder ({error.reason})", damaged=True)
+    return PixelDigest(digest, "" if digest else UNDECODABLE, damaged=digest is None)
 
 
 @contextmanager

@@ -5,14 +5,13 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 import structlog
 
 from daemon.indexing.arrivals import describe, remove_torn
 from daemon.ledger import Ledger
-from daemon.ledger.intake import known, mark_lost, record
+from daemon.ledger.instances import is_known, mark_lost, record
 from daemon.ledger.states import IN_SPOOL, SETTLED, WITHOUT_FILE
 from daemon.ledger.tables import instances, studies
 from daemon.logs import place_of
@@ -57,7 +56,7 @@ def _record_stranger(ledger: Ledger, spool: Spool, path: str, now: float) -> boo
         with (spool.root / path).open("rb") as file:
             uid = read_meta(file).sop_instance_uid
         with ledger.read() as connection:
-            if known(connection, uid, digest):
+            if is_known(connection, uid, digest):
                 return False
         arrival = describe(spool, path, uid, digest, now)
     except TryLater:
@@ -88,10 +87,10 @@ def verify_after_boot(ledger: Ledger, spool: Spool, now: float, boot_id: str | N
     before = mark.read_text().strip() if mark.exists() else None
     torn: list[int] = []
     if before not in (None, current):
-        for row in _in_doubt(ledger):
-            if _is_torn(spool, row.path):
-                remove_torn(spool, row.path)
-                torn.append(row.id)
+        for instance_id, path in _in_doubt(ledger):
+            if _is_torn(spool, path):
+                remove_torn(spool, path)
+                torn.append(instance_id)
     if torn:
         with ledger.write() as connection:
             mark_lost(connection, torn, now)
@@ -109,15 +108,15 @@ def _is_torn(spool: Spool, path: str) -> bool:
         return False
 
 
-def _in_doubt(ledger: Ledger) -> list[Any]:
+def _in_doubt(ledger: Ledger) -> list[tuple[int, str]]:
+    """Id and path of what may be torn."""
     with ledger.read() as connection:
         newest = connection.execute(sa.select(sa.func.max(instances.c.received_at))).scalar_one() or 0.0
         unfinished = sa.select(studies.c.study_uid).where(studies.c.state.not_in(SETTLED))
-        return list(
-            connection.execute(
-                sa.select(instances.c.id, instances.c.path).where(
-                    instances.c.state.in_(IN_SPOOL),
-                    (instances.c.received_at >= newest - UNSYNCED_S) | instances.c.exam_uid.in_(unfinished),
-                )
-            ).all()
+        rows = connection.execute(
+            sa.select(instances.c.id, instances.c.path).where(
+                instances.c.state.in_(IN_SPOOL),
+                (instances.c.received_at >= newest - UNSYNCED_S) | instances.c.exam_uid.in_(unfinished),
+            )
         )
+        return [(row.id, row.path) for row in rows]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import sqlalchemy as sa
 
@@ -44,6 +44,19 @@ class Claim:
     exhausted: bool
 
 
+def is_due(kind: Claimable, now: float) -> sa.ColumnElement[bool]:
+    """Rows that a worker may claim now: due and unclaimed."""
+    table = TABLES[kind]
+    free = table.c.lease_until.is_(None) | (table.c.lease_until < now)
+    return OPEN[kind] & (table.c.next_attempt_at <= now) & free
+
+
+def to_announce(kind: Claimable, now: float) -> sa.ColumnElement[bool]:
+    """Rows to announce to workers: due, unclaimed, and not announced recently."""
+    table = TABLES[kind]
+    return is_due(kind, now) & (table.c.enqueued_until.is_(None) | (table.c.enqueued_until < now))
+
+
 def claim(
     connection: sa.Connection,
     kind: Claimable,
@@ -54,14 +67,9 @@ def claim(
     attempts: int,
     stage: str | None = None,
 ) -> Claim | None:
-    """Take the row if it is due and nobody holds it; None otherwise (a second delivery of the same message)."""
+    """Claim the row if it is due and unclaimed; None otherwise (a second delivery of the same message)."""
     table = TABLES[kind]
-    condition = (
-        (table.c.id == row_id)
-        & OPEN[kind]
-        & (table.c.next_attempt_at <= now)
-        & (table.c.lease_until.is_(None) | (table.c.lease_until < now))
-    )
+    condition = (table.c.id == row_id) & is_due(kind, now)
     if stage is not None:
         condition &= table.c.stage == stage
     row = connection.execute(sa.select(table.c.fence, table.c.attempts).where(condition)).one_or_none()
@@ -118,24 +126,6 @@ def release(
 ) -> None:
     """The last write of a claim: the row is free again."""
     update(connection, held, {"owner": None, "lease_until": None, **columns}, state=state, stage=stage)
-
-
-def due(connection: sa.Connection, kind: Claimable, now: float, limit: int) -> list[Any]:
-    """Rows that somebody should be told about: due, not held, and not announced recently."""
-    table = TABLES[kind]
-    return list(
-        connection.execute(
-            sa.select(table)
-            .where(
-                OPEN[kind]
-                & (table.c.next_attempt_at <= now)
-                & (table.c.lease_until.is_(None) | (table.c.lease_until < now))
-                & (table.c.enqueued_until.is_(None) | (table.c.enqueued_until < now))
-            )
-            .order_by(table.c.created_at)
-            .limit(limit)
-        ).all()
-    )
 
 
 def announced(connection: sa.Connection, kind: Claimable, row_id: str, until: float) -> None:

@@ -1,4 +1,4 @@
-"""When the wall clock jumps, what the ledger says of the future no longer means what was meant. This mends it.
+"""When the wall clock jumps, the times in the ledger are wrong: leases, pauses and due times are corrected here.
 
 Clocks are put right by hand, by NTP after hours without it, or with a virtual machine that slept. Forward, every lease
 would seem to have run out under the hands of a living worker; backward, whatever waits a second would wait for hours.
@@ -20,7 +20,7 @@ LONGEST_PAUSE_S = 3600.0
 
 
 class JumpWatch:
-    """Compares the wall clock with one that cannot be set. The first look knows nothing: it finds no jump."""
+    """Compares the wall clock with one that cannot be set. The first look has nothing to compare with."""
 
     def __init__(self, clock: Clock, steady: Callable[[], float]) -> None:
         self._clock = clock
@@ -93,7 +93,7 @@ def _mend_queue(
             .values(
                 created_at=min(row.created_at, now),
                 next_attempt_at=next_at,
-                # Who holds it renews it; who does not, is not there.
+                # A worker that is alive renews its lease; of a dead one it runs out.
                 lease_until=None if row.lease_until is None else min(row.lease_until, now + lease_s),
                 enqueued_until=None,
             )

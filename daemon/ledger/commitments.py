@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable
-from typing import Any
 
 import sqlalchemy as sa
 
 from daemon.ledger.claims import backoff_s
-from daemon.ledger.deliveries import forget, objects_of
+from daemon.ledger.deliveries import forget_objects, objects_of
 from daemon.ledger.engine import note
 from daemon.ledger.moves import move
+from daemon.ledger.rows import DeliveryRow, the_row
 from daemon.ledger.states import AWAITS_COMMITMENT
 from daemon.ledger.studies import settle_if_delivered
-from daemon.ledger.tables import commitments, deliveries, revisions, sent_objects
+from daemon.ledger.tables import commitments, revisions, sent_objects
 
 PROVEN = "storage commitment"
 RESEND_S = 10.0
@@ -26,7 +26,7 @@ def open_transaction(connection: sa.Connection, delivery_id: str, transaction_ui
     )
 
 
-def reported(
+def take_report(
     connection: sa.Connection,
     transaction_uid: str,
     committed: Iterable[str],
@@ -49,7 +49,7 @@ def reported(
     ).one_or_none()
     if asked is None:
         return False
-    row = connection.execute(sa.select(deliveries).where(deliveries.c.id == asked.delivery_id).with_for_update()).one()
+    row = the_row(connection, DeliveryRow, asked.delivery_id, lock=True)
     if believed_for is not None and row.destination not in believed_for:
         study_id = _study_of(connection, row)
         detail = f"{row.destination}: a report by {by or 'nobody'} is not believed; report_from may name it"
@@ -61,14 +61,14 @@ def reported(
     connection.execute(
         commitments.update().where(commitments.c.transaction_uid == transaction_uid).values(reported_at=now)
     )
-    _mark(connection, row.id, committed, True)
-    _mark(connection, row.id, failed, False)
+    _mark_objects(connection, row.id, committed, True)
+    _mark_objects(connection, row.id, failed, False)
     if row.state != "sending":
         settle(connection, row, now)
     return True
 
 
-def _mark(connection: sa.Connection, delivery_id: str, uids: Iterable[str], value: bool) -> None:
+def _mark_objects(connection: sa.Connection, delivery_id: str, uids: Iterable[str], value: bool) -> None:
     kept_as = sa.func.coalesce(sent_objects.c.coerced_uid, sent_objects.c.sop_instance_uid)
     for uid in uids:
         connection.execute(
@@ -78,7 +78,7 @@ def _mark(connection: sa.Connection, delivery_id: str, uids: Iterable[str], valu
         )
 
 
-def outcome_of(connection: sa.Connection, row: Any) -> str:
+def outcome_of(connection: sa.Connection, row: DeliveryRow) -> str:
     """`delivered` once every object is committed, `pending` once one is refused, else `stored`."""
     marks = [o.committed for o in objects_of(connection, row.id).values()]
     if any(mark is False for mark in marks):
@@ -86,14 +86,14 @@ def outcome_of(connection: sa.Connection, row: Any) -> str:
     return "delivered" if marks and all(marks) else "stored"
 
 
-def settle(connection: sa.Connection, row: Any, now: float) -> None:
-    """Move a delivery that waited for reports; whoever was about to ask again loses its claim."""
+def settle(connection: sa.Connection, row: DeliveryRow, now: float) -> None:
+    """Move a delivery that waited for reports; a worker that was about to ask again loses its claim."""
     outcome = outcome_of(connection, row)
     if outcome == "stored" or (row.state == "failed" and outcome == "pending"):
         return
     study_id = _study_of(connection, row)
     if outcome == "delivered":
-        values: dict[str, Any] = {"proof": PROVEN, "finished_at": now}
+        values: dict[str, object] = {"proof": PROVEN, "finished_at": now}
         note(
             connection,
             now,
@@ -109,16 +109,16 @@ def settle(connection: sa.Connection, row: Any, now: float) -> None:
     settle_if_delivered(connection, row.revision_id, now)
 
 
-def _study_of(connection: sa.Connection, row: Any) -> str:
+def _study_of(connection: sa.Connection, row: DeliveryRow) -> str:
     return str(
         connection.execute(sa.select(revisions.c.study_id).where(revisions.c.id == row.revision_id)).scalar_one()
     )
 
 
-def not_committed(connection: sa.Connection, row: Any, now: float) -> dict[str, Any]:
+def not_committed(connection: sa.Connection, row: DeliveryRow, now: float) -> dict[str, object]:
     """Columns of a delivery of which objects were not committed; those count as never sent."""
     kinds = [o.kind for o in objects_of(connection, row.id).values() if o.committed is False]
-    forget(connection, row.id, kinds)
+    forget_objects(connection, row.id, kinds)
     return {
         "reason": f"the destination did not commit to {', '.join(kinds)}",
         "stored_at": None,

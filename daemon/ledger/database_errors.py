@@ -70,10 +70,10 @@ def translated(what_then: str) -> Iterator[None]:
     try:
         yield
     except (sa.exc.DBAPIError, sqlite3.Error) as error:
-        found = trouble_of(error, what_then)
-        if found is None:
+        trouble = trouble_of(error, what_then)
+        if trouble is None:
             raise
-        raise found from error
+        raise trouble from error
     except (sa.exc.TimeoutError, sa.exc.PendingRollbackError) as error:
         raise LedgerBusy(f"the ledger has no connection left ({type(error).__name__}); {what_then}") from error
     except (ConnectionError, TimeoutError, socket.gaierror) as error:
@@ -113,5 +113,5 @@ def _of_sqlite(error: sqlite3.Error, what_then: str) -> LedgerBusy | None:
 
 def sqlstate(cause: BaseException | None) -> str:
     """PostgreSQL's own code, as pg8000 tells it."""
-    told = cause.args[0] if cause is not None and cause.args else None
-    return str(told.get("C", "")) if isinstance(told, dict) else ""
+    fields = cause.args[0] if cause is not None and cause.args else None
+    return str(fields.get("C", "")) if isinstance(fields, dict) else ""

@@ -7,16 +7,16 @@ destination that keeps failing: a dead archive holds neither the workers nor the
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 import sqlalchemy as sa
 
 from config.schema import Destination, Settings
 from daemon.export.send_outcome import PRESENT
 from daemon.export.statuses import STORED
-from daemon.ledger.claims import OPEN, Claim, backoff_s, claim
+from daemon.ledger.claims import OPEN, Claim, backoff_s, claim, to_announce
 from daemon.ledger.moves import move, queued_anew
+from daemon.ledger.rows import BreakerRow, DeliveryRow, JsonObject, SentObjectRow, row_where, rows_where
 from daemon.ledger.states import DEAD_LETTER
 from daemon.ledger.tables import breakers, deliveries, revisions, sent_objects
 
@@ -25,64 +25,55 @@ UNLIMITED = 10**9
 DAY_S = 86400.0
 
 
-def by_name(settings: Settings, name: str) -> Destination | None:
+def destination_named(settings: Settings, name: str) -> Destination | None:
     return next((d for d in settings.destination if d.name == name), None)
 
 
 # What may be tried
 
 
-def due(connection: sa.Connection, settings: Settings, now: float, limit: int, only: str = "") -> list[Any]:
-    """Deliveries that a worker should be told of: due, held by nobody, no more than their destination has room for."""
+def due(connection: sa.Connection, settings: Settings, now: float, limit: int, only: str = "") -> list[DeliveryRow]:
+    """Deliveries to announce to workers: due, unclaimed, at most as many as their destination has room for."""
     names = [only]
     if not only:
         waiting = sa.select(deliveries.c.destination).where(OPEN["delivery"] & (deliveries.c.next_attempt_at <= now))
         names = list(connection.execute(waiting.distinct().order_by(deliveries.c.destination)).scalars())
-    found: list[Any] = []
+    rows: list[DeliveryRow] = []
     for name in names:
-        room = min(_room(connection, by_name(settings, name), name, now), limit - len(found))
+        room = min(_places_left(connection, destination_named(settings, name), name, now), limit - len(rows))
         if room <= 0:
             continue
-        found += connection.execute(
-            sa.select(deliveries)
-            .where(
-                OPEN["delivery"]
-                & (deliveries.c.destination == name)
-                & (deliveries.c.next_attempt_at <= now)
-                & (deliveries.c.lease_until.is_(None) | (deliveries.c.lease_until < now))
-                & (deliveries.c.enqueued_until.is_(None) | (deliveries.c.enqueued_until < now))
-            )
-            .order_by(deliveries.c.next_attempt_at, deliveries.c.created_at)
-            .limit(room)
-        ).all()
-    return found
+        to_it = deliveries.c.destination == name
+        order = [deliveries.c.next_attempt_at, deliveries.c.created_at]
+        rows += rows_where(connection, DeliveryRow, to_announce("delivery", now), to_it, order_by=order, limit=room)
+    return rows
 
 
 def take(connection: sa.Connection, delivery_id: str, owner: str, now: float, settings: Settings) -> Claim | None:
-    """Claim one delivery; None if it is not due, somebody has it, or its destination has no room now."""
+    """Claim one delivery; None if it is not due, is claimed already, or its destination has no room now."""
     name = connection.execute(
         sa.select(deliveries.c.destination).where(deliveries.c.id == delivery_id)
     ).scalar_one_or_none()
     if name is None:
         return None
     _one_at_a_time(connection, name)
-    if _room(connection, by_name(settings, name), name, now) <= 0:
+    if _places_left(connection, destination_named(settings, name), name, now) <= 0:
         connection.execute(deliveries.update().where(deliveries.c.id == delivery_id).values(enqueued_until=None))
         return None
     return claim(connection, "delivery", delivery_id, owner, now, settings.work.lease_s, UNLIMITED)
 
 
 def _one_at_a_time(connection: sa.Connection, name: str) -> None:
-    """Two workers must not both take the last place. On SQLite a writing transaction is alone anyway."""
+    """Keep two workers from both taking the last place. On SQLite only one transaction writes at a time anyway."""
     if connection.dialect.name == "postgresql":
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(4217002, :n)"), {"n": zlib.crc32(name.encode()) >> 1})
 
 
-def _room(connection: sa.Connection, destination: Destination | None, name: str, now: float) -> int:
+def _places_left(connection: sa.Connection, destination: Destination | None, name: str, now: float) -> int:
     """How many more deliveries to this destination may be under way now."""
     # One that is no longer configured is claimed and set aside with that reason.
     most = destination.at_once if destination is not None else 1
-    breaker = connection.execute(sa.select(breakers).where(breakers.c.destination == name)).one_or_none()
+    breaker = row_where(connection, BreakerRow, breakers.c.destination == name)
     if breaker is not None and breaker.failures:
         most = 0 if breaker.open_until is not None and breaker.open_until > now else 1
     under_way = connection.execute(
@@ -99,12 +90,10 @@ def _room(connection: sa.Connection, destination: Destination | None, name: str,
 def destination_failed(
     connection: sa.Connection, destination: Destination, reason: str, now: float, jitter: float
 ) -> None:
-    """Nobody answers there: after some times in a row, leave it alone, each time longer."""
-    row = connection.execute(
-        sa.select(breakers).where(breakers.c.destination == destination.name).with_for_update()
-    ).one_or_none()
+    """Count a failure to reach the destination; after several in a row it is left alone, each time longer."""
+    row = row_where(connection, BreakerRow, breakers.c.destination == destination.name, lock=True)
     failures = (row.failures if row is not None else 0) + 1
-    values: dict[str, Any] = {"failures": failures, "reason": reason, "open_until": None}
+    values: dict[str, object] = {"failures": failures, "reason": reason, "open_until": None}
     if failures >= destination.breaker_failures:
         pause = backoff_s(destination.breaker_pause_s, failures - destination.breaker_failures + 1)
         values["open_until"] = now + min(pause, destination.backoff_max_s) * jitter
@@ -117,7 +106,7 @@ def destination_failed(
 
 
 def destination_answered(connection: sa.Connection, name: str, now: float) -> None:
-    """It is there: close the breaker, and let everything that waited for it try at once."""
+    """The destination answered: close its breaker and make the deliveries that waited for it due at once."""
     done = connection.execute(
         breakers.update()
         .where(breakers.c.destination == name, breakers.c.failures > 0)
@@ -134,13 +123,13 @@ def destination_answered(connection: sa.Connection, name: str, now: float) -> No
 
 
 def probe_now(connection: sa.Connection, names: Iterable[str]) -> None:
-    """An operator says that it is worth trying: the pause of these destinations is over."""
+    """End the pause of these destinations, as an operator asked."""
     connection.execute(breakers.update().where(breakers.c.destination.in_(sorted(names))).values(open_until=None))
 
 
-def failing(connection: sa.Connection) -> list[dict[str, Any]]:
+def failing(connection: sa.Connection) -> list[JsonObject]:
     """Destinations that do not answer."""
-    rows = connection.execute(sa.select(breakers).where(breakers.c.failures > 0).order_by(breakers.c.destination)).all()
+    rows = rows_where(connection, BreakerRow, breakers.c.failures > 0, order_by=[breakers.c.destination])
     return [
         {
             "destination": r.destination,
@@ -156,7 +145,7 @@ def failing(connection: sa.Connection) -> list[dict[str, Any]]:
 # Dead letters
 
 
-def impatient(row: Any, destination: Destination, now: float) -> str:
+def why_given_up(row: DeliveryRow, destination: Destination, now: float) -> str:
     """Why this delivery (a row as it is now) is not tried any more; empty if it is."""
     if destination.give_up_attempts is not None and row.attempts >= destination.give_up_attempts:
         return f"given up after {row.attempts} attempts"
@@ -166,7 +155,7 @@ def impatient(row: Any, destination: Destination, now: float) -> str:
     return ""
 
 
-def dead_letters(connection: sa.Connection, destination: str | None = None) -> list[dict[str, Any]]:
+def dead_letters(connection: sa.Connection, destination: str | None = None) -> list[JsonObject]:
     """Deliveries that were set aside, oldest first."""
     query = (
         sa.select(deliveries, revisions.c.study_id, revisions.c.number)
@@ -203,8 +192,10 @@ def send_again(connection: sa.Connection, delivery_id: str, now: float) -> None:
 # What was sent
 
 
-def record_sent(connection: sa.Connection, delivery_id: str, objects: Iterable[dict[str, Any]], now: float) -> None:
-    """Write down what the destination said, whoever holds the delivery by now: it happened.
+def record_sent(
+    connection: sa.Connection, delivery_id: str, objects: Iterable[Mapping[str, object]], now: float
+) -> None:
+    """Record the destination's answers, also when another worker holds the delivery by now: the objects were sent.
 
     Args:
         objects: kind, sop_class_uid, sop_instance_uid, status, coerced_uid, content.
@@ -216,14 +207,14 @@ def record_sent(connection: sa.Connection, delivery_id: str, objects: Iterable[d
             connection.execute(sent_objects.insert().values(delivery_id=delivery_id, at=now, **values))
 
 
-def objects_of(connection: sa.Connection, delivery_id: str) -> dict[str, Any]:
+def objects_of(connection: sa.Connection, delivery_id: str) -> dict[str, SentObjectRow]:
     """What was said of each kind of object of a delivery."""
-    rows = connection.execute(sa.select(sent_objects).where(sent_objects.c.delivery_id == delivery_id)).all()
+    rows = rows_where(connection, SentObjectRow, sent_objects.c.delivery_id == delivery_id)
     return {row.kind: row for row in rows}
 
 
-def forget(connection: sa.Connection, delivery_id: str, kinds: Iterable[str] | None = None) -> None:
-    """These objects (without `kinds`: all) must be sent again."""
+def forget_objects(connection: sa.Connection, delivery_id: str, kinds: Iterable[str] | None = None) -> None:
+    """Forget the answers on these objects (without `kinds`: all), so that they are sent again."""
     place = sent_objects.c.delivery_id == delivery_id
     if kinds is not None:
         place &= sent_objects.c.kind.in_(list(kinds))

@@ -10,10 +10,11 @@ import gzip
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import sqlalchemy as sa
 
+from daemon.ledger.rows import JsonObject
 from pipeline.errors import InputRejected
 from pipeline.whole_file import replacing
 
@@ -63,7 +64,7 @@ def load(connection: sa.Connection, path: Path) -> int:
     tables = {table.name: table for table in _tables(connection)}
     columns: list[str] = []
     into: sa.Table | None = None
-    batch: list[dict[str, Any]] = []
+    batch: list[JsonObject] = []
     rows, ended = 0, False
     for line in _lines(path):
         if isinstance(line, list) and into is not None:
@@ -87,16 +88,16 @@ def load(connection: sa.Connection, path: Path) -> int:
 
 def _tables(connection: sa.Connection) -> list[sa.Table]:
     """The tables as the database has them, whatever version that is."""
-    found = sa.MetaData()
-    found.reflect(connection)
-    return [t for t in found.sorted_tables if t.name not in NOT_DUMPED]
+    reflected = sa.MetaData()
+    reflected.reflect(connection)
+    return [t for t in reflected.sorted_tables if t.name not in NOT_DUMPED]
 
 
 def _line(file: TextIO, value: object) -> None:
     file.write(json.dumps(value, separators=(",", ":"), allow_nan=False) + "\n")
 
 
-def _lines(path: Path) -> Iterator[Any]:
+def _lines(path: Path) -> Iterator[object]:
     try:
         with gzip.open(path, "rt", encoding="utf-8") as file:
             for line in file:

@@ -90,7 +90,7 @@ def backups_folder(settings: Settings) -> Path:
 
 
 def existing_ledger(settings: Settings) -> Ledger:
-    """The ledger of an installation that has run, for whoever only looks or nudges: no folder is made.
+    """The ledger of an installation that has run, for commands that only read or nudge it: no folder is made.
 
     Raises InputRejected, and what `open_ledger` does.
     """
@@ -132,8 +132,8 @@ def require_tables(connection: sa.Connection) -> None:
     """Raises LedgerDamaged unless every table of this version is there."""
     lacking = missing_tables(connection) or ([] if version_of(connection) else ["alembic_version"])
     if lacking:
-        told = f"{len(lacking)} of them" if len(lacking) > 3 else ", ".join(lacking)
-        raise LedgerDamaged(f"the ledger does not have the tables that it should ({told}); {RESTORE}")
+        listed = f"{len(lacking)} of them" if len(lacking) > 3 else ", ".join(lacking)
+        raise LedgerDamaged(f"the ledger does not have the tables that it should ({listed}); {RESTORE}")
 
 
 def bare_ledger(settings: Settings, *, may_be_made: bool = False) -> Ledger:

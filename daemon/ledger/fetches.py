@@ -1,4 +1,4 @@
-"""What is asked of archives and fetched from them, in the ledger: opened by a verdict, worked on like everything else.
+"""Questions to archives and fetches from them, in the ledger: opened by a verdict, claimed like revisions.
 
 One row per study and subject: the same images are not fetched again and again from archives that do not have them.
 """
@@ -9,16 +9,16 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import sqlalchemy as sa
 
 from config.schema import Pacs, Settings
 from daemon.assembly import Answer, Verdict, Wanted
 from daemon.ledger import claims
-from daemon.ledger.claims import OPEN, Claim
+from daemon.ledger.claims import OPEN, Claim, to_announce
 from daemon.ledger.engine import new_id, note
 from daemon.ledger.moves import add, move_all, queued_anew
+from daemon.ledger.rows import FetchRow, StudyRow, row_where, rows_where, the_row
 from daemon.ledger.states import FETCH_OPEN, FETCH_WANTED
 from daemon.ledger.tables import fetches, instances, pacs_answers, studies
 from pipeline.catalog import MR_CLASSES
@@ -37,14 +37,14 @@ def sources(settings: Settings) -> tuple[Pacs, ...]:
     return tuple(p for p in settings.pacs if {"move", "get"} & set(p.can) or p.dicomweb_url)
 
 
-def open_for(connection: sa.Connection, study: Any, verdict: Verdict, now: float, settings: Settings) -> str:
-    """Queue what the verdict asks for, unless that was tried before; in words what is queued now."""
+def open_for(connection: sa.Connection, study: StudyRow, verdict: Verdict, now: float, settings: Settings) -> str:
+    """Queue what the verdict asks for, unless it was tried before; returns in words what is queued now."""
     if verdict.ask:
-        _open(connection, study, "ask", repr(study.last_arrival_at), (), now)
+        _open_unless_tried(connection, study, "ask", repr(study.last_arrival_at), (), now)
     if not verdict.wanted or not sources(settings):
         return ""
     names = " or ".join(p.name for p in sources(settings))
-    if not _open(connection, study, "images", subject_of(verdict.wanted), verdict.wanted, now, names):
+    if not _open_unless_tried(connection, study, "images", subject_of(verdict.wanted), verdict.wanted, now, names):
         return ""
     note(connection, now, "fetch", f"{how_many(verdict.wanted)} from {names}", study.id)
     return f"fetching {how_many(verdict.wanted)} from {names}"
@@ -65,42 +65,41 @@ def how_many(wanted: tuple[Wanted, ...]) -> str:
     return " and ".join(parts)
 
 
-def wanted_of(row: Any) -> tuple[Wanted, ...]:
+def wanted_of(row: FetchRow) -> tuple[Wanted, ...]:
     return tuple(Wanted(*one) for one in row.wanted)
 
 
 def in_words(connection: sa.Connection, study_id: str) -> str:
     """How fetching for this study stands: the newest attempt at images of it."""
-    row = connection.execute(
-        sa.select(fetches)
-        .where(fetches.c.study_id == study_id, fetches.c.kind == "images", fetches.c.state != "cancelled")
-        .order_by(fetches.c.created_at.desc())
-        .limit(1)
-    ).one_or_none()
-    if row is None or row.state == "done":
-        return "" if row is None else row.reason
-    what = f"fetching {how_many(wanted_of(row))} from {row.pacs}"
+    wanted = (fetches.c.study_id == study_id) & (fetches.c.kind == "images") & (fetches.c.state != "cancelled")
+    newest = rows_where(connection, FetchRow, wanted, order_by=[fetches.c.created_at.desc()], limit=1)
+    if not newest:
+        return ""
+    row = newest[0]
+    if row.state == "done":
+        return row.reason
+    attempt = f"fetching {how_many(wanted_of(row))} from {row.pacs}"
     if row.state == "failed":
-        return f"{what} was given up after {row.attempts} attempts: {row.reason}"
-    return f"{what}" + (f" (attempt {row.attempts}: {row.reason})" if row.reason else "")
+        return f"{attempt} was given up after {row.attempts} attempts: {row.reason}"
+    return f"{attempt}" + (f" (attempt {row.attempts}: {row.reason})" if row.reason else "")
 
 
-def open_priors(connection: sa.Connection, study: Any, now: float, settings: Settings) -> bool:
+def open_priors(connection: sa.Connection, study: StudyRow, now: float, settings: Settings) -> bool:
     """Queue the fetching of the patient's earlier exams; False where no archive can be asked."""
     if not any("find" in p.can for p in sources(settings)):
         return False
-    _open(connection, study, "priors", "", (), now, again=True)
+    _open_unless_tried(connection, study, "priors", "", (), now, again=True)
     return True
 
 
-def open_again(connection: sa.Connection, study: Any, now: float) -> int:
-    """An operator asks: whatever was given up is tried from the start; how many that are."""
+def open_again(connection: sa.Connection, study: StudyRow, now: float) -> int:
+    """Start all fetches of images of this study from the beginning, as an operator asks; returns how many."""
     of_it = (fetches.c.study_id == study.id) & (fetches.c.kind == "images")
     return _start_anew(connection, of_it, FETCH_WANTED, now)
 
 
 def cancel(connection: sa.Connection, study_id: str, now: float) -> None:
-    """What is still to be fetched is not needed any more."""
+    """Cancel the open fetches of images for a study."""
     _cancel(connection, study_id, now)
 
 
@@ -112,8 +111,8 @@ def _cancel(connection: sa.Connection, study_id: str, now: float, but: str = "")
 # What a worker does
 
 
-def due(connection: sa.Connection, now: float) -> list[Any]:
-    """Fetches that a worker should be told of: as many as may run beside those that do, the quick questions first."""
+def due(connection: sa.Connection, now: float) -> list[FetchRow]:
+    """Fetches to announce to workers: as many as may run beside those under way, quick questions first."""
     under_way = connection.execute(
         sa.select(sa.func.count())
         .select_from(fetches)
@@ -122,30 +121,30 @@ def due(connection: sa.Connection, now: float) -> list[Any]:
     room = AT_ONCE - int(under_way)
     if room <= 0:
         return []
-    rows = claims.due(connection, "fetch", now, limit=100)
+    rows = rows_where(connection, FetchRow, to_announce("fetch", now), order_by=[fetches.c.created_at], limit=100)
     return sorted(rows, key=lambda row: row.kind != "ask")[:room]
 
 
 def take(
     connection: sa.Connection, fetch_id: str, owner: str, now: float, settings: Settings
-) -> tuple[Claim, Any, Any] | None:
+) -> tuple[Claim, FetchRow, StudyRow] | None:
     """Claim a fetch that is due: the claim, its row, its study."""
     kind = connection.execute(sa.select(fetches.c.kind).where(fetches.c.id == fetch_id)).scalar_one_or_none()
     attempts = UNLIMITED if kind == "ask" else settings.fetch.attempts
     held = claims.claim(connection, "fetch", fetch_id, owner, now, settings.work.lease_s, attempts)
     if held is None:
         return None
-    row = connection.execute(sa.select(fetches).where(fetches.c.id == fetch_id)).one()
-    study = connection.execute(sa.select(studies).where(studies.c.id == row.study_id)).one()
+    row = the_row(connection, FetchRow, fetch_id)
+    study = the_row(connection, StudyRow, row.study_id)
     return held, row, study
 
 
-def finish(connection: sa.Connection, held: Claim, study: Any, now: float, outcome: str) -> None:
-    """Done; what came is judged when it has been indexed."""
+def finish(connection: sa.Connection, held: Claim, study: StudyRow, now: float, outcome: str) -> None:
+    """Record that a fetch is done. Its study is judged again."""
     claims.release(connection, held, {"reason": "", "finished_at": now}, state="done")
     if outcome:
         note(connection, now, "fetched", outcome, study.id)
-    _wake(connection, study)
+    _judge_again(connection, study)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +161,8 @@ class Failure:
     attempts: int | None = None
 
 
-def failed(connection: sa.Connection, held: Claim, study: Any, now: float, failure: Failure) -> None:
-    """Not this time, or not at all."""
+def record_failure(connection: sa.Connection, held: Claim, study: StudyRow, now: float, failure: Failure) -> None:
+    """Record that a fetch failed: it is tried again, or given up. Its study is judged again."""
     values: dict[str, object] = {"reason": failure.reason, "next_attempt_at": failure.again_at}
     if failure.attempts is not None:
         values["attempts"] = failure.attempts
@@ -173,14 +172,14 @@ def failed(connection: sa.Connection, held: Claim, study: Any, now: float, failu
         claims.release(connection, held, values, state="pending")
     kind = "fetch-failed" if failure.final else "fetch-retry"
     note(connection, now, kind, f"{failure.code}: {failure.reason}", study.id)
-    _wake(connection, study)
+    _judge_again(connection, study)
 
 
-def _wake(connection: sa.Connection, study: Any) -> None:
+def _judge_again(connection: sa.Connection, study: StudyRow) -> None:
     connection.execute(studies.update().where(studies.c.id == study.id).values(dirty=True))
 
 
-def present(connection: sa.Connection, study_uid: str) -> frozenset[str]:
+def stored_uids(connection: sa.Connection, study_uid: str) -> frozenset[str]:
     """SOP Instance UIDs of an exam whose files are here."""
     rows = connection.execute(
         sa.select(instances.c.sop_uid).where(instances.c.exam_uid == study_uid, instances.c.state == "stored")
@@ -188,7 +187,7 @@ def present(connection: sa.Connection, study_uid: str) -> frozenset[str]:
     return frozenset(rows)
 
 
-def an_image_of(connection: sa.Connection, study_uid: str) -> str | None:
+def path_of_an_image(connection: sa.Connection, study_uid: str) -> str | None:
     """The path of some image of the exam, relative to the spool."""
     return connection.execute(
         sa.select(instances.c.path)
@@ -197,8 +196,8 @@ def an_image_of(connection: sa.Connection, study_uid: str) -> str | None:
     ).scalar_one_or_none()
 
 
-def answered(connection: sa.Connection, study_uid: str, answers: Sequence[Answer]) -> None:
-    """What the archives said takes the place of what they said before."""
+def record_answers(connection: sa.Connection, study_uid: str, answers: Sequence[Answer]) -> None:
+    """Replace what the archives said of an exam before."""
     connection.execute(pacs_answers.delete().where(pacs_answers.c.exam_uid == study_uid))
     for a in answers:
         connection.execute(
@@ -213,8 +212,8 @@ def answered(connection: sa.Connection, study_uid: str, answers: Sequence[Answer
         )
 
 
-def expect_priors(connection: sa.Connection, study: Any, study_uids: Sequence[str], now: float) -> None:
-    """What arrives of these studies belongs to priors, unless they are known as exams already."""
+def expect_priors(connection: sa.Connection, study: StudyRow, study_uids: Sequence[str], now: float) -> None:
+    """Mark these studies as priors before their images arrive, unless the ledger has them as exams already."""
     known = set(connection.execute(sa.select(studies.c.study_uid).where(studies.c.study_uid.in_(study_uids))).scalars())
     for uid in study_uids:
         if uid in known:
@@ -236,9 +235,9 @@ def expect_priors(connection: sa.Connection, study: Any, study_uids: Sequence[st
         )
 
 
-def _open(
+def _open_unless_tried(
     connection: sa.Connection,
-    study: Any,
+    study: StudyRow,
     kind: str,
     subject: str,
     wanted: tuple[Wanted, ...],
@@ -249,9 +248,8 @@ def _open(
 ) -> bool:
     """Whether something is queued that was not. What ended before the study's last arrival may be tried again, and
     what came and is missed once more."""
-    row = connection.execute(
-        sa.select(fetches).where(fetches.c.study_id == study.id, fetches.c.kind == kind, fetches.c.subject == subject)
-    ).one_or_none()
+    same = (fetches.c.study_id == study.id) & (fetches.c.kind == kind) & (fetches.c.subject == subject)
+    row = row_where(connection, FetchRow, same)
     if kind == "images":
         _cancel(connection, study.id, now, but=subject)
     if row is None:

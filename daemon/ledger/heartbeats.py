@@ -1,20 +1,19 @@
-"""Signs of life: who was last seen when, and what it said. The ledger is where everybody can leave one."""
+"""Signs of life: when each worker, sweep and check was last seen, with details. Every machine reaches the ledger."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import sqlalchemy as sa
 
+from daemon.ledger.rows import JsonObject, SignOfLifeRow, row_where, rows_where
 from daemon.ledger.tables import signs_of_life
 
 # A worker that has given no sign for this long is taken for gone; it gives one three times as often.
 WORKER_GONE_S = 90.0
 
 
-def sign(connection: sa.Connection, name: str, kind: str, now: float, detail: dict[str, Any] | None = None) -> None:
+def sign(connection: sa.Connection, name: str, kind: str, now: float, detail: JsonObject | None = None) -> None:
     """Leave a sign under `name`; the one before is overwritten."""
-    values = {"kind": kind, "at": now, "detail": detail or {}}
+    values = {"kind": kind, "at": now, "detail": dict(detail or {})}
     done = connection.execute(signs_of_life.update().where(signs_of_life.c.name == name).values(**values))
     if done.rowcount == 0:
         # Two that sign at the same time for the first time: the second's insert is the one that fails, harmlessly.
@@ -25,31 +24,26 @@ def sign(connection: sa.Connection, name: str, kind: str, now: float, detail: di
                 savepoint.rollback()
 
 
-def last(connection: sa.Connection, name: str) -> Any:
+def last_sign(connection: sa.Connection, name: str) -> SignOfLifeRow | None:
     """The last sign under `name` (`at`, `detail`), or None."""
-    return connection.execute(sa.select(signs_of_life).where(signs_of_life.c.name == name)).one_or_none()
+    return row_where(connection, SignOfLifeRow, signs_of_life.c.name == name)
 
 
-def signs(connection: sa.Connection, kind: str, since: float = 0.0) -> list[Any]:
+def signs_of(connection: sa.Connection, kind: str, since: float = 0.0) -> list[SignOfLifeRow]:
     """Every sign of a kind that is not older than `since`, by name."""
-    return list(
-        connection.execute(
-            sa.select(signs_of_life)
-            .where(signs_of_life.c.kind == kind, signs_of_life.c.at >= since)
-            .order_by(signs_of_life.c.name)
-        ).all()
-    )
+    recent = (signs_of_life.c.kind == kind) & (signs_of_life.c.at >= since)
+    return rows_where(connection, SignOfLifeRow, recent, order_by=[signs_of_life.c.name])
 
 
 def forget(connection: sa.Connection, name: str) -> None:
-    """Somebody ends in order."""
+    """Remove the sign of a process that ends in order."""
     connection.execute(signs_of_life.delete().where(signs_of_life.c.name == name))
 
 
-def slots(connection: sa.Connection, queue: str, now: float) -> int:
+def worker_processes(connection: sa.Connection, queue: str, now: float) -> int:
     """Worker processes that take from `queue`, by their own signs."""
     return sum(
         int(row.detail.get("processes", 0))
-        for row in signs(connection, "worker", now - WORKER_GONE_S)
+        for row in signs_of(connection, "worker", now - WORKER_GONE_S)
         if queue in row.detail.get("queues", ())
     )

@@ -17,17 +17,17 @@ ADVISORY_LOCK = 4217002
 def id_of(ledger: Ledger) -> str:
     """The ledger's id, which its first use of a broker makes. It goes with the ledger into backups."""
     with ledger.read() as connection:
-        found = connection.execute(sa.select(installation.c.id)).scalar_one_or_none()
-    if found is not None:
-        return str(found)
+        ledger_id = connection.execute(sa.select(installation.c.id)).scalar_one_or_none()
+    if ledger_id is not None:
+        return str(ledger_id)
     with ledger.write() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})"))
-        found = connection.execute(sa.select(installation.c.id)).scalar_one_or_none()
-        if found is None:
-            found = new_id()
-            connection.execute(installation.insert().values(id=found))
-    return str(found)
+        ledger_id = connection.execute(sa.select(installation.c.id)).scalar_one_or_none()
+        if ledger_id is None:
+            ledger_id = new_id()
+            connection.execute(installation.insert().values(id=ledger_id))
+    return str(ledger_id)
 
 
 def prefix_of(ledger: Ledger) -> str:

@@ -1,4 +1,4 @@
-"""State that outlives its configuration: what belongs to something that no longer exists is closed with that reason.
+"""What belongs to destinations and archives that are no longer configured is closed with that reason.
 
 A name counts as gone when neither these settings nor those of any worker that is alive have it: while machines are
 restarted one after the other with new settings, nobody closes what another one has just opened.
@@ -7,7 +7,6 @@ restarted one after the other with new settings, nobody closes what another one 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -27,16 +26,16 @@ CODE = "destination-gone"
 
 
 def names_of(settings: Settings) -> dict[str, list[str]]:
-    """What a worker says of its settings in its sign of life."""
+    """Names of the configured destinations and archives, for a worker's sign of life."""
     return {"destinations": [d.name for d in settings.destination], "archives": [p.name for p in settings.pacs]}
 
 
-def known(connection: sa.Connection, settings: Settings, kind: str, now: float) -> set[str]:
-    """Names (`destinations` or `archives`) that somebody who is alive has in the settings."""
-    found = set(names_of(settings)[kind])
-    for row in heartbeats.signs(connection, "worker", now - heartbeats.WORKER_GONE_S):
-        found.update(row.detail.get(kind, ()))
-    return found
+def names_in_use(connection: sa.Connection, settings: Settings, kind: str, now: float) -> set[str]:
+    """Names (`destinations` or `archives`) in the settings of this process or of any worker that is alive."""
+    names = set(names_of(settings)[kind])
+    for row in heartbeats.signs_of(connection, "worker", now - heartbeats.WORKER_GONE_S):
+        names.update(row.detail.get(kind, ()))
+    return names
 
 
 def close(connection: sa.Connection, settings: Settings, now: float) -> int:
@@ -45,19 +44,19 @@ def close(connection: sa.Connection, settings: Settings, now: float) -> int:
 
 
 def _destinations(connection: sa.Connection, settings: Settings, now: float) -> int:
-    there = known(connection, settings, "destinations", now)
+    in_use = names_in_use(connection, settings, "destinations", now)
     waiting = sa.select(deliveries.c.destination).where(deliveries.c.state.in_(NOT_DELIVERED)).distinct()
     closed = 0
     for name in connection.execute(waiting).scalars().all():
-        if name not in there:
-            closed += close_deliveries(connection, name, gone(name), now, NOT_DELIVERED)
+        if name not in in_use:
+            closed += close_deliveries(connection, name, why_gone(name), now, NOT_DELIVERED)
     silent = connection.execute(sa.select(breakers.c.destination)).scalars().all()
-    for name in set(silent) - there:
+    for name in set(silent) - in_use:
         connection.execute(breakers.delete().where(breakers.c.destination == name))
     return closed
 
 
-def gone(name: str) -> str:
+def why_gone(name: str) -> str:
     return f"no [[destination]] is named {name} any more"
 
 
@@ -74,35 +73,35 @@ def close_deliveries(connection: sa.Connection, name: str, reason: str, now: flo
         move(connection, "delivery", row.id, "cancelled", {"reason": reason, "finished_at": now}, void_lease=True)
         note(connection, now, "delivery-closed", f"{name}: {reason}", row.study_id, row.revision_id)
         settle_if_delivered(connection, row.revision_id, now)
-        _tell(connection, row, now)
+        _say_if_nobody_has_it(connection, row.study_id, row.revision_id)
     return len(rows)
 
 
-def _tell(connection: sa.Connection, row: Any, now: float) -> None:
-    """A study whose report nobody has taken and nobody will says so."""
-    states = connection.execute(sa.select(deliveries.c.state).where(deliveries.c.revision_id == row.revision_id))
+def _say_if_nobody_has_it(connection: sa.Connection, study_id: str, revision_id: str) -> None:
+    """Give the study its reason where no destination has taken its report and none is left to take it."""
+    states = connection.execute(sa.select(deliveries.c.state).where(deliveries.c.revision_id == revision_id))
     if set(states.scalars()) <= set(NEVER_DELIVERED):
         connection.execute(
             studies.update()
-            .where(studies.c.id == row.study_id, studies.c.state == "reported")
+            .where(studies.c.id == study_id, studies.c.state == "reported")
             .values(
                 reason="no destination has the report, and none is left that it waits for; "
-                f"`axrad deliver {row.study_id} --to NAME` sends it",
+                f"`axrad deliver {study_id} --to NAME` sends it",
                 reason_code=CODE,
             )
         )
 
 
 def _archives(connection: sa.Connection, settings: Settings, now: float) -> int:
-    there = known(connection, settings, "archives", now)
+    in_use = names_in_use(connection, settings, "archives", now)
     sources = [p.name for p in ledger_fetches.sources(settings)]
     is_open = fetches.c.state.in_(FETCH_OPEN) & (fetches.c.kind != "ask")
     closed = 0
-    if there <= set(names_of(settings)["archives"]):
+    if in_use <= set(names_of(settings)["archives"]):
         # Otherwise a worker that is alive may know archives that are not known here.
         closed += _fetches(connection, is_open, sources, now)
     answers = connection.execute(sa.select(pacs_answers.c.pacs).distinct()).scalars().all()
-    for name in set(answers) - there:
+    for name in set(answers) - in_use:
         exams = sa.select(pacs_answers.c.exam_uid).where(pacs_answers.c.pacs == name)
         # What it said of an exam counts no more: those that are still judged are judged without it.
         connection.execute(
@@ -113,8 +112,8 @@ def _archives(connection: sa.Connection, settings: Settings, now: float) -> int:
     return closed
 
 
-def _fetches(connection: sa.Connection, is_open: Any, sources: list[str], now: float) -> int:
-    """Without an archive nothing is fetched; with others than before, they are named."""
+def _fetches(connection: sa.Connection, is_open: sa.ColumnElement[bool], sources: list[str], now: float) -> int:
+    """Close open fetches where no archive is configured; otherwise name the archives as they are now."""
     if sources:
         renamed = fetches.update().where(is_open, fetches.c.kind == "images", fetches.c.pacs != " or ".join(sources))
         connection.execute(renamed.values(pacs=" or ".join(sources)))
@@ -129,16 +128,16 @@ def _fetches(connection: sa.Connection, is_open: Any, sources: list[str], now: f
 
 
 def require_heard_of(connection: sa.Connection, settings: Settings, name: str) -> None:
-    """Raise InputRejected for a name that is no destination's and never was: a slip of the pen."""
-    there = names_of(settings)["destinations"]
-    ever = connection.execute(sa.select(deliveries.c.destination).distinct()).scalars().all()
-    if name not in {*there, *ever}:
-        known = ", ".join(sorted({*there, *ever})) or "none"
-        raise InputRejected(f'no [[destination]] is or was named "{name}"; there are: {known}')
+    """Raise InputRejected for a name that no destination has or had: a typing error."""
+    configured = names_of(settings)["destinations"]
+    delivered_to = connection.execute(sa.select(deliveries.c.destination).distinct()).scalars().all()
+    if name not in {*configured, *delivered_to}:
+        listed = ", ".join(sorted({*configured, *delivered_to})) or "none"
+        raise InputRejected(f'no [[destination]] is or was named "{name}"; there are: {listed}')
 
 
 def forget(connection: sa.Connection, settings: Settings, name: str, now: float) -> int:
-    """An operator's word: close what was set aside for a destination and, where it is gone, all that waits for it."""
+    """As an operator asks, close the dead letters of a destination and, where it is gone, all that waits for it."""
     configured = name in names_of(settings)["destinations"]
     closed = 0
     while done := close_deliveries(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -13,6 +12,7 @@ from daemon.ledger.deliveries import dead_letters, probe_now, send_again
 from daemon.ledger.engine import note
 from daemon.ledger.moves import move, queued_anew
 from daemon.ledger.priority_and_cancel import resume
+from daemon.ledger.rows import DeliveryRow, JsonObject, StudyRow, rows_where
 from daemon.ledger.states import FINISHED, MAY_BE_REDONE, TOO_MANY, UNSENT
 from daemon.ledger.studies import move_study, newest_revision, reopen
 from daemon.ledger.tables import deliveries, studies
@@ -20,7 +20,7 @@ from daemon.ledger.verdicts import evidence_of
 from pipeline.errors import InputRejected
 
 
-def retry(connection: sa.Connection, row: Any, now: float, *, new_revision: bool, accept_identity: bool) -> str:
+def retry(connection: sa.Connection, row: StudyRow, now: float, *, new_revision: bool, accept_identity: bool) -> str:
     """Repeat a failed revision; or, asked for, redo a reported one or release a held study. Says what was done."""
     if accept_identity:
         return _release(connection, row, now)
@@ -45,21 +45,21 @@ def retry(connection: sa.Connection, row: Any, now: float, *, new_revision: bool
     return f"revision {revision.number} is queued again"
 
 
-def _judge_again(connection: sa.Connection, row: Any, now: float) -> str:
-    """After the setting that it exceeds was raised."""
+def _judge_again(connection: sa.Connection, row: StudyRow, now: float) -> str:
+    """Judge a study again that was too large, after its limit was raised."""
     _assemble_again(connection, row, now)
     note(connection, now, "retried", "by an operator", row.id)
     return "the study is assembled again"
 
 
-def _take_as_ours(connection: sa.Connection, row: Any, now: float) -> str:
-    """An operator knows better than the headers which part of the body the exam shows."""
+def _take_as_ours(connection: sa.Connection, row: StudyRow, now: float) -> str:
+    """Treat the study as an exam of the breasts, whatever its headers say, as an operator asks."""
     _assemble_again(connection, row, now, taken_as_ours=True)
     note(connection, now, "taken-as-ours", "by an operator", row.id)
     return "the study is assembled as an exam of the breasts"
 
 
-def _release(connection: sa.Connection, row: Any, now: float) -> str:
+def _release(connection: sa.Connection, row: StudyRow, now: float) -> str:
     if row.state != "held" and row.corrected_key is not None:
         return _keep_identity(connection, row, now)
     if row.state != "held":
@@ -69,28 +69,28 @@ def _release(connection: sa.Connection, row: Any, now: float) -> str:
     return "the study is assembled with the identities it has"
 
 
-def _assemble_again(connection: sa.Connection, row: Any, now: float, **columns: object) -> None:
-    said = {"reason": "", "reason_code": "", "changed_at": now, "dirty": True}
-    move(connection, "study", row.id, "assembling", {**said, **columns})
+def _assemble_again(connection: sa.Connection, row: StudyRow, now: float, **columns: object) -> None:
+    unexplained = {"reason": "", "reason_code": "", "changed_at": now, "dirty": True}
+    move(connection, "study", row.id, "assembling", {**unexplained, **columns})
 
 
-def _accepted(connection: sa.Connection, row: Any) -> dict[str, object]:
-    """Columns of a study whose identities, as they are now, an operator accepts."""
+def _accepted(connection: sa.Connection, row: StudyRow) -> dict[str, object]:
+    """Columns of a study whose present identities an operator accepts."""
     keys = sorted(identity_keys(evidence_of(connection, row)))
     return {"identity_accepted": True, "corrected_key": None, "accepted_keys": keys}
 
 
-def _keep_identity(connection: sa.Connection, row: Any, now: float) -> str:
-    """A study that came again under another Patient ID stays as it is."""
+def _keep_identity(connection: sa.Connection, row: StudyRow, now: float) -> str:
+    """Keep the Patient ID of a study that came again under another."""
     accepted = _accepted(connection, row)
     connection.execute(studies.update().where(studies.c.id == row.id).values(dirty=True, **accepted))
     note(connection, now, "identity-accepted", "the one before, by an operator", row.id)
     return "the study keeps the Patient ID that it had"
 
 
-def _redo(connection: sa.Connection, row: Any, now: float) -> str:
-    """The same again; or, where objects came again under another Patient ID, a corrected report under that."""
-    corrected = {} if row.corrected_key is None else _corrected(row)
+def _redo(connection: sa.Connection, row: StudyRow, now: float) -> str:
+    """Make a new revision of the same inputs; under the new Patient ID, where objects came again under another."""
+    corrected: dict[str, object] = {} if row.corrected_key is None else _corrected(row)
     if corrected and row.state == "held" and row.reason_code == CODE:
         corrected |= {"reason": "", "reason_code": ""}
     elif row.state not in MAY_BE_REDONE:
@@ -104,13 +104,13 @@ def _redo(connection: sa.Connection, row: Any, now: float) -> str:
     return "a new revision will be made"
 
 
-def _corrected(row: Any) -> dict[str, Any]:
+def _corrected(row: StudyRow) -> dict[str, object]:
     return {"identity_key": row.corrected_key, "patient_key": row.corrected_key, "corrected_key": None}
 
 
 def deliver(
     connection: sa.Connection,
-    row: Any,
+    row: StudyRow,
     now: float,
     destination: str | None,
     known: Container[str] | None = None,
@@ -123,10 +123,10 @@ def deliver(
     revision = newest_revision(connection, row.id, FINISHED)
     if revision is None:
         raise InputRejected(f"study {row.id} has no report yet")
-    query = sa.select(deliveries).where(deliveries.c.revision_id == revision.id)
+    where = [deliveries.c.revision_id == revision.id]
     if destination is not None:
-        query = query.where(deliveries.c.destination == destination)
-    rows = connection.execute(query).all()
+        where.append(deliveries.c.destination == destination)
+    rows = rows_where(connection, DeliveryRow, *where)
     if not rows:
         raise InputRejected(f"study {row.id} has no delivery" + (f" to {destination}" if destination else ""))
     gone = sorted({item.destination for item in rows if known is not None and item.destination not in known})
@@ -159,16 +159,16 @@ def deliver_dead_letters(
     connection: sa.Connection,
     now: float,
     destination: str | None,
-    may: Callable[[dict[str, Any]], bool] = lambda _: True,
+    may: Callable[[JsonObject], bool] = lambda _: True,
 ) -> list[str]:
     """Send everything again that was set aside; the ids of the deliveries that were opened.
 
     Args:
         may: whether a dead letter can be sent at all; the others stay set aside.
     """
-    found = [item for item in dead_letters(connection, destination) if may(item)]
-    probe_now(connection, {item["destination"] for item in found})
-    for item in found:
+    letters = [item for item in dead_letters(connection, destination) if may(item)]
+    probe_now(connection, {item["destination"] for item in letters})
+    for item in letters:
         send_again(connection, item["id"], now)
         note(connection, now, "resend", f"to {item['destination']}, asked for by an operator", item["study"])
-    return [item["id"] for item in found]
+    return [item["id"] for item in letters]

@@ -1,4 +1,4 @@
-"""Chores that one of several sweeps does now and then."""
+"""Periodic jobs: one of several sweeps does each of them when it is due."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import sqlalchemy as sa
 from daemon.ledger.tables import chores
 
 
-def take(connection: sa.Connection, name: str, now: float, every_s: float) -> bool:
-    """Whether it is time, and ours to do. A time in the future comes from a clock that was wrong."""
+def take_if_due(connection: sa.Connection, name: str, now: float, every_s: float) -> bool:
+    """Whether the job is due and no other sweep has taken it. A time in the future is a wrong clock's."""
     row = connection.execute(sa.select(chores.c.done_at).where(chores.c.name == name)).one_or_none()
     if row is None:
         try:
@@ -25,6 +25,6 @@ def take(connection: sa.Connection, name: str, now: float, every_s: float) -> bo
     return done.rowcount == 1
 
 
-def again(connection: sa.Connection, name: str) -> None:
-    """There is more to do: let it be time at once."""
+def make_due(connection: sa.Connection, name: str) -> None:
+    """Make the job due at once: there is more to do."""
     connection.execute(chores.update().where(chores.c.name == name).values(done_at=0.0))

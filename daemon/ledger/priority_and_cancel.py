@@ -1,13 +1,12 @@
-"""What an operator may do to a study's place and course: bring it forward, put it back, cancel it, take that back."""
+"""What an operator may do to a study's place in line: change its priority, cancel it, resume it."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import sqlalchemy as sa
 
 from daemon.ledger.engine import note
 from daemon.ledger.moves import move, move_all, queued_anew
+from daemon.ledger.rows import StudyRow
 from daemon.ledger.states import FETCH_OPEN, SETTLED
 from daemon.ledger.studies import move_study, newest_revision, stop_deliveries
 from daemon.ledger.tables import fetches, studies
@@ -17,24 +16,24 @@ from pipeline.errors import InputRejected
 CANCELLED = "cancelled by an operator"
 
 
-def prioritise(connection: sa.Connection, row: Any, now: float, level: str, head_start_s: float) -> str:
-    """Give a study another priority; says what that does to its place in line. Urgent backfills are none any more."""
-    values: dict[str, Any] = {"priority": PRIORITIES[level]}
+def prioritise(connection: sa.Connection, row: StudyRow, now: float, level: str, head_start_s: float) -> str:
+    """Give a study another priority; returns a sentence on its place in line. An urgent backfill becomes current."""
+    values: dict[str, object] = {"priority": PRIORITIES[level]}
     if row.role == BACKFILL and PRIORITIES[level] > 0:
         values["role"] = "current"
     connection.execute(studies.update().where(studies.c.id == row.id).values(**values))
     note(connection, now, "prioritised", f"{level}, by an operator", row.id)
-    said = f"study {row.id} is {level}"
+    sentence = f"study {row.id} is {level}"
     revision = newest_revision(connection, row.id)
     if revision is None or row.state in SETTLED:
-        return f"{said}; nothing of it waits now"
+        return f"{sentence}; nothing of it waits now"
     place = place_in_line(connection, revision.id, now, head_start_s)
     if place is None:
-        return f"{said}; it is being worked on already"
-    return f"{said}; " + ("it is next" if place == 0 else f"{place} others are worked on before it")
+        return f"{sentence}; it is being worked on already"
+    return f"{sentence}; " + ("it is next" if place == 0 else f"{place} others are worked on before it")
 
 
-def cancel(connection: sa.Connection, row: Any, now: float) -> str:
+def cancel(connection: sa.Connection, row: StudyRow, now: float) -> str:
     """Stop a study: nothing of it is analysed, fetched or sent any more. What was delivered stays delivered."""
     if row.state in SETTLED:
         raise InputRejected(f"study {row.id} is {row.state}: there is nothing left to cancel")
@@ -51,26 +50,33 @@ def cancel(connection: sa.Connection, row: Any, now: float) -> str:
         stopped.append(f"{asked} fetches")
     connection.execute(studies.update().where(studies.c.id == row.id).values(due_at=None))
     move_study(connection, row.id, "cancelled", now, CANCELLED, "cancelled")
-    note(connection, now, "cancelled", ", ".join(["by an operator", *stopped]), row.id, revision and revision.id)
+    note(
+        connection,
+        now,
+        "cancelled",
+        ", ".join(["by an operator", *stopped]),
+        row.id,
+        revision.id if revision is not None else None,
+    )
     return (
         f"study {row.id} is cancelled" + (f" ({', '.join(stopped)})" if stopped else "") + "; `axrad retry` resumes it"
     )
 
 
-def resume(connection: sa.Connection, row: Any, now: float) -> str:
-    """Take a cancellation back: the revision is queued again, or the study is assembled as if it had just come."""
+def resume(connection: sa.Connection, row: StudyRow, now: float) -> str:
+    """Undo a cancellation: queue the revision again, or assemble the study as if it had just arrived."""
     revision = newest_revision(connection, row.id)
-    values: dict[str, Any] = {"dirty": True}
+    values: dict[str, object] = {"dirty": True}
     if revision is not None and revision.state == "failed":
         move(connection, "revision", revision.id, "ready", {"reason": "", **queued_anew(now)})
         move_study(connection, row.id, "ready", now)
-        said = f"revision {revision.number} is queued again"
+        sentence = f"revision {revision.number} is queued again"
     elif revision is not None:
         move_study(connection, row.id, "reported", now)
-        said = "the study is as it was before; `axrad deliver` sends its report"
+        sentence = "the study is as it was before; `axrad deliver` sends its report"
     else:
         move_study(connection, row.id, "assembling", now)
-        said = "the study is assembled again"
+        sentence = "the study is assembled again"
     connection.execute(studies.update().where(studies.c.id == row.id).values(**values))
-    note(connection, now, "resumed", "by an operator", row.id, revision and revision.id)
-    return said
+    note(connection, now, "resumed", "by an operator", row.id, revision.id if revision is not None else None)
+    return sentence

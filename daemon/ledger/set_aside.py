@@ -1,24 +1,25 @@
-"""Files whose readers died, as the ledger has them: for people, and so that their instances are not used."""
+"""Files whose readers died: listed for people, and their instances are not used."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import sqlalchemy as sa
 
 from daemon.ledger.engine import note
 from daemon.ledger.moves import move
+from daemon.ledger.rows import InstanceRow, JsonObject, row_where
 from daemon.ledger.states import READABLE
+from daemon.ledger.studies import study_id_of
 from daemon.ledger.tables import instances, set_aside, studies
 
-# What the row of such an instance says.
+# The note on the row of such an instance.
 NOTE = "set aside: its readers died of it"
 
 
 @dataclass(frozen=True, slots=True)
-class Poison:
+class SetAsideFile:
     """A file that is set aside: which instance it is, and what became of its readers."""
 
     key: str
@@ -33,10 +34,10 @@ class Poison:
         return f"{self.deaths} processes ({self.who}) died while they read it: {self.signal}"
 
 
-def put(connection: sa.Connection, poison: Poison, now: float) -> None:
-    """Tell the ledger of a file that is set aside. Its instance is not used any more. Safe to repeat."""
+def record(connection: sa.Connection, poison: SetAsideFile, now: float) -> None:
+    """Record a file that is set aside. Its instance is not used any more. Safe to repeat."""
     row = _instance(connection, poison.sop_uid, poison.digest)
-    study_id = _study(connection, row.exam_uid) if row is not None and row.exam_uid else None
+    study_id = study_id_of(connection, row.exam_uid) if row is not None and row.exam_uid else None
     sender = {"calling_ae": row.calling_ae, "study_id": study_id} if row is not None else {}
     known = connection.execute(sa.select(set_aside.c.key).where(set_aside.c.key == poison.key)).one_or_none()
     if known is None:
@@ -57,20 +58,20 @@ def put(connection: sa.Connection, poison: Poison, now: float) -> None:
 
 
 def take_up(connection: sa.Connection, sop_uid: str, digest: str, now: float) -> bool:
-    """Forget that a file was set aside: its instance is used again. Whether it was."""
+    """Use an instance again whose file was set aside; False if it was not set aside."""
     done = connection.execute(set_aside.delete().where(set_aside.c.sop_uid == sop_uid, set_aside.c.digest == digest))
     row = _instance(connection, sop_uid, digest)
     if done.rowcount == 0 or row is None or row.state != "unreadable":
         return done.rowcount > 0
     if not row.facts:
-        # Nobody ever came as far as its facts: it is indexed as if it had just come.
+        # Its facts were never read: it is indexed as if it had just arrived.
         connection.execute(instances.delete().where(instances.c.id == row.id))
         return True
     move(connection, "instance", row.id, "stored", {"note": ""})
     connection.execute(
         studies.update().where(studies.c.study_uid == row.exam_uid, studies.c.state != "cancelled").values(dirty=True)
     )
-    note(connection, now, "taken-up", f"instance {sop_uid} is read again", _study(connection, row.exam_uid))
+    note(connection, now, "taken-up", f"instance {sop_uid} is read again", study_id_of(connection, row.exam_uid))
     return True
 
 
@@ -80,7 +81,7 @@ def known(connection: sa.Connection, keys: Sequence[str]) -> dict[str, str]:
     return {row.key: row.calling_ae for row in connection.execute(query)}
 
 
-def listed(connection: sa.Connection, study_id: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
+def listed(connection: sa.Connection, study_id: str | None = None, limit: int = 100) -> list[JsonObject]:
     """What is set aside, the newest first: of one study, or of all."""
     query = sa.select(set_aside).order_by(set_aside.c.at.desc(), set_aside.c.key).limit(limit)
     if study_id is not None:
@@ -103,11 +104,5 @@ def count(connection: sa.Connection) -> int:
     return int(connection.execute(sa.select(sa.func.count()).select_from(set_aside)).scalar_one())
 
 
-def _instance(connection: sa.Connection, sop_uid: str, digest: str) -> Any:
-    return connection.execute(
-        sa.select(instances).where(instances.c.sop_uid == sop_uid, instances.c.digest == digest)
-    ).one_or_none()
-
-
-def _study(connection: sa.Connection, exam_uid: str) -> str | None:
-    return connection.execute(sa.select(studies.c.id).where(studies.c.study_uid == exam_uid)).scalar_one_or_none()
+def _instance(connection: sa.Connection, sop_uid: str, digest: str) -> InstanceRow | None:
+    return row_where(connection, InstanceRow, instances.c.sop_uid == sop_uid, instances.c.digest == digest)

@@ -44,11 +44,11 @@ class LedgerFile:
         self._inode = state.st_ino
         return changed
 
-    def _refuse_if_known(self, what: str) -> None:
+    def _refuse_if_known(self, trouble: str) -> None:
         if self._may_be_made or (self._inode is None and not self.is_known):
             return
         raise LedgerDamaged(
-            f"the ledger {self.path} {what}; {RESTORE}. To begin anew instead, remove {self._known}: "
+            f"the ledger {self.path} {trouble}; {RESTORE}. To begin anew instead, remove {self._known}: "
             "every exam in the spool is then worked on again"
         )
 

@@ -1,16 +1,17 @@
-"""Studies and their revisions: moved, superseded, settled."""
+"""Studies and their revisions: begun, moved, superseded, settled."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
 
 import sqlalchemy as sa
 
-from daemon.ledger.engine import note
-from daemon.ledger.moves import move, move_all
-from daemon.ledger.states import DELIVERY_OVER, OF_A_REVISION, STOPPABLE
+from daemon.ledger.engine import new_id, note
+from daemon.ledger.moves import add, move, move_all
+from daemon.ledger.rows import RevisionRow, StudyRow, row_where, rows_where, the_row
+from daemon.ledger.states import DELIVERY_OVER, OF_A_REVISION, STOPPABLE, WOKEN_BY_ARRIVALS
 from daemon.ledger.tables import deliveries, revisions, studies
+from daemon.ledger.work_order import BACKFILL, ROUTINE, priority_in_words
 
 # A report that goes nowhere: the code, and why.
 STAYS = "stays-here"
@@ -18,27 +19,78 @@ NOWHERE = "nothing was to be delivered: no [[destination]] takes any of it; the 
 NOBODY_MAY = "nothing was delivered: no [[destination]] may have it (`axrad show` says why); the report stays here"
 
 
-def supersede(connection: sa.Connection, revision: Any, now: float) -> None:
-    """Newer inputs replace this revision. What of it was not delivered is cancelled; its lease is void by the fence."""
+def create_or_wake(
+    connection: sa.Connection,
+    study_uid: str,
+    patient_key: str,
+    at: float,
+    priority: int = ROUTINE,
+    *,
+    backfill: bool = False,
+) -> None:
+    """Create the study that something arrived of, or wake it. One urgent instance makes the study urgent."""
+    row = row_where(connection, StudyRow, studies.c.study_uid == study_uid)
+    if row is None:
+        study_id = new_id()
+        add(
+            connection,
+            "study",
+            "assembling",
+            {
+                "id": study_id,
+                "study_uid": study_uid,
+                "patient_key": patient_key,
+                "first_arrival_at": at,
+                "last_arrival_at": at,
+                "changed_at": at,
+                "dirty": True,
+                "priority": priority,
+                "role": BACKFILL if backfill else "current",
+            },
+        )
+        how = ", ".join(
+            [*(["backfill"] if backfill else []), *([priority_in_words(priority)] if priority != ROUTINE else [])]
+        )
+        note(connection, at, "first-instance", how, study_id=study_id)
+        return
+    values: dict[str, object] = {"last_arrival_at": max(at, row.last_arrival_at), "dirty": True}
+    if priority > max(row.priority, ROUTINE):
+        values["priority"] = priority
+        note(
+            connection, at, "prioritised", f"{priority_in_words(priority)}, as an instance of it asks", study_id=row.id
+        )
+    if row.state == "cancelled" and not row.dirty:
+        note(connection, at, "came-after-cancelling", "new data; nothing is done with them until `axrad retry`", row.id)
+    if row.state == "expired":
+        note(connection, at, "revived", "new data arrived after the study had expired", study_id=row.id)
+    if row.state in WOKEN_BY_ARRIVALS:
+        move(connection, "study", row.id, "assembling", {"reason": "", "reason_code": "", "changed_at": at, **values})
+    else:
+        connection.execute(studies.update().where(studies.c.id == row.id).values(**values))
+
+
+def supersede(connection: sa.Connection, revision: RevisionRow, now: float) -> None:
+    """Newer inputs replace this revision: its undelivered results are cancelled and its lease is void."""
     move(connection, "revision", revision.id, "superseded", {"finished_at": now}, stage="done", void_lease=True)
     stop_deliveries(connection, revision.id, "superseded by newer inputs")
     note(connection, now, "superseded", study_id=revision.study_id, revision_id=revision.id)
 
 
 def stop_deliveries(connection: sa.Connection, revision_id: str, reason: str) -> int:
-    """Cancel what of a revision no destination has taken; a worker that sends it loses its claim. How many."""
+    """Cancel the deliveries of a revision that no destination has taken, also under a worker; returns how many."""
     of_it = deliveries.c.revision_id == revision_id
     return move_all(connection, "delivery", of_it, STOPPABLE, "cancelled", {"reason": reason}, void_lease=True)
 
 
 def newest_revision(
     connection: sa.Connection, study_id: str, states: Collection[str] | None = None
-) -> sa.Row[Any] | None:
+) -> RevisionRow | None:
     """The revision of a study with the highest number; with `states`, of those in one of them."""
-    query = sa.select(revisions).where(revisions.c.study_id == study_id)
+    where = [revisions.c.study_id == study_id]
     if states is not None:
-        query = query.where(revisions.c.state.in_(states))
-    return connection.execute(query.order_by(revisions.c.number.desc()).limit(1)).one_or_none()
+        where.append(revisions.c.state.in_(states))
+    newest = rows_where(connection, RevisionRow, *where, order_by=[revisions.c.number.desc()], limit=1)
+    return newest[0] if newest else None
 
 
 def move_study(
@@ -51,8 +103,8 @@ def move_study(
     move(connection, "study", study_id, state, {"reason": reason, "reason_code": code, "changed_at": now})
 
 
-def reopen(connection: sa.Connection, revision: Any, now: float) -> None:
-    """A delivered revision has a delivery under way again, and so has its study."""
+def reopen(connection: sa.Connection, revision: RevisionRow, now: float) -> None:
+    """Show a delivered revision and its study as reported again: one of its deliveries is under way."""
     if revision.state == "delivered":
         move(connection, "revision", revision.id, "reported")
         move_study(connection, revision.study_id, "reported", now)
@@ -64,7 +116,7 @@ def settle_if_delivered(connection: sa.Connection, revision_id: str, now: float)
     One whose deliveries were all closed is not: nobody has the report. One that no destination takes ends here as well,
     and says so.
     """
-    revision = connection.execute(sa.select(revisions).where(revisions.c.id == revision_id)).one()
+    revision = the_row(connection, RevisionRow, revision_id)
     rows = (
         connection.execute(sa.select(deliveries.c.state).where(deliveries.c.revision_id == revision_id)).scalars().all()
     )
@@ -77,14 +129,17 @@ def settle_if_delivered(connection: sa.Connection, revision_id: str, now: float)
         move_study(connection, revision.study_id, "delivered", now)
         note(connection, now, "delivered", study_id=revision.study_id, revision_id=revision_id)
         return
-    # Its work is done, and nobody has the report: that is said in words.
+    # Its work is done, and no destination has the report: the reason says so.
     reason = NOBODY_MAY if rows else NOWHERE
     move_study(connection, revision.study_id, "delivered", now, reason, STAYS)
     note(connection, now, STAYS, reason, revision.study_id, revision_id)
 
 
-def find(connection: sa.Connection, name: str) -> Any:
+def study_id_of(connection: sa.Connection, study_uid: str) -> str | None:
+    """The opaque id of the study with this Study Instance UID."""
+    return connection.execute(sa.select(studies.c.id).where(studies.c.study_uid == study_uid)).scalar_one_or_none()
+
+
+def find(connection: sa.Connection, name: str) -> StudyRow | None:
     """A study by opaque id or Study Instance UID, or None."""
-    return connection.execute(
-        sa.select(studies).where((studies.c.id == name) | (studies.c.study_uid == name))
-    ).one_or_none()
+    return row_where(connection, StudyRow, (studies.c.id == name) | (studies.c.study_uid == name))

@@ -3,47 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import sqlalchemy as sa
 
 from daemon.assembly.study_join import common_properties
 from daemon.ledger.engine import note
 from daemon.ledger.moves import move
+from daemon.ledger.rows import StudyRow, rows_where, the_row
 from daemon.ledger.states import WOKEN_BY_ARRIVALS
 from daemon.ledger.tables import events, fetches, instances, pacs_answers, revisions, studies
 from pipeline.catalog import MR_CLASSES, RTSTRUCT_CLASS, SEGMENTATION_CLASSES, InstanceFacts, facts_from_json
 
 
-def join(connection: sa.Connection, study: Any, rule: Sequence[str], now: float) -> Any:
+def join(connection: sa.Connection, study: StudyRow, rule: Sequence[str], now: float) -> StudyRow | None:
     """Join what the rule says belongs together; the row to go on with, None where this study is no more.
 
     The one that the ROIs are drawn on stays, then the one that has been reported, then the one that came first. Two
     that have both been reported are left alone.
     """
-    siblings = connection.execute(
-        sa.select(studies).where(
-            studies.c.patient_key == study.patient_key,
-            studies.c.id != study.id,
-            studies.c.role == study.role,
-            studies.c.state != "cancelled",
-        )
-    ).all()
+    siblings = rows_where(
+        connection,
+        StudyRow,
+        studies.c.patient_key == study.patient_key,
+        studies.c.id != study.id,
+        studies.c.role == study.role,
+        studies.c.state != "cancelled",
+    )
     for sibling in siblings:
         why = common_properties(_images(connection, study.study_uid), _images(connection, sibling.study_uid), rule)
         if why is None:
             continue
-        stays, goes = sorted((study, sibling), key=lambda row: _rank(connection, row))
-        if _revised(connection, goes.id):
+        stays, goes = sorted((study, sibling), key=lambda row: _precedence(connection, row))
+        if _has_revision(connection, goes.id):
             continue
         _file_under(connection, stays, goes, why, now)
         if goes.id == study.id:
             return None
-        study = connection.execute(sa.select(studies).where(studies.c.id == stays.id)).one()
+        study = the_row(connection, StudyRow, stays.id)
     return study
 
 
-def _rank(connection: sa.Connection, row: Any) -> tuple[bool, bool, float, str]:
+def _precedence(connection: sa.Connection, row: StudyRow) -> tuple[bool, bool, float, str]:
     has_rois = connection.execute(
         sa.select(sa.func.count())
         .select_from(instances)
@@ -51,10 +51,10 @@ def _rank(connection: sa.Connection, row: Any) -> tuple[bool, bool, float, str]:
             instances.c.exam_uid == row.study_uid, instances.c.sop_class.in_((*SEGMENTATION_CLASSES, RTSTRUCT_CLASS))
         )
     ).scalar_one()
-    return not has_rois, not _revised(connection, row.id), row.first_arrival_at, row.id
+    return not has_rois, not _has_revision(connection, row.id), row.first_arrival_at, row.id
 
 
-def _revised(connection: sa.Connection, study_id: str) -> bool:
+def _has_revision(connection: sa.Connection, study_id: str) -> bool:
     query = sa.select(sa.func.count()).select_from(revisions).where(revisions.c.study_id == study_id)
     return bool(connection.execute(query).scalar_one())
 
@@ -70,7 +70,7 @@ def _images(connection: sa.Connection, study_uid: str) -> list[InstanceFacts]:
     return [facts_from_json(facts) for facts in rows]
 
 
-def _file_under(connection: sa.Connection, stays: Any, goes: Any, why: str, now: float) -> None:
+def _file_under(connection: sa.Connection, stays: StudyRow, goes: StudyRow, why: str, now: float) -> None:
     connection.execute(
         instances.update().where(instances.c.exam_uid == goes.study_uid).values(exam_uid=stays.study_uid)
     )

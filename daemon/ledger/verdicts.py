@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -14,6 +13,7 @@ from daemon.ledger import comparisons
 from daemon.ledger import fetches as ledger_fetches
 from daemon.ledger.engine import new_id, note
 from daemon.ledger.moves import add, move, move_all, queued_anew
+from daemon.ledger.rows import ArchiveAnswerRow, RevisionRow, StudyRow, rows_where, the_row
 from daemon.ledger.set_aside import NOTE
 from daemon.ledger.states import (
     BEFORE_A_REVISION,
@@ -38,7 +38,7 @@ HELD_BACK = "held back: an operator has to look at the study"
 # Series are compared with each other: their number counts twice.
 MOST_SERIES = 500
 ROWS_AT_ONCE = 1000
-# What killed its readers after its header had been read is part of the exam all the same.
+# A file that was set aside after its header had been read is part of the exam all the same.
 OF_THE_EXAM = instances.c.state.in_(KNOWN_STATES) | ((instances.c.state == "unreadable") & (instances.c.note == NOTE))
 # Kinds of event.
 PATIENT_CORRECTED, PATIENT_FOLLOWED = "patient-corrected", "patient-followed"
@@ -59,26 +59,22 @@ class Shown:
 
 
 class TooLarge(Exception):
-    """An exam has more than may be judged. `what`: more than how much of what."""
+    """An exam has more than may be judged. `what`: the limit that it exceeds."""
 
     def __init__(self, what: str) -> None:
         super().__init__(what)
         self.what = what
 
 
-def to_judge(connection: sa.Connection, now: float) -> list[Any]:
-    """Studies to which something happened since the last judgement, or whose time to look again has come."""
-    return list(
-        connection.execute(
-            sa.select(studies)
-            .where(studies.c.dirty | (studies.c.due_at <= now), studies.c.state != "cancelled")
-            .order_by(studies.c.last_arrival_at)
-        ).all()
-    )
+def to_judge(connection: sa.Connection, now: float) -> list[StudyRow]:
+    """Studies that changed since their last judgement, or that are due to be judged again."""
+    changed = studies.c.dirty | (studies.c.due_at <= now)
+    judged = studies.c.state != "cancelled"
+    return rows_where(connection, StudyRow, changed, judged, order_by=[studies.c.last_arrival_at])
 
 
-def take(connection: sa.Connection, study_id: str, now: float) -> Any:
-    """The study's row for one judge, None if another has it. Whatever happens to it from now on makes it dirty again.
+def take_to_judge(connection: sa.Connection, study_id: str, now: float) -> StudyRow | None:
+    """Claim a study for one judge; None if another has it. Any later change makes the study dirty again.
 
     A last arrival in the future comes from a clock that was wrong, and counts as now.
     """
@@ -93,7 +89,7 @@ def take(connection: sa.Connection, study_id: str, now: float) -> Any:
     )
     if done.rowcount != 1:
         return None
-    return connection.execute(sa.select(studies).where(studies.c.id == study_id)).one()
+    return the_row(connection, StudyRow, study_id)
 
 
 def has_more_than(connection: sa.Connection, study_uid: str, most: int) -> bool:
@@ -118,11 +114,11 @@ def stored_of(connection: sa.Connection, study_uid: str, most: int | None = None
         .order_by(instances.c.id)
         .execution_options(yield_per=ROWS_AT_ONCE)
     )
-    found: list[Stored] = []
+    instances_of_exam: list[Stored] = []
     frames, series = 0, set()
     for id_, document, digest, at, state in rows:
         facts = facts_from_json(document)
-        found.append(Stored(id_, facts, digest, at, state == "stored", state == "unreadable"))
+        instances_of_exam.append(Stored(id_, facts, digest, at, state == "stored", state == "unreadable"))
         if most is None:
             continue
         frames += facts.frames if facts.is_image else 0
@@ -131,16 +127,16 @@ def stored_of(connection: sa.Connection, study_uid: str, most: int | None = None
             raise TooLarge(f"{most} frames (assembly.max_instances)")
         if len(series) > MOST_SERIES:
             raise TooLarge(f"{MOST_SERIES} series")
-    return found
+    return instances_of_exam
 
 
-def evidence_of(connection: sa.Connection, study: Any, most: int | None = None) -> Arrived:
+def evidence_of(connection: sa.Connection, study: StudyRow, most: int | None = None) -> Arrived:
     """All that a judgement rests on. Raises TooLarge as `stored_of` does."""
     uid = study.study_uid
     sending_at = connection.execute(
         sa.select(sa.func.max(open_associations.c.last_at)).where(open_associations.c.exam_uid == uid)
     ).scalar_one()
-    answers = connection.execute(sa.select(pacs_answers).where(pacs_answers.c.exam_uid == uid)).all()
+    answers = rows_where(connection, ArchiveAnswerRow, pacs_answers.c.exam_uid == uid)
     accepted = [ANY_IDENTITY] if study.accepted_keys is None and study.identity_accepted else study.accepted_keys or []
     return Arrived(
         uid,
@@ -161,21 +157,21 @@ def evidence_of(connection: sa.Connection, study: Any, most: int | None = None) 
     )
 
 
-def apply(connection: sa.Connection, study: Any, verdict: Verdict, now: float, settings: Settings) -> str | None:
+def apply(connection: sa.Connection, study: StudyRow, verdict: Verdict, now: float, settings: Settings) -> str | None:
     """Write a verdict on `study` (a row as it was taken). Returns the id of a new revision, if any.
 
     Compare-and-swap on the last arrival: if something arrived while we judged, Overtaken is raised and nothing written.
     """
-    values: dict[str, Any] = {"due_at": verdict.due_at, "flagged": verdict.flagged}
+    values: dict[str, object] = {"due_at": verdict.due_at, "flagged": verdict.flagged}
     if verdict.role is not None:
         values["role"] = verdict.role
-    _identity(connection, study, verdict, now, values)
+    _note_identity(connection, study, verdict, now, values)
     latest = newest_revision(connection, study.id)
     revision_id, shown = None, None
     if verdict.state == "ready":
-        revision_id, shown = _ready(connection, study, latest, verdict, now)
+        revision_id, shown = _make_revision(connection, study, latest, verdict, now)
     elif verdict.state == "held":
-        _hold(connection, latest)
+        _hold_revision(connection, latest)
         shown = Shown("held", now, verdict.reason, verdict.code)
     elif latest is None or study.state in BEFORE_A_REVISION:
         shown = Shown(verdict.state, now, verdict.reason, verdict.code)
@@ -195,7 +191,7 @@ def apply(connection: sa.Connection, study: Any, verdict: Verdict, now: float, s
     return revision_id
 
 
-def _write(connection: sa.Connection, study: Any, shown: Shown | None, values: dict[str, Any]) -> None:
+def _write(connection: sa.Connection, study: StudyRow, shown: Shown | None, values: dict[str, object]) -> None:
     """Raises Overtaken, with nothing written, where something arrived since the study was taken."""
     as_judged = (studies.c.id == study.id) & (studies.c.last_arrival_at == study.last_arrival_at)
     if shown is None:
@@ -212,16 +208,18 @@ def _write(connection: sa.Connection, study: Any, shown: Shown | None, values: d
 
 def not_judged(connection: sa.Connection, study_id: str, why: str, now: float) -> None:
     """Judging failed: a study that has no report yet says so, until it is judged. It comes again at its `due_at`."""
-    told = studies.c.state.in_(UNJUDGED) & (studies.c.reason_code != JUDGING_FAILED)
+    unexplained = studies.c.state.in_(UNJUDGED) & (studies.c.reason_code != JUDGING_FAILED)
     done = connection.execute(
-        studies.update().where(studies.c.id == study_id, told).values(reason=why, reason_code=JUDGING_FAILED)
+        studies.update().where(studies.c.id == study_id, unexplained).values(reason=why, reason_code=JUDGING_FAILED)
     )
     if done.rowcount:
         note(connection, now, JUDGING_FAILED, why, study_id)
 
 
-def _identity(connection: sa.Connection, study: Any, verdict: Verdict, now: float, values: dict[str, Any]) -> None:
-    """Whose exam it is, once that was decided; until then, that somebody has to decide."""
+def _note_identity(
+    connection: sa.Connection, study: StudyRow, verdict: Verdict, now: float, values: dict[str, object]
+) -> None:
+    """Record whose exam it is once that is decided; until then, that an operator has to decide."""
     undecided = verdict.corrected is None and (verdict.state == "assembling" or verdict.code == TOO_MANY)
     if verdict.corrected != study.corrected_key and not undecided:
         values["corrected_key"] = verdict.corrected
@@ -232,18 +230,18 @@ def _identity(connection: sa.Connection, study: Any, verdict: Verdict, now: floa
         note(connection, now, PATIENT_FOLLOWED, "the archive has it under the new Patient ID", study.id)
 
 
-def _is_done(latest: Any, verdict: Verdict, study: Any) -> bool:
-    """Whether the very same inputs have been reported: that their files are gone since is no reason to fetch them."""
+def _is_done(latest: RevisionRow, verdict: Verdict, study: StudyRow) -> bool:
+    """Whether the same inputs have been reported; files that vanished since then are not fetched again."""
     return latest.state in FINISHED and latest.input_digest == input_digest(verdict.inputs, study.redo)
 
 
-def _ready(
-    connection: sa.Connection, study: Any, latest: Any, verdict: Verdict, now: float
+def _make_revision(
+    connection: sa.Connection, study: StudyRow, latest: RevisionRow | None, verdict: Verdict, now: float
 ) -> tuple[str | None, Shown | None]:
     """The id of the revision that is made, if any, and what the study shows."""
     digest = input_digest(verdict.inputs, study.redo)
     if latest is not None and latest.input_digest == digest:
-        return None, _follow(connection, study, latest, now)
+        return None, _show_revision(connection, study, latest, now)
     if latest is not None:
         supersede(connection, latest, now)
     revision_id, number = new_id(), 1 if latest is None else latest.number + 1
@@ -266,8 +264,8 @@ def _ready(
     return revision_id, Shown("ready", now)
 
 
-def _follow(connection: sa.Connection, study: Any, latest: Any, now: float) -> Shown | None:
-    """Nothing that matters has changed: the study shows its revision, which goes on if it was stopped."""
+def _show_revision(connection: sa.Connection, study: StudyRow, latest: RevisionRow, now: float) -> Shown | None:
+    """The inputs are unchanged: the study shows its revision, which is resumed if it was stopped."""
     state = latest.state
     if state == "held" or (state == "failed" and latest.reason_code in ("files-gone", "unreadable")):
         move(connection, "revision", latest.id, "ready", {"reason": "", **queued_anew(now)})
@@ -284,8 +282,8 @@ def _follow(connection: sa.Connection, study: Any, latest: Any, now: float) -> S
     return Shown(state, now, latest.reason, latest.reason_code)
 
 
-def _hold(connection: sa.Connection, latest: Any) -> None:
-    """Stop the revision where it is, and what of it was not sent yet."""
+def _hold_revision(connection: sa.Connection, latest: RevisionRow | None) -> None:
+    """Stop the revision and its deliveries that were not sent yet."""
     if latest is None:
         return
     move_all(

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import sqlalchemy as sa
 
 from daemon.ledger import set_aside
+from daemon.ledger.rows import DeliveryRow, JsonObject, RevisionRow, StudyRow, rows_where
 from daemon.ledger.states import SETTLED
 from daemon.ledger.studies import newest_revision
 from daemon.ledger.tables import deliveries, events, fetches, instances, revisions, studies
-from daemon.ledger.work_order import words
+from daemon.ledger.work_order import priority_in_words
 
 
-def counts(connection: sa.Connection, now: float) -> dict[str, Any]:
+def counts(connection: sa.Connection, now: float) -> JsonObject:
     """Studies per state with the age of the oldest, deliveries per state, instances per state."""
     study_rows = connection.execute(
         sa.select(studies.c.state, sa.func.count(), sa.func.min(studies.c.changed_at)).group_by(studies.c.state)
@@ -36,15 +35,15 @@ def counts(connection: sa.Connection, now: float) -> dict[str, Any]:
     }
 
 
-def list_studies(connection: sa.Connection, state: str | None = None, limit: int = 1000) -> list[dict[str, Any]]:
+def list_studies(connection: sa.Connection, state: str | None = None, limit: int = 1000) -> list[JsonObject]:
     """Studies, the most recently changed first, each with its newest revision and its deliveries."""
-    query = sa.select(studies).order_by(studies.c.changed_at.desc(), studies.c.id).limit(limit)
-    if state is not None:
-        query = query.where(studies.c.state == state)
-    return [describe(connection, row) for row in connection.execute(query).all()]
+    where = [] if state is None else [studies.c.state == state]
+    order = [studies.c.changed_at.desc(), studies.c.id]
+    rows = rows_where(connection, StudyRow, *where, order_by=order, limit=limit)
+    return [describe(connection, row) for row in rows]
 
 
-def describe(connection: sa.Connection, row: Any) -> dict[str, Any]:
+def describe(connection: sa.Connection, row: StudyRow) -> JsonObject:
     """One study in a line."""
     received = connection.execute(
         sa.select(sa.func.count()).select_from(instances).where(instances.c.exam_uid == row.study_uid)
@@ -60,9 +59,12 @@ def describe(connection: sa.Connection, row: Any) -> dict[str, Any]:
                 "proof": d.proof,
                 "reason": d.reason,
             }
-            for d in connection.execute(
-                sa.select(deliveries).where(deliveries.c.revision_id == revision.id).order_by(deliveries.c.destination)
-            ).all()
+            for d in rows_where(
+                connection,
+                DeliveryRow,
+                deliveries.c.revision_id == revision.id,
+                order_by=[deliveries.c.destination],
+            )
         ]
     return {
         "id": row.id,
@@ -72,7 +74,7 @@ def describe(connection: sa.Connection, row: Any) -> dict[str, Any]:
         "reason": row.reason,
         "reason_code": row.reason_code,
         "flagged": row.flagged,
-        "priority": words(row.priority),
+        "priority": priority_in_words(row.priority),
         "instances": received,
         "first_arrival_at": row.first_arrival_at,
         "last_arrival_at": row.last_arrival_at,
@@ -86,29 +88,23 @@ def describe(connection: sa.Connection, row: Any) -> dict[str, Any]:
 
 def caption(connection: sa.Connection, kind: str, row_id: str) -> str:
     """A revision, delivery or fetch in opaque words: study, revision, destination, attempt."""
-    row: Any
     if kind == "fetch":
-        row = connection.execute(
-            sa.select(fetches.c.study_id, fetches.c.kind, fetches.c.attempts).where(fetches.c.id == row_id)
-        ).one_or_none()
-        return row_id if row is None else f"study {row.study_id}, {row.kind}, attempt {row.attempts + 1}"
-    if kind == "delivery":
-        row = connection.execute(
-            sa.select(revisions.c.study_id, revisions.c.number, deliveries.c.destination, deliveries.c.attempts)
-            .join(revisions, revisions.c.id == deliveries.c.revision_id)
-            .where(deliveries.c.id == row_id)
-        ).one_or_none()
+        query = sa.select(fetches.c.study_id, fetches.c.kind.label("what"), fetches.c.attempts)
+        query = query.where(fetches.c.id == row_id)
     else:
-        row = connection.execute(
-            sa.select(revisions.c.study_id, revisions.c.number, revisions.c.attempts).where(revisions.c.id == row_id)
-        ).one_or_none()
-    if row is None:
-        return row_id
-    to = f", to {row.destination}" if kind == "delivery" else ""
-    return f"study {row.study_id}, revision {row.number}{to}, attempt {row.attempts + 1}"
+        of_revision = sa.literal("revision ") + sa.cast(revisions.c.number, sa.String)
+        if kind == "delivery":
+            subject = of_revision + ", to " + deliveries.c.destination
+            query = sa.select(revisions.c.study_id, subject.label("what"), deliveries.c.attempts)
+            query = query.join(revisions, revisions.c.id == deliveries.c.revision_id).where(deliveries.c.id == row_id)
+        else:
+            query = sa.select(revisions.c.study_id, of_revision.label("what"), revisions.c.attempts)
+            query = query.where(revisions.c.id == row_id)
+    row = connection.execute(query).one_or_none()
+    return row_id if row is None else f"study {row.study_id}, {row.what}, attempt {row.attempts + 1}"
 
 
-def arrivals(connection: sa.Connection, study_uid: str) -> list[dict[str, Any]]:
+def arrivals(connection: sa.Connection, study_uid: str) -> list[JsonObject]:
     """What came of a study by which association, the first to come first."""
     rows = connection.execute(
         sa.select(
@@ -136,18 +132,16 @@ def arrivals(connection: sa.Connection, study_uid: str) -> list[dict[str, Any]]:
     ]
 
 
-def timeline(connection: sa.Connection, row: Any) -> dict[str, Any]:
+def timeline(connection: sa.Connection, row: StudyRow) -> JsonObject:
     """One study from first instance to proof of delivery."""
-    found = connection.execute(
+    happened = connection.execute(
         sa.select(events).where(events.c.study_id == row.id).order_by(events.c.at, events.c.id)
     ).all()
-    made = connection.execute(
-        sa.select(revisions).where(revisions.c.study_id == row.id).order_by(revisions.c.number)
-    ).all()
+    revisions_made = rows_where(connection, RevisionRow, revisions.c.study_id == row.id, order_by=[revisions.c.number])
     return describe(connection, row) | {
         "arrivals": arrivals(connection, row.study_uid),
         "set_aside": set_aside.listed(connection, row.id),
-        "events": [{"at": e.at, "kind": e.kind, "detail": e.detail, "revision_id": e.revision_id} for e in found],
+        "events": [{"at": e.at, "kind": e.kind, "detail": e.detail, "revision_id": e.revision_id} for e in happened],
         "revisions": [
             {
                 "id": r.id,
@@ -160,6 +154,6 @@ def timeline(connection: sa.Connection, row: Any) -> dict[str, Any]:
                 "finished_at": r.finished_at,
                 "inputs": len(r.inputs["selected"]),
             }
-            for r in made
+            for r in revisions_made
         ],
     }

@@ -134,13 +134,13 @@ class Notifier:
         return True
 
     def _known(self, connection: sa.Connection) -> _Known:
-        row = heartbeats.last(connection, POSITION)
+        row = heartbeats.last_sign(connection, POSITION)
         return _Known() if row is None else _Known(**row.detail)
 
     def _remember(self, known: _Known, now: float) -> None:
         detail = asdict(known)
         with self._ledger.read() as connection:
-            row = heartbeats.last(connection, POSITION)
+            row = heartbeats.last_sign(connection, POSITION)
         if row is None or row.detail != detail:
             with self._ledger.write() as connection:
                 heartbeats.sign(connection, POSITION, "notify", now, detail)

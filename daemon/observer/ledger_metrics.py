@@ -148,15 +148,15 @@ def _work(connection: sa.Connection, now: float) -> Iterator[Metric]:
     ).all()
     by_priority: dict[tuple[str, ...], float] = {}
     for priority, role, number in waiting:
-        key = ("backfill" if role == work_order.BACKFILL else work_order.words(priority),)
+        key = ("backfill" if role == work_order.BACKFILL else work_order.priority_in_words(priority),)
         by_priority[key] = by_priority.get(key, 0) + number
     yield gauge("revisions_waiting", "Revisions that wait, by priority.", by_priority, ("priority",))
     processes: dict[tuple[str, ...], float] = {}
-    for row in heartbeats.signs(connection, "worker", now - heartbeats.WORKER_GONE_S):
+    for row in heartbeats.signs_of(connection, "worker", now - heartbeats.WORKER_GONE_S):
         for queue in row.detail.get("queues", ()):
             processes[(queue,)] = processes.get((queue,), 0) + row.detail.get("processes", 0)
     yield gauge("worker_processes", "Worker processes, by the queue they take from.", processes, ("queue",))
-    swept = heartbeats.last(connection, "sweep")
+    swept = heartbeats.last_sign(connection, "sweep")
     if swept is not None:
         yield gauge("sweep_age_seconds", "How long ago the last sweep was.", {(): now - swept.at})
 

@@ -199,7 +199,7 @@ class Health(Collector):
         )
         while time.monotonic() - began < patience_s:
             with self._ledger.read() as connection:
-                row = heartbeats.last(connection, f"ping:{queue}")
+                row = heartbeats.last_sign(connection, f"ping:{queue}")
             if row is not None and row.detail.get("token") == token:
                 text = f"a task came back after {time.monotonic() - began:.2f} s"
                 return Finding("queue", "ok", text, subject=queue)
@@ -213,7 +213,7 @@ class Health(Collector):
         now = self._clock()
         with self._ledger.read() as connection:
             running, _ = work_order.under_way(connection, now)
-            processes = heartbeats.slots(connection, "analyse", now)
+            processes = heartbeats.worker_processes(connection, "analyse", now)
             attempts = connection.execute(
                 sa.select(sa.func.max(revisions.c.lease_until)).where(revisions.c.lease_until >= now)
             ).scalar_one()

@@ -31,7 +31,7 @@ from daemon.work import messages
 from daemon.work.context import Context
 from daemon.work.exam_limits import GRACE_S
 from daemon.work.failure import TaskFailed
-from daemon.work.large_exams import Beside
+from daemon.work.large_exams import LargeExamThread
 from pipeline.errors import TryLater
 
 KINDS = {"axrad.deliver": "delivery", "axrad.fetch": "fetch"}
@@ -202,14 +202,14 @@ def _add_tasks(app: Celery, settings: Settings) -> None:
         with context().ledger.write() as connection:
             heartbeats.sign(connection, f"ping:{queue}", "ping", context().clock(), {"token": token})
 
-    watch, beside = JumpWatch(system_clock, time.monotonic), Beside()
+    watch, large_exams = JumpWatch(system_clock, time.monotonic), LargeExamThread()
 
     @app.task(name="axrad.sweep", shared=False, send_events=False)  # type: ignore[untyped-decorator]
     def sweep_task() -> None:
         from daemon.work.sweep import sweep
 
         try:
-            sweep(context(), watch, beside)
+            sweep(context(), watch, large_exams)
         except TryLater as error:
             log.warning("sweep-put-off", code=error.code)
 

@@ -22,9 +22,9 @@ from config.load import load
 from config.schema import Settings
 from daemon.export.association import Address, associated
 from daemon.export.cstore import require_success
-from daemon.ledger import open_ledger
+from daemon.ledger import Ledger, open_ledger
 from daemon.ledger.studies import find
-from daemon.ledger.tables import revisions
+from daemon.ledger.tables import revisions, studies
 from daemon.ledger.views import timeline
 from daemon.processes.supervisor import Supervisor, wait_for_port
 from pipeline.errors import PeerUnreachable, TryLater
@@ -163,7 +163,7 @@ class Demonstration:
         finally:
             ledger.close()
 
-    def _follow(self, ledger: Any, bar: Progress, task: Any) -> None:
+    def _follow(self, ledger: Ledger, bar: Progress, task: Any) -> None:
         assert self.exam is not None
         with ledger.read() as connection:
             row = find(connection, self.exam.study_uid)
@@ -175,13 +175,16 @@ class Demonstration:
             place = STAGES.index(reached[-1]) + 1 if reached[-1] in STAGES else len(STAGES) - 1
             bar.update(task, completed=place, description=STAGE_WORDS[reached[-1]])
 
-    def _collect(self, ledger: Any) -> None:
+    def _collect(self, ledger: Ledger) -> None:
         """What came back over the network, and what the daemon keeps beside it."""
         assert self.exam is not None
         (self.report,) = self.archive.reports()
         with ledger.read() as connection:
-            row = find(connection, self.exam.study_uid)
-            revision = connection.execute(sa.select(revisions.c.id).where(revisions.c.study_id == row.id)).scalar_one()
+            revision = connection.execute(
+                sa.select(revisions.c.id)
+                .join(studies, studies.c.id == revisions.c.study_id)
+                .where(studies.c.study_uid == self.exam.study_uid)
+            ).scalar_one()
         kept = self.settings.spool.path / "results" / revision
         shutil.copyfile(self.report, self.out / "sr.dcm")
         for name in ("page.pdf", "page.png", "result.json"):

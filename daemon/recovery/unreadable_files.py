@@ -254,7 +254,7 @@ def settle(ledger: Ledger, root: Path, now: float) -> None:
         if record.told and record.key not in known:
             (root / ASIDE / f"{record.key}.json").unlink(missing_ok=True)
             continue
-        poison = aside_rows.Poison(
+        poison = aside_rows.SetAsideFile(
             record.key,
             record.sop_uid,
             Path(record.path).stem,
@@ -263,7 +263,7 @@ def settle(ledger: Ledger, root: Path, now: float) -> None:
             ", ".join(dict.fromkeys(d.who for d in record.deaths)),
         )
         with ledger.write() as connection:
-            aside_rows.put(connection, poison, now)
+            aside_rows.record(connection, poison, now)
         if not record.told:
             with suppress(OSError):  # told again, once there is room
                 _keep(root, replace(record, told=now))

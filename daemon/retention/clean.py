@@ -15,7 +15,7 @@ import structlog
 from config.schema import Settings
 from daemon.ledger import Ledger
 from daemon.ledger.engine import note
-from daemon.ledger.intake import mark_lost
+from daemon.ledger.instances import mark_lost
 from daemon.ledger.moves import move_all
 from daemon.ledger.states import SETTLED, UNUSED
 from daemon.ledger.tables import instances, studies

@@ -7,7 +7,7 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from config.schema import Settings
 from daemon.share.client import ShareClient
@@ -28,11 +28,22 @@ class CacheFull(TryLater):
     code = "cache-full"
 
 
+class StoredFile(Protocol):
+    """What of an instance names its file: a row of the ledger's `instances` has it."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def sop_uid(self) -> str: ...
+    @property
+    def digest(self) -> str: ...
+
+
 class Files(Protocol):
     """Files by what they are, not by where they lie. A path stays good while its piece of work runs."""
 
-    def instance(self, row: Any) -> Path | None:
-        """The file of a row of the ledger's `instances`; None where it is gone. Raises TryLater."""
+    def instance(self, row: StoredFile) -> Path | None:
+        """The file of an instance; None where it is gone. Raises TryLater."""
 
     def get(self, revision_id: str, name: str) -> Path | None:
         """A file of a result as it is now; None where there is none. Raises TryLater."""
@@ -47,7 +58,7 @@ class LocalFiles:
     def __init__(self, root: Path) -> None:
         self._root = root
 
-    def instance(self, row: Any) -> Path | None:
+    def instance(self, row: StoredFile) -> Path | None:
         return _existing(self._root / row.path)
 
     def get(self, revision_id: str, name: str) -> Path | None:
@@ -73,7 +84,7 @@ class RemoteFiles:
         # Measured at the first copy, then whenever a sixteenth of the room was added: other processes add as well.
         self._bytes_until_eviction = 0
 
-    def instance(self, row: Any) -> Path | None:
+    def instance(self, row: StoredFile) -> Path | None:
         relative = relative_path(row.sop_uid, row.digest)
         copy = self._cache / relative
         try:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import sqlalchemy as sa
 import structlog
@@ -12,10 +10,11 @@ import structlog
 from daemon.clinical.exam import clinical_or_reasons, patient_of
 from daemon.ledger.claims import Claim, LeaseLost, release, update
 from daemon.ledger.engine import note
+from daemon.ledger.rows import Inputs, InstanceRow, RevisionRow, StudyRow, rows_where
 from daemon.ledger.studies import move_study
 from daemon.ledger.tables import instances
 from daemon.work.audit_events import exam_used
-from daemon.work.context import Context, kept
+from daemon.work.context import Context, renewing_lease
 from daemon.work.failure import TaskFailed, code_of, revision_failed
 from daemon.work.prior_exam import with_change
 from daemon.work.revision_claim import take_revision
@@ -39,7 +38,7 @@ class FilesGone(TryLater):
 def run(context: Context, revision_id: str) -> None:
     """Claim the revision, analyse it, keep the result. A second call for the same revision finds nothing to do."""
 
-    def begin(connection: sa.Connection, held: Claim, study: Any) -> None:
+    def begin(connection: sa.Connection, held: Claim, study: StudyRow) -> None:
         update(connection, held, state="running")
         move_study(connection, study.id, "running", context.clock())
         note(connection, context.clock(), "started", f"attempt {held.attempt}", study.id, revision_id)
@@ -49,7 +48,7 @@ def run(context: Context, revision_id: str) -> None:
         return
     held, row, study = taken
     try:
-        with kept(context, held, lambda excess: revision_failed(context, held, study.id, excess)):
+        with renewing_lease(context, held, lambda excess: revision_failed(context, held, study.id, excess)):
             analysis = _analyse(context, study, row)
             context.files.put(revision_id, "panels.npz", panels_to_bytes(analysis.panels))
             context.files.put(revision_id, "regions.npz", regions_to_bytes(analysis.regions))
@@ -71,12 +70,12 @@ def run(context: Context, revision_id: str) -> None:
     context.announce("axrad.report", revision_id)
 
 
-def _handed_on(now: float) -> dict[str, Any]:
+def _handed_on(now: float) -> dict[str, object]:
     """Columns of a revision that is next to be reported: announced at once, by the sweep only if that is lost."""
     return {"attempts": 0, "next_attempt_at": now, "enqueued_until": now + HANDED_ON_S}
 
 
-def _analyse(context: Context, study: Any, row: Any) -> Analysis:
+def _analyse(context: Context, study: StudyRow, row: RevisionRow) -> Analysis:
     """The science, with what is known of the patient beside this exam: clinical facts, and an earlier exam."""
     settings = context.settings
     exam = exam_of_revision(context, study.study_uid, row.inputs)
@@ -93,19 +92,18 @@ def _analyse(context: Context, study: Any, row: Any) -> Analysis:
     return replace(analysis, result=result)
 
 
-def exam_of_revision(context: Context, study_uid: str, inputs: Mapping[str, Any]) -> Exam:
+def exam_of_revision(context: Context, study_uid: str, inputs: Inputs) -> Exam:
     """The instances that were judged when the revision was made, with their files.
 
     What was selected must be here; of the rest the facts do, so that the judgement comes out as it did.
     """
-    ids: list[int] = inputs["context"]
+    ids = inputs["context"]
     selected = {uid for uid, _ in inputs["selected"]}
     facts = []
     with context.ledger.read() as connection:
         for start in range(0, len(ids), 500):
-            rows = connection.execute(
-                sa.select(instances).where(instances.c.id.in_(ids[start : start + 500])).order_by(instances.c.id)
-            ).all()
+            some = instances.c.id.in_(ids[start : start + 500])
+            rows = rows_where(connection, InstanceRow, some, order_by=[instances.c.id])
             for row in rows:
                 path = context.files.instance(row) if row.state == "stored" else None
                 if row.state == "unreadable" and row.sop_uid in selected:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import sqlalchemy as sa
 import structlog
@@ -13,6 +12,8 @@ from config.schema import Settings
 from daemon import audit
 from daemon.export.association import Address
 from daemon.ledger import Ledger
+from daemon.ledger.rows import DeliveryRow, RevisionRow, StudyRow
+from daemon.ledger.studies import study_id_of
 from daemon.ledger.tables import instances, sent_objects, studies
 from daemon.network.health_title import HEALTH_AE_TITLE
 from daemon.spool import Spool
@@ -32,10 +33,10 @@ def association_indexed(settings: Settings, ledger: Ledger, spool: Spool, journa
     first = entries[0]
     who = (first.calling_ae, first.address)
     refused = Counter(e.reason or "unknown" for e in entries if e.event == "refused")
-    kept = {e.sop_instance_uid for e in entries if e.event in ("stored", "duplicate") and e.sop_instance_uid}
+    stored_uids = {e.sop_instance_uid for e in entries if e.event in ("stored", "duplicate") and e.sop_instance_uid}
     new = any(e.event == "stored" for e in entries)
     with ledger.read() as connection:
-        brought = list(_studies_of(connection, sorted(kept), first.association))
+        brought = list(_studies_of(connection, sorted(stored_uids), first.association))
     for study in brought:
         audit.received(settings, study, *who, new=new)
         log.info(
@@ -62,11 +63,11 @@ def _studies_of(connection: sa.Connection, sop_uids: Sequence[str], association:
         for row in rows:
             counted.setdefault(row.exam_uid, Counter())[row.sop_class] += 1
     for exam_uid, classes in sorted(counted.items()):
-        study = connection.execute(sa.select(studies.c.id).where(studies.c.study_uid == exam_uid)).scalar_one_or_none()
+        study = study_id_of(connection, exam_uid)
         yield audit.Study(exam_uid, classes, study or "", association=association)
 
 
-def exam_used(context: Context, study: Any, revision: Any) -> None:
+def exam_used(context: Context, study: StudyRow, revision: RevisionRow) -> None:
     """The instances of a revision were read."""
     ids = revision.inputs["context"]
     counted: Counter[str] = Counter()
@@ -81,12 +82,12 @@ def exam_used(context: Context, study: Any, revision: Any) -> None:
     audit.used(context.settings, audit.Study(study.study_uid, counted, study.id, revision.id))
 
 
-def results_created(context: Context, study: Any, revision_id: str, sop_classes: Sequence[str]) -> None:
+def results_created(context: Context, study: StudyRow, revision_id: str, sop_classes: Sequence[str]) -> None:
     """Result objects were rendered."""
     audit.created(context.settings, audit.Study(study.study_uid, Counter(sop_classes), study.id, revision_id))
 
 
-def results_sent(context: Context, study_id: str, row: Any, address: Address | None, why_not: str = "") -> None:
+def results_sent(context: Context, study_id: str, row: DeliveryRow, address: Address | None, why_not: str = "") -> None:
     """A delivery was sent, or not. `row`: of the delivery."""
     try:
         with context.ledger.read() as connection:

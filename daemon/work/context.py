@@ -1,4 +1,4 @@
-"""What every piece of work is given: settings, ledger, clock, and a way to announce the next piece."""
+"""The context of all work: settings, ledger, clock, files, and a way to announce the next piece."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from daemon.clock import Clock
 from daemon.ledger import Ledger
 from daemon.ledger.claims import Claim, LeaseLost, renew
 from daemon.share.exam_files import Files, files_of
-from daemon.work.exam_limits import EXIT_CODE, watched
+from daemon.work.background_thread import running_beside
+from daemon.work.exam_limits import EXIT_CODE, watching_limits
 from pipeline.errors import TryLater
 
 log = structlog.get_logger("axrad.work")
@@ -60,26 +61,27 @@ class Context:
 
 
 @contextmanager
-def kept(context: Context, claim: Claim, give_back: Callable[[TryLater], object] | None = None) -> Iterator[None]:
+def renewing_lease(
+    context: Context, claim: Claim, give_back: Callable[[TryLater], object] | None = None
+) -> Iterator[None]:
     """Renew the lease in the background while the body runs.
 
     With `give_back`, and in a process that may end, the limits of time and memory are watched over as well.
     """
     if give_back is not None and context.expendable:
         work = context.settings.work
-        with watched(work.time_limit_s, work.max_memory_bytes, give_back), _renewed(context, claim):
+        with watching_limits(work.time_limit_s, work.max_memory_bytes, give_back), _renewing(context, claim):
             yield
     else:
-        with _renewed(context, claim):
+        with _renewing(context, claim):
             yield
 
 
 @contextmanager
-def _renewed(context: Context, claim: Claim) -> Iterator[None]:
-    stop = threading.Event()
+def _renewing(context: Context, claim: Claim) -> Iterator[None]:
     lease_s = context.settings.work.lease_s
 
-    def beat() -> None:
+    def renew_now_and_then(stop: threading.Event) -> None:
         while not stop.wait(lease_s / 3):
             try:
                 with context.ledger.write() as connection:
@@ -93,10 +95,5 @@ def _renewed(context: Context, claim: Claim) -> Iterator[None]:
             except TryLater as error:
                 log.warning("lease-not-renewed", id=claim.id, code=error.code)
 
-    thread = threading.Thread(target=beat, name=f"lease-{claim.id}", daemon=True)
-    thread.start()
-    try:
+    with running_beside(f"lease-{claim.id}", renew_now_and_then):
         yield
-    finally:
-        stop.set()
-        thread.join()

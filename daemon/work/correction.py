@@ -12,7 +12,9 @@ from dicom_sr.report_source import ReportSource, read_header, reference
 from pipeline.records import InstanceRef
 
 
-def taken(context: Context, study_id: str, number: int) -> tuple[InstanceRef | None, tuple[InstanceRef, ...]]:
+def report_taken_before(
+    context: Context, study_id: str, number: int
+) -> tuple[InstanceRef | None, tuple[InstanceRef, ...]]:
     """The report of the newest revision before `number` that a destination took, and everything taken of that revision.
 
     Taken, not proven: a reader may have it from then on.
@@ -26,7 +28,7 @@ def taken(context: Context, study_id: str, number: int) -> tuple[InstanceRef | N
     return refs.get("sr"), tuple(sorted(refs.values()))
 
 
-def of_another_patient(context: Context, study_id: str, number: int, source: ReportSource) -> bool:
+def replaces_another_patient(context: Context, study_id: str, number: int, source: ReportSource) -> bool:
     """Whether the report that this one replaces was issued under another Patient ID, or another issuer's."""
     with context.ledger.read() as connection:
         before = taken_before(connection, study_id, number)

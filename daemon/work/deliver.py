@@ -6,9 +6,7 @@ not taken yet. Then, as for one that is `stored`, its proof is asked for. Storag
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass, replace
-from typing import Any
 
 import sqlalchemy as sa
 import structlog
@@ -20,22 +18,22 @@ from daemon.export.send_outcome import Item, ObjectNotTaken, Sent, is_present, i
 from daemon.export.transports import TRANSPORTS
 from daemon.ledger import commitments, obsolete
 from daemon.ledger import deliveries as ledger_deliveries
-from daemon.ledger.claims import Claim, LeaseLost, backoff_s, release, update
+from daemon.ledger.claims import Claim, LeaseLost, release, update
 from daemon.ledger.engine import note
+from daemon.ledger.rows import DeliveryRow, SentObjectRow, the_row
 from daemon.ledger.states import NOT_DELIVERED
 from daemon.ledger.studies import settle_if_delivered
 from daemon.ledger.tables import deliveries, revisions
 from daemon.work.audit_events import results_sent
-from daemon.work.context import Context, kept
-from daemon.work.failure import TaskFailed, code_of, sentence_of, where_in_our_code
-from daemon.work.result_rerender import ResultsGone, is_made_again, make_again
-from daemon.work.unproven_answers import settled
+from daemon.work.context import Context, renewing_lease
+from daemon.work.delivery_failure import ClaimedDelivery, delivery_failed
+from daemon.work.failure import TaskFailed, code_of
+from daemon.work.result_rerender import ResultsGone, is_being_rerendered, send_back_to_analysis
+from daemon.work.unproven_answers import settle_unproven
 from pipeline.catalog import SEGMENTATION_CLASSES
-from pipeline.errors import AxradError, PeerUnreachable, ReportRejected, TryLater
+from pipeline.errors import ReportRejected, TryLater
 
 log = structlog.get_logger("axrad.deliver")
-# An archive that does not list what it took, looked for so often, is sent it again.
-LOOKS = 4
 
 
 def run(context: Context, delivery_id: str) -> None:
@@ -47,7 +45,7 @@ def run(context: Context, delivery_id: str) -> None:
         held = ledger_deliveries.take(connection, delivery_id, context.owner, now, context.settings)
         if held is None:
             return
-        row = connection.execute(sa.select(deliveries).where(deliveries.c.id == delivery_id)).one()
+        row = the_row(connection, DeliveryRow, delivery_id)
         study_id = connection.execute(
             sa.select(revisions.c.study_id).where(revisions.c.id == row.revision_id)
         ).scalar_one()
@@ -55,7 +53,7 @@ def run(context: Context, delivery_id: str) -> None:
             update(connection, held, state="sending")
     work = _Delivery(context, held, row, study_id)
     try:
-        with kept(context, held, work.failed):
+        with renewing_lease(context, held, work.failed):
             outcome = work.send_and_prove()
         work.finish(outcome)
     except LeaseLost:
@@ -70,16 +68,16 @@ def run(context: Context, delivery_id: str) -> None:
 
 
 def _is_obsolete(context: Context, delivery_id: str, now: float) -> bool:
-    """A delivery to a destination that is not in these settings: closed where nobody has it in theirs."""
+    """Whether the destination is not in these settings. Its deliveries are closed if no other worker has it either."""
     with context.ledger.read() as connection:
         name = connection.execute(
             sa.select(deliveries.c.destination).where(deliveries.c.id == delivery_id)
         ).scalar_one_or_none()
-    if name is None or ledger_deliveries.by_name(context.settings, name) is not None:
+    if name is None or ledger_deliveries.destination_named(context.settings, name) is not None:
         return False
     with context.ledger.write() as connection:
-        if name not in obsolete.known(connection, context.settings, "destinations", now):
-            obsolete.close_deliveries(connection, name, obsolete.gone(name), now, NOT_DELIVERED)
+        if name not in obsolete.names_in_use(connection, context.settings, "destinations", now):
+            obsolete.close_deliveries(connection, name, obsolete.why_gone(name), now, NOT_DELIVERED)
     return True
 
 
@@ -109,9 +107,10 @@ class _Delivery:
 
     commitment_stay_s = proof.REPORT_WAIT_S
 
-    def __init__(self, context: Context, held: Claim, row: Any, study_id: str) -> None:
+    def __init__(self, context: Context, held: Claim, row: DeliveryRow, study_id: str) -> None:
         self.context, self.held, self.row, self.study_id = context, held, row, study_id
-        self.destination = ledger_deliveries.by_name(context.settings, row.destination)
+        self.destination = ledger_deliveries.destination_named(context.settings, row.destination)
+        self.claimed = ClaimedDelivery(context, held, row, study_id, self.destination)
 
     def send_and_prove(self) -> _Outcome:
         if self.destination is None:
@@ -123,18 +122,18 @@ class _Delivery:
         return self._prove(self.destination, address, self._taken(items))
 
     def _items(self) -> tuple[Item, ...]:
-        found = {kind: self.context.files.get(self.row.revision_id, f"{kind}.dcm") for kind in self.row.objects}
-        gone = [kind for kind, path in found.items() if path is None]
+        paths = {kind: self.context.files.get(self.row.revision_id, f"{kind}.dcm") for kind in self.row.objects}
+        gone = [kind for kind, path in paths.items() if path is None]
         if gone:
             self._make_again(", ".join(gone))
             raise ReportRejected(f"the finished {', '.join(gone)} of this result is not kept any more")
-        return items_of([path for path in found.values() if path is not None])
+        return items_of([path for path in paths.values() if path is not None])
 
     def _make_again(self, gone: str) -> None:
         """Raises ResultsGone if the result is made again: until then there is nothing to send."""
         with self.context.ledger.write() as connection:
-            again = is_made_again(connection, self.row.revision_id)
-            again = again or make_again(connection, self.row.revision_id, self.context.clock(), gone)
+            again = is_being_rerendered(connection, self.row.revision_id)
+            again = again or send_back_to_analysis(connection, self.row.revision_id, self.context.clock(), gone)
         if again:
             raise ResultsGone(f"the finished {gone} of this result vanished and is made again")
 
@@ -145,7 +144,7 @@ class _Delivery:
         missing = [i for i in items if not _is_taken(before.get(i.kind), i)]
         if missing:
             self._announce_segmentations(missing, before)
-            sent = settled(destination, address, TRANSPORTS[destination.via].send(address, missing))
+            sent = settle_unproven(destination, address, TRANSPORTS[destination.via].send(address, missing))
             with self.context.ledger.write() as connection:
                 ledger_deliveries.record_sent(
                     connection, self.row.id, [_columns(one) for one in sent], self.context.clock()
@@ -155,7 +154,7 @@ class _Delivery:
         with self.context.ledger.write() as connection:
             update(connection, self.held, {"stored_at": self.context.clock(), "proof_asks": 0})
 
-    def _announce_segmentations(self, missing: list[Item], before: dict[str, Any]) -> None:
+    def _announce_segmentations(self, missing: list[Item], before: dict[str, SentObjectRow]) -> None:
         """Written before they are sent: an archive may route them back at once, and they are no reader's regions."""
         ours = [i for i in missing if i.kind not in before and i.sop_class_uid in SEGMENTATION_CLASSES]
         if ours:
@@ -166,11 +165,11 @@ class _Delivery:
 
     def _taken(self, items: tuple[Item, ...]) -> tuple[Sent, ...]:
         with self.context.ledger.read() as connection:
-            said = ledger_deliveries.objects_of(connection, self.row.id)
+            answers = ledger_deliveries.objects_of(connection, self.row.id)
         return tuple(
-            Sent(i, said[i.kind].status, said[i.kind].coerced_uid, said[i.kind].content)
+            Sent(i, answers[i.kind].status, answers[i.kind].coerced_uid, answers[i.kind].content)
             for i in items
-            if i.kind in said
+            if i.kind in answers
         )
 
     def _prove(self, destination: Destination, address: Address, sent: tuple[Sent, ...]) -> _Outcome:
@@ -181,7 +180,7 @@ class _Delivery:
         if destination.proof == "readback":
             proof.read_back(address, sent, destination.via)
             return _Outcome("delivered", reason, "read back")
-        if self.row.state == "stored" and ledger_deliveries.impatient(self.row, destination, self.context.clock()):
+        if self.row.state == "stored" and ledger_deliveries.why_given_up(self.row, destination, self.context.clock()):
             raise ObjectNotTaken(f"{address.name} does not report on storage commitment")
         transaction_uid = proof.new_transaction()
         # Written first: the report may arrive before the answer to our request does.
@@ -200,7 +199,7 @@ class _Delivery:
         """A report on the association on which we asked; called in that association's thread."""
         try:
             with self.context.ledger.write() as connection:
-                return commitments.reported(
+                return commitments.take_report(
                     connection,
                     report.transaction_uid,
                     report.committed,
@@ -213,12 +212,10 @@ class _Delivery:
             return False
 
     def finish(self, outcome: _Outcome) -> None:
-        """The last write. A commitment report may have come meanwhile."""
+        """Write the outcome and free the delivery. A commitment report may have arrived meanwhile."""
         now = self.context.clock()
         with self.context.ledger.write() as connection:
-            row = connection.execute(
-                sa.select(deliveries).where(deliveries.c.id == self.held.id).with_for_update()
-            ).one()
+            row = the_row(connection, DeliveryRow, self.held.id, lock=True)
             columns: dict[str, object] = {"reason": outcome.reason}
             if outcome.ask_again_at is not None:
                 columns["next_attempt_at"] = outcome.ask_again_at
@@ -249,78 +246,17 @@ class _Delivery:
         note(connection, now, kind, f"{self.row.destination}: {detail}", self.study_id, self.row.revision_id)
 
     def failed(self, error: Exception) -> bool:
-        """Tried again, less and less often; what is refused for good, or was tried for too long, is set aside.
-
-        Says whether it was set aside.
-        """
-        now = self.context.clock()
-        try:
-            with self.context.ledger.write() as connection:
-                self._breaker(connection, error, now)
-                final = self._write_failure(connection, error, now)
-        except LeaseLost:
-            return False
-        except TryLater as away:
-            # The lease runs out, and the sweep brings the delivery back.
-            log.warning("delivery-not-written", delivery=self.held.id, code=away.code)
-            return False
-        log.warning(
-            "delivery-failed" if final else "delivery-retry",
-            study=self.study_id,
-            delivery=self.held.id,
-            destination=self.row.destination,
-            code=code_of(error),
-            attempt=self.held.attempt,
-            at=where_in_our_code(error),
-        )
-        return final
-
-    def _breaker(self, connection: sa.Connection, error: Exception, now: float) -> None:
-        if self.destination is None or not isinstance(error, AxradError):
-            return
-        if isinstance(error, PeerUnreachable):
-            ledger_deliveries.destination_failed(connection, self.destination, sentence_of(error), now, _jitter())
-        elif not isinstance(error, TryLater) or isinstance(error, ObjectNotTaken):
-            ledger_deliveries.destination_answered(connection, self.row.destination, now)
-
-    def _write_failure(self, connection: sa.Connection, error: Exception, now: float) -> bool:
-        row = connection.execute(sa.select(deliveries).where(deliveries.c.id == self.held.id)).one()
-        given_up = ledger_deliveries.impatient(row, self.destination, now) if self.destination else ""
-        final = bool(given_up) or (isinstance(error, AxradError) and not isinstance(error, TryLater))
-        reason = f"{given_up}: {sentence_of(error)}" if given_up else sentence_of(error)
-        if final:
-            release(connection, self.held, {"reason": reason, "finished_at": now}, state="failed")
-        else:
-            state = self._again(connection, row, error)
-            release(connection, self.held, {"reason": reason, "next_attempt_at": now + self._pause_s()}, state=state)
-        kind = "delivery-failed" if final else "delivery-retry"
-        detail = f"{self.row.destination}: {code_of(error)}: {reason}"
-        note(connection, now, kind, detail, self.study_id, self.row.revision_id)
-        return final
-
-    def _again(self, connection: sa.Connection, row: Any, error: Exception) -> str:
-        """`stored`: only the proof is missing. `pending`: something is to be sent."""
-        if row.stored_at is None:
-            return "pending"
-        if isinstance(error, proof.NotReadBack) and row.proof_asks >= LOOKS:
-            ledger_deliveries.forget(connection, row.id)
-            update(connection, self.held, {"stored_at": None})
-            return "pending"
-        return "stored"
-
-    def _pause_s(self) -> float:
-        most = self.destination.backoff_max_s if self.destination is not None else 3600.0
-        return min(backoff_s(self.context.settings.work.backoff_s, self.held.attempt), most) * _jitter()
+        return delivery_failed(self.claimed, error)
 
 
-def _is_taken(before: Any, item: Item) -> bool:
+def _is_taken(before: SentObjectRow | None, item: Item) -> bool:
     """Whether the destination took just this object: one that was made again from other input has another UID."""
     if before is None or before.sop_instance_uid != item.sop_instance_uid:
         return False
     return is_present(before.status, before.content)
 
 
-def _columns(sent: Sent) -> dict[str, Any]:
+def _columns(sent: Sent) -> dict[str, object]:
     return {
         "kind": sent.item.kind,
         "sop_class_uid": sent.item.sop_class_uid,
@@ -329,8 +265,3 @@ def _columns(sent: Sent) -> dict[str, Any]:
         "coerced_uid": sent.coerced_uid,
         "content": sent.content,
     }
-
-
-def _jitter() -> float:
-    """Between half and one and a half: deliveries that failed together are not tried together."""
-    return random.uniform(0.5, 1.5)

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from ipaddress import ip_address
-from typing import Any
 
 import sqlalchemy as sa
 
 from config.schema import Destination, Settings
-from daemon.ledger.deliveries import by_name, probe_now
+from daemon.ledger.deliveries import destination_named, probe_now
 from daemon.ledger.engine import new_id, note
 from daemon.ledger.moves import add
-from daemon.ledger.obsolete import gone
+from daemon.ledger.obsolete import why_gone
+from daemon.ledger.rows import JsonObject, StudyRow
 from daemon.ledger.states import FINISHED
 from daemon.ledger.studies import newest_revision, reopen
 from daemon.ledger.tables import deliveries
 from daemon.share.exam_files import Files
 from daemon.work.correction import kinds_for
-from daemon.work.result_rerender import can_be_made_again
+from daemon.work.result_rerender import can_be_rerendered
 from pipeline.errors import InputRejected
 from pipeline.result import StudyResult
 
@@ -77,21 +77,23 @@ def refusal(result: StudyResult, destination: Destination, settings: Settings) -
 
 
 def send_to(
-    connection: sa.Connection, settings: Settings, files: Files, study: Any, name: str, now: float
+    connection: sa.Connection, settings: Settings, files: Files, study: StudyRow, name: str, now: float
 ) -> str | None:
     """Open a delivery of a study's newest result to a destination that it was never meant for; the delivery's id.
 
     None where there is a delivery to it already. Raises InputRejected where nothing can go there.
     """
-    destination = by_name(settings, name)
+    destination = destination_named(settings, name)
     if destination is None:
         known = ", ".join(d.name for d in settings.destination) or "none"
         raise InputRejected(f"no [[destination]] is named {name}; there are: {known}")
     revision = newest_revision(connection, study.id, FINISHED)
     if revision is None:
         raise InputRejected(f"study {study.id} has no report yet")
-    there = sa.select(deliveries.c.id).where(deliveries.c.revision_id == revision.id, deliveries.c.destination == name)
-    if connection.execute(there).first() is not None:
+    existing = sa.select(deliveries.c.id).where(
+        deliveries.c.revision_id == revision.id, deliveries.c.destination == name
+    )
+    if connection.execute(existing).first() is not None:
         return None
     rendered, result = files.get(revision.id, "rendered"), files.get(revision.id, "result.json")
     if rendered is None or result is None:
@@ -112,11 +114,11 @@ def send_to(
     return delivery_id
 
 
-def why_not(connection: sa.Connection, settings: Settings, files: Files, letter: Mapping[str, Any]) -> str:
+def why_not(connection: sa.Connection, settings: Settings, files: Files, letter: JsonObject) -> str:
     """Why sending a delivery that was set aside again must fail; empty if it may succeed."""
-    if by_name(settings, letter["destination"]) is None:
-        return gone(letter["destination"])
+    if destination_named(settings, letter["destination"]) is None:
+        return why_gone(letter["destination"])
     lacking = any(files.get(letter["revision_id"], f"{kind}.dcm") is None for kind in letter["objects"])
-    if lacking and not can_be_made_again(connection, letter["revision_id"]):
+    if lacking and not can_be_rerendered(connection, letter["revision_id"]):
         return "the finished result is not kept any more"
     return ""

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from config.schema import Settings
 from daemon.ledger.claims import announced
-from daemon.ledger.heartbeats import slots
+from daemon.ledger.heartbeats import worker_processes
 from daemon.ledger.work_order import next_revisions, under_way
 from daemon.work.context import Context
 
@@ -25,10 +25,10 @@ def dispatch_revisions(context: Context) -> int:
     """Tell the workers of as many revisions as they have room for; how many."""
     now, work = context.clock(), context.settings.work
     with context.ledger.read() as connection:
-        held, told = under_way(connection, now)
-        room = slots(connection, QUEUE, now) + work.queue_ahead - held - told
+        held, announced_count = under_way(connection, now)
+        room = worker_processes(connection, QUEUE, now) + work.queue_ahead - held - announced_count
         # What is still in the broker was announced a while ago and has not been lost, only not been taken.
-        room -= max(0, (context.queued(QUEUE) or 0) - told)
+        room -= max(0, (context.queued(QUEUE) or 0) - announced_count)
         if room <= 0:
             return 0
         rows = next_revisions(connection, now, room, work.head_start_s, backfills=may_backfill(context.settings, now))

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import structlog
 
+from daemon.work.background_thread import running_beside
 from pipeline.errors import TryLater
 
 log = structlog.get_logger("axrad.work")
@@ -59,32 +60,26 @@ def excess(seconds: float, used_bytes: int, time_limit_s: float, max_memory_byte
 
 
 @contextmanager
-def watched(
+def watching_limits(
     time_limit_s: float,
     max_memory_bytes: int | None,
     give_back: Callable[[TryLater], object],
     end: Callable[[int], object] = os._exit,
 ) -> Iterator[None]:
     """Watch over the body. On excess: `give_back` with the reason, then `end`."""
-    stop = threading.Event()
     began = time.monotonic()
 
-    def watch() -> None:
+    def watch(stop: threading.Event) -> None:
         while not stop.wait(POLL_S):
-            found = excess(time.monotonic() - began, resident_bytes(), time_limit_s, max_memory_bytes)
-            if found is None:
+            reason = excess(time.monotonic() - began, resident_bytes(), time_limit_s, max_memory_bytes)
+            if reason is None:
                 continue
             try:
-                give_back(found)
+                give_back(reason)
             except TryLater as error:
                 log.warning("not-given-back", code=error.code)  # the lease will expire
             end(EXIT_CODE)
             return
 
-    thread = threading.Thread(target=watch, name="limits", daemon=True)
-    thread.start()
-    try:
+    with running_beside("limits", watch):
         yield
-    finally:
-        stop.set()
-        thread.join()

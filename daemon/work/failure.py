@@ -1,9 +1,8 @@
-"""What happens when work does not succeed: repeat later, or set aside with the reason."""
+"""Failed work: repeated later, or set aside with the reason."""
 
 from __future__ import annotations
 
 import errno
-from typing import Any
 
 import structlog
 
@@ -47,7 +46,7 @@ def translated(error: Exception) -> Exception:
     """What the machine lacks, as an error of ours; everything else as it is."""
     if isinstance(error, OSError) and error.errno in OUT_OF_ROOM:
         return DiskFull(
-            f"the machine cannot write ({errno.errorcode[error.errno]}); free space, the work goes on alone"
+            f"the machine cannot write ({errno.errorcode[error.errno]}); free some space; processing resumes by itself"
         )
     return error
 
@@ -85,7 +84,7 @@ def revision_failed(context: Context, held: Claim, study_id: str, error: Excepti
         held.attempt >= context.settings.work.attempts
         or (isinstance(error, AxradError) and not isinstance(error, TryLater))
     )
-    values: dict[str, Any] = {"reason": reason, "reason_code": code}
+    values: dict[str, object] = {"reason": reason, "reason_code": code}
     if final:
         values["finished_at"] = now
         values["reason"] = reason = f"set aside after {held.attempt} attempts: {reason}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
 
 import structlog
 
@@ -15,7 +14,8 @@ from daemon.fetch.plan import Batch, NotInArchive, make_plan
 from daemon.fetch.retrieve import NoRoom, address_for, directory_of, retrieve
 from daemon.ledger import fetches as ledger_fetches
 from daemon.ledger.claims import Claim, LeaseLost, backoff_s, update
-from daemon.work.context import Context, kept
+from daemon.ledger.rows import FetchRow, StudyRow
+from daemon.work.context import Context, renewing_lease
 from daemon.work.failure import TaskFailed, code_of, sentence_of, where_in_our_code
 from pipeline.catalog import patient_key
 from pipeline.dicom_file import bounded_reading
@@ -39,7 +39,7 @@ def run(context: Context, fetch_id: str) -> None:
     try:
         if held.exhausted:
             raise TryLater(row.reason or "the worker died or ran out of time each time", code="given-up")
-        with kept(context, held, lambda excess: _failed(context, held, row, study, excess)):
+        with renewing_lease(context, held, lambda excess: _failed(context, held, row, study, excess)):
             outcome = WORK[row.kind](context, row, study)
         with context.ledger.write() as connection:
             ledger_fetches.finish(connection, held, study, context.clock(), outcome)
@@ -51,7 +51,7 @@ def run(context: Context, fetch_id: str) -> None:
     log.info("fetched", study=study.id, fetch=fetch_id, kind=row.kind, outcome=outcome or None)
 
 
-def _failed(context: Context, held: Claim, row: Any, study: Any, error: Exception) -> bool:
+def _failed(context: Context, held: Claim, row: FetchRow, study: StudyRow, error: Exception) -> bool:
     now, settings = context.clock(), context.settings
     if row.kind == "ask":
         wait, patience = backoff_s(ASK_BACKOFF_S, held.attempt), settings.assembly.ask_patience_s
@@ -65,7 +65,7 @@ def _failed(context: Context, held: Claim, row: Any, study: Any, error: Exceptio
     failure = ledger_fetches.Failure(code_of(error), sentence_of(error), final, now + wait, attempts)
     try:
         with context.ledger.write() as connection:
-            ledger_fetches.failed(connection, held, study, now, failure)
+            ledger_fetches.record_failure(connection, held, study, now, failure)
     except LeaseLost:
         return final
     log.warning(
@@ -79,11 +79,11 @@ def _failed(context: Context, held: Claim, row: Any, study: Any, error: Exceptio
     return final
 
 
-def _images(context: Context, row: Any, study: Any) -> str:
+def _images(context: Context, row: FetchRow, study: StudyRow) -> str:
     """What is missing, from the first archive that has it; in words what came."""
     settings = context.settings
     with context.ledger.read() as connection:
-        here = ledger_fetches.present(connection, study.study_uid)
+        here = ledger_fetches.stored_uids(connection, study.study_uid)
     wanted = ledger_fetches.wanted_of(row)
 
     def from_one(pacs: Pacs) -> str:
@@ -110,7 +110,7 @@ def _first_of(archives: tuple[Pacs, ...], work: Callable[[Pacs], str]) -> str:
     raise TryLater("; ".join(f.message for f in failures), code=failures[0].code)
 
 
-def _ask(context: Context, row: Any, study: Any) -> str:
+def _ask(context: Context, row: FetchRow, study: StudyRow) -> str:
     """Every archive that can be asked says whose this exam is and how much of it there is."""
     now = context.clock()
     answers = []
@@ -118,24 +118,24 @@ def _ask(context: Context, row: Any, study: Any) -> str:
         if "find" not in pacs.can:
             continue
         directory = dimse.DimseDirectory(address_for(pacs, context.settings))
-        found = directory.study(study.study_uid)
-        if found is None:
+        answer = directory.study(study.study_uid)
+        if answer is None:
             answers.append(Answer(pacs.name, now))
             continue
-        patient, issuer = text_of(found, "PatientID"), text_of(found, "IssuerOfPatientID")
+        patient, issuer = text_of(answer, "PatientID"), text_of(answer, "IssuerOfPatientID")
         series = tuple((s.uid, s.modality, s.instances) for s in directory.series_of(study.study_uid))
         keys = [patient_key(patient, by) if patient else None for by in (issuer, "")]
         answers.append(Answer(pacs.name, now, keys[0], keys[1], series))
     with context.ledger.write() as connection:
-        ledger_fetches.answered(connection, study.study_uid, answers)
+        ledger_fetches.record_answers(connection, study.study_uid, answers)
     return ""
 
 
-def _priors(context: Context, row: Any, study: Any) -> str:
+def _priors(context: Context, row: FetchRow, study: StudyRow) -> str:
     """The patient's earlier MR exams, whole; they are kept as priors and not reported."""
     settings = context.settings
     with context.ledger.read() as connection:
-        path = ledger_fetches.an_image_of(connection, study.study_uid)
+        path = ledger_fetches.path_of_an_image(connection, study.study_uid)
     if path is None or not (settings.spool.path / path).exists():
         raise NotInArchive("no image of this study is in the spool, so nobody can tell whose priors to ask for")
     header = bounded_reading.read(settings.spool.path / path)
@@ -146,9 +146,9 @@ def _priors(context: Context, row: Any, study: Any) -> str:
 
     def from_one(pacs: Pacs) -> str:
         directory = dimse.DimseDirectory(address_for(pacs, settings))
-        found = [f for f in directory.studies_of(patient, until) if str(f.StudyInstanceUID) != study.study_uid]
-        found.sort(key=lambda f: text_of(f, "StudyDate"), reverse=True)
-        uids = [str(f.StudyInstanceUID) for f in found[: settings.fetch.max_priors]]
+        priors = [f for f in directory.studies_of(patient, until) if str(f.StudyInstanceUID) != study.study_uid]
+        priors.sort(key=lambda f: text_of(f, "StudyDate"), reverse=True)
+        uids = [str(f.StudyInstanceUID) for f in priors[: settings.fetch.max_priors]]
         if not uids:
             return f"{pacs.name} has no earlier MR exam of this patient"
         with context.ledger.write() as connection:
@@ -159,4 +159,4 @@ def _priors(context: Context, row: Any, study: Any) -> str:
     return _first_of(tuple(p for p in ledger_fetches.sources(settings) if "find" in p.can), from_one)
 
 
-WORK: dict[str, Callable[[Context, Any, Any], str]] = {"images": _images, "ask": _ask, "priors": _priors}
+WORK: dict[str, Callable[[Context, FetchRow, StudyRow], str]] = {"images": _images, "ask": _ask, "priors": _priors}

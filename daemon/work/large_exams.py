@@ -9,7 +9,7 @@ from collections.abc import Callable
 LARGE = 2000
 
 
-class Beside:
+class LargeExamThread:
     """A thread for one exam at a time. An exam that finds it taken is looked at with the next tick."""
 
     def __init__(self) -> None:

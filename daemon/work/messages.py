@@ -20,6 +20,7 @@ HEADERS = {HEADER: VERSION}
 _ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 
 
+# Any: a request of Celery, which ships no types.
 def check(request: Any, row_id: object) -> None:
     """Raises TaskFailed, with a line in the log that says why, for what this version cannot read."""
     version = (getattr(request, "headers", None) or {}).get(HEADER) or request.get(HEADER) or 1

@@ -32,25 +32,27 @@ class Prior:
 
 def with_change(context: Context, result: StudyResult, study_id: str, patient_key: str, study_date: str) -> StudyResult:
     """`result`, with what changed since the patient's earlier exam if there is one."""
-    found = find_prior(context, study_id, patient_key, study_date)
-    if found is None or not any(part.rois for _, part in result.parts()):
+    prior = find_prior(context, study_id, patient_key, study_date)
+    if prior is None or not any(part.rois for _, part in result.parts()):
         return result
-    return result.model_copy(update={"change": _compare(found, result)})
+    return result.model_copy(update={"change": _compare(prior, result)})
 
 
-def _compare(found: Prior, result: StudyResult) -> Change:
-    return change_since(found.result, result, found.study_date, [found.report] if found.report else [])
+def _compare(prior: Prior, result: StudyResult) -> Change:
+    return change_since(prior.result, result, prior.study_date, [prior.report] if prior.report else [])
 
 
 def find_prior(context: Context, study_id: str, patient_key: str, study_date: str) -> Prior | None:
     """Same patient, another study, an earlier Study Date (DICOM DA), measured: the latest of them."""
     with context.ledger.read() as connection:
-        others = connection.execute(
+        other_studies = connection.execute(
             sa.select(studies.c.id, studies.c.study_uid).where(
                 studies.c.patient_key == patient_key, studies.c.id != study_id
             )
         ).all()
-        dated = [(date, other.id) for other in others if (date := _date_of(connection, other.study_uid, patient_key))]
+        dated = [
+            (date, other.id) for other in other_studies if (date := _date_of(connection, other.study_uid, patient_key))
+        ]
         earlier = sorted((pair for pair in dated if pair[0] < study_date), reverse=True)
         newest = {other_id: newest_revision(connection, other_id, FINISHED) for _, other_id in earlier}
     for date, other_id in earlier:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
@@ -14,16 +13,17 @@ import structlog
 from daemon.export.send_outcome import items_of
 from daemon.ledger.claims import OPEN, Claim, LeaseLost, release
 from daemon.ledger.engine import note
+from daemon.ledger.rows import RevisionRow, StudyRow
 from daemon.ledger.studies import move_study, settle_if_delivered
 from daemon.ledger.tables import deliveries
 from daemon.metrics.results import result_made
 from daemon.work import correction
 from daemon.work.analyse import exam_of_revision
 from daemon.work.audit_events import results_created
-from daemon.work.context import Context, kept
+from daemon.work.context import Context, renewing_lease
 from daemon.work.delivery_opening import open_delivery
 from daemon.work.failure import TaskFailed, code_of, revision_failed
-from daemon.work.result_rerender import ResultsGone, make_again
+from daemon.work.result_rerender import ResultsGone, send_back_to_analysis
 from daemon.work.revision_claim import take_revision
 from daemon.work.run_outputs import source_of
 from dicom_sr import render
@@ -43,7 +43,7 @@ def run(context: Context, revision_id: str) -> None:
         return
     held, row, study = taken
     try:
-        with kept(context, held, lambda excess: revision_failed(context, held, study.id, excess)):
+        with renewing_lease(context, held, lambda excess: revision_failed(context, held, study.id, excess)):
             result = _result(context, revision_id)
             objects = _render_once(context, study, row, result)
         opened = _open_deliveries(context, held, study, result, objects)
@@ -51,7 +51,7 @@ def run(context: Context, revision_id: str) -> None:
         log.warning("lease-lost", revision=revision_id)
         return
     except Exception as error:  # noqa: BLE001 - the outermost loop of this work
-        if isinstance(error, ResultsGone) and _made_again(context, revision_id, error):
+        if isinstance(error, ResultsGone) and _sent_back_to_analysis(context, revision_id, error):
             return
         final = revision_failed(context, held, study.id, error)
         raise TaskFailed(code_of(error), revision_id, final=final) from None
@@ -61,7 +61,7 @@ def run(context: Context, revision_id: str) -> None:
         context.announce("axrad.deliver", delivery_id)
 
 
-def _render_once(context: Context, study: Any, row: Any, result: StudyResult) -> list[str]:
+def _render_once(context: Context, study: StudyRow, row: RevisionRow, result: StudyResult) -> list[str]:
     """The kinds of object there are to send. Bytes that exist are kept: a revision is rendered exactly once."""
     files = context.files
     done = files.get(row.id, "rendered")
@@ -71,7 +71,7 @@ def _render_once(context: Context, study: Any, row: Any, result: StudyResult) ->
     if not wanted:
         return []
     source = report_source(context, study, row)
-    panels = load_panels(_kept(context, row.id, "panels.npz"))
+    panels = load_panels(_analysis_file(context, row.id, "panels.npz"))
     # Results that an earlier version analysed have none.
     regions_path = files.get(row.id, "regions.npz")
     regions = load_regions(regions_path) if regions_path is not None else ()
@@ -81,17 +81,17 @@ def _render_once(context: Context, study: Any, row: Any, result: StudyResult) ->
     files.put(row.id, "page.pdf", rendered.page_pdf)
     files.put(row.id, "page.png", rendered.page_png)
     kinds = sorted(rendered.objects)
-    made = items_of([_kept(context, row.id, f"{kind}.dcm") for kind in kinds])
+    made = items_of([_analysis_file(context, row.id, f"{kind}.dcm") for kind in kinds])
     results_created(context, study, row.id, [item.sop_class_uid for item in made])
     files.put(row.id, "rendered", " ".join(kinds).encode())
     return kinds
 
 
 def _result(context: Context, revision_id: str) -> StudyResult:
-    return StudyResult.from_json(_kept(context, revision_id, "result.json").read_bytes())
+    return StudyResult.from_json(_analysis_file(context, revision_id, "result.json").read_bytes())
 
 
-def _kept(context: Context, revision_id: str, name: str) -> Path:
+def _analysis_file(context: Context, revision_id: str, name: str) -> Path:
     """A file that analysis has left."""
     path = context.files.get(revision_id, name)
     if path is None:
@@ -99,10 +99,10 @@ def _kept(context: Context, revision_id: str, name: str) -> Path:
     return path
 
 
-def _made_again(context: Context, revision_id: str, error: ResultsGone) -> bool:
+def _sent_back_to_analysis(context: Context, revision_id: str, error: ResultsGone) -> bool:
     try:
         with context.ledger.write() as connection:
-            again = make_again(connection, revision_id, context.clock(), error.message.partition(" ")[0])
+            again = send_back_to_analysis(connection, revision_id, context.clock(), error.message.partition(" ")[0])
     except TryLater:
         return False
     if again:
@@ -110,17 +110,19 @@ def _made_again(context: Context, revision_id: str, error: ResultsGone) -> bool:
     return again
 
 
-def report_source(context: Context, study: Any, row: Any) -> ReportSource:
+def report_source(context: Context, study: StudyRow, row: RevisionRow) -> ReportSource:
     """Headers of the exam's own files, and what was delivered before."""
     exam = exam_of_revision(context, study.study_uid, row.inputs)
     result = _result(context, row.id)
     began = datetime.fromtimestamp(row.created_at, tz=UTC).astimezone(ZoneInfo(context.settings.site.timezone))
-    predecessor, superseded = correction.taken(context, study.id, row.number)
+    predecessor, superseded = correction.report_taken_before(context, study.id, row.number)
     source = source_of(exam, result, began, predecessor=predecessor, superseded=superseded)
-    return replace(source, corrected_patient=correction.of_another_patient(context, study.id, row.number, source))
+    return replace(source, corrected_patient=correction.replaces_another_patient(context, study.id, row.number, source))
 
 
-def _open_deliveries(context: Context, held: Claim, study: Any, result: StudyResult, objects: list[str]) -> list[str]:
+def _open_deliveries(
+    context: Context, held: Claim, study: StudyRow, result: StudyResult, objects: list[str]
+) -> list[str]:
     """One transaction: the revision leaves the analysis queue and its deliveries enter theirs."""
     now = context.clock()
     state = "reported" if result.status == "evaluated" else "not_evaluated"
@@ -131,7 +133,7 @@ def _open_deliveries(context: Context, held: Claim, study: Any, result: StudyRes
         release(connection, held, columns, state=state, stage="done")
         move_study(connection, study.id, state, now, reason, _first(result.reason_codes))
         note(connection, now, state, reason, study.id, held.id)
-        before = _opened_before(connection, held.id, now)
+        before = _hasten_open_deliveries(connection, held.id, now)
         opened += before.values()
         for destination in context.settings.destination if objects else ():
             if destination.name in before:
@@ -144,7 +146,7 @@ def _open_deliveries(context: Context, held: Claim, study: Any, result: StudyRes
     return opened
 
 
-def _opened_before(connection: sa.Connection, revision_id: str, now: float) -> dict[str, str]:
+def _hasten_open_deliveries(connection: sa.Connection, revision_id: str, now: float) -> dict[str, str]:
     """Deliveries of a result that was made again, by destination: they wait no longer."""
     mine = deliveries.c.revision_id == revision_id
     connection.execute(

@@ -5,13 +5,12 @@ Everything that an object holds follows from its revision, so what is made again
 
 from __future__ import annotations
 
-from typing import Any
-
 import sqlalchemy as sa
 
 from daemon.ledger.claims import OPEN
 from daemon.ledger.engine import note
 from daemon.ledger.moves import move_all, queued_anew
+from daemon.ledger.rows import RevisionRow, the_row
 from daemon.ledger.states import AS_ITS_REVISION, RESULT_NEEDED
 from daemon.ledger.studies import move_study
 from daemon.ledger.tables import events, instances, revisions, studies
@@ -19,7 +18,7 @@ from pipeline.errors import TryLater
 
 KIND = "results-gone"
 # A folder that loses its results for the third time has a fault that making them again does not mend.
-REMAKES = 2
+MOST_RERENDERS = 2
 
 
 class ResultsGone(TryLater):
@@ -28,55 +27,59 @@ class ResultsGone(TryLater):
     code = KIND
 
 
-def make_again(connection: sa.Connection, revision_id: str, now: float, what: str) -> bool:
-    """Send a revision back to its analysis; False where that is of no use, or is under way.
+def send_back_to_analysis(connection: sa.Connection, revision_id: str, now: float, vanished: str) -> bool:
+    """Send a revision back to its analysis; False where that is of no use or already under way.
 
     Of no use: it was superseded, its images are gone too, or it was made again often enough.
     """
-    row = connection.execute(sa.select(revisions).where(revisions.c.id == revision_id)).one()
-    if not _is_of_use(connection, row):
+    row = the_row(connection, RevisionRow, revision_id)
+    if not _is_worth_it(connection, row):
         return False
     as_read = (revisions.c.id == revision_id) & (revisions.c.fence == row.fence)
     anew = queued_anew(now)
     if not move_all(connection, "revision", as_read, (row.state,), "ready", anew, stage="analyse", void_lease=True):
         return False
-    reason = f"{what} of its result vanished; the result is made again"
+    reason = f"{vanished} of its result vanished; the result is made again"
     if _state_of(connection, row.study_id) in AS_ITS_REVISION:
         move_study(connection, row.study_id, "ready", now, reason, KIND)
     note(connection, now, KIND, reason, row.study_id, revision_id)
     return True
 
 
-def can_be_made_again(connection: sa.Connection, revision_id: str) -> bool:
+def can_be_rerendered(connection: sa.Connection, revision_id: str) -> bool:
     """Whether a result whose files vanished is no loss."""
-    return _is_of_use(connection, connection.execute(sa.select(revisions).where(revisions.c.id == revision_id)).one())
+    return _is_worth_it(connection, the_row(connection, RevisionRow, revision_id))
 
 
-def _is_of_use(connection: sa.Connection, row: Any) -> bool:
-    return row.state in RESULT_NEEDED and _times(connection, row.id) < REMAKES and _is_here(connection, row)
+def _is_worth_it(connection: sa.Connection, row: RevisionRow) -> bool:
+    return (
+        row.state in RESULT_NEEDED
+        and _times_sent_back(connection, row.id) < MOST_RERENDERS
+        and _images_are_kept(connection, row)
+    )
 
 
-def is_made_again(connection: sa.Connection, revision_id: str) -> bool:
-    """Whether somebody is on it already."""
-    found = sa.select(revisions.c.id).where((revisions.c.id == revision_id) & OPEN["revision"])
-    return _times(connection, revision_id) > 0 and connection.execute(found).one_or_none() is not None
+def is_being_rerendered(connection: sa.Connection, revision_id: str) -> bool:
+    """Whether the revision was sent back and is not finished yet."""
+    under_way = sa.select(revisions.c.id).where((revisions.c.id == revision_id) & OPEN["revision"])
+    return _times_sent_back(connection, revision_id) > 0 and connection.execute(under_way).one_or_none() is not None
 
 
 def _state_of(connection: sa.Connection, study_id: str) -> str:
     return str(connection.execute(sa.select(studies.c.state).where(studies.c.id == study_id)).scalar_one())
 
 
-def _times(connection: sa.Connection, revision_id: str) -> int:
+def _times_sent_back(connection: sa.Connection, revision_id: str) -> int:
     count = sa.select(sa.func.count()).where((events.c.revision_id == revision_id) & (events.c.kind == KIND))
     return int(connection.execute(count).scalar_one())
 
 
-def _is_here(connection: sa.Connection, row: Any) -> bool:
+def _images_are_kept(connection: sa.Connection, row: RevisionRow) -> bool:
     """Whether there are images that were selected, and every one is still kept."""
     selected = {uid for uid, _ in row.inputs["selected"]}
     if not selected:
         return False
-    ids: list[int] = row.inputs["context"]
+    ids = row.inputs["context"]
     for start in range(0, len(ids), 500):
         stored = sa.select(instances.c.sop_uid).where(
             instances.c.id.in_(ids[start : start + 500]), instances.c.state == "stored"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import partial
-from typing import Any
 
 import structlog
 
@@ -13,12 +12,13 @@ from daemon.assembly import Verdict, judge, settling_verdict, too_many_verdict
 from daemon.ledger import deliveries, fetches, heartbeats, obsolete, periodic_jobs, verdicts
 from daemon.ledger.claims import Claimable, announced, forget_announcements
 from daemon.ledger.clock_jumps import TOLERANCE_S, JumpWatch, mend
+from daemon.ledger.rows import StudyRow
 from daemon.ledger.study_merge import join
 from daemon.retention import clean
 from daemon.work.context import Context
 from daemon.work.dispatch import ANNOUNCED_S, dispatch_revisions
 from daemon.work.failure import code_of, sentence_of, where_in_our_code
-from daemon.work.large_exams import LARGE, Beside
+from daemon.work.large_exams import LARGE, LargeExamThread
 from pipeline.errors import TryLater
 
 log = structlog.get_logger("axrad.sweep")
@@ -27,13 +27,13 @@ OBSOLETE_EVERY_S = 10.0
 TASKS = {"delivery": "axrad.deliver", "fetch": "axrad.fetch"}
 
 
-def sweep(context: Context, watch: JumpWatch | None = None, beside: Beside | None = None) -> None:
+def sweep(context: Context, watch: JumpWatch | None = None, large_exams: LargeExamThread | None = None) -> None:
     """One tick."""
     if watch is not None:
         mend_after_jump(context, watch)
     context.if_emptied(lambda: announce_anew(context))
     close_obsolete(context)
-    assemble(context, beside)
+    assemble(context, large_exams)
     dispatch_revisions(context)
     announce_due(context)
     clean_up(context)
@@ -41,7 +41,7 @@ def sweep(context: Context, watch: JumpWatch | None = None, beside: Beside | Non
 
 
 def mend_after_jump(context: Context, watch: JumpWatch) -> None:
-    """Where the clock was set, or may have been while nobody looked, put right what waits for a time."""
+    """Correct the times in the ledger where the clock was set, or may have been set before this process began."""
     jumped_s = watch.look()
     if jumped_s is not None and abs(jumped_s) < TOLERANCE_S:
         return
@@ -53,31 +53,31 @@ def mend_after_jump(context: Context, watch: JumpWatch) -> None:
 
 
 def announce_anew(context: Context) -> None:
-    """The broker is empty: no message that was sent before is worth waiting for."""
+    """Announce everything again: the broker has lost its messages."""
     with context.ledger.write() as connection:
         forget_announcements(connection)
 
 
-def assemble(context: Context, beside: Beside | None = None) -> None:
-    """Judge every study that has changed or whose time has come; one transaction each. Large ones go `beside`."""
+def assemble(context: Context, large_exams: LargeExamThread | None = None) -> None:
+    """Judge every study that has changed or is due, one transaction each; large ones in the thread of `large_exams`."""
     with context.ledger.read() as connection:
         rows = verdicts.to_judge(connection, context.clock())
         large = {row.id for row in rows if verdicts.has_more_than(connection, row.study_uid, LARGE)}
     for row in sorted(rows, key=lambda row: row.id in large):
-        if row.id in large and beside is not None:
-            beside.take(partial(_assemble_beside, context, row))
+        if row.id in large and large_exams is not None:
+            large_exams.take(partial(_assemble_large, context, row))
         else:
             _assemble_guarded(context, row)
 
 
-def _assemble_beside(context: Context, row: Any) -> None:
+def _assemble_large(context: Context, row: StudyRow) -> None:
     try:
         _assemble_guarded(context, row)
     except TryLater as error:
         log.warning("judging-put-off", study=row.id, code=error.code)
 
 
-def _assemble_guarded(context: Context, row: Any) -> None:
+def _assemble_guarded(context: Context, row: StudyRow) -> None:
     try:
         _assemble(context, row)
     except verdicts.Overtaken:
@@ -90,10 +90,10 @@ def _assemble_guarded(context: Context, row: Any) -> None:
             verdicts.not_judged(connection, row.id, f"{code_of(error)}: {sentence_of(error)}", context.clock())
 
 
-def _assemble(context: Context, row: Any) -> None:
+def _assemble(context: Context, row: StudyRow) -> None:
     now, settings = context.clock(), context.settings
     with context.ledger.write() as connection:
-        study = verdicts.take(connection, row.id, now)
+        study = verdicts.take_to_judge(connection, row.id, now)
         if study is not None and settings.assembly.join:
             study = join(connection, study, settings.assembly.join, now)
     if study is None:
@@ -109,7 +109,7 @@ def _assemble(context: Context, row: Any) -> None:
         log.info("assembly", study=study.id, state=verdict.state, code=verdict.code or None)
 
 
-def _judged(context: Context, study: Any, now: float) -> Verdict:
+def _judged(context: Context, study: StudyRow, now: float) -> Verdict:
     """The verdict. An exam that is too large is not looked at: one exam must not take the time of all others."""
     wait = context.settings.assembly
     with context.ledger.read() as connection:
@@ -131,20 +131,23 @@ def announce_due(context: Context) -> None:
     with context.ledger.read() as connection:
         waiting_deliveries = deliveries.due(connection, context.settings, now, limit=100)
         waiting_fetches = fetches.due(connection, now)
-    waiting: tuple[tuple[Claimable, list[Any]], ...] = (("delivery", waiting_deliveries), ("fetch", waiting_fetches))
-    for kind, rows in waiting:
-        for row in rows:
-            if not context.announce(TASKS[kind], row.id):
+    waiting: dict[Claimable, list[str]] = {
+        "delivery": [row.id for row in waiting_deliveries],
+        "fetch": [row.id for row in waiting_fetches],
+    }
+    for kind, ids in waiting.items():
+        for row_id in ids:
+            if not context.announce(TASKS[kind], row_id):
                 return
             with context.ledger.write() as connection:
-                announced(connection, kind, row.id, now + ANNOUNCED_S)
+                announced(connection, kind, row_id, now + ANNOUNCED_S)
 
 
 def close_obsolete(context: Context) -> None:
-    """What waits for something that is in the settings no more."""
+    """Close what waits for destinations and archives that are no longer configured."""
     now = context.clock()
     with context.ledger.write() as connection:
-        if periodic_jobs.take(connection, "obsolete", now, OBSOLETE_EVERY_S):
+        if periodic_jobs.take_if_due(connection, "obsolete", now, OBSOLETE_EVERY_S):
             closed = obsolete.close(connection, context.settings, now)
             if closed:
                 log.warning("obsolete-closed", rows=closed)
@@ -153,18 +156,18 @@ def close_obsolete(context: Context) -> None:
 def clean_up(context: Context) -> None:
     """Retention, every now and then, and then round after round until all is done."""
     with context.ledger.write() as connection:
-        if not periodic_jobs.take(connection, "retention", context.clock(), context.settings.retention.every_s):
+        if not periodic_jobs.take_if_due(connection, "retention", context.clock(), context.settings.retention.every_s):
             return
     if clean(context.ledger, context.settings, context.clock()).more:
         with context.ledger.write() as connection:
-            periodic_jobs.again(connection, "retention")
+            periodic_jobs.make_due(connection, "retention")
 
 
 def _sign(context: Context) -> None:
-    """That sweeps happen is worth knowing; every tick of them is not worth a write."""
+    """Leave the sweep's sign of life, at most every SIGN_EVERY_S."""
     now = context.clock()
     with context.ledger.read() as connection:
-        before = heartbeats.last(connection, "sweep")
+        before = heartbeats.last_sign(connection, "sweep")
     if before is None or abs(now - before.at) >= SIGN_EVERY_S:
         with context.ledger.write() as connection:
             heartbeats.sign(connection, "sweep", "sweep", now)

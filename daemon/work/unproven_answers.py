@@ -22,15 +22,15 @@ from pipeline.errors import ExamRejected, TryLater
 log = structlog.get_logger("axrad.deliver")
 
 
-def settled(destination: Destination, address: Address, sent: Sequence[Sent]) -> tuple[Sent, ...]:
-    """The same with a `content` for each answer that proves nothing. Where nobody can look, it stays as it was."""
+def settle_unproven(destination: Destination, address: Address, sent: Sequence[Sent]) -> tuple[Sent, ...]:
+    """`sent` with a `content` for each answer that proves nothing; unchanged where it cannot be queried."""
     return tuple(
-        _settled(destination, address, one) if one.status in EXISTS_ALREADY or one.content == Content.UNNAMED else one
+        _settle(destination, address, one) if one.status in EXISTS_ALREADY or one.content == Content.UNNAMED else one
         for one in sent
     )
 
 
-def _settled(destination: Destination, address: Address, one: Sent) -> Sent:
+def _settle(destination: Destination, address: Address, one: Sent) -> Sent:
     unnamed = one.content == Content.UNNAMED
     try:
         finding = archive_copy.compare_with_archive(address, one.item)
@@ -39,8 +39,10 @@ def _settled(destination: Destination, address: Address, one: Sent) -> Sent:
             finding = "unknown" if stow.listed(address, [one]) else "absent"
     except (TryLater, ExamRejected) as error:
         log.warning("not-settled", destination=destination.name, kind=one.item.kind, code=error.code)
-        said = one.answer or f"status 0x{one.status or 0:04X} (exists already)"
-        return replace(one, status=None, content=Content.UNNAMED, answer=f"{said}; asked for the object: {error.code}")
+        answer = one.answer or f"status 0x{one.status or 0:04X} (exists already)"
+        return replace(
+            one, status=None, content=Content.UNNAMED, answer=f"{answer}; asked for the object: {error.code}"
+        )
     if finding == "absent":
         return one if unnamed else replace(one, content=Content.ABSENT)
     content = {"equal": Content.EQUAL, "other": Content.OTHER, "unknown": Content.UNCHECKED}[finding]

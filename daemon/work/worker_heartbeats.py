@@ -1,4 +1,4 @@
-"""A worker's signs of life: what it takes and how many processes it has, in the ledger, every half minute.
+"""A worker's sign of life in the ledger, every half minute: its queues and how many processes it has.
 
 Written by the worker's main process between two of its duties: a thread would be cut in half by the forks of the pool.
 """
@@ -41,6 +41,7 @@ def give_signs(settings: Settings, name: str, queues: Sequence[str], processes: 
         except TryLater as error:
             log.warning("no-sign-left", code=error.code)
 
+    # Any: Celery, which ships no types, gives its worker and whatever else belongs to the signal.
     def ready(sender: Any, **_: Any) -> None:
         leave(True)
         sender.timer.call_repeatedly(WORKER_GONE_S / 3, leave, (True,))

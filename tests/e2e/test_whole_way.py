@@ -214,7 +214,7 @@ def signs_in(config: Path) -> set[str]:
     ledger = open_ledger(load(config, environ={}))
     try:
         with ledger.read() as connection:
-            return {row.kind for kind in ("worker", "sweep") for row in heartbeats.signs(connection, kind)}
+            return {row.kind for kind in ("worker", "sweep") for row in heartbeats.signs_of(connection, kind)}
     finally:
         ledger.close()
 

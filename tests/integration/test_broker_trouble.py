@@ -163,7 +163,7 @@ def swept(settings: Settings) -> int:
     """When the last sweep was."""
     ledger = open_ledger(settings)
     with ledger.read() as connection:
-        row = heartbeats.last(connection, "sweep")
+        row = heartbeats.last_sign(connection, "sweep")
     ledger.close()
     return 0 if row is None else int(row.at * 1000)
 

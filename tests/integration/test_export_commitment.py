@@ -42,10 +42,10 @@ def deliver_without_staying(at: Desk, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def hear(at: Desk, transaction: str, committed: list[Any], failed: list[Any] | None = None) -> None:
     """A report as it comes from the journal of the listener."""
-    from daemon.ledger.commitments import reported
+    from daemon.ledger.commitments import take_report
 
     with at.ledger.write() as connection:
-        reported(connection, transaction, [u for _, u in committed], [u for _, u in failed or ()], at.now)
+        take_report(connection, transaction, [u for _, u in committed], [u for _, u in failed or ()], at.now)
 
 
 def test_a_report_hours_later_at_our_listener_makes_it_delivered(

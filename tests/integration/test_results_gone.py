@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from daemon.ledger.tables import instances, revisions
-from daemon.work.result_rerender import REMAKES
+from daemon.work.result_rerender import MOST_RERENDERS
 from tests.support.archives import archive
 from tests.support.delivering import Desk, desk
 
@@ -68,7 +68,7 @@ def test_a_delivery_that_is_tried_meanwhile_waits_and_asks_for_nothing_twice(at:
 def test_a_folder_that_loses_them_again_and_again_is_told_of(at: Desk) -> None:
     revision = vanish(at)
     with_images(at, revision)
-    for _ in range(REMAKES):
+    for _ in range(MOST_RERENDERS):
         assert at.deliver(f"{revision}-a") == "results-gone"
         at.wait_until_due(f"{revision}-a")
         with at.ledger.write() as connection:

@@ -35,9 +35,10 @@ from daemon.broker.server import SILENT_TIMES, EmbeddedBroker, broker_url
 from daemon.indexing.indexer import index_once
 from daemon.indexing.reconcile import reconcile
 from daemon.ledger import Ledger
-from daemon.ledger.claims import announced, claim, due
+from daemon.ledger.claims import announced, claim, to_announce
 from daemon.ledger.clock_jumps import JumpWatch, mend
 from daemon.ledger.engine import LedgerBusy
+from daemon.ledger.rows import RevisionRow, rows_where
 from daemon.ledger.tables import instances, revisions, studies
 from daemon.listener import supervisor
 from daemon.listener.association_slots import Slots
@@ -82,7 +83,7 @@ def row_of(ledger: Ledger) -> Any:
 
 def is_due(ledger: Ledger, now: float) -> bool:
     with ledger.read() as connection:
-        return bool(due(connection, "revision", now, 10))
+        return bool(rows_where(connection, RevisionRow, to_announce("revision", now)))
 
 
 def context_of(ledger: Ledger, now: float = NOW) -> Context:

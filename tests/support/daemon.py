@@ -89,7 +89,7 @@ class Daemon:
 
         def swept() -> bool:
             with self.ledger.read() as connection:
-                sign = heartbeats.last(connection, "sweep")
+                sign = heartbeats.last_sign(connection, "sweep")
             return sign is not None and sign.at > after
 
         wait_for(swept, "a sweep")

@@ -26,7 +26,7 @@ _version = sa.table("alembic_version", sa.column("version_num", sa.String))
 
 
 class LedgerTooNew(InputRejected):
-    """A newer axrad has upgraded this ledger; this one would not know what is in it."""
+    """A newer axrad has upgraded this ledger; this version cannot read it."""
 
     code = "ledger-too-new"
 
@@ -35,9 +35,9 @@ def version_of(connection: sa.Connection) -> str | None:
     """The step that the ledger is at; None for an empty database."""
     tables = sa.inspect(connection).get_table_names()
     if "alembic_version" in tables:
-        found = connection.execute(sa.select(_version.c.version_num)).scalar_one_or_none()
-        if found is not None:
-            return str(found)
+        version = connection.execute(sa.select(_version.c.version_num)).scalar_one_or_none()
+        if version is not None:
+            return str(version)
     if "studies" in tables and "breakers" in tables:
         raise LedgerDamaged(f"the ledger does not have the tables that it should (alembic_version); {RESTORE}")
     return FIRST if "studies" in tables else None
@@ -95,5 +95,6 @@ def _run(connection: sa.Connection, command: str, revision: str) -> None:
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
+    # Any: Alembic's commands have no common type.
     step: Any = getattr(commands, command)
     step(config, revision)

@@ -15,14 +15,15 @@ from config.schema import Assembly, Intake, Settings, Spool
 from config.schema import Ledger as LedgerSection
 from daemon.assembly import Arrived, Verdict
 from daemon.ledger import Ledger, set_aside, verdicts
-from daemon.ledger.intake import Arrival, association_ended, mark_lost, record, still_arriving, still_sending
+from daemon.ledger.instances import Arrival, mark_lost, record
+from daemon.ledger.open_associations import association_ended, still_arriving, still_sending
 from daemon.ledger.operator_requests import retry
 from daemon.ledger.studies import move_study
 from daemon.ledger.tables import deliveries, events, instances, revisions, studies
 from daemon.work import analyse, sweep
 from daemon.work.context import Context
 from daemon.work.failure import TaskFailed
-from daemon.work.large_exams import Beside
+from daemon.work.large_exams import LargeExamThread
 from daemon.work.sweep import assemble
 from pipeline.catalog import InstanceFacts
 from tests.support.facts import of_patient, ours
@@ -368,7 +369,7 @@ def test_a_large_exam_is_judged_beside_the_others_and_one_at_a_time(
         return judge(arrived, *rest)
 
     monkeypatch.setattr(sweep, "judge", slowly)
-    beside = Beside()
+    beside = LargeExamThread()
     assemble(house.context, beside)
     assert house.states() == {"1.2.3": "assembling", "1.2.7": "waiting"}
     assert not beside.take(lambda: None)
@@ -388,10 +389,10 @@ def test_a_large_exam_is_not_looked_at_while_it_arrives(house: House, monkeypatc
     assert house.states() == {"1.2.3": "ready"}
 
 
-def poison(facts: InstanceFacts) -> set_aside.Poison:
+def poison(facts: InstanceFacts) -> set_aside.SetAsideFile:
     """Two workers died while they read this instance."""
     uid = facts.ref.sop_instance_uid
-    return set_aside.Poison(f"key of {uid}"[:32], uid, "d", "SIGSEGV", 2, "a worker")
+    return set_aside.SetAsideFile(f"key of {uid}"[:32], uid, "d", "SIGSEGV", 2, "a worker")
 
 
 def test_an_exam_whose_slice_killed_its_readers_is_set_aside_at_once_by_the_name_of_the_slice(house: House) -> None:
@@ -399,8 +400,8 @@ def test_an_exam_whose_slice_killed_its_readers_is_set_aside_at_once_by_the_name
     house.later(130)
     (revision,) = house.revisions()
     with house.ledger.write() as connection:
-        set_aside.put(connection, poison(exam.t1c[0]), house.now)
-        set_aside.put(connection, poison(exam.t1c[0]), house.now)
+        set_aside.record(connection, poison(exam.t1c[0]), house.now)
+        set_aside.record(connection, poison(exam.t1c[0]), house.now)
     uid = exam.t1c[0].ref.sop_instance_uid
     with pytest.raises(TaskFailed) as failed:
         analyse.run(house.context, revision.id)
@@ -417,7 +418,7 @@ def test_an_exam_whose_slice_killed_its_readers_is_set_aside_at_once_by_the_name
 def test_a_new_exam_waits_by_name_for_a_slice_that_killed_its_readers(house: House) -> None:
     house.arrive(exam.images)
     with house.ledger.write() as connection:
-        set_aside.put(connection, poison(exam.t2[3]), house.now)
+        set_aside.record(connection, poison(exam.t2[3]), house.now)
     house.arrive(exam.seg())
     house.later(130)
     assert house.study().state == "waiting"
@@ -431,7 +432,7 @@ def test_a_region_that_killed_its_readers_replaces_no_other(house: House) -> Non
     with house.ledger.write() as connection:
         uid = newer.ref.sop_instance_uid
         record(connection, Arrival(uid, "d", "instances/x.dcm", 10, house.now, facts=newer))
-        set_aside.put(connection, poison(newer), house.now)
+        set_aside.record(connection, poison(newer), house.now)
     house.later(130)
     assert [r.state for r in house.revisions()] == ["ready"]
     assert "hold no region that can be read" in house.study().flagged
@@ -538,7 +539,7 @@ def test_an_arrival_while_a_study_is_judged_is_not_overlooked(house: House) -> N
     house.arrive(exam.images, exam.seg())
     house.now += 121
     with house.ledger.write() as connection:
-        study = verdicts.take(connection, house.study().id, house.now)
+        study = verdicts.take_to_judge(connection, house.study().id, house.now)
     with house.ledger.read() as connection:
         evidence = verdicts.evidence_of(connection, study)
     house.arrive(exam.seg("906.1"))
@@ -554,8 +555,8 @@ def test_a_study_is_taken_by_one_judge_and_judged_again_if_that_one_dies(house: 
     house.arrive(exam.images, exam.seg())
     house.now += 121
     with house.ledger.write() as connection:
-        assert verdicts.take(connection, house.study().id, house.now) is not None
-        assert verdicts.take(connection, house.study().id, house.now) is None
+        assert verdicts.take_to_judge(connection, house.study().id, house.now) is not None
+        assert verdicts.take_to_judge(connection, house.study().id, house.now) is None
     house.later(61)
     assert house.states() == {"1.2.3": "ready"}
 

@@ -15,7 +15,7 @@ from config.schema import Settings, SignatureSettings, Spool
 from daemon.ledger import Ledger, heartbeats, open_ledger
 from daemon.ledger.dump import version_in
 from daemon.ledger.engine import backups_folder, bare_ledger
-from daemon.ledger.intake import Arrival, record
+from daemon.ledger.instances import Arrival, record
 from daemon.ledger.migrations import FIRST, HEAD, LedgerTooNew, migrate
 from daemon.ledger.tables import events, instances, studies
 from daemon.main import cli

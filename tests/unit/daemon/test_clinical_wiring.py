@@ -20,7 +20,7 @@ from config.schema import Assembly, Features, Settings, SignatureSettings, Spool
 from config.schema import Clinical as Sources
 from daemon.clinical.exam import clinical_of, clinical_or_reasons, patient_of
 from daemon.ledger import Ledger, open_ledger, studies
-from daemon.ledger.intake import Arrival, record
+from daemon.ledger.instances import Arrival, record
 from daemon.ledger.tables import deliveries, instances, revisions
 from daemon.work import analyse, report
 from daemon.work.context import Context

@@ -34,7 +34,7 @@ def rows(ledger: Ledger) -> list[Any]:
 
 def expected(ledger: Ledger) -> list[str]:
     with ledger.read() as connection:
-        return comparisons.expected(connection, 10)
+        return comparisons.uids_to_compare(connection, 10)
 
 
 def receive(spool: Spool, uid: str, data: bytes, syntax: str = EXPLICIT_LE) -> None:

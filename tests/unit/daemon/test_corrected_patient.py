@@ -16,7 +16,7 @@ from daemon.assembly import Answer
 from daemon.audit import trail_path
 from daemon.health import standing_checks
 from daemon.ledger import Ledger
-from daemon.ledger.fetches import answered
+from daemon.ledger.fetches import record_answers
 from daemon.ledger.tables import instances, revisions, studies
 from daemon.notify.conditions import happened
 from pipeline.errors import InputRejected
@@ -48,7 +48,7 @@ def reported(house: House) -> None:
 
 def answer(house: House, key: str) -> None:
     with house.ledger.write() as connection:
-        answered(connection, "1.2.3", [Answer("archive", house.now, key, key)])
+        record_answers(connection, "1.2.3", [Answer("archive", house.now, key, key)])
         connection.execute(studies.update().values(dirty=True))
 
 

@@ -15,8 +15,8 @@ from config.schema import Settings
 from daemon.indexing.priority import Order, priority_of
 from daemon.ledger import Ledger
 from daemon.ledger.claims import claim
-from daemon.ledger.heartbeats import sign, slots
-from daemon.ledger.intake import Arrival, record
+from daemon.ledger.heartbeats import sign, worker_processes
+from daemon.ledger.instances import Arrival, record
 from daemon.ledger.tables import studies
 from daemon.ledger.work_order import LOW, ROUTINE, URGENT, next_revisions, place_in_line
 from daemon.spool import Entry
@@ -168,7 +168,7 @@ def test_a_worker_without_a_sign_of_life_counts_for_nothing(ledger: Ledger) -> N
     worker(ledger, 4, "gone", NOW - 1000)
     worker(ledger, 2, "here", NOW)
     with ledger.read() as connection:
-        assert slots(connection, "analyse", NOW + 10) == 2
+        assert worker_processes(connection, "analyse", NOW + 10) == 2
 
 
 @pytest.mark.parametrize(

@@ -43,20 +43,20 @@ def uid(number: int, kind: str) -> str:
 
 def test_a_first_result_has_no_predecessor(at: Desk) -> None:
     at.result()
-    assert correction.taken(at.context, "s1", 1) == (None, ())
+    assert correction.report_taken_before(at.context, "s1", 1) == (None, ())
 
 
 def test_a_report_that_nobody_took_is_no_predecessor(at: Desk) -> None:
     first = at.result()
     take(at, f"{first}-plain", sr=0xA700, page=None)
-    assert correction.taken(at.context, "s1", 2) == (None, ())
+    assert correction.report_taken_before(at.context, "s1", 2) == (None, ())
 
 
 def test_what_one_destination_took_is_superseded_proven_or_not(at: Desk) -> None:
     first = at.result()
     take(at, f"{first}-plain", sr=0xB000, page=0xA900)
     take(at, f"{first}-told", page=0)
-    predecessor, superseded = correction.taken(at.context, "s1", 2)
+    predecessor, superseded = correction.report_taken_before(at.context, "s1", 2)
     assert predecessor is not None
     assert predecessor.sop_instance_uid == uid(1, "sr")
     assert [ref.sop_instance_uid for ref in superseded] == [uid(1, "sr"), uid(1, "page")]
@@ -65,7 +65,7 @@ def test_what_one_destination_took_is_superseded_proven_or_not(at: Desk) -> None
 def test_a_revision_that_was_never_taken_is_skipped(at: Desk) -> None:
     take(at, f"{at.result(1)}-plain", sr=0)
     take(at, f"{at.result(2)}-plain", sr=0xA700)
-    predecessor, _ = correction.taken(at.context, "s1", 3)
+    predecessor, _ = correction.report_taken_before(at.context, "s1", 3)
     assert predecessor is not None
     assert predecessor.sop_instance_uid == uid(1, "sr")
 
@@ -109,5 +109,5 @@ def test_a_report_that_was_issued_under_another_patient_id_is_known_for_it(
     image = pydicom.Dataset()
     image.PatientID, image.StudyInstanceUID = patient_id, "1.2.1"
     source = ReportSource(image, "1.2.1", datetime(2026, 1, 1, tzinfo=UTC))
-    assert correction.of_another_patient(at.context, "s1", 2, source) is other
-    assert correction.of_another_patient(at.context, "s1", 1, source) is False
+    assert correction.replaces_another_patient(at.context, "s1", 2, source) is other
+    assert correction.replaces_another_patient(at.context, "s1", 1, source) is False

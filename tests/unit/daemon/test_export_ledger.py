@@ -141,9 +141,9 @@ def test_an_answer_closes_the_breaker_and_wakes_what_waited(filled: Ledger) -> N
 def test_patience_ends_by_number_and_by_age(filled: Ledger) -> None:
     with filled.read() as connection:
         row = connection.execute(sa.select(deliveries).where(deliveries.c.id == "d0")).one()
-    assert d.impatient(row, A, NOW + 7 * 86400) == ""
-    assert d.impatient(row, A, NOW + 7 * 86400 + 1) == "given up after 7.0 days"
-    assert d.impatient(row, A.model_copy(update={"give_up_attempts": 0}), NOW) == "given up after 0 attempts"
+    assert d.why_given_up(row, A, NOW + 7 * 86400) == ""
+    assert d.why_given_up(row, A, NOW + 7 * 86400 + 1) == "given up after 7.0 days"
+    assert d.why_given_up(row, A.model_copy(update={"give_up_attempts": 0}), NOW) == "given up after 0 attempts"
 
 
 # Commands

@@ -81,7 +81,7 @@ def test_a_forged_report_of_failure_has_nothing_sent_again(make: Any) -> None:
     at = make()
     with at.ledger.write() as connection:
         believed = commitment_reporters.destinations_believing(at.context.settings, "MODALITY", "192.0.2.99")
-        assert not commitments.reported(connection, TRANSACTION, [], ["1.2.1.1.1"], at.now, believed, "MODALITY")
+        assert not commitments.take_report(connection, TRANSACTION, [], ["1.2.1.1.1"], at.now, believed, "MODALITY")
     assert at.row("r1-1-a").state == "stored"
 
 

@@ -176,7 +176,7 @@ def test_nothing_is_asked_for_where_no_archive_can_be_fetched_from(ledger: Ledge
 def test_not_more_than_two_run_at_a_time(ledger: Ledger, study: object) -> None:
     with ledger.write() as connection:
         for n in range(5):
-            fetches._open(connection, study, "ask", str(n), (), NOW)
+            fetches._open_unless_tried(connection, study, "ask", str(n), (), NOW)
     first = due(ledger)
     assert len(first) == 2
     with ledger.write() as connection:
@@ -211,5 +211,5 @@ def test_an_answer_takes_the_place_of_the_one_before(ledger: Ledger, study: obje
     ]
     with ledger.write() as connection:
         for answer in answers:
-            fetches.answered(connection, "1.2", [answer])
+            fetches.record_answers(connection, "1.2", [answer])
         assert evidence_of(connection, study).answers == (answers[1],)

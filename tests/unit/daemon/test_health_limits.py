@@ -14,7 +14,7 @@ from daemon.finding import DAY_S, Finding, words
 from daemon.health.limits import examine, of_intake, of_ledger, of_listener, open_files
 from daemon.health.standing_checks import indexing
 from daemon.ledger import Ledger
-from daemon.ledger.intake import Arrival, record
+from daemon.ledger.instances import Arrival, record
 from daemon.ledger.tables import instances, studies
 from daemon.listener.association_slots import Slots
 from daemon.spool import JournalWriter, Spool

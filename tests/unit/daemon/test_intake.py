@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from daemon.ledger import Ledger
-from daemon.ledger.intake import Arrival, known, mark_lost, record
+from daemon.ledger.instances import Arrival, is_known, mark_lost, record
 from daemon.ledger.tables import instances, studies
 from daemon.ledger.verdicts import stored_of
 from pipeline.catalog import InstanceFacts
@@ -123,10 +123,10 @@ def test_a_lost_instance_that_is_sent_again_is_back(ledger: Ledger) -> None:
     arrive(ledger, image("1.2.3.1", 1))
     with ledger.write() as connection:
         mark_lost(connection, [1], NOW + 1)
-        assert not known(connection, "1.2.3.1.1", "d")
+        assert not is_known(connection, "1.2.3.1.1", "d")
     arrive(ledger, image("1.2.3.1", 1), at=NOW + 2)
     with ledger.read() as connection:
-        assert known(connection, "1.2.3.1.1", "d")
+        assert is_known(connection, "1.2.3.1.1", "d")
         assert connection.execute(sa.select(studies.c.dirty)).scalar_one()
 
 

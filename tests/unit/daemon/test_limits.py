@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.work.exam_limits import EXIT_CODE, OutgrewMemory, TookTooLong, excess, resident_bytes, watched
+from daemon.work.exam_limits import EXIT_CODE, OutgrewMemory, TookTooLong, excess, resident_bytes, watching_limits
 from pipeline.errors import TryLater
 
 MIB = 1024**2
@@ -47,7 +47,7 @@ def watch(limit_s: float, limit_bytes: int | None) -> list[object]:
         seen.append(code)
         ended.set()
 
-    with watched(limit_s, limit_bytes, lambda error: seen.append(error.code), end):
+    with watching_limits(limit_s, limit_bytes, lambda error: seen.append(error.code), end):
         ended.wait()
     return seen
 
@@ -71,20 +71,20 @@ def test_a_ledger_that_is_away_does_not_keep_the_process() -> None:
         seen.append(code)
         ended.set()
 
-    with watched(0.0, None, away, end):
+    with watching_limits(0.0, None, away, end):
         assert ended.wait()
     assert seen == [EXIT_CODE]
 
 
 def test_an_exam_within_its_limits_is_left_alone() -> None:
-    with watched(1000.0, 10**15, pytest.fail, pytest.fail):
+    with watching_limits(1000.0, 10**15, pytest.fail, pytest.fail):
         pass
 
 
 HUNGRY = """
 import time
-from daemon.work.exam_limits import watched
-with watched(60.0, 128 * 1024**2, lambda error: print(error.code, flush=True)):
+from daemon.work.exam_limits import watching_limits
+with watching_limits(60.0, 128 * 1024**2, lambda error: print(error.code, flush=True)):
     held = [bytearray(8 * 1024**2) for _ in range(64)]
     for piece in held:
         piece[::4096] = b"x" * len(piece[::4096])

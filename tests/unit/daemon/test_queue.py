@@ -6,7 +6,8 @@ import pytest
 import sqlalchemy as sa
 
 from daemon.ledger import Ledger
-from daemon.ledger.claims import LeaseLost, backoff_s, claim, due, release, renew, update
+from daemon.ledger.claims import LeaseLost, backoff_s, claim, release, renew, to_announce, update
+from daemon.ledger.rows import RevisionRow, rows_where
 from daemon.ledger.tables import revisions, studies
 
 NOW = 1_000_000.0
@@ -63,7 +64,7 @@ def test_who_lost_the_lease_can_no_longer_write(ledger: Ledger, revision: str) -
     first = take(ledger, NOW, "a")
     take(ledger, NOW + 61, "b")
     with pytest.raises(LeaseLost), ledger.write() as connection:
-        release(connection, first, {"state": "reported", "stage": "done"})
+        release(connection, first, state="reported", stage="done")
     with ledger.read() as connection:
         assert connection.execute(sa.select(revisions.c.state)).scalar_one() == "ready"
 
@@ -86,8 +87,9 @@ def test_work_that_waits_for_its_next_attempt_is_not_due(ledger: Ledger, revisio
         release(connection, held, {"next_attempt_at": NOW + 30})
     assert take(ledger, NOW + 29, "b") is None
     with ledger.read() as connection:
-        assert due(connection, "revision", NOW + 29, 10) == []
-        assert [row.id for row in due(connection, "revision", NOW + 31, 10)] == ["r1"]
+        assert rows_where(connection, RevisionRow, to_announce("revision", NOW + 29)) == []
+        waiting = rows_where(connection, RevisionRow, to_announce("revision", NOW + 31))
+        assert [row.id for row in waiting] == ["r1"]
 
 
 def test_finished_work_is_never_claimed_again(ledger: Ledger, revision: str) -> None:

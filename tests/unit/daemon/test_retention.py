@@ -15,7 +15,7 @@ from config.schema import Retention, Settings
 from config.schema import Spool as SpoolSection
 from daemon.indexing.reconcile import reconcile
 from daemon.ledger import Ledger, periodic_jobs, views
-from daemon.ledger.intake import Arrival, record
+from daemon.ledger.instances import Arrival, record
 from daemon.ledger.states import SETTLED, STUDY
 from daemon.ledger.studies import find
 from daemon.ledger.tables import events, instances, studies
@@ -258,10 +258,10 @@ def test_retention_can_be_switched_off(house: House) -> None:
 def test_a_chore_is_done_once_in_its_time_also_after_the_clock_was_wrong(ledger: Ledger) -> None:
     def take(now: float) -> bool:
         with ledger.write() as connection:
-            return periodic_jobs.take(connection, "retention", now, 600.0)
+            return periodic_jobs.take_if_due(connection, "retention", now, 600.0)
 
     assert [take(NOW), take(NOW + 599), take(NOW + 601), take(NOW + 602)] == [True, False, True, False]
     assert take(NOW - 30 * DAY)
     with ledger.write() as connection:
-        periodic_jobs.again(connection, "retention")
+        periodic_jobs.make_due(connection, "retention")
     assert take(NOW - 30 * DAY + 1)

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from daemon.ledger import Ledger, states
+from daemon.ledger import Ledger, rows, states
 from daemon.ledger.claims import LeaseLost, claim, update
 from daemon.ledger.moves import KINDS, add, move, move_all
 
@@ -163,6 +164,44 @@ def test_the_page_is_drawn_from_the_tables() -> None:
         for name, state in table.items():
             assert f"| `{name}` | {state.meaning} |" in page
             assert all(f"    {name} --> {follower}\n" in page for follower in state.next)
+
+
+# The records
+
+
+def python_type(column: sa.Column[Any]) -> str:
+    kinds = {sa.JSON: "JSON", sa.Boolean: "bool", sa.Integer: "int", sa.Float: "float", sa.String: "str"}
+    kind = next(name for base, name in kinds.items() if isinstance(column.type, base))
+    return f"{kind} | None" if column.nullable else kind
+
+
+def declared(record: type) -> dict[str, str]:
+    """Fields and their types; a JSON column's type says what stands in it."""
+    simple = re.compile(r"(str|int|float|bool)( \| None)?")
+    types = {field.name: str(field.type) for field in fields(record)}
+    return {
+        name: text if simple.fullmatch(text) else "JSON | None" if text.endswith("| None") else "JSON"
+        for name, text in types.items()
+    }
+
+
+@pytest.mark.parametrize("record", rows.TABLES, ids=lambda record: record.__name__)
+def test_a_record_has_the_columns_of_its_table_in_their_order(record: type) -> None:
+    table = rows.TABLES[record]
+    expected = {column.name: python_type(column) for column in table.c}
+    assert list(declared(record)) == list(expected)
+    assert declared(record) == expected
+
+
+def test_rows_are_read_as_records(house: Ledger) -> None:
+    with house.write() as connection:
+        put(connection, "study", "waiting")
+        study = rows.the_row(connection, rows.StudyRow, "s1", lock=True)
+        assert (study.study_uid, study.state, study.first_arrival_at) == ("1.2", "waiting", NOW)
+        assert rows.rows_where(connection, rows.StudyRow) == [study]
+        assert rows.row_where(connection, rows.StudyRow, KINDS["study"][0].c.id == "s2") is None
+        with pytest.raises(sa.exc.NoResultFound, match="no StudyRow s2"):
+            rows.the_row(connection, rows.StudyRow, "s2")
 
 
 # The movers

@@ -1,0 +1,166 @@
+"""Instances in the ledger: recorded when they arrive, restored when they come again, lost when their file vanishes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from daemon.assembly.duplicates import CONTENT_TAG
+from daemon.ledger import comparisons
+from daemon.ledger.engine import note
+from daemon.ledger.moves import add, move, move_all
+from daemon.ledger.roi_filing import adopt_rois, exam_of
+from daemon.ledger.states import GONE, IN_SPOOL, SETTLED
+from daemon.ledger.studies import create_or_wake, study_id_of
+from daemon.ledger.tables import instances, roi_references, sent_objects, studies
+from daemon.ledger.work_order import ROUTINE
+from pipeline.catalog import REGISTRATION_CLASS, InstanceFacts, facts_to_json
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A file in the spool, as journal or walk tell it. `facts` is None if the header is unreadable.
+
+    `torn`: its bytes were not those that had been received, and it was taken away.
+    """
+
+    sop_uid: str
+    digest: str
+    path: str
+    size: int
+    at: float
+    association: str = ""
+    calling_ae: str = ""
+    sop_class: str = ""
+    note: str = ""
+    facts: InstanceFacts | None = None
+    priority: int = ROUTINE
+    backfill: bool = False
+    torn: bool = False
+
+
+def is_known(connection: sa.Connection, sop_uid: str, digest: str) -> bool:
+    """Whether this very data set is in the ledger and its file in the spool."""
+    row = connection.execute(
+        sa.select(instances.c.state).where(instances.c.sop_uid == sop_uid, instances.c.digest == digest)
+    ).one_or_none()
+    return row is not None and row.state not in GONE
+
+
+def record(connection: sa.Connection, arrival: Arrival) -> str | None:
+    """Write one arrival; the exam it belongs to. Repeating it changes nothing, and then, as for what is of no use to
+    axrad, there is no exam. A lost or purged instance that came again is back."""
+    old = connection.execute(
+        sa.select(instances.c.id, instances.c.state, instances.c.exam_uid).where(
+            instances.c.sop_uid == arrival.sop_uid, instances.c.digest == arrival.digest
+        )
+    ).one_or_none()
+    facts = arrival.facts
+    if arrival.torn:
+        if old is None:
+            add(connection, "instance", "lost", columns_of(arrival, arrival.note))
+            note(connection, arrival.at, "lost", f"{arrival.sop_uid}: {arrival.note}")
+        return None
+    if old is not None and old.state == "lost" and not old.exam_uid:
+        # It was torn before anyone had read it: there is nothing to come back to.
+        connection.execute(instances.delete().where(instances.c.id == old.id))
+        old = None
+    if old is not None:
+        return _come_back(connection, old.id, old.exam_uid, arrival) if old.state in GONE else None
+    if facts is None:
+        add(connection, "instance", "unreadable", columns_of(arrival))
+        note(connection, arrival.at, "unreadable", f"{arrival.sop_uid}: {arrival.note}")
+        return None
+    if facts.ours or _was_sent(connection, facts):
+        # A result of axrad that was routed back: it is kept, and nothing else happens.
+        add(connection, "instance", "ignored", columns_of(arrival, "a result of axrad"))
+        return None
+    if not is_relevant(facts):
+        add(connection, "instance", "ignored", columns_of(arrival, "not used by axrad"))
+        return None
+    exam_uid = exam_of(connection, facts)
+    instance_id = add(connection, "instance", "stored", columns_of(arrival) | {"exam_uid": exam_uid})
+    _compare(connection, arrival, exam_uid)
+    named = dict.fromkeys(r.sop_instance_uid for r in facts.references if r.sop_instance_uid)
+    if named:
+        connection.execute(roi_references.insert(), [{"roi_id": instance_id, "sop_uid": u} for u in named])
+    create_or_wake(connection, exam_uid, facts.patient_key, arrival.at, arrival.priority, backfill=arrival.backfill)
+    if facts.is_image:
+        adopt_rois(connection, arrival.sop_uid, facts, arrival.at)
+    return exam_uid
+
+
+def _was_sent(connection: sa.Connection, facts: InstanceFacts) -> bool:
+    """Whether this is a segmentation that axrad sent, in whose copy an archive left no mark.
+
+    One whose mark says that somebody changed its voxels since is a reader's.
+    """
+    if not facts.is_roi or facts.tags.get("own_mark") == "changed":
+        return False
+    uid = facts.ref.sop_instance_uid
+    sent = (sent_objects.c.sop_instance_uid == uid) | (sent_objects.c.coerced_uid == uid)
+    return connection.execute(sa.select(sent_objects.c.kind).where(sent)).first() is not None
+
+
+def is_relevant(facts: InstanceFacts) -> bool:
+    """Whether axrad uses it: images, ROIs and registrations that axrad did not make."""
+    return not facts.ours and (facts.is_image or facts.is_roi or facts.ref.sop_class_uid == REGISTRATION_CLASS)
+
+
+def _come_back(connection: sa.Connection, instance_id: int, exam_uid: str, arrival: Arrival) -> str | None:
+    """Restore an instance that was lost or removed by retention and has come again; its exam, if axrad uses it."""
+    facts = arrival.facts
+    state = "unreadable" if facts is None else "stored" if is_relevant(facts) else "ignored"
+    move(connection, "instance", instance_id, state, {"path": arrival.path})
+    if facts is None or state != "stored":
+        return None
+    create_or_wake(connection, exam_uid, facts.patient_key, arrival.at, arrival.priority, backfill=arrival.backfill)
+    return exam_uid
+
+
+def columns_of(arrival: Arrival, why: str = "") -> dict[str, object]:
+    """Columns of an instance that has come; `why` it is not used."""
+    facts = arrival.facts
+    return {
+        "sop_uid": arrival.sop_uid,
+        "digest": arrival.digest,
+        "study_uid": facts.ref.study_uid if facts else "",
+        "series_uid": facts.ref.series_uid if facts else "",
+        "sop_class": facts.ref.sop_class_uid if facts else arrival.sop_class,
+        "exam_uid": facts.ref.study_uid if facts else "",
+        "patient_key": facts.patient_key if facts else "",
+        "path": arrival.path,
+        "size": arrival.size,
+        "received_at": arrival.at,
+        "association": arrival.association,
+        "calling_ae": arrival.calling_ae,
+        "note": why or arrival.note,
+        "facts": facts_to_json(facts) if facts else {},
+    }
+
+
+def _compare(connection: sa.Connection, arrival: Arrival, exam_uid: str) -> None:
+    """Have data sets with the same SOP Instance UID compared. Both are kept; assembly judges whether it matters."""
+    other_data_sets = connection.execute(
+        sa.select(instances.c.id).where(instances.c.sop_uid == arrival.sop_uid, instances.c.digest != arrival.digest)
+    ).all()
+    if other_data_sets:
+        if arrival.facts is not None and CONTENT_TAG not in arrival.facts.tags:
+            comparisons.request_comparison(connection, arrival.sop_uid, arrival.at)
+        detail = f"{arrival.sop_uid} came again with another data set ({exam_uid})"
+        note(connection, arrival.at, "resent-changed", detail, study_id_of(connection, exam_uid))
+
+
+def mark_lost(connection: sa.Connection, ids: Iterable[int], now: float) -> None:
+    """Mark instances whose file vanished without retention. Exams that are not done yet are judged again."""
+    for instance_id in ids:
+        if not move_all(connection, "instance", instances.c.id == instance_id, IN_SPOOL, "lost"):
+            continue
+        exam_uid = connection.execute(sa.select(instances.c.exam_uid).where(instances.c.id == instance_id)).scalar_one()
+        detail = f"the file of instance {instance_id} is missing from the spool"
+        note(connection, now, "lost", detail, study_id_of(connection, exam_uid))
+        connection.execute(
+            studies.update().where(studies.c.study_uid == exam_uid, studies.c.state.not_in(SETTLED)).values(dirty=True)
+        )

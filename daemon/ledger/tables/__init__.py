@@ -1,0 +1,46 @@
+"""The tables. Times are seconds since 1970 (UTC) as doubles; ids that leave the ledger are opaque strings.
+
+No column holds a patient's name, birth date or id: `patient_key` is a digest.
+
+A change here needs its field in `daemon/ledger/rows.py` and a step in `daemon/ledger/migrations/versions`; tests
+compare them.
+"""
+
+from __future__ import annotations
+
+from daemon.ledger.tables.archives import fetches, pacs_answers
+from daemon.ledger.tables.columns import metadata
+from daemon.ledger.tables.exams import comparisons, instances, open_associations, revisions, roi_references, studies
+from daemon.ledger.tables.records import (
+    chores,
+    events,
+    feedback,
+    installation,
+    journal_positions,
+    set_aside,
+    signs_of_life,
+)
+from daemon.ledger.tables.sending import breakers, commitments, deliveries, sent_objects
+
+__all__ = [
+    "breakers",
+    "chores",
+    "commitments",
+    "comparisons",
+    "deliveries",
+    "events",
+    "feedback",
+    "fetches",
+    "installation",
+    "instances",
+    "journal_positions",
+    "metadata",
+    "open_associations",
+    "pacs_answers",
+    "revisions",
+    "roi_references",
+    "sent_objects",
+    "set_aside",
+    "signs_of_life",
+    "studies",
+]

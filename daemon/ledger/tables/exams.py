@@ -1,0 +1,111 @@
+"""Exams: what came, the studies it belongs to, and the revisions that were made of them."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from daemon.ledger.tables.columns import Key, Time, Uid, metadata
+
+instances = sa.Table(
+    "instances",
+    metadata,
+    sa.Column("id", Key, primary_key=True),
+    sa.Column("sop_uid", Uid, nullable=False),
+    sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column("study_uid", Uid, nullable=False, index=True),
+    sa.Column("series_uid", Uid, nullable=False),
+    sa.Column("sop_class", Uid, nullable=False),
+    # The study whose images a ROI refers to; for everything else its own.
+    sa.Column("exam_uid", Uid, nullable=False, index=True),
+    sa.Column("patient_key", sa.String(32), nullable=False),
+    sa.Column("path", sa.Text, nullable=False),
+    sa.Column("size", Key, nullable=False),
+    sa.Column("received_at", Time, nullable=False),
+    sa.Column("association", sa.String(64), nullable=False, server_default=""),
+    sa.Column("calling_ae", sa.String(16), nullable=False, server_default=""),
+    # stored | lost | purging | purged | ignored | unreadable
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("note", sa.Text, nullable=False, server_default=""),
+    sa.Column("facts", sa.JSON, nullable=False),
+    sa.UniqueConstraint("sop_uid", "digest"),
+)
+
+roi_references = sa.Table(
+    "roi_references",
+    metadata,
+    sa.Column("roi_id", Key, sa.ForeignKey("instances.id"), primary_key=True),
+    sa.Column("sop_uid", Uid, primary_key=True, index=True),
+)
+
+studies = sa.Table(
+    "studies",
+    metadata,
+    sa.Column("id", sa.String(16), primary_key=True),
+    sa.Column("study_uid", Uid, nullable=False, unique=True),
+    # current | prior | backfill
+    sa.Column("role", sa.String(16), nullable=False, server_default="current"),
+    sa.Column("state", sa.String(16), nullable=False, index=True),
+    sa.Column("reason", sa.Text, nullable=False, server_default=""),
+    sa.Column("reason_code", sa.String(64), nullable=False, server_default=""),
+    sa.Column("patient_key", sa.String(32), nullable=False),
+    sa.Column("identity_accepted", sa.Boolean, nullable=False, server_default=sa.false()),
+    # The identities that were there when an operator accepted them; null: whatever there is (before this column was).
+    sa.Column("accepted_keys", sa.JSON, nullable=True),
+    # Where objects came under several patients: whose count, null: the first; and who they came again under, undecided.
+    sa.Column("identity_key", sa.String(32), nullable=True),
+    sa.Column("corrected_key", sa.String(32), nullable=True, index=True),
+    sa.Column("flagged", sa.Text, nullable=False, server_default=""),
+    sa.Column("first_arrival_at", Time, nullable=False),
+    sa.Column("last_arrival_at", Time, nullable=False),
+    sa.Column("changed_at", Time, nullable=False),
+    # Arrivals since the last judgement; assembly looks at a study when this is set or `due_at` has come.
+    sa.Column("dirty", sa.Boolean, nullable=False, server_default=sa.true()),
+    sa.Column("due_at", Time, nullable=True),
+    sa.Column("priority", sa.Integer, nullable=False, server_default="0"),
+    # Raised by `retry --new-revision`: makes the same inputs a new revision.
+    sa.Column("redo", sa.Integer, nullable=False, server_default="0"),
+    # An operator has said that this is an exam of the breasts, whatever its headers name.
+    sa.Column("taken_as_ours", sa.Boolean, nullable=False, server_default=sa.false()),
+)
+
+revisions = sa.Table(
+    "revisions",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("study_id", sa.String(16), sa.ForeignKey("studies.id"), nullable=False, index=True),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("input_digest", sa.String(64), nullable=False),
+    sa.Column("inputs", sa.JSON, nullable=False),
+    # ready | running | held | reported | delivered | not_evaluated | failed | superseded
+    sa.Column("state", sa.String(16), nullable=False, index=True),
+    # analyse | report | done
+    sa.Column("stage", sa.String(16), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False, server_default=""),
+    sa.Column("reason_code", sa.String(64), nullable=False, server_default=""),
+    sa.Column("created_at", Time, nullable=False),
+    sa.Column("finished_at", Time, nullable=True),
+    sa.Column("owner", sa.String(128), nullable=True),
+    sa.Column("lease_until", Time, nullable=True),
+    sa.Column("fence", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("next_attempt_at", Time, nullable=False),
+    sa.Column("enqueued_until", Time, nullable=True),
+    sa.UniqueConstraint("study_id", "number"),
+)
+
+# Associations that are still open, and the exam that their last instance belongs to: it is still arriving.
+open_associations = sa.Table(
+    "open_associations",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("exam_uid", Uid, nullable=False, index=True),
+    sa.Column("last_at", Time, nullable=False),
+)
+
+# UIDs under which another data set came, until a process has compared what they show.
+comparisons = sa.Table(
+    "comparisons",
+    metadata,
+    sa.Column("sop_uid", Uid, primary_key=True),
+    sa.Column("since", Time, nullable=False),
+)
