@@ -7,11 +7,19 @@ form, read here; nowhere else is a name matched with words.
 from __future__ import annotations
 
 import re
+import tomllib
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import InputRejected
 
 FILE = "vocabulary.toml"
+# Any: what TOML holds; the reader of a table checks its form.
+Table = dict[str, Any]
 _PIECE = re.compile(r"\{([a-z_]+)\}")
 _PARTS = ("words", "patterns", "never")
 
@@ -25,6 +33,21 @@ _SIMPLIFIED = str.maketrans(
     "强动态扫扩扩弥减对剂药后迟迟权横状轴图图观系数压质维单单构决值值时间号号频谱积现显类"
     "肿块变变结节恶锁窝转转侧双两发发巢润囊线颈内卫导区围缘围无边边阴见没",
 )
+
+
+def built_in_table(name: str) -> Table:
+    """A table of the folder `config`."""
+    return tomllib.loads(resources.files("config").joinpath(name).read_text(encoding="utf-8"))
+
+
+def site_table(path: Path, subject: str) -> Table:
+    """A site's own table. Raises InputRejected, which names the `subject` of the rules, where it cannot be read."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputRejected(f"cannot read the {subject} rules {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputRejected(f"the {subject} rules {path} are not TOML: {error}") from error
 
 
 def normalise(name: str) -> str:

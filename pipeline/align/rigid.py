@@ -20,6 +20,8 @@ from pipeline.geometry import Geometry
 from pipeline.records import Volume
 
 Matrix = npt.NDArray[np.float64]
+# SimpleITK ships no types.
+SitkImage = Any
 
 LEVELS_MM = (8.0, 4.0, 2.0)
 # A second search from elsewhere must come to the same place; the finest level is not needed to see that.
@@ -91,7 +93,7 @@ def middle_mm(grid: Geometry) -> Matrix:
     return np.asarray((grid.affine @ np.array([(x - 1) / 2, (y - 1) / 2, (z - 1) / 2, 1]))[:3])
 
 
-def image_of(volume: Volume) -> Any:
+def image_of(volume: Volume) -> SitkImage:
     """The volume as a float32 SimpleITK image."""
     image = SimpleITK.GetImageFromArray(volume.voxels_zyx.astype(np.float32))
     image.SetSpacing(volume.geometry.spacing_xyz_mm)
@@ -101,7 +103,7 @@ def image_of(volume: Volume) -> Any:
 
 
 def _search(
-    fixed: Any, moving: Any, start_mm: Sequence[float], seed: int, levels_mm: Sequence[float]
+    fixed: SitkImage, moving: SitkImage, start_mm: Sequence[float], seed: int, levels_mm: Sequence[float]
 ) -> tuple[Matrix, str]:
     """From `start_mm` through the levels; the matrix and why the last level stopped."""
     transform = SimpleITK.Euler3DTransform()
@@ -132,7 +134,7 @@ def _method(seed: int) -> Any:
     return method
 
 
-def _coarse(image: Any, level_mm: float) -> Any:
+def _coarse(image: SitkImage, level_mm: float) -> SitkImage:
     """Smoothed and thinned out to about `level_mm` along each axis; axes that are coarser already stay."""
     factors = [max(1, min(int(level_mm / s), n // 4)) for s, n in zip(image.GetSpacing(), image.GetSize(), strict=True)]
     if max(factors) == 1:
@@ -146,22 +148,22 @@ def _coarse(image: Any, level_mm: float) -> Any:
 class Pair:
     """Fine structures and foregrounds (float images of 0 and 1) of both images, on their own coarse grids."""
 
-    fixed: Any
-    moving: Any
-    fixed_body: Any
-    moving_body: Any
+    fixed: SitkImage
+    moving: SitkImage
+    fixed_body: SitkImage
+    moving_body: SitkImage
 
 
-def _pair(fixed: Any, moving: Any) -> Pair:
+def _pair(fixed: SitkImage, moving: SitkImage) -> Pair:
     coarse, other = _coarse(fixed, SAMPLE_MM), _coarse(moving, SAMPLE_MM)
     return Pair(_fine(coarse), _fine(other), _body(coarse), _body(other))
 
 
-def _fine(image: Any) -> Any:
+def _fine(image: SitkImage) -> SitkImage:
     return image - SimpleITK.DiscreteGaussian(image, [FINE_MM**2] * 3)
 
 
-def _body(image: Any) -> Any:
+def _body(image: SitkImage) -> SitkImage:
     """Where there is signal: above a third of the mean of what is no air; one voxel off the outline."""
     values = SimpleITK.GetArrayFromImage(image)
     signal = values[values > np.percentile(values, 1)]
@@ -175,7 +177,7 @@ def shared_information(pair: Pair, matrix: Matrix) -> float:
     transform.SetMatrix(matrix[:3, :3].ravel().tolist())
     transform.SetTranslation(matrix[:3, 3].tolist())
 
-    def moved(image: Any) -> npt.NDArray[np.float32]:
+    def moved(image: SitkImage) -> npt.NDArray[np.float32]:
         resampled = SimpleITK.Resample(image, pair.fixed, transform, SimpleITK.sitkLinear, 0.0)
         return np.asarray(SimpleITK.GetArrayFromImage(resampled), np.float32)
 

@@ -6,18 +6,15 @@ An exam that names the breast anywhere is one of the breasts; so is an exam in d
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-import config
 from pipeline.catalog import Exam, InstanceFacts, SeriesFacts
 from pipeline.errors import InputRejected
 from pipeline.records import Role
-from pipeline.vocabulary import Concept, add_pieces, concepts_of, normalise
+from pipeline.vocabulary import Concept, add_pieces, built_in_table, concepts_of, normalise, site_table
 
 BUILT_IN = "exam_rules.toml"
 # What names the exam as a whole counts twice, anything else once; an exam elsewhere needs two, so that neither Body
@@ -46,9 +43,9 @@ def exam_rules(site_file: Path | None = None) -> ExamRules:
     Raises:
         InputRejected: the site's file cannot be read or breaks the form of the table.
     """
-    tables = [_read(Path(config.__file__).parent / BUILT_IN)]
+    tables = [built_in_table(BUILT_IN)]
     if site_file is not None:
-        tables.append(_read(site_file))
+        tables.append(site_table(site_file, "exam"))
     pieces: dict[str, str] = {}
     try:
         for table in tables:
@@ -60,15 +57,6 @@ def exam_rules(site_file: Path | None = None) -> ExamRules:
     except (KeyError, TypeError, ValueError, AttributeError, re.error) as error:
         raise InputRejected(f"the exam rules {site_file or ''} are not well formed: {error}") from error
     return ExamRules(ours, elsewhere)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputRejected(f"cannot read the exam rules {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputRejected(f"the exam rules {path} are not TOML: {error}") from error
 
 
 def elsewhere(exam: Exam, rules: ExamRules, drawn: Iterable[Role] = ()) -> str | None:

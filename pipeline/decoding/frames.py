@@ -7,9 +7,9 @@ Each compressed frame goes to `decoder`, which by default asks a child process.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -32,12 +32,12 @@ DEFLATED_FRAMES = "1.2.840.10008.1.2.8.1"
 class Decoder(Protocol):
     """One compressed frame to its pixels."""
 
-    def __call__(self, data: bytes, syntax: str, shape: Shape, *, raw: bool = True) -> npt.NDArray[Any]: ...
+    def __call__(self, data: bytes, syntax: str, shape: Shape, *, raw: bool = True) -> npt.NDArray[np.generic]: ...
 
 
 def pixels_of(
     path: Path, numbers: Sequence[int | None], decoder: Decoder = worker.decode, *, raw: bool = True
-) -> Iterator[npt.NDArray[Any]]:
+) -> Iterator[npt.NDArray[np.generic]]:
     """The pixels of the frames asked for, None or 1 being a single one, as `pixels_in`."""
     ds, place = bounded_reading.located(path)
     yield from pixels_in(path, ds, place, numbers, decoder, raw=raw)
@@ -51,7 +51,7 @@ def pixels_in(
     decoder: Decoder = worker.decode,
     *,
     raw: bool = True,
-) -> Iterator[npt.NDArray[Any]]:
+) -> Iterator[npt.NDArray[np.generic]]:
     """Of a header that has been read: (rows, columns) or (rows, columns, samples) each, colours as coded if `raw`.
 
     Raises Broken where header and pixel data contradict each other, the errors of `helper`, and what pydicom raises.
@@ -116,7 +116,7 @@ def raw_bytes(path: Path, place: Pixels, size: int) -> Iterator[bytes]:
 
 def _plain(
     path: Path, place: Pixels, shape: Shape, count: int, indices: Sequence[int], raw: bool, *, big_endian: bool
-) -> Iterator[npt.NDArray[Any]]:
+) -> Iterator[npt.NDArray[np.generic]]:
     if place.length == UNDEFINED:
         raise Broken("its pixel data are encapsulated, which its transfer syntax excludes")
     total = _plain_bytes(shape, count)
@@ -142,7 +142,9 @@ def _plain_bytes(shape: Shape, count: int) -> int:
     return ((bits // 3 * 2 if shape.photometric == "YBR_FULL_422" else bits) + 7) // 8
 
 
-def _unpacked(seek: Any, read: Any, start: int, shape: Shape, index: int) -> npt.NDArray[np.uint8]:
+def _unpacked(
+    seek: Callable[[int], object], read: Callable[[int], bytes], start: int, shape: Shape, index: int
+) -> npt.NDArray[np.uint8]:
     """A frame of one bit per pixel. They follow each other without padding (PS3.5 8.1.1), so begin within bytes.
 
     pydicom 3.0.2 unpacks these one by one only where every frame begins with a byte.
@@ -159,7 +161,7 @@ def _unpacked(seek: Any, read: Any, start: int, shape: Shape, index: int) -> npt
 
 def _deflated(
     path: Path, ds: Dataset, place: Pixels, shape: Shape, count: int, indices: Sequence[int], raw: bool
-) -> Iterator[npt.NDArray[Any]]:
+) -> Iterator[npt.NDArray[np.generic]]:
     """Of a data set that is deflated as a whole: no more than the frames asked for, and one in memory."""
     total = _plain_bytes(shape, count)
     if place.length not in (total, total + total % 2):
@@ -202,7 +204,7 @@ def _compressed(
     indices: Sequence[int],
     decoder: Decoder,
     raw: bool,
-) -> Iterator[npt.NDArray[Any]]:
+) -> Iterator[npt.NDArray[np.generic]]:
     syntax = str(ds.file_meta.TransferSyntaxUID)
     if not is_known(syntax) and syntax != DEFLATED_FRAMES:
         raise NotImplementedError("there is no decoder for it")
@@ -225,7 +227,7 @@ def _compressed(
             yield pixels
 
 
-def _inflated_frame(data: bytes, shape: Shape, raw: bool) -> npt.NDArray[Any]:
+def _inflated_frame(data: bytes, shape: Shape, raw: bool) -> npt.NDArray[np.generic]:
     size = _plain_bytes(shape, 1)
     try:
         pixels = inflated(data, size + size % 2)
@@ -239,7 +241,7 @@ def _inflated_frame(data: bytes, shape: Shape, raw: bool) -> npt.NDArray[Any]:
     return in_process.lay_out(pixels[:size], shape, "PixelData", raw=raw)
 
 
-def _check_pixels(pixels: npt.NDArray[Any], shape: Shape) -> None:
+def _check_pixels(pixels: npt.NDArray[np.generic], shape: Shape) -> None:
     expected = (shape.rows, shape.columns) if shape.samples == 1 else (shape.rows, shape.columns, shape.samples)
     if pixels.shape != expected:
         raise Broken(f"it decodes to {pixels.shape} pixels, and its header says {expected}")

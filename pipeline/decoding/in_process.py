@@ -13,7 +13,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 from pipeline.codestream import Shape
 
 
-def decode(data: bytes, syntax: str, shape: Shape, *, raw: bool = True) -> npt.NDArray[Any]:
+def decode(data: bytes, syntax: str, shape: Shape, *, raw: bool = True) -> npt.NDArray[np.generic]:
     """The pixels of one frame, (rows, columns) or (rows, columns, samples). `raw`: colours as they are coded.
 
     Raises whatever pydicom and the decoders raise.
@@ -23,12 +23,12 @@ def decode(data: bytes, syntax: str, shape: Shape, *, raw: bool = True) -> npt.N
     return np.ascontiguousarray(_as_array(encapsulate([data], has_bot=False), syntax, shape, options, raw))
 
 
-def lay_out(data: bytes, shape: Shape, keyword: str, *, raw: bool) -> npt.NDArray[Any]:
+def lay_out(data: bytes, shape: Shape, keyword: str, *, raw: bool) -> npt.NDArray[np.generic]:
     """The same of a frame without compression, little endian."""
     return _as_array(data, ExplicitVRLittleEndian, shape, {"pixel_keyword": keyword, "pixel_vr": "OW"}, raw)
 
 
-def _as_array(data: bytes, syntax: str, shape: Shape, options: dict[str, Any], raw: bool) -> npt.NDArray[Any]:
+def _as_array(data: bytes, syntax: str, shape: Shape, options: dict[str, Any], raw: bool) -> npt.NDArray[np.generic]:
     options |= {
         "rows": shape.rows,
         "columns": shape.columns,

@@ -14,7 +14,6 @@ import time
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -197,7 +196,7 @@ def _widen(fd: int) -> None:
             fcntl.fcntl(fd, F_SETPIPE_SZ, PIPE_BYTES)
 
 
-def decode(data: bytes, syntax: str, shape: Shape, *, raw: bool = True) -> npt.NDArray[Any]:
+def decode(data: bytes, syntax: str, shape: Shape, *, raw: bool = True) -> npt.NDArray[np.generic]:
     """As `pipeline.decoding.in_process.decode`, in the child. Raises Died, NotDecoded."""
     memory, cpu_s = limits.for_frame(shape.frame_bytes)
     message = {"do": "frame", "syntax": syntax, "shape": asdict(shape), "raw": raw, "memory": memory, "cpu_s": cpu_s}

@@ -10,7 +10,7 @@ import os
 import struct
 import zlib
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import BinaryIO, Literal, NamedTuple, cast
 
 import pydicom
 from pydicom.dataset import Dataset
@@ -152,7 +152,7 @@ def _at_pixels(tag: int, _vr: str | None, _length: int) -> bool:
 
 def _pixels(head: bytes, at: int, *, implicit: bool, deflated: bool, big_endian: bool = False) -> Pixels | None:
     """The element at a byte, of which these are the first twelve, if it is one of pixels."""
-    order: Any = "big" if big_endian else "little"
+    order: Literal["big", "little"] = "big" if big_endian else "little"
     number = int.from_bytes(head[:2], order) << 16 | int.from_bytes(head[2:4], order)
     if len(head) < 8 or number not in fast_header.PIXELS:
         return None

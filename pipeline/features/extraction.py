@@ -210,7 +210,7 @@ class _Work:
         self.values[role].update(values)
         self.missing[role].update(missing)
 
-    def _images(self, regions: Mapping[Role, Region]) -> Iterator[tuple[str, Role, npt.NDArray[Any]]]:
+    def _images(self, regions: Mapping[Role, Region]) -> Iterator[tuple[str, Role, npt.NDArray[np.generic]]]:
         """Image name, ROI, and the voxels in the ROI's box: the original, and the wavelet bands that are asked for."""
         voxels = self.volume.voxels_zyx
         for role, region in regions.items():
@@ -224,7 +224,7 @@ class _Work:
                     if band in asked[role]:
                         yield f"wavelet-{band}", role, np.ascontiguousarray(data[boxes[role].within(box)])
 
-    def _texture(self, role: Role, region: Region, image: str, voxels_zyx: npt.NDArray[Any]) -> None:
+    def _texture(self, role: Role, region: Region, image: str, voxels_zyx: npt.NDArray[np.generic]) -> None:
         wanted = self.needs[role].get(image, {})
         settings = self.parameters.settings
         try:

@@ -16,6 +16,8 @@ from pipeline.features.roi_features import RoiFeatures, refused
 from pipeline.geometry import Geometry
 from pipeline.records import Mask, Volume
 
+# SimpleITK ships no types.
+SitkImage = Any
 # ITK's tolerance for "the same physical space", in units of the first spacing and of direction cosines
 TOLERANCE = 1e-6
 
@@ -46,14 +48,14 @@ def extract_files(image_path: Path, mask_path: Path, parameters: Parameters) -> 
     return extract_sequence(volume, {"tumor": Mask(inside, geometry)}, parameters)["tumor"]
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path) -> SitkImage:
     try:
         return sitk.ReadImage(str(path))
     except RuntimeError as error:
         raise InputRejected(f"{path} is not an image that SimpleITK reads.", code="bad-image") from error
 
 
-def _is_volume(image: Any) -> bool:
+def _is_volume(image: SitkImage) -> bool:
     return (
         image.GetDimension() == 3
         and image.GetNumberOfComponentsPerPixel() == 1
@@ -62,14 +64,14 @@ def _is_volume(image: Any) -> bool:
     )
 
 
-def _grid(image: Any) -> str:
+def _grid(image: SitkImage) -> str:
     size, spacing, origin = (
         " x ".join(f"{n:g}" for n in get()) for get in (image.GetSize, image.GetSpacing, image.GetOrigin)
     )
     return f"size {size}, spacing {spacing} mm, origin {origin}"
 
 
-def _same_grid(image: Any, labels: Any) -> bool:
+def _same_grid(image: SitkImage, labels: SitkImage) -> bool:
     if image.GetSize() != labels.GetSize():
         return False
     near = TOLERANCE * image.GetSpacing()[0]

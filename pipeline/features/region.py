@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -69,7 +68,7 @@ def _box(pairs: Sequence[tuple[int, int]]) -> Box:
 def bounding_box(mask_zyx: npt.NDArray[np.bool_]) -> Box | None:
     """The box of the True voxels; None if there is none. Each axis is searched only in what the one before left."""
     pairs: list[tuple[int, int]] = []
-    inside: npt.NDArray[Any] = mask_zyx
+    inside: npt.NDArray[np.generic] = mask_zyx
     for axis in range(3):
         others = tuple(a for a in range(3) if a != axis)
         hits = np.flatnonzero(inside.any(axis=others))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +18,7 @@ from pipeline.records import Role
 
 WAVELET = pywt.Wavelet("coif1")
 
-Array = npt.NDArray[Any]
+Array = npt.NDArray[np.generic]
 
 
 def bands(voxels_zyx: Array, box: Box, wanted: frozenset[str]) -> Iterator[tuple[str, Array]]:

@@ -20,7 +20,7 @@ _SCHEMA = "axrad.panels/1"
 
 def panels_to_bytes(panels: tuple[Panel, ...]) -> bytes:
     """`panels` as a file; the same panels give the same bytes."""
-    arrays: dict[str, npt.NDArray[Any]] = {}
+    arrays: dict[str, npt.NDArray[np.generic]] = {}
     described = []
     for i, panel in enumerate(panels):
         arrays[f"image_{i}"] = panel.image_yx

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from pipeline.errors import InputRejected
 from pipeline.records import Code
-from pipeline.vocabulary import FILE, Concept, concepts_of, normalise
+from pipeline.vocabulary import FILE, Concept, Table, built_in_table, concepts_of, normalise, site_table
 
 # The groups of a rule file, and the concept of the vocabulary that has their words.
 CONCEPTS = {
@@ -102,10 +99,10 @@ def _scheme(code: Code) -> str:
 @cache
 def load_rules(own: Path | None = None) -> Rules:
     """The table, with the site's lists before ours. Raises InputRejected if the site's file is wrong."""
-    theirs = _read(own) if own else {}
+    theirs = _checked(own) if own else {}
     replaced = bool(theirs.pop("replace", False))
-    ours = {} if replaced else tomllib.loads(_built_in("roi_rules.toml"))
-    table = tomllib.loads(_built_in(FILE))
+    ours = {} if replaced else built_in_table("roi_rules.toml")
+    table = built_in_table(FILE)
     concepts = {} if replaced else concepts_of([table["concept"]], table["piece"])
     groups = {
         name: Group(
@@ -118,10 +115,6 @@ def load_rules(own: Path | None = None) -> Rules:
     return groups | {name: Group(words=concepts.get(name, _NOTHING)) for name in WORDS}
 
 
-def _built_in(name: str) -> str:
-    return resources.files("config").joinpath(name).read_text(encoding="utf-8")
-
-
 def _own_words(words: list[str]) -> Concept:
     """Whole words where they are Latin, digits may touch; found anywhere where they are not."""
     shapes = []
@@ -132,16 +125,13 @@ def _own_words(words: list[str]) -> Concept:
     return Concept(re.compile("|".join(shapes))) if shapes else _NOTHING
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputRejected(f"the ROI rules {path} cannot be read: {error}") from error
-    for name, group in data.items():
+def _checked(path: Path) -> Table:
+    table = site_table(path, "ROI")
+    for name, group in table.items():
         if name == "replace" and isinstance(group, bool):
             continue
         if name not in GROUPS or not isinstance(group, dict) or not set(group) <= {"codes", "words"}:
             raise InputRejected(f"the ROI rules {path}: [{name}] is none of {', '.join(GROUPS)} with codes and words")
         if not all(isinstance(v, list) and all(isinstance(x, str) for x in v) for v in group.values()):
             raise InputRejected(f"the ROI rules {path}: codes and words of [{name}] must be lists of strings")
-    return data
+    return table

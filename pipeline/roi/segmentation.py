@@ -134,7 +134,7 @@ def draw(
 def _masks(
     seg: Segmentation,
     place: SegFrame,
-    pixels: npt.NDArray[Any],
+    pixels: npt.NDArray[Any],  # integers of any size
     wanted: Iterable[int],
     threshold: float,
 ) -> Iterator[tuple[int, npt.NDArray[np.bool_]]]:

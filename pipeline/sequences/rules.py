@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
-import config
 from pipeline.errors import InputRejected
 from pipeline.sequences.records import Label
-from pipeline.vocabulary import FILE, Concept, add_pieces, concepts_of
+from pipeline.vocabulary import FILE, Concept, Table, add_pieces, built_in_table, concepts_of, site_table
 
 LABELS: tuple[str, ...] = get_args(Label)
 BUILT_IN = ("sequence_rules.toml", FILE)
@@ -53,25 +51,16 @@ def rules(site_file: Path | None = None) -> Rules:
     Raises:
         InputRejected: the site's file cannot be read or breaks the form of the table.
     """
-    tables = [_read(Path(config.__file__).parent / name) for name in BUILT_IN]
+    tables = [built_in_table(name) for name in BUILT_IN]
     if site_file is not None:
-        tables.append(_read(site_file))
+        tables.append(site_table(site_file, "sequence"))
     try:
         return _build(tables)
     except (KeyError, TypeError, ValueError, AttributeError, re.error) as error:
         raise InputRejected(f"the sequence rules {site_file or ''} are not well formed: {error}") from error
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputRejected(f"cannot read the sequence rules {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputRejected(f"the sequence rules {path} are not TOML: {error}") from error
-
-
-def _build(tables: list[dict[str, Any]]) -> Rules:
+def _build(tables: list[Table]) -> Rules:
     prefer: dict[str, dict[str, float]] = {}
     decisions: list[Decision] = []
     pieces: dict[str, str] = {}
@@ -91,7 +80,7 @@ def _build(tables: list[dict[str, Any]]) -> Rules:
     return Rules(concepts, tuple(decisions), prefer)
 
 
-def _decision(table: dict[str, Any]) -> Decision:
+def _decision(table: Table) -> Decision:
     unknown = set(table) - {"label", "confidence", "all", "any", "none", "vendor"}
     if unknown or table["label"] not in LABELS:
         raise ValueError(f"a decision for {table['label']} has an unknown label or key {sorted(unknown)}")

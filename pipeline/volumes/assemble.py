@@ -29,8 +29,8 @@ def volume_of(frames: Sequence[Frame], allow_lossy: bool = False, min_slices: in
     return Volume(voxels, geometry, stack[0].source.ref.series_uid, sources_z=tuple(f.source for f in stack))
 
 
-def _voxels(stack: Sequence[Frame], geometry: Geometry, allow_lossy: bool) -> npt.NDArray[Any]:
-    voxels: npt.NDArray[Any] = np.empty(geometry.shape_zyx, _type_for(stack))
+def _voxels(stack: Sequence[Frame], geometry: Geometry, allow_lossy: bool) -> npt.NDArray[np.generic]:
+    voxels: npt.NDArray[np.generic] = np.empty(geometry.shape_zyx, _type_for(stack))
     by_path: dict[Path, list[int]] = {}
     for z, frame in enumerate(stack):
         by_path.setdefault(frame.path, []).append(z)
@@ -53,6 +53,7 @@ def _voxels(stack: Sequence[Frame], geometry: Geometry, allow_lossy: bool) -> np
     return _narrowed(voxels)
 
 
+# Any: arithmetic on whatever number the file holds.
 def rescaled(stored: npt.NDArray[Any], slope: float, intercept: float) -> npt.NDArray[Any]:
     """Stored values times slope plus intercept: exact integers where both are whole, else float64."""
     if slope == 1 and intercept == 0:
@@ -76,7 +77,7 @@ def _type_for(stack: Sequence[Frame]) -> type[np.generic]:
     return np.int32 if min(ends) >= -(2**31) and max(ends) < 2**31 else np.float32
 
 
-def _narrowed(voxels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _narrowed(voxels: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
     if voxels.dtype == np.int32 and voxels.min() >= -(2**15) and voxels.max() < 2**15:
         return voxels.astype(np.int16)
     return voxels

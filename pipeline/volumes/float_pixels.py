@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
@@ -19,7 +17,7 @@ def holds_floats(ds: Dataset) -> bool:
     return whole_number(ds, "BitsAllocated") in PADDING and "PixelRepresentation" not in ds
 
 
-def without_padding(pixels: npt.NDArray[Any], ds: Dataset) -> npt.NDArray[Any]:
+def without_padding(pixels: npt.NDArray[np.generic], ds: Dataset) -> npt.NDArray[np.generic]:
     """The same with NaN where nothing is known."""
     empty = number(ds, PADDING[pixels.dtype.itemsize * 8])
     if empty is None:

@@ -45,7 +45,7 @@ def check_lossless(ds: Dataset, allow_lossy: bool) -> None:
         )
 
 
-def decode(path: Path, numbers: Sequence[int | None], allow_lossy: bool = False) -> Iterator[npt.NDArray[Any]]:
+def decode(path: Path, numbers: Sequence[int | None], allow_lossy: bool = False) -> Iterator[npt.NDArray[np.generic]]:
     """Stored values (rows, columns) of the frames in the order asked for; None or 1 is a single frame.
 
     Unused high bits are cleared, sign bits extended. Compressed frames are decoded by a child process. Raises NotDicom,
@@ -89,7 +89,7 @@ def decode(path: Path, numbers: Sequence[int | None], allow_lossy: bool = False)
         raise PixelsRejected(f"image {uid} cannot be decoded from {name} ({why})", uid=uid) from error
 
 
-def _plain(path: Path, ds: Header) -> npt.NDArray[Any] | None:
+def _plain(path: Path, ds: Header) -> npt.NDArray[np.generic] | None:
     """The pixels of an uncompressed grey image of 16 bits straight from its file; None where pydicom should say."""
     sizes = [ds.get(keyword) for keyword in ("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit")]
     if ds.pixels is None or not all(isinstance(size, int) for size in sizes):
@@ -109,6 +109,7 @@ def _plain(path: Path, ds: Header) -> npt.NDArray[Any] | None:
     return _used_bits(values.reshape(rows, columns), allocated, stored, high)
 
 
+# Any: shifts work on whatever integer the file holds.
 def _used_bits(array: npt.NDArray[Any], allocated: int, stored: int, high: int) -> npt.NDArray[Any]:
     """Only the bits that hold the value: what lies above the high bit (old overlays) or below the lowest is not it."""
     if allocated == stored or allocated == 1 or array.dtype.kind == "f" or array.dtype.itemsize * 8 != allocated:
