@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from daemon.ledger.engine import Ledger
-from daemon.ledger.intake import Arrival, record
+from daemon.ledger.instances import Arrival, record
 from daemon.ledger.tables import deliveries, instances, revisions, sent_objects, studies
 from pipeline.catalog import InstanceFacts
 from tests.support.facts import image, seg
