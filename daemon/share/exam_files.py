@@ -11,7 +11,7 @@ from typing import Protocol
 
 from config.schema import Settings
 from daemon.share.client import ShareClient
-from daemon.spool.store import data_set_digest, relative_path
+from daemon.spool.instance_files import data_set_digest, relative_path
 from daemon.spool.whole_files import write_synced
 from pipeline.errors import NotDicom, TryLater
 

@@ -28,7 +28,7 @@ import structlog
 from config.schema import Spool as SpoolSettings
 from daemon.network.accept_backoff import RestingServer
 from daemon.share.names import is_digest, is_result_file
-from daemon.spool.store import relative_path
+from daemon.spool.instance_files import relative_path
 from daemon.spool.uids import is_uid
 from daemon.spool.whole_files import write_synced
 from pipeline.errors import InputRejected

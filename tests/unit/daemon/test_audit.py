@@ -20,7 +20,7 @@ from daemon.ledger import Ledger, open_ledger
 from daemon.ledger.tables import studies
 from daemon.network.health_title import HEALTH_AE_TITLE
 from daemon.spool import JournalWriter, Spool
-from daemon.spool.store import Description
+from daemon.spool.incoming import Description
 from tests.support.dimse import EXPLICIT_LE, MR_IMAGE, encoded, mr_image
 
 STUDY = audit.Study("1.2.4", {MR_IMAGE: 3}, "0123456789abcdef", "r1", "a1")

@@ -157,7 +157,7 @@ def test_a_disk_that_fails_anywhere_is_out_of_resources_and_never_success(
     def fails(*arguments: object, **more: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(f"daemon.spool.store.os.{call}", fails)
+    monkeypatch.setattr(f"daemon.spool.incoming.os.{call}", fails)
     assert bench.send(encoded(mr_image())) == statuses.WRITE_FAILED.status
     monkeypatch.undo()
     assert bench.files == []
