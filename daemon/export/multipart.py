@@ -76,6 +76,16 @@ def parts(chunks: Iterator[bytes], boundary: bytes, limits: PartLimits = PartLim
     raise PeerUnreachable("the archive broke off in the middle of an answer")
 
 
+def first_part(body: bytes, boundary: bytes) -> bytes | None:
+    """The first part of a message that is here already; None where it has none."""
+    try:
+        for part in parts(iter([body]), boundary):
+            return part.read()
+    except PeerUnreachable:
+        pass
+    return None
+
+
 def _without_preamble(chunks: Iterator[bytes], delimiter: bytes) -> Iterator[bytes]:
     """The chunks from the first boundary on. What stands before it has no meaning (RFC 2046 5.1.1)."""
     head = b"\r\n"

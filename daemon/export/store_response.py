@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
 
-from daemon.export.multipart import parts
+from daemon.export.multipart import first_part
 from daemon.export.statuses import CANNOT_PROCESS, WARNING, is_stored
 from daemon.export.web import values_of
 from daemon.spool.uids import is_uid
-from pipeline.errors import PeerUnreachable
 
 FAILED, STORED, ORIGINAL, MODIFIED = "00081198", "00081199", "04000561", "04000550"
 CLASS_UID, INSTANCE_UID, SOP_UID = "00081150", "00081155", "00080018"
@@ -71,10 +70,8 @@ def _first_part(body: bytes) -> bytes:
     if not body.startswith((b"--", b"\r\n--")):
         return body
     boundary = body.strip().partition(b"\r\n")[0].removeprefix(b"--")
-    try:
-        return next(parts(iter([body]), boundary)).read()
-    except (PeerUnreachable, StopIteration):
-        return body
+    part = first_part(body, boundary)
+    return body if part is None else part
 
 
 def _stored(item: Any, answer: Any) -> NamedInstance | None:

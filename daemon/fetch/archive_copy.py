@@ -14,7 +14,7 @@ from pydicom.multival import MultiValue
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from daemon.export.association import Address
-from daemon.export.multipart import boundary_of, parts
+from daemon.export.multipart import boundary_of, first_part
 from daemon.export.send_outcome import Item
 from daemon.export.web import dicomweb_client, read_at_most
 from daemon.fetch import dimse
@@ -66,14 +66,7 @@ def _fetch_by_wado(address: Address, item: Item) -> bytes | None:
     if body[128:132] == b"DICM":
         return body
     boundary = boundary_of(response.headers.get("Content-Type", ""))
-    return _first_part(body, boundary) if boundary is not None else None
-
-
-def _first_part(body: bytes, boundary: bytes) -> bytes | None:
-    try:
-        return next(parts(iter([body]), boundary)).read()
-    except (PeerUnreachable, StopIteration):
-        return None
+    return first_part(body, boundary) if boundary is not None else None
 
 
 def _fetch_by_get(address: Address, item: Item) -> bytes | None:

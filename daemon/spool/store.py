@@ -108,7 +108,7 @@ class Spool(InstanceFiles):
     def ingest(
         self, paths: Iterable[Path], journal: JournalWriter, **more: object
     ) -> Iterator[tuple[Path, Stored | NotDicom]]:
-        """Take files in under one journal, with `more` in each entry; a file that is not DICOM comes with the reason."""
+        """Take files in under one journal, with `more` in each entry; for a file that is not DICOM, the error."""
         for path in paths:
             try:
                 yield path, self.ingest_file(path, journal, **more)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,24 +14,11 @@ from daemon.ledger.deliveries import take
 from daemon.work import deliver
 from daemon.work.exam_limits import EXIT_CODE
 from tests.support.archives import COMPREHENSIVE_SR, SECONDARY_CAPTURE, archive, deaf
-from tests.support.delivering import Desk, data_set_bytes, desk
+from tests.support.delivering import data_set_bytes
 from tests.support.postgres import free_port
 
 # pynetdicom's requestor drops, unclosed, the socket of a connection that failed; that is not ours to fail for.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
-
-
-@pytest.fixture
-def make_desk(tmp_path: Path) -> Iterator[Any]:
-    made: list[Desk] = []
-
-    def make(*destinations: dict[str, Any], **sections: Any) -> Desk:
-        made.append(desk(tmp_path / str(len(made)), *destinations, **sections))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.ledger.close()
 
 
 def test_what_arrives_is_what_was_rendered_byte_for_byte(make_desk: Any) -> None:

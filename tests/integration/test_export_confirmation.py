@@ -15,7 +15,7 @@ import pytest
 from pydicom import Dataset, dcmread
 
 from tests.support.archives import archive
-from tests.support.delivering import Desk, desk
+from tests.support.delivering import Desk
 from tests.support.dicomweb import DicomWeb, dicomweb, named
 from tests.support.postgres import free_port
 from tests.support.waiting import wait_for
@@ -46,19 +46,6 @@ def coerced(ours: str, theirs: str) -> dict[str, Any]:
         "00081196": {"vr": "US", "Value": [0xB000]},
         "04000561": {"vr": "SQ", "Value": [original]},
     }
-
-
-@pytest.fixture
-def make_desk(tmp_path: Path) -> Iterator[Any]:
-    made: list[Desk] = []
-
-    def make(*destinations: dict[str, Any], **sections: Any) -> Desk:
-        made.append(desk(tmp_path / str(len(made)), *destinations, **sections))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.ledger.close()
 
 
 def stow_desk(make_desk: Any, url: str, **destination: Any) -> Desk:

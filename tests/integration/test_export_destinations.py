@@ -17,26 +17,13 @@ from daemon.ledger.deliveries import dead_letters, failing
 from daemon.spool import Spool
 from tests.support.archives import archive
 from tests.support.certificates import make_certificates
-from tests.support.delivering import Desk, data_set_bytes, desk
+from tests.support.delivering import data_set_bytes
 from tests.support.listening import listening
 from tests.support.orthanc import Orthanc, orthanc
 from tests.support.postgres import free_port
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
-
-
-@pytest.fixture
-def make_desk(tmp_path: Path) -> Iterator[Any]:
-    made: list[Desk] = []
-
-    def make(*destinations: dict[str, Any], **sections: Any) -> Desk:
-        made.append(desk(tmp_path / str(len(made)), *destinations, **sections))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.ledger.close()
 
 
 # The circuit breaker

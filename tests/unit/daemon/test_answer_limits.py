@@ -22,7 +22,7 @@ from pynetdicom.sop_class import (
 
 from config.schema import Settings
 from daemon.export.association import Address, AnswersBeyondLimits
-from daemon.export.multipart import PartLimits, PartsBeyondLimits, boundary_of, parts
+from daemon.export.multipart import PartLimits, PartsBeyondLimits, boundary_of, first_part, parts
 from daemon.fetch import dimse, plan, web
 from daemon.fetch.instance_sink import InstanceSink, InstanceTooLarge, NoRoom, NotRequested
 from daemon.fetch.plan import Batch, NotInArchive, TooMuch
@@ -183,6 +183,13 @@ def test_preamble_and_epilogue_have_no_meaning() -> None:
         b"preamble\r\n--b\r\nContent-Type: x\r\n\r\none\r\n--b\r\n\r\ntwo\r\n--b--\r\nepilogue\r\n--b\r\n\r\nthree"
     )
     assert bodies(message) == [b"one", b"two"]
+
+
+def test_the_first_part_of_an_answer_is_read_and_one_cut_short_is_none() -> None:
+    message = b"--b\r\nContent-Type: x\r\n\r\none\r\n--b--"
+    assert first_part(message, b"b") == b"one"
+    assert first_part(message[:-8], b"b") is None
+    assert first_part(b"<html>", b"b") is None
 
 
 @pytest.mark.parametrize(
