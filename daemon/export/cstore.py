@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any  # pynetdicom ships no types
 
 from pynetdicom import _config, evt
 

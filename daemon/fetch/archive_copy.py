@@ -7,7 +7,7 @@ WADO-RS or C-GET, where the archive offers that.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal  # element values of any VR
 
 from pydicom import DataElement, Dataset, dcmread
 from pydicom.multival import MultiValue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any  # pynetdicom ships no types
 
 from pydicom.dataset import Dataset
 from pydicom.uid import (

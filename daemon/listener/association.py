@@ -8,7 +8,7 @@ import ssl
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any  # pynetdicom ships no types
 
 import structlog
 from pynetdicom import AE, evt

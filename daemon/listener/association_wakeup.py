@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from queue import Queue
 from threading import Condition
-from typing import Any
+from typing import Any  # pynetdicom ships no types
 
 MAX_ROUND_S = 0.25
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any  # pynetdicom ships no types
 
 import structlog
 from pynetdicom.dul import DULServiceProvider

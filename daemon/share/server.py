@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
+from typing import Any  # socketserver's hooks take any kind of request
 
 import structlog
 

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any  # pynetdicom ships no types
 
 import structlog
 from pydicom.dataset import Dataset
