@@ -199,8 +199,13 @@ def _with_axrad(folder: Path) -> Path:
 
 
 @contextmanager
-def composed(folder: Path, server: str, ports: Ports | None = None, **settings: str) -> Iterator[House]:
-    """Everything up, and ended in order. `server`: a PostgreSQL; `settings`: further ones, as in the environment."""
+def composed(
+    folder: Path, server: str, ports: Ports | None = None, *, kind: type[House] = House, **settings: str
+) -> Iterator[House]:
+    """Everything up, and ended in order. `server`: a PostgreSQL; `settings`: further ones, as in the environment.
+
+    `kind`: how services are started.
+    """
     ports = ports or Ports.free()
     database(server, "axrad")
     with ExitStack() as stack:
@@ -233,7 +238,7 @@ def composed(folder: Path, server: str, ports: Ports | None = None, **settings: 
             **settings,
         }
         # What the operator's own shell has: as the containers have it.
-        house = House(folder, ports, pacs, environ, Settings(), None)  # type: ignore[arg-type]
+        house = kind(folder, ports, pacs, environ, Settings(), None)  # type: ignore[arg-type]
         environ |= environment(services()["work-sweep"], house)
         house.read_settings()
         house.ledger = open_ledger(house.settings)
