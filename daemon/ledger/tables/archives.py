@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from daemon.ledger.tables.columns import Time, Uid, metadata
+from daemon.ledger.tables.columns import Time, Uid, claim_columns, metadata
 
 # What an archive said of an exam when it was asked (C-FIND). Digests, never a patient's id.
 pacs_answers = sa.Table(
@@ -38,11 +38,6 @@ fetches = sa.Table(
     sa.Column("reason", sa.Text, nullable=False, server_default=""),
     sa.Column("created_at", Time, nullable=False),
     sa.Column("finished_at", Time, nullable=True),
-    sa.Column("owner", sa.String(128), nullable=True),
-    sa.Column("lease_until", Time, nullable=True),
-    sa.Column("fence", sa.Integer, nullable=False, server_default="0"),
-    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
-    sa.Column("next_attempt_at", Time, nullable=False),
-    sa.Column("enqueued_until", Time, nullable=True),
+    *claim_columns(),
     sa.UniqueConstraint("study_id", "kind", "subject"),
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 
 metadata = sa.MetaData(
@@ -15,3 +17,15 @@ metadata = sa.MetaData(
 Time = sa.Float(53)
 Key = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 Uid = sa.String(128)
+
+
+def claim_columns() -> tuple[sa.Column[Any], ...]:  # Any: of several types
+    """Columns of work that is queued in the ledger: who has claimed it, how often it was tried, when it is due."""
+    return (
+        sa.Column("owner", sa.String(128), nullable=True),
+        sa.Column("lease_until", Time, nullable=True),
+        sa.Column("fence", sa.Integer, nullable=False, server_default="0"),
+        sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+        sa.Column("next_attempt_at", Time, nullable=False),
+        sa.Column("enqueued_until", Time, nullable=True),
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from daemon.ledger.tables.columns import Key, Time, Uid, metadata
+from daemon.ledger.tables.columns import Key, Time, Uid, claim_columns, metadata
 
 instances = sa.Table(
     "instances",
@@ -84,12 +84,7 @@ revisions = sa.Table(
     sa.Column("reason_code", sa.String(64), nullable=False, server_default=""),
     sa.Column("created_at", Time, nullable=False),
     sa.Column("finished_at", Time, nullable=True),
-    sa.Column("owner", sa.String(128), nullable=True),
-    sa.Column("lease_until", Time, nullable=True),
-    sa.Column("fence", sa.Integer, nullable=False, server_default="0"),
-    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
-    sa.Column("next_attempt_at", Time, nullable=False),
-    sa.Column("enqueued_until", Time, nullable=True),
+    *claim_columns(),
     sa.UniqueConstraint("study_id", "number"),
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from daemon.ledger.tables.columns import Time, Uid, metadata
+from daemon.ledger.tables.columns import Time, Uid, claim_columns, metadata
 
 deliveries = sa.Table(
     "deliveries",
@@ -25,12 +25,7 @@ deliveries = sa.Table(
     sa.Column("stored_at", Time, nullable=True),
     sa.Column("proof_asks", sa.Integer, nullable=False, server_default="0"),
     sa.Column("finished_at", Time, nullable=True),
-    sa.Column("owner", sa.String(128), nullable=True),
-    sa.Column("lease_until", Time, nullable=True),
-    sa.Column("fence", sa.Integer, nullable=False, server_default="0"),
-    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
-    sa.Column("next_attempt_at", Time, nullable=False),
-    sa.Column("enqueued_until", Time, nullable=True),
+    *claim_columns(),
     sa.UniqueConstraint("revision_id", "destination"),
 )
 
