@@ -105,6 +105,10 @@ def tls_context(address: Address) -> ssl.SSLContext:
     return context
 
 
+class ContextsRefused(DestinationRefused):
+    """The peer answers, and accepts none of the presentation contexts that were proposed."""
+
+
 class AnswersBeyondLimits(PeerUnreachable):
     """The peer answers one request too often, or for too long."""
 
@@ -173,6 +177,9 @@ def _raise_not_established(address: Address, association: Association) -> None:
         raise DestinationRefused(
             f"{address.name} rejects our association; does it know the AE title {address.our_ae_title}?"
         )
+    if association.rejected_contexts and not association.accepted_contexts:
+        classes = dict.fromkeys(str(context.abstract_syntax) for context in association.rejected_contexts)
+        raise ContextsRefused(f"{address.name} does not accept {', '.join(classes)}")
     over = " over TLS" if address.tls else ""
     raise PeerUnreachable(f"{address.name} does not answer{over} at {address.host} port {address.port}")
 

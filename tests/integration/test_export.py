@@ -7,13 +7,17 @@ import threading
 from dataclasses import replace
 from typing import Any
 
+import pydicom
 import pytest
+from pydicom.filebase import DicomBytesIO
+from pydicom.filereader import read_dataset
+from pydicom.uid import ImplicitVRLittleEndian
 
 from daemon.ledger.claims import LeaseLost, update
-from daemon.ledger.deliveries import take
+from daemon.ledger.deliveries import failing, take
 from daemon.work import deliver
 from daemon.work.exam_limits import EXIT_CODE
-from tests.support.archives import COMPREHENSIVE_SR, SECONDARY_CAPTURE, archive, deaf
+from tests.support.archives import BASIC_TEXT_SR, COMPREHENSIVE_SR, SECONDARY_CAPTURE, archive, deaf
 from tests.support.delivering import data_set_bytes
 from tests.support.postgres import free_port
 
@@ -90,6 +94,31 @@ def test_a_class_that_is_not_accepted_is_tried_again_and_the_rest_is_there(make_
         at.wait_until_due(f"{revision}-a")
         assert at.deliver(f"{revision}-a") == ""
         assert [uid for uid, _ in mended.received] == [at.objects(f"{revision}-a")["page"].sop_instance_uid]
+
+
+def test_an_archive_that_takes_no_class_of_ours_is_told_as_refusing_and_not_as_dead(make_desk: Any) -> None:
+    with archive(classes=(BASIC_TEXT_SR,)) as there:
+        at = make_desk({"name": "a", "port": there.port, "breaker_failures": 1})
+        revision = at.result()
+        for _ in range(2):
+            assert at.deliver(f"{revision}-a") == "object-not-taken"
+            assert "sr with status 0x0122" in at.row(f"{revision}-a").reason
+            at.wait_until_due(f"{revision}-a")
+    with at.ledger.read() as connection:
+        assert failing(connection) == []
+
+
+@pytest.mark.parametrize("kind", ["sr", "page"])
+def test_an_archive_that_takes_only_implicit_vr_gets_the_same_elements(make_desk: Any, kind: str) -> None:
+    with archive(syntaxes=[ImplicitVRLittleEndian]) as there:
+        at = make_desk({"name": "a", "port": there.port})
+        revision = at.result()
+        assert at.deliver(f"{revision}-a") == ""
+        received = dict(there.received)
+    sent = pydicom.dcmread(at.file(revision, kind))
+    data = received[at.objects(f"{revision}-a")[kind].sop_instance_uid]
+    arrived = read_dataset(DicomBytesIO(data), is_implicit_VR=True, is_little_endian=True)
+    assert {e.tag: e.value for e in arrived} == {e.tag: e.value for e in sent}
 
 
 def test_an_archive_that_dies_half_way_gets_the_rest_later(make_desk: Any) -> None:

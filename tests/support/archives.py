@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -23,6 +23,7 @@ from pynetdicom.transport import ThreadedAssociationServer
 
 from tests.support.listening import forget_sockets
 
+BASIC_TEXT_SR = "1.2.840.10008.5.1.4.1.1.88.11"
 COMPREHENSIVE_SR = "1.2.840.10008.5.1.4.1.1.88.33"
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 COMMITMENT_INSTANCE = "1.2.840.10008.1.20.1.1"
@@ -89,7 +90,8 @@ class Archive:
         return self.commits(self, transaction, items), None
 
     def on_accepted(self, event: Any) -> None:
-        self.proposed.append([str(c.abstract_syntax) for c in event.assoc.requestor.requested_contexts])
+        classes = (str(c.abstract_syntax) for c in event.assoc.requestor.requested_contexts)
+        self.proposed.append(list(dict.fromkeys(classes)))
 
 
 def report_of(
@@ -140,6 +142,7 @@ def report_to(port: int, transaction: str, committed: Any, failed: Any = None) -
 def archive(
     *,
     classes: tuple[str, ...] = (COMPREHENSIVE_SR, SECONDARY_CAPTURE),
+    syntaxes: Sequence[str] = ALL_TRANSFER_SYNTAXES,
     tls: ssl.SSLContext | None = None,
     knows: str | None = None,
     **how: Any,
@@ -150,7 +153,7 @@ def archive(
     if knows is not None:
         ae.require_calling_aet = [knows]
     for sop_class in classes:
-        ae.add_supported_context(sop_class, ALL_TRANSFER_SYNTAXES, scu_role=True, scp_role=True)
+        ae.add_supported_context(sop_class, list(syntaxes), scu_role=True, scp_role=True)
     ae.add_supported_context(StorageCommitmentPushModel)
     ae.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
     ae.add_supported_context(StudyRootQueryRetrieveInformationModelGet)
