@@ -68,6 +68,7 @@ LYMPH_NODE = _sct("59441001", "Lymph node")
 SOURCE_IMAGE = _dcm("121322", "Source Image for Image Processing Operation")
 SEGMENTATION_DERIVATION = _dcm("113076", "Segmentation")
 MASS = _sct("4147007", "Mass")
+NON_MASS = _own("NONMASS", "Non-mass enhancement")
 AXILLARY_NODE = _sct("68171009", "Axillary lymph node")
 BREAST = _sct("76752008", "Breast")
 SIDES: dict[Side, Code] = {"L": _sct("7771000", "Left"), "R": _sct("24028007", "Right")}

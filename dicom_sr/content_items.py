@@ -42,13 +42,14 @@ def uid(name: Code, value: str, relation: str = CONTEXT) -> Any:
     return hd.sr.UIDRefContentItem(_hd(name), value, relationship_type=relation)
 
 
-def number(name: Code, value: float, unit: Code) -> Any:
-    """A NUM: `NumericValue` (DS) with six significant digits to read, `FloatingPointValue` with the exact double."""
+def number(name: Code, value: float, unit: Code, shown: str | None = None) -> Any:
+    """A NUM: `NumericValue` (DS) with six significant digits to read, or as `shown`; `FloatingPointValue` with the
+    exact double."""
     if not math.isfinite(value):
         raise ValueError(f"{name.meaning} is not finite")
     item = hd.sr.NumContentItem(_hd(name), 0, _hd(unit), relationship_type=CONTAINS)
     measured = item.MeasuredValueSequence[0]
-    measured.NumericValue = decimal_string(value)
+    measured.NumericValue = shown or decimal_string(value)
     measured.FloatingPointValue = float(value)
     return item
 

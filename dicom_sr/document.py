@@ -24,7 +24,7 @@ def document(ds: Dataset, result: StudyResult, source: ReportSource, settings: S
     ds.CompletionFlag = "COMPLETE"
     ds.VerificationFlag = "UNVERIFIED"
     ds.CodingSchemeIdentificationSequence = [common_attributes.coding_scheme(settings)]
-    if source.predecessor is not None and source.predecessor.sop_instance_uid != ds.SOPInstanceUID:
+    if source.predecessor is not None:
         ds.PredecessorDocumentsSequence = common_attributes.evidence([source.predecessor])
     if source.requests:
         ds.ReferencedRequestSequence = [_request(item, source) for item in source.requests]

@@ -14,13 +14,14 @@ import numpy as np
 from config.schema import Settings
 from dicom_sr import codes, common_attributes, content_items, tracking, uids
 from dicom_sr.document import document, observer, procedure
-from dicom_sr.measurement_groups import FINDINGS
+from dicom_sr.measurement_groups import SITES, finding_of
 from dicom_sr.report_source import ReportSource
 from dicom_sr.sop_classes import COMPREHENSIVE
 from dicom_sr.tracking import Tracking
 from pipeline.pictures import Contour, Panel
 from pipeline.pictures.outline import area
-from pipeline.result import StudyResult
+from pipeline.records import Code
+from pipeline.result import RoiSummary, StudyResult
 
 
 def key_slices(
@@ -62,13 +63,18 @@ def _regions(result: StudyResult, panels: list[Panel], settings: Settings, insta
             uid = uids.derived(root, instance_uid, *place)
             if uid not in drawn:
                 drawn.add(uid)
-                yield _region(panel, contour, uid, _tracking(result, root, contour))
+                roi = _roi(result, contour)
+                finding = finding_of(contour.role, roi) if roi is not None else codes.LESION
+                yield _region(panel, contour, uid, _tracking(result, root, contour, roi), finding)
 
 
-def _tracking(result: StudyResult, root: str, contour: Contour) -> Tracking:
-    """That of the finding in the report."""
+def _roi(result: StudyResult, contour: Contour) -> RoiSummary | None:
     part = next((part for side, part in result.parts() if side == contour.side), None)
-    roi = part.rois.get(contour.role) if part is not None else None
+    return part.rois.get(contour.role) if part is not None else None
+
+
+def _tracking(result: StudyResult, root: str, contour: Contour, roi: RoiSummary | None) -> Tracking:
+    """That of the finding in the report."""
     if roi is None:
         return Tracking(
             tracking.NAMES[contour.role], uids.of_finding(root, result.study_uid, contour.role, contour.side)
@@ -79,9 +85,9 @@ def _tracking(result: StudyResult, root: str, contour: Contour) -> Tracking:
     return tracking.of_region(result, root, contour.role, contour.side, roi)
 
 
-def _region(panel: Panel, contour: Contour, uid: str, tracked: Tracking) -> Any:
+def _region(panel: Panel, contour: Contour, uid: str, tracked: Tracking, finding: Code) -> Any:
     """TID 1410: tracking, finding, outline on its image, site, area."""
-    finding, site = FINDINGS[contour.role]
+    site = SITES[contour.role]
     group = content_items.container(codes.GROUP, "1410")
     group.ObservationUID = uid
     content_items.add(

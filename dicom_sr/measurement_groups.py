@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from config.schema import Settings
-from dicom_sr import codes, content_items, feature_codes, tracking, uids
+from dicom_sr import codes, content_items, feature_codes, sentences, tracking, uids
 from dicom_sr.document import algorithm
 from dicom_sr.kinds import union_kind
 from dicom_sr.report_source import ReportSource
@@ -16,10 +17,11 @@ from pipeline.catalog import SEGMENTATION_CLASSES
 from pipeline.records import Code, InstanceRef, Role, Side
 from pipeline.result import NodeSummary, Part, Prediction, RoiSummary, StudyResult
 
-FINDINGS: dict[Role, tuple[Code, Code]] = {
-    "tumor": (codes.MASS, codes.BREAST),
-    "lymph_nodes": (codes.AXILLARY_NODE, codes.AXILLARY_NODE),
-}
+SITES: dict[Role, Code] = {"tumor": codes.BREAST, "lymph_nodes": codes.AXILLARY_NODE}
+# Codes of Segmented Property Type that say mass: SNOMED CT, its older form, and the one for mammography.
+_MASS_CODES = {("4147007", "SCT"), ("118538004", "SCT"), ("M-03000", "SRT"), ("112195", "DCM")}
+_NON_MASS = re.compile(r"\bnon[- ]?mass", re.IGNORECASE)
+_MASS = re.compile(r"\bmass\b", re.IGNORECASE)
 # Size of a ROI in the words of PyRadiomics, measured on T1+C.
 _SIZE = ("Maximum3DDiameter", "MajorAxisLength", "MinorAxisLength", "LeastAxisLength")
 
@@ -48,6 +50,21 @@ def all_segmented(result: StudyResult) -> bool:
     )
 
 
+def finding_of(role: Role, roi: RoiSummary) -> Code:
+    """What was outlined: of a tumour mass, non-mass enhancement, or a lesion where its segments do not say the same."""
+    if role == "lymph_nodes":
+        return codes.AXILLARY_NODE
+    kinds = {_kind(segment.property_type) for segment in roi.segment_details}
+    return kinds.pop() if len(kinds) == 1 else codes.LESION
+
+
+def _kind(coded: tuple[str, str, str] | None) -> Code:
+    value, scheme, meaning = coded or ("", "", "")
+    if _NON_MASS.search(meaning):
+        return codes.NON_MASS
+    return codes.MASS if (value, scheme) in _MASS_CODES or _MASS.search(meaning) else codes.LESION
+
+
 def is_several(roi: RoiSummary) -> bool:
     """Whether a region is made of several segments: a group refers to one, and so to a segmentation of their union."""
     return len(roi.segment_details) > 1
@@ -66,11 +83,17 @@ def predictions(context: GroupContext) -> Iterator[Any]:
 
 
 def _probability(context: GroupContext, side: Side | None, prediction: Prediction) -> Iterator[Any]:
-    probability = content_items.number(codes.PROBABILITY, 100 * prediction.probability, codes.PERCENT)
+    shown, cutoff = (_digits(text) for text in sentences.percents(prediction))
+    probability = content_items.number(codes.PROBABILITY, 100 * prediction.probability, codes.PERCENT, shown)
     probability.ObservationUID = context.uid("observation", "probability", side or "")
     content_items.add(probability, *algorithm(context.result))
     yield probability
-    yield content_items.number(codes.CUTOFF, 100 * prediction.cutoff, codes.PERCENT)
+    yield content_items.number(codes.CUTOFF, 100 * prediction.cutoff, codes.PERCENT, cutoff)
+
+
+def _digits(percent: str) -> str | None:
+    """What a person should read of `33 %`; None where that is no number (`<1 %`)."""
+    return None if percent[0] in "<>" else percent.removesuffix(" %")
 
 
 def regions(context: GroupContext) -> Iterator[Any]:
@@ -116,7 +139,7 @@ def _group(
     roi: RoiSummary,
     method: Code | None = None,
 ) -> Any:
-    finding, site = FINDINGS[role]
+    finding, site = finding_of(role, roi), SITES[role]
     group = content_items.container(codes.GROUP, context.template)
     group.ObservationUID = context.uid("observation", tracked.uid, method.value if method else "")
     content_items.add(

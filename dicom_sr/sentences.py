@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pipeline.records import LeftOut, Role, Side
+from dicom_sr.plain_reasons import REGIONS, plain
+from pipeline.records import LeftOut, Side
 from pipeline.result import FeatureChange, Part, Prediction, QualityCheck, StudyResult
 
 SIDE_WORDS: dict[Side | None, str] = {"L": "left", "R": "right", None: ""}
@@ -20,22 +21,36 @@ OTHER_PATIENT = (
 DEMONSTRATION = "DEMONSTRATION SIGNATURE, NOT FOR CLINICAL USE."
 
 
-def percent(probability: float) -> str:
-    """One decimal, never rounded onto 0 or 100 %."""
-    text = f"{100 * probability:.1f}"
-    if text == "0.0" and probability > 0:
-        return "<0.1 %"
-    if text == "100.0" and probability < 1:
-        return ">99.9 %"
+def percent(probability: float, decimals: int = 0) -> str:
+    """Whole per cent, never rounded onto 0 or 100 %: the full value is in `result.json`."""
+    text, step = f"{100 * probability:.{decimals}f}", 10.0**-decimals
+    if float(text) == 0 and probability > 0:
+        return f"<{step:.{decimals}f} %"
+    if float(text) == 100 and probability < 1:
+        return f">{100 - step:.{decimals}f} %"
     return f"{text} %"
 
 
+def percents(prediction: Prediction) -> tuple[str, str]:
+    """Probability and cutoff, with more digits where fewer would hide on which side of it the probability lies."""
+    values = (prediction.probability, prediction.cutoff)
+    for decimals in (0, 1):
+        shown, cutoff = (percent(value, decimals) for value in values)
+        if shown != cutoff or values[0] == values[1]:
+            return shown, cutoff
+    shown, cutoff = (f"{100 * value:.6g} %" for value in values)
+    return shown, cutoff
+
+
 def comparison(prediction: Prediction) -> str:
-    """`73.2 % (cutoff 50.0 %)`, with more digits where one decimal would hide on which side it lies."""
-    shown, cutoff = percent(prediction.probability), percent(prediction.cutoff)
-    if shown == cutoff and prediction.probability != prediction.cutoff:
-        shown, cutoff = f"{100 * prediction.probability:.6g} %", f"{100 * prediction.cutoff:.6g} %"
+    """`73 % (cutoff 50 %)`."""
+    shown, cutoff = percents(prediction)
     return f"{shown} (cutoff {cutoff})"
+
+
+def why_not(result: StudyResult, part: Part) -> str:
+    """All reasons why there is no answer, in one text."""
+    return plain("; ".join(part.reasons or result.reasons), result) or "no reason was recorded"
 
 
 def conclusion(result: StudyResult, side: Side | None, part: Part) -> str:
@@ -43,8 +58,8 @@ def conclusion(result: StudyResult, side: Side | None, part: Part) -> str:
     where = f", {SIDE_WORDS[side]} side" if side else ""
     head = f"{DEMONSTRATION} " if result.demonstration else ""
     if part.prediction is None:
-        why = "; ".join(part.reasons or result.reasons) or "no reason was recorded"
-        return f"{head}Not evaluated{where}: {why.rstrip('.')}. {NOT_VERIFIED} {RESEARCH}"
+        why = why_not(result, part).rstrip(".")
+        return f"{head}Not evaluated{where}: {why}. {NOT_VERIFIED} {RESEARCH}"
     prediction = part.prediction
     answer = {
         "high": "High risk of axillary lymph node metastasis",
@@ -62,11 +77,8 @@ def conclusion(result: StudyResult, side: Side | None, part: Part) -> str:
         sentence += " Some measurements lie outside the range of the training data."
     for note in (*prediction.notes, prediction.fallback):
         if note:
-            sentence += f" {note.rstrip('.')}."
+            sentence += f" {plain(note, result).rstrip('.')}."
     return f"{head}{sentence} {NOT_VERIFIED} {RESEARCH}"
-
-
-REGIONS: dict[Role, str] = {"tumor": "tumor", "lymph_nodes": "lymph nodes"}
 
 
 def change(result: StudyResult) -> str:
@@ -82,7 +94,7 @@ def change(result: StudyResult) -> str:
         where = f"{SIDE_WORDS[side or None]} " if result.sides else ""
         for role, volume in sorted(part.volumes.items(), reverse=True):
             said.append(f"{where}{REGIONS[role]} volume {_change(volume, 1000, ' cm3')}")
-        said += [f"{where}{c.name} {_change(c)}" for c in part.largest]
+        said += [f"{where}{plain(c.name, result)} {_change(c)}" for c in part.largest]
         said.append(f"{where}{part.features_compared} measurements in both exams".strip())
     return f"Compared with {when}: {joined(said)}. Raw numbers of two scans."
 
@@ -101,7 +113,7 @@ def left_out(result: StudyResult) -> str:
     """Segments that joined no region, each with the reason; empty where there are none."""
     if not result.left_out:
         return ""
-    return "Left out: " + joined(f"{_segment(one)}: {one.why}" for one in result.left_out) + "."
+    return "Left out: " + joined(f"{_segment(one)}: {plain(one.why, result)}" for one in result.left_out) + "."
 
 
 def _segment(one: LeftOut) -> str:
@@ -111,7 +123,7 @@ def _segment(one: LeftOut) -> str:
 
 def failed_checks(result: StudyResult) -> tuple[str, ...]:
     """Quality checks that failed, one line each."""
-    return tuple(check(c) for c in result.quality if not c.ok)
+    return tuple(plain(check(c), result) for c in result.quality if not c.ok)
 
 
 def check(one: QualityCheck) -> str:
@@ -129,12 +141,11 @@ def _short(value: object) -> str:
 
 
 def categories(result: StudyResult) -> str:
-    """For a series list: `High risk`, per side where there are two."""
+    """For a series list: `high risk`, per side where there are two."""
     parts = list(result.parts())
     if all(part.prediction is None for _, part in parts):
-        return "Not evaluated"
-    words = ", ".join(_category(side if len(parts) > 1 else None, part) for side, part in parts)
-    return words[:1].upper() + words[1:]
+        return "not evaluated"
+    return ", ".join(_category(side if len(parts) > 1 else None, part) for side, part in parts)
 
 
 def _category(side: Side | None, part: Part) -> str:

@@ -32,13 +32,17 @@ class SequenceChoice(Record):
 
 
 class SegmentSummary(Record):
-    """A segment as referred to from the report. `source` is the SEG or RTSTRUCT instance."""
+    """A segment as referred to from the report. `source` is the SEG or RTSTRUCT instance.
+
+    `property_type`: its Segmented Property Type, as value, scheme, meaning.
+    """
 
     source: InstanceRef
     number: int
     label: str
     tracking_id: str | None = None
     tracking_uid: str | None = None
+    property_type: tuple[str, str, str] | None = None
 
 
 class NodeSummary(Record):

@@ -14,7 +14,12 @@ from pipeline.records import Code, Role, Side
 from pipeline.result import NodeSummary, Part, StudyResult
 
 _PREDICTION = "prediction"
-_ROLE_OF_FINDING: dict[str, Role] = {codes.MASS.value: "tumor", codes.AXILLARY_NODE.value: "lymph_nodes"}
+_ROLE_OF_FINDING: dict[str, Role] = {
+    codes.MASS.value: "tumor",
+    codes.NON_MASS.value: "tumor",
+    codes.LESION.value: "tumor",
+    codes.AXILLARY_NODE.value: "lymph_nodes",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +132,11 @@ def _subject(group: Dataset) -> tuple[Side | None, str, str]:
     for item in _children(group):
         name = _name(item)
         if name == codes.FINDING.value:
-            role = _ROLE_OF_FINDING.get(item.ConceptCodeSequence[0].CodeValue, "")
+            role = _ROLE_OF_FINDING.get(_code(item), "")
         elif name == codes.METHOD.value:
-            method = item.ConceptCodeSequence[0].CodeValue
+            method = _code(item)
         elif name == codes.FINDING_SITE.value:
-            lateralities = [c.ConceptCodeSequence[0].CodeValue for c in _children(item)]
+            lateralities = [_code(c) for c in _children(item)]
             side = next((s for s, code in codes.SIDES.items() if code.value in lateralities), None)
     return side, role, method
 
@@ -139,6 +144,12 @@ def _subject(group: Dataset) -> tuple[Side | None, str, str]:
 def _name(item: Dataset) -> str:
     names = item.get("ConceptNameCodeSequence")
     return str(names[0].CodeValue) if names else ""
+
+
+def _code(item: Dataset) -> str:
+    """The coded value of an item; empty where it was cut off."""
+    codes_given = item.get("ConceptCodeSequence")
+    return str(codes_given[0].get("CodeValue", "")) if codes_given else ""
 
 
 def _value(item: Dataset) -> float:
@@ -152,15 +163,15 @@ def _words(ds: Dataset, result: StudyResult) -> Iterator[Finding]:
     items = [
         item for section in _children(ds) if _name(section) == codes.QUALITATIVE.value for item in _children(section)
     ]
-    said = [item.TextValue for item in items if _name(item) == codes.CONCLUSION.value]
+    said = [item.get("TextValue", "") for item in items if _name(item) == codes.CONCLUSION.value]
     wanted = [sentences.conclusion(result, side, part) for side, part in result.parts()]
     if said != wanted:
         yield Finding("conclusion", f"the conclusion is {said}, the result says {wanted}")
     changed = sentences.change(result)
-    if changed and changed not in [item.TextValue for item in items if _name(item) == codes.COMMENT.value]:
+    if changed and changed not in [item.get("TextValue", "") for item in items if _name(item) == codes.COMMENT.value]:
         yield Finding("change", "the report does not tell what changed since the earlier exam as the result does")
     concepts = {code.value for code in codes.RISK_CATEGORY.values()}
-    categories = [item.ConceptCodeSequence[0].CodeValue for item in items if _name(item) in concepts]
+    categories = [_code(item) for item in items if _name(item) in concepts]
     answers: list[Code] = [codes.RISK[p.prediction.category] for _, p in result.parts() if p.prediction is not None]
     if categories != [code.value for code in answers]:
         yield Finding("category", "the risk category is not the result's")

@@ -137,7 +137,8 @@ def table() -> dict[tuple[str, str], str]:
 def _coded(ds: Dataset, items: list[_Item]) -> Iterator[Finding]:
     known = table()
     declared = {str(i.get("CodingSchemeDesignator")) for i in ds.get("CodingSchemeIdentificationSequence") or ()}
-    copied = [i.ds.ConceptCodeSequence[0] for i in items if i.name == ("DCM", codes.PROCEDURE_REPORTED.value)]
+    procedures = [i.ds for i in items if i.name == ("DCM", codes.PROCEDURE_REPORTED.value)]
+    copied = [code for item in procedures for code in item.get("ConceptCodeSequence") or ()]
     for element in ds.iterall():
         if element.VR != "SQ":
             continue
@@ -176,8 +177,15 @@ def _numbers(items: list[_Item]) -> Iterator[Finding]:
             exact = measured.get("FloatingPointValue")
             if not math.isfinite(float(text)) or (exact is not None and not math.isfinite(exact)):
                 yield Finding("not-finite", "a number is not finite", item.place)
-            elif exact is not None and not math.isclose(float(text), exact, rel_tol=5.1e-6, abs_tol=1e-300):
-                yield Finding("rounding", f"{text} is not {exact!r} rounded to six digits", item.place)
+            elif exact is not None and not math.isclose(float(text), exact, **_tolerance(item, text)):
+                yield Finding("rounding", f"{text} is not {exact!r} rounded", item.place)
+
+
+def _tolerance(item: _Item, text: str) -> dict[str, float]:
+    """Six significant digits; of probability and cutoff as many as are written."""
+    in_percent = item.name in {(c.scheme, c.value) for c in (codes.PROBABILITY, codes.CUTOFF)}
+    decimals = len(text.partition(".")[2])
+    return {"rel_tol": 5.1e-6, "abs_tol": 0.501 * 10.0**-decimals if in_percent else 1e-300}
 
 
 def _references(ds: Dataset, items: list[_Item]) -> Iterator[Finding]:

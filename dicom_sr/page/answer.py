@@ -27,17 +27,12 @@ def draw_answer(
     sheet.text(x, y + 24, question, small, colour=QUIET, width=width - beside)
     if prediction is None:
         sheet.text(x, y + 34 + big, "NOT EVALUATED", big, width=width, bold=True)
-        return sheet.paragraph(x, y + 50 + big, why_not(result, part), 19, width, 104, least=12) + 12
+        return sheet.paragraph(x, y + 50 + big, sentences.why_not(result, part), 19, width, 104, least=12) + 12
     label, colour = _ANSWERS[prediction.category]
-    shown = sentences.percent(prediction.probability)
+    shown, _ = sentences.percents(prediction)
     number = sheet.text(x + width, y + 34 + big, shown, big, width=width / 2, bold=True, align="right")
     sheet.text(x, y + 34 + big, label, big, width=width - number - 24, bold=True, colour=colour)
     return _scale(sheet, prediction, colour, x, y + 74 + big, width)
-
-
-def why_not(result: StudyResult, part: Part) -> str:
-    """All reasons in one text."""
-    return "; ".join(part.reasons or result.reasons) or "no reason was recorded"
 
 
 def _scale(sheet: Sheet, prediction: Prediction, colour: str, x: float, y: float, width: float) -> float:
@@ -70,9 +65,7 @@ def _ticks(sheet: Sheet, prediction: Prediction, cut: float, x: float, y: float,
     """The ends of the scale, and between them the cutoff, as near to its place as they leave room."""
     zero = sheet.text(x, y - 1, "0 %", 14, width=60, colour=QUIET)
     hundred = sheet.text(x + width, y - 1, "100 %", 14, width=60, colour=QUIET, align="right")
-    text = f"cutoff {sentences.percent(prediction.cutoff)}"
-    if sentences.percent(prediction.cutoff) == sentences.percent(prediction.probability):
-        text = sentences.comparison(prediction)
+    text = f"cutoff {sentences.percents(prediction)[1]}"
     room = width - zero - hundred - 48
     half = min(room, text_fitting.width(text, 16)) / 2
     centre = min(max(cut, x + zero + 24 + half), x + width - hundred - 24 - half)

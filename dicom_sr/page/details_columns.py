@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from config.schema import Settings
-from dicom_sr import common_attributes, feature_codes, sentences
+from dicom_sr import common_attributes, feature_codes, plain_reasons, sentences
 from dicom_sr.codes import SEQUENCE_NAMES
 from dicom_sr.page import fonts, text_fitting
 from dicom_sr.page.sheet import INK, LINE, ORANGE, QUIET, SIDE_PX, SKY, YELLOW, Sheet
+from dicom_sr.plain_reasons import REGIONS
 from dicom_sr.report_source import ReportSource
 from pipeline.records import SEQUENCES, Role, Side
 from pipeline.records import Sequence as SequenceName
@@ -91,10 +92,8 @@ def feature_words(contribution: Contribution) -> tuple[str, str]:
     parsed = feature_codes.FeatureName.parse(contribution.name)
     if parsed is None:
         return "clinical", contribution.name.replace("_", " ")
-    coded = feature_codes.concept(parsed)
-    name = coded[0].meaning if coded is not None else f"{parsed.family} {parsed.feature}"
-    where = f"{SEQUENCE_NAMES[parsed.sequence]} {ROLES[parsed.role]}"
-    return where if parsed.filter == "original" else f"{where}, {parsed.filter.replace('-', ' ')}", name
+    where, name = plain_reasons.feature_words(parsed)
+    return where.replace(REGIONS[parsed.role], ROLES[parsed.role]), name
 
 
 def columns(result: StudyResult) -> tuple[Column, Column, Column]:

@@ -10,6 +10,7 @@ from dicom_sr.codes import SEQUENCE_NAMES
 from dicom_sr.page import answer, details_columns, fonts, paper, text_fitting
 from dicom_sr.page.readable_names import day, person_name
 from dicom_sr.page.sheet import Sheet
+from dicom_sr.plain_reasons import plain
 from dicom_sr.report_source import ReportSource
 from pipeline.records import SEQUENCES, Side
 from pipeline.result import Part, QualityCheck, StudyResult
@@ -149,9 +150,9 @@ def _reasons(pages: Pages, result: StudyResult) -> None:
         return
     pages.heading("Reasons")
     for reason in whole:
-        pages.text(f"- {reason}")
+        pages.text(f"- {plain(reason, result)}")
     for side, reason in per_part:
-        pages.text(f"- {_side(result, side)}{reason}")
+        pages.text(f"- {_side(result, side)}{plain(reason, result)}")
 
 
 def _regions(pages: Pages, result: StudyResult) -> None:

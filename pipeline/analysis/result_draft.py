@@ -84,7 +84,12 @@ def summary_of(region: Roi, masks: Masks, kept_volumes: KeptVolumes) -> RoiSumma
         why=region.why,
         segment_details=tuple(
             SegmentSummary(
-                source=s.source, number=s.number, label=s.label, tracking_id=s.tracking_id, tracking_uid=s.tracking_uid
+                source=s.source,
+                number=s.number,
+                label=s.label,
+                tracking_id=s.tracking_id,
+                tracking_uid=s.tracking_uid,
+                property_type=(t.value, t.scheme, t.meaning) if (t := s.property_type) is not None else None,
             )
             for s in region.segments
         ),
