@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 
 from config.schema import Classifier, Training
 from pipeline.errors import InputRejected
+from pipeline.needs import GROUPS, SignatureNeeds
 from pipeline.records import Json
 from pipeline.result import Record
 
@@ -125,6 +126,18 @@ class Signature:
         from pipeline.signature.names import group_of
 
         return frozenset(group_of(f) for f in self.features) | frozenset(self.header.clinical)
+
+    def needs(self, rank: int = 0) -> SignatureNeeds:
+        """What it reads; `rank` is its place in the written order of the signatures in use.
+
+        Raises:
+            InputRejected: its columns are not ours, so no exam has them.
+        """
+        if self.header.foreign_columns:
+            raise InputRejected(f"{self.header.title} cannot run on images: its columns are not ours")
+        groups = {tuple(name.split(".", 1)) for name in self.inputs - frozenset(self.header.clinical)}
+        read = frozenset(group for group in GROUPS if group in groups)
+        return SignatureNeeds(self.header.title, read, frozenset(self.header.clinical), rank)
 
     def array(self, name: str) -> Floats:
         """An array of numbers as float64."""
