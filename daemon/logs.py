@@ -113,24 +113,24 @@ class Recurring:
         self._event = event
         self._every_s = every_s
         self._lock = threading.Lock()
-        self._said: dict[str, float] = {}
-        self._kept: dict[str, tuple[int, dict[str, object]]] = {}
+        self._logged_at: dict[str, float] = {}
+        self._unlogged: dict[str, tuple[int, dict[str, object]]] = {}
 
     def note(self, code: str, **more: object) -> None:
         """It has happened. `code`, of which there are few, tells two kinds of it apart."""
         with self._lock:
-            times, _ = self._kept.get(code, (0, more))
-            self._kept[code] = (times + 1, more)
+            times, _ = self._unlogged.get(code, (0, more))
+            self._unlogged[code] = (times + 1, more)
         self.flush()
 
     def flush(self) -> None:
         """Say what is due."""
         now = time.monotonic()
         with self._lock:
-            due = [code for code in self._kept if now - self._said.get(code, float("-inf")) >= self._every_s]
-            told = [(code, *self._kept.pop(code)) for code in due]
-            self._said |= dict.fromkeys(due, now)
-        for code, times, more in told:
+            due = [code for code in self._unlogged if now - self._logged_at.get(code, float("-inf")) >= self._every_s]
+            lines = [(code, *self._unlogged.pop(code)) for code in due]
+            self._logged_at |= dict.fromkeys(due, now)
+        for code, times, more in lines:
             self._log.warning(self._event, code=code, **more, **({"times": times} if times > 1 else {}))
 
 

@@ -87,8 +87,8 @@ def main() -> None:
         click.echo(f"axrad: {error.message}", err=True)
         sys.exit(1)
     except OSError as error:
-        _give_up_stdout(sys.__stdout__)
-        click.echo(f"axrad: {_of_file(error)}", err=True)
+        _discard_stdout(sys.__stdout__)
+        click.echo(f"axrad: {_sentence_of(error)}", err=True)
         sys.exit(1)
 
 
@@ -107,7 +107,7 @@ def _run() -> None:
         raise
 
 
-def _give_up_stdout(stream: TextIO | None) -> None:
+def _discard_stdout(stream: TextIO | None) -> None:
     """What is left in its buffer goes nowhere: the interpreter would try again at its end."""
     with contextlib.suppress(OSError, ValueError):
         if stream is not None:
@@ -116,7 +116,7 @@ def _give_up_stdout(stream: TextIO | None) -> None:
             os.close(null)
 
 
-def _of_file(error: OSError) -> str:
+def _sentence_of(error: OSError) -> str:
     """A file, a folder or the output that cannot be used, as a sentence."""
     why = error.strerror or str(error) or type(error).__name__
     return f"{error.filename}: {why}" if error.filename else f"the output cannot be written: {why}"

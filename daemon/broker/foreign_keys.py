@@ -23,19 +23,19 @@ OF_CELERY = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Neighbours:
+class ForeignKeys:
     """Others in words, and the keys that an axrad before 0.2.0 left there."""
 
     others: tuple[str, ...] = ()
     old_keys: tuple[str, ...] = ()
 
 
-def strangers(url: str, prefix: str) -> Neighbours:
+def foreign_keys_at(url: str, prefix: str) -> ForeignKeys:
     """Who has keys that do not begin with `prefix`. Raises BrokerTrouble."""
     return _sorted_out(key for key in keys(url, MOST_KEYS) if not key.startswith(prefix) and key != PROBE)
 
 
-def _sorted_out(foreign: Iterable[str]) -> Neighbours:
+def _sorted_out(foreign: Iterable[str]) -> ForeignKeys:
     others: Counter[str] = Counter()
     old, of_celery = [], []
     for key in foreign:
@@ -52,8 +52,8 @@ def _sorted_out(foreign: Iterable[str]) -> Neighbours:
         old += of_celery
     elif of_celery:
         others["another program"] += len(of_celery)
-    told = tuple(f"{name} ({count} key{'s' * (count != 1)})" for name, count in sorted(others.items()) if count)
-    return Neighbours(told, tuple(sorted(old)))
+    descriptions = tuple(f"{name} ({count} key{'s' * (count != 1)})" for name, count in sorted(others.items()) if count)
+    return ForeignKeys(descriptions, tuple(sorted(old)))
 
 
 def _plain(key: str) -> str:

@@ -92,8 +92,8 @@ class EmbeddedBroker:
     def _own_folder(self) -> None:
         """It lies among temporary files, which are cleaned away now and then; nobody else may put one in its place."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        found = self._folder.lstat()
-        if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077 or not stat.S_ISDIR(found.st_mode):
+        status = self._folder.lstat()
+        if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077 or not stat.S_ISDIR(status.st_mode):
             raise PermissionError(f"{self._folder} is not ours alone")
 
     def _end_left_behind(self) -> None:

@@ -34,7 +34,7 @@ def bias(image: Path, out: Path, engine: str | None, as_json: bool, config_path:
     for deviation in evidence.deviations:
         click.echo(f"{image.name}: {deviation}", err=True)
     if as_json:
-        told = {
+        facts = {
             "iterations": list(evidence.iterations),
             "seconds": seconds,
             "mask_voxels": evidence.mask_voxels,
@@ -42,7 +42,7 @@ def bias(image: Path, out: Path, engine: str | None, as_json: bool, config_path:
             "shrink": list(evidence.shrink_xyz),
             "deviations": list(evidence.deviations),
         }
-        click.echo(json.dumps(told))
+        click.echo(json.dumps(facts))
     else:
         counts = "/".join(map(str, evidence.iterations))
         click.echo(

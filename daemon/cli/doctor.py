@@ -140,8 +140,8 @@ def _ledger(settings: Settings) -> str:
     from daemon.ledger import existing_ledger, views
 
     with closing(existing_ledger(settings)) as ledger, ledger.read() as connection:
-        found = views.counts(connection, 0.0)
-    return f"{ledger.engine.dialect.name}, {sum(s['count'] for s in found['studies'].values())} studies"
+        result = views.counts(connection, 0.0)
+    return f"{ledger.engine.dialect.name}, {sum(s['count'] for s in result['studies'].values())} studies"
 
 
 def _broker_url(settings: Settings) -> str:
@@ -153,37 +153,37 @@ def _broker_url(settings: Settings) -> str:
 def _broker(settings: Settings) -> str:
     from daemon.broker.redis_client import usable
 
-    found = usable(_broker_url(settings))
-    if found.policy not in ("noeviction", ""):
-        raise TryLater(f"the broker drops messages when full (maxmemory-policy {found.policy}); set noeviction")
+    result = usable(_broker_url(settings))
+    if result.policy not in ("noeviction", ""):
+        raise TryLater(f"the broker drops messages when full (maxmemory-policy {result.policy}); set noeviction")
     where = "configured" if settings.broker.url else "embedded"
-    return f"{where}, version {found.version or 'unknown'}, {found.policy or 'does not tell its maxmemory-policy'}"
+    return f"{where}, version {result.version or 'unknown'}, {result.policy or 'does not tell its maxmemory-policy'}"
 
 
 def _neighbours(settings: Settings, ledger: Ledger) -> Finding:
     """Others on the broker's database. Prefixes keep them apart; memory and FLUSHDB are shared."""
-    from daemon.broker.foreign_keys import strangers
+    from daemon.broker.foreign_keys import foreign_keys_at
     from daemon.ledger import installation
 
     try:
-        found = strangers(_broker_url(settings), installation.prefix_of(ledger))
+        result = foreign_keys_at(_broker_url(settings), installation.prefix_of(ledger))
     except AxradError as error:
         return Finding("neighbours", "fail", error.message)
-    told, remedies = list(found.others), []
-    if found.others:
+    descriptions, remedies = list(result.others), []
+    if result.others:
         remedies.append("give each a database of its own (the number at the end of broker.url)")
-    if found.old_keys:
-        told.append(f"what an axrad before 0.2.0 left (keys: {len(found.old_keys)})")
+    if result.old_keys:
+        descriptions.append(f"what an axrad before 0.2.0 left (keys: {len(result.old_keys)})")
         number = (urlsplit(_broker_url(settings)).path.strip("/") or "0") if settings.broker.url else "0"
-        keys = " ".join(shlex.quote(key) for key in found.old_keys)
+        keys = " ".join(shlex.quote(key) for key in result.old_keys)
         remedies.append(
             "once no machine runs that version any more, nobody needs these keys, since the ledger knows what they "
             f"said; this deletes them: `redis-cli -n {number if number.isdigit() else 0} DEL {keys}`"
         )
-    if not told:
+    if not descriptions:
         return Finding("neighbours", "ok", "nobody else uses the broker's database")
-    text = f"on the broker's database there is also {' and '.join(told)}"
-    return Finding("neighbours", "warn", text, "; ".join(remedies), value=len(told))
+    text = f"on the broker's database there is also {' and '.join(descriptions)}"
+    return Finding("neighbours", "warn", text, "; ".join(remedies), value=len(descriptions))
 
 
 def _listener(settings: Settings) -> str:

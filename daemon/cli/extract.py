@@ -78,27 +78,27 @@ def _one_roi(image: Path, mask: Path, label: int | None, settings: Settings, as_
     parameters = from_settings(settings.features)
     if label is not None:
         parameters = parameters.with_label(label)
-    found = extract_files(image, mask, parameters)
+    features = extract_files(image, mask, parameters)
     if as_json:
         document = {
-            "features": found.values,
-            "missing": found.missing,
-            "diagnostics": found.diagnostics,
-            "grey_levels": found.grey_levels,
+            "features": features.values,
+            "missing": features.missing,
+            "diagnostics": features.diagnostics,
+            "grey_levels": features.grey_levels,
         }
         click.echo(json.dumps(document, allow_nan=False))
     else:
-        _print_listing(found)
-    if found.refusal is not None:
-        raise FeatureRejected(f"{mask.name}: {found.refusal}")
+        _print_listing(features)
+    if features.refusal is not None:
+        raise FeatureRejected(f"{mask.name}: {features.refusal}")
 
 
-def _print_listing(found: RoiFeatures) -> None:
-    width = max(map(len, (*found.values, *found.missing)), default=0)
-    for name, value in found.values.items():
+def _print_listing(features: RoiFeatures) -> None:
+    width = max(map(len, (*features.values, *features.missing)), default=0)
+    for name, value in features.values.items():
         click.echo(f"{name:<{width}}  {value:.10g}")
-    if found.refusal is None:
-        for name, why in found.missing.items():
+    if features.refusal is None:
+        for name, why in features.missing.items():
             click.echo(f"{name:<{width}}  missing: {why}")
 
 
@@ -138,12 +138,12 @@ def _many_exams(paths: tuple[Path, ...], out: Path, settings: Settings, as_json:
             raise ExamRejected(f"No MR exam among {len(facts)} DICOM files and {len(unreadable)} other files.")
         working = progress.add_task("exams", total=len(found))
         outcome = fill(out, found, evaluate, lambda: progress.advance(working), settings_hash(settings))
-    _tell(out, outcome, as_json)
+    _print_outcome(out, outcome, as_json)
     if outcome.failures:
         raise ExamRejected(f"{len(outcome.failures)} of {len(found)} exams have no row; see {out.name}.failed.json")
 
 
-def _tell(out: Path, outcome: Outcome, as_json: bool) -> None:
+def _print_outcome(out: Path, outcome: Outcome, as_json: bool) -> None:
     for failure in outcome.failures:
         click.echo(f"{failure.study_uid}: {failure.reason}", err=True)
     for where, missing in outcome.incomplete.items():

@@ -32,22 +32,22 @@ def import_(config_path: Path | None, as_json: bool, table: Path) -> None:
     settings = load(config_path)
     outcomes = read_outcomes(table)
     with existing_ledger(settings).write() as connection:
-        kept = store_outcomes(connection, settings.spool.path, outcomes, time.time())
+        result = store_outcomes(connection, settings.spool.path, outcomes, time.time())
     if as_json:
-        click.echo(json.dumps({"stored": kept.stored, "unknown": list(kept.unknown)}))
+        click.echo(json.dumps({"stored": result.stored, "unknown": list(result.unknown)}))
         return
-    click.echo(f"{kept.stored} outcomes are stored")
-    if kept.unknown:
-        click.echo(f"{len(kept.unknown)} studies are not in the ledger, the first: {kept.unknown[0]}", err=True)
+    click.echo(f"{result.stored} outcomes are stored")
+    if result.unknown:
+        click.echo(f"{len(result.unknown)} studies are not in the ledger, the first: {result.unknown[0]}", err=True)
 
 
-def print_feedback(out: Console, said: list[dict[str, Any]]) -> None:
+def print_feedback(out: Console, statements: list[dict[str, Any]]) -> None:
     """One line per verdict, newest first."""
-    if not said:
+    if not statements:
         out.print("Nobody has said anything of a result yet.")
         return
     table = Table("study", "side", "who", "said", "predicted", "signature", "author as claimed", box=None)
-    for one in said:
+    for one in statements:
         predicted = "" if one["probability"] is None else f"{one['probability']:.2f} {one['category']}"
         author = " from ".join(x for x in (one["author_claimed"] or "", one["from"] or "") if x)
         values = (one["study"], one["side"] or "", one["source"], one["verdict"], predicted, one["signature"], author)

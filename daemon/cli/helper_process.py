@@ -21,14 +21,14 @@ from pipeline.dicom_file import reading_marker
 from pipeline.errors import ExamRejected, FileSetAside
 from pipeline.parallel import parent_watch
 
-Found = TypeVar("Found")
-Given = TypeVarTuple("Given")
+Result = TypeVar("Result")
+Arguments = TypeVarTuple("Arguments")
 
 
 class Ask(Protocol):
-    """Ask for `work(*given)`; the function that comes back waits for what it returns, or raises what it raised."""
+    """Ask for `work(*arguments)`; the function that comes back waits for what it returns, or raises what it raised."""
 
-    def __call__(self, work: Callable[[Unpack[Given]], Found], *given: *Given) -> Callable[[], Found]: ...
+    def __call__(self, work: Callable[[Unpack[Arguments]], Result], *arguments: *Arguments) -> Callable[[], Result]: ...
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def another_process(*, risky: bool = False) -> Iterator[Ask]:
     """
     no_gain = len(os.sched_getaffinity(0)) < 2 and not risky if sys.platform == "linux" else True
     if no_gain or threading.active_count() > 1:
-        yield _here
+        yield _in_this_process
         return
     parent_watch.prepare()
     fork = multiprocessing.get_context("fork")
@@ -51,8 +51,8 @@ def another_process(*, risky: bool = False) -> Iterator[Ask]:
         ProcessPoolExecutor(1, fork, initializer=_begin, initargs=(os.getpid(), notes)) as pool,
     ):
 
-        def ask(work: Callable[[Unpack[Given]], Found], *given: *Given) -> Callable[[], Found]:
-            return partial(_answer, pool.submit(work, *given), notes)
+        def ask(work: Callable[[Unpack[Arguments]], Result], *arguments: *Arguments) -> Callable[[], Result]:
+            return partial(_answer, pool.submit(work, *arguments), notes)
 
         yield ask
 
@@ -62,14 +62,14 @@ def _begin(asking: int, notes: int) -> None:
     reading_marker.note_for_parent(notes)
 
 
-def _answer(future: Future[Found], notes: int) -> Found:
+def _answer(future: Future[Result], notes: int) -> Result:
     """What was asked for. Raises FileSetAside where the process died over a file."""
     try:
         return future.result()
     except BrokenProcessPool:
         path, last_words = reading_marker.last_read(notes)
-        said = last_words.decode("ascii", "replace").partition("\n")[0]
-        how = said.removeprefix("Fatal Python error: ") or "killed"
+        first_line = last_words.decode("ascii", "replace").partition("\n")[0]
+        how = first_line.removeprefix("Fatal Python error: ") or "killed"
     if path is None:
         raise ExamRejected(f"the process beside this one ended ({how})", code="process-died")
     raise FileSetAside(
@@ -77,9 +77,9 @@ def _answer(future: Future[Found], notes: int) -> Found:
     )
 
 
-def _here(work: Callable[[Unpack[Given]], Found], *given: *Given) -> Callable[[], Found]:
-    found = work(*given)
-    return lambda: found
+def _in_this_process(work: Callable[[Unpack[Arguments]], Result], *arguments: *Arguments) -> Callable[[], Result]:
+    result = work(*arguments)
+    return lambda: result
 
 
 def load(module: str) -> None:
@@ -97,7 +97,7 @@ def without_blas_threads() -> None:
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
+def without_garbage_collection() -> Iterator[None]:
     """Without the search for unreachable cycles, a tenth of a short run: a process that ends gives back everything."""
     was = gc.isenabled()
     gc.disable()

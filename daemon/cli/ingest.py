@@ -38,7 +38,7 @@ def ingest(config_path: Path | None, as_json: bool, background: bool, paths: tup
     files = [
         f for path in paths for f in (sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path])
     ]
-    kept: list[str] = []
+    stored_paths: list[str] = []
     stored, refused = 0, []
     unreadable_files.start(spool.root, "axrad ingest", system_clock())
     more = {"role": BACKFILL} if background else {}
@@ -51,10 +51,10 @@ def ingest(config_path: Path | None, as_json: bool, background: bool, paths: tup
                 refused.append({"file": str(file), "reason": outcome.message})
             else:
                 stored += 1
-                kept.append(outcome.path)
+                stored_paths.append(outcome.path)
     finally:
         journal.close("released")
-    taken_up = sum(unreadable_files.take_up(ledger, spool.root, path, system_clock()) for path in kept)
+    taken_up = sum(unreadable_files.take_up(ledger, spool.root, path, system_clock()) for path in stored_paths)
     index_once(ledger, spool, system_clock(), settings)
     if as_json:
         click.echo(json.dumps({"stored": stored, "refused": refused, "taken_up": taken_up}))

@@ -45,16 +45,16 @@ def status(config_path: Path | None, as_json: bool, watch: bool) -> None:
     settings, ledger = _open(config_path)
     if as_json:
         with ledger.read() as connection:
-            found = overview.gather(settings, connection, time.time())
-        click.echo(json.dumps(found | {"advice": list(overview.advice(found))}))
+            facts = overview.gather(settings, connection, time.time())
+        click.echo(json.dumps(facts | {"advice": list(overview.advice(facts))}))
         return
     out = console()
     while True:
         with ledger.read() as connection:
-            found = overview.gather(settings, connection, time.time())
+            facts = overview.gather(settings, connection, time.time())
         if watch:
             out.clear()
-        overview.print_status(out, found)
+        overview.print_status(out, facts)
         if not watch:
             return
         time.sleep(2)
@@ -75,20 +75,20 @@ def studies_command(
     _, ledger = _open(config_path)
     with ledger.read() as connection:
         if with_feedback:
-            said = feedback_records.listed(connection, limit)
+            answer = feedback_records.listed(connection, limit)
             if as_json:
-                click.echo(json.dumps({"feedback": said}))
+                click.echo(json.dumps({"feedback": answer}))
             else:
-                print_feedback(console(), said)
+                print_feedback(console(), answer)
             return
-        found = views.list_studies(connection, state, limit)
+        rows = views.list_studies(connection, state, limit)
     if as_json:
-        click.echo(json.dumps({"studies": found}))
+        click.echo(json.dumps({"studies": rows}))
         return
-    overview.print_studies(console(), found, time.time())
+    overview.print_studies(console(), rows, time.time())
 
 
-def _found(connection: sa.Connection, name: str) -> StudyRow:
+def _study_named(connection: sa.Connection, name: str) -> StudyRow:
     row = studies.find(connection, name)
     if row is None:
         raise InputRejected(f"the ledger knows no study {name}; `axrad studies` lists those it knows")
@@ -104,14 +104,14 @@ def show(config_path: Path | None, as_json: bool, report: bool, study: str) -> N
     """One study's timeline. STUDY: opaque id or Study Instance UID."""
     settings, ledger = _open(config_path)
     with ledger.read() as connection:
-        found = views.timeline(connection, _found(connection, study))
+        rows = views.timeline(connection, _study_named(connection, study))
     if report:
-        print_report(settings, found, as_json)
+        print_report(settings, rows, as_json)
         return
     if as_json:
-        click.echo(json.dumps(found))
+        click.echo(json.dumps(rows))
         return
-    overview.print_timeline(console(), found, settings)
+    overview.print_timeline(console(), rows, settings)
 
 
 @click.command()
@@ -123,11 +123,11 @@ def retry(config_path: Path | None, study: str, new_revision: bool, accept_ident
     """Repeat a failed study."""
     _, ledger = _open(config_path)
     with ledger.write() as connection:
-        row = _found(connection, study)
-        said = operator_requests.retry(
+        row = _study_named(connection, study)
+        answer = operator_requests.retry(
             connection, row, time.time(), new_revision=new_revision, accept_identity=accept_identity
         )
-    click.echo(said)
+    click.echo(answer)
 
 
 @click.command()
@@ -137,8 +137,8 @@ def cancel(config_path: Path | None, study: str) -> None:
     """Stop a study: nothing of it is analysed or sent any more. `axrad retry` takes that back."""
     _, ledger = _open(config_path)
     with ledger.write() as connection:
-        said = priority_and_cancel.cancel(connection, _found(connection, study), time.time())
-    click.echo(said)
+        answer = priority_and_cancel.cancel(connection, _study_named(connection, study), time.time())
+    click.echo(answer)
 
 
 @click.command()
@@ -150,5 +150,7 @@ def prioritise(config_path: Path | None, study: str, level: str) -> None:
     settings, ledger = _open(config_path)
     head_start_s = settings.work.head_start_s
     with ledger.write() as connection:
-        said = priority_and_cancel.prioritise(connection, _found(connection, study), time.time(), level, head_start_s)
-    click.echo(said)
+        answer = priority_and_cancel.prioritise(
+            connection, _study_named(connection, study), time.time(), level, head_start_s
+        )
+    click.echo(answer)

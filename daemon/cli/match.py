@@ -59,14 +59,14 @@ def match(
     from pipeline.analysis.choice_by_regions import matched_by_regions
     from pipeline.pictures.contact_sheet import draw
 
-    found = matched_by_regions(exam, settings)
+    matched = matched_by_regions(exam, settings)
     target = sheet or (None if as_json else Path("match.png"))
     if target is not None:
-        draw(exam, found, target)
+        draw(exam, matched, target)
     if as_json:
-        click.echo(json.dumps(_document(found), ensure_ascii=False, indent=1))
+        click.echo(json.dumps(_document(matched), ensure_ascii=False, indent=1))
     else:
-        _show(exam, found, target)
+        _show(exam, matched, target)
 
 
 def _exam(paths: tuple[Path, ...], quiet: bool) -> Exam:
@@ -82,14 +82,15 @@ def _exam(paths: tuple[Path, ...], quiet: bool) -> Exam:
     console = Console(stderr=True)
     for path, reason in unreadable:
         console.print(f"passed over {path}: {reason}", style="yellow", highlight=False)
-    found = [exam for exam in exams(instances) if exam.series]
-    if not found:
+    exams_found = [exam for exam in exams(instances) if exam.series]
+    if not exams_found:
         raise InputRejected("There is no MR image among these files.")
-    if len(found) > 1:
+    if len(exams_found) > 1:
         raise InputRejected(
-            f"These files are of {len(found)} exams; name the folder of one: " + ", ".join(e.study_uid for e in found)
+            f"These files are of {len(exams_found)} exams; name the folder of one: "
+            + ", ".join(e.study_uid for e in exams_found)
         )
-    return found[0]
+    return exams_found[0]
 
 
 def _scanned(paths: tuple[Path, ...], quiet: bool) -> tuple[list[InstanceFacts], list[tuple[Path, str]]]:
@@ -104,13 +105,13 @@ def _scanned(paths: tuple[Path, ...], quiet: bool) -> tuple[list[InstanceFacts],
         return scan(paths, report)
 
 
-def _document(found: Match) -> dict[str, Any]:
+def _document(matched: Match) -> dict[str, Any]:
     return {
         "series": [
             {"series_uid": s.series_uid, "label": s.label, "confidence": s.confidence, "why": s.why}
-            for s in found.labels
+            for s in matched.labels
         ],
-        "chosen": {name: selection.series_uid for name, selection in found.chosen.items()},
+        "chosen": {name: selection.series_uid for name, selection in matched.chosen.items()},
         "details": {
             name: {
                 "why": selection.why,
@@ -119,27 +120,27 @@ def _document(found: Match) -> dict[str, Any]:
                 "images": len(selection.frames),
                 "computed_from_b": sorted(selection.frames_by_b) or None,
             }
-            for name, selection in found.chosen.items()
+            for name, selection in matched.chosen.items()
         },
-        "reasons": list(found.reasons),
-        "codes": list(found.codes),
-        "notes": list(found.notes),
+        "reasons": list(matched.reasons),
+        "codes": list(matched.codes),
+        "notes": list(matched.notes),
     }
 
 
-def _show(exam: Exam, found: Match, sheet: Path | None) -> None:
+def _show(exam: Exam, matched: Match, sheet: Path | None) -> None:
     """Two lines per series, for whatever width: what it was taken for, and below it why."""
     from daemon.cli.wording import console, hanging
     from pipeline.sequences.evidence import Evidence
 
     out = console()
-    used = {selection.series_uid: name for name, selection in found.chosen.items()}
-    labels = {label.series_uid: label for label in found.labels}
+    used = {selection.series_uid: name for name, selection in matched.chosen.items()}
+    labels = {label.series_uid: label for label in matched.labels}
     rows = [("No.", "images", "taken for", "conf.", "chosen", "series", "")]
     for series in sorted(exam.series, key=lambda s: Evidence(s).series_number):
         evidence, label = Evidence(series), labels[series.series_uid]
         name = used.get(series.series_uid)
-        chosen = "" if name is None else f"{name} {found.chosen[name].phase or ''}".strip()
+        chosen = "" if name is None else f"{name} {matched.chosen[name].phase or ''}".strip()
         number, images = f"{evidence.series_number:g}", str(len(evidence.slices))
         rows.append((number, images, label.label, f"{label.confidence:.2f}", chosen, evidence.name, label.why))
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
@@ -149,11 +150,11 @@ def _show(exam: Exam, found: Match, sheet: Path | None) -> None:
         hanging(out, "  ".join([*cells, row[5]]), style="bold green" if row[4] and row[6] else "")
         if row[6]:
             hanging(out, " " * (widths[0] + 2) + row[6], style="dim")
-    for name, selection in found.chosen.items():
+    for name, selection in matched.chosen.items():
         hanging(out, f" {selection.series_uid}: {selection.why}", head=name, head_style="bold")
-    for sentence in found.reasons:
+    for sentence in matched.reasons:
         hanging(out, f" {sentence}", head="not evaluated:", head_style="bold red")
-    for sentence in found.notes:
+    for sentence in matched.notes:
         hanging(out, f"note: {sentence}")
     if sheet is not None:
         out.print(f"contact sheet: {sheet}", soft_wrap=True)

@@ -81,7 +81,7 @@ PER_INSTANCE = {
 
 def gather(settings: Settings, connection: sa.Connection, now: float) -> dict[str, Any]:
     """Everything `axrad status` knows, from the ledger and this machine's disk alone."""
-    running, told = work_order.under_way(connection, now)
+    running, announced = work_order.under_way(connection, now)
     last_sweep = heartbeats.last_sign(connection, "sweep")
     since = now - heartbeats.WORKER_GONE_S
     rows = connection.execute(sa.select(breakers).where(breakers.c.failures > 0).order_by(breakers.c.destination)).all()
@@ -100,7 +100,7 @@ def gather(settings: Settings, connection: sa.Connection, now: float) -> dict[st
     return counts | {
         "stuck": stuck,
         "running": running,
-        "announced": told,
+        "announced": announced,
         "workers": [
             {"name": w.name, "seen_s": round(now - w.at, 1), **w.detail}
             for w in heartbeats.signs_of(connection, "worker", since)
@@ -118,76 +118,76 @@ def gather(settings: Settings, connection: sa.Connection, now: float) -> dict[st
     }
 
 
-def advice(found: Mapping[str, Any]) -> Iterator[str]:
+def advice(facts: Mapping[str, Any]) -> Iterator[str]:
     """What needs a person, and what to do about it; nothing, when all is well."""
-    for finding in not_ok(Finding(**check) for check in found["checks"]):
+    for finding in not_ok(Finding(**check) for check in facts["checks"]):
         yield finding.sentence
 
 
-def print_status(out: Console, found: Mapping[str, Any]) -> None:
+def print_status(out: Console, facts: Mapping[str, Any]) -> None:
     """Counts, what runs, what is stuck and why, what to do; or that there is nothing to do."""
-    if not found["studies"]:
+    if not facts["studies"]:
         out.print("No study has arrived yet.")
-    table = Table("studies", "", "oldest", box=None, show_header=bool(found["studies"]))
+    table = Table("studies", "", "oldest", box=None, show_header=bool(facts["studies"]))
     for state, words in WORDS.items():
-        row = found["studies"].get(state)
+        row = facts["studies"].get(state)
         if row:
             text = Text.assemble((state, COLOURS.get(state, "")), f": {words}")
             table.add_row(str(row["count"]), text, age(row["oldest_s"]))
     out.print(table)
-    for destination, states in found["deliveries"].items():
+    for destination, states in facts["deliveries"].items():
         hanging(out, f"to {destination}: " + ", ".join(f"{n} {state}" for state, n in sorted(states.items())))
-    hanging(out, _machinery(found))
-    hanging(out, _disk(found))
-    for letter in found["dead_letters"][:5]:
+    hanging(out, _machinery(facts))
+    hanging(out, _disk(facts))
+    for letter in facts["dead_letters"][:5]:
         hanging(out, f"set aside for {letter['destination']}: study {letter['study']}: {letter['reason']}")
-    for line in _set_aside(found):
+    for line in _set_aside(facts):
         hanging(out, line)
-    for study in found["stuck"]:
-        said = " " + in_words(study["state"], study["reason"])
-        hanging(out, said, head=study["id"], head_style=COLOURS.get(study["state"], ""))
+    for study in facts["stuck"]:
+        reason = " " + in_words(study["state"], study["reason"])
+        hanging(out, reason, head=study["id"], head_style=COLOURS.get(study["state"], ""))
         _print_remedies(out, study, "    ")
-    todo = list(advice(found))
+    todo = list(advice(facts))
     for sentence in todo:
         hanging(out, sentence, style="yellow")
-    if not todo and not found["stuck"]:
+    if not todo and not facts["stuck"]:
         out.print("All is well: nothing waits for you.")
 
 
-def _set_aside(found: Mapping[str, Any]) -> Iterator[str]:
+def _set_aside(facts: Mapping[str, Any]) -> Iterator[str]:
     """Files whose readers died, as far as one wants to read of them."""
-    for item in found["set_aside"][:5]:
+    for item in facts["set_aside"][:5]:
         sender = item["calling_ae"] or "an unknown sender"
         yield f"set aside: instance {item['sop_instance_uid']} from {sender}: {item['reason']}"
 
 
-def _machinery(found: Mapping[str, Any]) -> str:
-    listener = found["listener"]
+def _machinery(facts: Mapping[str, Any]) -> str:
+    listener = facts["listener"]
     heard = "no listener here"
     if listener is not None:
         heard = f"listening at {listener['host']}:{listener['port']}, {listener['associations']} associations open"
-    processes = sum(w["processes"] for w in found["workers"] if "analyse" in w["queues"])
-    swept = "never" if found["sweep_s"] is None else f"{age(found['sweep_s'])} ago"
-    return f"{heard}; {processes} analysis processes, {found['running']} busy; last sweep {swept}"
+    processes = sum(w["processes"] for w in facts["workers"] if "analyse" in w["queues"])
+    swept = "never" if facts["sweep_s"] is None else f"{age(facts['sweep_s'])} ago"
+    return f"{heard}; {processes} analysis processes, {facts['running']} busy; last sweep {swept}"
 
 
-def _disk(found: Mapping[str, Any]) -> str:
-    kept = sum(row["bytes"] for state, row in found["instances"].items() if state not in WITHOUT_FILE)
-    free = found["disk_free_bytes"]
+def _disk(facts: Mapping[str, Any]) -> str:
+    stored_bytes = sum(row["bytes"] for state, row in facts["instances"].items() if state not in WITHOUT_FILE)
+    free = facts["disk_free_bytes"]
     left = "" if free is None else f", {bytes_in_words(free)} free"
-    return f"disk of the spool: {bytes_in_words(kept)} of images and regions{left}"
+    return f"disk of the spool: {bytes_in_words(stored_bytes)} of images and regions{left}"
 
 
-def print_studies(out: Console, found: Sequence[Mapping[str, Any]], now: float) -> None:
+def print_studies(out: Console, listed: Sequence[Mapping[str, Any]], now: float) -> None:
     """One line per study; `axrad show` has reasons in full."""
-    if not found:
+    if not listed:
         out.print("There is no such study.")
         return
     table = Table(box=None, expand=True, padding=(0, 1, 0, 0))
     for name, width in (("study", 16), ("state", 13), ("rev", 3), ("images", 6), ("changed", 7)):
         table.add_column(name, no_wrap=True, width=width)
     table.add_column("reason", no_wrap=True, overflow="ellipsis", ratio=1)
-    for s in found:
+    for s in listed:
         where = ", ".join(f"{d['destination']}: {d['state']}" for d in s["deliveries"] if d["state"] != "delivered")
         marks = " ".join(m for m in (s["priority"], s["role"]) if m not in ("routine", "current"))
         reason = brief(s["reason"]) or where or s["flagged"]
@@ -202,23 +202,23 @@ def print_studies(out: Console, found: Sequence[Mapping[str, Any]], now: float) 
     out.print(table)
 
 
-def print_timeline(out: Console, found: Mapping[str, Any], settings: Settings) -> None:
+def print_timeline(out: Console, study: Mapping[str, Any], settings: Settings) -> None:
     """One study, from its first instance to the proof of its delivery."""
     zone = ZoneInfo(settings.site.timezone)
-    hanging(out, f"study {found['id']}  {in_words(found['state'], found['reason'] or WORDS_OF_ONE[found['state']])}")
-    out.print(f"Study Instance UID {found['study_uid']}")
+    hanging(out, f"study {study['id']}  {in_words(study['state'], study['reason'] or WORDS_OF_ONE[study['state']])}")
+    out.print(f"Study Instance UID {study['study_uid']}")
     out.print(
-        f"{found['instances']} instances, {found['priority']}, role {found['role']}, revision {found['revision']}"
+        f"{study['instances']} instances, {study['priority']}, role {study['role']}, revision {study['revision']}"
     )
-    if found["flagged"]:
-        hanging(out, f"note: {found['flagged']}")
-    out.print(_events(found, zone))
-    for line in _set_aside(found):
+    if study["flagged"]:
+        hanging(out, f"note: {study['flagged']}")
+    out.print(_events(study, zone))
+    for line in _set_aside(study):
         hanging(out, line)
-    for item in found["deliveries"]:
+    for item in study["deliveries"]:
         rest = " ".join(x for x in (item["proof"] and f"({item['proof']})", item["reason"]) if x)
         hanging(out, f"to {item['destination']}: {item['state']} {rest}")
-    _print_remedies(out, found)
+    _print_remedies(out, study)
 
 
 def _print_remedies(out: Console, study: Mapping[str, Any], indent: str = "") -> None:
@@ -227,14 +227,14 @@ def _print_remedies(out: Console, study: Mapping[str, Any], indent: str = "") ->
         out.print(f"{indent}→ {line}", soft_wrap=True)
 
 
-def _events(found: Mapping[str, Any], zone: ZoneInfo) -> Table:
+def _events(study: Mapping[str, Any], zone: ZoneInfo) -> Table:
     """Each day, and below it what happened when."""
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for name in ("time", "passed", "event"):
         table.add_column(no_wrap=True, justify="right" if name == "passed" else "left")
     table.add_column(overflow="fold")
-    day, before, said = "", None, {"", found["reason"]}
-    for event in _grouped(sorted([*found["events"], *_arrivals(found)], key=lambda e: e["at"])):
+    day, before, printed = "", None, {"", study["reason"]}
+    for event in _grouped(sorted([*study["events"], *_arrivals(study)], key=lambda e: e["at"])):
         when = datetime.fromtimestamp(event["at"], tz=zone)
         passed = "" if before is None else f"+{age(event['at'] - before)}"
         before = event["at"]
@@ -242,22 +242,22 @@ def _events(found: Mapping[str, Any], zone: ZoneInfo) -> Table:
             day = f"{when:%Y-%m-%d}"
             table.add_row(day)
         # A long reason is told once: above, or where it was given first. The event's name says that it is missing.
-        detail = "" if event["detail"] in said else event["detail"]
-        said.add(detail if len(detail) > WIDTH // 2 else "")
+        detail = "" if event["detail"] in printed else event["detail"]
+        printed.add(detail if len(detail) > WIDTH // 2 else "")
         table.add_row(f"  {when:%H:%M:%S}", passed, EVENTS.get(event["kind"], event["kind"]), Text(detail))
     return table
 
 
-def _arrivals(found: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    for a in found["arrivals"]:
+def _arrivals(study: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for a in study["arrivals"]:
         who = a["calling_ae"] or "the file system"
         yield {"at": a["last_at"], "kind": "received", "who": who, **a}
 
 
-def _grouped(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _grouped(events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """What came from one sender in a row, and what happened to many instances, is one line; `show --json` has each."""
     lines: list[dict[str, Any]] = []
-    for event in found:
+    for event in events:
         last = lines[-1] if lines else None
         if "who" in event and last and last.get("who") == event["who"]:
             count = last["instances"] + event["instances"]

@@ -48,17 +48,17 @@ REMEDIES = {
 def refused(config_path: Path | None, as_json: bool, limit: int) -> None:
     """What this machine's listener refused: from whom, why, and what to do."""
     settings = load(config_path)
-    found = list(refusals(audit.trail_path(settings), limit))
+    refusals_found = list(refusals(audit.trail_path(settings), limit))
     if as_json:
-        click.echo(json.dumps({"refused": found}))
+        click.echo(json.dumps({"refused": refusals_found}))
         return
     out = console()
     if not settings.audit.enabled:
         hanging(out, "The audit trail is off (audit.enabled): only the listener's log says what is refused.")
-    elif not found:
+    elif not refusals_found:
         out.print("Nothing has been refused.")
     else:
-        _print(out, found, settings)
+        _print(out, refusals_found, settings)
 
 
 def refusals(path: Path, limit: int) -> Iterator[dict[str, Any]]:
@@ -99,18 +99,18 @@ def _refusal(line: str) -> dict[str, Any] | None:
     }
 
 
-def _print(out: Console, found: Sequence[Mapping[str, Any]], settings: Settings) -> None:
+def _print(out: Console, items: Sequence[Mapping[str, Any]], settings: Settings) -> None:
     """A line per refusal and reason; below, what each reason asks for."""
     zone = ZoneInfo(settings.site.timezone)
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("when", "from", "address", "what", "reason"):
         table.add_column(name, no_wrap=name != "reason")
-    for item in found:
+    for item in items:
         when = datetime.fromisoformat(item["at"]).astimezone(zone).strftime("%Y-%m-%d %H:%M:%S")
         for reason, number in sorted(item["reasons"].items()):
             what = "association" if item["what"] == "association" else f"{number} instance" + "s" * (number != 1)
             table.add_row(when, item["calling_ae"] or "(not said)", item["address"], what, reason)
     out.print(table)
-    for reason in sorted({r for item in found for r in item["reasons"]}):
+    for reason in sorted({r for item in items for r in item["reasons"]}):
         meaning = MEANING.get(reason, "the listener's log says more")
         hanging(out, f"{reason}: {meaning[0].lower()}{meaning[1:]}. What to do: {REMEDIES.get(reason, SENDER)}.")

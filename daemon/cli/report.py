@@ -13,12 +13,12 @@ from daemon.cli.wording import console, hanging
 from pipeline.errors import InputRejected
 
 
-def print_report(settings: Settings, found: Mapping[str, Any], as_json: bool) -> None:
+def print_report(settings: Settings, study: Mapping[str, Any], as_json: bool) -> None:
     """`found`: the study's timeline. With `as_json` the result, which has every number; else the report's own text.
 
     Raises InputRejected where there is none.
     """
-    folder = _newest(settings.spool.path / "results", found)
+    folder = _newest(settings.spool.path / "results", study)
     if as_json:
         click.echo((folder / "result.json").read_text(encoding="utf-8"))
         return
@@ -28,13 +28,13 @@ def print_report(settings: Settings, found: Mapping[str, Any], as_json: bool) ->
     for line in report_text((folder / "sr.dcm").read_bytes()).splitlines():
         hanging(out, line)
     out.print(f"\nthe page for readers: {folder / 'page.pdf'}", soft_wrap=True)
-    out.print(f"every number: axrad show {found['id']} --report --json", soft_wrap=True)
+    out.print(f"every number: axrad show {study['id']} --report --json", soft_wrap=True)
 
 
-def _newest(results: Path, found: Mapping[str, Any]) -> Path:
-    for revision in reversed(found["revisions"]):
+def _newest(results: Path, study: Mapping[str, Any]) -> Path:
+    for revision in reversed(study["revisions"]):
         folder = results / str(revision["id"])
         if (folder / "sr.dcm").is_file():
             return folder
-    reason = found["reason"] or found["state"]
-    raise InputRejected(f"study {found['id']} has no report on this machine: {reason}", code="no-report")
+    reason = study["reason"] or study["state"]
+    raise InputRejected(f"study {study['id']} has no report on this machine: {reason}", code="no-report")

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from config.load import load
-from daemon.cli.helper_process import another_process, uncollected, without_blas_threads
+from daemon.cli.helper_process import another_process, without_blas_threads, without_garbage_collection
 from daemon.cli.helper_process import load as load_module
 from daemon.cli.options import config_option, json_option, out_folder
 from daemon.logs import set_up
@@ -48,7 +48,7 @@ def run(
     without_blas_threads()
     from pipeline.errors import ExamRejected
 
-    with uncollected():
+    with without_garbage_collection():
         settings = load(config_path, writes=False)
         set_up(settings.log, "run")
         if signature_path is not None:

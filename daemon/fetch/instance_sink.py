@@ -53,7 +53,7 @@ class InstanceTooLarge(PeerUnreachable):
 
 def require_room(spool: Spool, settings: Settings) -> None:
     """Raises NoRoom below the watermark at which senders are refused too."""
-    if disk_space.is_short(disk_space.room(spool.root), settings.spool) == "fail":
+    if disk_space.level_of(disk_space.room(spool.root), settings.spool) == "fail":
         raise NoRoom("the spool's disk is too full to fetch images; `axrad doctor` shows how much is free")
 
 

@@ -28,13 +28,13 @@ def examine(settings: Settings) -> Iterator[Finding]:
 def pyradiomics() -> Finding:
     """PyRadiomics has no wheel of its makers' for these Pythons, and pip alone cannot build it."""
     try:
-        found = metadata.distribution("pyradiomics")
+        distribution = metadata.distribution("pyradiomics")
     except metadata.PackageNotFoundError:
         return Finding("pyradiomics", "fail", "PyRadiomics is not installed", WHEELS)
-    if found.version != PYRADIOMICS:
-        text = f"PyRadiomics is {found.version}; features are defined by {PYRADIOMICS}"
+    if distribution.version != PYRADIOMICS:
+        text = f"PyRadiomics is {distribution.version}; features are defined by {PYRADIOMICS}"
         return Finding("pyradiomics", "fail", text, WHEELS)
-    files = {Path(file).name for file in found.files or ()}
+    files = {Path(file).name for file in distribution.files or ()}
     if not any(f"_cmatrices{suffix}" in files for suffix in EXTENSION_SUFFIXES):
         text = "PyRadiomics' compiled part is missing, or was built for another Python"
         return Finding("pyradiomics", "fail", text, WHEELS)

@@ -34,10 +34,10 @@ def _limit(
     return Finding(code, "warn" if near else "ok", text, remedy if near else "", subject, value, limit)
 
 
-def of_listener(settings: Settings, said: dict[str, object]) -> Iterator[Finding]:
+def of_listener(settings: Settings, listener: dict[str, object]) -> Iterator[Finding]:
     """What the listener last said of itself, and the descriptors that its processes have open."""
     listen = settings.listen
-    now, busiest = int(str(said.get("associations", 0))), int(str(said.get("busiest_peer", 0)))
+    now, busiest = int(str(listener.get("associations", 0))), int(str(listener.get("busiest_peer", 0)))
     yield _limit(
         "associations",
         f"{now} of {listen.max_associations} at once; {busiest} of {listen.max_associations_per_peer} of one peer",
@@ -46,10 +46,10 @@ def of_listener(settings: Settings, said: dict[str, object]) -> Iterator[Finding
         now,
         listen.max_associations,
     )
-    pids = said.get("acceptors")
-    found = [use for pid in pids if (use := open_files(int(pid))) is not None] if isinstance(pids, list) else []
-    if found:
-        used, limit = max(found, key=lambda use: use[0] / use[1])
+    pids = listener.get("acceptors")
+    usages = [use for pid in pids if (use := open_files(int(pid))) is not None] if isinstance(pids, list) else []
+    if usages:
+        used, limit = max(usages, key=lambda use: use[0] / use[1])
         # Socket, journal, file, bell and a little more per association.
         yield _limit(
             "open-files",
@@ -110,21 +110,22 @@ def of_ledger(settings: Settings, ledger: Ledger, now: float) -> Iterator[Findin
     yield _age_of_spool(settings, int(files), int(held_bytes or 0), oldest, now)
     yield _limit(
         "incomplete",
-        _told(waiting, now) + f"; each for at most {settings.assembly.give_up_days:g} days after its last arrival",
+        _queue_in_words(waiting, now)
+        + f"; each for at most {settings.assembly.give_up_days:g} days after its last arrival",
         value=waiting[0],
     )
-    for queue, found in queues:
-        yield _limit("waiting", _told(found, now), value=found[0], subject=queue)
+    for queue, waiting_there in queues:
+        yield _limit("waiting", _queue_in_words(waiting_there, now), value=waiting_there[0], subject=queue)
 
 
 def _age_of_spool(settings: Settings, files: int, held_bytes: int, oldest: float | None, now: float) -> Finding:
     keep = settings.retention
     age_days = (now - oldest) / DAY_S if oldest is not None else 0.0
-    kept = f"kept for {keep.keep_days:g} days" if keep.enabled else "kept for ever (retention is off)"
+    duration = f"kept for {keep.keep_days:g} days" if keep.enabled else "kept for ever (retention is off)"
     return _limit(
         "spool",
         f"{files} files, {size(held_bytes)}"
-        + (f"; the oldest exam that is done: {age_days:.1f} days; {kept}" if files else ""),
+        + (f"; the oldest exam that is done: {age_days:.1f} days; {duration}" if files else ""),
         keep.enabled and age_days > keep.keep_days + SLACK_DAYS,
         "retention does not run: start `axrad beat`, and a worker for the sweep on the machine with the spool",
         age_days,
@@ -139,17 +140,17 @@ def _queue(
     return int(row[0]), row[1]
 
 
-def _told(found: tuple[int, float | None], now: float) -> str:
-    count, oldest = found
+def _queue_in_words(waiting: tuple[int, float | None], now: float) -> str:
+    count, oldest = waiting
     return f"{count}, the oldest for {words(now - oldest)}" if oldest is not None else "nothing waits"
 
 
-def examine(settings: Settings, ledger: Ledger | None, said: dict[str, object] | None) -> list[Finding]:
+def examine(settings: Settings, ledger: Ledger | None, listener: dict[str, object] | None) -> list[Finding]:
     """Every limit that can be told here; without a ledger or a listener on this machine those of the others."""
-    found: list[Finding] = []
-    if said is not None:
-        found += of_listener(settings, said)
-    found += of_intake(settings)
+    findings: list[Finding] = []
+    if listener is not None:
+        findings += of_listener(settings, listener)
+    findings += of_intake(settings)
     if ledger is not None:
-        found += of_ledger(settings, ledger, time.time())
-    return found
+        findings += of_ledger(settings, ledger, time.time())
+    return findings

@@ -113,8 +113,8 @@ def _find(address: Address) -> str:
     with associated(address, [(str(model), [EXPLICIT, IMPLICIT])]) as association:
         answers = [getattr(status, "Status", None) for status, _ in association.send_c_find(query, model)]
     if not answers or answers[-1] != 0:
-        said = "nothing" if not answers or answers[-1] is None else f"status 0x{answers[-1]:04X}"
-        raise PeerUnreachable(f"{address.name} answers a query with {said}")
+        answer = "nothing" if not answers or answers[-1] is None else f"status 0x{answers[-1]:04X}"
+        raise PeerUnreachable(f"{address.name} answers a query with {answer}")
     return f"{address.name} answers queries (C-FIND)"
 
 
@@ -127,8 +127,8 @@ def _commitment(address: Address) -> str:
         status, _ = association.send_n_action(request, NO_SUCH_ACTION, model, COMMITMENT_INSTANCE)
     code = getattr(status, "Status", None)
     if code is None or code in NOT_SERVED:
-        said = "nothing" if code is None else f"status 0x{code:04X}"
-        raise PeerUnreachable(f"{address.name} answers a request for storage commitment with {said}")
+        answer = "nothing" if code is None else f"status 0x{code:04X}"
+        raise PeerUnreachable(f"{address.name} answers a request for storage commitment with {answer}")
     return f"{address.name} serves storage commitment (N-ACTION)"
 
 
@@ -143,8 +143,8 @@ def _stow(address: Address, destination: Destination, settings: Settings) -> str
 def _qido(address: Address) -> str:
     """A search for a study that nobody has."""
     with dicomweb_client(address) as client:
-        found = client.search_for_studies(search_filters={"StudyInstanceUID": generate_uid(prefix=None)}, limit=1)
-    if not isinstance(found, list):
+        studies = client.search_for_studies(search_filters={"StudyInstanceUID": generate_uid(prefix=None)}, limit=1)
+    if not isinstance(studies, list):
         raise PeerUnreachable(f"{address.name} answers a search with something that is no list of studies")
     return f"{address.dicomweb_url} answers searches (QIDO-RS)"
 

@@ -45,8 +45,8 @@ def store_and_find(settings: Settings, ledger: Ledger, patience_s: float) -> str
         status = association.send_c_store(probe)
     value = getattr(status, "Status", None)
     if value != 0:
-        said = "nothing" if value is None else f"0x{value:04X}"
-        raise PeerUnreachable(f"the listener answers {said} to C-STORE")
+        answer = "nothing" if value is None else f"0x{value:04X}"
+        raise PeerUnreachable(f"the listener answers {answer} to C-STORE")
     stored_s = time.monotonic() - began
     while time.monotonic() - began < patience_s:
         if _clean(settings, ledger, str(probe.SOPInstanceUID)):

@@ -137,12 +137,12 @@ def _write_all(ledger: Ledger, batch: list[Line], now: float, settings: Settings
             if entry.event == "closed":
                 association_ended(connection, entry.association)
             if entry.event == "commitment":
-                _committed(connection, entry, now, believed.get((entry.calling_ae, entry.address)))
+                _record_commitment(connection, entry, now, believed.get((entry.calling_ae, entry.address)))
         for name, position in ends.items():
-            _remember(connection, name, position)
+            _save_position(connection, name, position)
 
 
-def _remember(connection: sa.Connection, name: str, position: int) -> None:
+def _save_position(connection: sa.Connection, name: str, position: int) -> None:
     done = connection.execute(
         journal_positions.update().where(journal_positions.c.name == name).values(position=position)
     )
@@ -150,7 +150,7 @@ def _remember(connection: sa.Connection, name: str, position: int) -> None:
         connection.execute(journal_positions.insert().values(name=name, position=position))
 
 
-def _committed(connection: sa.Connection, entry: Entry, now: float, believed: frozenset[str] | None) -> None:
+def _record_commitment(connection: sa.Connection, entry: Entry, now: float, believed: frozenset[str] | None) -> None:
     """A PACS reports on what we asked it to keep: delivered, or to be sent again."""
     if entry.transaction_uid is not None:
         who = (believed, entry.calling_ae)
@@ -204,16 +204,18 @@ def _keep_indexing(settings: Settings, spool: Spool, stop: threading.Event, cloc
                     log.error("torn-by-power-cut", instances=torn)
                 verified = True
             if abs(clock() - looked_at) > LOOK_S:
-                unreadable_files.look(spool.root, clock())
-                unreadable_files.settle(ledger, spool.root, clock())
+                unreadable_files.judge_notes(spool.root, clock())
+                unreadable_files.report_to_ledger(ledger, spool.root, clock())
                 looked_at = clock()
             if index_once(ledger, spool, clock(), settings):
                 collect_feedback(ledger, spool.root, clock(), settings)
             if abs(clock() - reconciled_at) > RECONCILE_S:
-                found, lost = reconcile(ledger, spool, clock(), partial(index_once, ledger, spool, clock(), settings))
+                recorded, lost = reconcile(
+                    ledger, spool, clock(), partial(index_once, ledger, spool, clock(), settings)
+                )
                 reconciled_at = clock()
-                if found or lost:
-                    log.warning("reconciled", files_without_row=found, rows_without_file=lost)
+                if recorded or lost:
+                    log.warning("reconciled", files_without_row=recorded, rows_without_file=lost)
         except TryLater as error:
             away.note(error.code, reason=error.message)
             stop.wait(2.0)

@@ -33,18 +33,18 @@ def reconcile(ledger: Ledger, spool: Spool, now: float, index: Callable[[], obje
     with ledger.read() as connection:
         rows = connection.execute(sa.select(instances.c.id, instances.c.path, instances.c.state)).all()
     in_ledger = {row.path for row in rows if row.state not in WITHOUT_FILE}
-    strangers = [path for path in spool.walk() if path not in in_ledger]
-    if strangers:
+    unrecorded = [path for path in spool.walk() if path not in in_ledger]
+    if unrecorded:
         index()
-    found = sum(_record_stranger(ledger, spool, path, now) for path in strangers)
+    recorded = sum(_record_file(ledger, spool, path, now) for path in unrecorded)
     lost = [row.id for row in rows if row.state in IN_SPOOL and not (spool.root / row.path).exists()]
     if lost:
         with ledger.write() as connection:
             mark_lost(connection, lost, now)
-    return found, len(lost)
+    return recorded, len(lost)
 
 
-def _record_stranger(ledger: Ledger, spool: Spool, path: str, now: float) -> bool:
+def _record_file(ledger: Ledger, spool: Spool, path: str, now: float) -> bool:
     """A row for a file that still has none. One that cannot be read keeps no other from its row."""
     digest = Path(path).stem
     try:

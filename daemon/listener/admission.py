@@ -45,8 +45,8 @@ class DiskGauge:
                 self._refusing = True
                 self._warn(now, "the spool is not there", errno=error.errno)
                 return True
-            level = disk_space.is_short(room, self._settings)
-            too_short = disk_space.is_short(room, self._resume_limits) == "fail"
+            level = disk_space.level_of(room, self._settings)
+            too_short = disk_space.level_of(room, self._resume_limits) == "fail"
             self._refusing = level == "fail" or (self._refusing and too_short)
             if level != "ok":
                 self._warn(now, "disk space is low", free_bytes=room.free_bytes, free_inodes=room.free_inodes)

@@ -34,24 +34,24 @@ def room(path: Path) -> Room:
     )
 
 
-def judged(found: Room, spool: Spool) -> tuple[Level, Level]:
+def levels_of(space: Room, spool: Spool) -> tuple[Level, Level]:
     """How bad it is for bytes and for inodes. `fail`: nothing more is taken in."""
-    inodes = found.free_inodes
+    inodes = space.free_inodes
     return (
-        below(found.free_bytes, spool.warn_free_bytes, spool.refuse_free_bytes),
+        below(space.free_bytes, spool.warn_free_bytes, spool.refuse_free_bytes),
         "ok" if inodes is None else below(inodes, spool.warn_free_inodes, spool.refuse_free_inodes),
     )
 
 
-def is_short(found: Room, spool: Spool) -> Level:
+def level_of(space: Room, spool: Spool) -> Level:
     """The worse of the two."""
-    return worst(judged(found, spool))
+    return worst(levels_of(space, spool))
 
 
 def findings(spool: Spool) -> tuple[Finding, ...]:
     """`disk` for the bytes and, where they are limited, `inodes`."""
     try:
-        found = room(spool.path)
+        space = room(spool.path)
     except FileNotFoundError:
         if spool.remote is not None:
             return (Finding("disk", "ok", "nothing was copied from spool.remote yet"),)
@@ -60,31 +60,31 @@ def findings(spool: Spool) -> tuple[Finding, ...]:
         )
     except OSError as error:
         return (Finding("disk", "fail", f"the spool cannot be looked at: {error.strerror}", "mount spool.path"),)
-    of_bytes, of_inodes = judged(found, spool)
-    told = [
+    of_bytes, of_inodes = levels_of(space, spool)
+    result = [
         Finding(
             "disk",
             of_bytes,
-            f"{found.free_bytes / GIB:.1f} GiB are left for the spool"
+            f"{space.free_bytes / GIB:.1f} GiB are left for the spool"
             + _then(of_bytes, f"{spool.refuse_free_bytes / GIB:.1f} GiB"),
             "" if of_bytes == "ok" else REMEDY,
-            value=found.free_bytes,
+            value=space.free_bytes,
             limit=spool.warn_free_bytes,
         )
     ]
-    if found.free_inodes is not None:
-        told.append(
+    if space.free_inodes is not None:
+        result.append(
             Finding(
                 "inodes",
                 of_inodes,
-                f"{found.free_inodes} more files fit on the spool's file system (inodes)"
+                f"{space.free_inodes} more files fit on the spool's file system (inodes)"
                 + _then(of_inodes, str(spool.refuse_free_inodes)),
                 "" if of_inodes == "ok" else REMEDY,
-                value=found.free_inodes,
+                value=space.free_inodes,
                 limit=spool.warn_free_inodes,
             )
         )
-    return tuple(told)
+    return tuple(result)
 
 
 def _then(level: Level, refuse: str) -> str:

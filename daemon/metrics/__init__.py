@@ -32,8 +32,8 @@ def set_up(settings: Settings) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        told = f"{folder} cannot be made: {error.strerror}; name another folder in metrics.folder"
-        raise InputRejected(told, code="metrics-folder") from error
+        text = f"{folder} cannot be made: {error.strerror}; name another folder in metrics.folder"
+        raise InputRejected(text, code="metrics-folder") from error
     os.environ[VARIABLE] = str(folder.absolute())
     from daemon.metrics import reserved_files
 

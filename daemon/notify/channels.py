@@ -23,15 +23,15 @@ MAX_ACKNOWLEDGEMENT_BYTES = 64 << 10
 
 def channels_of(settings: Settings) -> dict[str, Channel]:
     """The channels that are configured; each recipient of e-mail is one, since a server may refuse one of several."""
-    found: dict[str, Channel] = {}
+    channels: dict[str, Channel] = {}
     url, email = settings.notify.webhook_url, settings.notify.email
     if url is not None:
-        found["webhook"] = partial(post, url)
+        channels["webhook"] = partial(post, url)
     for number, recipient in enumerate(email.to if email is not None else (), start=1):
         assert email is not None
         only = email.model_copy(update={"to": (recipient,)})
-        found["email" if number == 1 else f"email-{number}"] = partial(mail, only)
-    return found
+        channels["email" if number == 1 else f"email-{number}"] = partial(mail, only)
+    return channels
 
 
 def post(url: str, notice: Notice) -> None:
@@ -50,23 +50,23 @@ def post(url: str, notice: Notice) -> None:
         ):
             if not 200 <= answer.status_code < 300:
                 raise OSError(f"HTTP status {answer.status_code}")
-            said = next(answer.iter_content(MAX_ACKNOWLEDGEMENT_BYTES), b"")
+            answer_body = next(answer.iter_content(MAX_ACKNOWLEDGEMENT_BYTES), b"")
     except requests.RequestException as error:
         raise OSError(type(error).__name__) from None
     except PeerUnreachable as error:
         raise OSError(error.message) from None
-    if why := _complaint(said.decode("utf-8", "replace").strip()):
+    if why := _complaint(answer_body.decode("utf-8", "replace").strip()):
         raise OSError(why)
 
 
-def _complaint(said: str) -> str:
+def _complaint(body: str) -> str:
     """What a body under a status 2xx says against it; empty if nothing."""
-    if said.startswith("<"):
+    if body.startswith("<"):
         return "a page instead of an acknowledgement"
     try:
-        answer = json.loads(said)
+        answer = json.loads(body)
     except ValueError:
-        failed = "delivery failed" in said.lower()  # Microsoft Teams, for one
+        failed = "delivery failed" in body.lower()  # Microsoft Teams, for one
         return "the service says that it failed" if failed else ""
     if isinstance(answer, dict) and (answer.get("ok") is False or answer.get("error")):
         return "the service says that it failed"

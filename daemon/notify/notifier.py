@@ -78,15 +78,15 @@ class Notifier:
         with self._ledger.read() as connection:
             known = self._known(connection)
             due = [*self._of_events(connection, known, now), *self._of_states(connection, known, now)]
-        told = []
+        sent = []
         for item in due:
-            if not self._tell(item.notice):
+            if not self._send(item.notice):
                 self._not_before = now + AGAIN_S
                 break
             item.afterwards()
-            told.append(item.notice)
+            sent.append(item.notice)
         self._remember(known, now)
-        return told
+        return sent
 
     def _of_events(self, connection: sa.Connection, known: _Known, now: float) -> Iterator[_Due]:
         """One notice per kind, unless there was one a short while ago: then its events wait for the next."""
@@ -99,7 +99,7 @@ class Notifier:
                 continue
             items = happened(connection, kind, after)
             if items:
-                yield _Due(_digest(kind, items), partial(_was_told, known, kind, items[-1].event_id, now))
+                yield _Due(_digest(kind, items), partial(_remember_sent, known, kind, items[-1].event_id, now))
 
     def _of_states(self, connection: sa.Connection, known: _Known, now: float) -> Iterator[_Due]:
         states = lasting(connection, self._settings, now)
@@ -114,7 +114,7 @@ class Notifier:
             notice = Notice(kind, f"axrad: over for {subject}: {WORDS[kind]}.", ({"subject": subject},), over=True)
             yield _Due(notice, partial(known.lasting.__delitem__, key))
 
-    def _tell(self, notice: Notice) -> bool:
+    def _send(self, notice: Notice) -> bool:
         """Whether every channel has taken it by now."""
         key = (notice.kind, notice.over, repr(notice.items))
         if key not in self._partly and len(self._partly) >= REMEMBERED:
@@ -146,7 +146,7 @@ class Notifier:
                 heartbeats.sign(connection, POSITION, "notify", now, detail)
 
 
-def _was_told(known: _Known, kind: str, event_id: int, now: float) -> None:
+def _remember_sent(known: _Known, kind: str, event_id: int, now: float) -> None:
     known.told[kind] = event_id
     known.told_at[kind] = now
 

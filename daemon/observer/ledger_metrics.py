@@ -54,20 +54,20 @@ class LedgerCollector(Collector):
         yield gauge("broker_up", "Whether the broker answers.", {(): float(bool(lengths))})
         yield gauge("queue_messages", "Messages in the broker.", {(q,): n for q, n in lengths.items()}, ("queue",))
         now = self._clock()
-        found: list[Metric] = []
+        metrics: list[Metric] = []
         checks = list(standing_checks.of_machine(self._settings, self._listener(), now))
         if self._settings.metrics.listener_host is not None:
             checks = [check for check in checks if check.code != "listening"]
         try:
             with self._ledger.read() as connection:
                 require_tables(connection)
-                found = list(_of_ledger(connection, now, self._settings))
+                metrics = list(_of_ledger(connection, now, self._settings))
                 checks += standing_checks.of_ledger(connection, self._settings, now)
         except AxradError as error:
             checks.append(Finding("ledger", "fail", error.message))
         up = not any(check.code == "ledger" for check in checks)
         yield gauge("ledger_up", "Whether the ledger answers.", {(): float(up)})
-        yield from found
+        yield from metrics
         yield from _checked(checks)
 
     def _listener(self) -> dict[str, object] | None:
@@ -106,16 +106,16 @@ def _checked(checks: Sequence[Finding]) -> Iterator[Metric]:
 
 
 def _of_ledger(connection: sa.Connection, now: float, settings: Settings) -> Iterator[Metric]:
-    found = views.counts(connection, now)
-    by_state = {state: found["studies"].get(state, {"count": 0, "oldest_s": 0.0}) for state in STUDY}
+    counts = views.counts(connection, now)
+    by_state = {state: counts["studies"].get(state, {"count": 0, "oldest_s": 0.0}) for state in STUDY}
     yield gauge("studies", "Studies.", {(s,): row["count"] for s, row in by_state.items()}, ("state",))
     oldest = {(s,): row["oldest_s"] for s, row in by_state.items()}
     yield gauge("study_oldest_seconds", "How long the oldest study has been in its state.", oldest, ("state",))
-    stored = {(s,): row["bytes"] for s, row in found["instances"].items()}
+    stored = {(s,): row["bytes"] for s, row in counts["instances"].items()}
     yield gauge("spool_bytes", "Bytes of instances, as the ledger has them.", stored, ("state",))
     # Settings without any destination are those of a machine that only observes.
-    there = {d.name for d in settings.destination} or found["deliveries"].keys()
-    sent = {(d, s): n for d, states in found["deliveries"].items() if d in there for s, n in states.items()}
+    there = {d.name for d in settings.destination} or counts["deliveries"].keys()
+    sent = {(d, s): n for d, states in counts["deliveries"].items() if d in there for s, n in states.items()}
     yield gauge("deliveries", "Deliveries.", sent, ("destination", "state"))
     aside_now = set_aside.count(connection)
     yield gauge("files_set_aside", "Files that are not read any more: their readers died.", {(): aside_now})
@@ -137,9 +137,9 @@ def _deliveries(connection: sa.Connection, now: float, there: Container[str]) ->
 
 
 def _work(connection: sa.Connection, now: float) -> Iterator[Metric]:
-    running, told = work_order.under_way(connection, now)
+    running, announced = work_order.under_way(connection, now)
     yield gauge("revisions_running", "Revisions that a worker holds.", {(): running})
-    yield gauge("revisions_announced", "Revisions of which a message is on its way.", {(): told})
+    yield gauge("revisions_announced", "Revisions of which a message is on its way.", {(): announced})
     waiting = connection.execute(
         sa.select(studies.c.priority, studies.c.role, sa.func.count())
         .join(revisions, revisions.c.study_id == studies.c.id)
@@ -170,14 +170,14 @@ def _verdicts(connection: sa.Connection, settings: Settings) -> Iterator[Metric]
     yield gauge(
         "revisions_without_result", "Revisions set aside or not evaluated.", {(c,): n for c, n in rows}, ("code",)
     )
-    said = connection.execute(
+    statements = connection.execute(
         sa.select(
             feedback.c.signature, feedback.c.scanner, feedback.c.source, feedback.c.verdict, sa.func.count()
         ).group_by(feedback.c.signature, feedback.c.scanner, feedback.c.source, feedback.c.verdict)
     ).all()
     labels = ("signature", "scanner", "source", "verdict")
     active = active_signatures(settings)
-    counted = {tuple(row[:4]): row[4] for row in said if active is None or row.signature in ("", *active)}
+    counted = {tuple(row[:4]): row[4] for row in statements if active is None or row.signature in ("", *active)}
     yield gauge("feedback", "What readers and pathology said of signatures that are active.", counted, labels)
 
 

@@ -56,13 +56,13 @@ def observe(settings: Settings, stop: threading.Event) -> None:
         return
     threading.Thread(target=server.serve_forever, name="pages", daemon=True).start()
     log.info("observing", host=settings.metrics.host, port=server.server_port)
-    _tell_people(settings, ledger, stop)
+    _send_notices(settings, ledger, stop)
     server.shutdown()
     server.server_close()
     ledger.close()
 
 
-def _tell_people(settings: Settings, ledger: Ledger, stop: threading.Event) -> None:
+def _send_notices(settings: Settings, ledger: Ledger, stop: threading.Event) -> None:
     """Until `stop`, look for trouble and tell of it, where somebody is to be told."""
     channels = channels_of(settings)
     notifier = Notifier(settings, ledger, system_clock, channels)

@@ -52,11 +52,11 @@ class Check:
     at: float
 
     def as_dict(self) -> dict[str, Any]:
-        found = asdict(self.finding)
+        fields = asdict(self.finding)
         return {
             "name": self.finding.name,
             "ok": self.finding.level != "fail",
-            **found,
+            **fields,
             "seconds": self.seconds,
             "at": self.at,
         }
@@ -72,7 +72,7 @@ class Probe:
         self._clock = clock
         self._thread: threading.Thread | None = None
         self._began = 0.0
-        self.found: Check | None = None
+        self.last: Check | None = None
 
     def start(self) -> None:
         if self._thread is None or not self._thread.is_alive():
@@ -84,19 +84,19 @@ class Probe:
         """What this round found; by `until` (monotonic) that it has not come back."""
         assert self._thread is not None
         self._thread.join(max(0.0, until - time.monotonic()))
-        if self._thread.is_alive() or self.found is None:
-            self.found = self._failed(f"the check has not come back for {time.perf_counter() - self._began:.0f} s")
-        return self.found
+        if self._thread.is_alive() or self.last is None:
+            self.last = self._failed(f"the check has not come back for {time.perf_counter() - self._began:.0f} s")
+        return self.last
 
     def _run(self) -> None:
         began = self._began
         try:
-            self.found = Check(self._ask(), round(time.perf_counter() - began, 3), self._clock())
+            self.last = Check(self._ask(), round(time.perf_counter() - began, 3), self._clock())
         except AxradError as error:
-            self.found = self._failed(error.message)
+            self.last = self._failed(error.message)
         except Exception as error:  # noqa: BLE001 - a check that fails in a way nobody foresaw is a failed check
             log.error("check-failed", check=self._blank.name, error=type(error).__name__, at=place_of(error))
-            self.found = self._failed(f"the check failed in an unforeseen way ({type(error).__name__})")
+            self.last = self._failed(f"the check failed in an unforeseen way ({type(error).__name__})")
 
     def _failed(self, text: str) -> Check:
         return Check(replace(self._blank, text=text), round(time.perf_counter() - self._began, 3), self._clock())
@@ -112,8 +112,8 @@ class Health(Collector):
         self._clock = clock
         self._app: tuple[str, Celery] | None = None
         self._asking = threading.Lock()
-        self._found: tuple[Check, ...] = ()
-        self._found_at = float("-inf")
+        self._checks: tuple[Check, ...] = ()
+        self._checked_at = float("-inf")
         asks: dict[str, Callable[[], Finding]] = {
             "ledger": self.ledger_takes,
             "disk": lambda: self._of_disk("disk"),
@@ -129,10 +129,10 @@ class Health(Collector):
     def checks(self) -> tuple[Check, ...]:
         """What holds now, asked for if what is known is too old. Several who ask at once wait for one answer."""
         with self._asking:
-            if time.monotonic() - self._found_at > self._settings.metrics.health_every_s:
-                self._found = self.ask(list(self.probes))
-                self._found_at = time.monotonic()
-            return self._found
+            if time.monotonic() - self._checked_at > self._settings.metrics.health_every_s:
+                self._checks = self.ask(list(self.probes))
+                self._checked_at = time.monotonic()
+            return self._checks
 
     def ask(self, names: Sequence[str]) -> tuple[Check, ...]:
         """Ask these at the same time, and wait for them no longer than their patience."""
@@ -156,8 +156,8 @@ class Health(Collector):
         """What was found last; that all is ill where nobody has found anything for long."""
         family = GaugeMetricFamily("axrad_health", "Whether a check by real traffic succeeded.", labels=["check"])
         believed_s = max(STALE_S, STALE_TIMES * self._settings.metrics.health_every_s)
-        stale = time.monotonic() - self._found_at > believed_s
-        for check in self._found:
+        stale = time.monotonic() - self._checked_at > believed_s
+        for check in self._checks:
             family.add_metric([check.finding.name], float(check.finding.level != "fail" and not stale))
         yield family
 
@@ -170,12 +170,12 @@ class Health(Collector):
         return Finding("ledger", "ok", f"{self._ledger.engine.dialect.name} was written to")
 
     def broker_takes(self) -> Finding:
-        found = usable(self._broker_url())
-        return Finding("broker", "ok", f"version {found.version} was written to")
+        broker = usable(self._broker_url())
+        return Finding("broker", "ok", f"version {broker.version} was written to")
 
     def _of_disk(self, code: str) -> Finding:
-        found = {finding.code: finding for finding in disk_space.findings(self._settings.spool)}
-        return found.get(code) or Finding(code, "ok", "the file system makes them as needed")
+        findings = {finding.code: finding for finding in disk_space.findings(self._settings.spool)}
+        return findings.get(code) or Finding(code, "ok", "the file system makes them as needed")
 
     def listener_answers(self) -> Finding:
         return Finding("listener", "ok", echo(self._settings))

@@ -50,7 +50,7 @@ def steady_now() -> datetime:
     return _STARTED[0] + timedelta(seconds=time.monotonic() - _STARTED[1])
 
 
-class Steady(schedule):  # type: ignore[misc]
+class MonotonicSchedule(schedule):  # type: ignore[misc]
     """Every so many seconds by the monotonic clock: Celery's own stands still once the wall clock was put back."""
 
     def __init__(self, every_s: float) -> None:
@@ -108,7 +108,7 @@ def make_app(settings: Settings, url: str) -> Celery:
         beat_schedule={
             "sweep": {
                 "task": "axrad.sweep",
-                "schedule": Steady(settings.assembly.sweep_s),
+                "schedule": MonotonicSchedule(settings.assembly.sweep_s),
                 # A tick that nobody took in time is worth nothing: the next one does the same.
                 "options": {"expires": max(10.0, settings.assembly.sweep_s * 5)},
             }
@@ -184,7 +184,7 @@ def _add_tasks(app: Celery, settings: Settings) -> None:
     def context() -> Context:
         made = make_context(app, settings, expendable=in_pool)
         if in_pool:
-            unreadable_files.settle(made.ledger, settings.spool.path, system_clock())
+            unreadable_files.report_to_ledger(made.ledger, settings.spool.path, system_clock())
         return made
 
     # A forked pool process must not share its parent's database connections.
@@ -217,28 +217,28 @@ def _add_tasks(app: Celery, settings: Settings) -> None:
     def analyse_task(revision_id: str) -> None:
         from daemon.work import analyse
 
-        _told("analyse", revision_id, lambda: analyse.run(context(), revision_id))
+        _run_stage("analyse", revision_id, lambda: analyse.run(context(), revision_id))
 
     @app.task(name="axrad.report", shared=False)  # type: ignore[untyped-decorator]
     def report_task(revision_id: str) -> None:
         from daemon.work import report
 
-        _told("report", revision_id, lambda: report.run(context(), revision_id))
+        _run_stage("report", revision_id, lambda: report.run(context(), revision_id))
 
     @app.task(name="axrad.deliver", shared=False)  # type: ignore[untyped-decorator]
     def deliver_task(delivery_id: str) -> None:
         from daemon.work import deliver
 
-        _told("deliver", delivery_id, lambda: deliver.run(context(), delivery_id))
+        _run_stage("deliver", delivery_id, lambda: deliver.run(context(), delivery_id))
 
     @app.task(name="axrad.fetch", shared=False)  # type: ignore[untyped-decorator]
     def fetch_task(fetch_id: str) -> None:
         from daemon.work import fetch
 
-        _told("fetch", fetch_id, lambda: fetch.run(context(), fetch_id))
+        _run_stage("fetch", fetch_id, lambda: fetch.run(context(), fetch_id))
 
 
-def _told(stage: str, row_id: object, work: Callable[[], None]) -> None:
+def _run_stage(stage: str, row_id: object, work: Callable[[], None]) -> None:
     """Work that will be tried again is a retry to Celery and Flower, not a failure. The ledger does the retrying: when
     the lease has run out, where not even the failure could be written down."""
     try:

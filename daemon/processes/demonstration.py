@@ -185,10 +185,10 @@ class Demonstration:
                 .join(studies, studies.c.id == revisions.c.study_id)
                 .where(studies.c.study_uid == self.exam.study_uid)
             ).scalar_one()
-        kept = self.settings.spool.path / "results" / revision
+        results = self.settings.spool.path / "results" / revision
         shutil.copyfile(self.report, self.out / "sr.dcm")
         for name in ("page.pdf", "page.png", "result.json"):
-            shutil.copyfile(kept / name, self.out / name)
+            shutil.copyfile(results / name, self.out / name)
 
     def show(self) -> None:
         """The report's own text."""

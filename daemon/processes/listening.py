@@ -25,7 +25,7 @@ COMMITMENT_EVERY_S = 10.0
 AT_ONCE = Pauses(first_s=0.0, longest_s=0.0, quick_s=0.0)
 
 
-def _index(settings: Settings) -> None:
+def _run_indexer(settings: Settings) -> None:
     from daemon.indexing import indexer
     from daemon.logs import guard_last_words, place_of, set_up
 
@@ -72,7 +72,7 @@ def receive(settings: Settings, stop: threading.Event) -> None:
     spawn = multiprocessing.get_context("spawn")
 
     def start() -> BaseProcess:
-        process = spawn.Process(target=_index, args=(settings,), name="axrad-index")
+        process = spawn.Process(target=_run_indexer, args=(settings,), name="axrad-index")
         process.start()
         return process
 

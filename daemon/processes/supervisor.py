@@ -143,7 +143,7 @@ class Supervisor:
             process.wait(STOP_S)
         except subprocess.TimeoutExpired:
             log.warning("process-killed", name=child.name)
-            unreadable_files.excuse(self._settings.spool.path, process.pid)
+            unreadable_files.discard_notes_of(self._settings.spool.path, process.pid)
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 

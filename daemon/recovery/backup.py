@@ -60,12 +60,12 @@ class Contents:
 def folders(settings: Settings, *, instances: bool) -> dict[str, Path]:
     """Names in the backup and the folders that they stand for."""
     root = settings.spool.path
-    found = {"results": root / "results"}
+    by_name = {"results": root / "results"}
     if settings.signature.registry is not None:
-        found["signatures"] = settings.signature.registry
+        by_name["signatures"] = settings.signature.registry
     if instances:
-        found["instances"] = root / "instances"
-    return found
+        by_name["instances"] = root / "instances"
+    return by_name
 
 
 def backup(settings: Settings, ledger: Ledger, out: Path, now: float, *, instances: bool = False) -> Contents:
@@ -110,12 +110,12 @@ def contents_of(path: Path) -> Contents:
     try:
         with tarfile.open(path) as tar:
             manifest = tar.extractfile(MANIFEST)
-            found = json.loads(manifest.read()) if manifest is not None else {}
+            stated = json.loads(manifest.read()) if manifest is not None else {}
     except (tarfile.TarError, KeyError, ValueError, OSError, EOFError) as error:
         raise NoBackup(f"{path.name} is no backup of axrad, or is damaged ({type(error).__name__})") from error
-    if found.get("format") != FORMAT:
-        raise NoBackup(f"{path.name} is in the format {found.get('format')}; this axrad reads {FORMAT}")
-    return Contents(**found)
+    if stated.get("format") != FORMAT:
+        raise NoBackup(f"{path.name} is in the format {stated.get('format')}; this axrad reads {FORMAT}")
+    return Contents(**stated)
 
 
 def restore(settings: Settings, path: Path, now: float, *, replace: bool = False) -> Contents:

@@ -86,15 +86,15 @@ class Record:
         return ", ".join(dict.fromkeys(d.signal for d in self.deaths))
 
 
-def look(root: Path, now: float) -> list[Record]:
+def judge_notes(root: Path, now: float) -> list[Record]:
     """Judge what the dead have left below `root`; the files that were set aside by it."""
-    found = []
+    set_aside_now = []
     for note in sorted((root / NOTES).glob(f"*{SUFFIX}")):
-        with _of_the_dead(note) as content:
+        with _note_of_ended_process(note) as content:
             if content is None:
                 continue
             try:
-                record = _counted(root, content, now)
+                record = _record_with_death(root, content, now)
             except OSError as error:
                 # A disk that is full, say: counted when there is room.
                 log.warning("death-not-counted", error=errno.errorcode.get(error.errno or 0, "unknown"))
@@ -102,12 +102,12 @@ def look(root: Path, now: float) -> list[Record]:
             note.unlink(missing_ok=True)
             if record is not None and record.aside:
                 log.error("file-set-aside", sop_instance_uid=record.sop_uid, signal=record.signal, path=record.path)
-                found.append(record)
-    return found
+                set_aside_now.append(record)
+    return set_aside_now
 
 
 @contextmanager
-def _of_the_dead(note: Path) -> Iterator[bytes | None]:
+def _note_of_ended_process(note: Path) -> Iterator[bytes | None]:
     """The bytes of a note whose writer is gone; held, so that nobody else counts it. None: the writer lives."""
     try:
         fd = os.open(note, os.O_RDONLY | os.O_CLOEXEC)
@@ -124,7 +124,7 @@ def _of_the_dead(note: Path) -> Iterator[bytes | None]:
         os.close(fd)
 
 
-def _counted(root: Path, content: bytes, now: float) -> Record | None:
+def _record_with_death(root: Path, content: bytes, now: float) -> Record | None:
     """The record of the file that was being read, with one more death; None where nobody is to blame for anything."""
     try:
         about = json.loads(content[:WHO_BYTES].rstrip(b"\0"))
@@ -144,15 +144,15 @@ def _counted(root: Path, content: bytes, now: float) -> Record | None:
     deaths = (*earlier, death)
     crashes = sum(d.signal != KILLED for d in deaths)
     record = Record(key, str(path), _sop_uid(path), about["boot"], deaths, crashes >= CRASHES or len(deaths) >= KILLS)
-    _keep(root, record)
+    _write_record(root, record)
     log.warning("reader-died", who=death.who, signal=death.signal, sop_instance_uid=record.sop_uid, deaths=len(deaths))
     return record
 
 
 def _signal(last_words: bytes, about: dict[str, object]) -> str:
-    said = last_words.rstrip(b"\0")
-    if said:
-        return next((name for words, name in SIGNALS.items() if words in said[:200]), "SIGABRT")
+    message = last_words.rstrip(b"\0")
+    if message:
+        return next((name for words, name in SIGNALS.items() if words in message[:200]), "SIGABRT")
     return OUT_OF_MEMORY if oom_kills() > int(str(about["oom"])) >= 0 else KILLED
 
 
@@ -181,7 +181,7 @@ def _record(values: Any) -> Record | None:
         return None
 
 
-def _keep(root: Path, record: Record) -> None:
+def _write_record(root: Path, record: Record) -> None:
     folder = root / ASIDE
     folder.mkdir(parents=True, exist_ok=True)
     content = json.dumps(asdict(record) | {"signal": record.signal})
@@ -190,8 +190,8 @@ def _keep(root: Path, record: Record) -> None:
 
 def set_aside(root: Path) -> list[Record]:
     """What is not read any more."""
-    found = (_record(values) for values in records(root))
-    return [record for record in found if record is not None and record.aside]
+    every = (_record(values) for values in records(root))
+    return [record for record in every if record is not None and record.aside]
 
 
 def forget(root: Path, path: Path) -> bool:
@@ -202,7 +202,7 @@ def forget(root: Path, path: Path) -> bool:
     return there
 
 
-def excuse(root: Path, process_group: int) -> None:
+def discard_notes_of(root: Path, process_group: int) -> None:
     """Whatever the processes of this group are reading has no part in their end: we are about to kill them."""
     for note in (root / NOTES).glob(f"*{SUFFIX}"):
         with suppress(OSError, ValueError):
@@ -214,7 +214,7 @@ def excuse(root: Path, process_group: int) -> None:
 def start(root: Path, who: str, now: float) -> None:
     """Have this process note what it reads, once the notes of the dead have been judged."""
     tidy(root)
-    look(root, now)
+    judge_notes(root, now)
     note_what_is_read(root, who)
 
 
@@ -241,7 +241,7 @@ def tidy(root: Path) -> None:
                 note.unlink()
 
 
-def settle(ledger: Ledger, root: Path, now: float) -> None:
+def report_to_ledger(ledger: Ledger, root: Path, now: float) -> None:
     """Tell the ledger what is set aside here; what has been taken up again there is read again here."""
     here = [record for record in set_aside(root) if record.sop_uid]
     if not here:
@@ -266,19 +266,19 @@ def settle(ledger: Ledger, root: Path, now: float) -> None:
             aside_rows.record(connection, poison, now)
         if not record.told:
             with suppress(OSError):  # told again, once there is room
-                _keep(root, replace(record, told=now))
+                _write_record(root, replace(record, told=now))
 
 
 def take_up(ledger: Ledger, root: Path, relative: str, now: float) -> bool:
     """Read a file of the spool again, which somebody has handed in anew. Whether it had been set aside."""
     path = root / relative
     there = forget(root, path)
-    if not there and not _any(ledger):
+    if not there and not _any_set_aside(ledger):
         return False
     with ledger.write() as connection:
         return aside_rows.take_up(connection, _sop_uid(path), path.stem, now) or there
 
 
-def _any(ledger: Ledger) -> bool:
+def _any_set_aside(ledger: Ledger) -> bool:
     with ledger.read() as connection:
         return aside_rows.count(connection) > 0

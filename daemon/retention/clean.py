@@ -78,7 +78,7 @@ def _candidates(ledger: Ledger, spool: Spool, settings: Settings, now: float) ->
     for row in rows:
         if row.last_arrival_at <= now - keep.keep_days * DAY_S:
             yield row.study_uid, f"nothing came for {keep.keep_days:g} days"
-        elif disk_space.is_short(disk_space.room(spool.root), limits) != "ok":
+        elif disk_space.level_of(disk_space.room(spool.root), limits) != "ok":
             yield row.study_uid, "the disk is too full"
         else:
             return

@@ -14,7 +14,7 @@ from flower.utils.broker import RedisSocket
 
 from config.schema import Broker, Settings
 from config.schema import Spool as SpoolSection
-from daemon.broker.foreign_keys import Neighbours, strangers
+from daemon.broker.foreign_keys import ForeignKeys, foreign_keys_at
 from daemon.broker.redis_client import SOCKET_SCHEME, queue_lengths
 from daemon.broker.server import EmbeddedBroker
 from daemon.cli.doctor import examine
@@ -67,7 +67,7 @@ def test_flower_reads_the_length_of_our_queues(tmp_path: Path, url: str) -> None
 def test_doctor_tells_of_strangers_on_the_database(tmp_path: Path, url: str) -> None:
     settings, app, prefix = installed(tmp_path / "a", url)
     app.send_task("axrad.analyse", args=["r"], ignore_result=True)
-    assert strangers(url, prefix) == Neighbours()
+    assert foreign_keys_at(url, prefix) == ForeignKeys()
     told = {f.code: f for f in examine(settings)}
     assert told["neighbours"].ok, told["neighbours"]
 
@@ -100,7 +100,7 @@ def test_what_an_older_version_had_announced_is_announced_again_under_the_prefix
     assert {"analyse", "_kombu.binding.analyse"} <= set(command)
     with redis.Redis(unix_socket_path=url.removeprefix(SOCKET_SCHEME)) as client:
         client.delete(*command[1:])
-    assert strangers(url, prefix) == Neighbours(), keys(url)
+    assert foreign_keys_at(url, prefix) == ForeignKeys(), keys(url)
     assert {f.code: f for f in examine(settings)}["neighbours"].ok
 
 
@@ -108,9 +108,9 @@ def test_what_every_celery_program_makes_is_not_ours_to_delete_beside_another_pr
     with redis.Redis(unix_socket_path=url.removeprefix(SOCKET_SCHEME)) as client:
         client.set("axrad.mark", "1")
         client.set("unacked", "x")
-        assert strangers(url, "axrad:0:").old_keys == ("axrad.mark", "unacked")
+        assert foreign_keys_at(url, "axrad:0:").old_keys == ("axrad.mark", "unacked")
         client.set("celery", "x")
-    found = strangers(url, "axrad:0:")
+    found = foreign_keys_at(url, "axrad:0:")
     assert found.old_keys == ("axrad.mark",)
     assert found.others == ("another program (2 keys)",)
 

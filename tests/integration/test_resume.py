@@ -44,7 +44,7 @@ from daemon.listener import supervisor
 from daemon.listener.association_slots import Slots
 from daemon.listener.socket_reader import PollWakeup
 from daemon.machine.parent_watch import VARIABLE
-from daemon.processes.celery_app import Steady, make_app, make_context
+from daemon.processes.celery_app import MonotonicSchedule, make_app, make_context
 from daemon.processes.listening import keep_indexing
 from daemon.processes.supervisor import Supervisor
 from daemon.spool import Description, JournalWriter, Spool
@@ -187,7 +187,7 @@ def test_without_a_jump_nothing_is_touched(ledger: Ledger) -> None:
 def test_the_sweep_ticks_on_while_the_wall_clock_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
     passed = [100.0]
     monkeypatch.setattr("daemon.processes.celery_app.time.monotonic", lambda: passed[0])
-    every = Steady(2.0)
+    every = MonotonicSchedule(2.0)
     tomorrow = datetime.now(tz=UTC).replace(year=2100)
     assert every.is_due(tomorrow).is_due
     assert not every.is_due(tomorrow).is_due
@@ -601,7 +601,7 @@ def test_beat_ticks_on_when_the_clock_is_put_back(monkeypatch: pytest.MonkeyPatc
     beat = Scheduler(app)
     monkeypatch.setattr(beat, "apply_entry", lambda entry, producer=None: ticks.append(time.monotonic()))
     monkeypatch.setattr(beat, "sync", lambda: None)
-    app.conf.beat_schedule = {"sweep": {"task": "axrad.sweep", "schedule": Steady(0.01)}}
+    app.conf.beat_schedule = {"sweep": {"task": "axrad.sweep", "schedule": MonotonicSchedule(0.01)}}
     beat.setup_schedule()
 
     def until(number: int) -> None:

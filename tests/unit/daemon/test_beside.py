@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.cli.helper_process import another_process, load, uncollected
+from daemon.cli.helper_process import another_process, load, without_garbage_collection
 from pipeline.errors import ExamRejected
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -84,7 +84,7 @@ def test_the_command_loads_numpy_only_after_blas_was_told() -> None:
 
 def test_cycles_are_collected_again_afterwards() -> None:
     def fail() -> None:
-        with uncollected():
+        with without_garbage_collection():
             assert not gc.isenabled()
             raise KeyError
 

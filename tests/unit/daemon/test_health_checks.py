@@ -64,7 +64,7 @@ def test_the_less_is_left_the_worse_it_is(free: int, warn: int, refuse: int) -> 
     ],
 )
 def test_inodes_are_judged_like_bytes(free_bytes: int, free_inodes: int | None, levels: tuple[str, str]) -> None:
-    assert disk_space.judged(Room(free_bytes, 10**13, free_inodes, 10**7), Spool()) == levels
+    assert disk_space.levels_of(Room(free_bytes, 10**13, free_inodes, 10**7), Spool()) == levels
 
 
 def test_a_spool_that_is_not_there_is_told_and_a_copy_that_was_not_made_yet_is_none(tmp_path: Path) -> None:
@@ -156,8 +156,8 @@ def test_a_probe_that_fails_as_nobody_foresaw_is_ill_and_no_longer_what_it_was(t
     for level in ("ok", "fail"):
         probe.start()
         assert probe.result(time.monotonic() + 30).finding.level == level
-    assert probe.found is not None
-    assert probe.found.finding.text == "the check failed in an unforeseen way (ZeroDivisionError)"
+    assert probe.last is not None
+    assert probe.last.finding.text == "the check failed in an unforeseen way (ZeroDivisionError)"
 
 
 def test_a_probe_that_does_not_come_back_is_ill_and_asked_once() -> None:

@@ -60,9 +60,9 @@ from daemon.spool import Spool
 settings = Settings.model_validate_json(sys.argv[1])
 spool, ledger = Spool(settings.spool.path), open_ledger(settings)
 unreadable_files.start(spool.root, "the indexer", time.time())
-unreadable_files.settle(ledger, spool.root, time.time())
+unreadable_files.report_to_ledger(ledger, spool.root, time.time())
 indexer.index_once(ledger, spool, time.time(), settings)
-unreadable_files.settle(ledger, spool.root, time.time())
+unreadable_files.report_to_ledger(ledger, spool.root, time.time())
 """
 
 
@@ -92,10 +92,10 @@ def test_what_was_being_read_when_its_reader_crashed_twice_is_set_aside(
 ) -> None:
     path, other = a_file(tmp_path), a_file(tmp_path, "d")
     assert read_by_another(tmp_path, path, how) == -number
-    assert unreadable_files.look(tmp_path, 2.0) == []
+    assert unreadable_files.judge_notes(tmp_path, 2.0) == []
     assert not refuses(tmp_path, path)
     assert read_by_another(tmp_path, path, how) == -number
-    (record,) = unreadable_files.look(tmp_path, 3.0)
+    (record,) = unreadable_files.judge_notes(tmp_path, 3.0)
     assert (record.path, record.signal, len(record.deaths)) == (str(path), number.name, 2)
     assert refuses(tmp_path, path)
     assert not refuses(tmp_path, other)
@@ -109,7 +109,7 @@ def test_one_process_that_died_is_counted_once(tmp_path: Path) -> None:
     path = a_file(tmp_path)
     read_by_another(tmp_path, path, "abort")
     for _ in range(3):
-        unreadable_files.look(tmp_path, 2.0)
+        unreadable_files.judge_notes(tmp_path, 2.0)
     record = unreadable_files.record_of(tmp_path, reading_marker.key_of(path))
     assert record is not None
     assert len(record.deaths) == 1
@@ -119,10 +119,10 @@ def test_who_stops_a_daemon_in_a_hurry_means_no_file(tmp_path: Path) -> None:
     path = a_file(tmp_path)
     for how in ("killed", "stopped", "terminated", "killed", "killed", "stopped"):
         read_by_another(tmp_path, path, how)
-        unreadable_files.look(tmp_path, 2.0)
+        unreadable_files.judge_notes(tmp_path, 2.0)
     assert not refuses(tmp_path, path)
     read_by_another(tmp_path, path, "killed")
-    (record,) = unreadable_files.look(tmp_path, 2.0)
+    (record,) = unreadable_files.judge_notes(tmp_path, 2.0)
     assert (len(record.deaths), record.signal) == (5, "killed")
 
 
@@ -132,7 +132,7 @@ def test_kills_for_lack_of_memory_count_as_crashes(tmp_path: Path, monkeypatch: 
         read_by_another(tmp_path, path, "killed")
         with monkeypatch.context() as patched:
             patched.setattr(unreadable_files, "oom_kills", lambda: 10**9)
-            found = unreadable_files.look(tmp_path, 2.0)
+            found = unreadable_files.judge_notes(tmp_path, 2.0)
     assert [record.signal for record in found] == ["SIGKILL for lack of memory"]
 
 
@@ -144,9 +144,9 @@ def test_deaths_before_the_machine_was_started_anew_count_for_nothing(
         read_by_another(tmp_path, path, "abort")
         with monkeypatch.context() as patched:
             patched.setattr(unreadable_files, "boot_id", lambda: "another start")
-            assert unreadable_files.look(tmp_path, 2.0) == []
+            assert unreadable_files.judge_notes(tmp_path, 2.0) == []
     read_by_another(tmp_path, path, "abort")
-    assert unreadable_files.look(tmp_path, 2.0) == []
+    assert unreadable_files.judge_notes(tmp_path, 2.0) == []
     assert not refuses(tmp_path, path)
 
 
@@ -157,11 +157,11 @@ def test_what_the_supervisor_kills_has_no_part_in_it(tmp_path: Path) -> None:
     )
     assert reader.stdout is not None
     assert reader.stdout.readline() == b"reads\n"
-    unreadable_files.look(tmp_path, 2.0)  # it lives: nothing is judged
-    unreadable_files.excuse(tmp_path, reader.pid)
+    unreadable_files.judge_notes(tmp_path, 2.0)  # it lives: nothing is judged
+    unreadable_files.discard_notes_of(tmp_path, reader.pid)
     os.killpg(reader.pid, signal.SIGKILL)
     reader.communicate()
-    unreadable_files.look(tmp_path, 2.0)
+    unreadable_files.judge_notes(tmp_path, 2.0)
     assert unreadable_files.record_of(tmp_path, reading_marker.key_of(path)) is None
 
 
@@ -267,9 +267,9 @@ def test_a_file_that_kills_workers_after_it_was_indexed_is_named_by_its_exam(set
     (path,) = spool.find(uids[0])
     for _ in range(2):
         read_by_another(spool.root, path, "abort")
-    assert unreadable_files.look(spool.root, 5.0) == [] or unreadable_files.set_aside(spool.root)
-    unreadable_files.settle(ledger, spool.root, 5.0)
-    unreadable_files.settle(ledger, spool.root, 6.0)
+    assert unreadable_files.judge_notes(spool.root, 5.0) == [] or unreadable_files.set_aside(spool.root)
+    unreadable_files.report_to_ledger(ledger, spool.root, 5.0)
+    unreadable_files.report_to_ledger(ledger, spool.root, 6.0)
     assert states(ledger) == {uids[0]: "unreadable", uids[1]: "stored"}
     with ledger.read() as connection:
         row = connection.execute(sa.select(studies)).one()
@@ -288,7 +288,7 @@ def test_a_record_that_is_damaged_sets_nothing_aside_and_stops_nobody(settings: 
     (settings.spool.path / reading_marker.ASIDE / f"{reading_marker.key_of(path)}.json").write_text(text)
     assert not refuses(settings.spool.path, path)
     ledger = open_ledger(settings)
-    unreadable_files.settle(ledger, settings.spool.path, 1.0)
+    unreadable_files.report_to_ledger(ledger, settings.spool.path, 1.0)
     ledger.close()
 
 
@@ -302,10 +302,10 @@ def test_where_a_death_cannot_be_counted_for_lack_of_room_it_is_counted_later(
         raise OSError(errno.ENOSPC, "no room")
 
     with monkeypatch.context() as patched:
-        patched.setattr(unreadable_files, "_keep", full)
-        assert unreadable_files.look(tmp_path, 2.0) == []
+        patched.setattr(unreadable_files, "_write_record", full)
+        assert unreadable_files.judge_notes(tmp_path, 2.0) == []
     read_by_another(tmp_path, path, "abort")
-    assert len(unreadable_files.look(tmp_path, 3.0)) + len(unreadable_files.set_aside(tmp_path)) > 0
+    assert len(unreadable_files.judge_notes(tmp_path, 3.0)) + len(unreadable_files.set_aside(tmp_path)) > 0
 
 
 # Whoever reads
@@ -332,7 +332,7 @@ def test_everyone_who_reads_a_file_of_others_notes_which(tmp_path: Path, who: st
     for _ in range(2):
         ended = subprocess.run([sys.executable, "-c", code, tmp_path, path], capture_output=True)
         assert ended.returncode == -signal.SIGABRT
-    unreadable_files.look(tmp_path, 2.0)
+    unreadable_files.judge_notes(tmp_path, 2.0)
     (record,) = unreadable_files.set_aside(tmp_path)
     assert record.sop_uid == "1.2.3.4"
 
