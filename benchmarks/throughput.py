@@ -25,7 +25,7 @@ import numpy as np
 from benchmarks.bias import breasts
 from benchmarks.features import Row, _balls
 from config.schema import Bias, Features, Settings, SignatureSettings, Work
-from daemon.work.run_outputs import write_outputs
+from daemon.cli.run_outputs import write_outputs
 from pipeline.analysis.signatures_in_use import Signatures
 from pipeline.bias import correct
 from pipeline.catalog import exam_in

@@ -72,7 +72,7 @@ def _evaluated(path: Path, out: Path, settings: Settings) -> StudyResult:
     started = time.perf_counter()
     with another_process(risky=True) as ask:
         reading = ask(exam_in, path)
-        ask(load_module, "daemon.work.run_outputs")
+        ask(load_module, "daemon.cli.run_outputs")
         from daemon.clinical.exam import clinical_of, patient_of
         from pipeline.analysis.signatures_in_use import Signatures
         from pipeline.run import analyse
@@ -96,7 +96,7 @@ def written(
     seconds_before: float,
 ) -> StudyResult:
     """Everything that the result is written as, into `out`."""
-    from daemon.work.run_outputs import write_outputs
+    from daemon.cli.run_outputs import write_outputs
 
     return write_outputs(result, panels, regions, exam, out, settings, began, seconds_before)
 

@@ -13,14 +13,13 @@ import click
 from config.schema import Classifier
 from daemon.cli.options import config_option, json_option, out_file, out_folder
 from daemon.cli.research_extra import require_research
-from pipeline.errors import InputRejected
+from daemon.cli.signature_registry import find_signature, registry_in, required_registry
 
 if TYPE_CHECKING:
     from config.schema import Training
     from pipeline.research.tables.feature_table import Table
     from pipeline.research.training.fitting import Progress
     from pipeline.signature.record import Signature
-    from pipeline.signature.registry import Registry
 
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 _folder = click.Path(file_okay=False, path_type=Path)
@@ -129,14 +128,14 @@ def evaluate(
     from pipeline.signature import card
 
     settings = load(config_path, writes=False).signature
-    registry = _registry(registry_path or settings.registry)
-    signature = _find(signature_file, registry)
+    registry = registry_in(registry_path or settings.registry)
+    signature = find_signature(signature_file, registry)
     questions = Questions(subgroups, reading, _pair(survival), repeats, settings.alpha, complete_cases)
     tables = dict(_cohort(signature, text, questions.columns, ignore) for text in named)
     if len(tables) != len(named):
         raise click.UsageError("two cohorts have the same name")
     with _progress("nested cross-validation") as progress:
-        evaluation = evaluate(signature, tables, questions, [_find(o, registry) for o in others], progress)
+        evaluation = evaluate(signature, tables, questions, [find_signature(o, registry) for o in others], progress)
     evaluation_page.write_evaluation(evaluation, out)
     if registry is not None:
         registry.add(signature)
@@ -160,8 +159,8 @@ def show(signature_file: str | None, registry_path: Path | None, as_json: bool, 
     from config.load import load
     from pipeline.signature import card, demonstration_path
 
-    registry = _registry(registry_path or load(config_path).signature.registry)
-    shown = _find(signature_file or str(demonstration_path()), registry)
+    registry = registry_in(registry_path or load(config_path).signature.registry)
+    shown = find_signature(signature_file or str(demonstration_path()), registry)
     known = registry.evaluations(shown.sha256) if registry is not None else []
     merged = card.merge(known)
     click.echo(json.dumps(card.facts(shown, merged), allow_nan=False) if as_json else card.markdown(shown, merged))
@@ -173,7 +172,7 @@ def show(signature_file: str | None, registry_path: Path | None, as_json: bool, 
 @config_option
 def list_(registry_path: Path | None, as_json: bool, config_path: Path | None) -> None:
     """List the registry's signatures: active, shadow, and what external cohorts say."""
-    entries = _need_registry(registry_path, config_path).entries()
+    entries = required_registry(registry_path, config_path).entries()
     if as_json:
         rows = [
             {**e.signature.describe(), "active": e.active, "shadow": e.shadow, "orientations": list(e.orientations)}
@@ -204,7 +203,7 @@ def activate(
     config_path: Path | None,
 ) -> None:
     """Make SIGNATURE the active one for the inputs it needs."""
-    registry = _need_registry(registry_path, config_path)
+    registry = required_registry(registry_path, config_path)
     chosen = registry.find(signature_file)
     title = chosen.header.title
     if shadow:
@@ -259,31 +258,6 @@ def _pair(text: str | None) -> tuple[str, str] | None:
     if not (time and comma and event):
         raise click.UsageError("--survival: give TIME,EVENT")
     return time.strip(), event.strip()
-
-
-def _registry(folder: Path | None) -> Registry | None:
-    from pipeline.signature.registry import Registry
-
-    return None if folder is None else Registry(folder)
-
-
-def _need_registry(folder: Path | None, config_path: Path | None) -> Registry:
-    from config.load import load
-
-    registry = _registry(folder or load(config_path).signature.registry)
-    if registry is None:
-        raise click.UsageError("no registry: set signature.registry in the settings or give --registry")
-    if not registry.folder.is_dir():
-        raise InputRejected(f"there is no registry at {registry.folder}: no such folder", code="no-registry")
-    return registry
-
-
-def _find(reference: str, registry: Registry | None) -> Signature:
-    from pipeline.signature import load
-
-    if registry is not None and not Path(reference).is_file():
-        return registry.find(reference)
-    return load(Path(reference))
 
 
 def _print_summary(trained: Signature, out: Path) -> None:

@@ -22,10 +22,10 @@ from daemon.work.analyse import exam_of_revision
 from daemon.work.audit_events import results_created
 from daemon.work.context import Context, renewing_lease
 from daemon.work.delivery_opening import open_delivery
+from daemon.work.exam_source import source_of
 from daemon.work.failure import TaskFailed, code_of, revision_failed
 from daemon.work.result_rerender import ResultsGone, send_back_to_analysis
 from daemon.work.revision_claim import take_revision
-from daemon.work.run_outputs import source_of
 from dicom_sr import render
 from dicom_sr.report_source import ReportSource
 from pipeline.errors import TryLater

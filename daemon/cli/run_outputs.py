@@ -1,4 +1,4 @@
-"""What `axrad run` leaves behind: result, features, report, page."""
+"""The files that `axrad run` writes: result, features, report, page."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from datetime import datetime
 from pathlib import Path
 
 from config.schema import Settings
+from daemon.work.exam_source import source_of
 from dicom_sr import render
-from dicom_sr.report_source import ReportSource
 from pipeline.catalog import Exam
-from pipeline.errors import ExamRejected
 from pipeline.pictures import Panel
-from pipeline.records import InstanceRef
 from pipeline.result import StudyResult
 from pipeline.roi.grid_regions import GridRegion
 
@@ -59,30 +57,6 @@ def input_digest(exam: Exam, result: StudyResult) -> str:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
-
-
-def source_of(
-    exam: Exam,
-    result: StudyResult,
-    began: datetime,
-    predecessor: InstanceRef | None = None,
-    superseded: tuple[InstanceRef, ...] = (),
-) -> ReportSource:
-    """Headers from an image of the T1+C series (of any series, where none was chosen) and from the ROI objects."""
-    chosen = result.sequences.get("t1c")
-    images = [image for image in exam.images if image.path is not None]
-    if not images:
-        raise ExamRejected("no image of this exam can be read", code="no-images")
-    image = next((i for i in images if chosen and i.ref.series_uid == chosen.series_uid), images[0])
-    assert image.path is not None
-    return ReportSource.from_files(
-        image.path,
-        [r.path for r in exam.rois if r.path is not None],
-        began=began,
-        predecessor=predecessor,
-        superseded=superseded,
-        prior=result.change.references if result.change is not None else (),
-    )
 
 
 def _write_features(result: StudyResult, path: Path) -> None:

@@ -1,0 +1,35 @@
+"""The files of an exam that a report takes patient, study and references from."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from dicom_sr.report_source import ReportSource
+from pipeline.catalog import Exam
+from pipeline.errors import ExamRejected
+from pipeline.records import InstanceRef
+from pipeline.result import StudyResult
+
+
+def source_of(
+    exam: Exam,
+    result: StudyResult,
+    began: datetime,
+    predecessor: InstanceRef | None = None,
+    superseded: tuple[InstanceRef, ...] = (),
+) -> ReportSource:
+    """Headers from an image of the T1+C series (of any series, where none was chosen) and from the ROI objects."""
+    chosen = result.sequences.get("t1c")
+    images = [image for image in exam.images if image.path is not None]
+    if not images:
+        raise ExamRejected("no image of this exam can be read", code="no-images")
+    image = next((i for i in images if chosen and i.ref.series_uid == chosen.series_uid), images[0])
+    assert image.path is not None
+    return ReportSource.from_files(
+        image.path,
+        [r.path for r in exam.rois if r.path is not None],
+        began=began,
+        predecessor=predecessor,
+        superseded=superseded,
+        prior=result.change.references if result.change is not None else (),
+    )
