@@ -103,9 +103,9 @@ def without_values(_: Any, __: str, line: structlog.typing.EventDict) -> structl
 
 
 class Recurring:
-    """One line for what happens again and again: at once, then at most every `every_s`, with how often it was.
+    """A repeated event as few log lines: the first at once, then at most one every `every_s` with the number of times.
 
-    Logged at `warning`. Whoever has a loop calls `flush` in it, so that the last ones are told as well.
+    Logged at `warning`. A loop calls `flush`, so that the last repetitions are logged as well.
     """
 
     def __init__(self, log: Any, event: str, every_s: float = 60.0) -> None:
@@ -117,14 +117,14 @@ class Recurring:
         self._unlogged: dict[str, tuple[int, dict[str, object]]] = {}
 
     def note(self, code: str, **more: object) -> None:
-        """It has happened. `code`, of which there are few, tells two kinds of it apart."""
+        """Count one event. `code`, of which there are few, distinguishes kinds of it."""
         with self._lock:
             times, _ = self._unlogged.get(code, (0, more))
             self._unlogged[code] = (times + 1, more)
         self.flush()
 
     def flush(self) -> None:
-        """Say what is due."""
+        """Log what is due."""
         now = time.monotonic()
         with self._lock:
             due = [code for code in self._unlogged if now - self._logged_at.get(code, float("-inf")) >= self._every_s]

@@ -93,7 +93,7 @@ def main() -> None:
 
 
 def _run() -> None:
-    """What is printed is written before the end: what cannot be is an error, not a remark of the interpreter."""
+    """Run the command and flush its output. Output that cannot be written is an error with a message of ours."""
     before = sys.stdout
     try:
         cli.main(standalone_mode=True)
@@ -108,7 +108,7 @@ def _run() -> None:
 
 
 def _discard_stdout(stream: TextIO | None) -> None:
-    """What is left in its buffer goes nowhere: the interpreter would try again at its end."""
+    """Send the rest of the buffer to the null device: the interpreter would try to write it again at its end."""
     with contextlib.suppress(OSError, ValueError):
         if stream is not None:
             null = os.open(os.devnull, os.O_WRONLY)

@@ -1,4 +1,4 @@
-"""Who else keeps keys in our database of a broker: other installations, other programs, an axrad of before."""
+"""Keys in our database of a broker that are not ours: of other installations, other programs, an older axrad."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ OF_CELERY = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ForeignKeys:
-    """Others in words, and the keys that an axrad before 0.2.0 left there."""
+    """The other owners in words, and the keys that an axrad before 0.2.0 left."""
 
     others: tuple[str, ...] = ()
     old_keys: tuple[str, ...] = ()
 
 
 def foreign_keys_at(url: str, prefix: str) -> ForeignKeys:
-    """Who has keys that do not begin with `prefix`. Raises BrokerTrouble."""
+    """The owners of keys that do not begin with `prefix`. Raises BrokerTrouble."""
     return _sorted_out(key for key in keys(url, MOST_KEYS) if not key.startswith(prefix) and key != PROBE)
 
 

@@ -24,7 +24,7 @@ MARK = "axrad.mark"
 
 
 class BrokerTrouble(PeerUnreachable):
-    """The broker does not do what it is there for; the code says what ails it."""
+    """The broker does not take messages; the code says why."""
 
     code = "broker-away"
 
@@ -71,14 +71,14 @@ def trouble_of(error: BaseException) -> BrokerTrouble:
 
 @dataclass(frozen=True, slots=True)
 class BrokerFacts:
-    """What a broker that takes messages says of itself; empty where it does not let us ask."""
+    """Version and memory policy of a broker that takes messages; empty where it does not answer such commands."""
 
     version: str
     policy: str
 
 
 def usable(url: str, patience_s: float = 5.0) -> BrokerFacts:
-    """Write to the broker, which is what it is there for. Raises BrokerTrouble.
+    """Write a key to the broker, to prove that it takes messages. Raises BrokerTrouble.
 
     A managed Redis forbids or renames CONFIG and INFO: what they would say is not needed to use it.
     """

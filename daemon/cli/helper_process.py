@@ -98,7 +98,7 @@ def without_blas_threads() -> None:
 
 @contextmanager
 def without_garbage_collection() -> Iterator[None]:
-    """Without the search for unreachable cycles, a tenth of a short run: a process that ends gives back everything."""
+    """Without garbage collection, which takes a tenth of a short run: the end of the process frees everything."""
     was = gc.isenabled()
     gc.disable()
     try:

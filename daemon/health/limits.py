@@ -35,7 +35,7 @@ def _limit(
 
 
 def of_listener(settings: Settings, listener: dict[str, object]) -> Iterator[Finding]:
-    """What the listener last said of itself, and the descriptors that its processes have open."""
+    """The listener's associations, and the descriptors that its processes have open. `listener`: its last state."""
     listen = settings.listen
     now, busiest = int(str(listener.get("associations", 0))), int(str(listener.get("busiest_peer", 0)))
     yield _limit(
@@ -50,7 +50,7 @@ def of_listener(settings: Settings, listener: dict[str, object]) -> Iterator[Fin
     usages = [use for pid in pids if (use := open_files(int(pid))) is not None] if isinstance(pids, list) else []
     if usages:
         used, limit = max(usages, key=lambda use: use[0] / use[1])
-        # Socket, journal, file, bell and a little more per association.
+        # Socket, journal, file, wakeup pipe and a little more per association.
         yield _limit(
             "open-files",
             f"{used} of {limit} in the busiest acceptor",
@@ -73,7 +73,7 @@ def open_files(pid: int) -> tuple[int, int] | None:
 
 
 def of_intake(settings: Settings) -> Iterator[Finding]:
-    """Reports on storage commitment that nobody took."""
+    """Reports on storage commitment that no sender has taken yet."""
     _, waiting = oldest_file(settings.spool.path / "commitment", ".json")
     yield _limit("commitment", f"{waiting} reports to senders are owed; each is tried for a week", value=waiting)
 
@@ -146,7 +146,7 @@ def _queue_in_words(waiting: tuple[int, float | None], now: float) -> str:
 
 
 def examine(settings: Settings, ledger: Ledger | None, listener: dict[str, object] | None) -> list[Finding]:
-    """Every limit that can be told here; without a ledger or a listener on this machine those of the others."""
+    """Every limit that can be seen here. Without a ledger or a listener on this machine, theirs are left out."""
     findings: list[Finding] = []
     if listener is not None:
         findings += of_listener(settings, listener)

@@ -1,4 +1,4 @@
-"""What is known without exercising anything: the ledger's word, the disk, files beside the spool, the broker's nod."""
+"""Checks that send no traffic: rows of the ledger, disk space, files beside the spool, one key in the broker."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NO_WORKERS_S = 120.0
 
 
 def of_machine(settings: Settings, listener: dict[str, object] | None, now: float) -> Iterator[Finding]:
-    """What this machine's own files say. `listener`: what it last said of itself."""
+    """Checks of this machine's own files. `listener`: the state that the listener last wrote."""
     yield from disk_space.findings(settings.spool)
     yield listening(listener)
     yield indexing(settings, now)
@@ -38,7 +38,7 @@ def of_machine(settings: Settings, listener: dict[str, object] | None, now: floa
 
 
 def of_ledger(connection: sa.Connection, settings: Settings, now: float) -> Iterator[Finding]:
-    """What the ledger says of those who work."""
+    """Checks of the ledger's rows: processes, queues, destinations, what is set aside."""
     swept = sweep(connection, now)
     yield swept
     yield judging(connection)

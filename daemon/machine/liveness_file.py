@@ -1,6 +1,6 @@
-"""For whoever restarts processes that hang (Kubernetes' exec probes): a file that the main loop touches.
+"""A file that the main loop touches, for whatever restarts processes that hang (Kubernetes' exec probes).
 
-It says that the loop turns, and nothing of ledger or broker: restarting does not mend those.
+It shows that the loop runs. It does not depend on ledger or broker: a restart does not mend those.
 """
 
 from __future__ import annotations

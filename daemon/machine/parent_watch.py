@@ -1,4 +1,4 @@
-"""A process of `axrad up` ends when `axrad up` is gone, however it went; nothing is left that nobody looks after.
+"""A process of `axrad up` ends when `axrad up` has ended, in whatever way: no process is left without a supervisor.
 
 The supervisor names itself in the environment of its children. They watch who their parent is: that changes when it
 dies. (Linux could send a signal instead, but when the *thread* ends that started the child, and only Linux.)
@@ -45,13 +45,13 @@ def follow() -> None:
 
 
 class Guard:
-    """Ends a program that was started by this process when this process is gone, however it went."""
+    """Ends a program that this process has started when this process ends, in whatever way."""
 
     def __init__(self) -> None:
         self._shell: subprocess.Popen[bytes] | None = None
 
     def watch(self, pid: int, folder: Path) -> None:
-        """Instead of what it has watched: the process `pid`, which works in `folder`; both go."""
+        """Watch the process `pid`, which works in `folder`, and nothing else. Both go when this process ends."""
         self.end()
         arguments = (str(pid), str(folder.resolve()), f"{GRACE_S:g}")
         self._shell = subprocess.Popen(

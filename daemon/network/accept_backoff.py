@@ -1,5 +1,7 @@
-"""Connections that wait while nothing is left to take them with: they stay in the queue, and `accept` fails at once,
-again and again. Whoever accepts rests a little then, or it would take a whole processor."""
+"""Accepting connections without descriptors or memory: `accept` fails at once while connections wait in the queue.
+
+A server pauses after such a failure; otherwise its loop would use a whole processor.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +10,13 @@ import time
 from http.server import ThreadingHTTPServer
 from typing import Any
 
-# Of this process, of the machine; memory.
+# Descriptors of this process, descriptors of the machine, memory.
 SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 REST_S = 0.1
 
 
 class RestingServer(ThreadingHTTPServer):
-    """An HTTP server that rests."""
+    """An HTTP server that pauses when `accept` lacks descriptors or memory."""
 
     daemon_threads = True
 

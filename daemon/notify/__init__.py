@@ -1,1 +1,1 @@
-"""People are told of trouble: by webhook and e-mail, not too often, never with anything that names a patient."""
+"""Notices to people by webhook and e-mail: rate-limited, and without anything that identifies a patient."""

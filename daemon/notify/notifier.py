@@ -59,7 +59,7 @@ class _Due:
 
 
 class Notifier:
-    """`tick` looks, and tells every channel what is due."""
+    """`tick` looks for conditions and sends every channel the notices that are due."""
 
     def __init__(self, settings: Settings, ledger: Ledger, clock: Clock, channels: dict[str, Channel]) -> None:
         self._settings = settings
@@ -71,7 +71,7 @@ class Notifier:
         self._partly: dict[tuple[str, bool, str], set[str]] = {}
 
     def tick(self) -> list[Notice]:
-        """The notices that were told. One that a channel did not take is told again later, to that channel."""
+        """The notices that every channel took. A notice that a channel did not take is sent to it again later."""
         now = self._clock()
         if now < self._not_before:
             return []
@@ -115,7 +115,7 @@ class Notifier:
             yield _Due(notice, partial(known.lasting.__delitem__, key))
 
     def _send(self, notice: Notice) -> bool:
-        """Whether every channel has taken it by now."""
+        """Send a notice to the channels that have not taken it. True once every channel has."""
         key = (notice.kind, notice.over, repr(notice.items))
         if key not in self._partly and len(self._partly) >= REMEMBERED:
             self._partly.clear()

@@ -1,4 +1,4 @@
-"""`axrad observe`: serves figures and health, and tells people of trouble. It reads; nothing waits for it."""
+"""`axrad observe`: serves figures and health, and sends notices. It only reads, and no other process waits for it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def pages(settings: Settings, ledger: Ledger, clock: Clock = system_clock) -> Pa
 
 
 def observe(settings: Settings, stop: threading.Event) -> None:
-    """Until `stop`. A port that is taken is tried again; that a ledger is away is what health has to tell."""
+    """Serve until `stop`. A port that is taken is tried again. A ledger that is away shows as a failed health check."""
     ledger = bare_ledger(settings)
     server = _bound(settings, ledger, stop)
     if server is None:
@@ -63,7 +63,7 @@ def observe(settings: Settings, stop: threading.Event) -> None:
 
 
 def _send_notices(settings: Settings, ledger: Ledger, stop: threading.Event) -> None:
-    """Until `stop`, look for trouble and tell of it, where somebody is to be told."""
+    """Until `stop`, look for conditions that need people, and send notices where a channel is configured."""
     channels = channels_of(settings)
     notifier = Notifier(settings, ledger, system_clock, channels)
     away = Recurring(log, "ledger-away")

@@ -1,4 +1,4 @@
-"""The checks by real traffic, asked together and remembered for a while. Each answers in time, or is taken for ill."""
+"""Checks by real traffic, run together and remembered for a while. One that does not return in time has failed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from pipeline.errors import AxradError, TryLater
 log = structlog.get_logger("axrad.health")
 # Beyond the patience of a check itself: its connections have timeouts of their own.
 GRACE_S = 10.0
-# What was found is believed for so many times `health_every_s`, or this many seconds; then the check is ill.
+# A result is valid for so many times `health_every_s`, or for this many seconds; then the check counts as failed.
 STALE_TIMES, STALE_S = 4, 120.0
 REMEDIES = {
     "ledger": "look at ledger.url and at the database",
@@ -103,7 +103,7 @@ class Probe:
 
 
 class Health(Collector):
-    """Asks at most every `metrics.health_every_s`; between, what was found last is told again."""
+    """Runs the checks at most every `metrics.health_every_s`; in between it repeats the last results."""
 
     def __init__(self, settings: Settings, ledger: Ledger, broker_url: Callable[[], str], clock: Clock = system_clock):
         self._settings = settings
@@ -127,7 +127,7 @@ class Health(Collector):
         self.probes = {name: Probe(name, ask, clock) for name, ask in asks.items()}
 
     def checks(self) -> tuple[Check, ...]:
-        """What holds now, asked for if what is known is too old. Several who ask at once wait for one answer."""
+        """The current results; the checks run again if these are too old. Several callers at once wait for one run."""
         with self._asking:
             if time.monotonic() - self._checked_at > self._settings.metrics.health_every_s:
                 self._checks = self.ask(list(self.probes))
@@ -153,7 +153,7 @@ class Health(Collector):
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """What was found last; that all is ill where nobody has found anything for long."""
+        """The last results; all failed where they are too old."""
         family = GaugeMetricFamily("axrad_health", "Whether a check by real traffic succeeded.", labels=["check"])
         believed_s = max(STALE_S, STALE_TIMES * self._settings.metrics.health_every_s)
         stale = time.monotonic() - self._checked_at > believed_s

@@ -1,4 +1,4 @@
-"""Beat: ticks the sweep, and leaves a sign in the ledger that it does. A broker that is away costs ticks alone."""
+"""Beat: ticks the sweep, and records a heartbeat in the ledger. While the broker is away, only ticks are lost."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SIGN_EVERY_S = heartbeats.WORKER_GONE_S / 3
 
 
 def scheduler(settings: Settings) -> type[Scheduler]:
-    """Celery's scheduler, as this program wants it."""
+    """Celery's scheduler, which survives a broker that is away and records heartbeats."""
 
     class Ticker(Scheduler):  # type: ignore[misc]
         away = Recurring(log, "broker-away")
@@ -42,7 +42,7 @@ def scheduler(settings: Settings) -> type[Scheduler]:
 
 
 def sign(settings: Settings) -> None:
-    """Say in the ledger that this beat ticks; one that cannot be written to has its own alarm."""
+    """Record a heartbeat of this beat. A ledger that cannot be written to has an alarm of its own."""
     try:
         ledger = open_ledger(settings)
         try:

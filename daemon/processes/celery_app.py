@@ -36,7 +36,7 @@ from pipeline.errors import TryLater
 
 KINDS = {"axrad.deliver": "delivery", "axrad.fetch": "fetch"}
 REDIS = ("redis", "unix")
-# How often who starts without a ledger asks for it again.
+# Seconds between attempts to open the ledger at the start.
 LEDGER_AGAIN_S = 1.0
 
 log = structlog.get_logger("axrad.work")
@@ -46,12 +46,12 @@ _STARTED = datetime.now(UTC), time.monotonic()
 
 
 def steady_now() -> datetime:
-    """The time of day as if nobody had set the clock since this process began."""
+    """The time of day, unaffected by a clock that was set after this process began."""
     return _STARTED[0] + timedelta(seconds=time.monotonic() - _STARTED[1])
 
 
 class MonotonicSchedule(schedule):  # type: ignore[misc]
-    """Every so many seconds by the monotonic clock: Celery's own stands still once the wall clock was put back."""
+    """Every so many seconds by the monotonic clock. Celery's own schedule stops when the wall clock is put back."""
 
     def __init__(self, every_s: float) -> None:
         # Beat's heap is ordered by what a schedule takes for now.

@@ -43,7 +43,7 @@ def _run_indexer(settings: Settings) -> None:
 
 
 def _stop_with_parent(stop: threading.Event) -> None:
-    """An indexer whose listener was killed would hold its lock for ever, and nobody could end it by name."""
+    """End the indexer with its listener. After a killed listener it would hold its lock for ever."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

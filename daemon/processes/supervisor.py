@@ -41,7 +41,7 @@ def axrad_command() -> list[str]:
 
 
 class Supervisor:
-    """Starts children with one configuration and keeps them running. What they say goes to `output`, else our own."""
+    """Starts children with one configuration and keeps them running. They write to `output`, else to our own output."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class Supervisor:
         return KeptProcess(name, start, subprocess.Popen.poll, PAUSES)
 
     def start(self) -> None:
-        """Broker first, then the ledger, then who uses them.
+        """Start the broker, then the ledger, then the processes that use them.
 
         Raises InputRejected if another `axrad up` runs beside the same spool.
         """

@@ -87,7 +87,7 @@ class Record:
 
 
 def judge_notes(root: Path, now: float) -> list[Record]:
-    """Judge what the dead have left below `root`; the files that were set aside by it."""
+    """Count the deaths that notes below `root` tell of; the files that were set aside by that."""
     set_aside_now = []
     for note in sorted((root / NOTES).glob(f"*{SUFFIX}")):
         with _note_of_ended_process(note) as content:
@@ -108,7 +108,7 @@ def judge_notes(root: Path, now: float) -> list[Record]:
 
 @contextmanager
 def _note_of_ended_process(note: Path) -> Iterator[bytes | None]:
-    """The bytes of a note whose writer is gone; held, so that nobody else counts it. None: the writer lives."""
+    """The bytes of a note whose writer has ended, locked against a second count. None: the writer runs."""
     try:
         fd = os.open(note, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -195,7 +195,7 @@ def set_aside(root: Path) -> list[Record]:
 
 
 def forget(root: Path, path: Path) -> bool:
-    """Read a file again, as if nothing had happened. Whether there was anything to forget."""
+    """Forget the deaths over a file, so that it is read again. True if there were any."""
     record = root / ASIDE / f"{key_of(path)}.json"
     there = record.exists()
     record.unlink(missing_ok=True)
@@ -203,7 +203,7 @@ def forget(root: Path, path: Path) -> bool:
 
 
 def discard_notes_of(root: Path, process_group: int) -> None:
-    """Whatever the processes of this group are reading has no part in their end: we are about to kill them."""
+    """Remove the notes of a process group that is about to be killed: the files being read are not the cause."""
     for note in (root / NOTES).glob(f"*{SUFFIX}"):
         with suppress(OSError, ValueError):
             about = json.loads(note.read_bytes()[:WHO_BYTES].rstrip(b"\0"))
@@ -242,7 +242,7 @@ def tidy(root: Path) -> None:
 
 
 def report_to_ledger(ledger: Ledger, root: Path, now: float) -> None:
-    """Tell the ledger what is set aside here; what has been taken up again there is read again here."""
+    """Record in the ledger what is set aside here. What an operator took up again in the ledger is read again."""
     here = [record for record in set_aside(root) if record.sop_uid]
     if not here:
         return
