@@ -24,7 +24,7 @@ def sr_class(settings: Settings) -> str:
 def structured_report(result: StudyResult, source: ReportSource, settings: Settings) -> bytes:
     """The report as a DICOM file. Deterministic. An exam that was not evaluated gets a report that says why."""
     ds = common_attributes.start(result, source, settings, "sr", sr_class(settings), "SR")
-    ds.SeriesDescription = common_attributes.described(result, "report, ALN metastasis")
+    ds.SeriesDescription = common_attributes.described(result, "ALN metastasis")
     document(ds, result, source, settings)
     context = GroupContext(result, source, settings, "1411" if all_segmented(result) else "1501", ds.SOPInstanceUID)
     for element in content_items.plain(_root(context)):

@@ -10,7 +10,8 @@ from pathlib import Path
 from pydicom import dcmread
 
 from daemon.export.association import Address
-from daemon.export.statuses import MENDABLE, OUT_OF_RESOURCES, is_stored
+from daemon.export.statuses import MENDABLE, NOT_SUPPORTED, OUT_OF_RESOURCES, is_stored
+from dicom_sr.kinds import UNION_PREFIX
 from pipeline.dicom_file.reading_marker import marked
 from pipeline.errors import ExamRejected, PeerUnreachable, TryLater
 
@@ -94,6 +95,12 @@ class Sent:
         return is_present(self.status, self.content)
 
     @property
+    def is_dispensable(self) -> bool:
+        """A union of segments goes along with the report; where a destination takes no segmentations, the report does
+        without it."""
+        return self.status == NOT_SUPPORTED and self.item.kind.startswith(UNION_PREFIX)
+
+    @property
     def kept_as(self) -> str:
         return self.coerced_uid or self.item.sop_instance_uid
 
@@ -147,7 +154,7 @@ def require_stored(address: Address, sent: Sequence[Sent], *, by_status: bool) -
     Args:
         by_status: the status is the only proof, so an object that was not compared does not count.
     """
-    missing = [one for one in sent if not one.stored]
+    missing = [one for one in sent if not one.stored and not one.is_dispensable]
     if missing:
         _raise_for_missing(address, missing)
     unchecked = [one.item.kind for one in sent if one.content == Content.UNCHECKED]

@@ -174,6 +174,7 @@ class _Delivery:
 
     def _prove(self, destination: Destination, address: Address, sent: tuple[Sent, ...]) -> _Outcome:
         reason = remarks(sent)
+        sent = tuple(one for one in sent if not one.is_dispensable)
         if destination.proof == "status":
             return _Outcome("delivered", reason, "status")
         self._count_ask()

@@ -47,7 +47,7 @@ def test_the_report_is_readable_as_text(seen: Seen) -> None:
     assert not view.crashed
     text = " ".join(view.text.split())
     category = {"high": "High risk", "low": "Low risk", "indeterminate": "Uncertain risk"}[prediction.category]
-    assert f"{100 * prediction.probability:.6g}" in text
+    assert sentences.percents(prediction)[0].removesuffix(" %") in text
     assert "ALN metastasis probability" in text
     assert category in text
     side = seen.study.result.laterality

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from dataclasses import replace
+from io import BytesIO
 from typing import Any
 
 import pydicom
@@ -17,8 +18,9 @@ from daemon.ledger.claims import LeaseLost, update
 from daemon.ledger.deliveries import failing, take
 from daemon.work import deliver
 from daemon.work.exam_limits import EXIT_CODE
+from dicom_sr.sop_classes import SEGMENTATION
 from tests.support.archives import BASIC_TEXT_SR, COMPREHENSIVE_SR, SECONDARY_CAPTURE, archive, deaf
-from tests.support.delivering import data_set_bytes
+from tests.support.delivering import data_set_bytes, small_object
 from tests.support.postgres import free_port
 
 # pynetdicom's requestor drops, unclosed, the socket of a connection that failed; that is not ours to fail for.
@@ -106,6 +108,25 @@ def test_an_archive_that_takes_no_class_of_ours_is_told_as_refusing_and_not_as_d
             at.wait_until_due(f"{revision}-a")
     with at.ledger.read() as connection:
         assert failing(connection) == []
+
+
+@pytest.mark.parametrize("proof", ["status", "readback"])
+def test_a_report_is_delivered_without_its_union_where_no_segmentation_is_taken(make_desk: Any, proof: str) -> None:
+    with archive() as there:
+        at = make_desk({"name": "a", "port": there.port, "proof": proof})
+        objects = {}
+        for kind, sop_class in (("sr", COMPREHENSIVE_SR), ("page", SECONDARY_CAPTURE), ("union_nodes_l", SEGMENTATION)):
+            made = small_object("sr" if kind == "sr" else "page", "1.2.1", 1)
+            made.SOPClassUID = made.file_meta.MediaStorageSOPClassUID = sop_class
+            made.SOPInstanceUID = made.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{len(objects) + 1}"
+            file = BytesIO()
+            made.save_as(file, enforce_file_format=True)
+            objects[kind] = file.getvalue()
+        revision = at.result(objects=objects)
+        assert at.deliver(f"{revision}-a") == ""
+    row = at.row(f"{revision}-a")
+    assert row.state == "delivered"
+    assert "union_nodes_l: 0x0122" in row.reason
 
 
 @pytest.mark.parametrize("kind", ["sr", "page"])
