@@ -29,8 +29,10 @@ STILL_S = 180.0
 # Processor time in STILL_S below which nothing was done: what daemons take that wait for work.
 MOVED_S = 0.02 * STILL_S
 LOOK_EVERY_S = 5.0
-# Looks after which a test that does not even fail when it is told to ends its process.
-STUBBORN = 12
+# Processor time between two looks with which a thread was not only waiting.
+RAN_S = 0.05
+# After its failure a test has this long for its fixtures to end what they started; then its process is ended.
+STUBBORN_S = 120.0
 
 
 class Progress:
@@ -56,7 +58,21 @@ class Progress:
 class _Running:
     name: str
     progress: Progress
-    given_up: int = 0
+    given_up: bool = False
+
+
+class WithMain:
+    """As `waiting.work`; a main thread that computed since the last look counts as well, since another thread looks."""
+
+    def __init__(self) -> None:
+        self._main_s = 0.0
+
+    def __call__(self) -> Work:
+        seen, main = work(), threading.main_thread().ident
+        assert main is not None
+        spent_s = time.clock_gettime(time.pthread_getcpuclockid(main))
+        ran, self._main_s = spent_s - self._main_s > RAN_S, spent_s
+        return Work(seen.spent_s, seen.runnable or ran)
 
 
 class Limits:
@@ -65,21 +81,12 @@ class Limits:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._main = threading.main_thread()
-        self._main_s = 0.0
-        self._clock = OwnClock(work=self._work)
+        self._clock = OwnClock(work=WithMain())
         self._running: _Running | None = None
         self._reason = ""
         self._over = threading.Event()
         signal.signal(signal.SIGALRM, self._fail)
         threading.Thread(target=self._watch, name="limits", daemon=True).start()
-
-    def _work(self) -> Work:
-        """As `waiting.work`, and a main thread that computes counts as well: here it is not the one that looks."""
-        seen = work()
-        assert self._main.ident is not None
-        spent_s = time.clock_gettime(time.pthread_getcpuclockid(self._main.ident))
-        runs, self._main_s = spent_s - self._main_s > 0.05, spent_s
-        return Work(seen.spent_s, seen.runnable or runs)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
@@ -100,12 +107,12 @@ class Limits:
             if running is None:
                 continue
             # The time that looking takes is not the test's.
-            if running.given_up:
-                running.given_up += 1
-                if running.given_up > STUBBORN:
-                    self._end(running)
-            elif reason := running.progress.verdict(self._clock.now(), work().spent_s - time.thread_time()):
-                running.given_up = 1
+            own_s, spent_s = self._clock.now(), work().spent_s - time.thread_time()
+            reason = running.progress.verdict(own_s, spent_s)
+            if reason and running.given_up:
+                self._end(running)
+            elif reason:
+                running.given_up, running.progress = True, Progress(STUBBORN_S, own_s, spent_s)
                 self._reason = f"{reason}\n{stacks()}\n{processes()}"
                 signal.pthread_kill(self._main.ident or 0, signal.SIGALRM)
 

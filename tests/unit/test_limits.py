@@ -14,7 +14,7 @@ CONFTEST = """
 import pytest
 from tests.support import limits
 
-limits.LOOK_EVERY_S, limits.STILL_S, limits.MOVED_S, limits.STUBBORN = 0.2, {still}, 0.5, 2
+limits.LOOK_EVERY_S, limits.STILL_S, limits.MOVED_S, limits.STUBBORN_S = 0.2, {still}, 0.5, 3
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "timeout(seconds): a limit")

@@ -45,9 +45,21 @@ def test_the_test_of_what_was_changed_comes_before_tests_that_only_reach_it() ->
     assert files[0] == Path("tests/unit/test_near_tests.py")
 
 
-@pytest.mark.parametrize("changed", ["README.md", "docs/index.md"])
-def test_a_page_reaches_no_test(changed: str) -> None:
-    assert fast.nearest([Path(changed)]) == []
+@pytest.mark.parametrize(
+    ("changed", "test"),
+    [
+        ("docs/index.md", "tests/unit/test_docs.py"),
+        ("script/setup", "tests/unit/test_setup.py"),
+        ("config/sequence_rules.toml", "tests/unit/pipeline/test_sequences_rules.py"),
+        ("pyproject.toml", "tests/unit/test_setup.py"),
+    ],
+)
+def test_a_file_that_is_no_module_counts_as_those_that_name_it(changed: str, test: str) -> None:
+    assert Path(test) in fast.nearest([Path(changed)])
+
+
+def test_a_file_that_nothing_names_reaches_no_test() -> None:
+    assert fast.nearest([Path("docker", "no-such-file" + ".yaml")]) == []
 
 
 @pytest.mark.parametrize(
