@@ -10,7 +10,6 @@ from dicom_sr.codes import SEQUENCE_NAMES
 from dicom_sr.page import answer, details_columns, fonts, paper, text_fitting
 from dicom_sr.page.readable_names import day, person_name
 from dicom_sr.page.sheet import Sheet
-from dicom_sr.plain_reasons import plain
 from dicom_sr.report_source import ReportSource
 from pipeline.records import SEQUENCES, Side
 from pipeline.result import Part, QualityCheck, StudyResult
@@ -150,9 +149,9 @@ def _reasons(pages: Pages, result: StudyResult) -> None:
         return
     pages.heading("Reasons")
     for reason in whole:
-        pages.text(f"- {plain(reason, result)}")
+        pages.text(f"- {reason}")
     for side, reason in per_part:
-        pages.text(f"- {_side(result, side)}{plain(reason, result)}")
+        pages.text(f"- {_side(result, side)}{reason}")
 
 
 def _regions(pages: Pages, result: StudyResult) -> None:
