@@ -29,10 +29,18 @@ def draw_answer(
         sheet.text(x, y + 34 + big, "NOT EVALUATED", big, width=width, bold=True)
         return sheet.paragraph(x, y + 50 + big, sentences.why_not(result, part), 19, width, 104, least=12) + 12
     label, colour = _ANSWERS[prediction.category]
-    shown, _ = sentences.percents(prediction)
+    shown, _ = _shown(prediction)
     number = sheet.text(x + width, y + 34 + big, shown, big, width=width / 2, bold=True, align="right")
     sheet.text(x, y + 34 + big, label, big, width=width - number - 24, bold=True, colour=colour)
     return _scale(sheet, prediction, colour, x, y + 74 + big, width)
+
+
+def _shown(prediction: Prediction) -> tuple[str, str]:
+    """Probability and cutoff as large print has room for: at most one decimal."""
+    whole = (sentences.percent(prediction.probability), sentences.percent(prediction.cutoff))
+    if whole[0] != whole[1] or prediction.probability == prediction.cutoff:
+        return whole
+    return sentences.percent(prediction.probability, 1), sentences.percent(prediction.cutoff, 1)
 
 
 def _scale(sheet: Sheet, prediction: Prediction, colour: str, x: float, y: float, width: float) -> float:
@@ -65,7 +73,8 @@ def _ticks(sheet: Sheet, prediction: Prediction, cut: float, x: float, y: float,
     """The ends of the scale, and between them the cutoff, as near to its place as they leave room."""
     zero = sheet.text(x, y - 1, "0 %", 14, width=60, colour=QUIET)
     hundred = sheet.text(x + width, y - 1, "100 %", 14, width=60, colour=QUIET, align="right")
-    text = f"cutoff {sentences.percents(prediction)[1]}"
+    shown, cutoff = _shown(prediction)
+    text = f"cutoff {cutoff}" if shown != cutoff else sentences.comparison(prediction)
     room = width - zero - hundred - 48
     half = min(room, text_fitting.width(text, 16)) / 2
     centre = min(max(cut, x + zero + 24 + half), x + width - hundred - 24 - half)
