@@ -11,7 +11,7 @@ from pipeline.errors import ExamRejected, InputRejected
 from pipeline.records import FeatureSet, Json
 from pipeline.result import Clinical, Prediction
 from pipeline.signature import Signature
-from pipeline.signature.registry import Registry, in_use
+from pipeline.signature.registry import Registry, choose, in_order
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,31 +25,37 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Signatures:
-    """`known`: every signature that may be asked, to know what to measure; `settings` None: none is asked."""
+    """`order`: the signatures in use, in the order in which they are asked; `shadows`: those that are only watched.
 
-    known: tuple[Signature, ...]
+    `settings` None: none is asked.
+    """
+
+    order: tuple[Signature, ...]
     settings: SignatureSettings | None
+    shadows: tuple[Signature, ...] = ()
 
     @classmethod
     def from_settings(cls, settings: SignatureSettings) -> Signatures:
-        """One file, the active ones of a registry, or the demonstration signature. Raises InputRejected."""
-        if settings.path is not None:
-            return cls((signature_room.load(settings.path),), settings)
-        if settings.registry is not None:
-            entries = Registry(settings.registry).entries()
-            known = tuple(e.signature for e in entries if e.active or e.shadow)
-            if not any(e.active for e in entries):
-                raise InputRejected(
-                    f"no signature is active in {settings.registry}; see `axrad signature list` and `activate`",
-                    code="no-active-signature",
-                )
-            return cls(known, settings)
-        return cls((signature_room.load(signature_room.demonstration_path()),), settings)
+        """One file, the active ones of a registry, or the demonstration. Raises InputRejected."""
+        order = in_order(settings)
+        if settings.path is not None or settings.registry is None:
+            return cls(order, settings)
+        if not order:
+            raise InputRejected(
+                f"no signature is active in {settings.registry}; see `axrad signature list` and `activate`",
+                code="no-active-signature",
+            )
+        return cls(order, settings, Registry(settings.registry).shadows())
 
     @classmethod
     def none(cls) -> Signatures:
         """No signature: everything is measured and nothing predicted."""
         return cls((), None)
+
+    @property
+    def known(self) -> tuple[Signature, ...]:
+        """Every signature that may be asked, to know what to measure."""
+        return (*self.order, *self.shadows)
 
     @property
     def demonstration(self) -> bool:
@@ -78,17 +84,22 @@ class Signatures:
         }
 
     def predict(self, measured: FeatureSet, clinical: Clinical, protocol: Mapping[str, object]) -> Outcome:
-        """Ask the active signature that uses most of what this exam has; shadows are asked too and never reported."""
+        """Ask the first signature in the written order whose inputs this exam has; shadows are never reported.
+
+        What it abstains from stays unanswered: the next one is asked only where an input is absent or ambiguous.
+        """
         if self.settings is None:
             return Outcome(None, (("no-signature", "no signature was asked"),))
         groups = {".".join(name.split(".")[:2]) for name in (*measured.values, *measured.missing)}
-        choice = in_use(self.settings, frozenset(groups | set(clinical.known)))
+        choice = choose(self.order, self.shadows, frozenset(groups | set(clinical.known)))
         shadow = tuple(p for s in choice.shadows if (p := self._watch(s, measured, clinical, protocol)) is not None)
         fallback = "; ".join([*choice.notes, *self._why_missing(clinical)]) if choice.notes else ""
-        if choice.signature is None:
+        # A file that was named is asked whatever there is: it says itself which features it lacks, and why.
+        asked = choice.signature or (self.order[0] if self.settings.registry is None and len(self.order) == 1 else None)
+        if asked is None:
             return Outcome(None, (("no-signature-fits", fallback),), shadow)
         try:
-            prediction = self._ask(choice.signature, measured, clinical, protocol)
+            prediction = self._ask(asked, measured, clinical, protocol)
         except ExamRejected as error:
             return Outcome(None, ((error.code, error.message),), shadow)
         return Outcome(prediction.model_copy(update={"fallback": fallback}), (), shadow)

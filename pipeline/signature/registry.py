@@ -1,22 +1,26 @@
 """A folder of signatures: content-addressed files, what was found out about them, and which are in use.
 
 `SHA256.axsig` the signatures; `evaluations/SHA256/*.json` what `evaluate` found; `in-use.json` one active signature
-per set of available inputs, and the shadows, which are computed and kept but never reported.
+per set of inputs, the order in which they are asked, the families they belong to, and the shadows, which are computed
+and kept but never reported.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from config.schema import SignatureSettings
 from pipeline.errors import InputRejected
 from pipeline.records import Json
-from pipeline.signature import card, container, names
+from pipeline.signature import card, container, written_order
+from pipeline.signature.family import Family, demonstration
 from pipeline.signature.record import Signature
 from pipeline.signature.whole_files import write_atomically
+from pipeline.signature.written_order import NOTHING_IN_USE, FamilyInUse, InUse, Listed
 
 SUFFIX = ".axsig"
 IN_USE = "in-use.json"
@@ -33,25 +37,27 @@ class Choice:
 
 @dataclass(frozen=True)
 class Entry:
-    """One signature of the registry and its state."""
+    """One signature of the registry and its state.
+
+    `place`: 1 is asked first, None is not active. `family`: `name@version` of the family it was activated with; "" a
+    family of its own.
+    """
 
     signature: Signature
     active: bool
     shadow: bool
     orientations: tuple[str, ...]
+    place: int | None = None
+    family: str = ""
 
 
 @dataclass(frozen=True)
-class _InUse:
-    """`in-use.json`: the SHA-256 of the active signature by `inputs_key`, and those of the shadows."""
+class Activated:
+    """What activating a family did: its members in use, those left out with the reason, titles of those replaced."""
 
-    active: dict[str, str]
-    shadow: list[str]
-
-
-def inputs_key(inputs: frozenset[str]) -> str:
-    """A set of inputs as text."""
-    return "+".join(sorted(inputs))
+    members: tuple[Signature, ...]
+    left_out: tuple[tuple[Signature, str], ...]
+    replaced: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -89,26 +95,37 @@ class Registry:
         return matching[0]
 
     def entries(self) -> tuple[Entry, ...]:
-        """Every signature with its state, by name."""
+        """Every signature with its state: the active ones in the order in which they are asked, then the others."""
         state = self._state()
+        families = {sha256: f.title for f in state.families for sha256 in f.members}
         entries = []
         for path in self.folder.glob(f"*{SUFFIX}"):
             signature = self.load(path.stem)
-            orientations = tuple(str(c["orientation"]) for c in self.external_cohorts(signature.sha256).values())
-            entries.append(
-                Entry(
-                    signature,
-                    signature.sha256 in state.active.values(),
-                    signature.sha256 in state.shadow,
-                    orientations,
-                )
-            )
-        return tuple(sorted(entries, key=lambda e: (e.signature.header.title, e.signature.sha256)))
+            sha256 = signature.sha256
+            place = state.order.index(sha256) + 1 if sha256 in state.order else None
+            orientations = tuple(str(c["orientation"]) for c in self.external_cohorts(sha256).values())
+            shadow, family = sha256 in state.shadow, families.get(sha256, "")
+            entries.append(Entry(signature, place is not None, shadow, orientations, place, family))
+        last = len(entries)
+        return tuple(sorted(entries, key=lambda e: (e.place or last + 1, e.signature.header.title, e.signature.sha256)))
+
+    def in_order(self) -> tuple[Signature, ...]:
+        """The active signatures in the order in which they are asked."""
+        return tuple(self.load(sha256) for sha256 in self._state().order)
+
+    def shadows(self) -> tuple[Signature, ...]:
+        """The signatures that are computed and kept and never reported."""
+        return tuple(self.load(sha256) for sha256 in self._state().shadow)
+
+    def families(self) -> tuple[FamilyInUse, ...]:
+        """The families in use, in the order of their first members."""
+        state = self._state()
+        return tuple(sorted(state.families, key=lambda f: state.order.index(f.members[0])))
 
     def titles_in_use(self) -> frozenset[str]:
         """`name@version` of the signatures that are active or shadow."""
         state = self._state()
-        return frozenset(self.load(sha256).header.title for sha256 in (*state.active.values(), *state.shadow))
+        return frozenset(self.load(sha256).header.title for sha256 in (*state.order, *state.shadow))
 
     def record(self, facts: dict[str, Json]) -> None:
         """Keep what an evaluation found, under the signature it is about."""
@@ -138,79 +155,130 @@ class Registry:
             InputRejected: an external cohort says inverted or no evidence, there is none (unless `unevaluated`), or
                 it cannot run on images.
         """
-        title, sha256 = signature.header.title, self.add(signature)
-        if signature.header.foreign_columns:
-            raise InputRejected(f"{title} cannot be activated: its columns are not ours", code="not-activated")
-        against = [sentence for facts in self.evaluations(sha256) for _, sentence in card.verdicts(facts)]
+        sha256 = self.add(signature)
+        against = self._against(signature, sha256, unevaluated=unevaluated)
         if against:
-            raise InputRejected(
-                f"{title} cannot be activated: {' '.join(dict.fromkeys(against))}", code="not-activated"
-            )
-        if not unevaluated and all(card.repeated_rows(c) for c in self.external_cohorts(sha256).values()):
-            raise InputRejected(
-                f"{title} cannot be activated: no evaluation on an independent cohort is recorded in {self.folder}. "
-                "Run axrad signature evaluate with this registry, or activate it with --unevaluated.",
-                code="not-activated",
-            )
-        state, key = self._state(), inputs_key(signature.inputs)
-        before = state.active.get(key)
-        shadow = [s for s in state.shadow if s != sha256]
-        self._write(_InUse({**state.active, key: sha256}, shadow))
+            raise InputRejected(f"{signature.header.title} cannot be activated: {against}", code="not-activated")
+        state, listed = self._state(), Listed(sha256, signature.inputs)
+        before = state.active.get(listed.key)
+        self._write(written_order.activated(state, [listed], self._listed(state)))
         return None if before == sha256 else before
+
+    def activate_family(self, family: Family, *, unevaluated: bool = False) -> Activated:
+        """Make a family's members the active ones for their inputs, in their written order, instead of its former ones.
+
+        Members that an evaluation speaks against are left out.
+
+        Raises:
+            InputRejected: every member is left out, or one has no independent cohort (unless `unevaluated`).
+        """
+        digests = [self.add(member) for member in family.members]
+        pairs = list(zip(family.members, digests, strict=True))
+        left_out = tuple((m, why) for m, sha in pairs if (why := self._against(m, sha, unevaluated=True)))
+        refused = {m.header.title for m, _ in left_out}
+        members = [(m, sha) for m, sha in pairs if m.header.title not in refused]
+        unjudged = [m.header.title for m, sha in members if self._against(m, sha, unevaluated=unevaluated)]
+        if not members or unjudged:
+            why = left_out[0][1] if not members else f"{', '.join(unjudged)}: {self._no_cohort()}"
+            raise InputRejected(f"{family.title} cannot be activated: {why}", code="not-activated")
+        state, listed = self._state(), [Listed(sha, m.inputs) for m, sha in members]
+        after = written_order.activated(state, listed, self._listed(state), family.title)
+        self._write(after)
+        gone = [sha for sha in state.order if sha not in after.order]
+        return Activated(tuple(m for m, _ in members), left_out, tuple(self.load(s).header.title for s in gone))
 
     def shadow(self, signature: Signature, *, on: bool = True) -> None:
         """Compute it beside the active one, without reporting it; or stop that."""
         sha256, state = self.add(signature), self._state()
         others = [s for s in state.shadow if s != sha256]
-        self._write(replace(state, shadow=[*others, *([sha256] if on else [])]))
+        self._write(replace(state, shadow=(*others, *([sha256] if on else []))))
 
     def deactivate(self, signature: Signature) -> None:
         """Take it out of use."""
-        state = self._state()
-        active = {k: s for k, s in state.active.items() if s != signature.sha256}
-        self._write(replace(state, active=active))
+        self._write(written_order.deactivated(self._state(), signature.sha256))
 
     def choose(self, available: frozenset[str]) -> Choice:
-        """The active signature that uses most of what is available: `{sequence}.{roi}` groups and clinical columns."""
-        state = self._state()
-        active = [self.load(sha256) for sha256 in state.active.values()]
-        fitting = [s for s in active if s.inputs <= available]
-        shadows = tuple(s for sha in state.shadow if (s := self.load(sha)).inputs <= available)
-        best = max(fitting, key=_preference, default=None)
-        richer = [s for s in active if best is None or _preference(s) > _preference(best)]
-        notes = tuple(_lacking(s, available, best) for s in sorted(richer, key=_preference, reverse=True))
-        return Choice(best, shadows, notes or (() if active else (f"no signature is active in {self.folder}",)))
+        """The first signature in the written order whose inputs are available: `{sequence}.{roi}` groups and facts."""
+        choice = choose(self.in_order(), self.shadows(), available)
+        if choice.signature is not None or choice.notes:
+            return choice
+        return replace(choice, notes=(f"no signature is active in {self.folder}",))
+
+    def _against(self, signature: Signature, sha256: str, *, unevaluated: bool) -> str:
+        """Why it may not become active; "" where nothing speaks against it."""
+        if signature.header.foreign_columns:
+            return "its columns are not ours"
+        against = [sentence for facts in self.evaluations(sha256) for _, sentence in card.verdicts(facts)]
+        if against:
+            return " ".join(dict.fromkeys(against))
+        if not unevaluated and all(card.repeated_rows(c) for c in self.external_cohorts(sha256).values()):
+            return self._no_cohort()
+        return ""
+
+    def _no_cohort(self) -> str:
+        return (
+            f"no evaluation on an independent cohort is recorded in {self.folder}. "
+            "Run axrad signature evaluate with this registry, or activate it with --unevaluated."
+        )
+
+    def _listed(self, state: InUse) -> dict[str, Listed]:
+        return {sha256: Listed(sha256, self.load(sha256).inputs) for sha256 in state.active.values()}
 
     def _path(self, sha256: str) -> Path:
         return self.folder / f"{sha256}{SUFFIX}"
 
-    def _state(self) -> _InUse:
+    def _state(self) -> InUse:
         path = self.folder / IN_USE
         if not path.exists():
-            return _InUse({}, [])
+            return NOTHING_IN_USE
         try:
-            state = json.loads(path.read_text(encoding="utf-8"))
-            return _InUse(dict(state["active"]), list(state["shadow"]))
-        except (ValueError, KeyError, TypeError) as error:
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            families = tuple(
+                FamilyInUse(str(f["name"]), str(f["version"]), tuple(map(str, f["members"])))
+                for f in stored.get("families", ())
+            )
+            order, shadow = tuple(map(str, stored.get("order", ()))), tuple(map(str, stored["shadow"]))
+            state = InUse({str(k): str(v) for k, v in stored["active"].items()}, shadow, order, families)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputRejected(f"{path} is damaged: {error}", code="registry-damaged") from error
+        return written_order.completed(state, self._listed(state))
 
-    def _write(self, state: _InUse) -> None:
+    def _write(self, state: InUse) -> None:
         write_atomically(self.folder / IN_USE, json.dumps(asdict(state), indent=1, sort_keys=True).encode())
 
 
-def in_use(settings: SignatureSettings, available: frozenset[str]) -> Choice:
-    """What the settings say an exam with these inputs is scored with: the file, the registry, or the demonstration."""
+def in_order(settings: SignatureSettings) -> tuple[Signature, ...]:
+    """The signatures that the settings say are in use, in the order in which they are asked.
+
+    One file, the active ones of a registry, or the demonstration.
+    """
     if settings.path is not None:
-        return Choice(container.load(settings.path))
-    if settings.registry is not None:
-        return Registry(settings.registry).choose(available)
-    return Choice(container.load(container.demonstration_path()))
+        return (container.load(settings.path),)
+    return demonstration() if settings.registry is None else Registry(settings.registry).in_order()
 
 
-def _preference(signature: Signature) -> tuple[int, int, str]:
-    """More image inputs first, then more clinical ones."""
-    clinical = signature.inputs & frozenset(names.CLINICAL)
-    return len(signature.inputs - clinical), len(clinical), signature.sha256
+def choose(order: Sequence[Signature], shadows: Sequence[Signature], available: frozenset[str]) -> Choice:
+    """The first of `order` whose inputs are all available, and the shadows that could be computed.
+
+    Notes name what signatures before it lack, each input once; where none fits, what the one that lacks least does.
+    """
+    first = next((s for s in order if s.inputs <= available), None)
+    could = tuple(s for s in shadows if s.inputs <= available)
+    if first is None:
+        nearest = sorted(order, key=lambda s: len(s.inputs - available))[:1]
+        return Choice(None, could, tuple(_lacking(s, available, None) for s in nearest))
+    notes: list[str] = []
+    named: frozenset[str] = frozenset()
+    for signature in order[: order.index(first)]:
+        if not signature.inputs - available <= named:
+            named |= signature.inputs - available
+            notes.append(_lacking(signature, available, first))
+    return Choice(first, could, tuple(notes))
+
+
+def covered_inputs(registry: Registry) -> tuple[frozenset[str], ...]:
+    """The sets of inputs with which an exam is answered, in the order in which the signatures are asked."""
+    return tuple(signature.inputs for signature in registry.in_order())
 
 
 def _lacking(signature: Signature, available: frozenset[str], instead: Signature | None) -> str:

@@ -13,7 +13,7 @@ from pipeline.research.evaluation.evaluate import Questions, evaluate
 from pipeline.research.training.train import train
 from pipeline.signature import container
 from pipeline.signature.record import Signature
-from pipeline.signature.registry import Registry, in_use
+from pipeline.signature.registry import Registry, in_order
 from tests.support.signature_tables import FAST, GROUPS, clinical, frame, table, trained
 
 DATA = clinical(frame(cases=80))
@@ -141,11 +141,13 @@ def trained_foreign(data: object) -> Signature:
     return train(table(data, foreign_columns=True), FAST)
 
 
-def test_the_settings_say_which_signature_is_in_use(registry: Registry, tmp_path: Path) -> None:
+def test_the_settings_say_which_signatures_are_in_use(registry: Registry, tmp_path: Path) -> None:
     container.save(RADIOMIC, tmp_path / "x.axsig")
-    by_path = in_use(SignatureSettings(path=tmp_path / "x.axsig"), ALL)
-    assert by_path.signature is not None
     registry.activate(RADIOMIC, unevaluated=True)
-    by_registry = in_use(SignatureSettings(registry=registry.folder), ALL)
-    assert by_registry.signature is not None
-    assert by_registry.signature.header == by_path.signature.header
+    registry.activate(MULTIOMIC, unevaluated=True)
+    for settings, titles in (
+        (SignatureSettings(path=tmp_path / "x.axsig"), ["radiomic@1"]),
+        (SignatureSettings(registry=registry.folder), ["multiomic@1", "radiomic@1"]),
+    ):
+        assert [s.header.title for s in in_order(settings)] == titles
+    assert in_order(SignatureSettings())[0].header.title == "demonstration@1"

@@ -1,0 +1,94 @@
+"""A family: signatures of one question on different inputs, with a common name, version and written order.
+
+A folder with `family.json` and one `.axsig` per member. The order of `members` is the order in which they are asked:
+an author may change it in the file before the family is activated.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import InputRejected
+from pipeline.records import Json
+from pipeline.signature import container
+from pipeline.signature.record import Signature
+
+SCHEMA = "axrad.family/1"
+FILE = "family.json"
+
+
+@dataclass(frozen=True)
+class Family:
+    """`members` in their written order; `facts` is the whole of `family.json`."""
+
+    name: str
+    version: str
+    members: tuple[Signature, ...]
+    facts: Mapping[str, Json]
+
+    @property
+    def title(self) -> str:
+        return f"{self.name}@{self.version}"
+
+
+def is_family(path: Path) -> bool:
+    """Whether this is a family's folder."""
+    return (path / FILE).is_file()
+
+
+def read(folder: Path) -> Family:
+    """The family in a folder, every member verified.
+
+    Raises:
+        InputRejected: `family.json` cannot be read or is damaged, or a member is missing, altered, listed twice or of
+            another question than the first.
+    """
+    path = folder / FILE
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        if facts["schema"] != SCHEMA or not facts["members"]:
+            raise ValueError(f"it is not {SCHEMA}, or it has no members")
+        listed = [(str(m["file"]), str(m["sha256"])) for m in facts["members"]]
+        name, version = str(facts["name"]), str(facts["version"])
+    except OSError as error:
+        raise InputRejected(f"cannot read the family {path}: {error.strerror}", code="family-unreadable") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputRejected(f"{path} is damaged: {error}", code="family-unreadable") from error
+    outside = [file for file, _ in listed if Path(file).name != file]
+    if outside or len(dict(listed)) != len(listed):
+        which = f"{outside[0]} is not in its folder" if outside else "a member is listed twice"
+        raise InputRejected(f"{path} is damaged: {which}", code="family-unreadable")
+    members = tuple(container.load(folder / file, sha256) for file, sha256 in listed)
+    _one_question(members, path)
+    return Family(name, version, members, facts)
+
+
+def demonstration() -> tuple[Signature, ...]:
+    """The signatures that ship with axrad, trained on synthetic exams, in their written order."""
+    return read(container.demonstration_path().parent).members
+
+
+def as_json(facts: Mapping[str, Any]) -> bytes:
+    """`family.json`."""
+    return (json.dumps(facts, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode()
+
+
+def _one_question(members: tuple[Signature, ...], path: Path) -> None:
+    """Refuse members that answer different questions, and two that read the same inputs."""
+    first, readers = members[0].header, dict[frozenset[str], str]()
+    for member in members:
+        header = member.header
+        if member.inputs in readers:
+            raise InputRejected(
+                f"{path}: {header.title} and {readers[member.inputs]} read the same inputs", code="family-unreadable"
+            )
+        readers[member.inputs] = header.title
+        asked = (header.label_column, header.positive_value, header.negative_value, header.positive_class)
+        if asked != (first.label_column, first.positive_value, first.negative_value, first.positive_class):
+            raise InputRejected(
+                f"{path}: {header.title} and {first.title} answer different questions", code="family-unreadable"
+            )
