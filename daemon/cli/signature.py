@@ -13,7 +13,7 @@ import click
 from config.schema import Classifier
 from daemon.cli.options import config_option, json_option, out_file, out_folder
 from daemon.cli.research_extra import require_research
-from daemon.cli.signature_registry import find_signature, registry_in, required_registry
+from daemon.cli.signature_registry import activate_family, find_signature, registry_in, required_registry
 
 if TYPE_CHECKING:
     from config.schema import Training
@@ -171,19 +171,27 @@ def show(signature_file: str | None, registry_path: Path | None, as_json: bool, 
 @json_option
 @config_option
 def list_(registry_path: Path | None, as_json: bool, config_path: Path | None) -> None:
-    """List the registry's signatures: active, shadow, and what external cohorts say."""
-    entries = required_registry(registry_path, config_path).entries()
+    """List the registry's signatures: the active ones in the order in which they are asked, then the others."""
+    registry = required_registry(registry_path, config_path)
+    entries, families = registry.entries(), registry.families()
+    titles = {e.signature.sha256: e.signature.header.title for e in entries}
     if as_json:
         rows = [
-            {**e.signature.describe(), "active": e.active, "shadow": e.shadow, "orientations": list(e.orientations)}
+            {**e.signature.describe(), "active": e.active, "shadow": e.shadow, "orientations": list(e.orientations),
+             "place": e.place, "family": e.family or e.signature.header.title}
             for e in entries
+        ]  # fmt: skip
+        listed = [
+            {"name": f.name, "version": f.version, "members": [titles[sha] for sha in f.members]} for f in families
         ]
-        click.echo(json.dumps({"signatures": rows}))
+        click.echo(json.dumps({"signatures": rows, "families": listed}))
         return
+    for family in families:
+        click.echo(f"family {family.title}, asked in this order: {', '.join(titles[sha] for sha in family.members)}")
     for e in entries:
-        state = "active" if e.active else "shadow" if e.shadow else "-"
+        state = f"active {e.place}" if e.active else "shadow" if e.shadow else "-"
         orientations = ", ".join(e.orientations) or "not evaluated"
-        click.echo(f"{e.signature.sha256[:12]}  {e.signature.header.title:30}  {state:7}  {orientations}")
+        click.echo(f"{e.signature.sha256[:12]}  {e.signature.header.title:30}  {state:9}  {orientations}")
         click.echo(f"{'':14}{' + '.join(sorted(e.signature.inputs))}")
 
 
@@ -202,20 +210,27 @@ def activate(
     registry_path: Path | None,
     config_path: Path | None,
 ) -> None:
-    """Make SIGNATURE the active one for the inputs it needs."""
+    """Make SIGNATURE the active one for the inputs it needs; of a family's folder, all its members in their order."""
+    from pipeline.signature import family
+
     registry = required_registry(registry_path, config_path)
-    chosen = registry.find(signature_file)
-    title = chosen.header.title
-    if shadow:
-        registry.shadow(chosen, on=not off)
-        click.echo(f"{title} is {'no longer a' if off else 'a'} shadow")
-    elif off:
-        registry.deactivate(chosen)
-        click.echo(f"{title} is not active")
-    else:
-        before = registry.activate(chosen, unevaluated=unevaluated)
-        instead = f", instead of {before[:12]}" if before else ""
-        click.echo(f"{title} is active for {' + '.join(sorted(chosen.inputs))}{instead}")
+    folder = Path(signature_file)
+    if folder.is_dir() and not (shadow or off):
+        activate_family(registry, family.read(folder), unevaluated=unevaluated)
+        return
+    chosen = family.read(folder).members if folder.is_dir() else (registry.find(signature_file),)
+    for one in chosen:
+        title = one.header.title
+        if shadow:
+            registry.shadow(one, on=not off)
+            click.echo(f"{title} is {'no longer a' if off else 'a'} shadow")
+        elif off:
+            registry.deactivate(one)
+            click.echo(f"{title} is not active")
+        else:
+            before = registry.activate(one, unevaluated=unevaluated)
+            instead = f", instead of {before[:12]}" if before else ""
+            click.echo(f"{title} is active for {' + '.join(sorted(one.inputs))}{instead}")
 
 
 def _recipe(defaults: Training, steps: dict[str, Any]) -> Training:

@@ -11,6 +11,7 @@ from pipeline.errors import InputRejected
 
 if TYPE_CHECKING:
     from pipeline.signature import Signature
+    from pipeline.signature.family import Family
     from pipeline.signature.registry import Registry
 
 
@@ -44,3 +45,15 @@ def find_signature(reference: str, registry: Registry | None) -> Signature:
     if registry is not None and not Path(reference).is_file():
         return registry.find(reference)
     return load(Path(reference))
+
+
+def activate_family(registry: Registry, family: Family, *, unevaluated: bool) -> None:
+    """Activate a family's members together; print which, in which order, and which are left out and why."""
+    done = registry.activate_family(family, unevaluated=unevaluated)
+    for member, why in done.left_out:
+        click.secho(f"{member.header.title} is left out: {why}", err=True, fg="red", bold=True)
+    click.echo(f"{family.title} is active: {len(done.members)} signatures, asked in this order")
+    for number, member in enumerate(done.members, 1):
+        click.echo(f"{number:3}. {member.header.title} for {' + '.join(sorted(member.inputs))}")
+    if done.replaced:
+        click.echo(f"no longer active: {', '.join(done.replaced)}")

@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from daemon.cli.signature import signature
 from pipeline.errors import InputRejected
 from pipeline.research.training import demonstration
+from pipeline.signature import family
 from pipeline.signature.container import load
 from tests.support.signature_tables import FAST, frame
 
@@ -111,6 +112,30 @@ def test_complete_cases_prints_the_count(folder: Path) -> None:
         "--complete-cases",
     )
     assert "1 of 60 cases are incomplete and were left out" in result.stderr
+
+
+def test_a_familys_folder_is_activated_listed_and_taken_out_of_use_as_one(folder: Path) -> None:
+    registry, made = ("--registry", folder / "registry"), folder / "family"
+    (folder / "registry").mkdir()
+    members = []
+    for name, sequences in (("nodes.t1c", "t1c"), ("nodes", "t1c,t2,adc")):
+        out = made / f"{name}.axsig"
+        made.mkdir(exist_ok=True)
+        _run(
+            "train", folder / "train.csv", "--label", "nodes", "--positive", "R", "--trees", 20, "--out", out,
+            "--name", name, "--sequences", sequences,
+        )  # fmt: skip
+        members.append({"file": out.name, "sha256": load(out).sha256})
+    facts = {"schema": family.SCHEMA, "name": "nodes", "version": "1", "members": members}
+    (made / family.FILE).write_bytes(family.as_json(facts))
+    told = _run("activate", made, "--unevaluated", *registry).output
+    assert "nodes@1 is active: 2 signatures, asked in this order\n  1. nodes.t1c@1 for" in told
+    listed = json.loads(_run("list", *registry, "--json").stdout)
+    assert listed["families"] == [{"name": "nodes", "version": "1", "members": ["nodes.t1c@1", "nodes@1"]}]
+    assert [(s["place"], s["family"]) for s in listed["signatures"]] == [(1, "nodes@1"), (2, "nodes@1")]
+    assert "family nodes@1, asked in this order: nodes.t1c@1, nodes@1" in _run("list", *registry).output
+    _run("activate", made, "--off", *registry)
+    assert json.loads(_run("list", *registry, "--json").stdout)["families"] == []
 
 
 def test_a_registry_must_be_named(folder: Path) -> None:
