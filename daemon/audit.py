@@ -230,7 +230,7 @@ def record(settings: Settings, message: Json) -> None:
 def _append(path: Path, line: bytes) -> None:
     """Opened for each line, so that whoever rotates the file need not tell us."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         os.write(fd, line)
     finally:

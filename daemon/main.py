@@ -47,6 +47,21 @@ COMMANDS = {
 }
 
 
+# These write what a user asked for, where he asked for it, with his umask; what all others write is the daemon's.
+FOR_THE_USER = {
+    "demo",
+    "run",
+    "match",
+    "roi",
+    "bias",
+    "extract",
+    "signature",
+    "reproduce",
+    "cohort",
+    "phantom",
+    "check-sr",
+}
+
 # Where the name of a command is also the name of a module that it uses.
 ATTRIBUTES = {"studies": "studies_command"}
 
@@ -66,8 +81,13 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="axrad")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Breast MRI in, a DICOM Structured Report on axillary lymph node metastasis out."""
+    if context.invoked_subcommand not in FOR_THE_USER:
+        from daemon.machine.private_files import private_files
+
+        context.with_resource(private_files())
 
 
 def main() -> None:

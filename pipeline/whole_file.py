@@ -23,7 +23,9 @@ def replacing(
     """
     unfinished = temporary or path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
-        with unfinished.open("wb") as file:
+        with open(
+            unfinished, "wb", opener=lambda name, flags: os.open(name, flags, 0o666 if mode is None else mode)
+        ) as file:
             yield file
             if mode is not None:
                 os.fchmod(file.fileno(), mode)

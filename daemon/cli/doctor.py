@@ -57,6 +57,7 @@ def shown(finding: Finding) -> str:
 def examine(settings: Settings) -> Iterator[Finding]:
     """Every line, in the order in which things depend on each other."""
     from daemon.health import installation_checks, standing_checks
+    from daemon.health.file_modes import file_modes
     from daemon.health.limits import examine as limits
     from daemon.health.peers import ask_destination
     from daemon.ledger.engine import bare_ledger
@@ -66,6 +67,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     listener, now = state(settings), time.time()
     yield _versions()
     yield from installation_checks.examine(settings)
+    yield file_modes(settings)
     yield from (f for f in standing_checks.of_machine(settings, listener, now) if f.code in ("disk", "inodes", "rules"))
     of_ledger = guarded("ledger", lambda: _ledger(settings), "look at ledger.url and at the database")
     yield of_ledger

@@ -33,7 +33,7 @@ def dump(connection: sa.Connection, path: Path, version: str) -> int:
     """Write every row; the number of rows. The file is whole and on the disk, or not there."""
     rows = 0
     with (
-        replacing(path, temporary=path.with_name(path.name + ".part")) as raw,
+        replacing(path, temporary=path.with_name(path.name + ".part"), mode=0o600) as raw,
         gzip.open(raw, "wt", encoding="utf-8", newline="\n") as file,
     ):
         _line(file, {"format": FORMAT, "version": version})

@@ -84,6 +84,13 @@ def ledger_url(settings: Settings) -> str:
     return f"sqlite:///{(settings.spool.path.parent / 'ledger.sqlite').absolute()}"
 
 
+def sqlite_path(settings: Settings) -> Path | None:
+    """The ledger's file; None where it is no file."""
+    url = sa.make_url(ledger_url(settings))
+    named = url.database if url.get_backend_name() == "sqlite" else None
+    return None if not named or named == ":memory:" or named.startswith("file:") else Path(named).absolute()
+
+
 def backups_folder(settings: Settings) -> Path:
     """Where backups of the ledger are put unasked: beside the spool."""
     return settings.spool.path.parent / "backups"

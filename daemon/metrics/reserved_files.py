@@ -50,7 +50,7 @@ class Reserved(MmapedDict):
 
 
 def _reserve(filename: str) -> None:
-    fd = os.open(filename, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o640)
+    fd = os.open(filename, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         if os.fstat(fd).st_size == 0:
             os.posix_fallocate(fd, 0, _INITIAL_MMAP_SIZE)

@@ -80,7 +80,7 @@ def backup(settings: Settings, ledger: Ledger, out: Path, now: float, *, instanc
         files = list(_files(settings, instances=instances))
         contents = Contents(version, rows, len(files), instances, made_at)
         with (
-            replacing(out, temporary=out.with_name(out.name + ".part")) as raw,
+            replacing(out, temporary=out.with_name(out.name + ".part"), mode=0o600) as raw,
             tarfile.open(fileobj=raw, mode="w", format=tarfile.PAX_FORMAT) as tar,
         ):
             _add_text(tar, MANIFEST, json.dumps(asdict(contents)), now)
@@ -101,7 +101,7 @@ def _files(settings: Settings, *, instances: bool) -> Iterator[tuple[str, Path]]
 def _add_text(tar: tarfile.TarFile, name: str, text: str, now: float) -> None:
     data = text.encode()
     info = tarfile.TarInfo(name)
-    info.size, info.mtime, info.mode = len(data), int(now), 0o640
+    info.size, info.mtime, info.mode = len(data), int(now), 0o600
     tar.addfile(info, io.BytesIO(data))
 
 

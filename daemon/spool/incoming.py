@@ -48,7 +48,7 @@ class Incoming:
         # Made early, while the sender is still sending, and not between its last byte and our answer.
         self._folder = files.make_folder(description.sop_instance_uid)
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
-        self._fd = os.open(self._temporary, flags, 0o640)
+        self._fd = os.open(self._temporary, flags, 0o600)
         d = description
         self._head = part10.header(d.sop_class_uid, d.sop_instance_uid, d.transfer_syntax_uid, d.source_ae_title)
 

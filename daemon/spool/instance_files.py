@@ -59,10 +59,10 @@ class InstanceFiles:
         self.root = Path(root)
         self._root = str(root)
         for name in ("instances", "incoming"):
-            (self.root / name).mkdir(parents=True, exist_ok=True, mode=0o750)
+            (self.root / name).mkdir(parents=True, exist_ok=True, mode=0o700)
         if not (self.root / "instances" / "ff").exists():
             for number in range(256):
-                (self.root / "instances" / f"{number:02x}").mkdir(exist_ok=True, mode=0o750)
+                (self.root / "instances" / f"{number:02x}").mkdir(exist_ok=True, mode=0o700)
         self.incoming = str(self.root / "incoming")
         self._names = itertools.count()
         self._process = ""
@@ -78,11 +78,11 @@ class InstanceFiles:
         hashed = uid_hash(sop_instance_uid)
         relative = f"instances/{hashed[:2]}/{hashed}"
         try:
-            os.mkdir(f"{self._root}/{relative}", 0o750)
+            os.mkdir(f"{self._root}/{relative}", 0o700)
         except FileExistsError:
             pass
         except FileNotFoundError:
-            os.makedirs(f"{self._root}/{relative}", 0o750, exist_ok=True)
+            os.makedirs(f"{self._root}/{relative}", 0o700, exist_ok=True)
         return relative
 
     def link(self, temporary: str, relative: str) -> bool:
@@ -94,7 +94,7 @@ class InstanceFiles:
             except FileExistsError:
                 return False
             except FileNotFoundError:
-                os.makedirs(os.path.dirname(target), 0o750, exist_ok=True)
+                os.makedirs(os.path.dirname(target), 0o700, exist_ok=True)
                 continue
             return True
         raise OSError(f"the folder of {relative} is removed as fast as it is made")

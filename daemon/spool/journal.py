@@ -90,7 +90,7 @@ class JournalWriter:
     def _open(self) -> None:
         # Locked before it has its name: a reader never takes a journal that is being born for a finished one.
         unnamed = self.path.with_suffix(".new")
-        fd = os.open(unnamed, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        fd = os.open(unnamed, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.rename(unnamed, self.path)
         self._fd = fd

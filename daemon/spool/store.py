@@ -27,7 +27,7 @@ class Spool(InstanceFiles):
         self.journal = self.root / "journal"
         self.commitment = self.root / "commitment"
         for folder in (self.journal, self.commitment):
-            folder.mkdir(exist_ok=True, mode=0o750)
+            folder.mkdir(exist_ok=True, mode=0o700)
 
     def begin(self, description: Description) -> Incoming:
         """Start to receive an instance. Raises OSError (no space, no permission)."""

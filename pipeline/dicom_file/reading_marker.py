@@ -90,7 +90,7 @@ class ProcessNote(ReadingNote):
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / f"{secrets.token_hex(8)}{SUFFIX}"
         self._pid = os.getpid()
-        super().__init__(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o640))
+        super().__init__(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
         # Whoever can lock it knows that this process is gone.
         fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         about = {"who": who, "pid": self._pid, "host": socket.gethostname(), "boot": boot_id(), "oom": oom_kills()}
