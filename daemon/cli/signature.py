@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from config.schema import Classifier
 from daemon.cli.options import config_option, json_option, out_file, out_folder
+from daemon.cli.recipe_options import progress_bar, recipe_of, recipe_options
 from daemon.cli.research_extra import require_research
+from daemon.cli.signature_family import family
 from daemon.cli.signature_registry import activate_family, find_signature, registry_in, required_registry
 
 if TYPE_CHECKING:
-    from config.schema import Training
     from pipeline.research.tables.feature_table import Table
-    from pipeline.research.training.fitting import Progress
     from pipeline.signature.record import Signature
 
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -31,6 +28,9 @@ def signature() -> None:
     """Make, judge and choose signatures."""
 
 
+signature.add_command(family)
+
+
 @signature.command()
 @click.argument("table", type=_file)
 @click.option("--label", required=True, help="Column with the outcome.")
@@ -41,17 +41,7 @@ def signature() -> None:
 @click.option("--out", required=True, type=out_file, help="The signature file to write.")
 @click.option("--name", help="Default: the name of the file.")
 @click.option("--version", default="1", show_default=True)
-@click.option("--sequences", help="Comma-separated, of t1c,t2,adc.")
-@click.option("--rois", help="Comma-separated, of tumor,lymph_nodes.")
-@click.option("--clinical", help="Comma-separated clinical columns: a multiomic signature.")
-@click.option("--classifier", type=click.Choice(get_args(Classifier)))
-@click.option(
-    "--recipe", type=click.Choice(["out_of_fold", "paper"]), help="paper: calibrate and cut by resubstitution."
-)
-@click.option("--folds", type=click.IntRange(2))
-@click.option("--trees", type=click.IntRange(1))
-@click.option("--seed", type=click.IntRange(0))
-@click.option("--complete-cases", is_flag=True, default=None, help="Leave out cases with missing values.")
+@recipe_options
 @click.option("--ignore", multiple=True, metavar="COLUMN", help="Leave a column out; repeatable.")
 @json_option
 @config_option
@@ -73,18 +63,21 @@ def train(
     """Train a signature on TABLE and write it to one file."""
     require_research()
     from config.load import load
+    from pipeline.research.tables import design
     from pipeline.research.tables import feature_table as tables
     from pipeline.research.training import train as training
     from pipeline.signature import card, container
 
-    recipe = _recipe(load(config_path, writes=False).signature.training, steps)
+    recipe = recipe_of(load(config_path, writes=False).signature.training, steps)
     read = tables.read(table, label=label, positive=positive, negative=negative, id_column=id_column, ignore=ignore)
     identity = training.Identity(name or out.stem.replace(" ", "-"), version, positive_name)
-    with _progress("out of fold") as progress:
+    with progress_bar("out of fold") as progress:
         trained = container.save(training.train(read, recipe, identity, progress), out)
     left_out = trained.header.incomplete_cases_left_out
     if left_out:
-        click.echo(f"{left_out} of {len(read)} cases are incomplete and were left out", err=True)
+        lacking = "; ".join(f"without {group}: {n}" for group, n in design.counts_without(read, recipe).items())
+        why = f" ({lacking})" if lacking else ""
+        click.echo(f"{left_out} of {len(read)} cases are incomplete and were left out{why}", err=True)
     if as_json:
         click.echo(json.dumps(card.facts(trained), allow_nan=False))
     else:
@@ -134,7 +127,7 @@ def evaluate(
     tables = dict(_cohort(signature, text, questions.columns, ignore) for text in named)
     if len(tables) != len(named):
         raise click.UsageError("two cohorts have the same name")
-    with _progress("nested cross-validation") as progress:
+    with progress_bar("nested cross-validation") as progress:
         evaluation = evaluate(signature, tables, questions, [find_signature(o, registry) for o in others], progress)
     evaluation_page.write_evaluation(evaluation, out)
     if registry is not None:
@@ -186,8 +179,8 @@ def list_(registry_path: Path | None, as_json: bool, config_path: Path | None) -
         ]
         click.echo(json.dumps({"signatures": rows, "families": listed}))
         return
-    for family in families:
-        click.echo(f"family {family.title}, asked in this order: {', '.join(titles[sha] for sha in family.members)}")
+    for f in families:
+        click.echo(f"family {f.title}, asked in this order: {', '.join(titles[sha] for sha in f.members)}")
     for e in entries:
         state = f"active {e.place}" if e.active else "shadow" if e.shadow else "-"
         orientations = ", ".join(e.orientations) or "not evaluated"
@@ -211,14 +204,14 @@ def activate(
     config_path: Path | None,
 ) -> None:
     """Make SIGNATURE the active one for the inputs it needs; of a family's folder, all its members in their order."""
-    from pipeline.signature import family
+    from pipeline.signature.family import read
 
     registry = required_registry(registry_path, config_path)
     folder = Path(signature_file)
     if folder.is_dir() and not (shadow or off):
-        activate_family(registry, family.read(folder), unevaluated=unevaluated)
+        activate_family(registry, read(folder), unevaluated=unevaluated)
         return
-    chosen = family.read(folder).members if folder.is_dir() else (registry.find(signature_file),)
+    chosen = read(folder).members if folder.is_dir() else (registry.find(signature_file),)
     for one in chosen:
         title = one.header.title
         if shadow:
@@ -231,20 +224,6 @@ def activate(
             before = registry.activate(one, unevaluated=unevaluated)
             instead = f", instead of {before[:12]}" if before else ""
             click.echo(f"{title} is active for {' + '.join(sorted(one.inputs))}{instead}")
-
-
-def _recipe(defaults: Training, steps: dict[str, Any]) -> Training:
-    from pydantic import ValidationError
-
-    options = {k: v for k, v in steps.items() if v is not None}
-    for key in ("sequences", "rois", "clinical"):
-        if key in options:
-            options[key] = tuple(part.strip() for part in options[key].split(",") if part.strip())
-    try:
-        return type(defaults).model_validate({**defaults.model_dump(), **options})
-    except ValidationError as error:
-        problem = error.errors()[0]
-        raise click.UsageError(f"--{problem['loc'][0]}: {problem['msg']}") from None
 
 
 def _cohort(signature: Signature, text: str, companions: tuple[str, ...], ignore: tuple[str, ...]) -> tuple[str, Table]:
@@ -284,14 +263,3 @@ def _print_summary(trained: Signature, out: Path) -> None:
         click.echo(f"out of fold: AUC {header.out_of_fold.auc:.3f}; cutoff {header.cutoff:.3f}")
     if header.constant_columns:
         click.echo(f"{len(header.constant_columns)} constant columns dropped: {', '.join(header.constant_columns[:5])}")
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[Progress]:
-    """A bar on stderr."""
-    from rich.console import Console
-    from rich.progress import Progress as Bar
-
-    with Bar(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

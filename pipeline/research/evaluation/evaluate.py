@@ -10,7 +10,7 @@ import pandas as pd
 
 from pipeline.errors import InputRejected
 from pipeline.records import Json
-from pipeline.research import metrics
+from pipeline.research import agreement, metrics
 from pipeline.research.evaluation import scored_cohort as cohorts
 from pipeline.research.evaluation import subgroups, survival
 from pipeline.research.evaluation.scored_cohort import Scored
@@ -113,7 +113,7 @@ def _cohort(
 
 
 def compare(signature: Signature, other: Signature, cohort: Scored, complete_cases: bool) -> dict[str, Json]:
-    """Another signature's AUC on the same cases, the difference, and DeLong's P.
+    """Another signature on the same cases: its AUC, the difference, DeLong's P; agreement and reclassification by it.
 
     Raises:
         InputRejected: the other has another positive class or needs columns the table lacks.
@@ -125,6 +125,8 @@ def compare(signature: Signature, other: Signature, cohort: Scored, complete_cas
             f"{cohort.table.name}: {other.header.title} has no value for cases that {signature.header.title} scores",
             code="missing-values",
         )
+    ours = cohort.probabilities >= signature.header.cutoff
+    others = other_scored.probabilities >= other.header.cutoff
     difference, p = metrics.delong_difference(cohort.decisions, other_scored.decisions, cohort.positive)
     return {
         "other": other.header.title,
@@ -132,6 +134,7 @@ def compare(signature: Signature, other: Signature, cohort: Scored, complete_cas
         "other_auc": cohorts.interval(metrics.delong(other_scored.decisions, cohort.positive)),
         "difference": cohorts.interval(difference),
         "p": p,
+        **agreement.comparison(others, ours, cohort.positive),
     }
 
 

@@ -9,22 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.records import Json
+from pipeline.research import html_tables
 from pipeline.research.evaluation import figures
 from pipeline.research.evaluation.evaluate import Evaluation
 from pipeline.signature import card
 from pipeline.signature.whole_files import write_atomically
-
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
-table { border-collapse: collapse; margin: 1rem 0 }
-th, td { border-bottom: 1px solid #ddd; padding: .3rem .8rem; text-align: left }
-td.n { text-align: right; font-variant-numeric: tabular-nums }
-.row { display: flex; flex-wrap: wrap; gap: 1rem }
-.row svg { max-width: 22rem; height: auto }
-.loud { background: #b00020; color: #fff; padding: 1rem; font-size: 1.2rem; font-weight: 600 }
-.warn { background: #fff3cd; padding: .6rem 2rem }
-code { font-size: 90% }
-"""
 
 
 def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
@@ -54,7 +43,7 @@ def page(evaluation: Evaluation) -> str:
         sections += [f"<h2>Cohort {html.escape(name)}</h2>", _cohort(row), _figures(plots[name]), *_details(row)]
     return (
         f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(header.title)}</title>'
-        f"<style>{_STYLE}</style></head><body><h1>Evaluation of {html.escape(header.title)}</h1>{loud}"
+        f"<style>{html_tables.STYLE}</style></head><body><h1>Evaluation of {html.escape(header.title)}</h1>{loud}"
         f"<p>Positive class: <b>{html.escape(header.positive_class)}</b> (<code>{html.escape(header.label_column)} = "
         f"{html.escape(header.positive_value)}</code>), everywhere. "
         f"File <code>{evaluation.signature.sha256}</code>.</p>"
@@ -73,55 +62,72 @@ def _overview(evaluation: Evaluation) -> str:
         assert isinstance(row, dict)
         where = name if row["role"] == "external" else f"{name}, {row['role']}"
         lines.append([where, row["n"], _estimate(row), row["orientation"]])
-    return _table(["where", "cases", "AUC (95 % interval)", "orientation"], lines)
+    return html_tables.table(["where", "cases", "AUC (95 % interval)", "orientation"], lines)
 
 
 def _cohort(row: Mapping[str, Json]) -> str:
     accuracy = row["at_cutoff"]
     assert isinstance(accuracy, dict)
-    lines: list[list[Json]] = [[name, _interval(value)] for name, value in accuracy.items()]
-    lines += [[n.replace("_", " "), _number(row[n])] for n in (
+    lines: list[list[Json]] = [[name, html_tables.interval(value)] for name, value in accuracy.items()]
+    lines += [[n.replace("_", " "), html_tables.number(row[n])] for n in (
         "average_precision", "brier", "calibration_slope", "calibration_intercept", "mean_probability", "prevalence"
     )]  # fmt: skip
     outside, conformal = row["outside_training_range"], row["conformal"]
     assert isinstance(outside, dict)
     lines.append(["outside the training range", outside["n"]])
-    lines.append(["AUC of the rest", _interval(outside["auc_of_the_rest"])])
+    lines.append(["AUC of the rest", html_tables.interval(outside["auc_of_the_rest"])])
     if isinstance(conformal, dict) and "band" in conformal:
         counts = f"{conformal['high']} high, {conformal['low']} low, {conformal['indeterminate']} indeterminate"
         lines.append([f"conformal band at error rate {conformal['alpha']}", counts])
     elif isinstance(conformal, dict):
         lines.append(["conformal band", conformal["why_not"]])
-    return _table([f"at cutoff {_number(row['cutoff'])}", "value (95 % interval)"], lines)
+    return html_tables.table([f"at cutoff {html_tables.number(row['cutoff'])}", "value (95 % interval)"], lines)
 
 
 def _details(row: Mapping[str, Json]) -> list[str]:
     parts = []
     if row.get("subgroups"):
         lines = [
-            [r["column"], r["level"], r["n"], r["positives"], _interval(r["auc"]) or r["why_not"]]
-            for r in _rows(row["subgroups"])
+            [r["column"], r["level"], r["n"], r["positives"], html_tables.interval(r["auc"]) or r["why_not"]]
+            for r in html_tables.rows(row["subgroups"])
         ]
-        parts += ["<h3>Subgroups</h3>", _table(["column", "level", "cases", "positive", "AUC"], lines)]
+        parts += ["<h3>Subgroups</h3>", html_tables.table(["column", "level", "cases", "positive", "AUC"], lines)]
     if row.get("positive_nodes"):
         lines = [
-            [r["positive_nodes"], r["n"], _number(r["median_probability"]), _interval(r["auc_against_none"])]
-            for r in _rows(row["positive_nodes"])
+            [
+                r["positive_nodes"],
+                r["n"],
+                html_tables.number(r["median_probability"]),
+                html_tables.interval(r["auc_against_none"]),
+            ]
+            for r in html_tables.rows(row["positive_nodes"])
         ]
-        parts += ["<h3>Positive nodes</h3>", _table(["nodes", "cases", "median score", "AUC against none"], lines)]
+        parts += [
+            "<h3>Positive nodes</h3>",
+            html_tables.table(["nodes", "cases", "median score", "AUC against none"], lines),
+        ]
     if isinstance(reading := row.get("reading"), dict):
         parts += ["<h3>Signature and reader</h3>", _reading(reading)]
     if row.get("comparisons"):
         lines = [
-            [r["other"], _interval(r["other_auc"]), _interval(r["difference"]), _number(r["p"])]
-            for r in _rows(row["comparisons"])
+            [
+                r["other"],
+                html_tables.interval(r["other_auc"]),
+                html_tables.interval(r["difference"]),
+                html_tables.number(r["p"]),
+            ]
+            for r in html_tables.rows(row["comparisons"])
         ]
-        parts += ["<h3>Other signatures</h3>", _table(["signature", "AUC", "this minus other", "P (DeLong)"], lines)]
+        heads = ["signature", "AUC", "this minus other", "P (DeLong)"]
+        parts += ["<h3>Other signatures</h3>", html_tables.table(heads, lines)]
+        compared = [(str(r["other"]), r) for r in html_tables.rows(row["comparisons"])]
+        parts += ["<h3>Calls at the cutoffs</h3>", html_tables.reclassification("this", compared)]
     if isinstance(survival := row.get("survival"), dict):
         lines = [
-            [k.replace("_", " "), _interval(v) if isinstance(v, dict) else _number(v)] for k, v in survival.items()
+            [k.replace("_", " "), html_tables.interval(v) if isinstance(v, dict) else html_tables.number(v)]
+            for k, v in survival.items()
         ]
-        parts += ["<h3>Survival, high against low score</h3>", _table(["", ""], lines)]
+        parts += ["<h3>Survival, high against low score</h3>", html_tables.table(["", ""], lines)]
     return parts
 
 
@@ -134,47 +140,18 @@ def _reading(reading: Mapping[str, Json]) -> str:
     for name in ours:
         test = tests.get(name)
         lines.append(
-            [name, _interval(ours[name]), _interval(reader[name]), _number(test["p"]) if isinstance(test, dict) else ""]
+            [
+                name,
+                html_tables.interval(ours[name]),
+                html_tables.interval(reader[name]),
+                html_tables.number(test["p"]) if isinstance(test, dict) else "",
+            ]
         )
-    return _table(["", "signature", "reader", "P (McNemar)"], lines)
-
-
-def _rows(rows: Json) -> list[dict[str, Json]]:
-    assert isinstance(rows, list)
-    return [row for row in rows if isinstance(row, dict)]
+    return html_tables.table(["", "signature", "reader", "P (McNemar)"], lines)
 
 
 def _estimate(row: Mapping[str, Json]) -> str:
-    return _interval({"value": row["auc"], "ci": row["ci"]})
-
-
-def _interval(estimate: Json) -> str:
-    if not isinstance(estimate, dict):
-        return ""
-    if "why_not" in estimate:
-        return str(estimate["why_not"])
-    interval = estimate["ci"]
-    assert isinstance(interval, list)
-    text = f"{_number(estimate['value'])} ({_number(interval[0])} to {_number(interval[1])})"
-    return f"{text}, P = {_number(estimate['p'])}" if "p" in estimate else text
-
-
-def _number(value: Json) -> str:
-    if isinstance(value, float):
-        return f"{value:.3f}" if abs(value) >= 0.001 or value == 0 else f"{value:.1e}"
-    return "" if value is None else str(value)
-
-
-def _table(heads: list[str], lines: list[list[Json]]) -> str:
-    head = "".join(f"<th>{html.escape(h)}</th>" for h in heads)
-    body = "".join(
-        "<tr>" + "".join(f"<td{_class(c)}>{html.escape(_number(c))}</td>" for c in line) + "</tr>" for line in lines
-    )
-    return f"<table><tr>{head}</tr>{body}</table>"
-
-
-def _class(cell: Json) -> str:
-    return ' class="n"' if isinstance(cell, (int, float)) else ""
+    return html_tables.interval({"value": row["auc"], "ci": row["ci"]})
 
 
 def _figures(plots: list[str]) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -36,14 +37,23 @@ class Design:
     def left_out(self) -> int:
         return int(np.count_nonzero(~self.kept_rows))
 
+    def on_rows(self, rows: npt.NDArray[np.bool_]) -> Design:
+        """The same columns on some of its rows (bool per row of the table)."""
+        some = rows[self.kept_rows]
+        ids = tuple(i for i, keep in zip(self.ids, some, strict=True) if keep)
+        return replace(
+            self, values=self.values[some], positive=self.positive[some], ids=ids, kept_rows=rows & self.kept_rows
+        )
+
 
 def for_training(table: Table, recipe: Training) -> Design:
-    """The candidate columns of a recipe.
+    """The candidate columns of a recipe, on the exams that have all of its sequences and ROIs.
 
     Raises:
         InputRejected: no candidates, unknown clinical columns, or missing values without `complete_cases`.
     """
-    features = [c for c in table.columns if table.foreign_columns or _is_candidate(c, recipe)]
+    empty = empty_groups(table)
+    features = [c for c in candidates(table, recipe.sequences, recipe.rois) if names.group_of(c) not in empty]
     if not features and not recipe.clinical:
         raise InputRejected(
             f"{table.name}: no features of {', '.join(recipe.sequences)} in {', '.join(recipe.rois)}",
@@ -114,23 +124,53 @@ def matrix(table: Table, columns: tuple[str, ...], clinical: tuple[str, ...]) ->
 
 
 def complete(values: Floats, columns: tuple[str, ...], table: Table, complete_cases: bool) -> npt.NDArray[np.bool_]:
-    """Which rows have every value; with `complete_cases` False, an incomplete row is refused."""
+    """Which rows have every value.
+
+    A row in which a whole sequence x ROI is empty is an exam without it: it is left out. Where single values are
+    missing, `complete_cases` False refuses the row.
+    """
     missing = np.isnan(values)
-    incomplete = missing.any(axis=1)
+    absent = absent_groups(table)
+    without = [absent[g] for g in dict.fromkeys(names.group_of(c) for c in columns) if g in absent]
+    lacks_a_group = np.any(without, axis=0) if without else np.zeros(len(table), dtype=np.bool_)
+    incomplete = missing.any(axis=1) & ~lacks_a_group
     if incomplete.any() and not complete_cases:
         rows = (np.flatnonzero(incomplete) + 1).tolist()
-        which = [columns[j] for j in np.flatnonzero(missing.any(axis=0))]
+        which = [columns[j] for j in np.flatnonzero(missing[incomplete].any(axis=0))]
         raise InputRejected(
             f"{table.name}: {len(rows)} of {len(table)} cases have missing values: rows {shortened(rows)}; columns "
             f"{shortened(which)}. Nothing is imputed; --complete-cases leaves these cases out.",
             code="missing-values",
         )
-    return np.asarray(~incomplete, dtype=np.bool_)
+    return np.asarray(~missing.any(axis=1), dtype=np.bool_)
 
 
-def _is_candidate(column: str, recipe: Training) -> bool:
-    sequence, roi, _ = column.split(".", 2)
-    return sequence in recipe.sequences and roi in recipe.rois
+def absent_groups(table: Table) -> dict[str, npt.NDArray[np.bool_]]:
+    """Per `{sequence}.{roi}` of the table whether each row has none of its values."""
+    if table.foreign_columns:
+        return {}
+    groups = [names.group_of(c) for c in table.columns]
+    missing = np.isnan(table.features)
+    return {group: np.asarray(missing[:, [g == group for g in groups]].all(axis=1)) for group in dict.fromkeys(groups)}
+
+
+def empty_groups(table: Table) -> frozenset[str]:
+    """The `{sequence}.{roi}` whose columns are empty in every row: no exam of the table has them."""
+    return frozenset(group for group, absent in absent_groups(table).items() if absent.all())
+
+
+def counts_without(table: Table, recipe: Training) -> dict[str, int]:
+    """How many rows lack each `{sequence}.{roi}` of a recipe, where some do and some do not."""
+    wanted = {names.group_of(c) for c in candidates(table, recipe.sequences, recipe.rois)} - empty_groups(table)
+    counts = {group: int(absent.sum()) for group, absent in absent_groups(table).items() if group in wanted}
+    return {group: count for group, count in counts.items() if count}
+
+
+def candidates(table: Table, sequences: Collection[str], rois: Collection[str]) -> tuple[str, ...]:
+    """The table's feature columns of these sequences and ROIs; all of them where the columns are foreign."""
+    if table.foreign_columns:
+        return table.columns
+    return tuple(c for c in table.columns if c.split(".")[0] in sequences and c.split(".")[1] in rois)
 
 
 def _absent_groups(features: list[str], recipe: Training) -> list[str]:

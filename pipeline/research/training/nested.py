@@ -63,6 +63,11 @@ def nested_cv(
     return Nested(_interval(aucs), aucs, empty, probabilities, called)
 
 
+def auc_difference(a: Nested, b: Nested) -> metrics.Interval:
+    """AUC of `a` minus AUC of `b`, fold by fold: both were cross-validated on the same cases in the same folds."""
+    return _interval(a.fold_aucs - b.fold_aucs, -1.0)
+
+
 def naive_auc(design: Design, recipe: Training) -> float:
     """The mistake: columns are selected on everyone, and only the classifier is cross-validated. Mean fold AUC."""
     fitted = fitting.fit(design.values, design.positive, design.columns, design.groups, recipe)
@@ -95,9 +100,9 @@ def _calibrated(design: Design, recipe: Training, training: fitting.Indices) -> 
     return a, b, calibration_fit.youden(calibration.probability(decisions, a, b), positive)
 
 
-def _interval(aucs: Floats) -> metrics.Interval:
+def _interval(aucs: Floats, least: float = 0.0) -> metrics.Interval:
     mean, count = float(aucs.mean()), aucs.size
     # One fold in k is held out: test over training cases is 1 / (k - 1).
     variance = (1 / count + 1 / (aucs.shape[1] - 1)) * float(aucs.var(ddof=1))
     half = float(stats.t.ppf(0.975, count - 1)) * math.sqrt(variance)
-    return metrics.Interval(mean, max(0.0, mean - half), min(1.0, mean + half))
+    return metrics.Interval(mean, max(least, mean - half), min(1.0, mean + half))

@@ -5,6 +5,11 @@ Everything here sees only the cases it is given; the caller passes training case
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
@@ -14,6 +19,7 @@ from pipeline.research.tables.design import CLINICAL_GROUP
 from pipeline.signature.record import Floats, GroupEvidence
 
 Indices = npt.NDArray[np.intp]
+_FORESTS: ContextVar[dict[bytes, Floats] | None] = ContextVar("_FORESTS", default=None)
 
 
 def constant_columns(values: Floats) -> npt.NDArray[np.bool_]:
@@ -63,6 +69,26 @@ def select(
 
 def gini_importance(values: Floats, positive: npt.NDArray[np.bool_], trees: int, seed: int) -> Floats:
     """Mean decrease in Gini impurity per column, over a forest of `trees` trees."""
+    known = _FORESTS.get()
+    if known is None:
+        return _grown(values, positive, trees, seed)
+    key = hashlib.sha256(f"{trees} {seed} {values.shape}".encode() + positive.tobytes() + values.tobytes()).digest()
+    if key not in known:
+        known[key] = _grown(values, positive, trees, seed)
+    return known[key]
+
+
+@contextmanager
+def forests_grown_once() -> Iterator[None]:
+    """Within it, the importances of a forest on the same values are computed once: members of a family share groups."""
+    token = _FORESTS.set({})
+    try:
+        yield
+    finally:
+        _FORESTS.reset(token)
+
+
+def _grown(values: Floats, positive: npt.NDArray[np.bool_], trees: int, seed: int) -> Floats:
     from sklearn.ensemble import RandomForestClassifier
 
     forest = RandomForestClassifier(n_estimators=trees, random_state=seed % 2**32, n_jobs=-1)

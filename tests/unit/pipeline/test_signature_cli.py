@@ -138,6 +138,41 @@ def test_a_familys_folder_is_activated_listed_and_taken_out_of_use_as_one(folder
     assert json.loads(_run("list", *registry, "--json").stdout)["families"] == []
 
 
+def test_a_family_is_trained_judged_and_activated_from_the_command_line(folder: Path) -> None:
+    data, made = frame(cases=60, effect=2.5), folder / "aln"
+    data.loc[:9, [c for c in data.columns if c.startswith("adc.")]] = np.nan
+    data.to_csv(folder / "train.csv", index=False)
+    result = _run(
+        "family", folder / "train.csv", "--label", "nodes", "--positive", "R", "--id", "id", "--trees", 10, "--out",
+        made, "--sequences", "t1c,adc", "--rois", "tumor", "--repeats", 1, "--folds", 3,
+    )  # fmt: skip
+    assert "aln@1: 3 signatures, in this order\n  1. aln@1 " in result.output
+    assert "50 exams, 10 incomplete; nested AUC" in result.output
+    facts = json.loads((made / "family.json").read_text())
+    assert [m["name"] for m in facts["members"]] == ["aln@1", "aln.t1c@1", "aln.adc@1"]
+    assert {p.name for p in made.iterdir()} == {
+        "aln.axsig", "aln.t1c.axsig", "aln.adc.axsig", "family.json", "report.html"
+    }  # fmt: skip
+    (folder / "registry").mkdir()
+    _run("activate", made, "--unevaluated", "--registry", folder / "registry")
+    assert "aln@1, aln.t1c@1, aln.adc@1" in _run("list", "--registry", folder / "registry").output
+
+
+def test_training_leaves_out_exams_without_a_sequence_and_says_how_many(folder: Path) -> None:
+    data = frame(cases=60)
+    data.loc[:4, [c for c in data.columns if c.startswith("adc.tumor")]] = np.nan
+    data.to_csv(folder / "train.csv", index=False)
+    out = folder / "s.axsig"
+    result = _run("train", folder / "train.csv", "--label", "nodes", "--positive", "R", "--trees", 10, "--out", out)
+    assert "5 of 60 cases are incomplete and were left out (without adc.tumor: 5)" in result.stderr
+    t1 = _run(
+        "train", folder / "train.csv", "--label", "nodes", "--positive", "R", "--trees", 10, "--out", out,
+        "--sequences", "t1c",
+    )  # fmt: skip
+    assert "left out" not in t1.stderr
+    assert load(out).header.positives + load(out).header.negatives == 60
+
+
 def test_a_registry_must_be_named(folder: Path) -> None:
     assert "no registry" in _run("list", code=2).output
 

@@ -1,0 +1,62 @@
+"""Options of the commands that train: the steps of the recipe, and how far training has come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
+
+import click
+
+from config.schema import Classifier
+
+if TYPE_CHECKING:
+    from config.schema import Training
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+_OPTIONS = (
+    click.option("--sequences", help="Comma-separated, of t1c,t2,adc."),
+    click.option("--rois", help="Comma-separated, of tumor,lymph_nodes."),
+    click.option("--clinical", help="Comma-separated clinical columns: a multiomic signature."),
+    click.option("--classifier", type=click.Choice(get_args(Classifier))),
+    click.option(
+        "--recipe", type=click.Choice(["out_of_fold", "paper"]), help="paper: calibrate and cut by resubstitution."
+    ),
+    click.option("--folds", type=click.IntRange(2)),
+    click.option("--trees", type=click.IntRange(1)),
+    click.option("--seed", type=click.IntRange(0)),
+    click.option("--complete-cases", is_flag=True, default=None, help="Leave out cases with missing values."),
+)
+
+
+def recipe_options(command: _Command) -> _Command:
+    """The steps of the recipe as options."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def recipe_of(defaults: Training, steps: dict[str, Any]) -> Training:
+    """The recipe of the settings with the steps that were given as options."""
+    from pydantic import ValidationError
+
+    options = {k: v for k, v in steps.items() if v is not None}
+    for key in ("sequences", "rois", "clinical"):
+        if key in options:
+            options[key] = tuple(part.strip() for part in options[key].split(",") if part.strip())
+    try:
+        return type(defaults).model_validate({**defaults.model_dump(), **options})
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise click.UsageError(f"--{problem['loc'][0]}: {problem['msg']}") from None
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr."""
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    with Bar(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,86 @@
+"""`axrad signature family`: every subset of sequences and regions that a table allows, trained, judged, compared."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from daemon.cli.options import config_option, json_option, out_folder
+from daemon.cli.recipe_options import progress_bar, recipe_of, recipe_options
+from daemon.cli.research_extra import require_research
+
+if TYPE_CHECKING:
+    from pipeline.research.families.train_family import TrainedFamily
+
+
+@click.command()
+@click.argument("table", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--label", required=True, help="Column with the outcome.")
+@click.option("--positive", required=True, help="Its value for the positive class.")
+@click.option("--negative", help="Its value for the other class; found out where there are only two.")
+@click.option("--positive-name", help="What the positive class is called in reports; default: its value.")
+@click.option("--id", "id_column", help="Column with the patient or exam.")
+@click.option("--out", required=True, type=out_folder, help="Folder for the signatures, family.json and report.html.")
+@click.option("--name", help="Of the family; default: the name of the folder.")
+@click.option("--version", default="1", show_default=True)
+@recipe_options
+@click.option("--repeats", default=10, show_default=True, type=click.IntRange(1), help="Of nested cross-validation.")
+@click.option("--ignore", multiple=True, metavar="COLUMN", help="Leave a column out; repeatable.")
+@json_option
+@config_option
+def family(
+    table: Path,
+    label: str,
+    positive: str,
+    negative: str | None,
+    positive_name: str | None,
+    id_column: str | None,
+    out: Path,
+    name: str | None,
+    version: str,
+    repeats: int,
+    ignore: tuple[str, ...],
+    as_json: bool,
+    config_path: Path | None,
+    **steps: Any,
+) -> None:
+    """Train every subset of sequences and regions that TABLE allows; judge and compare them on the same exams.
+
+    `axrad signature activate` on the folder makes them active together, in the order of its family.json.
+    """
+    require_research()
+    from config.load import load
+    from pipeline.research.families import family_page
+    from pipeline.research.families.train_family import train_family
+    from pipeline.research.tables import feature_table
+    from pipeline.research.training.train import Identity
+
+    recipe = recipe_of(load(config_path, writes=False).signature.training, steps)
+    read = feature_table.read(
+        table, label=label, positive=positive, negative=negative, id_column=id_column, ignore=ignore
+    )
+    identity = Identity(name or out.resolve().name.replace(" ", "-"), version, positive_name)
+    with progress_bar("signatures") as progress:
+        trained = train_family(read, recipe, identity, repeats, progress)
+    facts = family_page.write_family(trained, out)
+    if as_json:
+        click.echo(json.dumps(facts, allow_nan=False))
+    else:
+        _print_members(trained, out)
+
+
+def _print_members(trained: TrainedFamily, out: Path) -> None:
+    click.echo(f"{trained.identity.name}@{trained.identity.version}: {len(trained.members)} signatures, in this order")
+    for number, member in enumerate(trained.members, 1):
+        auc, n, rest = member.judged.auc, len(member.cases.positive), member.cases.left_out
+        incomplete = f", {rest} incomplete" if rest else ""
+        click.echo(
+            f"{number:3}. {member.signature.header.title:40} {n} exams{incomplete}; nested AUC {auc.value:.3f} "
+            f"({auc.low:.3f} to {auc.high:.3f})"
+        )
+    for one in trained.left_out:
+        click.echo(f"left out: {one.subset.name}: {one.why}", err=True)
+    click.echo(f"report: {out / 'report.html'}")
