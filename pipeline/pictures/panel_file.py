@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.bounded_arrays import arrays_of
 from pipeline.errors import InputRejected
 from pipeline.pictures.panel import Contour, Panel
 from pipeline.records import InstanceRef, SliceSource
@@ -42,12 +42,12 @@ def save_panels(path: Path, panels: tuple[Panel, ...]) -> None:
 def load_panels(path: Path) -> tuple[Panel, ...]:
     """Read what `save_panels` wrote. Raises InputRejected."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            document = json.loads(arrays["description"].tobytes())
-            if document["schema"] != _SCHEMA:
-                raise InputRejected(f"{path.name} holds panels of another schema: {document['schema']}")
-            return tuple(_panel(i, entry, arrays) for i, entry in enumerate(document["panels"]))
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        arrays = arrays_of(path)
+        document = json.loads(arrays["description"].tobytes())
+        if document["schema"] != _SCHEMA:
+            raise InputRejected(f"{path.name} holds panels of another schema: {document['schema']}")
+        return tuple(_panel(i, entry, arrays) for i, entry in enumerate(document["panels"]))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputRejected(f"{path.name} holds no panels that can be read") from error
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import zipfile
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.bounded_arrays import arrays_of
 from pipeline.errors import InputRejected
 from pipeline.geometry import Geometry
 from pipeline.records import InstanceRef, Mask, Role, Sequence, Side, SliceSource, Volume
@@ -76,12 +77,12 @@ def regions_to_bytes(regions: tuple[GridRegion, ...]) -> bytes:
 def load_regions(path: Path) -> tuple[GridRegion, ...]:
     """Read what `regions_to_bytes` wrote. Raises InputRejected."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            document = json.loads(arrays["description"].tobytes())
-            if document["schema"] != _SCHEMA:
-                raise InputRejected(f"{path.name} holds regions of another schema: {document['schema']}")
-            return tuple(_region(entry, arrays[f"voxels_{i}"]) for i, entry in enumerate(document["regions"]))
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        arrays = arrays_of(path)
+        document = json.loads(arrays["description"].tobytes())
+        if document["schema"] != _SCHEMA:
+            raise InputRejected(f"{path.name} holds regions of another schema: {document['schema']}")
+        return tuple(_region(entry, arrays[f"voxels_{i}"]) for i, entry in enumerate(document["regions"]))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputRejected(f"{path.name} holds no regions that can be read") from error
 
 
@@ -103,10 +104,12 @@ def _ids(ref: InstanceRef) -> tuple[str, str, str]:
     return ref.series_uid, ref.sop_class_uid, ref.sop_instance_uid
 
 
-def _region(entry: dict[str, Any], packed: npt.NDArray[np.uint8]) -> GridRegion:
+def _region(entry: dict[str, Any], packed: npt.NDArray[np.generic]) -> GridRegion:
     shape, spacing, origin, direction, frame_of_reference = entry["grid"]
     size: tuple[int, int, int] = tuple(entry["shape_zyx"])
-    voxels = np.unpackbits(packed, count=int(np.prod(size))).astype(bool).reshape(size)
+    if not 0 <= packed.size * 8 - math.prod(size) < 8 or min(size) < 0:
+        raise ValueError(f"a region declares {size} voxels and has {packed.size} bytes of them")
+    voxels = np.unpackbits(packed.astype(np.uint8, copy=False), count=int(np.prod(size))).astype(bool).reshape(size)
     sources = tuple(SliceSource(InstanceRef(*ids), frame) for *ids, frame in entry["sources_z"])
     geometry = Geometry(tuple(shape), tuple(spacing), tuple(origin), tuple(direction), frame_of_reference)
     return GridRegion(

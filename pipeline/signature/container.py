@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
+from pipeline.bounded_arrays import array_of
 from pipeline.errors import InputRejected
 from pipeline.signature.record import Header, Signature
 from pipeline.signature.whole_files import write_atomically
@@ -89,7 +90,16 @@ def from_bytes(data: bytes, name: str, sha256: str | None = None) -> Signature:
         problem = error.errors()[0]
         place = ".".join(str(part) for part in problem["loc"])
         raise InputRejected(f"{name} is no signature: {place}: {problem['msg']}", code="signature-unreadable") from None
-    except (zipfile.BadZipFile, ValueError, KeyError, TypeError, EOFError, NotImplementedError, RuntimeError) as error:
+    except (
+        zipfile.BadZipFile,
+        ValueError,
+        KeyError,
+        TypeError,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+        MemoryError,
+    ) as error:
         raise InputRejected(f"{name} is no intact signature: {error}", code="signature-altered") from error
     return signature
 
@@ -119,8 +129,9 @@ def _npy(array: npt.NDArray[np.generic]) -> bytes:
 def _members(data: bytes) -> dict[str, bytes]:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         infos = archive.infolist()
-        if sum(i.file_size for i in infos) > MAX_BYTES or any(i.compress_type != zipfile.ZIP_STORED for i in infos):
-            raise ValueError("its members are compressed or too large")
+        # Members are stored as they are: what has more bytes than the file overlaps, or is not there.
+        if sum(i.file_size for i in infos) > len(data) or any(i.compress_type != zipfile.ZIP_STORED for i in infos):
+            raise ValueError("its members are compressed or declare more than the file has")
         if len({i.filename for i in infos}) != len(infos):
             raise ValueError("a member occurs twice")
         return {i.filename: archive.read(i) for i in infos}
@@ -135,8 +146,7 @@ def _verify(members: Mapping[str, bytes], digests: Mapping[str, Any]) -> None:
 
 
 def _array(content: bytes) -> npt.NDArray[np.generic]:
-    buffer = io.BytesIO(content)
-    array = np.lib.format.read_array(buffer, allow_pickle=False)
+    array = array_of(content)
     if array.dtype.name not in _DTYPES or not np.isfinite(array).all():
         raise ValueError("an array is not of finite numbers")
     array.setflags(write=False)

@@ -23,6 +23,7 @@ from config.load import load
 from config.schema import Settings
 from daemon.ledger import Ledger, heartbeats, open_ledger, studies, views
 from daemon.ledger.tables import instances, revisions
+from daemon.machine.private_files import private_files
 from daemon.processes.supervisor import Supervisor, axrad_command
 from pipeline.result import StudyResult
 from tests.support.postgres import free_port
@@ -152,10 +153,11 @@ def running(
     settings = load(config, environ={})
     supervisor = Supervisor(settings, config, flower=flower)
     stop = threading.Event()
-    supervisor.start()
+    with private_files():  # as `axrad up` has them
+        supervisor.start()
+        ledger = open_ledger(settings)
     watcher = threading.Thread(target=supervisor.watch, args=(stop,))
     watcher.start()
-    ledger = open_ledger(settings)
     try:
         wait_for_listener(settings.listen.port)
         yield Daemon(folder, config, settings, ledger, supervisor)
