@@ -173,8 +173,8 @@ def _segment(context: GroupContext, role: Role, side: Side | None, roi: RoiSumma
         numbers = [d.number for d in roi.segment_details if d.source == seg]
         yield content_items.image(codes.SEGMENT, seg, numbers)
     drawn_on = None if union is not None else context.source.segmented_series.get(seg.sop_instance_uid)
-    if drawn_on is None and "t1c" in context.result.sequences:
-        drawn_on = context.result.sequences["t1c"].series_uid
+    if drawn_on is None and roi.drawn_on in context.result.sequences:
+        drawn_on = context.result.sequences[roi.drawn_on].series_uid
     if drawn_on is None and context.source.image is not None:
         drawn_on = context.source.image.series_uid
     if drawn_on is not None:
@@ -184,7 +184,7 @@ def _segment(context: GroupContext, role: Role, side: Side | None, roi: RoiSumma
 def _size(role: Role, part: Part, roi: RoiSummary) -> Iterator[Any]:
     yield content_items.number(feature_codes.VOLUME, roi.volume_mm3, codes.MM3)
     for feature in () if _spread(role, roi) else _SIZE:
-        name = f"t1c.{role}.original_shape_{feature}"
+        name = f"{roi.drawn_on}.{role}.original_shape_{feature}"
         if name in part.features:
             yield _feature(name, part.features[name])
     if role == "lymph_nodes":
@@ -210,7 +210,8 @@ def _weighed(context: GroupContext, role: Role, part: Part) -> dict[tuple[Any, s
         parsed = feature_codes.FeatureName.parse(name)
         if parsed is None or parsed.role != role or name not in part.features or feature_codes.concept(parsed) is None:
             continue
-        told = parsed.sequence == "t1c" and parsed.family == "shape" and parsed.feature in (*_SIZE, "VoxelVolume")
+        on = part.rois[role].drawn_on
+        told = parsed.sequence == on and parsed.family == "shape" and parsed.feature in (*_SIZE, "VoxelVolume")
         if not told:
             grouped.setdefault((parsed.sequence, parsed.filter), []).append(name)
     return grouped

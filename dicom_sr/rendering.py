@@ -96,9 +96,11 @@ def _segmented(
     several segments, and if asked for the regions as carried onto T2 and ADC."""
     usable = [region for region in regions if region.geometry.frame_of_reference_uid]
     if "sr" in settings.report.what:
-        several = {(r, side) for side, part in result.parts() for r, roi in part.rois.items() if is_several(roi)}
+        several = {
+            (roi.drawn_on, r, side) for side, part in result.parts() for r, roi in part.rois.items() if is_several(roi)
+        }
         for region in usable:
-            if region.sequence == "t1c" and (region.role, region.side) in several:
+            if (region.sequence, region.role, region.side) in several:
                 yield union_kind(region.role, region.side), [region]
     if "seg" in settings.report.what:
         for sequence in SEQUENCES[1:]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from dicom_sr.codes import SEQUENCE_NAMES
 from dicom_sr.plain_reasons import REGIONS, plain
-from pipeline.records import LeftOut, Side
+from pipeline.records import LeftOut, Role, Sequence, Side
 from pipeline.result import FeatureChange, Part, Prediction, QualityCheck, StudyResult
 
 SIDE_WORDS: dict[Side | None, str] = {"L": "left", "R": "right", None: ""}
@@ -107,6 +108,32 @@ def _change(changed: FeatureChange, divisor: float = 1.0, unit: str = "") -> str
 def relative(changed: FeatureChange) -> str:
     """`-34.2 %`; empty where the earlier number is 0."""
     return "" if changed.relative is None else f"{100 * changed.relative:+.1f} %"
+
+
+def absent(result: StudyResult) -> str:
+    """What the exam did not have, each with the reason, and who answered without it; empty where it had all."""
+    said = [f"{readable_input(name)}: {plain(why, result)}" for name, why in result.absent.items()]
+    for side, part in result.parts():
+        own = {name: why for name, why in part.absent.items() if result.absent.get(name) != why}
+        where = f"{SIDE_WORDS[side]} " if result.sides else ""
+        said += [f"{where}{readable_input(name)}: {plain(why, result)}" for name, why in own.items()]
+    if not said:
+        return ""
+    answering = dict.fromkeys(part.prediction.signature for _, part in result.parts() if part.prediction)
+    answered = f" Answered by {' and '.join(answering)}, which reads none of it." if answering else ""
+    return f"Absent: {joined(said)}.{answered}"
+
+
+def why_absent(result: StudyResult, part: Part, sequence: Sequence, role: Role) -> str:
+    """Why a region was not measured on a sequence; empty where nothing is known of it."""
+    known = {**result.absent, **part.absent}
+    return plain(next((known[n] for n in (sequence, role, f"{sequence}.{role}") if n in known), ""), result)
+
+
+def readable_input(name: str) -> str:
+    """`adc.lymph_nodes` as `ADC lymph nodes`, `ki67_percent` as `ki67 percent`."""
+    words = {str(key): word for key, word in (*SEQUENCE_NAMES.items(), *REGIONS.items())}
+    return " ".join(words.get(word, word.replace("_", " ")) for word in name.split("."))
 
 
 def left_out(result: StudyResult) -> str:

@@ -64,6 +64,9 @@ def _evaluations(context: GroupContext) -> Any:
     changed = sentences.change(context.result)
     if changed:
         content_items.add(group, content_items.text(codes.COMMENT, changed))
+    absent = sentences.absent(context.result)
+    if absent:
+        content_items.add(group, content_items.text(codes.COMMENT, absent))
     left_out = sentences.left_out(context.result)
     if left_out:
         content_items.add(group, content_items.text(codes.COMMENT, left_out))

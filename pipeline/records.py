@@ -167,7 +167,7 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Roi:
-    """One of the two regions the signature reads, on the grid of T1+C: the union of `segments`.
+    """One of the two regions the signature reads, on the grid that it was drawn on: the union of `segments`.
 
     `count` is of separate lymph nodes, or of lesions of a tumour; `nodes` are the lymph nodes one by one, none for a
     tumour. `why` says how the segments were recognised.
@@ -180,6 +180,7 @@ class Roi:
     count: int
     why: str
     nodes: tuple[Node, ...] = ()
+    drawn_on: Sequence = "t1c"
 
     @property
     def frame_of_reference_uid(self) -> str | None:
@@ -188,7 +189,7 @@ class Roi:
 
 @dataclass(frozen=True, slots=True)
 class AlignedRoi:
-    """A ROI carried onto another sequence's grid. `kept_volume` = volume there / volume on T1+C."""
+    """A ROI carried onto another sequence's grid. `kept_volume` = volume there / volume on the grid it was drawn on."""
 
     mask: Mask
     kept_volume: float
@@ -196,9 +197,9 @@ class AlignedRoi:
 
 @dataclass(frozen=True, slots=True)
 class AlignmentEvidence:
-    """How T1+C was related to one other sequence.
+    """How the grid that regions were drawn on, mostly T1+C, was related to one other sequence.
 
-    `transform` maps T1+C points to that sequence's points: LPS mm, 4x4, row by row.
+    `transform` maps points of that grid to the sequence's points: LPS mm, 4x4, row by row.
     """
 
     method: Literal["same_grid", "frame_of_reference", "spatial_registration", "rigid"]

@@ -57,14 +57,16 @@ class NodeSummary(Record):
 
 
 class RoiSummary(Record):
-    """One ROI. `voxels` per sequence grid; `kept_volume` per sequence: volume there / volume on T1+C.
+    """One ROI. `voxels` per sequence grid; `drawn_on`: the sequence on whose grid it was read.
 
+    `kept_volume` per other sequence: volume there / volume on the grid that it was drawn on.
     `count`: separate lymph nodes, or lesions of a tumour; `nodes`: the lymph nodes one by one. Results written before
     nodes were measured say the count as `nodes`.
     """
 
     source_uid: str
     segments: tuple[int, ...]
+    drawn_on: Sequence = "t1c"
     voxels: dict[Sequence, int]
     volume_mm3: float
     kept_volume: dict[Sequence, float] = Field(default_factory=dict)
@@ -174,7 +176,8 @@ class Change(Record):
 class Part(Record):
     """One side of one exam: its ROIs, measurements and prediction.
 
-    `sequences` and `alignment`: where this side was measured on other series than the top level names.
+    `sequences` and `alignment`: where this side was measured on other series than the top level names. `absent` and
+    `signature`: as at the top level, of this side.
     """
 
     rois: dict[Role, RoiSummary] = Field(default_factory=dict)
@@ -186,6 +189,8 @@ class Part(Record):
     shadow: tuple[Prediction, ...] = ()
     sequences: dict[Sequence, SequenceChoice] = Field(default_factory=dict)
     alignment: dict[Sequence, Alignment] = Field(default_factory=dict)
+    absent: dict[str, str] = Field(default_factory=dict)
+    signature: dict[str, Json] = Field(default_factory=dict)
 
 
 class StudyResult(Record):
@@ -193,7 +198,9 @@ class StudyResult(Record):
 
     With both sides in one exam, `sides` holds a part per side and the top-level `rois` and `prediction` stay empty;
     otherwise `sides` is empty and the top level is the part. `clinical` None: no signature in use reads any. `change`
-    None: no earlier exam of this patient is known. `left_out`: segments that joined no region, and why.
+    None: no earlier exam of this patient is known. `left_out`: segments that joined no region, and why. `absent`: why a
+    sequence (`adc`), a region (`tumor`), a region on a sequence (`adc.tumor`) or a clinical fact could not be read.
+    `alignment`: how the grid that the regions were drawn on was related to the other sequences.
     """
 
     schema_: Literal["axrad.result/1"] = Field("axrad.result/1", alias="schema")
@@ -204,6 +211,7 @@ class StudyResult(Record):
     status: Literal["evaluated", "not_evaluated"]
     reasons: tuple[str, ...] = ()
     reason_codes: tuple[str, ...] = ()
+    absent: dict[str, str] = Field(default_factory=dict)
     sequences: dict[Sequence, SequenceChoice] = Field(default_factory=dict)
     rois: dict[Role, RoiSummary] = Field(default_factory=dict)
     left_out: tuple[LeftOut, ...] = ()
@@ -242,6 +250,8 @@ class StudyResult(Record):
                 missing_features=self.missing_features,
                 grey_levels=self.grey_levels,
                 shadow=self.shadow,
+                absent=self.absent,
+                signature=self.signature,
             ),
         )
 

@@ -16,16 +16,17 @@ from pipeline.analysis.acquisition_protocol import protocol_of
 from pipeline.analysis.bias_correction import correct_volumes
 from pipeline.analysis.choice_by_regions import decide
 from pipeline.analysis.inputs import Inputs
+from pipeline.analysis.inventory import Inventory
 from pipeline.analysis.provenance import settings_hash, software
 from pipeline.analysis.region_carrying import carry_regions
 from pipeline.analysis.region_reading import read_regions, sides_of
 from pipeline.analysis.result_draft import Draft, Timer, choice_of, summary_of
-from pipeline.analysis.sequence_matching import match_series, sides_by_choice
+from pipeline.analysis.sequence_matching import match_series, require_answer, require_readable, sides_by_choice
 from pipeline.analysis.side_parts import join_sides, part_of_side
 from pipeline.analysis.signatures_in_use import Signatures
 from pipeline.analysis.volume_loading import load_volumes
 from pipeline.catalog import Exam, exam_in
-from pipeline.errors import ExamRejected, SequenceRejected
+from pipeline.errors import ExamRejected
 from pipeline.parallel.thread_counts import fixed_threads
 from pipeline.pictures import Panel, make_panels
 from pipeline.records import Roi, Side, Volume
@@ -86,23 +87,23 @@ def analyse_folder(path: Path, settings: Settings, signatures: Signatures | None
 
 def _evaluate(inputs: Inputs, draft: Draft) -> list[tuple[str, str]]:
     """Run every step, filling the draft; the reasons why there is no prediction (empty: there is one)."""
-    match = match_series(inputs, draft)
+    match, found = match_series(inputs, draft)
     with draft.timed("load"):
-        loaded = load_volumes(match, inputs)
+        loaded, found.faulty = load_volumes(match, inputs)
+    require_readable(loaded, found, inputs)
     with draft.timed("roi"):
-        rois = read_regions(loaded, inputs, draft)
+        rois = read_regions(loaded, found, match, inputs, draft)
     sides = sides_of(rois)
     draft.fields["laterality"] = "B" if len(sides) > 1 else sides[0]
     parts: dict[Side | None, Part] = {}
     reasons: list[tuple[str, str]] = []
     for group, choice in sides_by_choice(decide(inputs.exam, inputs.settings, match, rois)):
-        if choice.reasons:
-            named = f"side {group[0]}: " if len(sides) > len(group) else ""
-            raise SequenceRejected(named + "; ".join(choice.reasons), code=choice.codes[0])
+        inventory = require_answer(choice, inputs, f"side {group[0]}: " if len(sides) > len(group) else "")
         with draft.timed("load"):
-            grids = load_volumes(choice, inputs, match, loaded)
+            grids, inventory.faulty = load_volumes(choice, inputs, match, loaded)
+        require_readable(grids, inventory, inputs)
         regions = [r for r in rois if r.side in group]
-        measured, unpredicted = _measure_sides(regions, group, choice, grids, inputs, draft)
+        measured, unpredicted = _measure_sides(regions, group, choice, grids, inventory, inputs, draft)
         parts |= measured
         reasons += [(code, f"side {side}: {text}" if len(sides) > 1 else text) for side, code, text in unpredicted]
     answering = next((p.prediction.signature for p in parts.values() if p.prediction), None)
@@ -115,13 +116,15 @@ def _measure_sides(
     sides: Sequence[Side | None],
     choice: Match,
     grids: dict[SequenceName, Volume],
+    inventory: Inventory,
     inputs: Inputs,
     draft: Draft,
 ) -> tuple[dict[Side | None, Part], list[tuple[Side | None, str, str]]]:
     """The parts of the sides that are measured on these grids, and per side the reasons why it has no prediction."""
     draft.evidence += [r for volume in grids.values() for r in volume.references]
     with draft.timed("align"):
-        masks, kept_volumes, alignment = carry_regions(rois, grids, inputs, draft)
+        masks, kept_volumes, alignment = carry_regions(rois, grids, inputs, inventory, draft)
+    _require_carried(rois, sides, inventory, inputs)
     with draft.timed("pictures"):
         draft.panels += make_panels(grids, masks)
         draft.regions += grid_regions(grids, masks)
@@ -138,10 +141,19 @@ def _measure_sides(
     for side in sides:
         summaries = {r.role: summary_of(r, masks, kept_volumes) for r in rois if r.side == side}
         side_masks = {(s, r): m for (s, r, of_side), m in masks.items() if of_side == side}
-        part, unpredicted = part_of_side(side, corrected, side_masks, summaries, protocol, inputs, draft)
+        part, unpredicted = part_of_side(side, corrected, side_masks, summaries, protocol, inventory, inputs, draft)
         parts[side] = part if first else part.model_copy(update={"sequences": chosen, "alignment": alignment})
         reasons += [(side, code, text) for code, text in unpredicted]
     return parts, reasons
+
+
+def _require_carried(rois: Sequence[Roi], sides: Sequence[Side | None], inventory: Inventory, inputs: Inputs) -> None:
+    """Raise why no side can be answered, where that is because regions could not be carried."""
+    if not inventory.regions or not inputs.signatures.asked:
+        return
+    stops = [inventory.stop(inputs.signatures.needs, side, [r.role for r in rois if r.side == side]) for side in sides]
+    if all(stops):
+        raise next(stop for stop in stops if stop is not None)
 
 
 def _result(draft: Draft, reasons: list[tuple[str, str]]) -> StudyResult:

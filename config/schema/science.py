@@ -34,6 +34,7 @@ class RoiSettings(Section):
 
     `min_inside`: the part of a segment that must lie inside the image. `allow_contradictory_positions`: evaluate where
     frames of a segmentation lie more than half a slice away from the images that they name; their positions count.
+    `allow_drawn_on_dwi`: a region drawn on diffusion images, which are distorted, is no failed check.
     """
 
     fractional_threshold: float = Field(0.5, gt=0, le=1)
@@ -41,6 +42,7 @@ class RoiSettings(Section):
     rules: InFile | None = None
     min_inside: float = Field(0.95, ge=0, le=1)
     allow_contradictory_positions: bool = False
+    allow_drawn_on_dwi: bool = False
 
 
 class Align(Section):

@@ -111,6 +111,7 @@ def summary(result: StudyResult, out: Path) -> str:
                 f"{p.positive_class}: {p.category} risk, probability {p.probability:.1%} "
                 f"(cutoff {p.cutoff:.1%}, {p.signature})"
             )
+    lines += [f"absent: {name}: {why}" for name, why in result.absent.items()]
     if result.demonstration:
         lines.append("demonstration signature, not for clinical use")
     lines.append(f"written to {out}: result.json, features.csv, sr.dcm, page.pdf")

@@ -22,6 +22,7 @@ from pipeline.analysis.signatures_in_use import Signatures
 from pipeline.catalog import Exam, exam_of, facts_from_json
 from pipeline.errors import FileSetAside, TryLater
 from pipeline.pictures import panels_to_bytes
+from pipeline.result import StudyResult
 from pipeline.roi.grid_regions import regions_to_bytes
 from pipeline.run import Analysis, analyse
 
@@ -55,8 +56,7 @@ def run(context: Context, revision_id: str) -> None:
             context.files.put(revision_id, "result.json", analysis.result.to_json().encode())
         with context.ledger.write() as connection:
             release(connection, held, _handed_on(context.clock()), state="running", stage="report")
-            detail = "; ".join(analysis.result.reasons) or analysis.result.status
-            note(connection, context.clock(), "analysed", detail, study.id, revision_id)
+            note(connection, context.clock(), "analysed", _in_short(analysis.result), study.id, revision_id)
     except LeaseLost:
         log.warning("lease-lost", revision=revision_id)
         return
@@ -68,6 +68,13 @@ def run(context: Context, revision_id: str) -> None:
         "analysed", study=study.id, revision=revision_id, status=result.status, seconds=result.timings_s.get("total")
     )
     context.announce("axrad.report", revision_id)
+
+
+def _in_short(result: StudyResult) -> str:
+    """What `axrad show` says of an analysis: whether it was evaluated, and what the exam did not have."""
+    outcome = "; ".join(result.reasons) or result.status
+    absent = "; ".join(f"{name}: {why}" for name, why in result.absent.items() if why not in outcome)
+    return f"{outcome}; absent: {absent}" if absent else outcome
 
 
 def _handed_on(now: float) -> dict[str, object]:

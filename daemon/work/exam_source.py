@@ -7,7 +7,7 @@ from datetime import datetime
 from dicom_sr.report_source import ReportSource
 from pipeline.catalog import Exam
 from pipeline.errors import ExamRejected
-from pipeline.records import InstanceRef
+from pipeline.records import SEQUENCES, InstanceRef
 from pipeline.result import StudyResult
 
 
@@ -18,8 +18,8 @@ def source_of(
     predecessor: InstanceRef | None = None,
     superseded: tuple[InstanceRef, ...] = (),
 ) -> ReportSource:
-    """Headers from an image of the T1+C series (of any series, where none was chosen) and from the ROI objects."""
-    chosen = result.sequences.get("t1c")
+    """Headers from the ROI objects and from an image of T1+C, else of the first sequence that was chosen, else any."""
+    chosen = next((result.sequences[name] for name in SEQUENCES if name in result.sequences), None)
     images = [image for image in exam.images if image.path is not None]
     if not images:
         raise ExamRejected("no image of this exam can be read", code="no-images")

@@ -75,7 +75,8 @@ def _expected(side: Side | None, part: Part) -> dict[_Key, float]:
             continue
         method = feature_codes.method(parsed.sequence, parsed.filter).value
         numbers[_Key(side, parsed.role, method, coded[0].value)] = value
-        if parsed.sequence == "t1c" and parsed.filter == "original" and parsed.family == "shape":
+        drawn_on = part.rois[parsed.role].drawn_on if parsed.role in part.rois else "t1c"
+        if parsed.sequence == drawn_on and parsed.filter == "original" and parsed.family == "shape":
             numbers.setdefault(_Key(side, parsed.role, "", coded[0].value), value)
     return numbers
 

@@ -177,7 +177,7 @@ def region_words(result: StudyResult, side: Side | None, part: Part, role: Role)
     roi = part.rois[role]
     where = f"{side} " if result.sides and side else ""
     text = f"{where}{ROLES[role]}: {roi.volume_mm3 / 1000:.2f} cm³{_change(result, side, role)}"
-    diameter = part.features.get(f"t1c.{role}.original_shape_Maximum3DDiameter")
+    diameter = part.features.get(f"{roi.drawn_on}.{role}.original_shape_Maximum3DDiameter")
     if diameter is not None and roi.count == 1:
         text += f", max. {diameter:.0f} mm"
     if role == "lymph_nodes":

@@ -74,24 +74,31 @@ def drawn(result: StudyResult, source: ReportSource, panels: tuple[Panel, ...], 
     wanted = details_columns.details_height(result, SIDE_PX - 2 * MARGIN)
     lower = BOTTOM - min(max(wanted + 5, 100.0), 230.0)
     if len(parts) == 1:
-        _one_side(sheet, panels, parts[0][1], below + 6, lower - 8)
+        _one_side(sheet, panels, result, parts[0][1], below + 6, lower - 8)
     else:
-        _two_sides(sheet, panels, parts, below + 6, lower - 8)
+        _two_sides(sheet, panels, result, parts, below + 6, lower - 8)
     details_columns.draw_details(sheet, result, MARGIN, lower, SIDE_PX - 2 * MARGIN, BOTTOM - lower - 4)
     details_columns.draw_footer(sheet, result, source, settings)
     return Drawing(sheet, more_pages(result, source, settings), settings.report.paper)
 
 
-def _one_side(sheet: Sheet, panels: tuple[Panel, ...], part: Part, y: float, bottom: float) -> None:
+def _one_side(
+    sheet: Sheet, panels: tuple[Panel, ...], result: StudyResult, part: Part, y: float, bottom: float
+) -> None:
     """Pictures at the left, what drove the answer at the right."""
     size = min(236.0, (bottom - y) / 2 - 28)
-    _pictures(sheet, panels, None, MARGIN, y, size, 8.0)
+    _pictures(sheet, panels, None, result, part, MARGIN, y, size, 8.0)
     x = MARGIN + 3 * (size + 8) + 10
     details_columns.draw_contributions(sheet, part, x, y, SIDE_PX - MARGIN - x, bottom - y)
 
 
 def _two_sides(
-    sheet: Sheet, panels: tuple[Panel, ...], parts: list[tuple[Side | None, Part]], y: float, bottom: float
+    sheet: Sheet,
+    panels: tuple[Panel, ...],
+    result: StudyResult,
+    parts: list[tuple[Side | None, Part]],
+    y: float,
+    bottom: float,
 ) -> None:
     """Right and left as the reader faces the patient: pictures above, what drove each answer below."""
     share = (SIDE_PX - 2 * MARGIN - GAP) / 2
@@ -99,7 +106,7 @@ def _two_sides(
     size = min((share - 2 * 4) / 3, (bottom - y - (134 if answered else 0)) / 2 - 28)
     for column, (side, part) in enumerate(parts):
         x = MARGIN + column * (share + GAP)
-        _pictures(sheet, panels, side, x, y, size, 4.0)
+        _pictures(sheet, panels, side, result, part, x, y, size, 4.0)
         top = y + 2 * (size + 28)
         details_columns.draw_contributions(sheet, part, x, top, share, min(190.0, bottom - top))
 
@@ -155,9 +162,17 @@ def _name(name: str) -> tuple[text_fitting.Piece, ...]:
 
 
 def _pictures(
-    sheet: Sheet, panels: tuple[Panel, ...], side: Side | None, x: float, y: float, size: float, gap: float
+    sheet: Sheet,
+    panels: tuple[Panel, ...],
+    side: Side | None,
+    result: StudyResult,
+    part: Part,
+    x: float,
+    y: float,
+    size: float,
+    gap: float,
 ) -> None:
-    """Two rows (tumor, nodes) of three sequences; an empty frame says what there is no picture of."""
+    """Two rows (tumor, nodes) of three sequences; an empty frame says what there is no picture of, and why."""
     label = 16 if size > 200 else 13
     for row, role in enumerate(_ROWS):
         top = y + row * (size + label + 12)
@@ -173,11 +188,18 @@ def _pictures(
                 room = size - width
                 sheet.text(left + size, top + label, panel.caption, 12, width=room, colour=QUIET, align="right")
             if panel is None:
-                sheet.box(left, top + label + 6, size, size, PANEL)
-                middle = (left + size / 2, top + label + size / 2)
-                sheet.text(*middle, "no picture", label, width=size, colour=QUIET, align="center")
+                why = sentences.why_absent(result, part, sequence, role)
+                _empty_picture(sheet, why, left, top + label, size, label)
                 continue
             draw_panel(sheet, panel, left, top + label + 6, size)
+
+
+def _empty_picture(sheet: Sheet, why: str, left: float, top: float, size: float, label: float) -> None:
+    """A frame without a picture, with the reason below the middle where one is known."""
+    sheet.box(left, top + 6, size, size, PANEL)
+    sheet.text(left + size / 2, top + size / 2, "no picture", label, width=size, colour=QUIET, align="center")
+    if why:
+        sheet.paragraph(left + 8, top + size / 2 + 8, why, 13, size - 16, size / 2 - 8, least=9, colour=QUIET)
 
 
 def png_of(drawing: Drawing) -> bytes:

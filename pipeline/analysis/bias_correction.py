@@ -30,7 +30,8 @@ def correct_volumes(
         return corrected, QualityCheck(check=f"bias.{name}.iterations", value=iterations, ok=True, note=note)
 
     with ThreadPoolExecutor(max_workers=settings.work.threads or 2) as pool:
-        outcomes = dict(zip(SEQUENCES, pool.map(correct, SEQUENCES), strict=True))
+        names = [name for name in SEQUENCES if name in grids]
+        outcomes = dict(zip(names, pool.map(correct, names), strict=True))
     draft.quality += [check for _, check in outcomes.values() if check is not None]
     return {name: volume for name, (volume, _) in outcomes.items()}
 

@@ -42,10 +42,12 @@ def decide(exam: Exam, settings: Settings, matched: Match, rois: Sequence[Roi]) 
     def of(some: Sequence[Roi]) -> Match:
         again = sequences.match(exam, settings.sequences, lambda _: 0.0, region_of(some))
         # T1+C, found by its pixels where it is to be the brightest phase, stands.
+        if "t1c" not in matched.chosen:
+            return again
         return replace(again, chosen={**again.chosen, "t1c": matched.chosen["t1c"]})
 
     together = of(rois)
-    if not together.reasons or len(sides) < 2:
+    if len(sides) < 2 or not set(matched.contenders) & set(together.absent):
         return dict.fromkeys(sides, together)
     return {side: of([r for r in rois if r.side == side]) for side in sides}
 

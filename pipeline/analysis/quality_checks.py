@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from config.schema import Align
+from config.schema import Align, RoiSettings
 from pipeline.catalog import Selection
 from pipeline.records import FeatureSet, Roi, Role, Sequence, Side
 from pipeline.result import QualityCheck
@@ -80,6 +80,19 @@ def shape_checks(rois: Iterable[Roi]) -> Iterable[QualityCheck]:
                 limit=f"{COLUMN_HEIGHT:g} times as high as wide",
                 ok=False,
                 note=f"a column {len(planes) * z:.0f} mm high and {wide:.0f} mm wide: is the object damaged?",
+            )
+
+
+def distortion_checks(rois: Iterable[Roi], settings: RoiSettings) -> Iterable[QualityCheck]:
+    """Regions drawn on diffusion images. These are distorted: on other images the region may lie beside the lesion."""
+    for region in rois:
+        if region.drawn_on == "adc":
+            yield QualityCheck(
+                check=f"drawn_on.{region.role}" + (f".{region.side}" if region.side else ""),
+                value="DWI or ADC",
+                limit="T1+C or T2",
+                ok=settings.allow_drawn_on_dwi,
+                note="drawn on diffusion images, which are distorted",
             )
 
 

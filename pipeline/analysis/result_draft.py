@@ -16,7 +16,7 @@ from pipeline.roi.grid_regions import GridRegion
 
 Timer = Callable[[], float]
 Masks = dict[tuple[SequenceName, Role, Side | None], Mask]
-# Volume of a region on a grid / its volume on T1+C.
+# Volume of a region on a grid / its volume on the grid that it was drawn on.
 KeptVolumes = Mapping[tuple[SequenceName, Role, Side | None], float]
 
 
@@ -61,7 +61,7 @@ def choice_of(selection: Selection) -> SequenceChoice:
 
 
 def alignment_of(relation: AlignmentEvidence) -> Alignment:
-    """How T1+C was related to another sequence."""
+    """How the grid that regions were drawn on was related to another sequence."""
     return Alignment(
         method=relation.method,
         shift_mm=relation.shift_mm,
@@ -76,9 +76,10 @@ def summary_of(region: Roi, masks: Masks, kept_volumes: KeptVolumes) -> RoiSumma
     return RoiSummary(
         source_uid=region.segments[0].source.sop_instance_uid,
         segments=tuple(s.number for s in region.segments),
-        voxels={name: masks[name, region.role, region.side].voxels for name in SEQUENCES},
+        drawn_on=region.drawn_on,
+        voxels={n: mask.voxels for n in SEQUENCES if (mask := masks.get((n, region.role, region.side)))},
         volume_mm3=region.mask.volume_mm3,
-        kept_volume={n: round(kept_volumes[n, region.role, region.side], 4) for n in SEQUENCES[1:]},
+        kept_volume={n: round(part, 4) for n in SEQUENCES if (part := kept_volumes.get((n, region.role, region.side)))},
         count=region.count,
         nodes=tuple(NodeSummary.model_validate(asdict(node)) for node in region.nodes),
         why=region.why,

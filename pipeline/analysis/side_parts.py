@@ -6,16 +6,18 @@ from collections.abc import Mapping
 
 from pipeline import features
 from pipeline.analysis.inputs import Inputs
+from pipeline.analysis.inventory import Inventory
 from pipeline.analysis.quality_checks import grey_level_checks
 from pipeline.analysis.result_draft import Draft
 from pipeline.analysis.signatures_in_use import Outcome
+from pipeline.needs import answerable
 from pipeline.parallel.forked_work import cores_for
-from pipeline.records import ROLES, FeatureSet, Mask, Role, Side, Volume
+from pipeline.records import FeatureSet, Mask, Role, Side, Volume
 from pipeline.records import Sequence as SequenceName
 from pipeline.result import Part, QualityCheck, RoiSummary
 
 # Fields of a part that the top level has as its own.
-TOP_LEVEL = ("reasons", "sequences", "alignment")
+TOP_LEVEL = ("reasons", "sequences", "alignment", "signature")
 
 
 def part_of_side(
@@ -24,6 +26,7 @@ def part_of_side(
     masks: Mapping[tuple[SequenceName, Role], Mask],
     summaries: Mapping[Role, RoiSummary],
     protocol: Mapping[str, float | str],
+    inventory: Inventory,
     inputs: Inputs,
     draft: Draft,
 ) -> tuple[Part, tuple[tuple[str, str], ...]]:
@@ -36,7 +39,8 @@ def part_of_side(
     if not draft.fields.get("diagnostics"):
         draft.fields["diagnostics"] = dict(measured.diagnostics)
     with draft.timed("predict"):
-        outcome = _prediction(measured, summaries, protocol, inputs)
+        outcome = _prediction(side, measured, summaries, protocol, inventory, inputs)
+    answered = outcome.prediction.signature if outcome.prediction else None
     part = Part(
         rois=dict(summaries),
         prediction=outcome.prediction,
@@ -45,19 +49,33 @@ def part_of_side(
         missing_features=dict(measured.missing),
         grey_levels=dict(measured.grey_levels),
         shadow=outcome.shadow,
+        absent=inventory.sentences(side, summaries, inputs.clinical.missing),
+        signature=inputs.signatures.provenance(answered) if answered else {},
     )
     return part, outcome.reasons
 
 
 def _prediction(
-    measured: FeatureSet, summaries: Mapping[Role, RoiSummary], protocol: Mapping[str, object], inputs: Inputs
+    side: Side | None,
+    measured: FeatureSet,
+    summaries: Mapping[Role, RoiSummary],
+    protocol: Mapping[str, object],
+    inventory: Inventory,
+    inputs: Inputs,
 ) -> Outcome:
-    """What the signatures in use predict; a side without both regions is not predicted."""
-    lacking = [role for role in ROLES if role not in summaries]
-    if lacking:
-        names = {"tumor": "the tumour ROI", "lymph_nodes": "the axillary lymph node ROI"}
-        return Outcome(None, (("roi-missing", f"{' and '.join(names[r] for r in lacking)} is missing"),))
-    return inputs.signatures.predict(measured, inputs.clinical, protocol)
+    """What the first signature predicts that can answer with this side's inputs.
+
+    One that reads something faulty abstains: the next is asked where an input is absent or ambiguous, and only then.
+    """
+    available = inventory.available(side, summaries, inputs.clinical)
+    if inputs.signatures.asked:
+        needs = inputs.signatures.needs
+        stop = inventory.stop(needs, side, summaries)
+        first = answerable(needs, available).first
+        stop = stop or (inventory.fault(first, side) if first else None)
+        if stop is not None:
+            return Outcome(None, ((stop.code, stop.message),))
+    return inputs.signatures.predict(measured, available.groups, inputs.clinical, protocol)
 
 
 def join_sides(
@@ -66,6 +84,8 @@ def join_sides(
     """One side goes to the top level of the result, two stay apart; the reasons why none of them is predicted."""
     if len(parts) > 1:
         draft.fields["sides"] = dict(parts)
+        first, *others = (part.absent for part in parts.values())
+        draft.fields["absent"] = {n: why for n, why in first.items() if all(o.get(n) == why for o in others)}
     else:
         (part,) = parts.values()
         draft.fields |= {name: getattr(part, name) for name in Part.model_fields if name not in TOP_LEVEL}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from config.schema import SignatureSettings
 from pipeline import signature as signature_room
 from pipeline.errors import ExamRejected, InputRejected
+from pipeline.needs import Group, SignatureNeeds
 from pipeline.records import FeatureSet, Json
 from pipeline.result import Clinical, Prediction
 from pipeline.signature import Signature
@@ -62,6 +63,16 @@ class Signatures:
         return any(s.header.demonstration for s in self.known)
 
     @property
+    def asked(self) -> bool:
+        """Whether any signature is asked."""
+        return self.settings is not None
+
+    @property
+    def needs(self) -> tuple[SignatureNeeds, ...]:
+        """What those in use read, in the order in which they are asked."""
+        return tuple(signature.needs(rank) for rank, signature in enumerate(self.order))
+
+    @property
     def features(self) -> frozenset[str]:
         """Every radiomic feature that some signature reads."""
         return frozenset(name for s in self.known for name in s.features)
@@ -83,14 +94,16 @@ class Signatures:
             "positive_class": asked.header.positive_class,
         }
 
-    def predict(self, measured: FeatureSet, clinical: Clinical, protocol: Mapping[str, object]) -> Outcome:
+    def predict(
+        self, measured: FeatureSet, there: frozenset[Group], clinical: Clinical, protocol: Mapping[str, object]
+    ) -> Outcome:
         """Ask the first signature in the written order whose inputs this exam has; shadows are never reported.
 
         What it abstains from stays unanswered: the next one is asked only where an input is absent or ambiguous.
         """
         if self.settings is None:
             return Outcome(None, (("no-signature", "no signature was asked"),))
-        groups = {".".join(name.split(".")[:2]) for name in (*measured.values, *measured.missing)}
+        groups = {".".join(group) for group in there}
         choice = choose(self.order, self.shadows, frozenset(groups | set(clinical.known)))
         shadow = tuple(p for s in choice.shadows if (p := self._watch(s, measured, clinical, protocol)) is not None)
         fallback = "; ".join([*choice.notes, *self._why_missing(clinical)]) if choice.notes else ""

@@ -9,6 +9,7 @@ from dataclasses import replace
 from config.schema import Sequences
 from pipeline.catalog import Exam, Selection
 from pipeline.errors import InputRejected
+from pipeline.needs import Absence
 from pipeline.records import Sequence as SequenceName
 from pipeline.sequences import t1c as t1
 from pipeline.sequences.candidates import Chosen
@@ -42,12 +43,23 @@ def match(
     reasons: list[tuple[str, str]] = []
     notes: list[str] = []
     drawn = frozenset(t1.drawn_on(exam))
-    _take("t1c", _t1c(exam, verdicts, of_exam, settings, brightness), chosen, reasons, notes)
+    absent: dict[SequenceName, Absence] = {}
+
+    def take(name: SequenceName, result: Chosen) -> None:
+        """What was thought on the way stands as a reason only where nothing was chosen."""
+        if result.selection is not None:
+            chosen[name] = result.selection
+            notes.extend(sentence for _, sentence in result.reasons)
+            return
+        reasons.extend(result.reasons)
+        absent[name] = Absence(result.reasons[0][0], "; ".join(sentence for _, sentence in result.reasons))
+
+    take("t1c", _t1c(exam, verdicts, of_exam, settings, brightness))
     reference = _evidence_of(chosen.get("t1c"), verdicts)
-    t2 = _t2(verdicts, reference, settings, table, region)
+    t2 = _t2(verdicts, reference, drawn, settings, table, region)
     adc = _adc(verdicts, reference, drawn, settings, table, region)
-    _take("t2", t2, chosen, reasons, notes)
-    _take("adc", adc, chosen, reasons, notes)
+    take("t2", t2)
+    take("adc", adc)
     contenders: dict[SequenceName, tuple[Selection, ...]] = {"t2": t2.contenders, "adc": adc.contenders}
     return Match(
         tuple(SeriesLabel(v.evidence.uid, v.label, round(v.confidence, 3), v.why) for v in verdicts),
@@ -56,6 +68,7 @@ def match(
         tuple(code for code, _ in reasons),
         tuple(notes),
         {name: those for name, those in contenders.items() if those},
+        absent,
     )
 
 
@@ -65,21 +78,6 @@ def check_phase(phase: str) -> None:
         raise InputRejected(
             f"sequences.phase is {phase!r}; known are first_post, peak, nth:N (the N-th after contrast) and seconds:S"
         )
-
-
-def _take(
-    name: SequenceName,
-    result: Chosen,
-    chosen: dict[SequenceName, Selection],
-    reasons: list[tuple[str, str]],
-    notes: list[str],
-) -> None:
-    """What was thought on the way stands as a reason only where nothing was chosen."""
-    if result.selection is None:
-        reasons.extend(result.reasons)
-    else:
-        chosen[name] = result.selection
-        notes.extend(sentence for _, sentence in result.reasons)
 
 
 def _named_by_operator(name: SequenceName, verdicts: Sequence[Verdict], settings: Sequences) -> list[Verdict] | None:
@@ -109,12 +107,18 @@ def _t1c(
 
 
 def _t2(
-    verdicts: list[Verdict], reference: Evidence | None, settings: Sequences, table: Rules, region: Region | None
+    verdicts: list[Verdict],
+    reference: Evidence | None,
+    drawn: frozenset[str],
+    settings: Sequences,
+    table: Rules,
+    region: Region | None,
 ) -> Chosen:
     chosen_by_operator = _named_by_operator("t2", verdicts, settings)
     if chosen_by_operator:
         chosen_by_operator = [replace(chosen_by_operator[0], label="t2", why="named in sequences.use")]
-    return choose_t2(chosen_by_operator or verdicts, reference, table.prefer.get("t2", {}), settings.min_margin, region)
+    points = table.prefer.get("t2", {})
+    return choose_t2(chosen_by_operator or verdicts, reference, drawn, points, settings.min_margin, region)
 
 
 def _adc(

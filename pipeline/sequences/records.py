@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.catalog import Selection
+from pipeline.needs import Absence
 from pipeline.records import Sequence
 
 Label = Literal[
@@ -58,7 +59,7 @@ class Match:
 
     `codes` are machine-readable and parallel to `reasons`; with no reason every sequence was chosen. `notes` are worth
     knowing and stop nothing. `contenders`: per sequence the candidates between which only the place of the regions
-    decides, which headers do not tell.
+    decides, which headers do not tell. `absent`: why a sequence was not chosen.
     """
 
     labels: tuple[SeriesLabel, ...]
@@ -67,3 +68,4 @@ class Match:
     codes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     contenders: Mapping[Sequence, tuple[Selection, ...]] = field(default_factory=dict)
+    absent: Mapping[Sequence, Absence] = field(default_factory=dict)

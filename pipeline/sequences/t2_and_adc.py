@@ -27,11 +27,16 @@ PART_OF_DIXON = {"in": 0.15, "opposed": 0.3}
 
 
 def choose_t2(
-    verdicts: Sequence[Verdict], t1c: Evidence | None, points: Points, margin: float, region: Region | None = None
+    verdicts: Sequence[Verdict],
+    t1c: Evidence | None,
+    drawn: frozenset[str],
+    points: Points,
+    margin: float,
+    region: Region | None = None,
 ) -> Chosen:
     """The T2-weighted series that shows the regions, by the preferences of the rule table.
 
-    Where `region` is not known, that shows what T1+C shows.
+    Where `region` is not known, that shows what T1+C shows. `drawn`: series that a ROI was drawn on.
     """
     candidates = []
     reasons: list[tuple[str, str]] = []
@@ -46,6 +51,8 @@ def choose_t2(
             continue
         score, why = _score(verdict, t1c, points, 0.55 if verdict.label == "t2" else 0.45)
         score -= PART_OF_DIXON.get(usable(verdict.evidence.slices)[0], 0.0)
+        if verdict.evidence.uid in drawn:
+            score, why = score + 0.5, f"{why}, the ROI was drawn on it"
         slices = volumes[0].slices
         selection = _selection(verdict, f"{verdict.why}{why}", tuple(s.frame for s in slices))
         candidates.append(Placed(Candidate(round(score, 3), selection), verdict.evidence, slices))
