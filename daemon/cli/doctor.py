@@ -223,10 +223,12 @@ def _who_may_send(settings: Settings) -> Finding:
 
 def _signature(settings: Settings) -> str:
     from pipeline.analysis.signatures_in_use import Signatures
+    from pipeline.signature.coverage import coverage
 
     signatures = Signatures.from_settings(settings.signature)
     words = ", ".join(s.header.title for s in signatures.known)
-    return words + (" (demonstration, not for clinical use)" if signatures.demonstration else "")
+    demonstration = " (demonstration, not for clinical use)" if signatures.demonstration else ""
+    return f"{words}{demonstration}; answers exams with {coverage(s.inputs for s in signatures.order)}"
 
 
 def _fonts() -> Finding:

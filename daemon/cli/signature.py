@@ -12,7 +12,15 @@ from daemon.cli.options import config_option, json_option, out_file, out_folder
 from daemon.cli.recipe_options import progress_bar, recipe_of, recipe_options
 from daemon.cli.research_extra import require_research
 from daemon.cli.signature_family import family
-from daemon.cli.signature_registry import activate_family, find_signature, registry_in, required_registry
+from daemon.cli.signature_registry import (
+    activate_family,
+    family_card,
+    family_of,
+    family_section,
+    find_signature,
+    registry_in,
+    required_registry,
+)
 
 if TYPE_CHECKING:
     from pipeline.research.tables.feature_table import Table
@@ -148,15 +156,27 @@ def evaluate(
 @json_option
 @config_option
 def show(signature_file: str | None, registry_path: Path | None, as_json: bool, config_path: Path | None) -> None:
-    """Print the card of SIGNATURE: a file, or name@version or digest in the registry. Default: the demonstration."""
+    """Print the card of SIGNATURE: a file, a family's folder, or name@version or digest in the registry.
+
+    Default: the demonstration. A signature of a family shows the family as well.
+    """
     from config.load import load
     from pipeline.signature import card, demonstration_path
+    from pipeline.signature.family import read
 
     registry = registry_in(registry_path or load(config_path).signature.registry)
+    if signature_file is not None and Path(signature_file).is_dir():
+        found = read(Path(signature_file))
+        click.echo(json.dumps(found.facts, allow_nan=False) if as_json else family_card(found.title, found.facts))
+        return
     shown = find_signature(signature_file or str(demonstration_path()), registry)
     known = registry.evaluations(shown.sha256) if registry is not None else []
     merged = card.merge(known)
-    click.echo(json.dumps(card.facts(shown, merged), allow_nan=False) if as_json else card.markdown(shown, merged))
+    siblings = family_of(shown, registry)
+    if as_json:
+        click.echo(json.dumps({**card.facts(shown, merged), "family": siblings}, allow_nan=False))
+    else:
+        click.echo(card.markdown(shown, merged) + family_section(siblings))
 
 
 @signature.command("list")
@@ -165,6 +185,8 @@ def show(signature_file: str | None, registry_path: Path | None, as_json: bool, 
 @config_option
 def list_(registry_path: Path | None, as_json: bool, config_path: Path | None) -> None:
     """List the registry's signatures: the active ones in the order in which they are asked, then the others."""
+    from pipeline.signature.coverage import coverage
+
     registry = required_registry(registry_path, config_path)
     entries, families = registry.entries(), registry.families()
     titles = {e.signature.sha256: e.signature.header.title for e in entries}
@@ -179,6 +201,8 @@ def list_(registry_path: Path | None, as_json: bool, config_path: Path | None) -
         ]
         click.echo(json.dumps({"signatures": rows, "families": listed}))
         return
+    if active := [e.signature.inputs for e in entries if e.active]:
+        click.echo(f"answers exams with {coverage(active)}")
     for f in families:
         click.echo(f"family {f.title}, asked in this order: {', '.join(titles[sha] for sha in f.members)}")
     for e in entries:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from pipeline.errors import InputRejected
+from pipeline.records import Json
 
 if TYPE_CHECKING:
     from pipeline.signature import Signature
@@ -57,3 +59,50 @@ def activate_family(registry: Registry, family: Family, *, unevaluated: bool) ->
         click.echo(f"{number:3}. {member.header.title} for {' + '.join(sorted(member.inputs))}")
     if done.replaced:
         click.echo(f"no longer active: {', '.join(done.replaced)}")
+
+
+def family_of(signature: Signature, registry: Registry | None) -> Json:
+    """The family that a signature belongs to in the registry, or the demonstration's; None: its own."""
+    from pipeline.signature.family import demonstration
+
+    if registry is not None:
+        for found in registry.families():
+            if signature.sha256 in found.members:
+                return {"name": found.title, "members": [registry.load(sha).header.title for sha in found.members]}
+    shipped = demonstration() if signature.header.demonstration else ()
+    if len(shipped) > 1 and signature.sha256 in {s.sha256 for s in shipped}:
+        return {"name": shipped[0].header.title, "members": [s.header.title for s in shipped]}
+    return None
+
+
+def family_section(family: Json) -> str:
+    """The part of a card that names a signature's family; "" where it is its own."""
+    if not isinstance(family, dict):
+        return ""
+    members = family["members"]
+    assert isinstance(members, list)
+    lines = [f"{number}. {title}" for number, title in enumerate(members, 1)]
+    return "\n".join([f"\n## Family {family['name']}, asked in this order", "", *lines, ""])
+
+
+def family_card(title: str, facts: Mapping[str, Json]) -> str:
+    """The members of a family's folder for people: what each reads, on how many exams it was trained, its AUC."""
+    lines = [
+        f"# Family {title}",
+        "",
+        "| | signature | reads | exams | incomplete | nested AUC |",
+        "|---|---|---|---|---|---|",
+    ]
+    members = facts["members"]
+    assert isinstance(members, list)
+    for number, member in enumerate(members, 1):
+        assert isinstance(member, dict)
+        judged, reads = member.get("nested_cv"), member.get("reads")
+        auc = ""
+        if isinstance(judged, dict):
+            low, high = judged["ci"]  # type: ignore[misc, str-unpack]
+            auc = f"{judged['auc']:.3f} ({low:.3f} to {high:.3f})"
+        inputs = " + ".join(map(str, reads)) if isinstance(reads, list) else ""
+        name, n, incomplete = (member.get(key, "") for key in ("name", "n", "incomplete_exams"))
+        lines.append(f"| {number} | {name or member['file']} | {inputs} | {n} | {incomplete} | {auc} |")
+    return "\n".join(lines)

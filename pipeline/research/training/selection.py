@@ -29,8 +29,13 @@ def constant_columns(values: Floats) -> npt.NDArray[np.bool_]:
 
 
 def welch_p(values: Floats, positive: npt.NDArray[np.bool_]) -> Floats:
-    """Two-sided P of Welch's t test per column; 0 where two constant classes differ, 1 where they are equal."""
+    """Two-sided P of Welch's t test per column; 0 where two constant classes differ, 1 where they are equal.
+
+    A class of a single case has no variance to test with: 1 for every column.
+    """
     a, b = values[positive], values[~positive]
+    if min(len(a), len(b)) < 2:
+        return np.ones(values.shape[1])
     va, vb = a.var(axis=0, ddof=1) / len(a), b.var(axis=0, ddof=1) / len(b)
     difference, variance = a.mean(axis=0) - b.mean(axis=0), va + vb
     with np.errstate(divide="ignore", invalid="ignore"):

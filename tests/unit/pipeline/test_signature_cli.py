@@ -153,9 +153,19 @@ def test_a_family_is_trained_judged_and_activated_from_the_command_line(folder: 
     assert {p.name for p in made.iterdir()} == {
         "aln.axsig", "aln.t1c.axsig", "aln.adc.axsig", "family.json", "report.html"
     }  # fmt: skip
+    assert "| 2 | aln.t1c@1 | t1c.tumor | 60 | 0 |" in _run("show", made).output
+    assert json.loads(_run("show", made, "--json").output) == facts
+    registry = ("--registry", folder / "registry")
     (folder / "registry").mkdir()
-    _run("activate", made, "--unevaluated", "--registry", folder / "registry")
-    assert "aln@1, aln.t1c@1, aln.adc@1" in _run("list", "--registry", folder / "registry").output
+    _run("activate", made, "--unevaluated", *registry)
+    listed = _run("list", *registry).output
+    assert "answers exams with t1c+adc (tumor); t1c (tumor); adc (tumor)\n" in listed
+    assert "aln@1, aln.t1c@1, aln.adc@1" in listed
+    assert (
+        "## Family aln@1, asked in this order\n\n1. aln@1\n2. aln.t1c@1" in _run("show", "aln.adc@1", *registry).output
+    )
+    card = json.loads(_run("show", "aln.t1c@1", *registry, "--json").output)
+    assert card["family"] == {"name": "aln@1", "members": ["aln@1", "aln.t1c@1", "aln.adc@1"]}
 
 
 def test_training_leaves_out_exams_without_a_sequence_and_says_how_many(folder: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from pipeline.errors import InputRejected
 from pipeline.research.evaluation.evaluate import Questions, evaluate
 from pipeline.signature import container, demonstration_path, family
+from pipeline.signature.coverage import coverage
 from pipeline.signature.record import Signature
 from pipeline.signature.registry import Registry, covered_inputs
 from tests.support.signature_tables import FAST, GROUPS, clinical, frame, table, trained
@@ -139,3 +140,11 @@ def test_the_demonstration_is_a_family_whose_first_member_is_the_signature_of_be
     assert members[0].sha256 == "da0c29e147090f14aca767dec1529f8dc3d18632d8b911dc44322c916549e6b1"
     assert members[0].sha256 == container.load(demonstration_path()).sha256
     assert all(member.header.demonstration for member in members)
+
+
+def test_what_the_signatures_in_use_cover_is_said_by_sequences():
+    sets = [ALL, T1, NODES, ALL - {"t2.tumor"}, T1 | {"age_years", "ki67_percent"}]
+    assert coverage(sets) == (
+        "t1c+t2+adc (tumor+lymph_nodes, lymph_nodes, tumor+lymph_nodes without t2.tumor); "
+        "t1c (tumor+lymph_nodes, tumor+lymph_nodes with age_years+ki67_percent)"
+    )

@@ -72,6 +72,12 @@ def test_welch_is_scipys() -> None:
     np.testing.assert_allclose(selection.welch_p(VALUES, POSITIVE), expected, rtol=1e-12)
 
 
+def test_welch_of_a_class_of_one_case_tells_nothing() -> None:
+    alone = np.arange(len(POSITIVE)) == 0
+    assert selection.welch_p(VALUES, alone).tolist() == [1.0] * VALUES.shape[1]
+    assert selection.welch_p(VALUES, ~alone).tolist() == [1.0] * VALUES.shape[1]
+
+
 def test_welch_of_constant_classes_is_certain_or_nothing() -> None:
     values = np.column_stack([POSITIVE.astype(float), np.ones(60)])
     assert selection.welch_p(values, POSITIVE).tolist() == [0.0, 1.0]
