@@ -13,15 +13,18 @@ from config.schema.values import Hours, InFile, Sequence
 class Assembly(Section):
     """When an exam is complete.
 
-    `require_sequences`, `require_rois`: what must be here. `quiet_s` without arrivals, and it is; `settle_s` are enough
-    where associations are closed and a [[pacs]] that can `find` has no more of it. One that does not answer is waited
-    for `ask_patience_s`. An open association is waited for until a minute after its last image, and no longer than
-    `max_wait_s` after the exam's last image. `max_instances`: an exam with more instances, or more frames, is held for
-    an operator unread. `max_age_days`: an exam that is older when it arrives is a prior and not reported. `exam_rules`:
-    a site's own rules on which exams show another part of the body, laid over `config/exam_rules.toml`. `join`:
-    what two studies of one patient must have in common to be one exam; nothing: they never are. `follow_corrections`:
-    an exam that came again under another Patient ID after its report is reported anew under it, without an operator,
-    where the archives that are asked (C-FIND) have it so.
+    What a signature in use reads must be here. `require_rois`, `require_sequences`: what must be here besides, whatever
+    the signatures read. A sequence that only a better answer reads is waited for `prefer_complete_s` from when an
+    answer first became possible, and not at all where the archive has no more of the exam. `prefer_regions_s`: regions
+    of `require_rois` are waited for so long instead of without end; unset: without end. `quiet_s` without arrivals, and
+    it is complete; `settle_s` are enough where associations are closed and a [[pacs]] that can `find` has no more of
+    it. One that does not answer is waited for `ask_patience_s`. An open association is waited for until a minute after
+    its last image, and no longer than `max_wait_s` after the exam's last image. `max_instances`: an exam with more
+    instances, or more frames, is held for an operator unread. `max_age_days`: an exam that is older when it arrives is
+    a prior and not reported. `exam_rules`: a site's own rules on which exams show another part of the body, laid over
+    `config/exam_rules.toml`. `join`: what two studies of one patient must have in common to be one exam; nothing: they
+    never are. `follow_corrections`: an exam that came again under another Patient ID after its report is reported anew
+    under it, without an operator, where the archives that are asked (C-FIND) have it so.
     """
 
     quiet_s: float = Field(120.0, ge=0)
@@ -31,8 +34,10 @@ class Assembly(Section):
     max_instances: int = Field(20000, ge=1)
     give_up_days: float = Field(14.0, gt=0)
     max_age_days: float | None = Field(None, ge=0)
-    require_sequences: tuple[Sequence, ...] = ("t1c", "t2", "adc")
+    require_sequences: tuple[Sequence, ...] = ()
     require_rois: tuple[Literal["tumor", "lymph_nodes"], ...] = ("tumor", "lymph_nodes")
+    prefer_complete_s: float = Field(1800.0, ge=0)
+    prefer_regions_s: float | None = Field(None, ge=0)
     exam_rules: InFile | None = None
     join: tuple[Literal["study_date", "frame_of_reference", "scanner"], ...] = ()
     sweep_s: float = Field(2.0, gt=0)

@@ -1,8 +1,9 @@
 """The judgement. The key of an exam is the study of the images that the ROIs refer to.
 
-An exam is ready when the sequences and ROIs that `assembly.require_sequences` and `require_rois` name have arrived,
-with every image that the ROIs refer to, and nothing of it is still arriving. That is so when no association brings it
-and the archives have no more of any of its series (then `settle_s` of quiet are enough), or nothing came for `quiet_s`.
+An exam is ready when a signature in use can answer with what has arrived, the ROIs that `assembly.require_rois` names
+are here with every image that they refer to, and nothing of it is still arriving. That is so when no association brings
+it and the archives have no more of any of its series (then `settle_s` of quiet are enough), or nothing came for
+`quiet_s`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from config.schema import Assembly, Settings
+from daemon.assembly.answers import EVERYTHING, InUse
+from daemon.assembly.basis import all_inputs, basis_of, images_by_sequence
 from daemon.assembly.corrected_patient import (
     CODE,
     Correction,
@@ -24,16 +27,17 @@ from daemon.assembly.corrected_patient import (
 )
 from daemon.assembly.duplicates import without_duplicates
 from daemon.assembly.identity import DIFFERS_FROM_PACS, identity_objection
-from daemon.assembly.missing import find_missing
+from daemon.assembly.missing import find_missing, preferred_in_words
 from daemon.assembly.records import Answer, Arrived, Stored, Verdict
+from daemon.assembly.requirements import Requirements, requirements, what_is_there
 from daemon.assembly.rois import newest_rois, recognise, unreadable_rois
 from pipeline.analysis.body_part import elsewhere, exam_rules
-from pipeline.catalog import Exam, FrameRef, Selection, exam_of
+from pipeline.catalog import Exam, FrameRef, exam_of
 from pipeline.roi.rules import load_rules
-from pipeline.sequences import Match, match
-from pipeline.sequences.records import T1C_LABELS
+from pipeline.sequences import match
 
 DAY_S = 86400.0
+NO_REASON = ""
 # An open association counts as arriving for this long after its last C-STORE: some peers never close theirs.
 SENDING_S = 60.0
 # How long to wait until data sets under one UID are compared.
@@ -42,18 +46,20 @@ NOT_COMPARED = "images came again with other data and could not be compared in t
 ASKED_IN_VAIN = "the archive did not say what it has of this exam and whose it is"
 
 
-def judge(exam: Arrived, now: float, settings: Settings) -> Verdict:
-    """What to do with this exam now, and under whose identity."""
+def judge(exam: Arrived, now: float, settings: Settings, in_use: InUse = EVERYTHING) -> Verdict:
+    """What to do with this exam now, and under whose identity; `in_use`: the signatures that may answer."""
     correction = correction_of(exam.stored)
     follows = settings.assembly.follow_corrections
     if correction is not None and follows and is_open(correction, exam) and is_confirmed(correction, exam):
         exam = replace(exam, identity=correction.key)
-    verdict = _judged(exam, correction, now, settings)
+    verdict = _judged(exam, correction, now, settings, in_use)
+    if verdict.state == "assembling":
+        verdict = replace(verdict, answerable_since=exam.answerable_since)
     corrected = correction.key if correction is not None and is_open(correction, exam) else None
     return replace(verdict, corrected=corrected, identity=exam.identity)
 
 
-def _judged(exam: Arrived, correction: Correction | None, now: float, settings: Settings) -> Verdict:
+def _judged(exam: Arrived, correction: Correction | None, now: float, settings: Settings, in_use: InUse) -> Verdict:
     wait = settings.assembly
     counted, flagged = without_duplicates(exam.stored, settings.intake.on_conflict, exam.identity)
     if correction is not None and correction.key == exam.identity:
@@ -91,11 +97,11 @@ def _judged(exam: Arrived, correction: Correction | None, now: float, settings: 
         return Verdict("assembling", "asking", reason, settled_at + wait.ask_patience_s, flagged=flagged, ask=True)
     if in_vain:
         flagged = "; ".join(filter(None, (flagged, ASKED_IN_VAIN)))
-    quiet_at = exam.last_arrival_at + wait.quiet_s
-    if now < quiet_at and not _archives_have_no_more(exam, counted):
+    quiet_at, whole = exam.last_arrival_at + wait.quiet_s, _archives_have_no_more(exam, counted)
+    if now < quiet_at and not whole:
         reason = f"more of it may come until nothing has come for {wait.quiet_s:g} s"
         return Verdict("assembling", "quiet", reason, quiet_at, flagged=flagged)
-    return _complete_or_not(exam, content, counting, now, settings, flagged)
+    return replace(_complete_or_not(exam, content, counting, now, settings, in_use, whole=whole), flagged=flagged)
 
 
 def _not_ours(exam: Arrived, content: Exam, settings: Settings) -> str | None:
@@ -108,26 +114,57 @@ def _not_ours(exam: Arrived, content: Exam, settings: Settings) -> str | None:
 
 
 def _complete_or_not(
-    exam: Arrived, content: Exam, counting: list[Stored], now: float, settings: Settings, flagged: str
+    exam: Arrived, content: Exam, counting: list[Stored], now: float, settings: Settings, in_use: InUse, *, whole: bool
 ) -> Verdict:
+    """`whole`: the archives have nothing of this exam that is not here."""
     matched = match(content, settings.sequences, brightness=_unseen)
-    inputs = _inputs(content, matched, settings.sequences.phase)
-    missing, wanted = find_missing(exam, content, matched, counting, inputs, settings)
-    give_up_at = exam.last_arrival_at + settings.assembly.give_up_days * DAY_S
-    if missing and now >= give_up_at:
-        days = settings.assembly.give_up_days
-        return Verdict("expired", "gave-up", f"nothing came for {days:g} days; still missing: {'; '.join(missing)}")
+    images = images_by_sequence(content, matched, settings.sequences.phase)
+    inputs = all_inputs(content, images)
+    there = what_is_there(content, matched, settings)
+    needed = requirements(there, in_use.signatures, settings.assembly)
+    missing, wanted = find_missing(exam, content, matched, counting, inputs, needed, settings)
+    if not in_use.signatures:
+        missing.insert(0, f"an active signature ({in_use.trouble or 'none is active'})")
     digests = {s.facts.ref.sop_instance_uid: s.digest for s in counting}
-    selected = tuple(sorted((uid, digests[uid]) for uid in inputs))
-    if missing:
-        reason = "; ".join((*missing, *filter(None, (exam.fetching,))))
-        return Verdict("waiting", "incomplete", reason, give_up_at, selected, flagged=flagged, wanted=wanted)
-    return Verdict(
-        "ready",
-        inputs=selected,
+    rules = load_rules(settings.roi.rules)
+    verdict = Verdict(
+        "waiting",
+        "incomplete" if in_use.signatures else "no-signature",
+        due_at=exam.last_arrival_at + settings.assembly.give_up_days * DAY_S,
+        inputs=tuple(sorted((uid, digests[uid]) for uid in inputs)),
         context=tuple(sorted(s.id for s in counting)),
-        flagged=flagged,
+        wanted=wanted,
+        basis=basis_of(content, images, there.available, needed.asked, in_use.signatures, counting, rules),
+        lacked=needed.lacked,
     )
+    if missing:
+        return _waiting(verdict, missing, exam, now, settings.assembly)
+    since = min(exam.last_arrival_at if exam.answerable_since is None else exam.answerable_since, now)
+    verdict = replace(verdict, answerable_since=since)
+    until = _preferred_until(needed, since, settings.assembly, whole=whole)
+    if now < until:
+        better = preferred_in_words(content, matched, needed)
+        reason = f"{'; '.join(better)}, which a better answer would read; it is reported without from then on"
+        reason = "; ".join(filter(None, (reason, exam.fetching)))
+        return replace(verdict, code="preferred", reason=reason, due_at=until)
+    return replace(verdict, state="ready", code=NO_REASON, due_at=None, wanted=())
+
+
+def _waiting(verdict: Verdict, missing: Sequence[str], exam: Arrived, now: float, wait: Assembly) -> Verdict:
+    """It waits for what is missing, or nothing came for too long."""
+    if verdict.due_at is not None and now >= verdict.due_at:
+        reason = f"nothing came for {wait.give_up_days:g} days; still missing: {'; '.join(missing)}"
+        return Verdict("expired", "gave-up", reason, lacked=verdict.lacked)
+    return replace(verdict, reason="; ".join((*missing, *filter(None, (exam.fetching,)))))
+
+
+def _preferred_until(needed: Requirements, since: float, wait: Assembly, *, whole: bool) -> float:
+    """Until when to wait for what a better answer would read. Readers draw regions when they like: an archive that has
+    no more ends the wait for sequences alone.
+    """
+    sequences = since + wait.prefer_complete_s if needed.preferred_sequences and not whole else since
+    regions = since + (wait.prefer_regions_s or 0.0) if needed.preferred_regions else since
+    return max(sequences, regions)
 
 
 def settling_verdict(last_arrival_at: float, wait: Assembly) -> Verdict:
@@ -152,23 +189,6 @@ def _arriving_until(exam: Arrived, max_wait_s: float) -> float:
 def _unseen(_frames: tuple[FrameRef, ...]) -> float:
     """Judging reads no pixels: the analysis determines which phase is the brightest."""
     return 0.0
-
-
-def _inputs(exam: Exam, matched: Match, phase: str) -> frozenset[str]:
-    """SOP Instance UIDs of everything that the analysis will read, or choose from by the position of the regions."""
-    selections = [*matched.chosen.values(), *(s for those in matched.contenders.values() for s in those)]
-    chosen = {uid for selection in selections for uid in selected_uids(selection)}
-    if phase == "peak":
-        candidates = {label.series_uid for label in matched.labels if label.label in T1C_LABELS}
-        chosen |= {i.ref.sop_instance_uid for s in exam.series if s.series_uid in candidates for i in s.instances}
-    return frozenset(chosen | {r.ref.sop_instance_uid for r in (*exam.rois, *exam.registrations)})
-
-
-def selected_uids(selection: Selection) -> set[str]:
-    """SOP Instance UIDs of every slice that a selection reads."""
-    groups = [selection.frames, *selection.frames_by_b.values()]
-    groups += [frames for repeats in selection.repeats_by_b.values() for frames in repeats]
-    return {frame.instance.ref.sop_instance_uid for frames in groups for frame in frames}
 
 
 def input_digest(inputs: Sequence[tuple[str, str]], redo: int = 0) -> str:

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 from config.schema import Settings
 from daemon.assembly.records import Arrived, Stored, Wanted
-from daemon.assembly.rois import recognise
+from daemon.assembly.requirements import Requirements, why_absent
 from pipeline.catalog import MR_CLASSES, Exam
 from pipeline.records import InstanceRef, Role
 from pipeline.records import Sequence as SequenceName
-from pipeline.roi.rules import load_rules
 from pipeline.sequences import Match
 
 # Noun phrases: command line, page and report put them into sentences of their own.
@@ -20,31 +19,29 @@ SEQUENCE_NAMES: dict[SequenceName, str] = {
     "adc": "an ADC map or DWI series",
 }
 ROLE_NAMES: dict[Role, str] = {"tumor": "tumour ROI", "lymph_nodes": "axillary lymph node ROI"}
-# Codes of sequence matching that do not end in the sequence they are about.
-ABOUT = {
-    "phase-missing": "t1c",
-    "roi-on-other-series": "t1c",
-    "roi-on-several-series": "t1c",
-    "b-values-missing": "adc",
-    "dwi-incomplete": "adc",
-}
 Missing = tuple[list[str], list[Wanted]]
 
 
 def find_missing(
-    exam: Arrived, content: Exam, matched: Match, counting: Sequence[Stored], inputs: frozenset[str], settings: Settings
+    exam: Arrived,
+    content: Exam,
+    matched: Match,
+    counting: Sequence[Stored],
+    inputs: frozenset[str],
+    needed: Requirements,
+    settings: Settings,
 ) -> tuple[list[str], tuple[Wanted, ...]]:
-    """Noun phrases, and what to fetch. Ambiguity is not absence: waiting would not resolve it, a report says so.
+    """Noun phrases for what an answer needs, and what to fetch, for a better answer too.
 
     Nothing is fetched before there is a ROI: without one there will be no report.
     """
-    sequences = _sequences(matched, settings)
+    absent = {*needed.missing, *needed.preferred_sequences} & set(SEQUENCE_NAMES)
     parts: list[Missing] = [
-        (sequences, [Wanted(exam.study_uid)] if sequences else []),
-        (_roles(content, settings), []),
+        (sequences_in_words(matched, needed.missing), _series_to_fetch(exam, counting, settings) if absent else []),
+        (_roles(content, needed.missing), []),
         _referred(content, counting),
         _gone(counting, inputs),
-        _partial(exam, counting, matched),
+        _partial(exam, counting, matched, needed.asked.sequences if needed.asked else frozenset(matched.chosen)),
     ]
     phrases = [phrase for part, _ in parts for phrase in part]
     wanted = {one: None for _, part in parts for one in part} if content.rois else {}
@@ -52,16 +49,30 @@ def find_missing(
     return phrases, tuple(w for w in wanted if w.study_uid not in whole or not (w.series_uid or w.sop_uid))
 
 
-def _sequences(matched: Match, settings: Settings) -> list[str]:
-    reasons_by_sequence: dict[str, list[tuple[str, str]]] = {}
-    for code, sentence in zip(matched.codes, matched.reasons, strict=True):
-        reasons_by_sequence.setdefault(ABOUT.get(code, code.rsplit("-", 1)[-1]), []).append((code, sentence))
-    missing: list[str] = []
-    for name in settings.assembly.require_sequences:
-        reasons = reasons_by_sequence.get(name, [])
-        if name not in matched.chosen and reasons and not any(code.startswith("ambiguous") for code, _ in reasons):
-            missing.append(_named(SEQUENCE_NAMES[name], [text for code, text in reasons if code != f"no-{name}"]))
-    return missing
+def sequences_in_words(matched: Match, names: Sequence[str]) -> list[str]:
+    """A noun phrase for each sequence of `names`, with the reasons why it is missing."""
+    return [
+        _named(phrase, [text for code, text in why_absent(matched, name) if code != f"no-{name}"])
+        for name, phrase in SEQUENCE_NAMES.items()
+        if name in names
+    ]
+
+
+def preferred_in_words(content: Exam, matched: Match, needed: Requirements) -> list[str]:
+    """A noun phrase for each thing that a better answer would read."""
+    return [*sequences_in_words(matched, needed.preferred_sequences), *_roles(content, needed.preferred_regions)]
+
+
+def _series_to_fetch(exam: Arrived, counting: Sequence[Stored], settings: Settings) -> list[Wanted]:
+    """Series that archives have of this exam and that are not here, one of which may be the absent sequence.
+
+    Where no archive can list its series, and where no image is here at all, the study is asked for.
+    """
+    here = {s.facts.ref.series_uid for s in counting if s.facts.is_image}
+    listed = [series for answer in exam.answers for series in answer.series]
+    if not here or (settings.pacs and not any("find" in archive.can for archive in settings.pacs)):
+        return [Wanted(exam.study_uid)]
+    return [Wanted(exam.study_uid, uid) for uid, modality, _ in listed if modality == "MR" and uid not in here]
 
 
 def _named(phrase: str, why: Sequence[str]) -> str:
@@ -69,19 +80,14 @@ def _named(phrase: str, why: Sequence[str]) -> str:
     return f"{phrase} ({', '.join(why)})" if why else phrase
 
 
-def _roles(content: Exam, settings: Settings) -> list[str]:
-    wanted = settings.assembly.require_rois
+def _roles(content: Exam, missing: Sequence[str]) -> list[str]:
+    wanted = [role for role in ROLE_NAMES if role in missing]
     if not wanted:
         return []
     if not content.rois:
         return ["the " + " and the ".join(ROLE_NAMES[r] for r in wanted) + " (DICOM SEG or RTSTRUCT)"]
-    rules = load_rules(settings.roi.rules)
-    recognised = [recognise(roi, segment, rules) for roi in content.rois for segment in roi.segments]
-    if any(r.unclear for r in recognised):
-        return []
-    roles = {r.role for r in recognised}
     labels = ", ".join(f'"{segment.label}"' for roi in content.rois for segment in roi.segments)
-    return [f"the {ROLE_NAMES[role]} (the ROIs here are {labels})" for role in wanted if role not in roles]
+    return [f"the {ROLE_NAMES[role]} (the ROIs here are {labels})" for role in wanted]
 
 
 def _referred(content: Exam, counting: Sequence[Stored]) -> Missing:
@@ -115,9 +121,9 @@ def _gone(counting: Sequence[Stored], inputs: frozenset[str]) -> Missing:
     return phrases, [Wanted(r.study_uid, r.series_uid, r.sop_instance_uid) for r in refs]
 
 
-def _partial(exam: Arrived, counting: Sequence[Stored], matched: Match) -> Missing:
-    """Chosen series of which the archive has more than has come."""
-    names = {selection.series_uid: name for name, selection in matched.chosen.items()}
+def _partial(exam: Arrived, counting: Sequence[Stored], matched: Match, read: frozenset[SequenceName]) -> Missing:
+    """Chosen series of the sequences that are read, and of T1+C, of which the archive has more than has come."""
+    names = {s.series_uid: name for name, s in matched.chosen.items() if name in read or name == "t1c"}
     here: dict[str, list[InstanceRef]] = {}
     for ref in (s.facts.ref for s in counting if s.facts.ref.series_uid in names):
         here.setdefault(ref.series_uid, []).append(ref)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from daemon.assembly.answers import Basis
 from pipeline.catalog import InstanceFacts
 
 # In `Arrived.accepted`: whatever identities there are.
@@ -56,7 +57,7 @@ class Arrived:
     `accepted`: identities that an operator has accepted. `fetching`: what is being fetched for it, in words.
     `taken_as_ours`: an operator has confirmed that it is an exam of the breasts.
     `identity`: the patient whose objects count where the same came under several. `comparing_since`: when an instance
-    of it came again whose content is still to be compared.
+    of it came again whose content is still to be compared. `answerable_since`: since when a signature can answer.
     """
 
     study_uid: str
@@ -71,6 +72,7 @@ class Arrived:
     taken_as_ours: bool = False
     identity: str | None = None
     comparing_since: float | None = None
+    answerable_since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,9 @@ class Verdict:
 
     `context`: ids of all instances that matching looked at. `ask`: the archives should be asked about this exam.
     `wanted`: what would have to be fetched. `corrected`: an identity under which objects came again and that nobody has
-    decided on; `identity`: the one that counts where there are several.
+    decided on; `identity`: the one that counts where there are several. `basis`: what an answer would rest on; None
+    where that was not looked at, as `answerable_since` and `lacked` are then what they were. `lacked`: names of what
+    the first signature in the written order reads and the exam does not have.
     """
 
     state: str
@@ -95,3 +99,6 @@ class Verdict:
     wanted: tuple[Wanted, ...] = field(default=())
     corrected: str | None = None
     identity: str | None = None
+    basis: Basis | None = None
+    answerable_since: float | None = None
+    lacked: tuple[str, ...] = ()

@@ -52,6 +52,9 @@ def mend(connection: sa.Connection, now: float, jumped_s: float, lease_s: float,
     mended += connection.execute(
         studies.update().where(studies.c.last_arrival_at > late).values(last_arrival_at=now, dirty=True)
     ).rowcount
+    mended += connection.execute(
+        studies.update().where(studies.c.answerable_since > late).values(answerable_since=now, dirty=True)
+    ).rowcount
     mended += connection.execute(comparisons.update().where(comparisons.c.since > late).values(since=now)).rowcount
     pauses = breakers.c.open_until > (now if jumped_s < 0 else now + LONGEST_PAUSE_S)
     mended += connection.execute(breakers.update().where(pauses).values(open_until=now)).rowcount

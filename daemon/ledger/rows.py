@@ -11,6 +11,7 @@ from typing import Any, TypedDict, TypeVar
 
 import sqlalchemy as sa
 
+from daemon.assembly import RecordedAnswer
 from daemon.ledger.tables import (
     breakers,
     deliveries,
@@ -58,6 +59,8 @@ class StudyRow:
     priority: int
     redo: int
     taken_as_ours: bool
+    answerable_since: float | None
+    lacked: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,7 @@ class RevisionRow:
     attempts: int
     next_attempt_at: float
     enqueued_until: float | None
+    answer: RecordedAnswer | None
 
 
 @dataclass(frozen=True, slots=True)

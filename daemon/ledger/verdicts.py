@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import sqlalchemy as sa
 
 from config.schema import Settings
-from daemon.assembly import Answer, Arrived, Stored, Verdict, input_digest
+from daemon.assembly import Answer, Arrived, Stored, Verdict
 from daemon.assembly.records import ANY_IDENTITY
 from daemon.ledger import comparisons
 from daemon.ledger import fetches as ledger_fetches
-from daemon.ledger.engine import new_id, note
-from daemon.ledger.moves import add, move, move_all, queued_anew
-from daemon.ledger.rows import ArchiveAnswerRow, RevisionRow, StudyRow, rows_where, the_row
+from daemon.ledger.engine import note
+from daemon.ledger.judged_revisions import Shown, compared, hold_revision, make_revision, show_revision
+from daemon.ledger.moves import move_all
+from daemon.ledger.rows import ArchiveAnswerRow, StudyRow, rows_where, the_row
 from daemon.ledger.set_aside import NOTE
 from daemon.ledger.states import (
     BEFORE_A_REVISION,
@@ -21,20 +22,18 @@ from daemon.ledger.states import (
     JUDGING_FAILED,
     KNOWN_STATES,
     NOT_FETCHED_FOR,
-    REVISION_OPEN,
     STUDY,
     TOO_MANY,
     UNJUDGED,
     check,
     may_become,
 )
-from daemon.ledger.studies import newest_revision, stop_deliveries, supersede
-from daemon.ledger.tables import deliveries, instances, open_associations, pacs_answers, revisions, studies
+from daemon.ledger.studies import newest_revision
+from daemon.ledger.tables import instances, open_associations, pacs_answers, revisions, studies
 from pipeline.catalog import facts_from_json
 
 # A study whose judge dies is judged again after this.
 JUDGING_S = 60.0
-HELD_BACK = "held back: an operator has to look at the study"
 # Series are compared with each other: their number counts twice.
 MOST_SERIES = 500
 ROWS_AT_ONCE = 1000
@@ -46,16 +45,6 @@ PATIENT_CORRECTED, PATIENT_FOLLOWED = "patient-corrected", "patient-followed"
 
 class Overtaken(Exception):
     """Something arrived between judging and writing; judge again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """What a study shows from `at` on: a state of its own or of its newest revision, and why."""
-
-    state: str
-    at: float
-    reason: str = ""
-    code: str = ""
 
 
 class TooLarge(Exception):
@@ -71,6 +60,15 @@ def to_judge(connection: sa.Connection, now: float) -> list[StudyRow]:
     changed = studies.c.dirty | (studies.c.due_at <= now)
     judged = studies.c.state != "cancelled"
     return rows_where(connection, StudyRow, changed, judged, order_by=[studies.c.last_arrival_at])
+
+
+def judge_waiting_again(connection: sa.Connection) -> int:
+    """Have every study judged again that waits and has no report; how many."""
+    reported = sa.select(revisions.c.study_id).where(
+        revisions.c.study_id == studies.c.id, revisions.c.state.in_(FINISHED)
+    )
+    waiting = (studies.c.state == "waiting") & ~reported.exists()
+    return connection.execute(studies.update().where(waiting).values(dirty=True)).rowcount
 
 
 def take_to_judge(connection: sa.Connection, study_id: str, now: float) -> StudyRow | None:
@@ -154,6 +152,7 @@ def evidence_of(connection: sa.Connection, study: StudyRow, most: int | None = N
         bool(study.taken_as_ours),
         study.identity_key,
         comparisons.waiting_since(connection, uid),
+        study.answerable_since,
     )
 
 
@@ -162,26 +161,37 @@ def apply(connection: sa.Connection, study: StudyRow, verdict: Verdict, now: flo
 
     Compare-and-swap on the last arrival: if something arrived while we judged, Overtaken is raised and nothing written.
     """
-    values: dict[str, object] = {"due_at": verdict.due_at, "flagged": verdict.flagged}
+    values: dict[str, object] = {
+        "due_at": verdict.due_at,
+        "flagged": verdict.flagged,
+        "answerable_since": verdict.answerable_since,
+    }
+    if verdict.basis is not None or verdict.lacked:
+        values["lacked"] = ",".join(verdict.lacked)
     if verdict.role is not None:
         values["role"] = verdict.role
     _note_identity(connection, study, verdict, now, values)
     latest = newest_revision(connection, study.id)
     revision_id, shown = None, None
-    if verdict.state == "ready":
-        revision_id, shown = _make_revision(connection, study, latest, verdict, now)
+    outcome = compared(latest, verdict, study)
+    done = latest is not None and latest.state in FINISHED and outcome is not None and not outcome.new
+    if verdict.state == "ready" and outcome is not None and not outcome.new and latest is not None:
+        values["flagged"] = "; ".join(filter(None, (verdict.flagged, outcome.flagged)))
+        shown = show_revision(connection, study, latest, now)
+    elif verdict.state == "ready":
+        revision_id, shown = make_revision(connection, study, latest, verdict, now)
     elif verdict.state == "held":
-        _hold_revision(connection, latest)
+        hold_revision(connection, latest)
         shown = Shown("held", now, verdict.reason, verdict.code)
     elif latest is None or study.state in BEFORE_A_REVISION:
         shown = Shown(verdict.state, now, verdict.reason, verdict.code)
-    elif verdict.state == "waiting" and not _is_done(latest, verdict, study):
+    elif verdict.state == "waiting" and not done:
         values["flagged"] = "; ".join(
             filter(None, (verdict.flagged, f"newer data are incomplete, missing: {verdict.reason}"))
         )
     if verdict.state in NOT_FETCHED_FOR:
         ledger_fetches.cancel(connection, study.id, now)
-    elif latest is None or not _is_done(latest, verdict, study):
+    elif not done:
         words = ledger_fetches.open_for(connection, study, verdict, now, settings)
         if words and shown is not None:
             shown = replace(shown, reason=f"{shown.reason}; {words}")
@@ -228,71 +238,3 @@ def _note_identity(
     if verdict.identity is not None and verdict.identity != study.identity_key:
         values |= {"identity_key": verdict.identity, "patient_key": verdict.identity}
         note(connection, now, PATIENT_FOLLOWED, "the archive has it under the new Patient ID", study.id)
-
-
-def _is_done(latest: RevisionRow, verdict: Verdict, study: StudyRow) -> bool:
-    """Whether the same inputs have been reported; files that vanished since then are not fetched again."""
-    return latest.state in FINISHED and latest.input_digest == input_digest(verdict.inputs, study.redo)
-
-
-def _make_revision(
-    connection: sa.Connection, study: StudyRow, latest: RevisionRow | None, verdict: Verdict, now: float
-) -> tuple[str | None, Shown | None]:
-    """The id of the revision that is made, if any, and what the study shows."""
-    digest = input_digest(verdict.inputs, study.redo)
-    if latest is not None and latest.input_digest == digest:
-        return None, _show_revision(connection, study, latest, now)
-    if latest is not None:
-        supersede(connection, latest, now)
-    revision_id, number = new_id(), 1 if latest is None else latest.number + 1
-    add(
-        connection,
-        "revision",
-        "ready",
-        {
-            "id": revision_id,
-            "study_id": study.id,
-            "number": number,
-            "input_digest": digest,
-            "inputs": {"selected": [list(pair) for pair in verdict.inputs], "context": list(verdict.context)},
-            "created_at": now,
-            "next_attempt_at": now,
-        },
-        stage="analyse",
-    )
-    note(connection, now, "revision", f"revision {number}", study.id, revision_id)
-    return revision_id, Shown("ready", now)
-
-
-def _show_revision(connection: sa.Connection, study: StudyRow, latest: RevisionRow, now: float) -> Shown | None:
-    """The inputs are unchanged: the study shows its revision, which is resumed if it was stopped."""
-    state = latest.state
-    if state == "held" or (state == "failed" and latest.reason_code in ("files-gone", "unreadable")):
-        move(connection, "revision", latest.id, "ready", {"reason": "", **queued_anew(now)})
-        note(connection, now, "resumed", f"revision {latest.number}", study.id, latest.id)
-        return Shown("ready", now)
-    if study.state not in BEFORE_A_REVISION:
-        return None
-    held_back = (deliveries.c.revision_id == latest.id) & (deliveries.c.reason == HELD_BACK)
-    again = {"reason": "", "next_attempt_at": now, "enqueued_until": None, "finished_at": None}
-    freed = move_all(connection, "delivery", held_back, ("cancelled",), "pending", again)
-    if freed and state == "delivered":
-        state = "reported"
-        move(connection, "revision", latest.id, state)
-    return Shown(state, now, latest.reason, latest.reason_code)
-
-
-def _hold_revision(connection: sa.Connection, latest: RevisionRow | None) -> None:
-    """Stop the revision and its deliveries that were not sent yet."""
-    if latest is None:
-        return
-    move_all(
-        connection,
-        "revision",
-        revisions.c.id == latest.id,
-        REVISION_OPEN,
-        "held",
-        {"enqueued_until": None},
-        void_lease=True,
-    )
-    stop_deliveries(connection, latest.id, HELD_BACK)

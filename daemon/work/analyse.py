@@ -18,6 +18,7 @@ from daemon.work.context import Context, renewing_lease
 from daemon.work.failure import TaskFailed, code_of, revision_failed
 from daemon.work.prior_exam import with_change
 from daemon.work.revision_claim import take_revision
+from daemon.work.signatures_that_answer import answer_given, signatures_in_use
 from pipeline.analysis.signatures_in_use import Signatures
 from pipeline.catalog import Exam, exam_of, facts_from_json
 from pipeline.errors import FileSetAside, TryLater
@@ -48,6 +49,7 @@ def run(context: Context, revision_id: str) -> None:
     if taken is None:
         return
     held, row, study = taken
+    in_use = signatures_in_use(context.settings.signature)
     try:
         with renewing_lease(context, held, lambda excess: revision_failed(context, held, study.id, excess)):
             analysis = _analyse(context, study, row)
@@ -55,7 +57,8 @@ def run(context: Context, revision_id: str) -> None:
             context.files.put(revision_id, "regions.npz", regions_to_bytes(analysis.regions))
             context.files.put(revision_id, "result.json", analysis.result.to_json().encode())
         with context.ledger.write() as connection:
-            release(connection, held, _handed_on(context.clock()), state="running", stage="report")
+            columns = _handed_on(context.clock()) | {"answer": answer_given(row.answer, analysis.result, in_use)}
+            release(connection, held, columns, state="running", stage="report")
             note(connection, context.clock(), "analysed", _in_short(analysis.result), study.id, revision_id)
     except LeaseLost:
         log.warning("lease-lost", revision=revision_id)

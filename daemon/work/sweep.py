@@ -19,6 +19,7 @@ from daemon.work.context import Context
 from daemon.work.dispatch import ANNOUNCED_S, dispatch_revisions
 from daemon.work.failure import code_of, sentence_of, where_in_our_code
 from daemon.work.large_exams import LARGE, LargeExamThread
+from daemon.work.signatures_that_answer import judge_again_if_changed, signatures_in_use
 from pipeline.errors import TryLater
 
 log = structlog.get_logger("axrad.sweep")
@@ -33,6 +34,7 @@ def sweep(context: Context, watch: JumpWatch | None = None, large_exams: LargeEx
         mend_after_jump(context, watch)
     context.if_emptied(lambda: announce_anew(context))
     close_obsolete(context)
+    judge_again_if_changed(context)
     assemble(context, large_exams)
     dispatch_revisions(context)
     announce_due(context)
@@ -122,7 +124,7 @@ def _judged(context: Context, study: StudyRow, now: float) -> Verdict:
             exam = verdicts.evidence_of(connection, study, wait.max_instances)
         except verdicts.TooLarge as error:
             return too_many_verdict(error.what)
-    return judge(exam, now, context.settings)
+    return judge(exam, now, context.settings, signatures_in_use(context.settings.signature))
 
 
 def announce_due(context: Context) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from config.schema import Settings
-from daemon.assembly import Answer, Arrived, Stored, Verdict, judge
+from daemon.assembly import EVERYTHING, Answer, Arrived, InUse, Stored, Verdict, judge
 from pipeline.catalog import InstanceFacts, SegmentFacts, patient_key
 from tests.support import exams
 from tests.support.facts import NODES, TUMOR
@@ -72,6 +72,7 @@ class Story:
     study: str = STUDY
     stored: list[Stored] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
+    in_use: InUse = EVERYTHING
 
     def arrive(self, at: float, *facts: InstanceFacts | Sequence[InstanceFacts], digest: str = "d") -> None:
         for item in (f for part in facts for f in ([part] if isinstance(part, InstanceFacts) else part)):
@@ -95,4 +96,4 @@ class Story:
             answers=tuple(answers),
             **more,  # type: ignore[arg-type]
         )
-        return judge(exam, at, self.settings)
+        return judge(exam, at, self.settings, self.in_use)

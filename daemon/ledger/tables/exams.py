@@ -66,6 +66,10 @@ studies = sa.Table(
     sa.Column("redo", sa.Integer, nullable=False, server_default="0"),
     # An operator has said that this is an exam of the breasts, whatever its headers name.
     sa.Column("taken_as_ours", sa.Boolean, nullable=False, server_default=sa.false()),
+    # Since when a signature in use can answer; null: none can.
+    sa.Column("answerable_since", Time, nullable=True),
+    # What the first signature in the written order reads and the exam does not have: `t2,adc`.
+    sa.Column("lacked", sa.String(64), nullable=False, server_default=""),
 )
 
 revisions = sa.Table(
@@ -85,6 +89,8 @@ revisions = sa.Table(
     sa.Column("created_at", Time, nullable=False),
     sa.Column("finished_at", Time, nullable=True),
     *claim_columns(),
+    # What the answer rests on (daemon/assembly/answers.py); null: made before there was this column.
+    sa.Column("answer", sa.JSON(none_as_null=True), nullable=True),
     sa.UniqueConstraint("study_id", "number"),
 )
 

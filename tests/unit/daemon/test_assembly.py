@@ -10,8 +10,9 @@ from dataclasses import replace
 import pytest
 
 from config.schema import Assembly, Intake, Pacs, Settings
-from daemon.assembly import Answer, Verdict, Wanted
+from daemon.assembly import Answer, InUse, Verdict, Wanted
 from pipeline.catalog import InstanceFacts, SegmentFacts, patient_key
+from pipeline.needs import SignatureNeeds
 from pipeline.records import Code
 from tests.support.exams import EPI, T1, T2, series
 from tests.support.facts import NODES, TUMOR, of_patient, ours
@@ -130,11 +131,19 @@ def test_nothing_is_fetched_for_an_exam_that_nobody_has_drawn_on() -> None:
     assert story.judged(NOON + HOUR).wanted == ()
 
 
-def test_what_must_be_here_is_a_setting() -> None:
-    settings = Settings(assembly=Assembly(require_sequences=("t1c",), require_rois=("tumor",)))
-    story = Story(settings)
+def test_what_must_be_here_follows_from_the_signatures_and_more_of_it_from_settings() -> None:
+    t1_tumour = InUse((SignatureNeeds("t1@1", frozenset({("t1c", "tumor")})),))
+    for required, state in (((), "ready"), (("t2",), "waiting")):
+        settings = Settings(assembly=Assembly(require_sequences=required, require_rois=("tumor",)))
+        story = Story(settings, in_use=t1_tumour)
+        story.arrive(NOON, exam.t1c, exam.pre, exam.seg(segments=(TUMOR,)))
+        assert story.judged(NOON + HOUR).state == state
+
+
+def test_what_a_signature_reads_is_waited_for_whatever_the_settings_require() -> None:
+    story = Story(Settings(assembly=Assembly(require_sequences=("t1c",), require_rois=("tumor",))))
     story.arrive(NOON, exam.t1c, exam.pre, exam.seg(segments=(TUMOR,)))
-    assert story.judged(NOON + HOUR).state == "ready"
+    assert story.judged(NOON + HOUR).state == "waiting"
 
 
 def test_a_roi_that_is_not_required_is_not_waited_for_but_a_required_one_is_named() -> None:

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from config.schema import Assembly, Intake, Settings, Spool
+from config.schema import Assembly, Intake, Settings, SignatureSettings, Spool
 from config.schema import Ledger as LedgerSection
-from daemon.assembly import Arrived, Verdict
+from daemon.assembly import Arrived, InUse, Verdict
 from daemon.ledger import Ledger, set_aside, verdicts
 from daemon.ledger.instances import Arrival, mark_lost, record
 from daemon.ledger.open_associations import association_ended, still_arriving, still_sending
@@ -26,7 +26,10 @@ from daemon.work.failure import TaskFailed
 from daemon.work.large_exams import LargeExamThread
 from daemon.work.sweep import assemble
 from pipeline.catalog import InstanceFacts
-from tests.support.facts import of_patient, ours
+from pipeline.needs import GROUPS, SignatureNeeds
+from pipeline.signature import demonstration_path, load
+from pipeline.signature.registry import Registry
+from tests.support.facts import TUMOR, of_patient, ours
 from tests.support.stories import DAY, HOUR, NOON, breast_exam, knee_exam
 
 exam = breast_exam()
@@ -580,3 +583,77 @@ def test_a_study_that_cannot_be_judged_does_not_keep_others_from_it(house: House
         connection.execute(instances.update().where(instances.c.id == first).values(facts={"broken": 1}))
     house.later(121)
     assert house.states() == {"1.2.3": "assembling", "1.2.4": "ready"}
+
+
+# Answers
+
+
+def test_a_revision_records_what_its_answer_rests_on(house: House) -> None:
+    house.arrive(exam.images, exam.seg())
+    house.later(121)
+    (revision,) = house.revisions()
+    answer = revision.answer
+    assert set(answer["reads"]) == {"t1c", "t2", "adc", "tumor", "lymph_nodes"}
+    assert answer["reads"]["tumor"] == [[exam.seg().ref.sop_instance_uid, "d"]]
+    assert answer["regions"] == {role: {"origin": "drawn", "confirmed_by": None} for role in ("tumor", "lymph_nodes")}
+    assert answer["sides"] == {"": answer["expected"]}
+
+
+def test_a_revision_from_before_answers_were_recorded_is_followed_by_any_other_inputs(house: House) -> None:
+    house.arrive(exam.images, exam.seg("900.1", ContentTime="1000"))
+    house.later(121)
+    house.report(sent=True)
+    house.do(revisions, answer=None)
+    house.arrive(ours())
+    house.later(121)
+    assert len(house.revisions()) == 1
+    house.arrive(exam.seg("902.1", (replace(TUMOR, label="something else", property_type=None, anatomy=None),)))
+    house.later(121)
+    assert [r.state for r in house.revisions()] == ["superseded", "ready"]
+
+
+def test_a_region_that_no_signature_reads_makes_no_revision(house: House) -> None:
+    house.arrive(exam.images, exam.seg("900.1", ContentTime="1000"))
+    house.later(121)
+    house.report(sent=True)
+    house.arrive(exam.seg("902.1", (replace(TUMOR, label="something else", property_type=None, anatomy=None),)))
+    house.later(121)
+    assert [r.state for r in house.revisions()] == ["delivered"]
+
+
+def test_since_when_an_exam_can_be_answered_outlives_the_process(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    t1 = SignatureNeeds("t1@1", frozenset(g for g in GROUPS if g[0] == "t1c"), rank=1)
+    in_use = InUse((SignatureNeeds("all@1", frozenset(GROUPS)), t1))
+    monkeypatch.setattr(sweep, "signatures_in_use", lambda _: in_use)
+    house.arrive(exam.pre, exam.t1c, exam.seg())
+    house.later(121)
+    assert (house.study().state, house.study().reason_code, house.study().lacked) == ("waiting", "preferred", "t2,adc")
+    came_at = house.study().answerable_since
+    house.later(1000)
+    house.arrive(exam.t2)
+    house.later(121)
+    assert (house.study().answerable_since, house.study().due_at) == (came_at, came_at + 1800)
+    house.later(600)
+    assert house.states() == {"1.2.3": "ready"}
+    assert house.revisions()[0].answer["expected"]["signature"] == "t1@1"
+
+
+def test_activation_has_waiting_exams_judged_again_and_never_reported_ones(house: House, tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "signatures")
+    of_registry = SignatureSettings(registry=registry.folder)
+    house.settings = house.settings.model_copy(update={"signature": of_registry})
+    reported = breast_exam("1.2.4")
+    sweep.judge_again_if_changed(house.context)
+    house.arrive(exam.images, exam.seg())
+    house.later(121)
+    assert (house.study().state, house.study().reason_code) == ("waiting", "no-signature")
+    registry.activate(load(demonstration_path()), unevaluated=True)
+    sweep.judge_again_if_changed(house.context)
+    house.later(1)
+    assert house.states() == {"1.2.3": "ready"}
+    house.report(sent=True)
+    house.arrive(reported.pre)
+    house.later(121)
+    registry.deactivate(load(demonstration_path()))
+    sweep.judge_again_if_changed(house.context)
+    assert [bool(house.study(uid).dirty) for uid in ("1.2.3", "1.2.4")] == [False, True]

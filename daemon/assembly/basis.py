@@ -1,0 +1,90 @@
+"""From a matched exam to the objects that an analysis, and each answer, would be read from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from daemon.assembly.answers import Basis, Pair, RegionOrigin
+from daemon.assembly.records import Stored
+from daemon.assembly.rois import recognise
+from pipeline.catalog import Exam, InstanceFacts, Selection
+from pipeline.needs import Available, SignatureNeeds
+from pipeline.records import ROLES, SEQUENCES, Role
+from pipeline.records import Sequence as SequenceName
+from pipeline.roi.rules import Rules
+from pipeline.sequences import Match
+from pipeline.sequences.records import T1C_LABELS
+
+DRAWN: RegionOrigin = {"origin": "drawn", "confirmed_by": None}
+Uids = frozenset[str]
+
+
+def images_by_sequence(exam: Exam, matched: Match, phase: str) -> dict[SequenceName, Uids]:
+    """SOP Instance UIDs of the images that each sequence is read from, or chosen from by its pixels or by the place of
+    the regions.
+    """
+    images: dict[SequenceName, Uids] = {}
+    for name in SEQUENCES:
+        chosen = [matched.chosen[name]] if name in matched.chosen else []
+        images[name] = frozenset(u for s in (*chosen, *matched.contenders.get(name, ())) for u in selected_uids(s))
+    if phase == "peak":
+        candidates = {label.series_uid for label in matched.labels if label.label in T1C_LABELS}
+        images["t1c"] |= {
+            i.ref.sop_instance_uid for s in exam.series if s.series_uid in candidates for i in s.instances
+        }
+    return images
+
+
+def all_inputs(exam: Exam, images: Mapping[SequenceName, Uids]) -> Uids:
+    """SOP Instance UIDs of everything that the analysis will read."""
+    return frozenset().union(*images.values(), (r.ref.sop_instance_uid for r in (*exam.rois, *exam.registrations)))
+
+
+def selected_uids(selection: Selection) -> set[str]:
+    """SOP Instance UIDs of every slice that a selection reads."""
+    groups = [selection.frames, *selection.frames_by_b.values()]
+    groups += [frames for repeats in selection.repeats_by_b.values() for frames in repeats]
+    return {frame.instance.ref.sop_instance_uid for frames in groups for frame in frames}
+
+
+def basis_of(
+    exam: Exam,
+    images: Mapping[SequenceName, Uids],
+    available: Available,
+    asked: SignatureNeeds | None,
+    in_use: Sequence[SignatureNeeds],
+    counting: Sequence[Stored],
+    rules: Rules,
+) -> Basis:
+    """What an answer would rest on.
+
+    A sequence that the regions were not drawn on is read through the images that they were drawn on, and through
+    registrations.
+    """
+    pairs = {s.facts.ref.sop_instance_uid: (s.facts.ref.sop_instance_uid, s.digest) for s in counting}
+    drawn_on = _drawn_on(exam, images)
+    ways = {r.ref.sop_instance_uid for r in exam.registrations}
+    ways |= {uid for name in drawn_on for uid in images[name]}
+    reads: dict[str, frozenset[Pair]] = {}
+    for name, uids in images.items():
+        if uids:
+            read = uids if name in drawn_on else uids | ways
+            reads[name] = frozenset(pairs[uid] for uid in read)
+    for role in ROLES:
+        objects = [roi for roi in exam.rois if _may_hold(roi, role, rules)]
+        if objects:
+            reads[role] = frozenset(pairs[roi.ref.sop_instance_uid] for roi in objects)
+    regions = {role: DRAWN for role in ROLES if role in reads}
+    ids = {(s.facts.ref.sop_instance_uid, s.digest): s.id for s in counting}
+    return Basis(tuple(in_use), asked, available.groups, reads, ids, regions)
+
+
+def _drawn_on(exam: Exam, images: Mapping[SequenceName, Uids]) -> set[SequenceName]:
+    """The sequences whose images the regions refer to; T1+C where they refer to none of them."""
+    referred = {reference.sop_instance_uid for roi in exam.rois for reference in roi.references}
+    return {name for name, uids in images.items() if uids & referred} or {"t1c"}
+
+
+def _may_hold(roi: InstanceFacts, role: Role, rules: Rules) -> bool:
+    recognised = [recognise(roi, segment, rules) for segment in roi.segments]
+    return any(r.role == role or r.unclear for r in recognised)

@@ -1,0 +1,87 @@
+"""The signatures in use as assembly needs to know them; and what happens when others are activated."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+import structlog
+
+from config.schema import SignatureSettings
+from daemon.assembly import InUse, RecordedAnswer, side_answer
+from daemon.assembly.answers import SideAnswer
+from daemon.ledger import heartbeats, verdicts
+from daemon.work.context import Context
+from pipeline.errors import AxradError
+from pipeline.result import StudyResult
+from pipeline.signature.registry import IN_USE, in_order
+
+log = structlog.get_logger("axrad.sweep")
+# The sign of life that tells which signatures the sweep goes by.
+SIGN = "signatures"
+
+
+def signatures_in_use(settings: SignatureSettings) -> InUse:
+    """What the active signatures read, in their written order; why there are none, where they cannot be read.
+
+    Files are read again when they have changed.
+    """
+    return _read(settings.path, settings.registry, _file_times(settings))
+
+
+def answer_given(expected: RecordedAnswer | None, result: StudyResult, in_use: InUse) -> RecordedAnswer | None:
+    """The answer of a revision with the signature that answered for each side; of a side without one, as expected."""
+    if expected is None:
+        return None
+    by_name = {needs.name: needs for needs in in_use.signatures}
+    sides: dict[str, SideAnswer] = {}
+    for side, part in result.parts():
+        needs = by_name.get(part.prediction.signature) if part.prediction is not None else None
+        sides[side or ""] = expected["expected"] if needs is None else side_answer(needs)
+    return {**expected, "sides": sides or expected["sides"]}
+
+
+def judge_again_if_changed(context: Context) -> None:
+    """Have waiting exams judged again once other signatures are in use; never those that are reported."""
+    in_use = signatures_in_use(context.settings.signature)
+    known = hashlib.sha256(repr(in_use.signatures).encode()).hexdigest()
+    with context.ledger.read() as connection:
+        before = heartbeats.last_sign(connection, SIGN)
+    if before is not None and (before.detail.get("known"), before.detail.get("trouble")) == (known, in_use.trouble):
+        return
+    detail = {"known": known, "trouble": in_use.trouble, "names": [needs.name for needs in in_use.signatures]}
+    with context.ledger.write() as connection:
+        heartbeats.sign(connection, SIGN, SIGN, context.clock(), detail)
+        again = verdicts.judge_waiting_again(connection) if before is not None else 0
+    if in_use.trouble:
+        log.error("signatures-unreadable", why=in_use.trouble)
+    else:
+        log.info("signatures-in-use", signatures=detail["names"], judged_again=again)
+
+
+def _file_times(settings: SignatureSettings) -> tuple[int, int] | None:
+    """When the file that says which signatures are in use was written, and its size."""
+    path = settings.path if settings.path is not None else settings.registry and settings.registry / IN_USE
+    if path is None:
+        return None
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
+
+
+@lru_cache(maxsize=4)
+def _read(path: Path | None, registry: Path | None, _written: tuple[int, int] | None) -> InUse:
+    try:
+        active = in_order(SignatureSettings(path=path, registry=registry))
+        if registry is not None and path is None and not registry.is_dir():
+            return InUse((), f"there is no registry of signatures at {registry}")
+        if not active:
+            return InUse((), f"no signature is active in {registry}")
+        return InUse(tuple(signature.needs(rank) for rank, signature in enumerate(active)))
+    except AxradError as error:
+        return InUse((), error.message)
+    except OSError as error:
+        return InUse((), f"the signatures cannot be read: {error.strerror}")
