@@ -135,3 +135,26 @@ def ledger(ledger_url: str, tmp_path: Path) -> Iterator[Ledger]:
     opened = open_ledger(Settings(ledger=LedgerSection(url=ledger_url), spool=Spool(path=tmp_path / "spool")))
     yield opened
     opened.close()
+
+
+@pytest.fixture(autouse=True)
+def logs_as_before() -> Iterator[None]:
+    """A test that configures logging, as a command in this process does, leaves it to the next as it was."""
+    import logging
+
+    import structlog
+
+    root = logging.getLogger()
+    configured, known = structlog.is_configured(), structlog.get_config()
+    handlers, level, axrad = list(root.handlers), root.level, logging.getLogger("axrad").level
+    yield
+    # pytest lays its own handlers into the root while a test runs, and takes them out itself.
+    root.handlers = handlers + [handler for handler in root.handlers if handler.__module__.startswith("_pytest")]
+    root.handlers = list(dict.fromkeys(root.handlers))
+    root.setLevel(level)
+    logging.getLogger("axrad").setLevel(axrad)
+    structlog.contextvars.clear_contextvars()
+    if configured:
+        structlog.configure(**known)
+    else:
+        structlog.reset_defaults()
