@@ -17,7 +17,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.records import InstanceRef
+from config.schema import SignatureSettings
+from pipeline.analysis.signatures_in_use import Signatures
+from pipeline.needs import Available, SignatureNeeds, answerable
+from pipeline.records import ROLES, SEQUENCES, InstanceRef
+from pipeline.records import Sequence as SequenceName
 from pipeline.roi.describe import Description
 from pipeline.roi.roles import role_of
 from pipeline.roi.rules import load_rules
@@ -174,6 +178,42 @@ def run() -> Iterator[dict[str, object]]:
     rows, truth, found = scored(exams)
     for sequence, (good, of) in usable(rows, truth, found).items():
         yield _row(f"matching: whole exams with a usable {sequence}", good / of, 1.0)
+    yield from _evaluable(rows, truth, found)
+
+
+def _evaluable(
+    rows: Sequence[dict[str, str]], truth: Sequence[str], found: Sequence[NamedLabel]
+) -> Iterator[dict[str, object]]:
+    """Exams by the signature that answers them, both regions being drawn: `ours` by what matching chooses, `reference`
+    by the true labels. First by the sequences that there are, then by the signatures of the default settings."""
+    ours, true = sequences_of_exams(rows, truth, found)
+    order = Signatures.from_settings(SignatureSettings()).needs
+    of_all = len(ours)
+    for title, naming in (("having", _having), ("evaluable by", lambda there: _answering(order, there))):
+        by_ours, by_truth = (Counter(naming(there) for there in exams) for exams in (ours, true))
+        for name in sorted(by_ours | by_truth, key=lambda name: (-by_truth[name], name)):
+            yield _row(f"matching: of {of_all} whole exams {title} {name}", by_ours[name], by_truth[name], "exams")
+
+
+def _having(there: frozenset[SequenceName]) -> str:
+    return " + ".join(name for name in SEQUENCES if name in there) or "none of the sequences"
+
+
+def _answering(order: Sequence[SignatureNeeds], there: frozenset[SequenceName]) -> str:
+    first = answerable(order, Available.of(there, ROLES)).first
+    return first.name if first else "no signature"
+
+
+def sequences_of_exams(
+    rows: Sequence[dict[str, str]], truth: Sequence[str], found: Sequence[NamedLabel]
+) -> tuple[list[frozenset[SequenceName]], list[frozenset[SequenceName]]]:
+    """Which sequences each exam has: by what matching chooses, and by the true labels."""
+    exams: dict[str, list[int]] = defaultdict(list)
+    for index, row in enumerate(rows):
+        exams[row["study_uid"]].append(index)
+    ours = [frozenset(s for s in SEQUENCES if any(found[i].chosen == s for i in m)) for m in exams.values()]
+    true = [frozenset(s for s in SEQUENCES if any(truth[i] in USABLE[s] for i in m)) for m in exams.values()]
+    return ours, true
 
 
 def usable(

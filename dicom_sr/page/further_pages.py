@@ -190,7 +190,8 @@ def _sequences(pages: Pages, result: StudyResult) -> None:
         for name in SEQUENCES:
             choice = sequences.get(name)
             if choice is None:
-                pages.text(f"{SEQUENCE_NAMES[name]}: none")
+                why = result.absent.get(name)
+                pages.text(f"{SEQUENCE_NAMES[name]}: none" + (f" ({why})" if why else ""))
                 continue
             pages.text(_side(result, side) + details_columns.sequence_words(SEQUENCE_NAMES[name], choice))
             pages.text(f"{choice.why}; series {choice.series_uid}", 14, GREY, indent=20)

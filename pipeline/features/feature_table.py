@@ -22,7 +22,7 @@ from typing import IO, Any, BinaryIO
 from pipeline.catalog import Exam
 from pipeline.errors import AxradError, InputRejected, NotInstalled
 from pipeline.records import ROLES, SEQUENCES
-from pipeline.result import StudyResult
+from pipeline.result import Part, StudyResult
 from pipeline.whole_file import replacing, write_whole
 
 FEATURE = re.compile(rf"({'|'.join(SEQUENCES)})\.({'|'.join(ROLES)})\..+")
@@ -122,7 +122,8 @@ def _attempt(
     lacking: dict[str, Mapping[str, str]] = {}
     for side, part in result.parts():
         if part.features:
-            rows.append({"study_uid": result.study_uid, "side": side, **result.protocol, **part.features})
+            measured = {**_empty_cells(part), **part.features}
+            rows.append({"study_uid": result.study_uid, "side": side, **result.protocol, **measured})
             if part.missing_features:
                 lacking[f"{result.study_uid} {side or ''}".strip()] = dict(part.missing_features)
     if not rows:
@@ -130,6 +131,13 @@ def _attempt(
         reason = "; ".join(result.reasons) or "no feature could be computed"
         failures.append(Failure(exam.study_uid, code, reason, _folder(exam)))
     return rows, lacking
+
+
+def _empty_cells(part: Part) -> Row:
+    """The columns of what an exam does not have, with nothing in them, so that its table says what it lacks."""
+    names = {name.split(".", 2)[2] for name in part.features}
+    lacking = [f"{s}.{r}" for s in SEQUENCES for r in ROLES if {s, r, f"{s}.{r}"} & set(part.absent)]
+    return {f"{group}.{name}": None for group in lacking for name in sorted(names)}
 
 
 def _where(error: Exception) -> str:

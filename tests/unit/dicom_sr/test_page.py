@@ -169,3 +169,13 @@ def test_the_encapsulated_pdf_is_the_plain_pdf() -> None:
     ds = pydicom.dcmread(io.BytesIO(out.objects["pdf"]))
     assert ds.EncapsulatedDocument[: ds.EncapsulatedDocumentLength] == out.page_pdf
     assert ds.MIMETypeOfEncapsulatedDocument == "application/pdf"
+
+
+def test_an_empty_frame_says_why_there_is_no_picture() -> None:
+    example = case("high")
+    panels = tuple(p for p in example.panels if p.sequence != "adc")
+    absent = example.result.model_copy(update={"absent": {"adc": "the exam has no series that could be ADC"}})
+    told, untold = (drawn(r, example.source, panels, Settings()).sheet for r in (absent, example.result))
+    texts = [[t.get_text() for t in sheet.figure.axes[0].texts] for sheet in (told, untold)]
+    assert [" ".join(t).count("the exam has no") for t in texts] == [2, 0]
+    assert all(" ".join(t).count("no picture") == 2 for t in texts)

@@ -219,6 +219,22 @@ def test_the_finding_is_what_the_segment_says_it_is(coded: tuple[str, str, str] 
     assert check_report(data, changed.result) == []
 
 
+def test_what_was_absent_is_a_comment_and_who_answered_without_it() -> None:
+    example = case("high")
+    absent = {"adc": "the exam has no series that could be ADC", "t2.lymph_nodes": "it lies outside series 2.25.1011"}
+    result = example.result.model_copy(update={"absent": absent})
+    data = structured_report(result, example.source, Settings())
+    assert check_report(data, result) == []
+    comments = [i.TextValue for i in walk(pydicom.dcmread(io.BytesIO(data))) if name(i) == "121106"]
+    assert comments[0] == (
+        "Absent: ADC: the exam has no series that could be ADC; T2 lymph nodes: it lies outside series "
+        "'t2_tse_tra_fs'. "
+        "Answered by aln-demo@1.2.0, which reads none of it."
+    )
+    without = [i.TextValue for i in walk(read(example)) if name(i) == "121106"]
+    assert not any(text.startswith("Absent") for text in without)
+
+
 def test_reasons_are_told_in_words() -> None:
     example = case("not_evaluated")
     reason = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain, combinations, product
@@ -15,6 +16,7 @@ from config.schema import Bias, Features, RoiSettings, Settings
 from pipeline.analysis.provenance import settings_hash
 from pipeline.analysis.signatures_in_use import Signatures
 from pipeline.catalog import Exam, InstanceFacts, SeriesFacts, exam_in, exam_of
+from pipeline.features.feature_table import fill
 from pipeline.phantom import PhantomExam, PhantomSpec, write_exam
 from pipeline.records import ROLES, SEQUENCES, Sequence
 from pipeline.result import Clinical, StudyResult
@@ -206,6 +208,35 @@ def test_each_side_names_the_signature_that_answered_it(
     }
     assert {side: set(part.absent) for side, part in found.sides.items()} == {"L": set(), "R": {"tumor"}}
     assert found.absent == {}
+
+
+def test_an_exam_without_diffusion_has_a_row_with_empty_columns(
+    whole: tuple[PhantomExam, Exam], tmp_path: Path
+) -> None:
+    phantom, exam = whole
+    params = tmp_path / "median.json"
+    params.write_text('{"imageType": {"Original": {}}, "featureClass": {"firstorder": ["Median"]}}')
+    settings = Settings(features=Features(params=params), bias=Bias(sequences=()))
+    few = replace(with_sequences(phantom, exam, ("t1c", "t2")), study_uid="1.2.3")
+    one = with_regions(phantom, replace(exam, study_uid="1.2.4"), tmp_path, ("tumor",))
+
+    def measured(exams: list[Exam], name: str) -> list[dict[str, str]]:
+        table = tmp_path / name
+        outcome = fill(table, exams, lambda each: analyse(each, settings, Signatures.none()).result)
+        assert (outcome.rows, outcome.failures) == (len(exams), ())
+        with table.open(newline="") as stream:
+            return list(csv.DictReader(stream))
+
+    every = [f"{s}.{r}.original_firstorder_Median" for s in SEQUENCES for r in ROLES]
+    (alone,) = measured([few], "alone.csv")
+    assert [name for name in every if not alone[name]] == [name for name in every if name.startswith("adc.")]
+    rows = measured([exam, few, one], "three.csv")
+    assert [[name for name in every if not row[name]] for row in rows] == [
+        [],
+        [name for name in every if name.startswith("adc.")],
+        [name for name in every if ".lymph_nodes." in name],
+    ]
+    assert {name: rows[0][name] for name in every if rows[1][name]} == {n: rows[1][n] for n in every if rows[1][n]}
 
 
 def frame_of_reference(exam: Exam, series_uid: str, uid: str) -> Exam:
