@@ -54,6 +54,14 @@ def _peers(settings: Settings) -> Iterator[str]:
     pairs = [(p.ae_title, str(network)) for p in settings.peer for network in p.networks]
     for title, network in _twice(pairs):
         yield f"peer: {title} is listed twice for {network}; list it once"
+    for index, peer in enumerate(settings.peer):
+        if peer.feedback and peer.may is not None and "feedback" not in peer.may:
+            yield f'peer.{index}.feedback: may does not list "feedback"; list it there, or remove this key'
+        if peer.certificates and None in (settings.listen.tls_certificate, settings.listen.tls_client_ca):
+            yield (
+                f"peer.{index}.certificates: senders are asked for certificates only with listen.tls_certificate, "
+                "tls_key and tls_client_ca; set these too"
+            )
 
 
 def _twice(items: list[T]) -> list[T]:
@@ -107,6 +115,8 @@ def _secrets(settings: Settings) -> Iterator[str]:
     listen = settings.listen
     if (listen.tls_certificate is None) != (listen.tls_key is None):
         yield "listen.tls_certificate: certificate and listen.tls_key go together; set both or neither"
+    if listen.tls_crl is not None and listen.tls_client_ca is None:
+        yield "listen.tls_crl: certificates are checked only with listen.tls_client_ca; set that too"
     for index, pacs in enumerate(settings.pacs):
         key = f"pacs.{index}"
         if (pacs.dicomweb_user is None) != (pacs.dicomweb_password is None):

@@ -34,6 +34,7 @@ PATIENT_RECORD = ("110110", "Patient Record")
 ALERT = ("110113", "Security Alert")
 START, STOP = ("110120", "Application Start"), ("110121", "Application Stop")
 NODE_AUTHENTICATION = ("110126", "Node Authentication")
+RESTRICTED_FUNCTION = ("110132", "Use of Restricted Function")
 APPLICATION = ("110150", "Application")
 DESTINATION, SOURCE = ("110152", "Destination Role ID"), ("110153", "Source Role ID")
 STUDY_UID = ("110180", "Study Instance UID")
@@ -89,6 +90,14 @@ def refused_association(settings: Settings, calling_ae: str, address: str, reaso
     participants = [peer(calling_ae, address, SOURCE, requestor=True), ourselves(settings, DESTINATION)]
     message = event(settings, ALERT, "E", MINOR, participants, kind=NODE_AUTHENTICATION)
     message["EventIdentification"]["EventOutcomeDescription"] = reason
+    record(settings, message)
+
+
+def refused_right(settings: Settings, calling_ae: str, address: str, right: str) -> None:
+    """Somebody who is let in wanted what `may` does not give it."""
+    participants = [peer(calling_ae, address, SOURCE, requestor=True), ourselves(settings, DESTINATION)]
+    message = event(settings, ALERT, "E", MINOR, participants, kind=RESTRICTED_FUNCTION)
+    message["EventIdentification"]["EventOutcomeDescription"] = f"not authorised: {right}"
     record(settings, message)
 
 

@@ -17,7 +17,6 @@ from typing import Any
 import structlog
 
 from config.schema import Log
-from daemon.network.health_title import HEALTH_AE_TITLE
 
 # What these say in messages and warnings quotes values of data sets.
 QUOTING = ("pydicom", "pynetdicom", "highdicom")
@@ -36,7 +35,7 @@ def set_up(settings: Log, process: str) -> None:
         structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     )
     structlog.configure(
-        processors=[without_probes, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.make_filtering_bound_logger(settings.level),
         cache_logger_on_first_use=False,
@@ -77,13 +76,6 @@ def guard_last_words() -> None:
     threading.excepthook = lambda arguments: say(arguments.exc_value)
     # What nobody can catch, in a destructor for one.
     sys.unraisablehook = lambda arguments: say(arguments.exc_value)
-
-
-def without_probes(_: Any, __: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Our own probing of the listener is no event."""
-    if line.get("calling_ae") == HEALTH_AE_TITLE:
-        raise structlog.DropEvent
-    return line
 
 
 def without_values(_: Any, __: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:

@@ -46,6 +46,7 @@ class Listen(Section):
     tls_certificate: InFile | None = None
     tls_key: InFile | None = None
     tls_client_ca: InFile | None = None
+    tls_crl: InFile | None = None
 
 
 class Intake(Section):

@@ -7,7 +7,18 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from config.schema.base import Section
-from config.schema.values import AeTitle, BaseUrl, Host, InFile, Name, Network, Port, Reporter
+from config.schema.values import (
+    AeTitle,
+    BaseUrl,
+    CertificateName,
+    Host,
+    InFile,
+    Name,
+    Network,
+    Port,
+    Reporter,
+    Right,
+)
 
 # How results are sent: C-STORE, or STOW-RS.
 Via = Literal["cstore", "stow"]
@@ -19,6 +30,14 @@ class Peer(Section):
     `low_is_meant`: what it sends with priority LOW comes after routine exams. Many toolkits send LOW by default, so it
     counts as routine unless this is set. `feedback`: readers' verdicts on our results are taken from it; an archive's
     AE title says nothing of who wrote a report, so set it for those alone that let nobody but readers write one.
+
+    `may`: its rights. "store", or "store:SEG" for one modality alone (several such are possible); "echo" (C-ECHO);
+    "commit": ask for storage commitment; "report-commitment": report on what we asked it to keep; "feedback": what the
+    key of that name allows; "find" is for queries, which axrad does not answer yet. Without `may`: store, echo, commit,
+    report-commitment, and feedback where the key is set. `called_ae`: the AE title by which it must call us; without
+    it, any. `certificates`: with TLS, who it is: names in its certificate (subject alternative names, else the common
+    name), or "sha256:…" of a certificate; one of them must be the certificate's, and a certificate that is
+    listed for one AE title is refused under another. Without it, any certificate of `listen.tls_client_ca`.
     """
 
     ae_title: AeTitle
@@ -27,6 +46,9 @@ class Peer(Section):
     port: Port | None = None
     low_is_meant: bool = False
     feedback: bool = False
+    may: tuple[Right, ...] | None = Field(None, min_length=1)
+    called_ae: AeTitle | None = None
+    certificates: tuple[CertificateName, ...] = ()
 
 
 class Pacs(Section):

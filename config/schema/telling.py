@@ -30,8 +30,9 @@ class Metrics(Section):
     """`axrad observe`: metrics and health over HTTP, without a password, and so for this machine unless told otherwise.
 
     Health is asked when somebody asks, at most every `health_every_s`, by C-ECHO and C-STORE from AXRADHEALTH among
-    others, which the listener takes from this machine also where [[peer]] does not list it. `listener_host`: where the
-    listener is, if not at `listen.host`, or the name in its certificate. `folder`: where processes count; default:
+    others, which the listener takes from this machine also where [[peer]] does not list it, and from which it stores
+    nothing but the object of this check. `listener_host`: where the listener is, if not at `listen.host`, or the name
+    in its certificate. `folder`: where processes count; default:
     `metrics` beside the spool.
     """
 

@@ -26,6 +26,8 @@ NAME_OF_HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-
 EMAIL = re.compile(r"[^\s@<>,;]+@[^\s@<>,;]+")
 HOURS = re.compile(r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d")
 
+RIGHTS = ("store", "echo", "commit", "report-commitment", "feedback", "find")
+
 # What the drivers take after the ? of an address, and the values that they can read.
 SWITCH, WHOLE, DECIMAL, PLACE = "true|false|yes|no|1|0", "[0-9]{1,9}", r"[0-9]{1,9}(\.[0-9]{1,9})?", ".+"
 BROKER_QUERY = {
@@ -110,6 +112,28 @@ def reporter(text: str) -> str:
         except ValueError:
             continue
     raise ValueError("an AE title (1 to 16 characters of ASCII, no backslash) or a host is needed")
+
+
+def right(text: str) -> str:
+    """What a peer may do; `store:` and a modality: store that modality alone."""
+    if text in RIGHTS or re.fullmatch(r"store:[A-Z0-9_]{1,16}", text):
+        return text
+    near = difflib.get_close_matches(text, RIGHTS, n=1, cutoff=0.5)
+    hint = f'; did you mean "{near[0]}"?' if near else ""
+    raise ValueError(f'a right is one of {", ".join(RIGHTS)}, or store and a modality as in "store:SEG"{hint}')
+
+
+def certificate(text: str) -> str:
+    """A name in a certificate as it is compared, or `sha256:` and its digest in lower case without colons."""
+    kind, _, value = text.partition(":")
+    if kind.lower() == "sha256":
+        digest = value.replace(":", "").lower()
+        if not re.fullmatch("[0-9a-f]{64}", digest):
+            raise ValueError('after "sha256:" stand the 64 hexadecimal digits of the certificate\'s SHA-256')
+        return f"sha256:{digest}"
+    if not text or text != text.strip() or not text.isprintable() or "*" in text:
+        raise ValueError('a name in the certificate as in "mr1.example.org", without *, or "sha256:…" is needed')
+    return text
 
 
 def name(text: str) -> str:
@@ -253,6 +277,8 @@ class Lies:
     ours: bool = False
 
 
+Right = Annotated[str, AfterValidator(right)]
+CertificateName = Annotated[str, AfterValidator(certificate)]
 Reporter = Annotated[str, AfterValidator(reporter)]
 AeTitle = Annotated[str, AfterValidator(ae_title)]
 TimeZone = Annotated[str, AfterValidator(time_zone)]

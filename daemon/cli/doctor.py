@@ -56,7 +56,7 @@ def shown(finding: Finding) -> str:
 
 def examine(settings: Settings) -> Iterator[Finding]:
     """Every line, in the order in which things depend on each other."""
-    from daemon.health import installation_checks, standing_checks
+    from daemon.health import admission_checks, installation_checks, standing_checks
     from daemon.health.file_modes import file_modes
     from daemon.health.limits import examine as limits
     from daemon.health.peers import ask_destination
@@ -78,7 +78,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         if ledger is not None and of_broker.ok:
             yield _neighbours(settings, ledger)
         yield guarded("listener", lambda: _listener(settings), "start `axrad up` or `axrad listen`")
-        yield _who_may_send(settings)
+        yield from admission_checks.examine(settings)
         yield standing_checks.indexing(settings, now)
         if ledger is not None:
             health = Health(settings, ledger, lambda: _broker_url(settings)) if of_broker.ok else None
@@ -213,12 +213,6 @@ def _working(known: list[Finding], health: Health | None) -> Iterator[Finding]:
             yield replace(finding, text=f"{finding.text}; {answer.text}")
         else:
             yield replace(finding, level="fail", text=answer.text, remedy=f"restart `axrad work` of {finding.subject}")
-
-
-def _who_may_send(settings: Settings) -> Finding:
-    if settings.peer:
-        return Finding("peers", "ok", f"{len(settings.peer)} may send: {', '.join(p.ae_title for p in settings.peer)}")
-    return Finding("peers", "ok", "no [[peer]] is listed: only this machine may send")
 
 
 def _signature(settings: Settings) -> str:

@@ -15,6 +15,7 @@ from pynetdicom import AE
 from pynetdicom.association import Association
 
 from config.schema import Destination, Pacs, Settings
+from daemon.network.tls_profile import apply_profile, check_revocation
 from pipeline.errors import InputRejected, PeerUnreachable
 
 MAX_ACSE_S = 30.0
@@ -36,6 +37,7 @@ class Address:
     tls_ca: Path | None = None
     tls_certificate: Path | None = None
     tls_key: Path | None = None
+    tls_crl: Path | None = None
     dicomweb_user: str | None = None
     dicomweb_password: str | None = field(default=None, repr=False)
     dicomweb_token: str | None = field(default=None, repr=False)
@@ -82,6 +84,8 @@ def address_of_pacs(pacs: Pacs, settings: Settings) -> Address:
         tls_ca=pacs.tls_ca or listen.tls_client_ca,
         tls_certificate=listen.tls_certificate,
         tls_key=listen.tls_key,
+        # The list is of that authority.
+        tls_crl=listen.tls_crl if pacs.tls_ca in (None, listen.tls_client_ca) else None,
         dicomweb_user=pacs.dicomweb_user,
         dicomweb_password=pacs.dicomweb_password,
         dicomweb_token=pacs.dicomweb_token,
@@ -89,7 +93,7 @@ def address_of_pacs(pacs: Pacs, settings: Settings) -> Address:
 
 
 def tls_context(address: Address) -> ssl.SSLContext:
-    """TLS 1.2 or newer (BCP 195, PS3.15 B.9), the peer's certificate and name checked, ours shown if we have one.
+    """TLS as BCP 195 wants it (PS3.15 B.12), the peer's certificate and name checked, ours shown if we have one.
 
     Raises InputRejected where a certificate's file cannot be read.
     """
@@ -97,9 +101,10 @@ def tls_context(address: Address) -> ssl.SSLContext:
         context = ssl.create_default_context(
             ssl.Purpose.SERVER_AUTH, cafile=str(address.tls_ca) if address.tls_ca else None
         )
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        apply_profile(context)
         if address.tls_certificate is not None:
             context.load_cert_chain(address.tls_certificate, address.tls_key)
+        check_revocation(context, address.tls_crl)
     except OSError as error:  # ssl.SSLError is one
         raise InputRejected(f"the certificates for TLS to {address.name} cannot be read; check tls_ca") from error
     return context

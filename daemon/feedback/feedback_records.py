@@ -19,6 +19,7 @@ from daemon.ledger.rows import InstanceRow, rows_where
 from daemon.ledger.states import KNOWN_STATES
 from daemon.ledger.tables import deliveries, feedback, instances, revisions, sent_objects, studies
 from daemon.logs import place_of
+from daemon.network.peer_rights import FEEDBACK, rights_of
 from pipeline.errors import NotDicom, TryLater
 from pipeline.result import StudyResult
 
@@ -66,7 +67,7 @@ def may_send(settings: Settings | None, calling_ae: str) -> bool:
     if settings is None or not settings.peer:
         return True
     peers = [p for p in settings.peer if p.ae_title.strip() == calling_ae.strip()]
-    return any(p.feedback for p in peers) or (not peers and calling_ae == INGESTED)
+    return any(FEEDBACK in rights_of(p) for p in peers) or (not peers and calling_ae == INGESTED)
 
 
 def _collect_one(ledger: Ledger, spool_root: Path, row: InstanceRow, now: float, allowed: bool) -> int:

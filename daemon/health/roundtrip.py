@@ -7,22 +7,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import sqlalchemy as sa
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom.association import Association
 
 from config.schema import Settings
 from daemon.export.association import Address, associated
 from daemon.ledger import Ledger
 from daemon.ledger.tables import instances
+from daemon.listener import own_probe
+from daemon.listener.own_probe import BASIC_TEXT_SR
+from daemon.listener.statuses import NOT_AUTHORISED
 from daemon.network.health_title import HEALTH_AE_TITLE
 from daemon.spool import Spool
-from pipeline.catalog.facts import OUR_MANUFACTURER
 from pipeline.errors import PeerUnreachable, TryLater
 
 VERIFICATION = "1.2.840.10008.1.1"
-# A Basic Text SR by axrad is a result of ours that has come back: it is stored, recorded, and nothing else happens.
-BASIC_TEXT_SR = "1.2.840.10008.5.1.4.1.1.88.11"
 ANYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 # What an earlier probe left because the indexer was away then.
 LEFT_BEHIND_S = 120.0
@@ -40,10 +39,18 @@ def echo(settings: Settings) -> str:
 def store_and_find(settings: Settings, ledger: Ledger, patience_s: float) -> str:
     """C-STORE one object, find it in the ledger, remove it. Raises PeerUnreachable, TryLater."""
     began = time.monotonic()
-    probe = tiny_report()
+    try:
+        key = own_probe.key_of(settings.spool.path)
+    except OSError as error:
+        raise PeerUnreachable(f"{own_probe.KEY_NAME} in the spool cannot be read ({error.strerror})") from error
+    probe = own_probe.data_set(own_probe.new_uid(key))
     with _associated(settings, BASIC_TEXT_SR) as association:
         status = association.send_c_store(probe)
     value = getattr(status, "Status", None)
+    if value == NOT_AUTHORISED.status:
+        raise PeerUnreachable(
+            "the listener does not take the object for ours; it must have this spool, and its clock be within 10 min"
+        )
     if value != 0:
         answer = "nothing" if value is None else f"0x{value:04X}"
         raise PeerUnreachable(f"the listener answers {answer} to C-STORE")
@@ -53,22 +60,6 @@ def store_and_find(settings: Settings, ledger: Ledger, patience_s: float) -> str
             return f"stored in {stored_s:.2f} s, in the ledger after {time.monotonic() - began:.2f} s, removed"
         time.sleep(0.05)
     raise TryLater("an object was stored and is not in the ledger: does the indexer of `axrad listen` run?")
-
-
-def tiny_report() -> Dataset:
-    """A structured report about nobody."""
-    report = Dataset()
-    report.SOPClassUID = BASIC_TEXT_SR
-    report.SOPInstanceUID = generate_uid(prefix=None)
-    report.StudyInstanceUID = generate_uid(prefix=None)
-    report.SeriesInstanceUID = generate_uid(prefix=None)
-    report.Modality = "SR"
-    report.Manufacturer = OUR_MANUFACTURER
-    report.PatientName = ""
-    report.PatientID = ""
-    report.file_meta = FileMetaDataset()
-    report.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    return report
 
 
 def _clean(settings: Settings, ledger: Ledger, sop_uid: str) -> bool:

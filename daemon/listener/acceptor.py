@@ -27,6 +27,7 @@ from daemon.listener import admission, contexts, statuses
 from daemon.listener.association import AcceptedAssociation, AcceptorResources
 from daemon.listener.association_slots import Slots
 from daemon.listener.statuses import Rejection
+from daemon.listener.tls import CurrentTls
 from daemon.logs import Recurring, guard_last_words, set_up
 from daemon.metrics import counters
 from daemon.network.accept_backoff import REST_S, SHORT
@@ -63,7 +64,7 @@ class Acceptor:
             acceptor=number,
             disk=admission.DiskGauge(settings.spool),
             syncer=Syncer(spool.root),
-            tls=admission.tls_context(settings.listen),
+            tls=CurrentTls(settings.listen),
         )
         self._refusals = threading.BoundedSemaphore(MAX_REFUSALS_AT_ONCE)
         self._out_of_descriptors = Recurring(log, "no connection is taken")
@@ -135,7 +136,7 @@ class Acceptor:
             try:
                 with connection, contextlib.suppress(OSError):
                     connection.settimeout(1.0)
-                    if self._resources.tls is None:
+                    if not self._resources.tls.enabled:
                         connection.sendall(rejection.pdu)
                     connection.shutdown(socket.SHUT_WR)
                     connection.recv(65536)

@@ -1,21 +1,37 @@
-"""Who may send, and when: AE titles and networks, room on the disk, TLS."""
+"""Who may send, and when: AE titles, networks and certificates, room on the disk."""
 
 from __future__ import annotations
 
-import ssl
 import time
+from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
 import structlog
 
-from config.schema import Listen, Peer, Settings, Spool
+from config.schema import Peer, Settings, Spool
+from daemon.listener import statuses
+from daemon.listener.statuses import Rejection
+from daemon.listener.tls import NO_CERTIFICATE, ShownCertificate
 from daemon.machine import disk_space
 from daemon.network.health_title import HEALTH_AE_TITLE
+from daemon.network.peer_rights import ECHO, EVERYTHING, STORE, Rights, rights_together
 
 log = structlog.get_logger("axrad.listener")
 # Refused at the lower watermark, taken in again from this much above it: not instance by instance in turns.
 RESUME_FACTOR = 1.05
+# Of the health check; of storing, its own object alone (see `own_probe`).
+HEALTH_RIGHTS = Rights(frozenset((ECHO, STORE)))
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks for an association, by its own word, its address, and the certificate it showed."""
+
+    address: str
+    calling_ae: str
+    called_ae: str = ""
+    certificate: ShownCertificate = NO_CERTIFICATE
 
 
 class DiskGauge:
@@ -71,11 +87,34 @@ def may_connect(address: str, peers: tuple[Peer, ...]) -> bool:
     return any(_network_allows(address, peer) for peer in peers) if peers else _is_loopback(address)
 
 
-def may_send(address: str, calling_ae: str, peers: tuple[Peer, ...]) -> bool:
-    """Whether this AE title may come from this address. No peers listed: any AE title, this machine only."""
+def admit(caller: Caller, peers: tuple[Peer, ...]) -> Rights | Rejection:
+    """What a caller may do, or why it is not let in. No peers listed: everything, for this machine only."""
+    if not peers and not _is_loopback(caller.address):
+        return statuses.UNKNOWN_PEER
+    if caller.calling_ae == HEALTH_AE_TITLE and (not peers or _listed(caller, peers)):
+        return HEALTH_RIGHTS
     if not peers:
-        return _is_loopback(address)
-    return any(peer.ae_title.strip() == calling_ae and _network_allows(address, peer) for peer in peers)
+        return EVERYTHING
+    listed = _listed(caller, peers)
+    if not listed:
+        return statuses.UNKNOWN_PEER
+    owners = frozenset(p.ae_title for p in peers if caller.certificate.is_one_of(p.certificates))
+    proven = [p for p in listed if _certificate_fits(caller, p, owners)]
+    if not proven:
+        return statuses.NOT_ITS_CERTIFICATE
+    called = [p for p in proven if p.called_ae in (None, caller.called_ae)]
+    return rights_together(called) if called else statuses.OTHER_CALLED_TITLE
+
+
+def _listed(caller: Caller, peers: tuple[Peer, ...]) -> list[Peer]:
+    return [p for p in peers if p.ae_title.strip() == caller.calling_ae and _network_allows(caller.address, p)]
+
+
+def _certificate_fits(caller: Caller, peer: Peer, owners: frozenset[str]) -> bool:
+    """Whether the caller showed a certificate of this peer; of a peer without one, that it is not somebody else's."""
+    if peer.certificates:
+        return caller.certificate.is_one_of(peer.certificates)
+    return not owners or peer.ae_title in owners
 
 
 def _network_allows(address: str, peer: Peer) -> bool:
@@ -93,26 +132,3 @@ def _normalised(address: str) -> str:
     ip = ip_address(address.partition("%")[0])
     mapped = getattr(ip, "ipv4_mapped", None)
     return str(mapped or ip)
-
-
-def tls_context(listen: Listen) -> ssl.SSLContext | None:
-    """TLS 1.2 or newer; with a client CA, only senders that show a certificate of it (BCP 195 as PS3.15 B.9 says)."""
-    if listen.tls_certificate is None:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(listen.tls_certificate, listen.tls_key)
-    if listen.tls_client_ca is not None:
-        context.load_verify_locations(listen.tls_client_ca)
-        context.verify_mode = ssl.CERT_REQUIRED
-    return context
-
-
-def client_tls_context(listen: Listen) -> ssl.SSLContext:
-    """For associations that we open: our certificate shown, the peer's checked against the same CA or the system's."""
-    ca = str(listen.tls_client_ca) if listen.tls_client_ca else None
-    context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=ca)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if listen.tls_certificate is not None:
-        context.load_cert_chain(listen.tls_certificate, listen.tls_key)
-    return context

@@ -25,7 +25,9 @@ from daemon.listener.association_wakeup import RoundGate, WakingQueue
 from daemon.listener.receive_loop import PROTOCOL_ERRORS, ReceivingUpperLayer
 from daemon.listener.statuses import Rejection
 from daemon.listener.storing import AssociationStore
+from daemon.listener.tls import NO_CERTIFICATE, TLS_HANDSHAKE, CurrentTls, handshake_failure, shown_by
 from daemon.metrics import counters
+from daemon.network.peer_rights import COMMIT, ECHO, REPORT_COMMITMENT, Rights
 from daemon.spool import JournalWriter, Spool, Syncer
 
 log = structlog.get_logger("axrad.listener")
@@ -42,7 +44,7 @@ class AcceptorResources:
     acceptor: int
     disk: admission.DiskGauge
     syncer: Syncer
-    tls: ssl.SSLContext | None
+    tls: CurrentTls
 
 
 class AcceptedAssociation(Association):  # type: ignore[misc]
@@ -59,6 +61,9 @@ class AcceptedAssociation(Association):  # type: ignore[misc]
         self._slot_lock = threading.Lock()
         self._connected_at = time.monotonic()
         self.peer_address = str(address[0])
+        self._certificate = NO_CERTIFICATE
+        self._rights = Rights(frozenset())
+        self._audited_rights: set[str] = set()
         self.name = f"association-{slot}"
         listen = resources.settings.listen
         gate = RoundGate()
@@ -77,6 +82,7 @@ class AcceptedAssociation(Association):  # type: ignore[misc]
         self.acceptor.supported_contexts = list(contexts.supported())
         self.requestor.address_info = AddressInformation.from_tuple(address)
         self.bind(evt.EVT_REQUESTED, self._on_request)
+        self.bind(evt.EVT_C_ECHO, self._on_echo)
         self.bind(evt.EVT_N_ACTION, self._on_action)
         self.bind(evt.EVT_N_EVENT_REPORT, self._on_event_report)
 
@@ -93,10 +99,11 @@ class AcceptedAssociation(Association):  # type: ignore[misc]
         try:
             self._connection.settimeout(self._resources.settings.listen.acse_timeout_s)
             self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self._resources.tls is not None:
-                self._connection = self._resources.tls.wrap_socket(self._connection, server_side=True)
+            self._secure()
             self.set_socket(AssociationSocket(self, client_socket=self._connection))
             self.run_reactor()
+        except ssl.SSLError as error:
+            self._audit_handshake(error)
         except OSError as error:
             log.warning("connection failed", address=self.peer_address, error=type(error).__name__)
         except InvalidEventError:
@@ -105,6 +112,23 @@ class AcceptedAssociation(Association):  # type: ignore[misc]
             log.error("association failed", association=self.name, error=type(error).__name__)
         finally:
             self._end()
+
+    def _secure(self) -> None:
+        """The TLS handshake, where we listen so. Raises ssl.SSLError, OSError."""
+        context = self._resources.tls.context()
+        if context is not None:
+            self._connection = secured = context.wrap_socket(self._connection, server_side=True)
+            self._certificate = shown_by(secured)
+
+    def _audit_handshake(self, error: ssl.SSLError) -> None:
+        """Who connects and leaves again, as probes of load balancers do, has not failed to show who it is."""
+        if isinstance(error, ssl.SSLEOFError):
+            log.warning("connection failed", address=self.peer_address, error=type(error).__name__)
+            return
+        reason = handshake_failure(error)
+        log.warning("association refused", address=self.peer_address, reason=TLS_HANDSHAKE, why=reason)
+        counters.association_refused(TLS_HANDSHAKE)
+        audit.refused_association(self._resources.settings, "", self.peer_address, f"{TLS_HANDSHAKE}: {reason}")
 
     def _end(self) -> None:
         if self.dul.is_alive():
@@ -161,6 +185,7 @@ class AcceptedAssociation(Association):  # type: ignore[misc]
             resources.syncer,
             self.calling_ae,
             self.peer_address,
+            self._rights,
         )
 
     # Who may
@@ -180,8 +205,12 @@ class AcceptedAssociation(Association):  # type: ignore[misc]
 
     def _rejection(self) -> Rejection | None:
         resources = self._resources
-        if not admission.may_send(self.peer_address, self.calling_ae, resources.settings.peer):
-            return statuses.UNKNOWN_PEER
+        called_ae = str(self.requestor.primitive.called_ae_title or "").strip()
+        caller = admission.Caller(self.peer_address, self.calling_ae, called_ae, self._certificate)
+        admitted = admission.admit(caller, resources.settings.peer)
+        if isinstance(admitted, Rejection):
+            return admitted
+        self._rights = admitted
         if resources.disk.refuses():
             return statuses.CONGESTED
         if self._slot is None or not resources.slots.claim(
@@ -190,15 +219,32 @@ class AcceptedAssociation(Association):  # type: ignore[misc]
             return statuses.TOO_MANY_OF_PEER
         return None
 
+    def _lacks(self, right: str) -> bool:
+        """Whether the peer may not do this; then it is logged, and audited once an association."""
+        if self._rights.allow(right):
+            return False
+        log.warning("service refused", address=self.peer_address, calling_ae=self.calling_ae, right=right)
+        if right not in self._audited_rights:
+            self._audited_rights.add(right)
+            audit.refused_right(self._resources.settings, self.calling_ae, self.peer_address, right)
+        return True
+
+    def _on_echo(self, event: Any) -> int:
+        return statuses.ECHO_REFUSED if self._lacks(ECHO) else statuses.SUCCESS
+
     # Storage commitment
 
     def _on_action(self, event: Any) -> tuple[int, None]:
+        if self._lacks(COMMIT):
+            return statuses.ACTION_REFUSED, None
         status = commitment.accept_request(self._resources.spool, event, self.calling_ae, self.peer_address)
         if status == statuses.SUCCESS:
             commitment.report_soon(self._resources.settings, self)
         return status, None
 
     def _on_event_report(self, event: Any) -> tuple[int, None]:
+        if self._lacks(REPORT_COMMITMENT):
+            return statuses.REPORT_REFUSED, None
         journal = JournalWriter(self._resources.spool.journal, self.calling_ae, self.peer_address)
         try:
             return commitment.record_report(event, journal), None

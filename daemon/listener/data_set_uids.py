@@ -48,7 +48,7 @@ def identity(head: bytes, transfer_syntax_uid: str, *, size: int) -> Identity:
     """
     whole = size <= len(head)
     if transfer_syntax_uid in DEFLATED:
-        head = _inflate(head)
+        head = inflated(head)
         whole, size = False, UNDEFINED
     uids: dict[tuple[int, int], str] = {}
     order = ">" if transfer_syntax_uid == BIG_ENDIAN else "<"
@@ -73,7 +73,7 @@ def identity(head: bytes, transfer_syntax_uid: str, *, size: int) -> Identity:
     return Identity(uids.get(SOP_CLASS), uids.get(SOP_INSTANCE), whole)
 
 
-def _inflate(head: bytes) -> bytes:
+def inflated(head: bytes) -> bytes:
     try:
         return zlib.decompressobj(-zlib.MAX_WBITS).decompress(head, HEAD_BYTES)
     except zlib.error as error:

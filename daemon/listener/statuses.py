@@ -32,6 +32,9 @@ BAD_INSTANCE_UID = Refusal(0x0117, "bad-instance-uid", "The Affected SOP Instanc
 BAD_CLASS_UID = Refusal(0x0118, "bad-class-uid", "The Affected SOP Class UID is no UID")
 CLASS_NOT_OF_CONTEXT = Refusal(0x0122, "class-not-accepted", "The SOP class is not the one of its presentation context")
 NOT_AUTHORISED = Refusal(0x0124, "not-authorised", "This association may not store: its role is not SCU")
+NOT_THE_PROBE = Refusal(0x0124, "not-authorised", "Under this AE title only the receiver's own check may store")
+NO_RIGHT_TO_STORE = Refusal(0x0124, "not-authorised", "This AE title may not store here")
+NO_RIGHT_TO_MODALITY = Refusal(0x0124, "not-authorised", "This AE title may not store this modality here")
 FAILED = Refusal(0x0110, "failed", "The instance could not be processed")
 
 ALL = (
@@ -66,6 +69,11 @@ class Rejection:
 
 
 UNKNOWN_PEER = Rejection(1, 1, 3, "unknown-peer")
+OTHER_CALLED_TITLE = Rejection(1, 1, 7, "other-called-title")
+NOT_ITS_CERTIFICATE = Rejection(1, 1, 3, "not-its-certificate")
 TOO_MANY = Rejection(2, 3, 2, "too-many-associations")
 TOO_MANY_OF_PEER = Rejection(2, 3, 2, "too-many-associations-of-peer")
 CONGESTED = Rejection(2, 3, 1, "disk-low")
+
+# Of other services where the right is lacking; PS3.7 has no "not authorised" for C-ECHO and N-EVENT-REPORT.
+ECHO_REFUSED, ACTION_REFUSED, REPORT_REFUSED = 0x0122, 0x0124, 0x0110

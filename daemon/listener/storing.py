@@ -13,12 +13,14 @@ from dataclasses import dataclass
 import structlog
 
 from config.schema import Settings
-from daemon.listener import data_set_uids, statuses
+from daemon.listener import data_set_uids, modalities, own_probe, statuses
 from daemon.listener.command import StoreRequest
 from daemon.listener.contexts import COMMITMENT, VERIFICATION
 from daemon.listener.statuses import SUCCESS, Refusal
 from daemon.logs import place_of
 from daemon.metrics import counters
+from daemon.network.health_title import HEALTH_AE_TITLE
+from daemon.network.peer_rights import EVERYTHING, Rights
 from daemon.spool import Description, Incoming, JournalWriter, Spool, Syncer, is_uid
 
 # What may wait in memory for the disk before a round of syncing starts on its own.
@@ -50,12 +52,16 @@ class AssociationStore:
         syncer: Syncer,
         calling_ae: str,
         address: str,
+        rights: Rights = EVERYTHING,
     ) -> None:
         self._spool = spool
         self._durability = settings.listen.durability
         self._max_bytes = settings.listen.max_instance_bytes
         self._disk_refuses = disk_refuses
         self._calling_ae = calling_ae
+        self._rights = rights
+        # Whoever calls itself by the title of our health check stores the object of that check and nothing else.
+        self._is_probe = calling_ae == HEALTH_AE_TITLE
         self.journal = JournalWriter(spool.journal, calling_ae, address)
         self._syncer = syncer
         self._unsynced_bytes = 0
@@ -88,6 +94,8 @@ class AssociationStore:
     def _request_refusal(self, request: StoreRequest, context: NegotiatedContext) -> Refusal | None:
         if not context.may_store:
             return statuses.NOT_AUTHORISED
+        if not self._rights.may_store:
+            return statuses.NO_RIGHT_TO_STORE
         if not is_uid(request.sop_class_uid):
             return statuses.BAD_CLASS_UID
         if not is_uid(request.sop_instance_uid):
@@ -102,6 +110,9 @@ class AssociationStore:
         """A piece of the data set; dropped once the instance is refused."""
         incoming = self._incoming
         if incoming is None:
+            return
+        if self._is_probe and incoming.size + piece.nbytes > data_set_uids.HEAD_BYTES:
+            self._refuse(statuses.NOT_THE_PROBE)
             return
         if incoming.size + piece.nbytes > self._max_bytes:
             self._refuse(statuses.TOO_LARGE)
@@ -136,6 +147,10 @@ class AssociationStore:
 
     def _check_identity(self, incoming: Incoming) -> None:
         description = incoming.description
+        if self._is_probe:
+            if not own_probe.is_own(self._spool.root, description, bytes(self._head)):
+                self._refuse(statuses.NOT_THE_PROBE)
+            return
         try:
             identity = data_set_uids.identity(bytes(self._head), description.transfer_syntax_uid, size=incoming.size)
         except data_set_uids.Unreadable:
@@ -149,6 +164,16 @@ class AssociationStore:
             self._refuse(statuses.OTHER_INSTANCE)
         elif identity.sop_class_uid not in (None, description.sop_class_uid):
             self._refuse(statuses.OTHER_CLASS)
+        else:
+            self._check_modality(description)
+
+    def _check_modality(self, description: Description) -> None:
+        allowed = self._rights.modalities
+        if allowed is None:
+            return
+        class_uid, syntax = description.sop_class_uid, description.transfer_syntax_uid
+        if not modalities.are_all_in(allowed, class_uid, bytes(self._head), syntax):
+            self._refuse(statuses.NO_RIGHT_TO_MODALITY)
 
     def _store(self, incoming: Incoming, request: StoreRequest) -> None:
         sync_each = self._durability == "instance"
@@ -222,7 +247,9 @@ class AssociationStore:
                 association=self.journal.association,
                 errno=error.errno,
             )
-        counters.association_ended(self._calling_ae, how, self.stored, self.duplicates, self.bytes)
+        if self._is_probe and not self.refused:
+            return
+        counters.association_ended(how, self.stored, self.duplicates, self.bytes)
         log.info(
             "association ended",
             association=self.journal.association,

@@ -8,8 +8,6 @@ from contextlib import contextmanager
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from daemon.network.health_title import HEALTH_AE_TITLE
-
 INSTANCES = Counter("axrad_instances", "Instances that were sent to us, by DICOM status of our answer.", ["status"])
 BYTES = Counter("axrad_instance_bytes", "Bytes of the data sets that were stored.")
 ASSOCIATIONS = Counter("axrad_associations", "Associations, by how they ended or why they were refused.", ["outcome"])
@@ -50,10 +48,8 @@ NOTICES = Counter("axrad_notices", "Notices to people, by channel and outcome.",
 AUDIT_FAILURES = Counter("axrad_audit_failures", "Lines of the audit trail that could not be written.")
 
 
-def association_ended(calling_ae: str, how: str, stored: int, duplicates: int, size: int) -> None:
-    """What one association brought. Our own probing is no traffic."""
-    if calling_ae == HEALTH_AE_TITLE:
-        return
+def association_ended(how: str, stored: int, duplicates: int, size: int) -> None:
+    """What one association brought."""
     ASSOCIATIONS.labels(how).inc()
     if stored + duplicates:
         INSTANCES.labels("0000").inc(stored + duplicates)

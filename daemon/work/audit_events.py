@@ -15,9 +15,10 @@ from daemon.ledger import Ledger
 from daemon.ledger.rows import DeliveryRow, RevisionRow, StudyRow
 from daemon.ledger.studies import study_id_of
 from daemon.ledger.tables import instances, sent_objects, studies
+from daemon.listener import own_probe
 from daemon.network.health_title import HEALTH_AE_TITLE
 from daemon.spool import Spool
-from daemon.spool.journal import read_journal
+from daemon.spool.journal import Entry, read_journal
 from daemon.work.context import Context
 from pipeline.errors import TryLater
 
@@ -28,7 +29,7 @@ CHUNK = 500
 def association_indexed(settings: Settings, ledger: Ledger, spool: Spool, journal: str) -> None:
     """Everything of a finished association is in the ledger: say which studies it brought, and what was refused."""
     entries = list(read_journal(spool.root, journal))
-    if not entries or entries[0].calling_ae == HEALTH_AE_TITLE:
+    if not entries or _is_probe(spool, entries):
         return
     first = entries[0]
     who = (first.calling_ae, first.address)
@@ -49,6 +50,23 @@ def association_indexed(settings: Settings, ledger: Ledger, spool: Spool, journa
         )
     if refused:
         audit.refused_instances(settings, first.association, *who, refused)
+
+
+def _is_probe(spool: Spool, entries: Sequence[Entry]) -> bool:
+    """Whether this was the health check of this installation: its AE title, and nothing but its own objects."""
+    if entries[0].calling_ae != HEALTH_AE_TITLE:
+        return False
+    try:
+        key = own_probe.key_of(spool.root)
+    except OSError:
+        return False
+    return all(
+        entry.event in ("opened", "closed")
+        or (
+            entry.event in ("stored", "duplicate") and own_probe.is_genuine(key, entry.sop_instance_uid or "", entry.ts)
+        )
+        for entry in entries
+    )
 
 
 def _studies_of(connection: sa.Connection, sop_uids: Sequence[str], association: str) -> Iterator[audit.Study]:

@@ -14,7 +14,7 @@ from pynetdicom import AE
 from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 
 from config.schema import Settings
-from daemon.listener import admission
+from daemon.listener import tls
 from daemon.listener.commitment.check import report_of
 from daemon.listener.commitment.requests import SUCCESS, Transaction, locked, write
 from daemon.listener.contexts import COMMITMENT, COMMITMENT_INSTANCE, EXPLICIT_LE, IMPLICIT_LE
@@ -115,7 +115,7 @@ def send_on_new_association(
     address = _address_of(settings, transaction)
     if address is None:
         return False
-    host, port, tls = address
+    host, port, over_tls = address
     ae = AE(ae_title=settings.listen.ae_title)
     ae.acse_timeout = ae.dimse_timeout = ae.connection_timeout = settings.listen.acse_timeout_s
     ae.add_requested_context(COMMITMENT, [EXPLICIT_LE, IMPLICIT_LE])
@@ -123,7 +123,7 @@ def send_on_new_association(
     role.sop_class_uid = COMMITMENT
     role.scu_role = False
     role.scp_role = True
-    tls_args = (admission.client_tls_context(settings.listen), host) if tls else None
+    tls_args = (tls.client_context(settings.listen), host) if over_tls else None
     association = ae.associate(host, port, ae_title=transaction.calling_ae, ext_neg=[role], tls_args=tls_args)
     if not association.is_established:
         return False

@@ -18,6 +18,7 @@ from daemon import audit
 from daemon.indexing.indexer import index_once
 from daemon.ledger import Ledger, open_ledger
 from daemon.ledger.tables import studies
+from daemon.listener import own_probe
 from daemon.network.health_title import HEALTH_AE_TITLE
 from daemon.spool import JournalWriter, Spool
 from daemon.spool.incoming import Description
@@ -200,8 +201,16 @@ def test_the_trail_names_no_patient(tmp_path: Path, local: Ledger) -> None:
     local.close()
 
 
-def test_our_own_probing_is_not_in_the_trail(tmp_path: Path, local: Ledger) -> None:
-    arrive(tmp_path, HEALTH_AE_TITLE)
-    index_once(local, Spool(tmp_path / "spool"), 0.0, settings(tmp_path))
+def test_our_own_probing_is_not_in_the_trail_and_what_has_only_its_title_is(tmp_path: Path, local: Ledger) -> None:
+    spool = Spool(tmp_path / "spool")
+    report = own_probe.data_set(own_probe.new_uid(own_probe.key_of(spool.root)))
+    description = Description(own_probe.BASIC_TEXT_SR, str(report.SOPInstanceUID), EXPLICIT_LE, HEALTH_AE_TITLE)
+    journal = JournalWriter(spool.journal, HEALTH_AE_TITLE, "127.0.0.1")
+    spool.put(description, encoded(report), journal)
+    journal.close("released")
+    index_once(local, spool, 0.0, settings(tmp_path))
     assert lines(tmp_path) == []
+    arrive(tmp_path, HEALTH_AE_TITLE)
+    index_once(local, spool, 0.0, settings(tmp_path))
+    assert len(lines(tmp_path)) == 1
     local.close()

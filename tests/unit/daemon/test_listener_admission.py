@@ -11,9 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config.schema import Peer, Spool
-from daemon.listener.admission import DiskGauge, may_connect, may_send
+from daemon.listener.admission import Caller, DiskGauge, admit, may_connect
 from daemon.listener.association_slots import Slots
 from daemon.listener.contexts import storage_classes, supported, transfer_syntaxes
+from daemon.listener.statuses import Rejection
+
+
+def may_send(address: str, title: str, peers: tuple[Peer, ...]) -> bool:
+    return not isinstance(admit(Caller(address, title), peers), Rejection)
+
 
 HOSPITAL = Peer(ae_title="SCANNER", networks=(ip_network("10.1.0.0/16"), ip_network("fd00::/8")))
 ANYWHERE = Peer(ae_title="PACS")

@@ -16,7 +16,6 @@ import structlog
 
 from config.schema import Log
 from daemon.logs import set_up
-from daemon.network.health_title import HEALTH_AE_TITLE
 
 
 @pytest.fixture
@@ -87,13 +86,6 @@ def test_libraries_that_quote_data_sets_are_silent(stderr: Callable[[], str]) ->
         logging.getLogger(name).error("Invalid value for VR DA: '19600101'")
     warnings.warn_explicit("Invalid value for VR DA: '19600101'", UserWarning, "valuerep.py", 1, "pydicom.valuerep")
     assert stderr() == ""
-
-
-def test_our_own_probing_of_the_listener_is_no_line(stderr: Callable[[], str]) -> None:
-    set_up(Log(format="json"), "accept")
-    structlog.get_logger("axrad.listener").info("association ended", calling_ae=HEALTH_AE_TITLE)
-    structlog.get_logger("axrad.listener").info("association ended", calling_ae="SCANNER")
-    assert [line["calling_ae"] for line in lines(stderr)] == ["SCANNER"]
 
 
 @pytest.mark.parametrize("where", ["the process", "a thread"])

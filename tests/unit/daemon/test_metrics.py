@@ -20,7 +20,6 @@ from daemon.ledger import Ledger, heartbeats
 from daemon.ledger.tables import breakers, deliveries, feedback
 from daemon.metrics import counters
 from daemon.metrics.results import result_made, scanner_of
-from daemon.network.health_title import HEALTH_AE_TITLE
 from daemon.observer import observing
 from daemon.observer.http_server import CountedCollector
 from daemon.observer.ledger_metrics import LedgerCollector
@@ -194,11 +193,9 @@ def test_a_scanner_that_is_not_told_is_unknown() -> None:
     assert scanner_of(result(protocol={})) == "unknown"
 
 
-def test_our_own_probing_is_no_traffic() -> None:
+def test_what_an_association_brought_is_counted() -> None:
     before = counted("instances_total", status="0000")
-    counters.association_ended(HEALTH_AE_TITLE, "released", 1, 0, 10)
-    assert counted("instances_total", status="0000") == before
-    counters.association_ended("SCANNER", "released", 3, 1, 10)
+    counters.association_ended("released", 3, 1, 10)
     assert counted("instances_total", status="0000") == before + 4
 
 
