@@ -42,6 +42,9 @@ class Listen(Section):
     acse_timeout_s: float = Field(30.0, gt=0)
     network_timeout_s: float = Field(60.0, gt=0)
     max_instance_bytes: int = Field(4 * 1024**3, ge=1)
+    max_commitments_per_peer: int = Field(1000, ge=1)
+    max_commitment_instances_per_peer: int = Field(200_000, ge=1)
+    commitment_days: float = Field(7.0, gt=0)
     durability: Literal["instance", "association", "none"] = "association"
     tls_certificate: InFile | None = None
     tls_key: InFile | None = None

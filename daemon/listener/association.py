@@ -237,7 +237,9 @@ class AcceptedAssociation(Association):  # type: ignore[misc]
     def _on_action(self, event: Any) -> tuple[int, None]:
         if self._lacks(COMMIT):
             return statuses.ACTION_REFUSED, None
-        status = commitment.accept_request(self._resources.spool, event, self.calling_ae, self.peer_address)
+        listen = self._resources.settings.listen
+        limits = commitment.Limits(listen.max_commitments_per_peer, listen.max_commitment_instances_per_peer)
+        status = commitment.accept_request(self._resources.spool, event, self.calling_ae, self.peer_address, limits)
         if status == statuses.SUCCESS:
             commitment.report_soon(self._resources.settings, self)
         return status, None

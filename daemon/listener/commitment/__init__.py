@@ -3,7 +3,8 @@
 A request is written to `<spool>/commitment/` before it is accepted, so it outlives every process. To answer it, each
 instance's file and folders are synced and its data set's digest is compared with its name; then the N-EVENT-REPORT goes
 out on the same association while that is open, else on a new one to the address in the configuration. A report that
-cannot be delivered is tried again with growing pauses for a week.
+cannot be delivered is tried again with growing pauses for `listen.commitment_days`; while nobody is there to take it,
+nothing is hashed for it. Open requests are limited per AE title.
 """
 
 from daemon.listener.commitment.check import (
@@ -23,6 +24,7 @@ from daemon.listener.commitment.requests import (
     NO_SUCH_ACTION,
     RESOURCE_LIMITATION,
     SUCCESS,
+    Limits,
     Transaction,
     accept_request,
 )
@@ -38,6 +40,7 @@ __all__ = [
     "RESOURCE_LIMITATION",
     "SOME_FAILED",
     "SUCCESS",
+    "Limits",
     "RoundOutcome",
     "Transaction",
     "accept_request",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -22,7 +23,8 @@ from daemon.spool import Spool
 
 log = structlog.get_logger("axrad.listener")
 
-GIVE_UP_S = 7 * 86400.0
+DAY_S = 86400.0
+CONNECT_S = 5.0
 LONGEST_PAUSE_S = 3600.0
 # A sender that releases right after its request gets its report on a new association, not in the middle of a release.
 REPORT_DELAY_S = 1.0
@@ -38,6 +40,7 @@ class RoundOutcome:
 
 
 Sender = Callable[[Transaction, int, Dataset], bool]
+Reach = Callable[[Transaction], bool]
 
 
 def report_soon(settings: Settings, association: Any) -> None:
@@ -55,23 +58,36 @@ def report_soon(settings: Settings, association: Any) -> None:
                     log.info("association ended before its report", calling_ae=transaction.calling_ae)
             return send_on_new_association(settings, transaction, event_type, information)
 
-        send_due_reports(settings, send=send, only=association.calling_ae)
+        def reaches(transaction: Transaction) -> bool:
+            same = bool(association.is_established) and transaction.calling_ae == association.calling_ae
+            return same or can_be_reached(settings, transaction)
+
+        send_due_reports(settings, send=send, reaches=reaches, only=association.calling_ae)
 
     threading.Thread(target=wait_and_report, name="commitment", daemon=True).start()
 
 
 def send_due_reports(
-    settings: Settings, *, now: float | None = None, send: Sender | None = None, only: str = ""
+    settings: Settings,
+    *,
+    now: float | None = None,
+    send: Sender | None = None,
+    reaches: Reach | None = None,
+    only: str = "",
 ) -> RoundOutcome:
     """One round over the open transactions that are due. Several processes may do this at once.
+
+    Nothing is hashed for a report that cannot be delivered.
 
     Args:
         now: seconds since 1970.
         send: how a report is delivered; default: on a new association to the address in the configuration.
+        reaches: whether anybody is there for a report; default: who `can_be_reached`, or, with `send`, anybody.
         only: look at requests of this AE alone.
     """
     spool = Spool(settings.spool.path)
     deliver: Sender = send or (lambda *report_: send_on_new_association(settings, *report_))
+    reaches = reaches or ((lambda _: True) if send else _reaching_once(settings))
     now = time.time() if now is None else now
     reported = waiting = given_up = 0
     for path in sorted(spool.commitment.glob("*.json")):
@@ -88,11 +104,11 @@ def send_due_reports(
                 )
             elif now < transaction.next_attempt <= now + LONGEST_PAUSE_S:  # further ahead: the clock was put back
                 waiting += 1
-            elif deliver(transaction, *report_of(spool, transaction)):
+            elif reaches(transaction) and deliver(transaction, *report_of(spool, transaction)):
                 path.unlink()
                 reported += 1
                 log.info("commitment reported", transaction_uid=transaction.transaction_uid)
-            elif now - transaction.received > GIVE_UP_S:
+            elif now - transaction.received > settings.listen.commitment_days * DAY_S:
                 path.unlink()
                 given_up += 1
                 log.error("commitment report given up", transaction_uid=transaction.transaction_uid)
@@ -101,6 +117,36 @@ def send_due_reports(
                 write(path, replace(transaction, attempts=transaction.attempts + 1, next_attempt=now + pause))
                 waiting += 1
     return RoundOutcome(reported, waiting, given_up)
+
+
+def can_be_reached(settings: Settings, transaction: Transaction) -> bool:
+    """Whether the requesting AE has an address in the settings that resolves, and, after a first attempt, connects."""
+    address = _address_of(settings, transaction)
+    if address is None:
+        return False
+    host, port, _ = address
+    try:
+        if transaction.attempts:
+            socket.create_connection((host, port), timeout=CONNECT_S).close()
+        else:
+            socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return False
+    return True
+
+
+def _reaching_once(settings: Settings) -> Reach:
+    """As `can_be_reached`; an address that does not answer is asked once a round, however many reports wait for it."""
+    silent: set[tuple[str, int, bool] | None] = set()
+
+    def reaches(transaction: Transaction) -> bool:
+        address = _address_of(settings, transaction)
+        if address in silent or can_be_reached(settings, transaction):
+            return address not in silent
+        silent.add(address)
+        return False
+
+    return reaches
 
 
 def _send_on_association(association: Any, event_type: int, information: Dataset) -> bool:

@@ -48,7 +48,15 @@ class Transaction:
         return cls(**values)
 
 
-def accept_request(spool: Spool, event: Any, calling_ae: str, address: str) -> int:
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Of the open requests of one AE title: how many, and for how many instances together."""
+
+    requests: int = 1000
+    instances: int = 200_000
+
+
+def accept_request(spool: Spool, event: Any, calling_ae: str, address: str, limits: Limits | None = None) -> int:
     """The status of an N-ACTION; on success the request is on the disk when this returns."""
     if event.action_type != REQUEST_ACTION:
         return NO_SUCH_ACTION
@@ -59,6 +67,9 @@ def accept_request(spool: Spool, event: Any, calling_ae: str, address: str) -> i
     transaction = Transaction(uid, calling_ae, address, time.time(), items)
     try:
         if not _is_repeated(spool, transaction):
+            if not _has_room(spool, transaction, limits or Limits()):
+                log.warning("commitment refused", calling_ae=calling_ae, reason="too many open requests")
+                return RESOURCE_LIMITATION
             write(new_file(spool, transaction), transaction)
     except OSError as error:
         log.error("the spool cannot be written", errno=error.errno)
@@ -83,8 +94,20 @@ def _transaction_key(transaction: Transaction) -> str:
 
 
 def new_file(spool: Spool, transaction: Transaction) -> Path:
-    name = f"{time.time_ns() // 1_000_000:013d}-{secrets.token_hex(6)}-{_transaction_key(transaction)}.json"
-    return spool.commitment / name
+    """Its name says whose request it is and for how many instances, so that open ones are counted without reading."""
+    moment, unique = time.time_ns() // 1_000_000, secrets.token_hex(6)
+    of_peer = f"{_peer_key(transaction.calling_ae)}-{len(transaction.items)}"
+    return spool.commitment / f"{moment:013d}-{unique}-{of_peer}-{_transaction_key(transaction)}.json"
+
+
+def _peer_key(calling_ae: str) -> str:
+    return hashlib.sha256(calling_ae.strip().encode()).hexdigest()[:12]
+
+
+def _has_room(spool: Spool, transaction: Transaction, limits: Limits) -> bool:
+    peer = _peer_key(transaction.calling_ae)
+    counts = [int(path.name.split("-")[3]) for path in spool.commitment.glob(f"*-*-{peer}-*-*.json")]
+    return len(counts) < limits.requests and sum(counts) + len(transaction.items) <= limits.instances
 
 
 def _is_repeated(spool: Spool, transaction: Transaction) -> bool:
