@@ -177,6 +177,8 @@ FAR = {"ae_title": "FAR", "networks": ["10.0.0.0/8"]}
 REJECTIONS: list[tuple[statuses.Rejection, dict[str, Any], int]] = [
     (statuses.UNKNOWN_PEER, {"peer": [KNOWN]}, 0),
     (statuses.UNKNOWN_PEER, {"peer": [FAR]}, 0),
+    (statuses.NOT_ITS_CERTIFICATE, {"peer": [{"ae_title": "HOSTILE", "certificates": ["mr1.example.org"]}]}, 0),
+    (statuses.OTHER_CALLED_TITLE, {"peer": [{"ae_title": "HOSTILE", "called_ae": "ARCHIVE"}]}, 0),
     (statuses.TOO_MANY, {"listen": {"max_associations": 1}}, 1),
     (statuses.TOO_MANY_OF_PEER, {"listen": {"max_associations_per_peer": 2}}, 2),
     (statuses.CONGESTED, {"spool": {"refuse_free_bytes": 2**62}}, 0),
