@@ -220,7 +220,8 @@ def _signature(settings: Settings) -> str:
     from pipeline.signature.coverage import coverage
 
     signatures = Signatures.from_settings(settings.signature)
-    words = ", ".join(s.header.title for s in signatures.known)
+    first, *others = (s.header.title for s in signatures.known)
+    words = ", ".join([first, *others]) if len(others) < 3 else f"{first} and {len(others)} more"
     demonstration = " (demonstration, not for clinical use)" if signatures.demonstration else ""
     return f"{words}{demonstration}; answers exams with {coverage(s.inputs for s in signatures.order)}"
 
