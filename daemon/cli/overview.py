@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -23,10 +24,12 @@ from daemon.ledger.states import NOT_DELIVERED, STUCK, STUDY, TOO_MANY, WITHOUT_
 from daemon.ledger.tables import breakers
 from daemon.listener.supervisor import state as listener_state
 from daemon.spool.journal import journal_names
+from pipeline.needs import REGION_NAMES, SEQUENCE_TITLES
 
 WORDS = {name: state.meaning for name, state in STUDY.items()}
 # Of one study; a report that has nowhere to go has a reason.
 WORDS_OF_ONE = WORDS | {"delivered": "report delivered"}
+INPUTS = {str(name): words for name, words in (*SEQUENCE_TITLES.items(), *REGION_NAMES.items())}
 COLOURS = {"held": "yellow", "failed": "red", "waiting": "cyan", "delivered": "green", "not_evaluated": "magenta"}
 REMEDIES = {
     "failed": "when the cause is mended: axrad retry {id}",
@@ -200,6 +203,10 @@ def print_studies(out: Console, listed: Sequence[Mapping[str, Any]], now: float)
             Text(" ".join(x for x in (f"({marks})" if marks else "", reason) if x)),
         )
     out.print(table)
+    lacked = Counter(", ".join(INPUTS[name] for name in s["lacked"]) for s in listed if s["lacked"])
+    if lacked:
+        counted = "; ".join(f"{words}: {number}" for words, number in lacked.most_common())
+        hanging(out, f"lacked, of what the first signature reads: {counted}")
 
 
 def print_timeline(out: Console, study: Mapping[str, Any], settings: Settings) -> None:

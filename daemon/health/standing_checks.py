@@ -42,6 +42,7 @@ def of_ledger(connection: sa.Connection, settings: Settings, now: float) -> Iter
     swept = sweep(connection, now)
     yield swept
     yield judging(connection)
+    yield signatures(connection)
     yield beat(connection, swept, now)
     for queue in NAMES:
         yield workers(connection, settings, queue, now, swept)
@@ -141,6 +142,19 @@ def judging(connection: sa.Connection) -> Finding:
         "mend what it says: each is judged again by itself, every minute; `judging-failed` in the log has the place",
         value=count,
     )
+
+
+def signatures(connection: sa.Connection) -> Finding:
+    """Which signatures the sweep goes by: it decides by them what an exam waits for."""
+    sign = heartbeats.last_sign(connection, "signatures")
+    if sign is None:
+        return Finding("in-use", "ok", "no sweep has read the signatures yet")
+    if sign.detail["trouble"]:
+        remedy = (
+            "the machine or container of the sweep needs the folder of signature.registry, with an active signature"
+        )
+        return Finding("in-use", "fail", f"the sweep lets every exam wait: {sign.detail['trouble']}", remedy)
+    return Finding("in-use", "ok", f"exams wait for what these read: {', '.join(sign.detail['names'])}")
 
 
 def workers(connection: sa.Connection, settings: Settings, queue: str, now: float, swept: Finding) -> Finding:

@@ -80,6 +80,7 @@ def describe(connection: sa.Connection, row: StudyRow) -> JsonObject:
         "last_arrival_at": row.last_arrival_at,
         "changed_at": row.changed_at,
         "settled": row.state in SETTLED,
+        "lacked": row.lacked.split(",") if row.lacked else [],
         "revision": revision.number if revision is not None else 0,
         "attempts": revision.attempts if revision is not None else 0,
         "deliveries": sent,

@@ -43,6 +43,7 @@ OF_CHECK = {
     "index": "stalled",
     "judging": "stalled",
     "rules": "stalled",
+    "in-use": "stalled",
     "unreadable": "unreadable",
     "broker": "stalled",
 }

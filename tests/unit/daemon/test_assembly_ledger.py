@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -10,11 +11,15 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from rich.console import Console
 
 from config.schema import Assembly, Intake, Settings, SignatureSettings, Spool
 from config.schema import Ledger as LedgerSection
 from daemon.assembly import Arrived, InUse, Verdict
-from daemon.ledger import Ledger, set_aside, verdicts
+from daemon.cli import overview
+from daemon.finding import Finding
+from daemon.health import standing_checks
+from daemon.ledger import Ledger, set_aside, verdicts, views
 from daemon.ledger.instances import Arrival, mark_lost, record
 from daemon.ledger.open_associations import association_ended, still_arriving, still_sending
 from daemon.ledger.operator_requests import retry
@@ -657,3 +662,27 @@ def test_activation_has_waiting_exams_judged_again_and_never_reported_ones(house
     registry.deactivate(load(demonstration_path()))
     sweep.judge_again_if_changed(house.context)
     assert [bool(house.study(uid).dirty) for uid in ("1.2.3", "1.2.4")] == [False, True]
+
+
+def test_the_checks_tell_when_the_sweep_cannot_read_the_signatures(house: House, tmp_path: Path) -> None:
+    def check() -> Finding:
+        with house.ledger.read() as connection:
+            return standing_checks.signatures(connection)
+
+    assert check().ok
+    sweep.judge_again_if_changed(house.context)
+    assert check().text.endswith("demonstration@1")
+    away = SignatureSettings(registry=tmp_path / "away")
+    house.settings = house.settings.model_copy(update={"signature": away})
+    sweep.judge_again_if_changed(house.context)
+    assert (check().level, "no registry" in check().text) == ("fail", True)
+
+
+def test_studies_are_counted_by_what_they_lacked(house: House) -> None:
+    house.arrive(exam.pre, exam.t1c, exam.seg())
+    house.later(121)
+    printed = io.StringIO()
+    with house.ledger.read() as connection:
+        listed = views.list_studies(connection)
+    overview.print_studies(Console(file=printed, width=100), listed, house.now)
+    assert "lacked, of what the first signature reads: T2, ADC: 1" in printed.getvalue()
