@@ -12,6 +12,7 @@ from config.schema import Settings
 from daemon.work.exam_source import source_of
 from dicom_sr import render
 from pipeline.catalog import Exam
+from pipeline.csv_cells import escaped
 from pipeline.pictures import Panel
 from pipeline.result import StudyResult
 from pipeline.roi.grid_regions import GridRegion
@@ -64,5 +65,7 @@ def _write_features(result: StudyResult, path: Path) -> None:
         writer = csv.writer(file)
         writer.writerow(["side", "feature", "value", "missing"])
         for side, part in result.parts():
-            writer.writerows([side or "", name, repr(value), ""] for name, value in part.features.items())
-            writer.writerows([side or "", name, "", why] for name, why in part.missing_features.items())
+            writer.writerows([side or "", escaped(name), repr(value), ""] for name, value in part.features.items())
+            writer.writerows(
+                [side or "", escaped(name), "", escaped(why)] for name, why in part.missing_features.items()
+            )

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 from pipeline.catalog import Exam
+from pipeline.csv_cells import escaped, unescaped
 from pipeline.errors import AxradError, InputRejected, NotInstalled
 from pipeline.records import ROLES, SEQUENCES
 from pipeline.result import Part, StudyResult
@@ -216,16 +217,29 @@ def _read_csv(path: Path) -> list[Row]:
         return []
     with path.open(newline="", encoding="utf-8-sig") as stream:
         reader = csv.DictReader(stream)
-        rows: list[Row] = [dict(row) for row in reader]
+        if reader.fieldnames is not None:
+            reader.fieldnames = [unescaped(name) for name in reader.fieldnames]
+        rows: list[Row] = [{name: _plain(cell) for name, cell in row.items()} for row in reader]
         return _checked(rows, reader.fieldnames, path)
 
 
 def _write_csv(file: BinaryIO, columns: list[str], rows: list[Row]) -> None:
     stream = io.TextIOWrapper(file, encoding="utf-8", newline="")
-    writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    lines: list[list[Cell]] = [[*columns], *([row.get(name) for name in columns] for row in rows)]
+    for cells in lines:
+        stream.write(",".join(map(_written, cells)) + "\n")
     stream.detach()
+
+
+def _written(cell: Cell) -> str:
+    """Quoted where it must be; csv.writer leaves a lone carriage return bare, which then ends the row."""
+    text = "" if cell is None else escaped(cell) if isinstance(cell, str) else str(cell)
+    return '"' + text.replace('"', '""') + '"' if re.search('[,"\r\n]', text) else text
+
+
+def _plain(cell: Any) -> Any:
+    """Beyond the columns, DictReader gives a list of what is left."""
+    return unescaped(cell) if isinstance(cell, str) else cell
 
 
 def _arrow(path: Path) -> tuple[Any, Any]:

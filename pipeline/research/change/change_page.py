@@ -13,6 +13,7 @@ from pipeline.records import Json
 from pipeline.research.change.paired_tests import LEVEL, Delta
 from pipeline.research.change.pairs import Pairs
 from pipeline.research.drawing import clustered_heatmap
+from pipeline.research.tables.reading import csv_of
 from pipeline.signature.whole_files import write_atomically
 
 _STYLE = """
@@ -53,8 +54,8 @@ def write(delta: Delta, pairs: Pairs, folder: Path) -> None:
     """Write everything into `folder` (made if missing). No file holds a patient's id."""
     summary = json.dumps(facts(delta, pairs), indent=1, allow_nan=False)
     write_atomically(folder / "delta.json", summary.encode())
-    write_atomically(folder / "features.csv", delta.features.to_csv(lineterminator="\n").encode())
-    write_atomically(folder / "classes.csv", delta.by_class().to_csv(index=False, lineterminator="\n").encode())
+    write_atomically(folder / "features.csv", csv_of(delta.features, index=True))
+    write_atomically(folder / "classes.csv", csv_of(delta.by_class()))
     write_atomically(folder / "report.html", page(delta, pairs).encode())
 
 

@@ -12,6 +12,7 @@ from pipeline.records import Json
 from pipeline.research import html_tables
 from pipeline.research.evaluation import figures
 from pipeline.research.evaluation.evaluate import Evaluation
+from pipeline.research.tables.reading import csv_of
 from pipeline.signature import card
 from pipeline.signature.whole_files import write_atomically
 
@@ -23,7 +24,7 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
     write_atomically(folder / "evaluation.json", text.encode())
     for name, table in evaluation.tables.items():
         safe = re.sub(r"[^\w.\-]+", "_", name)
-        write_atomically(folder / safe, table.to_csv(index=False, lineterminator="\n").encode())
+        write_atomically(folder / safe, csv_of(table))
     facts = json.dumps(card.facts(evaluation.signature, evaluation.facts), indent=1, sort_keys=True, allow_nan=False)
     write_atomically(folder / "card.json", facts.encode())
     write_atomically(folder / "card.md", card.markdown(evaluation.signature, evaluation.facts).encode())

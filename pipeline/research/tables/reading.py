@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from pipeline.csv_cells import escaped, unescaped
 from pipeline.errors import InputRejected
 
 
@@ -28,6 +29,19 @@ def read_frame(path: Path) -> tuple[pd.DataFrame, str]:
 def sha256_of(data: bytes) -> str:
     """The digest that names a table."""
     return hashlib.sha256(data).hexdigest()
+
+
+def csv_of(frame: pd.DataFrame, *, index: bool = False) -> bytes:
+    """A table as CSV that no spreadsheet program takes for formulas."""
+    safe = frame.map(_safe).rename(columns=_safe)
+    if index:
+        safe = safe.rename(index=_safe)
+    text: str = safe.to_csv(index=index, lineterminator="\n")
+    return text.encode()
+
+
+def _safe(cell: object) -> object:
+    return escaped(cell) if isinstance(cell, str) else cell
 
 
 def refuse_repeated_columns(frame: pd.DataFrame, name: str) -> None:
@@ -63,6 +77,8 @@ def _csv(path: Path, data: bytes) -> pd.DataFrame:
         frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, header=None)
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise InputRejected(f"{path.name} is no CSV table: {error}", code="table-unreadable") from error
+    if "'" in text:
+        frame = frame.map(lambda cell: unescaped(cell) if isinstance(cell, str) else cell)
     titles = [str(title).strip() for title in frame.iloc[0]]
     frame = frame.iloc[1:].reset_index(drop=True)
     frame.columns = pd.Index(titles)
