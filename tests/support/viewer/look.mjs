@@ -26,12 +26,15 @@ try {
   const page = browser.pages()[0] ?? (await browser.newPage());
   page.on("pageerror", (error) => errors.push(String(error.stack ?? error).split("\n")[0]));
   page.on("console", (message) => { if (/Error Boundary/.test(message.text())) errors.push(message.text().slice(0, 300)); });
+  // OHIF's tour covers the page, at whatever moment it comes: Playwright closes it whenever it is in the way.
+  await page.addLocatorHandler(page.locator(".shepherd-modal-is-visible"), async () => {
+    await page.getByText("Skip all").first().click({ timeout: 5000 }).catch(() => undefined);
+    await page.evaluate(() => document.querySelectorAll(".shepherd-modal-is-visible, .shepherd-element").forEach((e) => e.remove()));
+  });
   await page.goto(`${base}/viewer?StudyInstanceUIDs=${study}`, { waitUntil: "domcontentloaded", timeout: patience });
   const thumbnails = page.locator('[data-cy^="study-browser-thumbnail"]');
   await thumbnails.first().waitFor({ timeout: patience });
   await page.waitForTimeout(6000);
-  const tour = page.getByText("Skip all").first();
-  if (await tour.count()) await tour.click({ timeout: 5000 }).catch(() => undefined);
   const captions = async () => (await thumbnails.allInnerTexts()).map((text) => text.replace(/\s+/g, " ").trim());
   series = await captions();
   for (const [number, title] of titles.entries()) {
