@@ -11,6 +11,9 @@ from pipeline.records import Role, Sequence, Side
 # Series numbers of revision 1; each later revision has ten more.
 SERIES_NUMBERS = {"sr": 9901, "page": 9902, "pdf": 9903, "key_slices": 9904, "rejection": 9905}
 SERIES_NUMBERS |= {"seg_t2": 9907, "seg_adc": 9908}
+# The report in each of its classes, of which a destination takes one; `sr` is the class that `report` asks for.
+REPORT_KINDS = ("sr", "sr_3d", "sr_comprehensive", "sr_enhanced", "sr_basic_text")
+SERIES_NUMBERS |= dict.fromkeys(REPORT_KINDS, 9901)
 UNION_SERIES = 9906
 UNION_PREFIX, CARRIED_PREFIX = "union_", "seg_"
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from config.schema import Settings
+from dicom_sr.basic_text import basic_text_report
 from dicom_sr.checks.content import check_report
 from dicom_sr.checks.identity import check_identity
 from dicom_sr.key_slices import key_slices
@@ -22,10 +23,11 @@ from dicom_sr.object_set import (
 from dicom_sr.page import Page, drawn, pdf_of, png_of
 from dicom_sr.page_objects import encapsulated_pdf, secondary_capture
 from dicom_sr.rejection import rejection_note
+from dicom_sr.report_classes import class_of, source_for, sr_class
 from dicom_sr.report_source import ReportSource
 from dicom_sr.segmentation import segmentation
-from dicom_sr.sop_classes import COMPREHENSIVE, ENCAPSULATED_PDF, SECONDARY_CAPTURE, SEGMENTATION
-from dicom_sr.structured_report import sr_class, structured_report
+from dicom_sr.sop_classes import BASIC_TEXT, COMPREHENSIVE, ENCAPSULATED_PDF, SECONDARY_CAPTURE, SEGMENTATION
+from dicom_sr.structured_report import structured_report
 from pipeline.errors import ReportRejected
 from pipeline.parallel.forked_work import cores_for, share
 from pipeline.pictures import Panel
@@ -53,10 +55,12 @@ def render(
     panels: tuple[Panel, ...],
     settings: Settings | None = None,
     regions: tuple[GridRegion, ...] = (),
+    further: tuple[str, ...] = (),
 ) -> Rendered:
     """Everything that a result is sent as. The same input gives the same bytes and UIDs.
 
-    `regions`: each region on each grid, where segmentations are to be written.
+    `regions`: each region on each grid, where segmentations are to be written. `further`: kinds of the report in other
+    classes that are written beside `sr`.
 
     Raises ReportRejected where result and source are not about the same exam, and where the finished report fails its
     own check: such a report is not sent.
@@ -80,6 +84,8 @@ def render(
             drawn = key_slices(result, source, panels, settings)
             if drawn is not None:
                 objects[kind] = _checked(drawn, None)
+    for other in further if "sr" in settings.report.what else ():
+        objects[other] = _in_other_class(other, result, source, settings)
     for name, data in objects.items():
         _check_identity(name, data, source)
     if settings.report.reject_superseded:
@@ -143,6 +149,14 @@ def _page_and_sr(
         works.append(partial(_as_text, lambda: _checked(structured_report(result, source, settings), result)))
     pdf, png, *sr = (b64decode(str(text)) for text in share(works, cores_for(settings.work)))
     return Page.of(png, pdf), sr[0] if sr else b""
+
+
+def _in_other_class(kind: str, result: StudyResult, source: ReportSource, settings: Settings) -> bytes:
+    sop_class = class_of(kind)
+    source = source_for(source, sop_class)
+    if sop_class == BASIC_TEXT:
+        return _checked(basic_text_report(result, source, settings), result)
+    return _checked(structured_report(result, source, settings, kind), result)
 
 
 def _as_text(write: Callable[..., bytes], *given: object) -> Json:

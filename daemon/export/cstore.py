@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any  # pynetdicom ships no types
 
 from pydicom import Dataset, dcmread
-from pydicom.uid import ImplicitVRLittleEndian
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import _config, evt
 
 from daemon.export.association import Address, ContextsRefused, associated
@@ -16,7 +16,7 @@ from daemon.export.statuses import NOT_SUPPORTED, is_stored
 from pipeline.dicom_file.reading_marker import marked
 from pipeline.errors import ExamRejected, PeerUnreachable
 
-IMPLICIT = str(ImplicitVRLittleEndian)
+EXPLICIT, IMPLICIT = str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian)
 # A file's data set goes out as it lies on disk; nothing is decoded or encoded again.
 _config.STORE_SEND_CHUNKED_DATASET = True
 
@@ -41,6 +41,20 @@ def send(address: Address, items: Sequence[Item]) -> tuple[Sent, ...]:
             return tuple(_outcome(association, item, accepted, last_response) for item in items)
     except ContextsRefused:
         return tuple(Sent(item, NOT_SUPPORTED) for item in items)
+
+
+def accepted_classes(address: Address, sop_classes: Sequence[str]) -> tuple[str, ...]:
+    """Which of these classes the peer accepts in Explicit or Implicit VR Little Endian; nothing is sent.
+
+    Raises PeerUnreachable if there is no association.
+    """
+    contexts = [(sop_class, [EXPLICIT, IMPLICIT]) for sop_class in sop_classes]
+    try:
+        with associated(address, contexts, all_contexts=False) as association:
+            accepted = {str(c.abstract_syntax) for c in association.accepted_contexts}
+    except ContextsRefused:
+        return ()
+    return tuple(sop_class for sop_class in sop_classes if sop_class in accepted)
 
 
 def _outcome(association: Any, item: Item, accepted: set[tuple[str, str]], last_response: _LastResponse) -> Sent:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
 from pynetdicom.sop_class import (  # type: ignore[attr-defined,unused-ignore]
     StorageCommitmentPushModel,
     StudyRootQueryRetrieveInformationModelFind,
@@ -16,12 +16,16 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined,unused-ignore]
 from config.schema import Destination, Settings
 from config.schema.peers import Via
 from daemon.export.association import Address, address_of, associated
+from daemon.export.cstore import accepted_classes
 from daemon.export.proof import COMMITMENT_INSTANCE
 from daemon.export.web import dicomweb_client
 from daemon.finding import Finding
+from dicom_sr.report_classes import choices
 from pipeline.errors import AxradError, PeerUnreachable
 
 EXPLICIT, IMPLICIT = str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian)
+# A segmentation of several segments' union goes along with the report, if it is taken.
+UNION = "union of segments"
 # PS3.4 J.3.2 knows one kind of request, 1. Another one is refused by who serves it, and begins nothing.
 NO_SUCH_ACTION = 2
 # PS3.7 annex C: the service itself is not there.
@@ -67,7 +71,6 @@ def contexts_of(destination: Destination, settings: Settings) -> dict[str, str]:
     """SOP class of what would be sent: its kind. As the report makes them, in Explicit VR Little Endian."""
     from dicom_sr.sop_classes import (
         COMPREHENSIVE,
-        COMPREHENSIVE_3D,
         ENCAPSULATED_PDF,
         KEY_OBJECT_SELECTION,
         SECONDARY_CAPTURE,
@@ -75,7 +78,7 @@ def contexts_of(destination: Destination, settings: Settings) -> dict[str, str]:
     )
 
     classes = {
-        "sr": COMPREHENSIVE_3D if settings.report.comprehensive_3d else COMPREHENSIVE,
+        "sr": next(iter(choices(destination.sr, settings).values())),
         "page": SECONDARY_CAPTURE,
         "pdf": ENCAPSULATED_PDF,
         "key_slices": COMPREHENSIVE,
@@ -85,6 +88,8 @@ def contexts_of(destination: Destination, settings: Settings) -> dict[str, str]:
     for kind in destination.what:
         sop_class = str(classes[kind])
         wanted[sop_class] = f"{wanted[sop_class]}, {kind}" if sop_class in wanted else kind
+    if "sr" in destination.what and str(SEGMENTATION) not in wanted:
+        wanted[str(SEGMENTATION)] = UNION
     rejects = destination.reject_superseded
     if settings.report.reject_superseded if rejects is None else rejects:
         wanted[str(KEY_OBJECT_SELECTION)] = "rejection"
@@ -94,13 +99,22 @@ def contexts_of(destination: Destination, settings: Settings) -> dict[str, str]:
 def _contexts(address: Address, destination: Destination, settings: Settings) -> str:
     """An association with what a delivery proposes."""
     wanted = contexts_of(destination, settings)
-    with associated(address, [(sop_class, [EXPLICIT]) for sop_class in wanted], all_contexts=False) as association:
-        accepted = {str(c.abstract_syntax) for c in association.accepted_contexts}
-    refused = [kind for sop_class, kind in wanted.items() if sop_class not in accepted]
+    reports = choices(destination.sr, settings).values() if "sr" in destination.what else ()
+    accepted = accepted_classes(address, tuple(dict.fromkeys((*wanted, *reports))))
+    report = next((sop_class for sop_class in reports if sop_class in accepted), None)
+    refused = [kind for sop_class, kind in wanted.items() if sop_class not in accepted and kind != UNION]
+    if report is not None and "sr" in refused:
+        refused.remove("sr")
     if refused:
         raise PeerUnreachable(f"{address.name} does not take {', '.join(refused)} (presentation context refused)")
-    taken = ", ".join(wanted.values())
+    taken = ", ".join(_taken(kind, report, sop_class in accepted) for sop_class, kind in wanted.items())
     return f"{address.ae_title} at {address.host}:{address.port} takes {taken}; proof of delivery: {destination.proof}"
+
+
+def _taken(kind: str, report: str | None, accepted: bool) -> str:
+    if kind == UNION:
+        return "segmentations" if accepted else "no segmentations (the report goes without that of several segments)"
+    return kind if accepted else f"{kind} as {UID(report or '').name.removesuffix(' Storage')}"
 
 
 def _find(address: Address) -> str:

@@ -19,6 +19,7 @@ from daemon.ledger.moves import move, queued_anew
 from daemon.ledger.rows import BreakerRow, DeliveryRow, JsonObject, SentObjectRow, row_where, rows_where
 from daemon.ledger.states import DEAD_LETTER
 from daemon.ledger.tables import breakers, deliveries, revisions, sent_objects
+from dicom_sr.kinds import REPORT_KINDS
 
 # Attempts are bounded by the destination's patience, not by the queue.
 UNLIMITED = 10**9
@@ -223,6 +224,12 @@ def forget_objects(connection: sa.Connection, delivery_id: str, kinds: Iterable[
     )
 
 
+def forget_report(connection: sa.Connection, delivery_id: str, kind: str) -> None:
+    """The report goes in another class than was planned: what was said of that one counts no more."""
+    place = (sent_objects.c.delivery_id == delivery_id) & (sent_objects.c.kind == kind)
+    connection.execute(sent_objects.delete().where(place))
+
+
 def taken_before(connection: sa.Connection, study_id: str, number: int) -> tuple[str, list[str]] | None:
     """Of the newest revision before `number` whose report a destination took: its id, and the kinds of objects taken.
 
@@ -239,7 +246,7 @@ def taken_before(connection: sa.Connection, study_id: str, number: int) -> tuple
         )
         .order_by(revisions.c.number.desc(), sent_objects.c.kind)
     ).all()
-    newest = next((row.number for row in rows if row.kind == "sr"), None)
+    newest = next((row.number for row in rows if row.kind in REPORT_KINDS), None)
     of_newest = [row for row in rows if row.number == newest]
     if not of_newest:
         return None

@@ -18,6 +18,7 @@ from daemon.ledger.tables import (
     fetches,
     instances,
     pacs_answers,
+    report_classes,
     revisions,
     sent_objects,
     signs_of_life,
@@ -172,6 +173,16 @@ class SentObjectRow:
 
 
 @dataclass(frozen=True, slots=True)
+class ReportClassesRow:
+    """Which classes of report a destination accepted."""
+
+    destination: str
+    address: str
+    accepted: list[str]
+    asked_at: float
+
+
+@dataclass(frozen=True, slots=True)
 class BreakerRow:
     """The circuit breaker of a destination."""
 
@@ -212,6 +223,7 @@ TABLES: dict[type, sa.Table] = {
     InstanceRow: instances,
     SentObjectRow: sent_objects,
     BreakerRow: breakers,
+    ReportClassesRow: report_classes,
     ArchiveAnswerRow: pacs_answers,
     SignOfLifeRow: signs_of_life,
 }

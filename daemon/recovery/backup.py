@@ -30,7 +30,7 @@ from pipeline.whole_file import replacing
 FORMAT = "axrad.backup/1"
 MANIFEST, LEDGER = "manifest.json", "ledger.jsonl.gz"
 # Written by running processes into any ledger; a ledger with nothing else in it is empty.
-SIGNS = ("signs_of_life", "chores", "journal_positions", "breakers")
+SIGNS = ("signs_of_life", "chores", "journal_positions", "breakers", "report_classes")
 
 
 class NoBackup(InputRejected):

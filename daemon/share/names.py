@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 
+from dicom_sr.kinds import REPORT_KINDS
+
 SEGMENTATIONS = (
     *(f"union_{role}{side}" for role in ("tumor", "nodes") for side in ("", "_l", "_r")),
     *(f"seg_{sequence}" for sequence in ("t2", "adc")),
 )
-OBJECTS = ("sr", "page", "pdf", "key_slices", "rejection", *SEGMENTATIONS)
+OBJECTS = (*REPORT_KINDS, "page", "pdf", "key_slices", "rejection", *SEGMENTATIONS)
 _OTHERS = ("result.json", "panels.npz", "regions.npz", "rendered", "page.pdf", "page.png")
 RESULT_FILES = frozenset({*_OTHERS, *(f"{kind}.dcm" for kind in OBJECTS)})
 _REVISION = re.compile(r"[0-9A-Za-z-]{1,32}\Z")

@@ -8,6 +8,7 @@ from config.schema import Destination, Settings
 from daemon.ledger.deliveries import taken_before
 from daemon.work.context import Context
 from dicom_sr.kinds import CARRIED_PREFIX, UNION_PREFIX
+from dicom_sr.report_classes import choices, taken_report
 from dicom_sr.report_source import ReportSource, read_header, reference
 from pipeline.records import InstanceRef
 
@@ -25,14 +26,16 @@ def report_taken_before(
         return None, ()
     files = {kind: context.files.get(before[0], f"{kind}.dcm") for kind in before[1] if kind != "rejection"}
     refs = {kind: reference(read_header(path)) for kind, path in files.items() if path is not None}
-    return refs.get("sr"), tuple(sorted(refs.values()))
+    report = taken_report(refs)
+    return refs[report] if report else None, tuple(sorted(refs.values()))
 
 
 def replaces_another_patient(context: Context, study_id: str, number: int, source: ReportSource) -> bool:
     """Whether the report that this one replaces was issued under another Patient ID, or another issuer's."""
     with context.ledger.read() as connection:
         before = taken_before(connection, study_id, number)
-    path = context.files.get(before[0], "sr.dcm") if before is not None else None
+    report = taken_report(before[1]) if before is not None else None
+    path = context.files.get(before[0], f"{report}.dcm") if before is not None and report else None
     if path is None:
         return False
     header, patient = read_header(path), source.patient_study
@@ -61,7 +64,10 @@ def kinds_for(destination: Destination, objects: Sequence[str], settings: Settin
     # What a report refers to goes before it, so that a viewer that opens it finds them.
     unions = [kind for kind in objects if kind.startswith(UNION_PREFIX)] if "sr" in wanted else []
     carried = [kind for kind in objects if kind.startswith(CARRIED_PREFIX)] if "seg" in destination.what else []
+    # A result that an earlier version made has the one class.
+    report = next((kind for kind in choices(destination.sr, settings) if kind in objects), "sr")
+    wanted = [report if kind == "sr" else kind for kind in wanted]
     kinds = [*unions, *carried, *(kind for kind in wanted if kind in objects)]
-    if "rejection" in objects and "sr" in kinds and wants_rejection(destination, settings):
+    if "rejection" in objects and report in kinds and wants_rejection(destination, settings):
         kinds.append("rejection")
     return kinds

@@ -28,6 +28,7 @@ from daemon.work.audit_events import results_sent
 from daemon.work.context import Context, renewing_lease
 from daemon.work.delivery_failure import ClaimedDelivery, delivery_failed
 from daemon.work.failure import TaskFailed, code_of
+from daemon.work.report_class import forget_if_refused, with_class_chosen
 from daemon.work.result_rerender import ResultsGone, is_being_rerendered, send_back_to_analysis
 from daemon.work.unproven_answers import settle_unproven
 from pipeline.catalog import SEGMENTATION_CLASSES
@@ -116,6 +117,8 @@ class _Delivery:
         if self.destination is None:
             raise ReportRejected(f"no [[destination]] is named {self.row.destination} any more")
         address = address_of(self.destination, self.context.settings)
+        if self.row.state != "stored":
+            self.row = with_class_chosen(self.context, self.held, self.row, self.destination, address)
         items = self._items()
         if self.row.state != "stored":
             self._send(self.destination, address, items)
@@ -149,6 +152,7 @@ class _Delivery:
                 ledger_deliveries.record_sent(
                     connection, self.row.id, [_columns(one) for one in sent], self.context.clock()
                 )
+            forget_if_refused(self.context, self.row, {one.item.kind: one.status for one in sent})
             require_stored(address, sent, by_status=destination.proof == "status")
             results_sent(self.context, self.study_id, self.row, address)
         with self.context.ledger.write() as connection:

@@ -12,6 +12,7 @@ from daemon.ledger.states import AT_DESTINATION, FINISHED
 from daemon.ledger.studies import newest_revision
 from daemon.ledger.tables import deliveries, instances, studies
 from daemon.work.context import Context
+from dicom_sr.report_classes import taken_report
 from dicom_sr.report_source import read_header, reference
 from pipeline.catalog import MR_CLASSES
 from pipeline.prior.comparison import change_since
@@ -89,9 +90,10 @@ def _result(context: Context, revision_id: str) -> StudyResult | None:
 def _report(context: Context, revision_id: str) -> InstanceRef | None:
     with context.ledger.read() as connection:
         sent = connection.execute(
-            sa.select(deliveries.c.id)
+            sa.select(deliveries.c.objects)
             .where(deliveries.c.revision_id == revision_id, deliveries.c.state.in_(AT_DESTINATION))
             .limit(1)
         ).first()
-    path = context.files.get(revision_id, "sr.dcm") if sent is not None else None
+    report = taken_report(sent.objects) or "sr" if sent is not None else ""
+    path = context.files.get(revision_id, f"{report}.dcm") if report else None
     return reference(read_header(path)) if path is not None else None

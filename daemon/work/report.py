@@ -27,6 +27,7 @@ from daemon.work.failure import TaskFailed, code_of, revision_failed
 from daemon.work.result_rerender import ResultsGone, send_back_to_analysis
 from daemon.work.revision_claim import take_revision
 from dicom_sr import render
+from dicom_sr.report_classes import further_kinds
 from dicom_sr.report_source import ReportSource
 from pipeline.errors import TryLater
 from pipeline.pictures import load_panels
@@ -75,7 +76,8 @@ def _render_once(context: Context, study: StudyRow, row: RevisionRow, result: St
     # Results that an earlier version analysed have none.
     regions_path = files.get(row.id, "regions.npz")
     regions = load_regions(regions_path) if regions_path is not None else ()
-    rendered = render(result, source, panels, correction.for_rendering(context.settings), regions)
+    further = further_kinds(context.settings)
+    rendered = render(result, source, panels, correction.for_rendering(context.settings), regions, further)
     for kind, data in rendered.objects.items():
         files.put(row.id, f"{kind}.dcm", data)
     files.put(row.id, "page.pdf", rendered.page_pdf)

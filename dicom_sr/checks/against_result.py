@@ -55,6 +55,21 @@ def compare(ds: Dataset, result: StudyResult) -> Iterator[Finding]:
     yield from _evidence(ds, result)
 
 
+def compare_words(ds: Dataset, result: StudyResult) -> Iterator[Finding]:
+    """The same of a report in plain lines, which holds no numbers and codes of its own."""
+    if ds.get("StudyInstanceUID") != result.study_uid:
+        yield Finding("study", "the report is of another study than the result")
+    texts = [(_name(item), item.get("TextValue", "")) for section in _children(ds) for item in _children(section)]
+    said = [text for name, text in texts if name == codes.CONCLUSION.value]
+    wanted = [sentences.conclusion(result, side, part) for side, part in result.parts()]
+    if said != wanted:
+        yield Finding("conclusion", f"the conclusion is {said}, the result says {wanted}")
+    changed = sentences.change(result)
+    if changed and (codes.FINDING.value, changed) not in texts:
+        yield Finding("change", "the report does not tell what changed since the earlier exam as the result does")
+    yield from _evidence(ds, result)
+
+
 def _expected(side: Side | None, part: Part) -> dict[_Key, float]:
     """Every number that this part could give to a report."""
     numbers: dict[_Key, float] = {}

@@ -18,9 +18,9 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID
 
 from dicom_sr import codes, feature_codes
-from dicom_sr.checks.against_result import compare
+from dicom_sr.checks.against_result import compare, compare_words
 from dicom_sr.checks.finding import Finding
-from dicom_sr.sop_classes import COMPREHENSIVE, COMPREHENSIVE_3D
+from dicom_sr.sop_classes import BASIC_TEXT, COMPREHENSIVE, COMPREHENSIVE_3D, ENHANCED
 from pipeline.errors import NotDicom
 from pipeline.records import SEQUENCES, Code
 from pipeline.result import StudyResult
@@ -66,7 +66,7 @@ def check_report(sr: bytes, result: StudyResult | None = None) -> list[Finding]:
         return [Finding("no-report", "this is not a structured report")]
     findings = [*_document(ds), *_content(items), *_coded(ds, items), *_numbers(items), *_references(ds, items)]
     if result is not None:
-        findings += compare(ds, result)
+        findings += (compare_words if ds.get("SOPClassUID") == BASIC_TEXT else compare)(ds, result)
     return findings
 
 
@@ -81,8 +81,8 @@ def _pair(code: Dataset) -> tuple[str, str]:
 
 
 def _document(ds: Dataset) -> Iterator[Finding]:
-    if ds.get("SOPClassUID") not in (COMPREHENSIVE, COMPREHENSIVE_3D):
-        yield Finding("sop-class", f"the SOP class is {ds.get('SOPClassUID')}, not Comprehensive (3D) SR")
+    if ds.get("SOPClassUID") not in (COMPREHENSIVE_3D, COMPREHENSIVE, ENHANCED, BASIC_TEXT):
+        yield Finding("sop-class", f"the SOP class is {ds.get('SOPClassUID')}, not one of a report")
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
         if not UID(str(ds.get(keyword, ""))).is_valid:
             yield Finding("uid", f"{keyword} is no valid UID")

@@ -98,6 +98,53 @@ def test_a_class_that_is_not_accepted_is_tried_again_and_the_rest_is_there(make_
         assert [uid for uid, _ in mended.received] == [at.objects(f"{revision}-a")["page"].sop_instance_uid]
 
 
+def test_the_richest_class_that_an_archive_accepts_is_sent_and_its_answer_is_kept(make_desk: Any) -> None:
+    objects = {kind: object_bytes(kind, number) for number, kind in enumerate(("sr", "sr_basic_text", "page"), 1)}
+    with archive(classes=(BASIC_TEXT_SR, SECONDARY_CAPTURE)) as there:
+        at = make_desk({"name": "a", "port": there.port})
+        first, second = at.result(objects=objects), at.result(study="2", objects=objects)
+        for revision in (first, second):
+            assert at.deliver(f"{revision}-a") == ""
+            assert at.row(f"{revision}-a").objects == ["sr_basic_text", "page"]
+            assert at.row(f"{revision}-a").state == "delivered"
+    assert there.proposed == [
+        [COMPREHENSIVE_SR, BASIC_TEXT_SR],
+        [BASIC_TEXT_SR, SECONDARY_CAPTURE],
+        [BASIC_TEXT_SR, SECONDARY_CAPTURE],
+    ]
+
+
+def test_a_class_that_was_named_is_sent_without_asking(make_desk: Any) -> None:
+    objects = {kind: object_bytes(kind, number) for number, kind in enumerate(("sr", "sr_basic_text"), 1)}
+    with archive(classes=(BASIC_TEXT_SR,)) as there:
+        at = make_desk({"name": "a", "port": there.port, "sr": "basic_text", "what": ["sr"]})
+        assert at.deliver(f"{at.result(objects=objects)}-a") == ""
+    assert there.proposed == [[BASIC_TEXT_SR]]
+
+
+def test_an_archive_that_refuses_a_class_after_all_is_asked_anew(make_desk: Any) -> None:
+    objects = {kind: object_bytes(kind, number) for number, kind in enumerate(("sr", "sr_basic_text"), 1)}
+    with archive() as there:
+        at = make_desk({"name": "a", "port": there.port, "what": ["sr"]})
+        assert at.deliver(f"{at.result(objects=objects)}-a") == ""
+    with archive(port=there.port, classes=(BASIC_TEXT_SR,)):
+        later = at.result(study="2", objects=objects)
+        assert at.deliver(f"{later}-a") == "object-not-taken"
+        at.wait_until_due(f"{later}-a")
+        assert at.deliver(f"{later}-a") == ""
+    assert at.row(f"{later}-a").objects == ["sr_basic_text"]
+
+
+def object_bytes(kind: str, number: int) -> bytes:
+    ds = small_object("sr" if kind == "sr_basic_text" else kind, "1.2.1", number)
+    if kind == "sr_basic_text":
+        ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = BASIC_TEXT_SR
+        ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"{ds.SOPInstanceUID}.9"
+    out = BytesIO()
+    ds.save_as(out, enforce_file_format=True)
+    return out.getvalue()
+
+
 def test_an_archive_that_takes_no_class_of_ours_is_told_as_refusing_and_not_as_dead(make_desk: Any) -> None:
     with archive(classes=(BASIC_TEXT_SR,)) as there:
         at = make_desk({"name": "a", "port": there.port, "breaker_failures": 1})

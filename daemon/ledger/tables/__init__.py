@@ -20,7 +20,7 @@ from daemon.ledger.tables.records import (
     set_aside,
     signs_of_life,
 )
-from daemon.ledger.tables.sending import breakers, commitments, deliveries, sent_objects
+from daemon.ledger.tables.sending import breakers, commitments, deliveries, report_classes, sent_objects
 
 __all__ = [
     "breakers",
@@ -37,6 +37,7 @@ __all__ = [
     "metadata",
     "open_associations",
     "pacs_answers",
+    "report_classes",
     "revisions",
     "roi_references",
     "sent_objects",

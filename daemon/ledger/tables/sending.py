@@ -34,7 +34,7 @@ sent_objects = sa.Table(
     "sent_objects",
     metadata,
     sa.Column("delivery_id", sa.String(32), sa.ForeignKey("deliveries.id"), primary_key=True),
-    # sr | page | pdf | key_slices | rejection
+    # sr | sr_basic_text and so on | page | pdf | key_slices | rejection
     sa.Column("kind", sa.String(16), primary_key=True),
     sa.Column("sop_class_uid", Uid, nullable=False),
     sa.Column("sop_instance_uid", Uid, nullable=False, index=True),
@@ -58,6 +58,19 @@ commitments = sa.Table(
     sa.Column("delivery_id", sa.String(32), sa.ForeignKey("deliveries.id"), nullable=False, index=True),
     sa.Column("asked_at", Time, nullable=False),
     sa.Column("reported_at", Time, nullable=True),
+)
+
+# Which classes of report a destination accepted when they were negotiated; asked again when the address changes, when a
+# class is refused after all, and after a day.
+report_classes = sa.Table(
+    "report_classes",
+    metadata,
+    sa.Column("destination", sa.String(64), primary_key=True),
+    # AE title, host and port that were asked: a digest.
+    sa.Column("address", sa.String(64), nullable=False),
+    # SOP Class UIDs
+    sa.Column("accepted", sa.JSON, nullable=False),
+    sa.Column("asked_at", Time, nullable=False),
 )
 
 # The circuit breaker of each destination that failed; no row: it never did.

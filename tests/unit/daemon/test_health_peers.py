@@ -24,6 +24,8 @@ from daemon.health.peers import ask_destination, contexts_of
 from daemon.listener import receive_loop
 from daemon.listener.socket_reader import PollWakeup
 from daemon.logs import Recurring
+from dicom_sr.sop_classes import SEGMENTATION
+from tests.support.archives import BASIC_TEXT_SR, archive
 
 SR = "1.2.840.10008.5.1.4.1.1.88.33"
 PAGE = "1.2.840.10008.5.1.4.1.1.7"
@@ -148,7 +150,23 @@ def test_what_is_proposed_is_what_is_sent() -> None:
         "page",
         "pdf",
         "rejection",
+        "union of segments",
     }
+
+
+def test_a_destination_of_reports_alone_is_asked_for_the_segmentations_that_go_along() -> None:
+    destination = {"name": "p", "ae_title": "P", "host": "h", "port": 1, "what": ["sr"]}
+    settings = Settings.model_validate({"destination": [destination]})
+    assert SEGMENTATION in contexts_of(settings.destination[0], settings)
+
+
+def test_a_poorer_class_of_report_and_no_segmentations_are_told_and_are_no_fault() -> None:
+    with archive(classes=(BASIC_TEXT_SR,)) as there:
+        destination = {"name": "p", "ae_title": "P", "host": "127.0.0.1", "port": there.port, "what": ["sr"]}
+        settings = Settings.model_validate({"destination": [destination]})
+        (found,) = ask_destination(settings.destination[0], settings)
+    assert found.ok, found.text
+    assert "sr as Basic Text SR, no segmentations" in found.text
 
 
 # Noise

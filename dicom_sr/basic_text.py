@@ -1,0 +1,65 @@
+"""The report as Basic Text SR, for archives that take nothing richer: plain lines, the conclusion first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from config.schema import Settings
+from dicom_sr import codes, common_attributes, content_items, sentences
+from dicom_sr.document import document, observer, procedure
+from dicom_sr.plain_reasons import REGIONS
+from dicom_sr.report_source import ReportSource
+from dicom_sr.sop_classes import BASIC_TEXT
+from pipeline.records import Side
+from pipeline.result import Part, StudyResult
+
+KIND = "sr_basic_text"
+
+
+def basic_text_report(result: StudyResult, source: ReportSource, settings: Settings) -> bytes:
+    """The report as a DICOM file. Deterministic."""
+    ds = common_attributes.start(result, source, settings, KIND, BASIC_TEXT, "SR")
+    ds.SeriesDescription = common_attributes.described(result, "ALN metastasis")
+    document(ds, result, source, settings)
+    for element in content_items.plain(_root(result, source, settings)):
+        if element.keyword != "RelationshipType":
+            ds.add(element)
+    return common_attributes.to_bytes(ds, source)
+
+
+def _root(result: StudyResult, source: ReportSource, settings: Settings) -> Any:
+    root = content_items.container(codes.TITLE, relation=None)
+    content_items.add(root, content_items.code(codes.LANGUAGE, codes.ENGLISH, content_items.MODIFIER))
+    content_items.add(root, *observer(result, settings))
+    done = content_items.code(codes.PROCEDURE_REPORTED, procedure(source), content_items.MODIFIER)
+    content_items.add(root, done)
+    said = content_items.container(codes.CONCLUSIONS)
+    for side, part in result.parts():
+        content_items.add(said, content_items.text(codes.CONCLUSION, sentences.conclusion(result, side, part)))
+    content_items.add(root, said)
+    lines = list(_lines(result, source))
+    if lines:
+        findings = content_items.container(codes.FINDINGS)
+        content_items.add(findings, *(content_items.text(codes.FINDING, line) for line in lines))
+        content_items.add(root, findings)
+    return root
+
+
+def _lines(result: StudyResult, source: ReportSource) -> Iterator[str]:
+    """What stands below the conclusions, one sentence each."""
+    for side, part in result.parts():
+        yield from _regions(side, part)
+    checks = sentences.failed_checks(result)
+    failed = f"Quality checks failed: {sentences.joined(checks)}" if checks else ""
+    corrected = sentences.OTHER_PATIENT if source.corrected_patient else ""
+    yield from filter(None, (corrected, sentences.change(result), sentences.left_out(result), failed))
+    yield f"Signature: {common_attributes.signature_name(result)}."
+
+
+def _regions(side: Side | None, part: Part) -> Iterator[str]:
+    where = f"{sentences.SIDE_WORDS[side]} " if side else ""
+    for role, roi in sorted(part.rois.items(), reverse=True):
+        yield (
+            f"{where}{REGIONS[role]}: volume {roi.volume_mm3 / 1000:.4g} cm3, {roi.count} delineated".capitalize() + "."
+        )
