@@ -10,17 +10,19 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import structlog
 
 from config.schema import Settings
+from daemon.audit_trail import chain, syslog
+from daemon.audit_trail.operating_user import operating_user
 from daemon.metrics import counters
 
 log = structlog.get_logger("axrad.audit")
@@ -30,19 +32,28 @@ Json = dict[str, Any]
 ACTIVITY = ("110100", "Application Activity")
 ACCESSED = ("110103", "DICOM Instances Accessed")
 TRANSFERRED = ("110104", "DICOM Instances Transferred")
+EXPORT, IMPORT = ("110106", "Export"), ("110107", "Import")
 PATIENT_RECORD = ("110110", "Patient Record")
+PROCEDURE_RECORD = ("110111", "Procedure Record")
 ALERT = ("110113", "Security Alert")
 START, STOP = ("110120", "Application Start"), ("110121", "Application Stop")
 NODE_AUTHENTICATION = ("110126", "Node Authentication")
+SOFTWARE_CONFIGURATION = ("110131", "Software Configuration")
 RESTRICTED_FUNCTION = ("110132", "Use of Restricted Function")
 APPLICATION = ("110150", "Application")
 DESTINATION, SOURCE = ("110152", "Destination Role ID"), ("110153", "Source Role ID")
 STUDY_UID = ("110180", "Study Instance UID")
+# What an order of an operator is in DICOM's terms: event, action, event type. All others change a procedure's record.
+OPERATOR_EVENTS: Mapping[str, tuple[tuple[str, str], str, tuple[str, str] | None]] = {
+    "accept-identity": (PATIENT_RECORD, "U", None),
+    "backup": (EXPORT, "R", None),
+    "restore": (IMPORT, "C", None),
+    "feedback-import": (IMPORT, "C", None),
+    "activate": (ALERT, "E", SOFTWARE_CONFIGURATION),
+    "configure": (ALERT, "E", SOFTWARE_CONFIGURATION),
+}
 # EventOutcomeIndicator
 SUCCESS, MINOR, SERIOUS = 0, 4, 8
-# RFC 5424: facility 10 (security), severity 5 (notice) or 4 (warning).
-PRIORITY = {SUCCESS: 85, MINOR: 84, SERIOUS: 84}
-SYSLOG_TIMEOUT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +141,39 @@ def sent(settings: Settings, study: Study, ae_title: str, host: str, why_not: st
     record(settings, message)
 
 
-def activity(settings: Settings, *, started: bool) -> None:
-    """The receiving application starts or stops."""
-    kind = START if started else STOP
-    record(settings, event(settings, ACTIVITY, "E", SUCCESS, [ourselves(settings, APPLICATION)], kind=kind))
+def activity(settings: Settings, *, started: bool, application: str = "listen") -> None:
+    """A process of axrad starts or stops; `application`: its command."""
+    who = [ourselves(settings, APPLICATION)]
+    message = event(settings, ACTIVITY, "E", SUCCESS, who, kind=START if started else STOP)
+    message["axrad"] = {"application": application}
+    record(settings, message)
+
+
+@contextmanager
+def running(settings: Settings, application: str) -> Iterator[None]:
+    """The start and the stop of a process, around its work."""
+    activity(settings, started=True, application=application)
+    try:
+        yield
+    finally:
+        activity(settings, started=False, application=application)
+
+
+def operator_action(settings: Settings, action: str, study: Study | None = None, detail: str = "") -> None:
+    """A person gave an order on the command line. `action`: its word, a key of OPERATOR_EVENTS."""
+    what, verb, kind = OPERATOR_EVENTS.get(action, (PROCEDURE_RECORD, "U", None))
+    message = event(settings, what, verb, SUCCESS, [operator(), ourselves(settings, APPLICATION)], study, kind)
+    if detail:
+        message["EventIdentification"]["EventOutcomeDescription"] = detail
+    message["axrad"] = {**message.get("axrad", {}), "action": action}
+    record(settings, message)
+
+
+def alert(settings: Settings, reason: str) -> None:
+    """Something that only an attack or damage explains."""
+    message = event(settings, ALERT, "E", SERIOUS, [ourselves(settings, APPLICATION)], None, RESTRICTED_FUNCTION)
+    message["EventIdentification"]["EventOutcomeDescription"] = reason
+    record(settings, message)
 
 
 # Messages
@@ -198,6 +238,19 @@ def ourselves(settings: Settings, role: tuple[str, str], *, requestor: bool = Fa
     }
 
 
+def operator() -> Json:
+    """Who gives the order: the user who logged in, where the kernel knows (sudo keeps that), else the one of now."""
+    login, acting = operating_user()
+    return {
+        "UserID": login,
+        "AlternativeUserID": acting,
+        "UserIsRequestor": True,
+        "RoleIDCode": code(APPLICATION),
+        "NetworkAccessPointID": socket.gethostname(),
+        "NetworkAccessPointTypeCode": 1,
+    }
+
+
 def peer(ae_title: str, address: str, role: tuple[str, str], *, requestor: bool = False) -> Json:
     """Somebody else, by AE title and address (type 2: an IP address, 1: a name)."""
     try:
@@ -222,51 +275,21 @@ def trail_path(settings: Settings) -> Path:
 
 
 def record(settings: Settings, message: Json) -> None:
-    """Append to the file with one write, and send to syslog. What fails is an error in the log; work goes on."""
+    """Append to the file, and send to syslog, each also where the other fails. Work goes on after a failure."""
     if not settings.audit.enabled:
         return
     line = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
     try:
-        _append(trail_path(settings), line.encode() + b"\n")
-        if settings.audit.syslog is not None:
-            outcome = message["EventIdentification"]["EventOutcomeIndicator"]
-            _to_syslog(settings.audit.syslog, rfc5424(line, outcome))
+        line = chain.append(trail_path(settings), message)
     except OSError as error:
-        counters.AUDIT_FAILURES.inc()
-        log.error("audit-not-written", errno=error.errno)
+        _failed("file", error)
+    if settings.audit.syslog is not None:
+        try:
+            syslog.send(settings.audit, syslog.rfc5424(line, message["EventIdentification"]["EventOutcomeIndicator"]))
+        except OSError as error:
+            _failed("syslog", error)
 
 
-def _append(path: Path, line: bytes) -> None:
-    """Opened for each line, so that whoever rotates the file need not tell us."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(fd, line)
-    finally:
-        os.close(fd)
-
-
-def rfc5424(line: str, outcome: int) -> bytes:
-    """A syslog message (RFC 5424) with the JSON as its text."""
-    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    head = f"<{PRIORITY[outcome]}>1 {now} {socket.gethostname()} axrad {os.getpid()} AUDIT - "
-    return head.encode("ascii", "replace") + b"\xef\xbb\xbf" + line.encode()
-
-
-def _to_syslog(where: str, message: bytes) -> None:
-    """A local socket takes datagrams; over TCP each message is preceded by its length (RFC 6587)."""
-    if where.startswith("/"):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as unix:
-            unix.settimeout(SYSLOG_TIMEOUT_S)
-            unix.sendto(message, where)
-        return
-    url = urlsplit(where)
-    assert url.hostname is not None  # the schema sees to it
-    assert url.port is not None
-    if url.scheme == "tcp":
-        with socket.create_connection((url.hostname, url.port), timeout=SYSLOG_TIMEOUT_S) as tcp:
-            tcp.sendall(f"{len(message)} ".encode() + message)
-        return
-    family, _, _, _, address = socket.getaddrinfo(url.hostname, url.port, type=socket.SOCK_DGRAM)[0]
-    with socket.socket(family, socket.SOCK_DGRAM) as udp:
-        udp.sendto(message, address)
+def _failed(where: str, error: OSError) -> None:
+    counters.AUDIT_FAILURES.inc()
+    log.error("audit-not-written", where=where, errno=error.errno)

@@ -24,6 +24,7 @@ COMMANDS = {
     "studies": "ledger",
     "show": "ledger",
     "refused": "refused",
+    "audit": "audit",
     "retry": "ledger",
     "deliver": "deliver",
     "cancel": "ledger",

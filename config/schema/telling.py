@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from config.schema.base import Section
-from config.schema.values import EmailAddress, Host, OwnFile, OwnFolder, OwnHost, OwnPort, Port, Syslog, WebUrl
+from config.schema.values import EmailAddress, Host, InFile, OwnFile, OwnFolder, OwnHost, OwnPort, Port, Syslog, WebUrl
 
 
 class Log(Section):
@@ -18,12 +18,25 @@ class Log(Section):
 class Audit(Section):
     """The audit trail: one JSON line per event, to a file (default: `audit.jsonl` beside the spool) and to syslog.
 
-    `syslog`: a socket (`/dev/log`), or `udp://host:port` or `tcp://host:port`.
+    `syslog`: a socket (`/dev/log`), or `udp://host:port`, `tcp://host:port` or `tls://host:port` (RFC 5425). Of TLS:
+    `syslog_ca` signed the server's certificate (default: the system's authorities), `syslog_certificate` and
+    `syslog_key` are ours, where the server asks for one.
     """
 
     enabled: bool = True
     path: OwnFile | None = None
     syslog: Syslog | None = None
+    syslog_ca: InFile | None = None
+    syslog_certificate: InFile | None = None
+    syslog_key: InFile | None = None
+
+    @model_validator(mode="after")
+    def _certificate_with_its_key(self) -> Audit:
+        if (self.syslog_certificate is None) != (self.syslog_key is None):
+            raise ValueError("syslog_certificate and syslog_key go together")
+        if self.syslog_ca is not None and not (self.syslog or "").startswith("tls://"):
+            raise ValueError('syslog_ca belongs to TLS: syslog = "tls://host:6514"')
+        return self
 
 
 class Metrics(Section):

@@ -260,7 +260,7 @@ def _query(parts: SplitResult, allowed: Mapping[str, str]) -> None:
 def syslog(text: str) -> str:
     if text.startswith("/") and len(text) > 1:
         return text
-    parts = _split(text, ("udp", "tcp"), "udp://log.example.org:514")
+    parts = _split(text, ("udp", "tcp", "tls"), "udp://log.example.org:514")
     if not parts.hostname or parts.port is None or parts.path.strip("/"):
         raise ValueError('a socket as in "/dev/log", or host and port as in "udp://log.example.org:514" are needed')
     return text

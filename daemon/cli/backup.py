@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from config.load import load
+from daemon import audit
 from daemon.cli.options import config_option, json_option, out_file
 from daemon.ledger import existing_ledger
 from daemon.ledger.engine import backups_folder
@@ -34,6 +35,7 @@ def backup(config_path: Path | None, as_json: bool, out: Path | None, instances:
         contents = make(settings, ledger, path, now, instances=instances)
     finally:
         ledger.close()
+    audit.operator_action(settings, "backup", detail=path.name)
     if as_json:
         click.echo(json.dumps({"file": str(path), "bytes": path.stat().st_size, **asdict(contents)}))
     else:
@@ -49,7 +51,9 @@ def restore(config_path: Path | None, as_json: bool, file: Path, replace: bool) 
     """Bring a backup back, also one of an older axrad, also from SQLite into PostgreSQL. Stop axrad first."""
     from daemon.recovery.backup import restore as bring_back
 
-    contents = bring_back(load(config_path), file, time.time(), replace=replace)
+    settings = load(config_path)
+    contents = bring_back(settings, file, time.time(), replace=replace)
+    audit.operator_action(settings, "restore", detail=f"made {contents.made_at}")
     if as_json:
         click.echo(json.dumps(asdict(contents)))
     else:

@@ -13,8 +13,10 @@ from sqlalchemy import Connection
 
 from config.load import load
 from config.schema import Settings
+from daemon import audit
 from daemon.cli.options import config_option
 from daemon.ledger import Ledger, existing_ledger, obsolete, operator_requests, studies
+from daemon.ledger.rows import StudyRow
 from daemon.share.exam_files import files_of
 from pipeline.errors import InputRejected
 
@@ -44,14 +46,19 @@ def deliver(
         with ledger.write() as connection:
             obsolete.require_heard_of(connection, settings, forgotten)
             closed = obsolete.forget(connection, settings, forgotten, time.time())
+        audit.operator_action(settings, "forget", detail=forgotten)
         click.echo(f"{closed} deliveries to {forgotten} are closed")
     elif study is not None:
-        click.echo(f"{len(_one(settings, ledger, study, destination))} deliveries are queued")
+        row, opened = _one(settings, ledger, study, destination)
+        audit.operator_action(settings, "deliver", audit.Study(row.study_uid, {}, row.id), destination or "")
+        click.echo(f"{len(opened)} deliveries are queued")
     else:
-        click.echo(f"{len(_all(settings, ledger, destination))} deliveries are queued")
+        opened = _all(settings, ledger, destination)
+        audit.operator_action(settings, "deliver", detail=f"{len(opened)} that were set aside")
+        click.echo(f"{len(opened)} deliveries are queued")
 
 
-def _one(settings: Settings, ledger: Ledger, study: str, destination: str | None) -> list[str]:
+def _one(settings: Settings, ledger: Ledger, study: str, destination: str | None) -> tuple[StudyRow, list[str]]:
     # Not at the top: it loads what reads results.
     from daemon.work.delivery_opening import send_to
 
@@ -63,9 +70,9 @@ def _one(settings: Settings, ledger: Ledger, study: str, destination: str | None
         if destination is not None:
             opened = send_to(connection, settings, files_of(settings), row, destination, now)
             if opened is not None:
-                return [opened]
+                return row, [opened]
         known = {d.name for d in settings.destination}
-        return operator_requests.deliver(connection, row, now, destination, known)
+        return row, operator_requests.deliver(connection, row, now, destination, known)
 
 
 def _all(settings: Settings, ledger: Ledger, destination: str | None) -> list[str]:

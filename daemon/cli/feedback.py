@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from config.load import load
+from daemon import audit
 from daemon.cli.options import config_option, json_option
 from daemon.feedback.feedback_records import store_outcomes
 from daemon.feedback.pathology import read_outcomes
@@ -33,6 +34,7 @@ def import_(config_path: Path | None, as_json: bool, table: Path) -> None:
     outcomes = read_outcomes(table)
     with existing_ledger(settings).write() as connection:
         result = store_outcomes(connection, settings.spool.path, outcomes, time.time())
+    audit.operator_action(settings, "feedback-import", detail=f"{result.stored} outcomes")
     if as_json:
         click.echo(json.dumps({"stored": result.stored, "unknown": list(result.unknown)}))
         return

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from config.load import load
 from config.schema import Settings
+from daemon import audit
 from daemon.cli import overview
 from daemon.cli.feedback import print_feedback
 from daemon.cli.options import config_option, json_option
@@ -95,6 +96,11 @@ def _study_named(connection: sa.Connection, name: str) -> StudyRow:
     return row
 
 
+def _ordered(settings: Settings, action: str, row: StudyRow, detail: str = "") -> None:
+    """An operator's order is in the audit trail."""
+    audit.operator_action(settings, action, audit.Study(row.study_uid, {}, row.id), detail)
+
+
 @click.command()
 @config_option
 @json_option
@@ -121,12 +127,13 @@ def show(config_path: Path | None, as_json: bool, report: bool, study: str) -> N
 @click.option("--accept-identity", is_flag=True, help="Release a study held because its patient identity changes.")
 def retry(config_path: Path | None, study: str, new_revision: bool, accept_identity: bool) -> None:
     """Repeat a failed study."""
-    _, ledger = _open(config_path)
+    settings, ledger = _open(config_path)
     with ledger.write() as connection:
         row = _study_named(connection, study)
         answer = operator_requests.retry(
             connection, row, time.time(), new_revision=new_revision, accept_identity=accept_identity
         )
+    _ordered(settings, "accept-identity" if accept_identity else "retry", row)
     click.echo(answer)
 
 
@@ -135,9 +142,11 @@ def retry(config_path: Path | None, study: str, new_revision: bool, accept_ident
 @click.argument("study")
 def cancel(config_path: Path | None, study: str) -> None:
     """Stop a study: nothing of it is analysed or sent any more. `axrad retry` takes that back."""
-    _, ledger = _open(config_path)
+    settings, ledger = _open(config_path)
     with ledger.write() as connection:
-        answer = priority_and_cancel.cancel(connection, _study_named(connection, study), time.time())
+        row = _study_named(connection, study)
+        answer = priority_and_cancel.cancel(connection, row, time.time())
+    _ordered(settings, "cancel", row)
     click.echo(answer)
 
 
@@ -150,7 +159,7 @@ def prioritise(config_path: Path | None, study: str, level: str) -> None:
     settings, ledger = _open(config_path)
     head_start_s = settings.work.head_start_s
     with ledger.write() as connection:
-        answer = priority_and_cancel.prioritise(
-            connection, _study_named(connection, study), time.time(), level, head_start_s
-        )
+        row = _study_named(connection, study)
+        answer = priority_and_cancel.prioritise(connection, row, time.time(), level, head_start_s)
+    _ordered(settings, "prioritise", row, level)
     click.echo(answer)

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from config.load import load
-from daemon import metrics
+from daemon import audit, metrics
 from daemon.cli.options import config_option
 from daemon.logs import guard_last_words, set_up
 from daemon.machine.parent_watch import follow
@@ -79,7 +79,8 @@ def work(config_path: Path | None, role: str, concurrency: int | None) -> None:
         pool_cls="prefork",
     )
     give_signs(settings, f"{role}@{socket.gethostname()}:{os.getpid()}", queues, size)
-    worker.start()
+    with audit.running(settings, f"work-{role}"):
+        worker.start()
     sys.exit(worker.exitcode)
 
 
@@ -96,7 +97,8 @@ def observe(config_path: Path | None) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    watch(settings, stop)
+    with audit.running(settings, "observe"):
+        watch(settings, stop)
 
 
 @click.command()
@@ -117,4 +119,5 @@ def beat(config_path: Path | None) -> None:
     service = Service(app, max_interval=settings.assembly.sweep_s, scheduler_cls=scheduler(settings))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: service.stop(wait=False))
-    service.start()
+    with audit.running(settings, "beat"):
+        service.start()

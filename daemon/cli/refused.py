@@ -82,7 +82,7 @@ def _refusal(line: str) -> dict[str, Any] | None:
         return None  # cut off by a full disk
     event, what = message["EventIdentification"], message.get("axrad", {})
     kind = event["EventID"]["csd-code"]
-    if kind == audit.ALERT[0]:
+    if kind == audit.ALERT[0] and message["ActiveParticipant"][0]["RoleIDCode"]["csd-code"] == audit.SOURCE[0]:
         reasons = {event["EventOutcomeDescription"]: 1}
     elif kind == audit.TRANSFERRED[0] and "refused" in what:
         reasons = what["refused"]

@@ -14,6 +14,7 @@ from daemon.cli.research_extra import require_research
 from daemon.cli.signature_family import family
 from daemon.cli.signature_registry import (
     activate_family,
+    audit_use,
     family_card,
     family_of,
     family_section,
@@ -233,7 +234,9 @@ def activate(
     registry = required_registry(registry_path, config_path)
     folder = Path(signature_file)
     if folder.is_dir() and not (shadow or off):
-        activate_family(registry, read(folder), unevaluated=unevaluated)
+        members = read(folder)
+        activate_family(registry, members, unevaluated=unevaluated)
+        audit_use(registry.folder, members.members, config_path)
         return
     chosen = read(folder).members if folder.is_dir() else (registry.find(signature_file),)
     for one in chosen:
@@ -248,6 +251,7 @@ def activate(
             before = registry.activate(one, unevaluated=unevaluated)
             instead = f", instead of {before[:12]}" if before else ""
             click.echo(f"{title} is active for {' + '.join(sorted(one.inputs))}{instead}")
+    audit_use(registry.folder, () if shadow else chosen, config_path)
 
 
 def _cohort(signature: Signature, text: str, companions: tuple[str, ...], ignore: tuple[str, ...]) -> tuple[str, Table]:

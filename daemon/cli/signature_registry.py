@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -106,3 +106,14 @@ def family_card(title: str, facts: Mapping[str, Json]) -> str:
         name, n, incomplete = (member.get(key, "") for key in ("name", "n", "incomplete_exams"))
         lines.append(f"| {number} | {name or member['file']} | {inputs} | {n} | {incomplete} | {auc} |")
     return "\n".join(lines)
+
+
+def audit_use(registry: Path, changed: Sequence[Signature], config_path: Path | None) -> None:
+    """What is in use at a site is in its audit trail; a registry that is not the settings' has none."""
+    from config.load import load
+    from daemon import audit
+
+    settings = load(config_path)
+    if settings.signature.registry is not None and settings.signature.registry.resolve() == registry.resolve():
+        for signature in changed:
+            audit.operator_action(settings, "activate", detail=signature.sha256)

@@ -22,6 +22,7 @@ from daemon.indexing.arrivals import describe
 from daemon.indexing.pixel_comparison import comparing
 from daemon.indexing.priority import Order, priority_of
 from daemon.indexing.reconcile import reconcile, verify_after_boot
+from daemon.indexing.trail_anchor import TrailAnchor
 from daemon.ledger import Ledger, commitments, open_ledger
 from daemon.ledger.instances import Arrival, is_known, record
 from daemon.ledger.open_associations import association_ended, still_arriving, still_sending
@@ -193,6 +194,7 @@ def run(settings: Settings, stop: threading.Event, clock: Clock = system_clock) 
 
 def _keep_indexing(settings: Settings, spool: Spool, stop: threading.Event, clock: Clock) -> None:
     ledger: Ledger | None = None
+    anchor = TrailAnchor()
     verified, reconciled_at, looked_at = False, 0.0, 0.0
     away = Recurring(log, "ledger-away")
     while not stop.is_set():
@@ -206,6 +208,7 @@ def _keep_indexing(settings: Settings, spool: Spool, stop: threading.Event, cloc
             if abs(clock() - looked_at) > LOOK_S:
                 unreadable_files.judge_notes(spool.root, clock())
                 unreadable_files.report_to_ledger(ledger, spool.root, clock())
+                anchor.note_trail(ledger, settings, clock())
                 looked_at = clock()
             if index_once(ledger, spool, clock(), settings):
                 collect_feedback(ledger, spool.root, clock(), settings)

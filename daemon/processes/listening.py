@@ -16,6 +16,7 @@ from config.schema import Settings
 from daemon import audit
 from daemon.listener import commitment, serve
 from daemon.machine.kept_process import Ended, KeptProcess, NotStarted, Pauses
+from daemon.processes.settings_change import tell_of_changed_settings
 from daemon.share.server import sharing
 
 log = structlog.get_logger("axrad.listen")
@@ -88,6 +89,7 @@ def receive(settings: Settings, stop: threading.Event) -> None:
         thread.start()
     try:
         audit.activity(settings, started=True)
+        tell_of_changed_settings(settings)
         with sharing(settings.spool):
             serve(settings, stop)
     finally:

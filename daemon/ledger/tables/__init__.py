@@ -12,6 +12,7 @@ from daemon.ledger.tables.archives import fetches, pacs_answers
 from daemon.ledger.tables.columns import metadata
 from daemon.ledger.tables.exams import comparisons, instances, open_associations, revisions, roi_references, studies
 from daemon.ledger.tables.records import (
+    audit_anchors,
     chores,
     events,
     feedback,
@@ -23,6 +24,7 @@ from daemon.ledger.tables.records import (
 from daemon.ledger.tables.sending import breakers, commitments, deliveries, report_classes, sent_objects
 
 __all__ = [
+    "audit_anchors",
     "breakers",
     "chores",
     "commitments",

@@ -70,6 +70,16 @@ set_aside = sa.Table(
     sa.Column("at", Time, nullable=False),
 )
 
+# How far the audit trail had come: a line's number in it and its SHA-256. A trail that ends before is cut.
+audit_anchors = sa.Table(
+    "audit_anchors",
+    metadata,
+    sa.Column("trail", sa.String(16), primary_key=True),
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column("at", Time, nullable=False),
+)
+
 # When a chore was last done, so that only one of several sweeps does it.
 chores = sa.Table(
     "chores",

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import os
+import pwd
 import socket
+import ssl
 import threading
 from pathlib import Path
 from typing import Any
@@ -15,13 +19,16 @@ from pydicom.sr.coding import Code
 
 from config.schema import Settings
 from daemon import audit
+from daemon.audit_trail.verification import verify
 from daemon.indexing.indexer import index_once
 from daemon.ledger import Ledger, open_ledger
 from daemon.ledger.tables import studies
 from daemon.listener import own_probe
 from daemon.network.health_title import HEALTH_AE_TITLE
+from daemon.processes.settings_change import tell_of_changed_settings
 from daemon.spool import JournalWriter, Spool
 from daemon.spool.incoming import Description
+from tests.support.certificates import make_certificates
 from tests.support.dimse import EXPLICIT_LE, MR_IMAGE, encoded, mr_image
 
 STUDY = audit.Study("1.2.4", {MR_IMAGE: 3}, "0123456789abcdef", "r1", "a1")
@@ -214,3 +221,86 @@ def test_our_own_probing_is_not_in_the_trail_and_what_has_only_its_title_is(tmp_
     index_once(local, spool, 0.0, settings(tmp_path))
     assert len(lines(tmp_path)) == 1
     local.close()
+
+
+# The chain, operators, TLS
+
+
+def test_each_line_names_the_digest_of_the_one_before(tmp_path: Path) -> None:
+    record_all(settings(tmp_path))
+    raw = (tmp_path / "audit.jsonl").read_bytes().splitlines()
+    chains = [json.loads(line)["chain"] for line in raw]
+    assert [c["number"] for c in chains] == list(range(1, 9))
+    assert [c["previous"] for c in chains[1:]] == [hashlib.sha256(line).hexdigest() for line in raw[:-1]]
+
+
+def test_a_line_written_just_before_a_crash_is_continued(tmp_path: Path) -> None:
+    given = settings(tmp_path)
+    state = tmp_path / "audit.jsonl.chain"
+    audit.used(given, STUDY)
+    before = state.read_bytes()
+    audit.used(given, STUDY)
+    state.write_bytes(before)
+    audit.used(given, STUDY)
+    assert [line["chain"]["number"] for line in lines(tmp_path)] == [1, 2, 3]
+    assert verify([tmp_path / "audit.jsonl"], []).faults == []
+
+
+def test_lines_of_an_older_version_are_before_the_chain(tmp_path: Path) -> None:
+    (tmp_path / "audit.jsonl").write_text('{"EventIdentification":{}}\n')
+    audit.used(settings(tmp_path), STUDY)
+    verdict = verify([tmp_path / "audit.jsonl"], [])
+    assert (verdict.lines, verdict.unchained, verdict.faults) == (2, 1, [])
+
+
+@pytest.mark.parametrize("action", [*audit.OPERATOR_EVENTS, "retry"])
+def test_an_order_names_the_user_who_gave_it(tmp_path: Path, action: str) -> None:
+    audit.operator_action(settings(tmp_path), action, STUDY)
+    (line,) = lines(tmp_path)
+    who = line["ActiveParticipant"][0]
+    assert who["UserIsRequestor"]
+    assert who["AlternativeUserID"] == pwd.getpwuid(os.getuid()).pw_name
+    assert line["axrad"]["action"] == action
+
+
+def test_changed_settings_are_told_by_section_and_without_values(tmp_path: Path) -> None:
+    tell_of_changed_settings(settings(tmp_path))
+    tell_of_changed_settings(settings(tmp_path))
+    changed = Settings.model_validate(
+        {"spool": {"path": tmp_path / "spool"}, "flower": {"password": "hunter2"}, "site": {"institution": "B"}}
+    )
+    tell_of_changed_settings(changed)
+    (line,) = lines(tmp_path)
+    assert line["EventIdentification"]["EventOutcomeDescription"] == "site, flower"
+    assert "hunter2" not in (tmp_path / "audit.jsonl").read_text()
+    assert "hunter2" not in (tmp_path / "audit.jsonl.settings").read_text()
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_syslog_over_tls_reaches_only_the_server_that_the_authority_signed(tmp_path: Path, trusted: bool) -> None:
+    made = make_certificates(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    chosen = (made.server, made.server_key) if trusted else (made.stranger, made.stranger_key)
+    context.load_cert_chain(*chosen)
+    context.load_verify_locations(made.authority)
+    context.verify_mode = ssl.CERT_REQUIRED
+    got: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            raw, _ = server.accept()
+            with raw, contextlib.suppress(OSError), context.wrap_socket(raw, server_side=True) as tls:
+                got.append(b"".join(iter(lambda: tls.recv(65536), b"")))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        more = {"syslog_ca": made.authority, "syslog_certificate": made.client, "syslog_key": made.client_key}
+        where = f"tls://127.0.0.1:{server.getsockname()[1]}"
+        audit.used(settings(tmp_path, syslog=where, **more), STUDY)
+        thread.join()
+    if not trusted:
+        assert b"".join(got) == b""
+        return
+    length, _, message = got[0].partition(b" ")
+    assert int(length) == len(message)
+    assert json.loads(message.partition(b"\xef\xbb\xbf")[2]) == lines(tmp_path)[0]
