@@ -25,11 +25,15 @@ AGAIN = "the sender comes back by itself; nothing to do if this is over"
 SENDER = "the sending system makes invalid objects: tell whoever looks after it, with time and AE title"
 MEANING = {r.reason: r.comment for r in statuses.ALL} | {
     "unknown-peer": "no [[peer]] has this AE title and address",
+    "not-its-certificate": "its certificate is not in certificates of its [[peer]], or belongs to another AE title",
+    "other-called-title": "it did not call us by called_ae of its [[peer]]",
     "too-many-associations": "listen.max_associations were open",
     "too-many-associations-of-peer": "listen.max_associations_per_peer were open",
 }
 REMEDIES = {
     "unknown-peer": "if it may send: list it under [[peer]], restart `axrad listen`, and have it send again",
+    "not-its-certificate": "list its certificate's name there if it is that peer and restart; else find out who it is",
+    "other-called-title": "mend the called AE title at the sender, or called_ae here, and restart `axrad listen`",
     "too-many-associations": f"raise the limit if it happens often; {AGAIN}",
     "too-many-associations-of-peer": f"raise the limit if it happens often; {AGAIN}",
     "disk-low": "make room on the spool's disk (`axrad status`); the sender comes back by itself",
