@@ -83,8 +83,10 @@ class Available:
         return (*whole, *(".".join(group) for group in groups), *facts)
 
     def absence(self, name: str) -> Absence:
-        """Why this input is not there."""
-        return self.absent.get(name) or _unexplained(name)
+        """Why this input is not there: of a sequence or region that no group has, what is known of its groups."""
+        of_groups = (".".join(group) for group in GROUPS if name in group)
+        known = (self.absent[one] for one in (name, *of_groups) if one in self.absent)
+        return next(known, None) or _unexplained(name)
 
     @staticmethod
     def _names(groups: Iterable[Group]) -> tuple[str, ...]:

@@ -92,3 +92,9 @@ def test_asking_who_can_answer_loads_no_science():
 
 def _subsets(names):
     return chain.from_iterable(combinations(names, n) for n in range(len(names) + 1))
+
+
+def test_a_sequence_that_no_region_can_be_carried_to_is_missing_for_that_reason() -> None:
+    elsewhere = Absence("frames-unrelated", "T2 lies in another frame of reference")
+    available = Available.of(SEQUENCES, ROLES, absent={"t2.tumor": elsewhere, "t2.lymph_nodes": elsewhere})
+    assert available.absence("t2") == elsewhere
