@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import sha256
 
 from config.schema import Destination
-from daemon.export import cstore
 from daemon.export.association import Address
 from daemon.export.send_outcome import is_present
 from daemon.export.statuses import NOT_SUPPORTED
+from daemon.export.transports import TRANSPORTS
 from daemon.ledger import deliveries as ledger_deliveries
 from daemon.ledger.claims import Claim, update
 from daemon.ledger.rows import DeliveryRow, ReportClassesRow, row_where
@@ -30,7 +31,8 @@ def with_class_chosen(
     Raises PeerUnreachable where the archive has to be asked and does not answer.
     """
     planned = taken_report(row.objects)
-    if planned is None or destination.sr != "auto" or destination.via != "cstore" or _is_taken(context, row, planned):
+    accepted_by = TRANSPORTS[destination.via].accepted
+    if planned is None or destination.sr != "auto" or accepted_by is None or _is_taken(context, row, planned):
         return row
     there = {
         kind: sop_class
@@ -39,7 +41,7 @@ def with_class_chosen(
     }
     if len(there) < 2:
         return row
-    accepted = _accepted(context, destination, address, tuple(there.values()))
+    accepted = _accepted(context, destination, address, tuple(there.values()), accepted_by)
     chosen = next((kind for kind, sop_class in there.items() if sop_class in accepted), None)
     if chosen is None or chosen == planned:
         return row
@@ -64,7 +66,11 @@ def _is_taken(context: Context, row: DeliveryRow, kind: str) -> bool:
 
 
 def _accepted(
-    context: Context, destination: Destination, address: Address, sop_classes: tuple[str, ...]
+    context: Context,
+    destination: Destination,
+    address: Address,
+    sop_classes: tuple[str, ...],
+    accepted_by: Callable[[Address, Sequence[str]], tuple[str, ...]],
 ) -> tuple[str, ...]:
     asked = sha256(f"{address.ae_title} {address.host} {address.port}".encode()).hexdigest()
     mine = report_classes.c.destination == destination.name
@@ -73,7 +79,7 @@ def _accepted(
         kept = row_where(connection, ReportClassesRow, mine)
     if kept is not None and kept.address == asked and 0 <= now - kept.asked_at < ASKED_AGAIN_AFTER_S:
         return tuple(kept.accepted)
-    accepted = cstore.accepted_classes(address, sop_classes)
+    accepted = accepted_by(address, sop_classes)
     if accepted:
         with context.ledger.write() as connection:
             connection.execute(report_classes.delete().where(mine))

@@ -149,11 +149,14 @@ def garden(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Garden]:
         found.good = daemon.wait_for(good.study_uid, "delivered", "reported", "not_evaluated")
         found.bad = daemon.wait_for(bad.study_uid, "failed")
         wait_for(lambda: len(found.of(found.bad)) >= 2, "Flower to hear of it")
+        # The exam is delivered as soon as its report is kept; the event that the task has ended comes after that.
+        wait_for(lambda: all(s == "SUCCESS" for _, s in found.of(found.good)), "Flower to hear how the tasks ended")
         yield found
 
 
 def test_stages_of_an_exam_are_there_by_name_and_succeed(garden: Garden) -> None:
-    assert garden.of(garden.good) == [("axrad.analyse", "SUCCESS"), ("axrad.report", "SUCCESS")]
+    # A message is a hint, and may come twice where a worker is slow to take it.
+    assert list(dict.fromkeys(garden.of(garden.good))) == [("axrad.analyse", "SUCCESS"), ("axrad.report", "SUCCESS")]
     assert {t["name"] for t in garden.tasks()} <= {"axrad.analyse", "axrad.report", "axrad.deliver"}, (
         "no ticks of sweeps"
     )
