@@ -6,9 +6,9 @@ import difflib
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pydantic import BaseModel
+from pydantic_core import ErrorDetails
 
 from config.schema import Settings
 
@@ -51,14 +51,14 @@ class Place:
     may_be_none: bool = False
 
 
-def in_words(error: Any) -> tuple[str, str]:
+def in_words(error: ErrorDetails) -> tuple[str, str]:
     """Key and sentence. A value is never repeated: it may be a secret."""
     place = [_printable(part) for part in error["loc"] if part not in ("[key]", "IPv4Network", "IPv6Network")]
     key = ".".join(place) or "configuration"
     if error["type"] == "extra_forbidden":
         near = difflib.get_close_matches(place[-1], _known(place[:-1]), n=1, cutoff=0.0)
         return f"unknown key {key}", f"; did you mean {'.'.join([*place[:-1], near[0]])}?" if near else ""
-    context: Mapping[str, Any] = error.get("ctx", {})
+    context: Mapping[str, object] = error.get("ctx", {})
     if error["type"] == "value_error":
         sentence = str(context["error"])
         if place:
@@ -80,7 +80,7 @@ def _printable(part: object) -> str:
 def field_at(keys: Sequence[str]) -> Place:
     """What the schema has at these keys, which may be anything."""
     model: type[BaseModel] | None = Settings
-    annotation: Any = Settings
+    annotation: object = Settings
     for key in keys:
         if model is None or key not in model.model_fields:
             return Place(known=False)
@@ -107,7 +107,7 @@ def _known(path: Sequence[str]) -> list[str]:
     return list(model.model_fields) if model is not None else []
 
 
-def _model_in(annotation: Any) -> type[BaseModel] | None:
+def _model_in(annotation: object) -> type[BaseModel] | None:
     """The table in an annotation, or in the entries of its list."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation

@@ -7,7 +7,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any  # Any: values of TOML and JSON, which the schema checks
 
 from pydantic import BaseModel, ValidationError
 
@@ -118,7 +118,7 @@ def _one_underscore(name: str, key: str) -> None:
         )
 
 
-def _value(name: str, text: str) -> Any:
+def _value(name: str, text: str) -> object:
     """JSON where it is a list or table, else the plain string; pydantic turns strings into numbers and booleans."""
     if text[:1] in "[{" and text:
         try:
@@ -143,7 +143,7 @@ def _anchored(settings: Settings, folder: Path) -> Settings:
     """Relative paths lie beside the configuration file."""
 
     def anchor(model: BaseModel) -> BaseModel:
-        changes: dict[str, Any] = {}
+        changes: dict[str, object] = {}
         for name in type(model).model_fields:
             value = getattr(model, name)
             if isinstance(value, Path) and not value.is_absolute():

@@ -12,7 +12,6 @@ import sys
 import threading
 import time
 import warnings
-from typing import Any
 
 import structlog
 
@@ -78,7 +77,7 @@ def guard_last_words() -> None:
     sys.unraisablehook = lambda arguments: say(arguments.exc_value)
 
 
-def without_values(_: Any, __: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+def without_values(_: object, __: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
     """An exception is logged by type and place: its text may quote what it choked on."""
     given = line.pop("exc_info", None)
     error = given[1] if isinstance(given, tuple) else given
@@ -100,7 +99,7 @@ class Recurring:
     Logged at `warning`. A loop calls `flush`, so that the last repetitions are logged as well.
     """
 
-    def __init__(self, log: Any, event: str, every_s: float = 60.0) -> None:
+    def __init__(self, log: structlog.typing.FilteringBoundLogger, event: str, every_s: float = 60.0) -> None:
         self._log = log
         self._event = event
         self._every_s = every_s

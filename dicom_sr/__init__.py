@@ -1,6 +1,6 @@
 """From a study result to a TID 1500 report, its page, and a check of both."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any  # Any: attributes of the module, looked up by name
 
 from dicom_sr.report_source import ReportSource
 

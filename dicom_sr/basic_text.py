@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+
+from pydicom.dataset import Dataset
 
 from config.schema import Settings
 from dicom_sr import codes, common_attributes, content_items, sentences
@@ -28,7 +29,7 @@ def basic_text_report(result: StudyResult, source: ReportSource, settings: Setti
     return common_attributes.to_bytes(ds, source)
 
 
-def _root(result: StudyResult, source: ReportSource, settings: Settings) -> Any:
+def _root(result: StudyResult, source: ReportSource, settings: Settings) -> Dataset:
     root = content_items.container(codes.TITLE, relation=None)
     content_items.add(root, content_items.code(codes.LANGUAGE, codes.ENGLISH, content_items.MODIFIER))
     content_items.add(root, *observer(result, settings))

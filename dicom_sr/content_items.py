@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
 
 import highdicom as hd
 from pydicom.dataset import Dataset
@@ -17,37 +16,41 @@ CONTEXT = "HAS OBS CONTEXT"
 MODIFIER = "HAS CONCEPT MOD"
 
 
-def _hd(code: Code) -> Any:
-    return hd.sr.CodedConcept(code.value, code.scheme, code.meaning)
+def _hd(code: Code) -> Dataset:
+    item: Dataset = hd.sr.CodedConcept(code.value, code.scheme, code.meaning)
+    return item
 
 
-def container(name: Code, template: str | None = None, relation: str | None = CONTAINS) -> Any:
+def container(name: Code, template: str | None = None, relation: str | None = CONTAINS) -> Dataset:
     """A container whose content is SEPARATE: with CONTINUOUS, viewers print values without their names."""
-    item = hd.sr.ContainerContentItem(
+    item: Dataset = hd.sr.ContainerContentItem(
         _hd(name), is_content_continuous=False, template_id=template, relationship_type=relation
     )
     item.ContentSequence = Items()
     return item
 
 
-def code(name: Code, value: Code, relation: str = CONTAINS) -> Any:
-    return hd.sr.CodeContentItem(_hd(name), _hd(value), relationship_type=relation)
+def code(name: Code, value: Code, relation: str = CONTAINS) -> Dataset:
+    item: Dataset = hd.sr.CodeContentItem(_hd(name), _hd(value), relationship_type=relation)
+    return item
 
 
-def text(name: Code, value: str, relation: str = CONTAINS) -> Any:
-    return hd.sr.TextContentItem(_hd(name), value, relationship_type=relation)
+def text(name: Code, value: str, relation: str = CONTAINS) -> Dataset:
+    item: Dataset = hd.sr.TextContentItem(_hd(name), value, relationship_type=relation)
+    return item
 
 
-def uid(name: Code, value: str, relation: str = CONTEXT) -> Any:
-    return hd.sr.UIDRefContentItem(_hd(name), value, relationship_type=relation)
+def uid(name: Code, value: str, relation: str = CONTEXT) -> Dataset:
+    item: Dataset = hd.sr.UIDRefContentItem(_hd(name), value, relationship_type=relation)
+    return item
 
 
-def number(name: Code, value: float, unit: Code, shown: str | None = None) -> Any:
+def number(name: Code, value: float, unit: Code, shown: str | None = None) -> Dataset:
     """A NUM: `NumericValue` (DS) with six significant digits to read, or as `shown`; `FloatingPointValue` with the
     exact double."""
     if not math.isfinite(value):
         raise ValueError(f"{name.meaning} is not finite")
-    item = hd.sr.NumContentItem(_hd(name), 0, _hd(unit), relationship_type=CONTAINS)
+    item: Dataset = hd.sr.NumContentItem(_hd(name), 0, _hd(unit), relationship_type=CONTAINS)
     measured = item.MeasuredValueSequence[0]
     measured.NumericValue = shown or decimal_string(value)
     measured.FloatingPointValue = float(value)
@@ -67,9 +70,9 @@ def image(
     segments: Iterable[int] = (),
     frame: int | None = None,
     relation: str = CONTAINS,
-) -> Any:
+) -> Dataset:
     numbers = list(segments)
-    return hd.sr.ImageContentItem(
+    item: Dataset = hd.sr.ImageContentItem(
         None if name is None else _hd(name),
         ref.sop_class_uid,
         ref.sop_instance_uid,
@@ -77,11 +80,15 @@ def image(
         referenced_segment_numbers=numbers or None,
         relationship_type=relation,
     )
+    return item
 
 
-def composite(name: Code, ref: InstanceRef) -> Any:
+def composite(name: Code, ref: InstanceRef) -> Dataset:
     """A reference to an object of any kind."""
-    return hd.sr.CompositeContentItem(_hd(name), ref.sop_class_uid, ref.sop_instance_uid, relationship_type=CONTAINS)
+    item: Dataset = hd.sr.CompositeContentItem(
+        _hd(name), ref.sop_class_uid, ref.sop_instance_uid, relationship_type=CONTAINS
+    )
+    return item
 
 
 def add(parent: Dataset, *children: Dataset) -> None:

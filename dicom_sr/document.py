@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pydicom
 from pydicom.dataset import Dataset
@@ -73,7 +72,7 @@ def _author(result: StudyResult, settings: Settings) -> Dataset:
     return item
 
 
-def observer(result: StudyResult, settings: Settings) -> Iterator[Any]:
+def observer(result: StudyResult, settings: Settings) -> Iterator[Dataset]:
     """TID 1002 and 1004: the observer is a device."""
     yield content_items.code(codes.OBSERVER_TYPE, codes.DEVICE, content_items.CONTEXT)
     yield content_items.uid(codes.DEVICE_UID, uids.of_device(result, settings.site.uid_root))
@@ -82,7 +81,7 @@ def observer(result: StudyResult, settings: Settings) -> Iterator[Any]:
     yield content_items.text(codes.DEVICE_MODEL, common_attributes.MODEL, content_items.CONTEXT)
 
 
-def algorithm(result: StudyResult) -> Iterator[Any]:
+def algorithm(result: StudyResult) -> Iterator[Dataset]:
     """TID 4019."""
     name, _, version = common_attributes.signature_name(result).partition("@")
     yield content_items.text(codes.ALGORITHM_NAME, name, content_items.MODIFIER)

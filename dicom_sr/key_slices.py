@@ -6,10 +6,10 @@ One planar ROI per outline of a panel, on the image that the panel shows. No pre
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import highdicom as hd
 import numpy as np
+from pydicom.dataset import Dataset
 
 from config.schema import Settings
 from dicom_sr import codes, common_attributes, content_items, tracking, uids
@@ -52,7 +52,7 @@ def key_slices(
     return common_attributes.to_bytes(ds, source)
 
 
-def _regions(result: StudyResult, panels: list[Panel], settings: Settings, instance_uid: str) -> Iterator[Any]:
+def _regions(result: StudyResult, panels: list[Panel], settings: Settings, instance_uid: str) -> Iterator[Dataset]:
     drawn: set[str] = set()
     root = settings.site.uid_root
     for panel in panels:
@@ -85,7 +85,7 @@ def _tracking(result: StudyResult, root: str, contour: Contour, roi: RoiSummary 
     return tracking.of_region(result, root, contour.role, contour.side, roi)
 
 
-def _region(panel: Panel, contour: Contour, uid: str, tracked: Tracking, finding: Code) -> Any:
+def _region(panel: Panel, contour: Contour, uid: str, tracked: Tracking, finding: Code) -> Dataset:
     """TID 1410: tracking, finding, outline on its image, site, area."""
     site = SITES[contour.role]
     group = content_items.container(codes.GROUP, "1410")
@@ -106,9 +106,9 @@ def _region(panel: Panel, contour: Contour, uid: str, tracked: Tracking, finding
     return group
 
 
-def _outline(panel: Panel, contour: Contour) -> Any:
+def _outline(panel: Panel, contour: Contour) -> Dataset:
     assert panel.source is not None
-    region = hd.sr.ScoordContentItem(
+    region: Dataset = hd.sr.ScoordContentItem(
         hd.sr.CodedConcept(codes.IMAGE_REGION.value, codes.IMAGE_REGION.scheme, codes.IMAGE_REGION.meaning),
         hd.sr.GraphicTypeValues.POLYLINE,
         np.asarray(contour.points_xy, dtype=np.float32),

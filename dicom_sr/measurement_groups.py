@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+
+from pydicom.dataset import Dataset
 
 from config.schema import Settings
 from dicom_sr import codes, content_items, feature_codes, sentences, tracking, uids
@@ -14,7 +15,7 @@ from dicom_sr.kinds import union_kind
 from dicom_sr.report_source import ReportSource
 from dicom_sr.tracking import Tracking
 from pipeline.catalog import SEGMENTATION_CLASSES
-from pipeline.records import Code, InstanceRef, Role, Side
+from pipeline.records import Code, InstanceRef, Role, Sequence, Side
 from pipeline.result import NodeSummary, Part, Prediction, RoiSummary, StudyResult
 
 SITES: dict[Role, Code] = {"tumor": codes.BREAST, "lymph_nodes": codes.AXILLARY_NODE}
@@ -70,7 +71,7 @@ def is_several(roi: RoiSummary) -> bool:
     return len(roi.segment_details) > 1
 
 
-def predictions(context: GroupContext) -> Iterator[Any]:
+def predictions(context: GroupContext) -> Iterator[Dataset]:
     for side, part in context.result.parts():
         roles: tuple[Role, ...] = ("lymph_nodes", "tumor")
         role = next((r for r in roles if r in part.rois), None)
@@ -82,7 +83,7 @@ def predictions(context: GroupContext) -> Iterator[Any]:
         yield group
 
 
-def _probability(context: GroupContext, side: Side | None, prediction: Prediction) -> Iterator[Any]:
+def _probability(context: GroupContext, side: Side | None, prediction: Prediction) -> Iterator[Dataset]:
     shown, cutoff = (_digits(text) for text in sentences.percents(prediction))
     probability = content_items.number(codes.PROBABILITY, 100 * prediction.probability, codes.PERCENT, shown)
     probability.ObservationUID = context.uid("observation", "probability", side or "")
@@ -96,7 +97,7 @@ def _digits(percent: str) -> str | None:
     return None if percent[0] in "<>" else percent.removesuffix(" %")
 
 
-def regions(context: GroupContext) -> Iterator[Any]:
+def regions(context: GroupContext) -> Iterator[Dataset]:
     for side, part in context.result.parts():
         for role in ("tumor", "lymph_nodes"):
             roi = part.rois.get(role)
@@ -114,7 +115,7 @@ def regions(context: GroupContext) -> Iterator[Any]:
                 yield group
 
 
-def _node(context: GroupContext, side: Side | None, roi: RoiSummary, node: NodeSummary) -> Any:
+def _node(context: GroupContext, side: Side | None, roi: RoiSummary, node: NodeSummary) -> Dataset:
     """One lymph node: its number, the segment that holds it, its size."""
     tracked = tracking.of_node(context.result, context.root, side, roi, node)
     segment = tracking.segment_of(roi, node)
@@ -138,7 +139,7 @@ def _group(
     side: Side | None,
     roi: RoiSummary,
     method: Code | None = None,
-) -> Any:
+) -> Dataset:
     finding, site = finding_of(role, roi), SITES[role]
     group = content_items.container(codes.GROUP, context.template)
     group.ObservationUID = context.uid("observation", tracked.uid, method.value if method else "")
@@ -159,7 +160,7 @@ def _group(
     return group
 
 
-def _segment(context: GroupContext, role: Role, side: Side | None, roi: RoiSummary) -> Iterator[Any]:
+def _segment(context: GroupContext, role: Role, side: Side | None, roi: RoiSummary) -> Iterator[Dataset]:
     """The segment, and the series that it was drawn on.
 
     Several segments are referred to by the one segment of their union, where it was written; else (a result of an
@@ -181,7 +182,7 @@ def _segment(context: GroupContext, role: Role, side: Side | None, roi: RoiSumma
         yield content_items.uid(codes.SOURCE_SERIES, drawn_on, content_items.CONTAINS)
 
 
-def _size(role: Role, part: Part, roi: RoiSummary) -> Iterator[Any]:
+def _size(role: Role, part: Part, roi: RoiSummary) -> Iterator[Dataset]:
     yield content_items.number(feature_codes.VOLUME, roi.volume_mm3, codes.MM3)
     for feature in () if _spread(role, roi) else _SIZE:
         name = f"{roi.drawn_on}.{role}.original_shape_{feature}"
@@ -198,14 +199,14 @@ def _spread(role: Role, roi: RoiSummary) -> bool:
     return role == "lymph_nodes" and roi.count > 1
 
 
-def _weighed(context: GroupContext, role: Role, part: Part) -> dict[tuple[Any, str], list[str]]:
+def _weighed(context: GroupContext, role: Role, part: Part) -> dict[tuple[Sequence, str], list[str]]:
     """Names of the measurements to report, by sequence and filter: the most weighed, or all of the signature's."""
     if context.settings.report.all_features:
         listed = context.result.signature.get("features")
         wanted = [str(n) for n in listed] if isinstance(listed, list) else sorted(part.features)
     else:
         wanted = [c.name for c in part.prediction.top_features] if part.prediction is not None else []
-    grouped: dict[tuple[Any, str], list[str]] = {}
+    grouped: dict[tuple[Sequence, str], list[str]] = {}
     for name in dict.fromkeys(wanted):
         parsed = feature_codes.FeatureName.parse(name)
         if parsed is None or parsed.role != role or name not in part.features or feature_codes.concept(parsed) is None:
@@ -217,12 +218,12 @@ def _weighed(context: GroupContext, role: Role, part: Part) -> dict[tuple[Any, s
     return grouped
 
 
-def _values(names: list[str], part: Part) -> Iterator[Any]:
+def _values(names: list[str], part: Part) -> Iterator[Dataset]:
     for name in names:
         yield _feature(name, part.features[name])
 
 
-def _feature(name: str, value: float) -> Any:
+def _feature(name: str, value: float) -> Dataset:
     parsed = feature_codes.FeatureName.parse(name)
     coded = feature_codes.concept(parsed) if parsed is not None else None
     if coded is None:

@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from importlib.metadata import version
-from typing import Any
 
 from pydicom.dataset import Dataset
 
@@ -57,12 +56,12 @@ def digest_of_panels(panels: Sequence[Panel]) -> str:
     return digest.hexdigest()
 
 
-def _add(digest: Any, part: object) -> None:
+def _add(digest: hashlib._Hash, part: object) -> None:
     encoded = json.dumps(part, sort_keys=True, default=str).encode()
     digest.update(len(encoded).to_bytes(8, "big") + encoded)
 
 
-def _parts(result: StudyResult, source: ReportSource, settings: Settings) -> Iterator[Any]:
+def _parts(result: StudyResult, source: ReportSource, settings: Settings) -> Iterator[object]:
     yield "axrad.objects/1"
     yield result.model_dump(mode="json", exclude={"timings_s"})
     for field in fields(source):
@@ -83,6 +82,6 @@ def _parts(result: StudyResult, source: ReportSource, settings: Settings) -> Ite
     yield fonts.fingerprint()
 
 
-def _elements(ds: Dataset) -> list[Any]:
+def _elements(ds: Dataset) -> list[object]:
     """Elements as text, whether or not their values are valid."""
     return [[str(e.tag), e.VR, [_elements(item) for item in e.value] if e.VR == "SQ" else repr(e.value)] for e in ds]

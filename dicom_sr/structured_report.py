@@ -6,7 +6,7 @@ object without segments (RTSTRUCT), every group is TID 1501 instead: validators 
 
 from __future__ import annotations
 
-from typing import Any
+from pydicom.dataset import Dataset
 
 from config.schema import Settings
 from dicom_sr import codes, common_attributes, content_items, sentences
@@ -30,7 +30,7 @@ def structured_report(result: StudyResult, source: ReportSource, settings: Setti
     return common_attributes.to_bytes(ds, source)
 
 
-def _root(context: GroupContext) -> Any:
+def _root(context: GroupContext) -> Dataset:
     root = content_items.container(codes.TITLE, "1500", relation=None)
     content_items.add(root, content_items.code(codes.LANGUAGE, codes.ENGLISH, content_items.MODIFIER))
     content_items.add(root, *observer(context.result, context.settings))
@@ -46,7 +46,7 @@ def _root(context: GroupContext) -> Any:
     return root
 
 
-def _evaluations(context: GroupContext) -> Any:
+def _evaluations(context: GroupContext) -> Dataset:
     """Risk category and conclusion, under the root: viewers show a TEXT there, and no children of a NUM."""
     group = content_items.container(codes.QUALITATIVE)
     parts = list(context.result.parts())

@@ -6,7 +6,7 @@ Schema `axrad.result/1`. Reading and writing round-trip; unknown keys are refuse
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -77,7 +77,7 @@ class RoiSummary(Record):
 
     @model_validator(mode="before")
     @classmethod
-    def _counted(cls, data: Any) -> Any:
+    def _counted(cls, data: object) -> object:
         if isinstance(data, dict) and isinstance(data.get("nodes"), int):
             return {**data, "count": data["nodes"], "nodes": ()}
         return data

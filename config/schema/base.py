@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import typing
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
@@ -20,7 +19,7 @@ class Section(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _means_a_value(cls, value: Any, info: ValidationInfo) -> Any:
+    def _means_a_value(cls, value: object, info: ValidationInfo) -> object:
         kinds = _kinds(cls.model_fields[info.field_name or ""].annotation)
         if isinstance(value, bool) and bool not in kinds and {int, float} & kinds:
             raise ValueError("must be a number, not true or false")
@@ -36,7 +35,7 @@ class Section(BaseModel):
 
     @field_validator("*")
     @classmethod
-    def _can_be(cls, value: Any, info: ValidationInfo) -> Any:
+    def _can_be(cls, value: object, info: ValidationInfo) -> object:
         name = info.field_name or ""
         most = MOST_S if name.endswith("_s") else MOST_DAYS if name.endswith("_days") else None
         if most is not None and isinstance(value, int | float) and value > most:
@@ -55,7 +54,7 @@ def _is_path(value: str | Path) -> None:
         raise ValueError("~ is not replaced by the home folder: write the whole path")
 
 
-def _kinds(annotation: Any) -> set[Any]:
+def _kinds(annotation: object) -> set[object]:
     """The plain types in an annotation; of lists and tables not those of their entries."""
     origin = typing.get_origin(annotation)
     if origin is typing.Annotated:

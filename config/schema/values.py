@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -161,7 +161,7 @@ def hours(text: str) -> str:
     return text
 
 
-def network(value: Any) -> Any:
+def network(value: object) -> object:
     """Host bits are a slip of which two readings are possible; the likelier one is told."""
     if not isinstance(value, str):
         if isinstance(value, int | float):

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any  # Any: values of JSON
 
 Json = dict[str, Any]
 NOTHING = "0" * 64

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any  # Any: a Celery application and its client; Celery ships no types
 
 import redis
 from kombu.exceptions import OperationalError
@@ -104,7 +104,7 @@ def _optional(ask: Callable[[], object]) -> str:
         return ""
 
 
-def _connected(url: str, patience_s: float = ANSWER_S, **options: Any) -> redis.Redis:
+def _connected(url: str, patience_s: float = ANSWER_S, **options: Retry) -> redis.Redis:
     """A client that waits so long for a connection and for each answer. Raises ValueError for what is no address."""
     address = url.replace(SOCKET_SCHEME, "unix://", 1)
     return redis.Redis.from_url(address, socket_timeout=patience_s, socket_connect_timeout=patience_s, **options)

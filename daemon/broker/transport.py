@@ -7,7 +7,7 @@ a worker waits for such a broker as for one that is away, with growing pauses, a
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any  # Any: arguments of kombu, which ships no types
 
 import structlog
 from kombu.transport import TRANSPORT_ALIASES

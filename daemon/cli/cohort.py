@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from daemon.cli.options import config_option, json_option, out_folder
 from daemon.cli.research_extra import require_research
+
+if TYPE_CHECKING:
+    from pipeline.research.change.paired_tests import Test
 
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -34,7 +37,7 @@ def delta(
     after: Path,
     out: Path,
     id_column: str | None,
-    test: Any,
+    test: Test,
     complete_cases: bool,
     foreign_columns: bool,
     config_path: Path | None,

@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import click
 from sqlalchemy import Connection
@@ -16,7 +15,7 @@ from config.schema import Settings
 from daemon import audit
 from daemon.cli.options import config_option
 from daemon.ledger import Ledger, existing_ledger, obsolete, operator_requests, studies
-from daemon.ledger.rows import StudyRow
+from daemon.ledger.rows import JsonObject, StudyRow
 from daemon.share.exam_files import files_of
 from pipeline.errors import InputRejected
 
@@ -81,7 +80,7 @@ def _all(settings: Settings, ledger: Ledger, destination: str | None) -> list[st
 
     files, left = files_of(settings), Counter[tuple[str, str]]()
 
-    def may(connection: Connection, letter: dict[str, Any]) -> bool:
+    def may(connection: Connection, letter: JsonObject) -> bool:
         reason = why_not(connection, settings, files, letter)
         if reason:
             left[letter["destination"], reason] += 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.console import Console
@@ -17,6 +16,7 @@ from daemon.cli.options import config_option, json_option
 from daemon.feedback.feedback_records import store_outcomes
 from daemon.feedback.pathology import read_outcomes
 from daemon.ledger import existing_ledger
+from daemon.ledger.rows import JsonObject
 
 
 @click.group()
@@ -43,7 +43,7 @@ def import_(config_path: Path | None, as_json: bool, table: Path) -> None:
         click.echo(f"{len(result.unknown)} studies are not in the ledger, the first: {result.unknown[0]}", err=True)
 
 
-def print_feedback(out: Console, statements: list[dict[str, Any]]) -> None:
+def print_feedback(out: Console, statements: list[JsonObject]) -> None:
     """One line per verdict, newest first."""
     if not statements:
         out.print("Nobody has said anything of a result yet.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -45,7 +45,7 @@ def match(
         from pipeline.sequences.rules import rules
 
         for row, label in enumerate(match_names(read_rows(names), rules(settings.sequences.rules))):
-            line: dict[str, Any] = {
+            line: dict[str, object] = {
                 "row": row,
                 "label": label.label,
                 "confidence": round(label.confidence, 3),
@@ -105,7 +105,7 @@ def _scanned(paths: tuple[Path, ...], quiet: bool) -> tuple[list[InstanceFacts],
         return scan(paths, report)
 
 
-def _document(matched: Match) -> dict[str, Any]:
+def _document(matched: Match) -> dict[str, object]:
     return {
         "series": [
             {"series_uid": s.series_uid, "label": s.label, "confidence": s.confidence, "why": s.why}

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
@@ -20,6 +19,7 @@ from daemon.cli.wording import WIDTH, age, brief, bytes_in_words, hanging, in_wo
 from daemon.finding import Finding, not_ok
 from daemon.health import standing_checks
 from daemon.ledger import deliveries, heartbeats, set_aside, views, work_order
+from daemon.ledger.rows import JsonObject
 from daemon.ledger.states import NOT_DELIVERED, STUCK, STUDY, TOO_MANY, WITHOUT_FILE
 from daemon.ledger.tables import breakers
 from daemon.listener.supervisor import state as listener_state
@@ -82,7 +82,7 @@ PER_INSTANCE = {
 }
 
 
-def gather(settings: Settings, connection: sa.Connection, now: float) -> dict[str, Any]:
+def gather(settings: Settings, connection: sa.Connection, now: float) -> JsonObject:
     """Everything `axrad status` knows, from the ledger and this machine's disk alone."""
     running, announced = work_order.under_way(connection, now)
     last_sweep = heartbeats.last_sign(connection, "sweep")
@@ -121,13 +121,13 @@ def gather(settings: Settings, connection: sa.Connection, now: float) -> dict[st
     }
 
 
-def advice(facts: Mapping[str, Any]) -> Iterator[str]:
+def advice(facts: JsonObject) -> Iterator[str]:
     """What needs a person, and what to do about it; nothing, when all is well."""
     for finding in not_ok(Finding(**check) for check in facts["checks"]):
         yield finding.sentence
 
 
-def print_status(out: Console, facts: Mapping[str, Any]) -> None:
+def print_status(out: Console, facts: JsonObject) -> None:
     """Counts, what runs, what is stuck and why, what to do; or that there is nothing to do."""
     if not facts["studies"]:
         out.print("No study has arrived yet.")
@@ -157,14 +157,14 @@ def print_status(out: Console, facts: Mapping[str, Any]) -> None:
         out.print("All is well: nothing waits for you.")
 
 
-def _set_aside(facts: Mapping[str, Any]) -> Iterator[str]:
+def _set_aside(facts: JsonObject) -> Iterator[str]:
     """Files whose readers died, as far as one wants to read of them."""
     for item in facts["set_aside"][:5]:
         sender = item["calling_ae"] or "an unknown sender"
         yield f"set aside: instance {item['sop_instance_uid']} from {sender}: {item['reason']}"
 
 
-def _machinery(facts: Mapping[str, Any]) -> str:
+def _machinery(facts: JsonObject) -> str:
     listener = facts["listener"]
     heard = "no listener here"
     if listener is not None:
@@ -174,14 +174,14 @@ def _machinery(facts: Mapping[str, Any]) -> str:
     return f"{heard}; {processes} analysis processes, {facts['running']} busy; last sweep {swept}"
 
 
-def _disk(facts: Mapping[str, Any]) -> str:
+def _disk(facts: JsonObject) -> str:
     stored_bytes = sum(row["bytes"] for state, row in facts["instances"].items() if state not in WITHOUT_FILE)
     free = facts["disk_free_bytes"]
     left = "" if free is None else f", {bytes_in_words(free)} free"
     return f"disk of the spool: {bytes_in_words(stored_bytes)} of images and regions{left}"
 
 
-def print_studies(out: Console, listed: Sequence[Mapping[str, Any]], now: float) -> None:
+def print_studies(out: Console, listed: Sequence[JsonObject], now: float) -> None:
     """One line per study; `axrad show` has reasons in full."""
     if not listed:
         out.print("There is no such study.")
@@ -209,7 +209,7 @@ def print_studies(out: Console, listed: Sequence[Mapping[str, Any]], now: float)
         hanging(out, f"lacked, of what the first signature reads: {counted}")
 
 
-def print_timeline(out: Console, study: Mapping[str, Any], settings: Settings) -> None:
+def print_timeline(out: Console, study: JsonObject, settings: Settings) -> None:
     """One study, from its first instance to the proof of its delivery."""
     zone = ZoneInfo(settings.site.timezone)
     hanging(out, f"study {study['id']}  {in_words(study['state'], study['reason'] or WORDS_OF_ONE[study['state']])}")
@@ -228,13 +228,13 @@ def print_timeline(out: Console, study: Mapping[str, Any], settings: Settings) -
     _print_remedies(out, study)
 
 
-def _print_remedies(out: Console, study: Mapping[str, Any], indent: str = "") -> None:
+def _print_remedies(out: Console, study: JsonObject, indent: str = "") -> None:
     remedy = BY_CODE.get(study["reason_code"]) or REMEDIES.get(study["state"], "")
     for line in remedy.format(id=study["id"]).splitlines():
         out.print(f"{indent}→ {line}", soft_wrap=True)
 
 
-def _events(study: Mapping[str, Any], zone: ZoneInfo) -> Table:
+def _events(study: JsonObject, zone: ZoneInfo) -> Table:
     """Each day, and below it what happened when."""
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for name in ("time", "passed", "event"):
@@ -255,15 +255,15 @@ def _events(study: Mapping[str, Any], zone: ZoneInfo) -> Table:
     return table
 
 
-def _arrivals(study: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _arrivals(study: JsonObject) -> Iterator[JsonObject]:
     for a in study["arrivals"]:
         who = a["calling_ae"] or "the file system"
         yield {"at": a["last_at"], "kind": "received", "who": who, **a}
 
 
-def _grouped(events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _grouped(events: Sequence[JsonObject]) -> list[JsonObject]:
     """What came from one sender in a row, and what happened to many instances, is one line; `show --json` has each."""
-    lines: list[dict[str, Any]] = []
+    lines: list[JsonObject] = []
     for event in events:
         last = lines[-1] if lines else None
         if "who" in event and last and last.get("who") == event["who"]:
@@ -276,7 +276,7 @@ def _grouped(events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [e | {"detail": _summed_up(e)} for e in lines]
 
 
-def _summed_up(event: Mapping[str, Any]) -> str:
+def _summed_up(event: JsonObject) -> str:
     if "who" in event:
         return _arrived(event)
     if "several" in event:
@@ -284,7 +284,7 @@ def _summed_up(event: Mapping[str, Any]) -> str:
     return str(event["detail"])
 
 
-def _arrived(event: Mapping[str, Any]) -> str:
+def _arrived(event: JsonObject) -> str:
     how = f"{event['associations']} associations, the last"
     if event["associations"] == 1:
         how = "association"

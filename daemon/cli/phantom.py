@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 import click
 from rich.console import Console
@@ -15,6 +15,7 @@ from daemon.cli.options import config_option, json_option, out_folder
 
 if TYPE_CHECKING:
     from pipeline.phantom import PhantomExam
+    from pipeline.phantom.spec import Preset, Vendor
 
 
 @click.command()
@@ -34,9 +35,9 @@ def phantom(
     out: Path,
     seed: int,
     exams: int,
-    vendor: Any,
-    preset: Any,
-    layout: Any,
+    vendor: Vendor,
+    preset: Preset,
+    layout: Literal["series_per_phase", "one_series"] | None,
     no_adc_map: bool,
     no_seg: bool,
     config_path: Path | None,
@@ -62,7 +63,7 @@ def phantom(
         click.echo(f"{entry['folder']}: {entry['files']} files, study {entry['study_uid']}")
 
 
-def _entry(exam: PhantomExam) -> dict[str, Any]:
+def _entry(exam: PhantomExam) -> dict[str, object]:
     """One exam of the manifest."""
     return {
         "folder": str(exam.folder),

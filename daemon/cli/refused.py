@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import click
@@ -19,6 +18,7 @@ from config.schema import Settings
 from daemon import audit
 from daemon.cli.options import config_option, json_option
 from daemon.cli.wording import console, hanging
+from daemon.ledger.rows import JsonObject
 from daemon.listener import statuses
 
 AGAIN = "the sender comes back by itself; nothing to do if this is over"
@@ -65,9 +65,9 @@ def refused(config_path: Path | None, as_json: bool, limit: int) -> None:
         _print(out, refusals_found, settings)
 
 
-def refusals(path: Path, limit: int) -> Iterator[dict[str, Any]]:
+def refusals(path: Path, limit: int) -> Iterator[JsonObject]:
     """The last of the trail's lines that are about associations or instances which were not taken, oldest first."""
-    wanted: deque[dict[str, Any]] = deque(maxlen=limit)
+    wanted: deque[JsonObject] = deque(maxlen=limit)
     if path.exists():
         with path.open(encoding="utf-8") as lines:
             for line in lines:
@@ -79,7 +79,7 @@ def refusals(path: Path, limit: int) -> Iterator[dict[str, Any]]:
     yield from wanted
 
 
-def _refusal(line: str) -> dict[str, Any] | None:
+def _refusal(line: str) -> JsonObject | None:
     try:
         message = json.loads(line)
     except ValueError:
@@ -103,7 +103,7 @@ def _refusal(line: str) -> dict[str, Any] | None:
     }
 
 
-def _print(out: Console, items: Sequence[Mapping[str, Any]], settings: Settings) -> None:
+def _print(out: Console, items: Sequence[JsonObject], settings: Settings) -> None:
     """A line per refusal and reason; below, what each reason asks for."""
     zone = ZoneInfo(settings.site.timezone)
     table = Table(box=None, padding=(0, 2, 0, 0))

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import click
 
 from config.schema import Settings
 from daemon.cli.wording import console, hanging
+from daemon.ledger.rows import JsonObject
 from pipeline.errors import InputRejected
 
 
-def print_report(settings: Settings, study: Mapping[str, Any], as_json: bool) -> None:
+def print_report(settings: Settings, study: JsonObject, as_json: bool) -> None:
     """`found`: the study's timeline. With `as_json` the result, which has every number; else the report's own text.
 
     Raises InputRejected where there is none.
@@ -31,7 +30,7 @@ def print_report(settings: Settings, study: Mapping[str, Any], as_json: bool) ->
     out.print(f"every number: axrad show {study['id']} --report --json", soft_wrap=True)
 
 
-def _newest(results: Path, study: Mapping[str, Any]) -> Path:
+def _newest(results: Path, study: JsonObject) -> Path:
     for revision in reversed(study["revisions"]):
         folder = results / str(revision["id"])
         if (folder / "sr.dcm").is_file():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from itertools import islice
-from typing import Any  # JSON from outside: any shape until it is looked at
+from typing import Any  # Any: JSON from outside, of any shape until it is looked at
 
 import requests
 from fhirpy import SyncFHIRClient

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
-from typing import Any, Final  # JSON from outside: any shape until it is looked at
+from typing import Any, Final  # Any: JSON from outside, of any shape until it is looked at
 
 from daemon.clinical.facts import ClinicalFacts, Her2, Name, Receptors, facts_from, parse_date
 

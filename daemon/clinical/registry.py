@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final  # JSON from outside: any shape until it is looked at
+from typing import Any, Final  # Any: JSON from outside, of any shape until it is looked at
 
 from daemon.clinical.facts import ClinicalFacts, Her2, Identity, Name, Receptors, all_missing, facts_from
 from pipeline.errors import InputRejected

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar  # pynetdicom ships no types
+from typing import TypeVar  # pynetdicom ships no types
 
 from pynetdicom import AE
 from pynetdicom.association import Association
@@ -122,7 +122,7 @@ class AnswersBeyondLimits(PeerUnreachable):
 
 @contextmanager
 def associated(
-    address: Address, contexts: Sequence[tuple[str, Sequence[str]]], *, all_contexts: bool = True, **options: Any
+    address: Address, contexts: Sequence[tuple[str, Sequence[str]]], *, all_contexts: bool = True, **options: object
 ) -> Iterator[Association]:
     """An association with the given (abstract syntax, transfer syntaxes), released at the end.
 

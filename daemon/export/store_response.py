@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any  # DICOM JSON from outside: any shape until it is looked at
+from typing import Any  # Any: DICOM JSON from outside, of any shape until it is looked at
 from xml.etree import ElementTree
 
 from daemon.export.multipart import first_part

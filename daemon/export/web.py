@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any  # DICOM JSON from outside: any shape until it is looked at
+from typing import Any  # Any: DICOM JSON from outside, of any shape until it is looked at
 
 import requests
 from dicomweb_client.web import DICOMwebClient, _Transaction

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import sqlalchemy as sa
 import structlog
@@ -15,7 +15,7 @@ from daemon.feedback.assessment import SR_CLASSES, Assessment, read_assessment
 from daemon.feedback.pathology import Outcome
 from daemon.ledger import Ledger
 from daemon.ledger.engine import note
-from daemon.ledger.rows import InstanceRow, rows_where
+from daemon.ledger.rows import InstanceRow, JsonObject, rows_where
 from daemon.ledger.states import KNOWN_STATES
 from daemon.ledger.tables import deliveries, feedback, instances, revisions, sent_objects, studies
 from daemon.logs import place_of
@@ -100,6 +100,16 @@ def _read(path: Path) -> Assessment | None:
         return None
 
 
+class _ReportedRevision(NamedTuple):
+    """A revision whose report a reader has assessed, with its study."""
+
+    id: str
+    study_id: str
+    number: int
+    study_uid: str
+    patient_key: str
+
+
 def _store_assessment(
     connection: sa.Connection,
     spool_root: Path,
@@ -123,7 +133,7 @@ def _store_assessment(
         .where(sa.or_(sent_objects.c.sop_instance_uid.in_(about), kept_as.in_(about)))
         .order_by(revisions.c.number.desc())
     ).all()
-    newest = {row.study_id: row for row in reversed(rows)}
+    newest = {row.study_id: _ReportedRevision(*row) for row in reversed(rows)}
     verdict_count = 0
     for study_id, row in newest.items():
         reason = (
@@ -163,7 +173,9 @@ def _store_assessment(
     return verdict_count
 
 
-def _reason_not_taken(connection: sa.Connection, row: Any, assessment: Assessment, report_row: InstanceRow) -> str:
+def _reason_not_taken(
+    connection: sa.Connection, row: _ReportedRevision, assessment: Assessment, report_row: InstanceRow
+) -> str:
     """Why a report does not count for a study, without names; empty if it does."""
     if report_row.study_uid != row.study_uid:
         return "it lies in another study"
@@ -180,7 +192,7 @@ def _reason_not_taken(connection: sa.Connection, row: Any, assessment: Assessmen
     return "another author has said something under its UID" if others is not None else ""
 
 
-def _same_patient(connection: sa.Connection, row: Any, full: str, alone: str) -> bool:
+def _same_patient(connection: sa.Connection, row: _ReportedRevision, full: str, alone: str) -> bool:
     """The same id, and not from two issuers."""
     if full == row.patient_key:
         return True
@@ -242,7 +254,7 @@ def _store_verdict(
     )
 
 
-def _predicted(spool_root: Path, revision_id: str, side: str) -> dict[str, Any]:
+def _predicted(spool_root: Path, revision_id: str, side: str) -> JsonObject:
     """What the result predicted for this side, if there is exactly one prediction."""
     # Not at the top: it loads the metrics library, whose folder must be set first.
     from daemon.metrics.results import scanner_of
@@ -264,7 +276,7 @@ def _predicted(spool_root: Path, revision_id: str, side: str) -> dict[str, Any]:
     }
 
 
-def listed(connection: sa.Connection, limit: int = 1000) -> list[dict[str, Any]]:
+def listed(connection: sa.Connection, limit: int = 1000) -> list[JsonObject]:
     """All feedback, newest first, with the study it is about."""
     rows = connection.execute(
         sa.select(feedback, studies.c.study_uid)

@@ -7,7 +7,7 @@ WADO-RS or C-GET, where the archive offers that.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal  # element values of any VR
+from typing import Literal  # element values of any VR
 
 from pydicom import DataElement, Dataset, dcmread
 from pydicom.multival import MultiValue
@@ -146,7 +146,7 @@ def _same_item(ours: Dataset, theirs: Dataset) -> bool:
     return all(tag in ours and tag in theirs and _same(ours[tag], theirs[tag]) for tag in tags)
 
 
-def _normalised(value: Any) -> Any:
+def _normalised(value: object) -> object:
     """A value without what its encoding adds: padding, spaces at the end, a list around a single value."""
     if isinstance(value, MultiValue | list):
         return _normalised(value[0]) if len(value) == 1 else [_normalised(v) for v in value]

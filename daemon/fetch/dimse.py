@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any  # pynetdicom ships no types
+from typing import Any  # Any: pynetdicom's objects, whose types mypy does not follow
 
 from pydicom.dataset import Dataset
 from pydicom.uid import (
@@ -152,7 +153,7 @@ def get(
 
     `store` may refuse an instance with NotDicom or NotRequested; any other error of it ends the retrieval.
     """
-    contexts: list[tuple[str, list[Any]]] = [(GET, SYNTAXES)]
+    contexts: list[tuple[str, Sequence[str]]] = [(GET, SYNTAXES)]
     contexts += [(uid, [syntax]) for uid in classes for syntax in syntaxes]
     roles = [build_role(uid, scp_role=True) for uid in classes]
     requested = {uid for batch in batches for uid in batch.sop_uids}
@@ -241,7 +242,9 @@ def _limited(
     return within_limits(address, association, responses, max_count=max_count, max_s=max_s)
 
 
-def _retrieving(address: Address, contexts: list[tuple[str, list[Any]]], **options: Any) -> Any:
+def _retrieving(
+    address: Address, contexts: list[tuple[str, Sequence[str]]], **options: object
+) -> AbstractContextManager[Association]:
     return associated(address, contexts, all_contexts=False, **options)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO  # DICOM JSON from outside: any shape until it is looked at
+from typing import Any, BinaryIO  # Any: DICOM JSON from outside, of any shape until it is looked at
 
 import structlog
 

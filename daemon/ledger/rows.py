@@ -25,7 +25,8 @@ from daemon.ledger.tables import (
     studies,
 )
 
-# A JSON object: facts of a header, details of a sign of life, what is shown to people. Any: whatever JSON can hold.
+# A JSON object: facts of a header, details of a sign of life, what is shown to people.
+# Any: whatever JSON can hold.
 JsonObject = dict[str, Any]
 
 

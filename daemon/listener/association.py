@@ -8,7 +8,7 @@ import ssl
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any  # pynetdicom ships no types
+from typing import Any  # Any: pynetdicom's events, whose types mypy does not follow; a socket's address
 
 import structlog
 from pynetdicom import AE, evt

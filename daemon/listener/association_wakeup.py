@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from queue import Queue
 from threading import Condition
-from typing import Any  # pynetdicom ships no types
+from typing import Any  # Any: pynetdicom's objects, whose types mypy does not follow
 
 MAX_ROUND_S = 0.25
 

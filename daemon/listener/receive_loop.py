@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any  # pynetdicom ships no types
+from typing import Any  # Any: pynetdicom's objects, whose types mypy does not follow
 
 import structlog
 from pynetdicom.dul import DULServiceProvider
@@ -43,7 +43,7 @@ class ReceivingUpperLayer(DULServiceProvider):  # type: ignore[misc]
 
     def __init__(
         self,
-        assoc: Any,  # pynetdicom ships no types
+        assoc: Any,
         gate: RoundGate,
         open_store: Callable[[], AssociationStore],
         on_release: Callable[[], None],

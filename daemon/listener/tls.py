@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any  # what `getpeercert` gives
+from typing import Any  # Any: what `getpeercert` gives
 
 import structlog
 

@@ -6,9 +6,10 @@ A server pauses after such a failure; otherwise its loop would use a whole proce
 from __future__ import annotations
 
 import errno
+import socket
 import time
 from http.server import ThreadingHTTPServer
-from typing import Any
+from typing import Any  # Any: an address, whose form depends on the family of the socket
 
 # Descriptors of this process, descriptors of the machine, memory.
 SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -20,7 +21,7 @@ class RestingServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def get_request(self) -> tuple[Any, Any]:
+    def get_request(self) -> tuple[socket.socket, Any]:
         try:
             return super().get_request()
         except OSError as error:

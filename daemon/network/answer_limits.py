@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any  # urllib3's classes are made at run time
+from typing import Any  # Any: classes and answers of requests and urllib3, which are made at run time
 
 from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter

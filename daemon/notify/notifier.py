@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import Any
 
 import sqlalchemy as sa
 import structlog
@@ -32,7 +31,7 @@ class Notice:
 
     kind: str
     text: str
-    items: tuple[dict[str, Any], ...] = ()
+    items: tuple[dict[str, object], ...] = ()
     over: bool = False
 
 

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterable
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -85,5 +84,5 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, format: str, *args: object) -> None:
         """Somebody asks every few seconds; that is not worth a line."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any  # Any: a key is one label value or a tuple of them
 
 import sqlalchemy as sa
 from prometheus_client.core import GaugeMetricFamily, Metric

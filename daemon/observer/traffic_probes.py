@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 import sqlalchemy as sa
 import structlog
@@ -51,7 +50,7 @@ class Check:
     seconds: float
     at: float
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         fields = asdict(self.finding)
         return {
             "name": self.finding.name,

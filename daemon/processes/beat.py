@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from typing import Any
+from typing import Any  # Any: a producer of kombu, which ships no types
 
 import structlog
 from celery.beat import ScheduleEntry, Scheduler, SchedulingError

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import structlog
 from celery import Celery, current_task
@@ -188,7 +187,7 @@ def _add_tasks(app: Celery, settings: Settings) -> None:
         return made
 
     # A forked pool process must not share its parent's database connections.
-    def fresh(**_: Any) -> None:
+    def fresh(**_: object) -> None:
         nonlocal in_pool
         in_pool = True
         context.cache_clear()

@@ -10,13 +10,13 @@ import threading
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any  # Any: pynetdicom's objects, whose types mypy does not follow
 
 import sqlalchemy as sa
 from pydicom import dcmread
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from config.load import load
 from config.schema import Settings
@@ -163,7 +163,7 @@ class Demonstration:
         finally:
             ledger.close()
 
-    def _follow(self, ledger: Ledger, bar: Progress, task: Any) -> None:
+    def _follow(self, ledger: Ledger, bar: Progress, task: TaskID) -> None:
         assert self.exam is not None
         with ledger.read() as connection:
             row = find(connection, self.exam.study_uid)

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any  # socketserver's hooks take any kind of request
+from typing import Any  # Any: an address, whose form depends on the family of the socket
 
 import structlog
 
@@ -69,7 +69,7 @@ class ShareServer(RestingServer):
         """Compared in constant time."""
         return hmac.compare_digest(authorization.encode("latin-1", "replace"), self._expected)
 
-    def get_request(self) -> tuple[Any, Any]:
+    def get_request(self) -> tuple[socket.socket, Any]:
         """The handshake happens in the connection's own thread, so that a slow one keeps nobody waiting."""
         connection, address = super().get_request()
         if self._tls is not None:
@@ -77,20 +77,20 @@ class ShareServer(RestingServer):
             connection = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
         return connection, address
 
-    def process_request(self, request: Any, client_address: Any) -> None:
+    def process_request(self, request: socket.socket | tuple[bytes, socket.socket], client_address: Any) -> None:
         if not self._room.acquire(timeout=MAX_WAIT_FOR_ROOM_S):
             log.warning("share-full", connections=MAX_CONNECTIONS)
             self.shutdown_request(request)
             return
         super().process_request(request, client_address)
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
+    def process_request_thread(self, request: socket.socket | tuple[bytes, socket.socket], client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
             self._room.release()
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, request: socket.socket | tuple[bytes, socket.socket], client_address: Any) -> None:
         """A connection that broke is the other side's to repeat; its text may quote what was asked for."""
         log.warning("share-connection-broken", error=type(sys.exception()).__name__)
 
@@ -195,7 +195,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Connection", "close")
         self.end_headers()
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, format: str, *args: object) -> None:
         """No line per request: it would hold UIDs."""
 
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Any, Literal  # a journal line: any JSON until it is looked at
+from typing import Any, Literal  # Any: a line of JSON, of any shape until it is looked at
 
 from daemon.spool.sync import sync_folder
 

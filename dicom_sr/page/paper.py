@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, Literal  # Any: what matplotlib's PDF renderer is given
 
 import matplotlib as mpl
 from matplotlib.backends.backend_mixed import MixedModeRenderer

@@ -6,8 +6,8 @@ Colours are Okabe and Ito's, which readers with any common colour blindness tell
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
@@ -170,7 +170,7 @@ class Sheet:
         """A line `width` pixels wide."""
         self._axes.plot([x0, x1], [y0, y1], color=colour, linewidth=width * 72 / DPI, solid_capstyle="butt")
 
-    def axes(self, x: float, y: float, width: float, height: float) -> Any:
+    def axes(self, x: float, y: float, width: float, height: float) -> Axes:
         """Axes for a picture, in the place given."""
         place = (x / self.width_px, 1 - (y + height) / self.height_px, width / self.width_px, height / self.height_px)
         return self.figure.add_axes(place)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 from matplotlib import patheffects
+from matplotlib.axes import Axes
 
 from dicom_sr.page import text_fitting
 from dicom_sr.page.node_labels import Box, Label, placed
@@ -54,12 +53,12 @@ def draw_panel(sheet: Sheet, panel: Panel, x: float, y: float, size: float) -> N
         spine.set_linewidth(0.8 * POINT)
 
 
-def _square(axes: Any, x: float, y: float, side: float) -> None:
+def _square(axes: Axes, x: float, y: float, side: float) -> None:
     axes.set_xlim(x - side / 2, x + side / 2)
     axes.set_ylim(y + side / 2, y - side / 2)
 
 
-def _contour(axes: Any, contour: Contour, panel: Panel) -> None:
+def _contour(axes: Axes, contour: Contour, panel: Panel) -> None:
     """The panel's own ROI with a full line, the other one dashed."""
     points = contour.points_xy * np.array([panel.spacing_yx_mm[1], panel.spacing_yx_mm[0]])
     own = contour.role == panel.focus and contour.side == panel.side
@@ -75,7 +74,7 @@ def _contour(axes: Any, contour: Contour, panel: Panel) -> None:
     )
 
 
-def _numbers(axes: Any, panel: Panel, size: float, px_per_mm: float, taken: list[Box]) -> None:
+def _numbers(axes: Axes, panel: Panel, size: float, px_per_mm: float, taken: list[Box]) -> None:
     """The numbers of the nodes in this slice, each beside its outline, or further away with a line to it. In a small
     picture of many nodes only that of the node it is of."""
     outlines = _outlined(panel, size, px_per_mm)
@@ -119,7 +118,7 @@ def _outlined(panel: Panel, size: float, px_per_mm: float) -> dict[int, Box]:
     return boxes
 
 
-def _letters(axes: Any, panel: Panel, size: float) -> list[Box]:
+def _letters(axes: Axes, panel: Panel, size: float) -> list[Box]:
     """The patient's directions at the four edges; where they stand, in pixels of the panel."""
     places = ((0.0, 0.5), (1.0, 0.5), (0.5, 1.0), (0.5, 0.0))
     boxes = []
@@ -132,7 +131,7 @@ def _letters(axes: Any, panel: Panel, size: float) -> list[Box]:
     return boxes
 
 
-def _bar(axes: Any, px_per_mm: float, size: float) -> Box:
+def _bar(axes: Axes, px_per_mm: float, size: float) -> Box:
     """Two centimetres, as far as they fit between the edge and the letter; where it stands."""
     length = BAR_MM * px_per_mm
     axes.plot(
@@ -149,7 +148,7 @@ def _bar(axes: Any, px_per_mm: float, size: float) -> Box:
     return Box(0, at_y - 9, 0.04 * size + max(width, length) + 2, size)
 
 
-def _write(axes: Any, text: str, place: tuple[float, float], px: float, *, colour: str, bold: bool) -> None:
+def _write(axes: Axes, text: str, place: tuple[float, float], px: float, *, colour: str, bold: bool) -> None:
     """A text in the middle of a place, given as shares of the panel from the bottom left."""
     axes.text(
         *place,

@@ -6,9 +6,9 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal  # Any: arguments of matplotlib's `text`, each of its own type
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 
@@ -44,7 +44,7 @@ def style(text: str, px: float, bold: bool) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=1)
-def _probe() -> Any:
+def _probe() -> tuple[Figure, RendererAgg]:
     figure = Figure(figsize=(1, 1), dpi=DPI)
     return figure, FigureCanvasAgg(figure).get_renderer()
 

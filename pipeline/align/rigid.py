@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any  # Any: SimpleITK's objects, which have no types
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,6 @@ from pipeline.geometry import Geometry
 from pipeline.records import Volume
 
 Matrix = npt.NDArray[np.float64]
-# SimpleITK ships no types.
 SitkImage = Any
 
 LEVELS_MM = (8.0, 4.0, 2.0)

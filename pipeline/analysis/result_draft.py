@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any  # Any: values of a result's fields, each of its own type
 
 from pipeline.catalog import Selection
 from pipeline.pictures import Panel

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
-from typing import Any
+from typing import Any  # Any: DICOM values, of any type until they are checked
 
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException
@@ -139,7 +139,6 @@ def stated_values(dataset: Dataset) -> dict[str, Value]:
     return tags
 
 
-# `Any`: pydicom's values are of any type until they are converted.
 def _numbers(value: Any) -> Value:
     if value is None or value == "":
         return None

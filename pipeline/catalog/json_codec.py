@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any  # Any: values of JSON
 
 from pipeline.catalog.facts import InstanceFacts, SegmentFacts
 from pipeline.records import Code, InstanceRef
 
 
-def facts_to_json(facts: InstanceFacts) -> dict[str, Any]:
+def facts_to_json(facts: InstanceFacts) -> dict[str, object]:
     """A document of plain JSON types. The path is not part of it: where a file lies is the spool's matter."""
-    document: dict[str, Any] = {
+    document: dict[str, object] = {
         "ref": _ref_to_json(facts.ref),
         "modality": facts.modality,
         "transfer_syntax_uid": facts.transfer_syntax_uid,
@@ -51,8 +51,8 @@ def _ref_to_json(ref: InstanceRef) -> list[str]:
     return [ref.study_uid, ref.series_uid, ref.sop_class_uid, ref.sop_instance_uid]
 
 
-def _segment_to_json(segment: SegmentFacts) -> dict[str, Any]:
-    document: dict[str, Any] = {"number": segment.number, "label": segment.label}
+def _segment_to_json(segment: SegmentFacts) -> dict[str, object]:
+    document: dict[str, object] = {"number": segment.number, "label": segment.label}
     for name in ("property_category", "property_type", "anatomy"):
         code: Code | None = getattr(segment, name)
         if code is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal  # Any: elements of pydicom, of any type
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +32,7 @@ def put_mark(ds: Dataset, kind: str) -> None:
     block.add_new(_KIND, "CS", kind.upper())
 
 
-def has_mark(ds: Any) -> bool:
+def has_mark(ds: Dataset) -> bool:
     """Whether the data set holds our mark, of whatever voxels."""
     return bool(_marked_digest(ds))
 
@@ -73,7 +73,7 @@ def voxel_digest(ds: Dataset) -> str:
     return digest.hexdigest()
 
 
-def _pixels(ds: Dataset) -> npt.NDArray[Any]:
+def _pixels(ds: Dataset) -> npt.NDArray[np.generic]:
     """Every frame. Bits that are not compressed need no decoder (PS3.5 8.1.1: the first pixel is the lowest bit)."""
     shape = (len(ds.PerFrameFunctionalGroupsSequence), int(ds.Rows), int(ds.Columns))
     bits = bytes(ds.PixelData)
@@ -84,7 +84,7 @@ def _pixels(ds: Dataset) -> npt.NDArray[Any]:
 
 
 def _drawn(
-    ds: Dataset, frame: npt.NDArray[Any], groups: Dataset, shared: Dataset
+    ds: Dataset, frame: npt.NDArray[np.generic], groups: Dataset, shared: Dataset
 ) -> list[tuple[int, npt.NDArray[np.bool_]]]:
     """Each segment that has a voxel on a frame."""
     if ds.get("SegmentationType") == LABELMAP:

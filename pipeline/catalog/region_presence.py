@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any  # Any: an element as pydicom keeps it, converted or raw
 
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset

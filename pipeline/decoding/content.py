@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -56,7 +55,7 @@ def _pixels(path: Path, dataset: Dataset, place: bounded_reading.Pixels) -> Iter
         yield piece if swap is None else np.frombuffer(piece, swap).byteswap().tobytes()
 
 
-def _numbers(dataset: Dataset, digest: Any) -> None:
+def _numbers(dataset: Dataset, digest: hashlib._Hash) -> None:
     for element in dataset:
         if element.VR == "SQ":
             for item in element.value:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any  # Any: options of pydicom's decoder, each of its own type
 
 import numpy as np
 import numpy.typing as npt

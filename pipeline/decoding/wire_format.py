@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from typing import Any
+from typing import Any  # Any: values of JSON
 
 LENGTH = struct.Struct("<L")
 SIZE = "size"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 import struct
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple  # Any: DICOM values, of any type until they are checked
 
 import pydicom.datadict
 from pydicom.dataelem import RawDataElement

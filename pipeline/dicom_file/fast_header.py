@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO, Final, NamedTuple, TypeVar, cast
+from typing import Any, BinaryIO, Final, NamedTuple, TypeVar, cast  # Any: what pydicom takes as key, encoding and value
 
 import pydicom.config
 from pydicom.charset import convert_encodings, default_encoding
@@ -89,7 +89,7 @@ class Header(Dataset):
     element_at: int
     element: bytes
 
-    def get(self, key: Any, default: Any = None) -> Any:
+    def get(self, key: Any, default: object = None) -> Any:
         if type(key) is str:
             tag = tag_of(key)
             if tag is not None and tag not in self._dict:

@@ -7,7 +7,7 @@ short texts in printable ASCII need none of it; whatever else is in an element i
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import Any, Final  # Any: an element converted or raw, and its values of any type
 
 from pydicom.dataelem import RawDataElement
 

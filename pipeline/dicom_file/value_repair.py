@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any  # Any: DICOM values, of any type until they are checked
 
 from pydicom import config
 from pydicom.datadict import dictionary_VM, dictionary_VR, keyword_for_tag
@@ -97,7 +97,7 @@ def describes_pixels(dataset: Dataset) -> bool:
     return whole and colour and (words[1] is None or isinstance(words[1], str))
 
 
-def _named(sizes: list[Any]) -> Iterable[tuple[str, Any]]:
+def _named(sizes: list[object]) -> Iterable[tuple[str, object]]:
     return zip(PIXEL_NUMBERS, sizes, strict=True)
 
 
@@ -153,7 +153,9 @@ def _check_number(dataset: Dataset, tag: BaseTag, keyword: str, vr: str, faults:
     if values_read.comma:
         faults.commas.add(keyword)
     if values_read.comma or (element.VR or vr) not in dictionary_VR(tag).split(" or "):
-        values: list[Any] = [int(v) for v in values_read.values] if vr in WHOLE else list(values_read.values)
+        values: list[int] | list[float] = (
+            [int(v) for v in values_read.values] if vr in WHOLE else list(values_read.values)
+        )
         # Read decimals are kept as binary numbers: a Decimal String holds no more than 16 characters.
         set_vr = vr if vr in WHOLE else "FD"
         value = values if len(values) > 1 else values[0]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any  # Any: PyRadiomics' classes and settings, which have no types; voxels of any number
 
 import numpy as np
 import numpy.typing as npt

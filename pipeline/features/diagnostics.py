@@ -6,7 +6,7 @@ CenterOfMassIndex, CenterOfMass.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any  # Any: numbers of any type
 
 import numpy as np
 import numpy.typing as npt

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any  # Any: JSON from a forked process
 
 import numpy as np
 import numpy.typing as npt

@@ -7,7 +7,7 @@ scratch arrays written over instead of allocated.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any  # Any: attributes of PyRadiomics' classes, which have no types
 
 import numpy as np
 import numpy.typing as npt

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, Any, BinaryIO  # Any: cells of a file; pyarrow, which ships no types
 
 from pipeline.catalog import Exam
 from pipeline.csv_cells import escaped, unescaped

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any  # Any: SimpleITK's objects, which have no types
 
 import numpy as np
 import SimpleITK as sitk
@@ -16,7 +16,6 @@ from pipeline.features.roi_features import RoiFeatures, refused
 from pipeline.geometry import Geometry
 from pipeline.records import Mask, Volume
 
-# SimpleITK ships no types.
 SitkImage = Any
 # ITK's tolerance for "the same physical space", in units of the first spacing and of direction cosines
 TOLERANCE = 1e-6

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import Any  # Any: what PyRadiomics, which has no types, hands to NumPy
 
 import numpy as np
 

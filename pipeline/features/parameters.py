@@ -10,7 +10,7 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any  # Any: PyRadiomics' settings, of many types, and its extractor, which has none
 
 from config.schema import Features
 from pipeline.errors import InputRejected

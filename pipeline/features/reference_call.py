@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any  # Any: images of SimpleITK and answers of PyRadiomics, which have no types
 
 import numpy as np
 import SimpleITK as sitk

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any  # Any: values of JSON; arrays of a file by name
 
 import numpy as np
 import numpy.typing as npt
@@ -51,7 +51,7 @@ def load_panels(path: Path) -> tuple[Panel, ...]:
         raise InputRejected(f"{path.name} holds no panels that can be read") from error
 
 
-def _described(panel: Panel) -> dict[str, Any]:
+def _described(panel: Panel) -> dict[str, object]:
     source = panel.source
     return {
         "sequence": panel.sequence,

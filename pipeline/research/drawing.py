@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any  # Any: arguments of matplotlib's Figure, each of its own type
 
 import pandas as pd
 from scipy.cluster.hierarchy import dendrogram, leaves_list, linkage

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydicom import Dataset
 
@@ -120,7 +120,7 @@ def _code(item: Dataset, keyword: str) -> Code | None:
     return next(iter(_codes(item.get(keyword) or [])), None)
 
 
-def _codes(items: Any) -> tuple[Code, ...]:
+def _codes(items: Iterable[Dataset]) -> tuple[Code, ...]:
     codes = []
     for item in items:
         value = text_of(item, "CodeValue") or text_of(item, "LongCodeValue") or text_of(item, "URNCodeValue")

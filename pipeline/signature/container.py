@@ -12,7 +12,6 @@ import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +36,7 @@ def demonstration_path() -> Path:
 def to_bytes(signature: Signature) -> bytes:
     """The file's bytes: the same for the same content, on every run."""
     members = {f"{name}.npy": _npy(array) for name, array in signature.arrays.items()}
-    envelope: dict[str, Any] = {
+    envelope: dict[str, object] = {
         "signature": signature.header.model_dump(mode="json", by_alias=True),
         "arrays": {name: hashlib.sha256(data).hexdigest() for name, data in members.items()},
     }
@@ -115,7 +114,7 @@ def _pack(members: Mapping[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def _digest(envelope: Mapping[str, Any]) -> str:
+def _digest(envelope: Mapping[str, object]) -> str:
     facts = {"signature": envelope["signature"], "arrays": envelope["arrays"]}
     return hashlib.sha256(json.dumps(facts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
@@ -137,7 +136,7 @@ def _members(data: bytes) -> dict[str, bytes]:
         return {i.filename: archive.read(i) for i in infos}
 
 
-def _verify(members: Mapping[str, bytes], digests: Mapping[str, Any]) -> None:
+def _verify(members: Mapping[str, bytes], digests: Mapping[str, object]) -> None:
     if set(members) != set(digests):
         raise ValueError("its arrays are not those its header lists")
     for name, content in members.items():

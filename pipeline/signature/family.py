@@ -10,7 +10,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pipeline.errors import InputRejected
 from pipeline.records import Json
@@ -72,7 +71,7 @@ def demonstration() -> tuple[Signature, ...]:
     return read(container.demonstration_path().parent).members
 
 
-def as_json(facts: Mapping[str, Any]) -> bytes:
+def as_json(facts: Mapping[str, object]) -> bytes:
     """`family.json`."""
     return (json.dumps(facts, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode()
 

@@ -17,7 +17,7 @@ import math
 import re
 import struct
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple  # Any: DICOM values, of any type until they are checked
 
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any  # Any: DICOM values, of any type until they are checked
 
 import numpy as np
 import numpy.typing as npt
@@ -148,7 +148,7 @@ class Groups:
         items: Any = next((items_there for source in self._sources if (items_there := source.get(macro))), [])
         return [each for item in items for each in item.get(inner) or []]
 
-    def get(self, keyword: str, default: Any = None) -> Any:
+    def get(self, keyword: str, default: object = None) -> Any:
         for item in self.items():
             value = item.get(keyword)
             if value is not None:

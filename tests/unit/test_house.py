@@ -159,6 +159,56 @@ def test_a_pickle_would_be_noticed(tmp_path: Path) -> None:
         assert len(list(unsafe(bad))) == 4
 
 
+# Types
+
+
+def any_without_reason(source: str) -> list[int]:
+    """Lines that use `typing.Any` without a comment `# Any: …`: at its import, on the line, or on the line above."""
+    tree, lines = ast.parse(source), source.splitlines()
+
+    def has_reason(number: int) -> bool:
+        return "# Any: " in lines[number - 1] or (number > 1 and lines[number - 2].lstrip().startswith("# Any: "))
+
+    names: dict[str, bool] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module in ("typing", "typing_extensions"):
+            names |= {alias.asname or "Any": has_reason(alias.lineno) for alias in node.names if alias.name == "Any"}
+    uses = {
+        node.lineno
+        for node in ast.walk(tree)
+        if (isinstance(node, ast.Name) and not names.get(node.id, True))
+        or (isinstance(node, ast.Attribute) and ast.unparse(node) in ("typing.Any", "t.Any"))
+    }
+    return sorted(number for number in uses if not has_reason(number))
+
+
+def test_each_any_has_its_reason() -> None:
+    """`Any` turns type checking off; where nothing narrower is true, a comment says what is behind it."""
+    places = {
+        str(path.relative_to(ROOT)): lines
+        for path in python_files()
+        if (lines := any_without_reason(path.read_text(encoding="utf-8")))
+    }
+    assert not places, f"type these better, or say why not in a comment `# Any: …`: {places}"
+
+
+@pytest.mark.parametrize(
+    ("source", "lines"),
+    [
+        ("from typing import Any\nx: Any = 1\n", [2]),
+        ("from typing import Any as A\nx: list[A] = []\n", [2]),
+        ("import typing\nx: typing.Any = 1\n", [2]),
+        ("from typing import Any  # values of JSON\nx: Any = 1\n", [2]),
+        ("from typing import Any\n# Any: values of JSON\nx: Any = 1\ny: Any = 1\n", [4]),
+        ("from typing import Any  # Any: values of JSON\nx: Any = 1\n", []),
+        ("from typing import Any\nx: Any = 1  # Any: values of JSON\n", []),
+        ('"""Any text."""\n', []),
+    ],
+)
+def test_an_any_without_a_reason_would_be_noticed(source: str, lines: list[int]) -> None:
+    assert any_without_reason(source) == lines
+
+
 # Errors
 
 

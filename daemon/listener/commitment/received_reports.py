@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any  # pynetdicom ships no types
+from typing import Any  # Any: pynetdicom's objects, whose types mypy does not follow
 
 from daemon.listener.commitment.check import PROCESSING_FAILURE
 from daemon.listener.commitment.requests import INVALID_ARGUMENT, MALFORMED, SUCCESS

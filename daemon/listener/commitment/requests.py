@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any  # pynetdicom ships no types
+from typing import Any  # Any: pynetdicom's objects, whose types mypy does not follow
 
 import structlog
 from pydicom.dataset import Dataset

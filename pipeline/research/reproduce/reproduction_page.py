@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any  # Any: values of JSON
 
 from pipeline.records import Json
 from pipeline.research.drawing import clustered_heatmap

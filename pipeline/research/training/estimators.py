@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any  # Any: trees of scikit-learn, which ships no types
 
 import numpy as np
 import numpy.typing as npt
