@@ -241,6 +241,8 @@ def test_the_conformance_statement_lists_what_is_sent() -> None:
     assert listed == [
         sop_classes.COMPREHENSIVE,
         sop_classes.COMPREHENSIVE_3D,
+        sop_classes.ENHANCED,
+        sop_classes.BASIC_TEXT,
         sop_classes.SECONDARY_CAPTURE,
         sop_classes.ENCAPSULATED_PDF,
         sop_classes.KEY_OBJECT_SELECTION,
