@@ -12,7 +12,7 @@ from daemon.ledger import comparisons
 from daemon.ledger.engine import note
 from daemon.ledger.moves import add, move, move_all
 from daemon.ledger.roi_filing import adopt_rois, exam_of
-from daemon.ledger.states import GONE, IN_SPOOL, SETTLED
+from daemon.ledger.states import A_RESULT, GONE, IN_SPOOL, SETTLED
 from daemon.ledger.studies import create_or_wake, study_id_of
 from daemon.ledger.tables import instances, roi_references, sent_objects, studies
 from daemon.ledger.work_order import ROUTINE
@@ -75,7 +75,7 @@ def record(connection: sa.Connection, arrival: Arrival) -> str | None:
         return None
     if facts.ours or _was_sent(connection, facts):
         # A result of axrad that was routed back: it is kept, and nothing else happens.
-        add(connection, "instance", "ignored", columns_of(arrival, "a result of axrad"))
+        add(connection, "instance", "ignored", columns_of(arrival, A_RESULT))
         return None
     if not is_relevant(facts):
         add(connection, "instance", "ignored", columns_of(arrival, "not used by axrad"))

@@ -6,10 +6,13 @@ import sqlalchemy as sa
 
 from daemon.ledger import set_aside
 from daemon.ledger.rows import DeliveryRow, JsonObject, RevisionRow, StudyRow, rows_where
-from daemon.ledger.states import SETTLED
+from daemon.ledger.states import A_RESULT, SETTLED
 from daemon.ledger.studies import newest_revision
 from daemon.ledger.tables import deliveries, events, fetches, instances, revisions, studies
 from daemon.ledger.work_order import priority_in_words
+
+# A result of axrad that an archive sent back is no part of what was received for the exam.
+NO_RESULT = (instances.c.state != "ignored") | (instances.c.note != A_RESULT)
 
 
 def counts(connection: sa.Connection, now: float) -> JsonObject:
@@ -46,7 +49,7 @@ def list_studies(connection: sa.Connection, state: str | None = None, limit: int
 def describe(connection: sa.Connection, row: StudyRow) -> JsonObject:
     """One study in a line."""
     received = connection.execute(
-        sa.select(sa.func.count()).select_from(instances).where(instances.c.exam_uid == row.study_uid)
+        sa.select(sa.func.count()).select_from(instances).where(instances.c.exam_uid == row.study_uid, NO_RESULT)
     ).scalar_one()
     revision = newest_revision(connection, row.id)
     sent = []
@@ -116,7 +119,7 @@ def arrivals(connection: sa.Connection, study_uid: str) -> list[JsonObject]:
             sa.func.min(instances.c.received_at),
             sa.func.max(instances.c.received_at),
         )
-        .where(instances.c.exam_uid == study_uid)
+        .where(instances.c.exam_uid == study_uid, NO_RESULT)
         .group_by(instances.c.association, instances.c.calling_ae)
         .order_by(sa.func.min(instances.c.received_at), instances.c.association)
     ).all()

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import sqlalchemy as sa
 
+from daemon.ledger import views
 from daemon.ledger.engine import Ledger
 from daemon.ledger.instances import Arrival, record
 from daemon.ledger.tables import deliveries, instances, revisions, sent_objects, studies
@@ -99,3 +100,11 @@ def test_a_copy_that_a_reader_changed_is_the_readers(sent: Ledger) -> None:
 def test_a_readers_own_segmentation_counts_beside_ours(sent: Ledger) -> None:
     arrive(sent, seg(IMAGES, uid="1.2.3.901.1"), at=NOW + 500)
     assert outcome(sent, "1.2.3.901.1") == ("stored", True, NOW + 500)
+
+
+def test_what_came_back_is_not_counted_among_what_was_received(ledger: Ledger) -> None:
+    drawn = seg(IMAGES, uid="1.2.3.800.1")
+    arrive(ledger, *IMAGES, drawn, replace(seg(IMAGES, own_mark="ours"), ours=True))
+    with ledger.read() as connection:
+        assert [s["instances"] for s in views.list_studies(connection)] == [3]
+        assert [a["instances"] for a in views.arrivals(connection, IMAGES[0].ref.study_uid)] == [3]
