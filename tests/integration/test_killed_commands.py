@@ -9,6 +9,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -110,6 +111,11 @@ def test_extract_that_is_killed_leaves_no_process(
     killed(["extract", str(exam), "--out", str(tmp_path / "table.csv")], moment)
 
 
+def guards_of(pid: int) -> list[psutil.Process]:
+    """The shells that end the broker of a process. Between fork and exec a child has its parent's command line."""
+    return [p for p in psutil.Process(pid).children() if "axrad-guard" in p.cmdline()]
+
+
 def test_the_broker_of_one_that_is_killed_ends(tmp_path: Path) -> None:
     """Also where no `axrad up` comes after it to end what was left: after a demo."""
     code = (
@@ -127,7 +133,7 @@ def test_the_broker_of_one_that_is_killed_ends(tmp_path: Path) -> None:
             assert process.stdout is not None
             folder, pid = process.stdout.readline().decode().split()
             server = psutil.Process(int(pid))
-            guards = [p for p in psutil.Process(process.pid).children() if "axrad-guard" in p.cmdline()]
+            guards = wait_for(partial(guards_of, process.pid), "the guard of the broker")
             assert len(guards) == 1
             if orderly:
                 process.communicate()
