@@ -1,4 +1,4 @@
-"""Options of the commands that train: the steps of the recipe, and how far training has come."""
+"""Options of the commands that train: columns of the table, steps of the recipe, and how far training has come."""
 
 from __future__ import annotations
 
@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from config.schema import Training
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
+_TABLE_OPTIONS = (
+    click.option("--label", required=True, help="Column with the outcome."),
+    click.option("--positive", required=True, help="Its value for the positive class."),
+    click.option("--negative", help="Its value for the other class; found out where there are only two."),
+    click.option("--positive-name", help="What the positive class is called in reports; default: its value."),
+    click.option("--id", "id_column", help="Column with the patient or exam."),
+)
 _OPTIONS = (
     click.option("--sequences", help="Comma-separated, of t1c,t2,adc."),
     click.option("--rois", help="Comma-separated, of tumor,lymph_nodes."),
@@ -27,6 +34,13 @@ _OPTIONS = (
     click.option("--seed", type=click.IntRange(0)),
     click.option("--complete-cases", is_flag=True, default=None, help="Leave out cases with missing values."),
 )
+
+
+def table_options(command: _Command) -> _Command:
+    """Which columns of a training table are the outcome and the patient."""
+    for option in reversed(_TABLE_OPTIONS):
+        command = option(command)
+    return command
 
 
 def recipe_options(command: _Command) -> _Command:

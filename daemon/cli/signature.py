@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any  # Any: values of options; the recipe chec
 import click
 
 from daemon.cli.options import config_option, json_option, out_file, out_folder
-from daemon.cli.recipe_options import progress_bar, recipe_of, recipe_options
+from daemon.cli.recipe_options import progress_bar, recipe_of, recipe_options, table_options
 from daemon.cli.research_extra import require_research
 from daemon.cli.signature_family import family
 from daemon.cli.signature_registry import (
@@ -42,11 +42,7 @@ signature.add_command(family)
 
 @signature.command()
 @click.argument("table", type=_file)
-@click.option("--label", required=True, help="Column with the outcome.")
-@click.option("--positive", required=True, help="Its value for the positive class.")
-@click.option("--negative", help="Its value for the other class; found out where there are only two.")
-@click.option("--positive-name", help="What the positive class is called in reports; default: its value.")
-@click.option("--id", "id_column", help="Column with the patient or exam.")
+@table_options
 @click.option("--out", required=True, type=out_file, help="The signature file to write.")
 @click.option("--name", help="Default: the name of the file.")
 @click.option("--version", default="1", show_default=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any  # Any: values of options; the recipe chec
 import click
 
 from daemon.cli.options import config_option, json_option, out_folder
-from daemon.cli.recipe_options import progress_bar, recipe_of, recipe_options
+from daemon.cli.recipe_options import progress_bar, recipe_of, recipe_options, table_options
 from daemon.cli.research_extra import require_research
 
 if TYPE_CHECKING:
@@ -18,11 +18,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("table", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--label", required=True, help="Column with the outcome.")
-@click.option("--positive", required=True, help="Its value for the positive class.")
-@click.option("--negative", help="Its value for the other class; found out where there are only two.")
-@click.option("--positive-name", help="What the positive class is called in reports; default: its value.")
-@click.option("--id", "id_column", help="Column with the patient or exam.")
+@table_options
 @click.option("--out", required=True, type=out_folder, help="Folder for the signatures, family.json and report.html.")
 @click.option("--name", help="Of the family; default: the name of the folder.")
 @click.option("--version", default="1", show_default=True)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from io import BytesIO
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any  # Any: values of JSON; arrays of a file by name
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.bounded_arrays import arrays_of
-from pipeline.errors import InputRejected
+from pipeline import described_arrays
 from pipeline.pictures.panel import Contour, Panel
 from pipeline.records import InstanceRef, SliceSource
 
@@ -27,11 +25,7 @@ def panels_to_bytes(panels: tuple[Panel, ...]) -> bytes:
         for j, contour in enumerate(panel.contours):
             arrays[f"contour_{i}_{j}"] = contour.points_xy
         described.append(_described(panel))
-    text = json.dumps({"schema": _SCHEMA, "panels": described}, ensure_ascii=True, sort_keys=True)
-    arrays["description"] = np.frombuffer(text.encode(), dtype=np.uint8)
-    file = BytesIO()
-    np.savez_compressed(file, allow_pickle=False, **arrays)
-    return file.getvalue()
+    return described_arrays.to_bytes("panels", _SCHEMA, described, arrays)
 
 
 def save_panels(path: Path, panels: tuple[Panel, ...]) -> None:
@@ -41,14 +35,7 @@ def save_panels(path: Path, panels: tuple[Panel, ...]) -> None:
 
 def load_panels(path: Path) -> tuple[Panel, ...]:
     """Read what `save_panels` wrote. Raises InputRejected."""
-    try:
-        arrays = arrays_of(path)
-        document = json.loads(arrays["description"].tobytes())
-        if document["schema"] != _SCHEMA:
-            raise InputRejected(f"{path.name} holds panels of another schema: {document['schema']}")
-        return tuple(_panel(i, entry, arrays) for i, entry in enumerate(document["panels"]))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputRejected(f"{path.name} holds no panels that can be read") from error
+    return described_arrays.read(path, "panels", _SCHEMA, _panel)
 
 
 def _described(panel: Panel) -> dict[str, object]:
@@ -79,7 +66,7 @@ def _described(panel: Panel) -> dict[str, object]:
     }
 
 
-def _panel(i: int, entry: dict[str, Any], arrays: Any) -> Panel:
+def _panel(i: int, entry: dict[str, Any], arrays: Mapping[str, Any]) -> Panel:
     source = entry["source"]
     return Panel(
         sequence=entry["sequence"],

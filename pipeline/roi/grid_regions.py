@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any  # Any: values of JSON
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.bounded_arrays import arrays_of
-from pipeline.errors import InputRejected
+from pipeline import described_arrays
 from pipeline.geometry import Geometry
 from pipeline.records import InstanceRef, Mask, Role, Sequence, Side, SliceSource, Volume
 
@@ -67,23 +64,14 @@ def grid_regions(
 def regions_to_bytes(regions: tuple[GridRegion, ...]) -> bytes:
     """`regions` as a file; nothing pickled, the same regions give the same bytes."""
     arrays = {f"voxels_{i}": np.packbits(region.voxels_zyx) for i, region in enumerate(regions)}
-    text = json.dumps({"schema": _SCHEMA, "regions": [_described(r) for r in regions]}, sort_keys=True)
-    arrays["description"] = np.frombuffer(text.encode(), dtype=np.uint8)
-    file = BytesIO()
-    np.savez_compressed(file, allow_pickle=False, **arrays)
-    return file.getvalue()
+    return described_arrays.to_bytes("regions", _SCHEMA, [_described(r) for r in regions], arrays)
 
 
 def load_regions(path: Path) -> tuple[GridRegion, ...]:
     """Read what `regions_to_bytes` wrote. Raises InputRejected."""
-    try:
-        arrays = arrays_of(path)
-        document = json.loads(arrays["description"].tobytes())
-        if document["schema"] != _SCHEMA:
-            raise InputRejected(f"{path.name} holds regions of another schema: {document['schema']}")
-        return tuple(_region(entry, arrays[f"voxels_{i}"]) for i, entry in enumerate(document["regions"]))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputRejected(f"{path.name} holds no regions that can be read") from error
+    return described_arrays.read(
+        path, "regions", _SCHEMA, lambda i, entry, arrays: _region(entry, arrays[f"voxels_{i}"])
+    )
 
 
 def _described(region: GridRegion) -> dict[str, object]:
