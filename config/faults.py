@@ -64,8 +64,8 @@ def in_words(error: ErrorDetails) -> tuple[str, str]:
         if place:
             return key, sentence
         # Of what does not go together the sentence names the key itself.
-        found, _, rest = sentence.partition(": ")
-        return found, rest
+        key, _, rest = sentence.partition(": ")
+        return key, rest
     known = WORDS.get(error["type"])
     if known is None:
         return key, str(error["msg"])

@@ -50,8 +50,8 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None, *, 
         settings = _anchored(settings, path.resolve().parent)
     faults = [*disagreements(settings), *misplaced(settings, writes=writes)]
     if faults:
-        told = (fault.partition(": ") for fault in faults)
-        raise ConfigError("\n".join(_told(key, sentence, origins) for key, _, sentence in told))
+        parted = (fault.partition(": ") for fault in faults)
+        raise ConfigError("\n".join(_told(key, sentence, origins) for key, _, sentence in parted))
     return settings
 
 

@@ -35,10 +35,10 @@ def _root(result: StudyResult, source: ReportSource, settings: Settings) -> Data
     content_items.add(root, *observer(result, settings))
     done = content_items.code(codes.PROCEDURE_REPORTED, procedure(source), content_items.MODIFIER)
     content_items.add(root, done)
-    said = content_items.container(codes.CONCLUSIONS)
+    conclusions = content_items.container(codes.CONCLUSIONS)
     for side, part in result.parts():
-        content_items.add(said, content_items.text(codes.CONCLUSION, sentences.conclusion(result, side, part)))
-    content_items.add(root, said)
+        content_items.add(conclusions, content_items.text(codes.CONCLUSION, sentences.conclusion(result, side, part)))
+    content_items.add(root, conclusions)
     lines = list(_lines(result, source))
     if lines:
         findings = content_items.container(codes.FINDINGS)

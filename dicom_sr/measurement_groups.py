@@ -212,8 +212,8 @@ def _weighed(context: GroupContext, role: Role, part: Part) -> dict[tuple[Sequen
         if parsed is None or parsed.role != role or name not in part.features or feature_codes.concept(parsed) is None:
             continue
         on = part.rois[role].drawn_on
-        told = parsed.sequence == on and parsed.family == "shape" and parsed.feature in (*_SIZE, "VoxelVolume")
-        if not told:
+        is_stated = parsed.sequence == on and parsed.family == "shape" and parsed.feature in (*_SIZE, "VoxelVolume")
+        if not is_stated:
             grouped.setdefault((parsed.sequence, parsed.filter), []).append(name)
     return grouped
 

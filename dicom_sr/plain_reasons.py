@@ -23,9 +23,9 @@ _HASH = re.compile(r" \((?=[0-9a-f]*[0-9])[0-9a-f]{12,64}\)")
 def plain(text: str, result: StudyResult) -> str:
     """`text` without what only machines read."""
     described = {choice.series_uid: choice.description for choice in result.sequences.values()}
-    text = _FEATURE.sub(lambda found: _feature(found[0]), text)
-    text = _REGION.sub(lambda found: _region(found[1], found[2]), text)
-    text = _SERIES.sub(lambda found: _series(found[1], described), text)
+    text = _FEATURE.sub(lambda match: _feature(match[0]), text)
+    text = _REGION.sub(lambda match: _region(match[1], match[2]), text)
+    text = _SERIES.sub(lambda match: _series(match[1], described), text)
     return _HASH.sub("", _OF_OBJECT.sub("", text))
 
 

@@ -167,8 +167,8 @@ def _as_text(write: Callable[..., bytes], *given: object) -> Json:
 def _checked(sr: bytes, result: StudyResult | None) -> bytes:
     findings = check_report(sr, result)
     if findings:
-        told = "; ".join(str(finding) for finding in findings[:3])
-        raise ReportRejected(f"the report failed its own check and is not sent: {told}")
+        faults = "; ".join(str(finding) for finding in findings[:3])
+        raise ReportRejected(f"the report failed its own check and is not sent: {faults}")
     return sr
 
 
@@ -176,8 +176,8 @@ def _check_identity(kind: str, data: bytes, source: ReportSource) -> None:
     """Raises ReportRejected where an object does not say whose it is as the source does."""
     findings = check_identity(data, source.patient_study)
     if findings:
-        told = "; ".join(str(finding) for finding in findings[:3])
-        raise ReportRejected(f"the {kind} cannot say whose it is and is not sent: {told}", uid=source.study_uid)
+        faults = "; ".join(str(finding) for finding in findings[:3])
+        raise ReportRejected(f"the {kind} cannot say whose it is and is not sent: {faults}", uid=source.study_uid)
 
 
 def _check_lengths(source: ReportSource) -> None:

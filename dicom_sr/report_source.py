@@ -251,8 +251,8 @@ def as_said(image: Dataset, keyword: str) -> object:
         return None
     if element.VR in NUMBERS and not all(_fits(element.VR, text) for text in texts):
         return None
-    kept: list[object] = [PersonName(t) for t in texts] if element.VR == "PN" else list(texts)
-    return kept if element.VM > 1 else kept[0]
+    values: list[object] = [PersonName(t) for t in texts] if element.VR == "PN" else list(texts)
+    return values if element.VM > 1 else values[0]
 
 
 def normalised(keyword: str, vr: str, text: str) -> str:

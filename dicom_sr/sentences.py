@@ -84,20 +84,20 @@ def conclusion(result: StudyResult, side: Side | None, part: Part) -> str:
 
 def change(result: StudyResult) -> str:
     """What changed since an earlier exam, in numbers and without a cause; empty where there is none."""
-    found = result.change
-    if found is None:
+    comparison = result.change
+    if comparison is None:
         return ""
-    when = f"the exam of {found.study_date[:4]}-{found.study_date[4:6]}-{found.study_date[6:]}"
-    if found.why_not:
-        return f"Not compared with {when}: {found.why_not}."
-    said = []
-    for side, part in sorted(found.parts.items()):
+    when = f"the exam of {comparison.study_date[:4]}-{comparison.study_date[4:6]}-{comparison.study_date[6:]}"
+    if comparison.why_not:
+        return f"Not compared with {when}: {comparison.why_not}."
+    clauses = []
+    for side, part in sorted(comparison.parts.items()):
         where = f"{SIDE_WORDS[side or None]} " if result.sides else ""
         for role, volume in sorted(part.volumes.items(), reverse=True):
-            said.append(f"{where}{REGIONS[role]} volume {_change(volume, 1000, ' cm3')}")
-        said += [f"{where}{plain(c.name, result)} {_change(c)}" for c in part.largest]
-        said.append(f"{where}{part.features_compared} measurements in both exams".strip())
-    return f"Compared with {when}: {joined(said)}. Raw numbers of two scans."
+            clauses.append(f"{where}{REGIONS[role]} volume {_change(volume, 1000, ' cm3')}")
+        clauses += [f"{where}{plain(c.name, result)} {_change(c)}" for c in part.largest]
+        clauses.append(f"{where}{part.features_compared} measurements in both exams".strip())
+    return f"Compared with {when}: {joined(clauses)}. Raw numbers of two scans."
 
 
 def _change(changed: FeatureChange, divisor: float = 1.0, unit: str = "") -> str:
@@ -112,16 +112,16 @@ def relative(changed: FeatureChange) -> str:
 
 def absent(result: StudyResult) -> str:
     """What the exam did not have, each with the reason, and who answered without it; empty where it had all."""
-    said = [f"{readable_input(name)}: {plain(why, result)}" for name, why in result.absent.items()]
+    absences = [f"{readable_input(name)}: {plain(why, result)}" for name, why in result.absent.items()]
     for side, part in result.parts():
         own = {name: why for name, why in part.absent.items() if result.absent.get(name) != why}
         where = f"{SIDE_WORDS[side]} " if result.sides else ""
-        said += [f"{where}{readable_input(name)}: {plain(why, result)}" for name, why in own.items()]
-    if not said:
+        absences += [f"{where}{readable_input(name)}: {plain(why, result)}" for name, why in own.items()]
+    if not absences:
         return ""
     answering = dict.fromkeys(part.prediction.signature for _, part in result.parts() if part.prediction)
     answered = f" Answered by {' and '.join(answering)}, which reads none of it." if answering else ""
-    return f"Absent: {joined(said)}.{answered}"
+    return f"Absent: {joined(absences)}.{answered}"
 
 
 def why_absent(result: StudyResult, part: Part, sequence: Sequence, role: Role) -> str:

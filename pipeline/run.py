@@ -87,12 +87,12 @@ def analyse_folder(path: Path, settings: Settings, signatures: Signatures | None
 
 def _evaluate(inputs: Inputs, draft: Draft) -> list[tuple[str, str]]:
     """Run every step, filling the draft; the reasons why there is no prediction (empty: there is one)."""
-    match, found = match_series(inputs, draft)
+    match, exam_inventory = match_series(inputs, draft)
     with draft.timed("load"):
-        loaded, found.faulty = load_volumes(match, inputs)
-    require_readable(loaded, found, inputs)
+        loaded, exam_inventory.faulty = load_volumes(match, inputs)
+    require_readable(loaded, exam_inventory, inputs)
     with draft.timed("roi"):
-        rois = read_regions(loaded, found, match, inputs, draft)
+        rois = read_regions(loaded, exam_inventory, match, inputs, draft)
     sides = sides_of(rois)
     draft.fields["laterality"] = "B" if len(sides) > 1 else sides[0]
     parts: dict[Side | None, Part] = {}

@@ -133,14 +133,14 @@ def _many_exams(paths: tuple[Path, ...], out: Path, settings: Settings, as_json:
         facts, unreadable = scan(paths, lambda done, total: progress.update(reading, completed=done, total=total))
         # Whose slice a file is that nobody can read is not known: nothing beside it is taken for whole.
         spoilt |= {path.parent: why for path, _ in unreadable if (why := set_aside(path)) is not None}
-        found = [exam for exam in exams(facts) if exam.series]
-        if not found:
+        studies = [exam for exam in exams(facts) if exam.series]
+        if not studies:
             raise ExamRejected(f"No MR exam among {len(facts)} DICOM files and {len(unreadable)} other files.")
-        working = progress.add_task("exams", total=len(found))
-        outcome = fill(out, found, evaluate, lambda: progress.advance(working), settings_hash(settings))
+        working = progress.add_task("exams", total=len(studies))
+        outcome = fill(out, studies, evaluate, lambda: progress.advance(working), settings_hash(settings))
     _print_outcome(out, outcome, as_json)
     if outcome.failures:
-        raise ExamRejected(f"{len(outcome.failures)} of {len(found)} exams have no row; see {out.name}.failed.json")
+        raise ExamRejected(f"{len(outcome.failures)} of {len(studies)} exams have no row; see {out.name}.failed.json")
 
 
 def _print_outcome(out: Path, outcome: Outcome, as_json: bool) -> None:
@@ -150,8 +150,8 @@ def _print_outcome(out: Path, outcome: Outcome, as_json: bool) -> None:
         click.echo(f"{where}: {len(missing)} features missing, e.g. {next(iter(missing.values()))}", err=True)
     if as_json:
         failed = [{"study_uid": f.study_uid, "code": f.code, "reason": f.reason} for f in outcome.failures]
-        told = {"table": str(out), "rows": outcome.rows, "skipped": outcome.skipped, "failed": failed}
-        click.echo(json.dumps(told))
+        summary = {"table": str(out), "rows": outcome.rows, "skipped": outcome.skipped, "failed": failed}
+        click.echo(json.dumps(summary))
     else:
         click.echo(
             f"{out}: {outcome.rows} rows added, {outcome.skipped} exams were there, {len(outcome.failures)} failed"

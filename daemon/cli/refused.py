@@ -73,9 +73,9 @@ def refusals(path: Path, limit: int) -> Iterator[JsonObject]:
             for line in lines:
                 if f'"EventOutcomeIndicator":{audit.SUCCESS},' in line:
                     continue
-                found = _refusal(line)
-                if found is not None:
-                    wanted.append(found)
+                refusal = _refusal(line)
+                if refusal is not None:
+                    wanted.append(refusal)
     yield from wanted
 
 

@@ -163,8 +163,8 @@ def show(signature_file: str | None, registry_path: Path | None, as_json: bool, 
 
     registry = registry_in(registry_path or load(config_path).signature.registry)
     if signature_file is not None and Path(signature_file).is_dir():
-        found = read(Path(signature_file))
-        click.echo(json.dumps(found.facts, allow_nan=False) if as_json else family_card(found.title, found.facts))
+        family = read(Path(signature_file))
+        click.echo(json.dumps(family.facts, allow_nan=False) if as_json else family_card(family.title, family.facts))
         return
     shown = find_signature(signature_file or str(demonstration_path()), registry)
     known = registry.evaluations(shown.sha256) if registry is not None else []

@@ -66,9 +66,9 @@ def family_of(signature: Signature, registry: Registry | None) -> Json:
     from pipeline.signature.family import demonstration
 
     if registry is not None:
-        for found in registry.families():
-            if signature.sha256 in found.members:
-                return {"name": found.title, "members": [registry.load(sha).header.title for sha in found.members]}
+        for family in registry.families():
+            if signature.sha256 in family.members:
+                return {"name": family.title, "members": [registry.load(sha).header.title for sha in family.members]}
     shipped = demonstration() if signature.header.demonstration else ()
     if len(shipped) > 1 and signature.sha256 in {s.sha256 for s in shipped}:
         return {"name": shipped[0].header.title, "members": [s.header.title for s in shipped]}

@@ -49,4 +49,4 @@ def in_words(state: str, reason: str) -> str:
 
 def brief(reason: str) -> str:
     """A reason for one line of a list: of UIDs only their end."""
-    return UID.sub(lambda found: f"…{found[0][-6:]}", reason)
+    return UID.sub(lambda uid: f"…{uid[0][-6:]}", reason)

@@ -37,5 +37,5 @@ def noted(connection: sa.Connection) -> list[tuple[str, int, str]]:
 
 def last_noted(connection: sa.Connection, trail: str) -> int:
     """The number of the last noted line of a trail; 0: none."""
-    found = sa.select(sa.func.max(audit_anchors.c.number)).where(audit_anchors.c.trail == trail)
-    return connection.execute(found).scalar() or 0
+    newest = sa.select(sa.func.max(audit_anchors.c.number)).where(audit_anchors.c.trail == trail)
+    return connection.execute(newest).scalar() or 0

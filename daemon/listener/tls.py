@@ -134,18 +134,18 @@ class CurrentTls:
             return self._context
 
     def _read_changes(self) -> None:
-        found = self._on_disk()
-        if found == self._read:
+        on_disk = self._on_disk()
+        if on_disk == self._read:
             return
         try:
             self._context = listener_context(self._listen)
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-            if found != self._failed:
-                self._failed = found
+            if on_disk != self._failed:
+                self._failed = on_disk
                 reason = getattr(error, "reason", None) or type(error).__name__
                 log.error("new TLS files cannot be used", reason=reason, action="the ones before stay in use")
             return
-        self._read = found
+        self._read = on_disk
         log.info("TLS files read again")
 
     def _on_disk(self) -> list[tuple[int, int, int] | None]:

@@ -203,9 +203,9 @@ def _made(folder: Path) -> Path:
 
 
 def _tables(connection: sa.Connection) -> list[sa.Table]:
-    found = sa.MetaData()
-    found.reflect(connection)
-    return found.sorted_tables
+    schema = sa.MetaData()
+    schema.reflect(connection)
+    return schema.sorted_tables
 
 
 def _has_rows(connection: sa.Connection) -> bool:

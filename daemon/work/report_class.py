@@ -76,9 +76,9 @@ def _accepted(
     mine = report_classes.c.destination == destination.name
     now = context.clock()
     with context.ledger.read() as connection:
-        kept = row_where(connection, ReportClassesRow, mine)
-    if kept is not None and kept.address == asked and 0 <= now - kept.asked_at < ASKED_AGAIN_AFTER_S:
-        return tuple(kept.accepted)
+        remembered = row_where(connection, ReportClassesRow, mine)
+    if remembered is not None and remembered.address == asked and 0 <= now - remembered.asked_at < ASKED_AGAIN_AFTER_S:
+        return tuple(remembered.accepted)
     accepted = accepted_by(address, sop_classes)
     if accepted:
         with context.ledger.write() as connection:

@@ -60,10 +60,10 @@ def compare_words(ds: Dataset, result: StudyResult) -> Iterator[Finding]:
     if ds.get("StudyInstanceUID") != result.study_uid:
         yield Finding("study", "the report is of another study than the result")
     texts = [(_name(item), item.get("TextValue", "")) for section in _children(ds) for item in _children(section)]
-    said = [text for name, text in texts if name == codes.CONCLUSION.value]
+    written = [text for name, text in texts if name == codes.CONCLUSION.value]
     wanted = [sentences.conclusion(result, side, part) for side, part in result.parts()]
-    if said != wanted:
-        yield Finding("conclusion", f"the conclusion is {said}, the result says {wanted}")
+    if written != wanted:
+        yield Finding("conclusion", f"the conclusion is {written}, the result says {wanted}")
     changed = sentences.change(result)
     if changed and (codes.FINDING.value, changed) not in texts:
         yield Finding("change", "the report does not tell what changed since the earlier exam as the result does")
@@ -179,10 +179,10 @@ def _words(ds: Dataset, result: StudyResult) -> Iterator[Finding]:
     items = [
         item for section in _children(ds) if _name(section) == codes.QUALITATIVE.value for item in _children(section)
     ]
-    said = [item.get("TextValue", "") for item in items if _name(item) == codes.CONCLUSION.value]
+    written = [item.get("TextValue", "") for item in items if _name(item) == codes.CONCLUSION.value]
     wanted = [sentences.conclusion(result, side, part) for side, part in result.parts()]
-    if said != wanted:
-        yield Finding("conclusion", f"the conclusion is {said}, the result says {wanted}")
+    if written != wanted:
+        yield Finding("conclusion", f"the conclusion is {written}, the result says {wanted}")
     changed = sentences.change(result)
     if changed and changed not in [item.get("TextValue", "") for item in items if _name(item) == codes.COMMENT.value]:
         yield Finding("change", "the report does not tell what changed since the earlier exam as the result does")

@@ -78,8 +78,8 @@ def undrawable(text: str) -> str:
 
 
 def _shapes(text: str) -> str:
-    kept = (" " if c.isspace() else c for c in text)
-    return "".join(c for c in kept if unicodedata.category(c) not in ("Cc", "Cf", "Cs"))
+    one_line = (" " if c.isspace() else c for c in text)
+    return "".join(c for c in one_line if unicodedata.category(c) not in ("Cc", "Cf", "Cs"))
 
 
 def shaped(text: str) -> bool:

@@ -49,15 +49,15 @@ def placed(labels: Sequence[Label], taken: Sequence[Box], size: float) -> list[t
     also of all outlines. A label that finds no room has none."""
     used = list(taken)
     outlines = [label.outline for label in labels]
-    found = []
+    labelled = []
     for label in labels:
         free = [box for box in _around(label, size) if not any(box.meets(other) for other in used)]
         clear = [box for box in free if not any(box.meets(outline) for outline in outlines)]
         box = next(iter(clear or free), None)
         if box is not None:
             used.append(box)
-            found.append((label, box))
-    return found
+            labelled.append((label, box))
+    return labelled
 
 
 def _around(label: Label, size: float) -> Iterator[Box]:

@@ -136,7 +136,7 @@ def lines(
 
 def wrap(text: str, px: float, room: float, *, bold: bool = False) -> list[str]:
     """Lines not wider than `room`; a word that is longer than a line is broken."""
-    found: list[str] = []
+    lines: list[str] = []
     here = ""
     for word in text.split():
         joined = f"{here} {word}" if here else word
@@ -144,13 +144,13 @@ def wrap(text: str, px: float, room: float, *, bold: bool = False) -> list[str]:
             here = joined
             continue
         if here:
-            found.append(here)
+            lines.append(here)
         here = word
         while width(here, px, bold=bold) > room and len(here) > 1:
             count = _fitting(here, px, room, bold)
-            found.append(here[:count])
+            lines.append(here[:count])
             here = here[count:]
-    return [*found, here] if here else found
+    return [*lines, here] if here else lines
 
 
 def _fitting(word: str, px: float, room: float, bold: bool) -> int:
@@ -166,9 +166,9 @@ def _fitting(word: str, px: float, room: float, bold: bool) -> int:
 
 def _sizes(px: float, least: float) -> list[float]:
     """Smaller sizes, a pixel at a time."""
-    found = []
+    sizes = []
     size = px - 1
     while size > least:
-        found.append(size)
+        sizes.append(size)
         size -= 1
-    return [*found, least] if least < px else []
+    return [*sizes, least] if least < px else []

@@ -20,10 +20,10 @@ code { font-size: 90% }
 """
 
 
-def rows(found: Json) -> list[dict[str, Json]]:
+def rows(listed: Json) -> list[dict[str, Json]]:
     """A list of records of a JSON document."""
-    assert isinstance(found, list)
-    return [row for row in found if isinstance(row, dict)]
+    assert isinstance(listed, list)
+    return [row for row in listed if isinstance(row, dict)]
 
 
 def interval(estimate: Json) -> str:

@@ -49,7 +49,7 @@ def grid_regions(
     volumes: Mapping[Sequence, Volume], masks: Mapping[tuple[Sequence, Role, Side | None], Mask]
 ) -> tuple[GridRegion, ...]:
     """The regions that have a voxel, in the order of `masks`."""
-    found = []
+    regions = []
     for (sequence, role, side), mask in masks.items():
         box = mask.box_zyx
         if box is not None:
@@ -57,8 +57,10 @@ def grid_regions(
             offset = (box[0].start, box[1].start, box[2].start)
             voxels = mask.voxels_zyx[box].copy()
             sources = volume.sources_z
-            found.append(GridRegion(sequence, role, side, volume.geometry, volume.series_uid, offset, voxels, sources))
-    return tuple(found)
+            regions.append(
+                GridRegion(sequence, role, side, volume.geometry, volume.series_uid, offset, voxels, sources)
+            )
+    return tuple(regions)
 
 
 def regions_to_bytes(regions: tuple[GridRegion, ...]) -> bytes:

@@ -87,11 +87,11 @@ def activated(state: InUse, members: Sequence[Listed], listed: Mapping[str, List
     replaced = {state.active[m.key] for m in members if m.key in state.active} | former
     new = [m.sha256 for m in members]
     place = state.order.index(state.active[members[0].key]) if not family and members[0].key in state.active else None
-    kept = [sha for sha in state.order if sha not in replaced and sha not in new]
+    remaining = [sha for sha in state.order if sha not in replaced and sha not in new]
     if place is None:
-        place = _place(kept, members[0], listed)
-    order = (*kept[:place], *new, *kept[place:])
-    active = {key: sha for key, sha in state.active.items() if sha in kept} | {m.key: m.sha256 for m in members}
+        place = _place(remaining, members[0], listed)
+    order = (*remaining[:place], *new, *remaining[place:])
+    active = {key: sha for key, sha in state.active.items() if sha in remaining} | {m.key: m.sha256 for m in members}
     families = tuple(replace(f, members=tuple(s for s in f.members if s not in new)) for f in state.families)
     if family:
         families = (*families, FamilyInUse(name, version, tuple(new)))

@@ -31,17 +31,17 @@ def train_demonstration(
     folder: Path,
     recipe: Training | None = None,
     repeats: int = 10,
-    kept: Signature | None = None,
+    shipped_first: Signature | None = None,
     progress: fitting.Progress | None = None,
 ) -> dict[str, Json]:
     """Train on a table of phantom exams (label column `aln_metastasis`, 1 or 0); returns what `family.json` holds.
 
-    `kept`: the first member as it was shipped before, whose file stays as it is so that its results do.
+    `shipped_first`: the first member as it was shipped before, whose file stays as it is so that its results do.
     """
     phantoms = feature_table.read(table_csv, label=LABEL, positive="1", negative="0")
     identity = Identity(NAME, "1", "ALN metastasis", demonstration=True, intended_use=INTENDED_USE)
     trained = train_family(phantoms, recipe or Training(), identity, repeats, progress, MEMBERS)
-    if kept is not None:
+    if shipped_first is not None:
         first, *others = trained.members
-        trained = replace(trained, members=(replace(first, signature=kept), *others))
+        trained = replace(trained, members=(replace(first, signature=shipped_first), *others))
     return write_family(trained, folder)

@@ -28,37 +28,38 @@ td.no { color: #bbb; text-align: center } .bar { background: #eee; width: 8rem; 
 
 def write_family(family: TrainedFamily, folder: Path) -> dict[str, Json]:
     """Write everything into `folder`; `family.json` last, so that what it names is there. Returns its content."""
-    found = facts(family)
+    content = facts(family)
     for member in family.members:
         container.save(member.signature, folder / file_name(member.signature))
-    write_atomically(folder / "report.html", page(found).encode())
-    write_atomically(folder / FILE, as_json(found))
-    return found
+    write_atomically(folder / "report.html", page(content).encode())
+    write_atomically(folder / FILE, as_json(content))
+    return content
 
 
-def page(found: Mapping[str, Json]) -> str:
+def page(content: Mapping[str, Json]) -> str:
     """The report as one HTML document: no script, no file beside it, nothing from the network."""
-    title = html.escape(f"{found['name']}@{found['version']}")
+    title = html.escape(f"{content['name']}@{content['version']}")
     loud = (
         '<p class="loud">DEMONSTRATION: trained on synthetic exams. Its results mean nothing for a patient.</p>'
-        if found["demonstration"]
+        if content["demonstration"]
         else ""
     )
     return (
         f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Family {title}</title>'
         f"<style>{html_tables.STYLE}{_STYLE}</style></head><body><h1>Family of signatures {title}</h1>{loud}"
-        f"<p>Positive class: <b>{html.escape(str(found['positive_class']))}</b> (<code>"
-        f"{html.escape(str(found['label_column']))} = {html.escape(str(found['positive_value']))}</code>), everywhere. "
-        f"{found['exams']} exams in the table <code>{html.escape(str(found['table_sha256']))[:12]}</code>.</p>"
+        f"<p>Positive class: <b>{html.escape(str(content['positive_class']))}</b> (<code>"
+        f"{html.escape(str(content['label_column']))} = {html.escape(str(content['positive_value']))}</code>), "
+        f"everywhere. {content['exams']} exams in the table "
+        f"<code>{html.escape(str(content['table_sha256']))[:12]}</code>.</p>"
         "<p>Members are asked in this order: the first whose inputs an exam has answers. What it abstains from stays "
         "unanswered. Each was trained and cross-validated (nested: selection, fit and cutoff inside the folds) on the "
         "exams that have all it reads.</p>"
-        f"<h2>Members</h2>{_members(found)}{_comparison(found)}{_left_out(found)}</body></html>\n"
+        f"<h2>Members</h2>{_members(content)}{_comparison(content)}{_left_out(content)}</body></html>\n"
     )
 
 
-def _members(found: Mapping[str, Json]) -> str:
-    members = html_tables.rows(found["members"])
+def _members(content: Mapping[str, Json]) -> str:
+    members = html_tables.rows(content["members"])
     groups = [f"{s}.{r}" for s in ("t1c", "t2", "adc") for r in ("tumor", "lymph_nodes")]
     groups = [g for g in groups if any(g in _texts(m["reads"]) for m in members)]
     heads = "".join(f"<th>{'<br>'.join(_NAMES[part] for part in g.split('.'))}</th>" for g in groups)
@@ -82,8 +83,8 @@ def _members(found: Mapping[str, Json]) -> str:
     )
 
 
-def _comparison(found: Mapping[str, Json]) -> str:
-    compared = found["comparison"]
+def _comparison(content: Mapping[str, Json]) -> str:
+    compared = content["comparison"]
     assert isinstance(compared, dict)
     counts = f"{compared['n']} exams, {compared['positives']} positive"
     title = "<h2>What a missing sequence or region costs</h2>"
@@ -107,8 +108,8 @@ def _comparison(found: Mapping[str, Json]) -> str:
     )
 
 
-def _left_out(found: Mapping[str, Json]) -> str:
-    left_out = html_tables.rows(found["left_out"])
+def _left_out(content: Mapping[str, Json]) -> str:
+    left_out = html_tables.rows(content["left_out"])
     if not left_out:
         return ""
     items = "".join(f"<li><b>{html.escape(str(r['name']))}</b>: {html.escape(str(r['why']))}</li>" for r in left_out)
@@ -160,6 +161,6 @@ def _mark(reads: bool) -> str:
     return '<td class="yes">✓</td>' if reads else '<td class="no">–</td>'
 
 
-def _texts(found: Json) -> list[str]:
-    assert isinstance(found, list)
-    return [str(text) for text in found]
+def _texts(texts: Json) -> list[str]:
+    assert isinstance(texts, list)
+    return [str(text) for text in texts]

@@ -40,19 +40,19 @@ def subsets(table: Table, recipe: Training, name: str) -> tuple[Subset, ...]:
     here = {names.group_of(c) for c in table.columns} - design.empty_groups(table)
     sequences = [s for s in SEQUENCES if s in recipe.sequences]
     rois = [r for r in ROIS if r in recipe.rois]
-    found: dict[tuple[str, ...], Subset] = {}
+    by_groups: dict[tuple[str, ...], Subset] = {}
     for some, regions in sorted(_products(sequences, rois), key=lambda pair: _place(*pair)):
         groups = tuple(f"{s}.{r}" for s in some for r in regions if f"{s}.{r}" in here)
         complete = {g.split(".")[0] for g in groups} == set(some) and {g.split(".")[1] for g in groups} == set(regions)
-        if complete and groups not in found:
+        if complete and groups not in by_groups:
             its_own = recipe.model_copy(update={"sequences": some, "rois": tuple(sorted(regions, reverse=True))})
-            found[groups] = Subset(_name(name, some, regions, recipe), its_own, groups)
-    if not found:
+            by_groups[groups] = Subset(_name(name, some, regions, recipe), its_own, groups)
+    if not by_groups:
         raise InputRejected(
             f"{table.name}: no features of {', '.join(recipe.sequences)} in {', '.join(recipe.rois)}",
             code="missing-columns",
         )
-    return tuple(chain.from_iterable(_with_clinical(subset) for subset in found.values()))
+    return tuple(chain.from_iterable(_with_clinical(subset) for subset in by_groups.values()))
 
 
 def _products(sequences: Sequence[str], rois: Sequence[str]) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:

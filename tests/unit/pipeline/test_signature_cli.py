@@ -229,6 +229,8 @@ def test_the_demonstrations_first_member_stays_the_file_that_was_shipped(folder:
     data["aln_metastasis"] = np.where(data["aln_metastasis"] == "R", 1, 0)
     data.to_csv(folder / "phantoms.csv", index=False)
     shipped = load(demonstration_path())
-    made = demonstration.train_demonstration(folder / "phantoms.csv", folder / "d", FAST, repeats=1, kept=shipped)
+    made = demonstration.train_demonstration(
+        folder / "phantoms.csv", folder / "d", FAST, repeats=1, shipped_first=shipped
+    )
     assert made["members"][0]["sha256"] == shipped.sha256
     assert (folder / "d" / "demonstration.axsig").read_bytes() == demonstration_path().read_bytes()
