@@ -21,7 +21,7 @@ PREFIX = "AXRAD_"
 NOT_SETTINGS = {"AXRAD_CASES", "AXRAD_CONFIG"}
 LISTS = ("peer", "pacs", "destination")
 # A settings file is some kilobytes; what is longer is something else.
-MOST_BYTES = 4 * 1024**2
+MOST_SETTINGS_BYTES = 4 * 1024**2
 
 
 class ConfigError(Exception):
@@ -59,12 +59,12 @@ def _read(path: Path) -> dict[str, Any]:
     """The tables of a TOML file in UTF-8, with or without a byte order mark, lines ended as anybody ends them."""
     try:
         with path.open("rb") as file:
-            data = file.read(MOST_BYTES + 1)
+            data = file.read(MOST_SETTINGS_BYTES + 1)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is no path"
         raise ConfigError(f"cannot read the configuration {path}: {why}") from None
-    if len(data) > MOST_BYTES:
-        raise ConfigError(f"{path} is no settings file: it has more than {MOST_BYTES // 1024**2} MiB")
+    if len(data) > MOST_SETTINGS_BYTES:
+        raise ConfigError(f"{path} is no settings file: it has more than {MOST_SETTINGS_BYTES // 1024**2} MiB")
     try:
         return tomllib.loads(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 # Pictures and masks of one exam have some tens of megabytes.
-MOST_BYTES = 1024**3
+MOST_ARRAYS_BYTES = 1024**3
 MOST_MEMBERS = 10_000
 
 
@@ -50,7 +50,7 @@ def _header(file: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[np.generi
     raise ValueError(f"an array is in the unknown version {version} of its format")
 
 
-def arrays_of(path: Path, *, most_bytes: int = MOST_BYTES) -> dict[str, npt.NDArray[np.generic]]:
+def arrays_of(path: Path, *, most_bytes: int = MOST_ARRAYS_BYTES) -> dict[str, npt.NDArray[np.generic]]:
     """Every array of a `.npz` file, by its name.
 
     Raises:

@@ -12,7 +12,7 @@ from config.schema import Audit
 
 # Facility 10 (security), severity 5 (notice) or 4 (warning), by outcome.
 PRIORITY = {0: 85, 4: 84, 8: 84}
-TIMEOUT_S = 2.0
+SYSLOG_TIMEOUT_S = 2.0
 
 
 def rfc5424(line: str, outcome: int) -> bytes:
@@ -31,14 +31,14 @@ def send(settings: Audit, message: bytes) -> None:
     assert where is not None
     if where.startswith("/"):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as unix:
-            unix.settimeout(TIMEOUT_S)
+            unix.settimeout(SYSLOG_TIMEOUT_S)
             unix.sendto(message, where)
         return
     url = urlsplit(where)
     assert url.hostname is not None  # the schema sees to it
     assert url.port is not None
     if url.scheme in ("tcp", "tls"):
-        with socket.create_connection((url.hostname, url.port), timeout=TIMEOUT_S) as tcp:
+        with socket.create_connection((url.hostname, url.port), timeout=SYSLOG_TIMEOUT_S) as tcp:
             framed = f"{len(message)} ".encode() + message
             if url.scheme == "tcp":
                 tcp.sendall(framed)

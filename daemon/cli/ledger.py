@@ -27,7 +27,7 @@ from daemon.ledger.work_order import PRIORITIES
 from pipeline.errors import InputRejected
 
 # More rows than anybody reads; a database counts in 64 bits.
-MOST = 10**9
+MOST_ROWS = 10**9
 
 
 def _open(config_path: Path | None) -> tuple[Settings, Ledger]:
@@ -65,7 +65,7 @@ def status(config_path: Path | None, as_json: bool, watch: bool) -> None:
 @config_option
 @json_option
 @click.option("--state", type=click.Choice(list(overview.WORDS)), help="Only studies in this state.")
-@click.option("--limit", type=click.IntRange(1, MOST), default=200, show_default=True)
+@click.option("--limit", type=click.IntRange(1, MOST_ROWS), default=200, show_default=True)
 @click.option(
     "--feedback", "with_feedback", is_flag=True, help="What readers and pathology said, beside the prediction."
 )

@@ -18,7 +18,7 @@ from daemon.network.answer_limits import AnswerLimits
 from daemon.network.redirects import CarefulSession
 from pipeline.errors import PeerUnreachable
 
-MAX_ANSWER_BYTES = 16 << 20
+MAX_FHIR_ANSWER_BYTES = 16 << 20
 # Of the kinds that are searched for, of one patient, on all pages.
 MAX_OBSERVATIONS = 5000
 
@@ -34,7 +34,7 @@ def read(who: Identity, settings: Clinical) -> ClinicalFacts:
         return all_missing("no patient id to ask FHIR for")
     authorization = f"Bearer {settings.fhir_token}" if settings.fhir_token else None
     client = _Client(settings.fhir_url, authorization=authorization, requests_config={"timeout": settings.timeout_s})
-    client.limits = AnswerLimits(MAX_ANSWER_BYTES, max_wait_s=2 * settings.timeout_s)
+    client.limits = AnswerLimits(MAX_FHIR_ANSWER_BYTES, max_wait_s=2 * settings.timeout_s)
     try:
         patients = client.resources("Patient").search(identifier=_token(who, settings)).limit(3).fetch()
         # A server that does not know a search parameter may ignore it (FHIR R4 3.1.1.4).

@@ -48,7 +48,7 @@ SIDES = {("7771000", "SCT"): "L", ("24028007", "SCT"): "R", ("G-A101", "SRT"): "
 PERSON_OBSERVER = ("121008", "DCM")
 MAX_AUTHOR = 128
 MAX_DEPTH = 32
-MAX_BYTES = 16 * 1024 * 1024
+MAX_REPORT_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Assessment:
 def read_assessment(path: Path) -> Assessment | None:
     """The assessment in a file, or None if it says nothing of agreement. Raises NotDicom if it cannot be read."""
     try:
-        if path.stat().st_size > MAX_BYTES:
+        if path.stat().st_size > MAX_REPORT_BYTES:
             return None
         with warnings.catch_warnings():
             # pydicom's warnings quote values, which may be a patient's.

@@ -28,7 +28,7 @@ READ = "read for feedback"
 REGISTRY = "registry"
 # The calling AE title of what `axrad ingest` took.
 INGESTED = "INGEST"
-BATCH = 100
+OUTCOMES_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +54,11 @@ def collect(ledger: Ledger, spool_root: Path, now: float, settings: Settings | N
                 instances.c.sop_class.in_(SR_CLASSES),
                 instances.c.note == "not used by axrad",
                 order_by=[instances.c.id],
-                limit=BATCH,
+                limit=OUTCOMES_AT_ONCE,
             )
         for row in rows:
             verdict_count += _collect_one(ledger, spool_root, row, now, may_send(settings, row.calling_ae))
-        if len(rows) < BATCH:
+        if len(rows) < OUTCOMES_AT_ONCE:
             return verdict_count
 
 

@@ -21,7 +21,7 @@ PAGE = 500
 # One instance is requested at a time: some archives add a part or two.
 MAX_PARTS = 16
 # Boundaries and headers of the parts, and parts beside the instance.
-MAX_OVERHEAD_BYTES = 1 << 20
+MULTIPART_OVERHEAD_BYTES = 1 << 20
 log = structlog.get_logger("axrad.fetch")
 SERIES_UID, SOP_UID, MODALITY, INSTANCES = "0020000E", "00080018", "00080060", "00201209"
 
@@ -62,7 +62,7 @@ def retrieve(
     Raises NotInArchive if none came, PeerUnreachable where the archive breaks off.
     """
     count = 0
-    with dicomweb_client(address, limits.max_part_bytes + MAX_OVERHEAD_BYTES) as client:
+    with dicomweb_client(address, limits.max_part_bytes + MULTIPART_OVERHEAD_BYTES) as client:
         for study_uid, series_uid, sop_uid in _instances_of(batches, WebDirectory(address), max_instances):
             path = f"/studies/{study_uid}/series/{series_uid}/instances/{sop_uid}"
             with client.get(path, ANY_SYNTAX) as response:

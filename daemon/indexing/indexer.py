@@ -37,8 +37,8 @@ from daemon.work.audit_events import association_indexed
 from pipeline.errors import TryLater
 
 log = structlog.get_logger("axrad.indexer")
-BATCH = 200
-POLL_S = 0.25
+LINES_AT_ONCE = 200
+JOURNAL_POLL_S = 0.25
 RECONCILE_S = 600.0
 # How often it is looked whether a reader, be it a worker, has died.
 LOOK_S = 2.0
@@ -59,7 +59,7 @@ def index_once(ledger: Ledger, spool: Spool, now: float, settings: Settings | No
     batch: list[Line] = []
     for entry in read_journals(spool.root, positions):
         batch.append((entry, _arrival(ledger, spool, entry, order, now)))
-        if len(batch) >= BATCH:
+        if len(batch) >= LINES_AT_ONCE:
             done += _write(ledger, batch, now, settings)
             batch = []
     done += _write(ledger, batch, now, settings)
@@ -225,6 +225,6 @@ def _keep_indexing(settings: Settings, spool: Spool, stop: threading.Event, cloc
         except Exception as error:  # noqa: BLE001 - the outermost loop: what went wrong is tried again
             log.error("indexing-failed", error=type(error).__name__, at=place_of(error))
             stop.wait(2.0)
-        stop.wait(POLL_S)
+        stop.wait(JOURNAL_POLL_S)
     if ledger is not None:
         ledger.close()

@@ -23,17 +23,17 @@ from pipeline.decoding import Died, content_of
 from pipeline.errors import TryLater
 
 log = structlog.get_logger("axrad.indexer")
-AT_ONCE = 50
+FILES_AT_ONCE = 50
 # Two data sets under one UID are decoded to compare them, up to this.
-MOST_BYTES = 1 << 30
-POLL_S = 0.5
+MOST_DECODED_BYTES = 1 << 30
+LEDGER_POLL_S = 0.5
 UNDECODABLE = "its pixel data cannot be decoded"
 
 
 def compare_once(ledger: Ledger, spool: Spool, now: float) -> int:
     """Compare what waits for it; how many UIDs. Safe to repeat, safe to kill."""
     with ledger.read() as connection:
-        waiting = comparisons.uids_to_compare(connection, AT_ONCE)
+        waiting = comparisons.uids_to_compare(connection, FILES_AT_ONCE)
     for sop_uid in waiting:
         with ledger.read() as connection:
             rows = comparisons.data_sets(connection, sop_uid)
@@ -52,7 +52,7 @@ def _decoded_bytes(tags: Mapping[str, object], frames: int) -> float:
 
 def _shown(spool: Spool, row: InstanceRow) -> PixelDigest:
     tags = row.facts["tags"]
-    if _decoded_bytes(tags, row.facts["frames"]) > MOST_BYTES:
+    if _decoded_bytes(tags, row.facts["frames"]) > MOST_DECODED_BYTES:
         return PixelDigest(None, "it is too large to be compared")
     try:
         digest = content_of(spool.root / row.path)
@@ -68,7 +68,7 @@ def comparing(settings: Settings, spool: Spool, stop: threading.Event, clock: Cl
 
     def work() -> None:
         ledger: Ledger | None = None
-        while not stop.wait(POLL_S):
+        while not stop.wait(LEDGER_POLL_S):
             try:
                 ledger = ledger or open_ledger(settings)
                 compare_once(ledger, spool, clock())

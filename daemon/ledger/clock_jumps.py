@@ -16,7 +16,7 @@ from daemon.ledger.tables import breakers, comparisons, studies
 
 # Less than this is a clock that is being disciplined, or another machine's.
 TOLERANCE_S = 5.0
-LONGEST_PAUSE_S = 3600.0
+LONGEST_BREAKER_PAUSE_S = 3600.0
 
 
 class JumpWatch:
@@ -56,7 +56,7 @@ def mend(connection: sa.Connection, now: float, jumped_s: float, lease_s: float,
         studies.update().where(studies.c.answerable_since > late).values(answerable_since=now, dirty=True)
     ).rowcount
     mended += connection.execute(comparisons.update().where(comparisons.c.since > late).values(since=now)).rowcount
-    pauses = breakers.c.open_until > (now if jumped_s < 0 else now + LONGEST_PAUSE_S)
+    pauses = breakers.c.open_until > (now if jumped_s < 0 else now + LONGEST_BREAKER_PAUSE_S)
     mended += connection.execute(breakers.update().where(pauses).values(open_until=now)).rowcount
     for kind in TABLES:
         # Fetches wait long on purpose, between one question to the archive and the next.

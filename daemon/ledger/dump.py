@@ -19,7 +19,7 @@ from pipeline.errors import InputRejected
 from pipeline.whole_file import replacing
 
 FORMAT = "axrad.ledger/1"
-ROWS_AT_ONCE = 500
+ROWS_PER_BATCH = 500
 # The audit trail is not in a backup, and so what was noted of it is not either.
 NOT_DUMPED = ("alembic_version", "audit_anchors")
 
@@ -40,7 +40,7 @@ def dump(connection: sa.Connection, path: Path, version: str) -> int:
         _line(file, {"format": FORMAT, "version": version})
         for table in _tables(connection):
             _line(file, {"table": table.name, "columns": [c.name for c in table.columns]})
-            for row in connection.execute(sa.select(table), execution_options={"yield_per": ROWS_AT_ONCE}):
+            for row in connection.execute(sa.select(table), execution_options={"yield_per": ROWS_PER_BATCH}):
                 _line(file, list(row))
                 rows += 1
         _line(file, {"rows": rows})
@@ -71,7 +71,7 @@ def load(connection: sa.Connection, path: Path) -> int:
         if isinstance(line, list) and into is not None:
             batch.append(dict(zip(columns, line, strict=True)))
             rows += 1
-            if len(batch) < ROWS_AT_ONCE:
+            if len(batch) < ROWS_PER_BATCH:
                 continue
         if batch and into is not None:
             connection.execute(into.insert(), batch)

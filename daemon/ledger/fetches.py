@@ -24,7 +24,7 @@ from daemon.ledger.tables import fetches, instances, pacs_answers, studies
 from pipeline.catalog import MR_CLASSES
 
 # At a time, over all workers: an archive that hangs must not take the workers that deliver.
-AT_ONCE = 2
+FETCHES_AT_ONCE = 2
 UNLIMITED = 10**9
 # What was fetched is here after this; if it is missed then, it came and was lost.
 COME_BY_S = 600.0
@@ -118,7 +118,7 @@ def due(connection: sa.Connection, now: float) -> list[FetchRow]:
         .select_from(fetches)
         .where(OPEN["fetch"], (fetches.c.lease_until >= now) | (fetches.c.enqueued_until >= now))
     ).scalar_one()
-    room = AT_ONCE - int(under_way)
+    room = FETCHES_AT_ONCE - int(under_way)
     if room <= 0:
         return []
     rows = rows_where(connection, FetchRow, to_announce("fetch", now), order_by=[fetches.c.created_at], limit=100)

@@ -21,7 +21,7 @@ from daemon.ledger.tables import breakers, deliveries, fetches, pacs_answers, re
 from pipeline.errors import InputRejected
 
 # In one round; the next goes on.
-AT_ONCE = 200
+CLOSED_AT_ONCE = 200
 CODE = "destination-gone"
 
 
@@ -61,13 +61,13 @@ def why_gone(name: str) -> str:
 
 
 def close_deliveries(connection: sa.Connection, name: str, reason: str, now: float, states: Iterable[str]) -> int:
-    """Close deliveries to a destination; a worker that is at one loses its claim. How many, `AT_ONCE` at most."""
+    """Close deliveries to a destination; a worker at one loses its claim. How many: `CLOSED_AT_ONCE` at most."""
     rows = connection.execute(
         sa.select(deliveries.c.id, deliveries.c.revision_id, revisions.c.study_id)
         .join(revisions, revisions.c.id == deliveries.c.revision_id)
         .where(deliveries.c.destination == name, deliveries.c.state.in_(tuple(states)))
         .order_by(deliveries.c.created_at, deliveries.c.id)
-        .limit(AT_ONCE)
+        .limit(CLOSED_AT_ONCE)
     ).all()
     for row in rows:
         move(connection, "delivery", row.id, "cancelled", {"reason": reason, "finished_at": now}, void_lease=True)
@@ -118,7 +118,7 @@ def _fetches(connection: sa.Connection, is_open: sa.ColumnElement[bool], sources
         renamed = fetches.update().where(is_open, fetches.c.kind == "images", fetches.c.pacs != " or ".join(sources))
         connection.execute(renamed.values(pacs=" or ".join(sources)))
         return 0
-    rows = connection.execute(sa.select(fetches.c.id, fetches.c.study_id).where(is_open).limit(AT_ONCE)).all()
+    rows = connection.execute(sa.select(fetches.c.id, fetches.c.study_id).where(is_open).limit(CLOSED_AT_ONCE)).all()
     reason = "no [[pacs]] can be fetched from any more"
     for row in rows:
         move(connection, "fetch", row.id, "cancelled", {"reason": reason, "finished_at": now}, void_lease=True)

@@ -13,7 +13,7 @@ class RoundGate:
     """Stands in for the event that pynetdicom's association loop waits on once per round.
 
     pynetdicom's own use of it is kept: `clear` holds the loop back, `set` lets it go. On top of that a round is only
-    let through when someone has rung, or every PATIENCE_S, which bounds what a lost ring costs.
+    let through when someone has rung, or every MAX_ROUND_S, which bounds what a lost ring costs.
     """
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ from daemon.spool import is_uid
 
 C_STORE_RQ = 0x0001
 C_STORE_RSP = 0x8001
-NO_DATA_SET = 0x0101
+NO_DATA_SET_TYPE = 0x0101
 
 _ELEMENT = struct.Struct("<HHI")
 _US = struct.Struct("<H")
@@ -68,7 +68,7 @@ class StoreRequest(NamedTuple):
             sop_class_uid=_text(elements.get(0x0002)),
             sop_instance_uid=_text(elements.get(0x1000)),
             priority=_us(elements.get(0x0700)) or 0,
-            has_data_set=_us(elements.get(0x0800)) != NO_DATA_SET,
+            has_data_set=_us(elements.get(0x0800)) != NO_DATA_SET_TYPE,
             move_originator=_text(elements.get(0x1030)),
         )
 
@@ -77,7 +77,7 @@ def store_response(request: StoreRequest, status: int, comment: str = "") -> byt
     """The command set of the C-STORE-RSP. UIDs that are none are not repeated."""
     parts = [_uid(0x0002, request.sop_class_uid)]
     parts.append(_short(0x0100, C_STORE_RSP) + _short(0x0120, request.message_id))
-    parts.append(_short(0x0800, NO_DATA_SET) + _short(0x0900, status))
+    parts.append(_short(0x0800, NO_DATA_SET_TYPE) + _short(0x0900, status))
     if comment:
         parts.append(_value(0x0902, comment.encode("ascii")[:64], b" "))
     parts.append(_uid(0x1000, request.sop_instance_uid))

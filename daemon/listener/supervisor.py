@@ -30,7 +30,7 @@ log = structlog.get_logger("axrad.listener")
 
 TICK_S = 0.1
 STATE_EVERY_S = 2.0
-STOP_S = 15.0
+ACCEPTORS_STOP_S = 15.0
 PAUSES = Pauses(first_s=0.1, longest_s=30.0, quick_s=60.0)
 CODE = "import sys; from daemon.listener.acceptor import main; main(*map(int, sys.argv[1:]))"
 
@@ -128,7 +128,7 @@ def _end(acceptors: Iterable[Acceptor]) -> None:
     running = [acceptor.process for acceptor in acceptors if acceptor.process is not None]
     for process in running:
         _let_go(process)
-    deadline = time.monotonic() + STOP_S
+    deadline = time.monotonic() + ACCEPTORS_STOP_S
     for process in running:
         try:
             process.wait(max(0.0, deadline - time.monotonic()))

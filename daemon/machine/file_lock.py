@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-AGAIN_S = 1.0
+LOCK_POLL_S = 1.0
 
 
 class FileLock:
@@ -48,7 +48,7 @@ def waiting_for_lock(path: Path, stop: threading.Event) -> Iterator[bool]:
     while not stop.is_set() and not acquired:
         acquired = lock.acquire()
         if not acquired:
-            stop.wait(AGAIN_S)
+            stop.wait(LOCK_POLL_S)
     try:
         yield acquired
     finally:

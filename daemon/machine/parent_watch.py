@@ -14,10 +14,10 @@ import time
 from pathlib import Path
 
 VARIABLE = "AXRAD_FOLLOW"
-EVERY_S = 1.0
+PARENT_POLL_S = 1.0
 # A program of others does not watch its parent. A shell does, by the pipe that it reads: it lets the workers finish,
 # and ends the program, if that is still the one that works in this folder, which nobody else does.
-GRACE_S = 30.0
+KILL_AFTER_S = 30.0
 GUARD = """cat >/dev/null; sleep "$3"
 [ "$(readlink "/proc/$1/cwd")" = "$2" ] && kill -KILL "$1" && rm -rf "$2"
 """
@@ -38,7 +38,7 @@ def follow() -> None:
 
     def watch() -> None:
         while os.getppid() == parent:
-            time.sleep(EVERY_S)
+            time.sleep(PARENT_POLL_S)
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, name="lifeline", daemon=True).start()
@@ -53,7 +53,7 @@ class Guard:
     def watch(self, pid: int, folder: Path) -> None:
         """Watch the process `pid`, which works in `folder`, and nothing else. Both go when this process ends."""
         self.end()
-        arguments = (str(pid), str(folder.resolve()), f"{GRACE_S:g}")
+        arguments = (str(pid), str(folder.resolve()), f"{KILL_AFTER_S:g}")
         self._shell = subprocess.Popen(
             ["/bin/sh", "-c", GUARD, "axrad-guard", *arguments],
             stdin=subprocess.PIPE,

@@ -16,7 +16,7 @@ from daemon.notify.conditions import WORDS
 from daemon.notify.notifier import Channel, Notice
 from pipeline.errors import PeerUnreachable
 
-TIMEOUT_S = 15.0
+CHANNEL_TIMEOUT_S = 15.0
 # Chat services acknowledge with a word or two of plain text or JSON.
 MAX_ACKNOWLEDGEMENT_BYTES = 64 << 10
 
@@ -45,7 +45,12 @@ def post(url: str, notice: Notice) -> None:
         with (
             CarefulSession("the webhook", "notify.webhook_url", paths=False) as session,
             session.post(
-                url, json=body, headers={"User-Agent": "axrad"}, timeout=TIMEOUT_S, stream=True, allow_redirects=False
+                url,
+                json=body,
+                headers={"User-Agent": "axrad"},
+                timeout=CHANNEL_TIMEOUT_S,
+                stream=True,
+                allow_redirects=False,
             ) as answer,
         ):
             if not 200 <= answer.status_code < 300:
@@ -79,7 +84,7 @@ def mail(settings: Email, notice: Notice) -> None:
     message["From"], message["To"] = settings.sender, ", ".join(settings.to)
     message["Subject"] = f"axrad: {'over: ' if notice.over else ''}{WORDS[notice.kind]}"
     message.set_content(notice.text + "\n\n" + "\n".join(json.dumps(item) for item in notice.items) + "\n")
-    with smtplib.SMTP(settings.host, settings.port, timeout=TIMEOUT_S) as server:
+    with smtplib.SMTP(settings.host, settings.port, timeout=CHANNEL_TIMEOUT_S) as server:
         if settings.starttls:
             server.starttls(context=ssl.create_default_context())
         if settings.user is not None:

@@ -18,9 +18,9 @@ from daemon.notify.conditions import EVENT_KINDS, WORDS, Happened, happened, las
 
 log = structlog.get_logger("axrad.notify")
 POSITION = "notify"
-SHOWN = 10
+STUDIES_SHOWN = 10
 # After a channel did not take a notice.
-AGAIN_S = 60.0
+SEND_AGAIN_S = 60.0
 # Notices that wait for a channel; those whose content has changed meanwhile are forgotten.
 REMEMBERED = 100
 
@@ -80,7 +80,7 @@ class Notifier:
         sent = []
         for item in due:
             if not self._send(item.notice):
-                self._not_before = now + AGAIN_S
+                self._not_before = now + SEND_AGAIN_S
                 break
             item.afterwards()
             sent.append(item.notice)
@@ -154,7 +154,7 @@ def _digest(kind: str, items: Sequence[Happened]) -> Notice:
     """Several events of one kind in one message: how many, why, and the first few by id."""
     why = Counter(item.code or "no code" for item in items)
     causes = next(iter(why)) if len(why) == 1 else ", ".join(f"{n} {code}" for code, n in why.most_common())
-    named = ", ".join(dict.fromkeys(item.study for item in items[:SHOWN]))
-    more = f" and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
+    named = ", ".join(dict.fromkeys(item.study for item in items[:STUDIES_SHOWN]))
+    more = f" and {len(items) - STUDIES_SHOWN} more" if len(items) > STUDIES_SHOWN else ""
     text = f"axrad: {WORDS[kind]}: {len(items)} ({causes}): {named}{more}. `axrad show STUDY` says more."
     return Notice(kind, text, tuple({"study": i.study, "code": i.code} for i in items))

@@ -31,7 +31,7 @@ from pipeline.errors import AxradError, TryLater
 
 log = structlog.get_logger("axrad.health")
 # Beyond the patience of a check itself: its connections have timeouts of their own.
-GRACE_S = 10.0
+PROBE_GRACE_S = 10.0
 # A result is valid for so many times `health_every_s`, or for this many seconds; then the check counts as failed.
 STALE_TIMES, STALE_S = 4, 120.0
 REMEDIES = {
@@ -138,7 +138,7 @@ class Health(Collector):
         probes = [self.probes[name] for name in names]
         for probe in probes:
             probe.start()
-        until = time.monotonic() + self._settings.metrics.health_timeout_s + GRACE_S
+        until = time.monotonic() + self._settings.metrics.health_timeout_s + PROBE_GRACE_S
         return tuple(probe.result(until) for probe in probes)
 
     def refresh_soon(self) -> None:

@@ -28,7 +28,7 @@ from daemon.metrics import counters
 from daemon.recovery import unreadable_files
 from daemon.work import messages
 from daemon.work.context import Context
-from daemon.work.exam_limits import GRACE_S
+from daemon.work.exam_limits import ENDING_GRACE_S
 from daemon.work.failure import TaskFailed
 from daemon.work.large_exams import LargeExamThread
 from pipeline.errors import TryLater
@@ -85,7 +85,7 @@ def make_app(settings: Settings, url: str) -> Celery:
         worker_lost_wait=1.0,  # a process that ended itself has said why
         task_reject_on_worker_lost=False,  # the ledger's lease brings the work back, the broker must not too
         worker_prefetch_multiplier=1,
-        task_time_limit=settings.work.time_limit_s + GRACE_S,  # the last resort, after daemon.work.exam_limits
+        task_time_limit=settings.work.time_limit_s + ENDING_GRACE_S,  # the last resort, after daemon.work.exam_limits
         task_routes={task: {"queue": queue} for task, queue in QUEUES.items()},
         task_default_queue="analyse",
         task_create_missing_queues=True,

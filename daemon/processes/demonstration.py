@@ -30,7 +30,7 @@ from daemon.processes.supervisor import Supervisor, wait_for_port
 from pipeline.errors import PeerUnreachable, TryLater
 from pipeline.phantom import PhantomExam, PhantomSpec, write_exam
 
-PATIENCE_S = 600.0
+REPORT_WITHIN_S = 600.0
 STAGES = ("first-instance", "revision", "started", "analysed", "reported", "delivered")
 STAGE_WORDS = {
     "first-instance": "images arriving",
@@ -149,13 +149,13 @@ class Demonstration:
         """Follow the ledger until the report has come back."""
         assert self.exam is not None
         ledger = open_ledger(self.settings)
-        end = time.monotonic() + PATIENCE_S
+        end = time.monotonic() + REPORT_WITHIN_S
         try:
             with self._bar() as bar:
                 task = bar.add_task("waiting for the report", total=len(STAGES))
                 while not self.archive.reports():
                     if time.monotonic() > end:
-                        raise TryLater(f"no report within {PATIENCE_S:.0f} s; see {self.log}")
+                        raise TryLater(f"no report within {REPORT_WITHIN_S:.0f} s; see {self.log}")
                     self._follow(ledger, bar, task)
                     time.sleep(0.2)
                 bar.update(task, completed=len(STAGES), description=STAGE_WORDS["delivered"])

@@ -23,7 +23,7 @@ log = structlog.get_logger("axrad.listen")
 # Storage commitment that was asked of us and could not be reported at once is tried again, by its own schedule.
 COMMITMENT_EVERY_S = 10.0
 # An indexer is started again with the next look: without one the ledger learns nothing.
-AT_ONCE = Pauses(first_s=0.0, longest_s=0.0, quick_s=0.0)
+NO_PAUSES = Pauses(first_s=0.0, longest_s=0.0, quick_s=0.0)
 
 
 def _run_indexer(settings: Settings) -> None:
@@ -53,7 +53,7 @@ def _stop_with_parent(stop: threading.Event) -> None:
 
 def keep_indexing(start: Callable[[], BaseProcess], stop: threading.Event, every_s: float = 1.0) -> None:
     """Until `stop`: an indexer that ended, or could not be started for want of descriptors, is started again."""
-    indexer = KeptProcess("index", start, lambda process: process.exitcode, AT_ONCE)
+    indexer = KeptProcess("index", start, lambda process: process.exitcode, NO_PAUSES)
     while True:
         change = indexer.tend()
         if isinstance(change, Ended):

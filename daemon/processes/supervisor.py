@@ -27,7 +27,7 @@ from daemon.recovery import unreadable_files
 from pipeline.errors import AxradError, InputRejected
 
 log = structlog.get_logger("axrad.up")
-STOP_S = 20.0
+CHILD_STOP_S = 20.0
 PAUSES = Pauses(first_s=0.5, longest_s=30.0, quick_s=30.0)
 
 
@@ -140,7 +140,7 @@ class Supervisor:
         process = child.process
         assert process is not None
         try:
-            process.wait(STOP_S)
+            process.wait(CHILD_STOP_S)
         except subprocess.TimeoutExpired:
             log.warning("process-killed", name=child.name)
             unreadable_files.discard_notes_of(self._settings.spool.path, process.pid)

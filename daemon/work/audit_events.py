@@ -23,7 +23,7 @@ from daemon.work.context import Context
 from pipeline.errors import TryLater
 
 log = structlog.get_logger("axrad.index")
-CHUNK = 500
+ROWS_PER_QUERY = 500
 
 
 def association_indexed(settings: Settings, ledger: Ledger, spool: Spool, journal: str) -> None:
@@ -72,10 +72,10 @@ def _is_probe(spool: Spool, entries: Sequence[Entry]) -> bool:
 def _studies_of(connection: sa.Connection, sop_uids: Sequence[str], association: str) -> Iterator[audit.Study]:
     """Instances of an association by the exam they belong to."""
     counted: dict[str, Counter[str]] = {}
-    for start in range(0, len(sop_uids), CHUNK):
+    for start in range(0, len(sop_uids), ROWS_PER_QUERY):
         rows = connection.execute(
             sa.select(instances.c.exam_uid, instances.c.sop_class, instances.c.sop_uid)
-            .where(instances.c.sop_uid.in_(sop_uids[start : start + CHUNK]))
+            .where(instances.c.sop_uid.in_(sop_uids[start : start + ROWS_PER_QUERY]))
             .distinct()
         ).all()
         for row in rows:
@@ -90,10 +90,10 @@ def exam_used(context: Context, study: StudyRow, revision: RevisionRow) -> None:
     ids = revision.inputs["context"]
     counted: Counter[str] = Counter()
     with context.ledger.read() as connection:
-        for start in range(0, len(ids), CHUNK):
+        for start in range(0, len(ids), ROWS_PER_QUERY):
             rows = connection.execute(
                 sa.select(instances.c.sop_class, sa.func.count())
-                .where(instances.c.id.in_(ids[start : start + CHUNK]))
+                .where(instances.c.id.in_(ids[start : start + ROWS_PER_QUERY]))
                 .group_by(instances.c.sop_class)
             ).all()
             counted.update({row[0]: row[1] for row in rows})

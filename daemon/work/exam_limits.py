@@ -21,11 +21,11 @@ from daemon.work.background_thread import running_beside
 from pipeline.errors import TryLater
 
 log = structlog.get_logger("axrad.work")
-POLL_S = 0.5
+MEASURE_EVERY_S = 0.5
 # What the parent sees: EX_TEMPFAIL, the work may succeed elsewhere or later.
 EXIT_CODE = 75
 # How much longer than `time_limit_s` Celery waits before it kills the process: its last resort.
-GRACE_S = 30.0
+ENDING_GRACE_S = 30.0
 GIB = 1024**3
 
 
@@ -70,7 +70,7 @@ def watching_limits(
     began = time.monotonic()
 
     def watch(stop: threading.Event) -> None:
-        while not stop.wait(POLL_S):
+        while not stop.wait(MEASURE_EVERY_S):
             reason = excess(time.monotonic() - began, resident_bytes(), time_limit_s, max_memory_bytes)
             if reason is None:
                 continue

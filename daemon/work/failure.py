@@ -39,7 +39,7 @@ class DiskFull(TryLater):
 
 OUT_OF_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE})
 # An exam looks again at least so often whether its surroundings are well.
-LONGEST_PAUSE_S = 300.0
+LONGEST_BLAMELESS_PAUSE_S = 300.0
 
 
 def translated(error: Exception) -> Exception:
@@ -91,7 +91,7 @@ def revision_failed(context: Context, held: Claim, study_id: str, error: Excepti
     else:
         # The fence counts every claim, also those that are not held against the exam.
         pause_s = backoff_s(context.settings.work.backoff_s, held.fence if blameless else held.attempt)
-        values |= {"next_attempt_at": now + (min(pause_s, LONGEST_PAUSE_S) if blameless else pause_s)}
+        values |= {"next_attempt_at": now + (min(pause_s, LONGEST_BLAMELESS_PAUSE_S) if blameless else pause_s)}
     if blameless:
         values |= {"attempts": held.attempt - 1}
     try:

@@ -23,7 +23,7 @@ from daemon.work.signatures_that_answer import judge_again_if_changed, signature
 from pipeline.errors import TryLater
 
 log = structlog.get_logger("axrad.sweep")
-SIGN_EVERY_S = 10.0
+SWEEP_SIGN_EVERY_S = 10.0
 OBSOLETE_EVERY_S = 10.0
 TASKS = {"delivery": "axrad.deliver", "fetch": "axrad.fetch"}
 
@@ -166,10 +166,10 @@ def clean_up(context: Context) -> None:
 
 
 def _sign(context: Context) -> None:
-    """Leave the sweep's sign of life, at most every SIGN_EVERY_S."""
+    """Leave the sweep's sign of life, at most every SWEEP_SIGN_EVERY_S."""
     now = context.clock()
     with context.ledger.read() as connection:
         before = heartbeats.last_sign(connection, "sweep")
-    if before is None or abs(now - before.at) >= SIGN_EVERY_S:
+    if before is None or abs(now - before.at) >= SWEEP_SIGN_EVERY_S:
         with context.ledger.write() as connection:
             heartbeats.sign(connection, "sweep", "sweep", now)

@@ -19,7 +19,7 @@ from pipeline.vocabulary import Concept, add_pieces, built_in_table, concepts_of
 BUILT_IN = "exam_rules.toml"
 # What names the exam as a whole counts twice, anything else once; an exam elsewhere needs two, so that neither Body
 # Part Examined, which is often a protocol's default, nor a coil alone decides.
-WHOLE = ("StudyDescription", "RequestedProcedureDescription", "PerformedProcedureStepDescription")
+OF_STUDY = ("StudyDescription", "RequestedProcedureDescription", "PerformedProcedureStepDescription")
 ENOUGH = 2
 # So many series that all name one part of the body count as much as the study's own name.
 MANY_SERIES = 3
@@ -103,7 +103,7 @@ def _names_by_source(exam: Exam, series: list[SeriesFacts]) -> dict[str, list[st
     """Everything in an exam's headers that may name a part of the body, by its source."""
     names = [f"{_text(s, 'SeriesDescription')} {_text(s, 'ProtocolName')}" for s in series]
     return {
-        "the study": _distinct(exam.images, WHOLE),
+        "the study": _distinct(exam.images, OF_STUDY),
         "the coil": _distinct(exam.images, ("ReceiveCoilName",)),
         "the body part": _distinct(exam.images, ("BodyPartExamined",)),
         "its series": [normalise(name) for name in names],

@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
-BINS = 200
+HISTOGRAM_BINS = 200
 # ITK widens the histogram by this part of a bin, so that the maximum falls inside the last one
-MARGIN = 1 / 100
+MARGINAL_SCALE = 1 / 100
 # Voxels counted at a time, few enough for the processor's cache, and the widest range that is counted value by value
-CHUNK = 1 << 16
+VOXELS_AT_ONCE = 1 << 16
 WIDEST = 1 << 20
 
 
@@ -27,13 +27,13 @@ def threshold(voxels_zyx: npt.NDArray[np.generic]) -> float:
     # ITK gives 8-bit images a histogram of their own
     if voxels_zyx.dtype.kind not in "iu" or voxels_zyx.dtype.itemsize == 1 or int(high) - int(low) >= WIDEST:
         otsu = sitk.OtsuThresholdImageFilter()
-        otsu.SetNumberOfHistogramBins(BINS)
+        otsu.SetNumberOfHistogramBins(HISTOGRAM_BINS)
         otsu.Execute(sitk.GetImageFromArray(voxels_zyx))
         return float(otsu.GetThreshold())
     borders, top = _bin_borders(int(low), int(high))
     counts = _count(voxels_zyx, int(low), int(high))
     bins = np.searchsorted(borders, np.arange(int(low), int(high) + 1), side="right") - 1
-    frequencies = np.bincount(bins, weights=counts, minlength=BINS)
+    frequencies = np.bincount(bins, weights=counts, minlength=HISTOGRAM_BINS)
     upper = np.append(borders[1:], top)
     best = _best_bin(frequencies.tolist(), ((borders + upper) / 2).tolist())
     return float(int(upper[best]))  # a threshold has the type of the image
@@ -41,16 +41,16 @@ def threshold(voxels_zyx: npt.NDArray[np.generic]) -> float:
 
 def _bin_borders(low: int, high: int) -> tuple[npt.NDArray[np.float64], float]:
     """Lower border of each bin, and the upper border of the last. The width of a bin is rounded to float32."""
-    top = high + (high - low) / BINS * MARGIN
-    width = (np.float32(top) - np.float32(low)) / np.float32(BINS)
-    return low + (np.arange(BINS, dtype=np.float32) * width).astype(np.float64), top
+    top = high + (high - low) / HISTOGRAM_BINS * MARGINAL_SCALE
+    width = (np.float32(top) - np.float32(low)) / np.float32(HISTOGRAM_BINS)
+    return low + (np.arange(HISTOGRAM_BINS, dtype=np.float32) * width).astype(np.float64), top
 
 
 def _count(voxels: npt.NDArray[np.generic], low: int, high: int) -> npt.NDArray[np.intp]:
     flat = voxels.reshape(-1)
     counts = np.zeros(high - low + 1, dtype=np.intp)
-    for start in range(0, flat.size, CHUNK):
-        values = flat[start : start + CHUNK].astype(np.intp)
+    for start in range(0, flat.size, VOXELS_AT_ONCE):
+        values = flat[start : start + VOXELS_AT_ONCE].astype(np.intp)
         values -= low
         counts += np.bincount(values, minlength=counts.size)
     return counts

@@ -94,7 +94,7 @@ def located(path: Path, *, force: bool | None = False) -> tuple[Dataset, Pixels 
 
 def whole(data: bytes) -> Dataset:
     """All of a Part 10 file in memory. Raises NotDicom if it is deflated: nobody knows how long it would be."""
-    return pydicom.dcmread(cast(BinaryIO, _Counted(_Held(data), "", len(data) + structure_limits.MOST_BYTES)))
+    return pydicom.dcmread(cast(BinaryIO, _Counted(_Held(data), "", len(data) + structure_limits.MOST_HEADER_BYTES)))
 
 
 def _located(path: Path, force: bool | None) -> tuple[Dataset, Pixels | None]:
@@ -122,9 +122,9 @@ def _deflated(begin: bytes) -> tuple[Dataset, int] | None:
 
 
 def _by_pydicom(file: BinaryIO, force: bool) -> tuple[Dataset, Pixels | None]:
-    counted = _Counted(_Plain(file), file.name, structure_limits.MOST_BYTES)
+    counted = _Counted(_Plain(file), file.name, structure_limits.MOST_HEADER_BYTES)
     dataset = pydicom.dcmread(
-        cast(BinaryIO, counted), stop_before_pixels=True, force=force, defer_size=structure_limits.MOST_BYTES
+        cast(BinaryIO, counted), stop_before_pixels=True, force=force, defer_size=structure_limits.MOST_HEADER_BYTES
     )
     implicit, little = dataset.original_encoding
     _check(dataset, implicit=bool(implicit), big_endian=not little)
@@ -135,9 +135,9 @@ def _by_pydicom(file: BinaryIO, force: bool) -> tuple[Dataset, Pixels | None]:
 
 def _inflated(file: BinaryIO, meta: Dataset, start: int) -> tuple[Dataset, Pixels | None]:
     buffer = _Buffer(Inflated(file, start))
-    counted = _Counted(buffer, file.name, structure_limits.MOST_BYTES)
+    counted = _Counted(buffer, file.name, structure_limits.MOST_HEADER_BYTES)
     dataset = read_dataset(
-        cast(BinaryIO, counted), False, True, stop_when=_at_pixels, defer_size=structure_limits.MOST_BYTES
+        cast(BinaryIO, counted), False, True, stop_when=_at_pixels, defer_size=structure_limits.MOST_HEADER_BYTES
     )
     implicit = bool(dataset.original_encoding[0])
     _check(dataset, implicit=implicit, big_endian=False)
@@ -169,7 +169,7 @@ def _check(header: Dataset, *, implicit: bool, big_endian: bool) -> None:
         for tag in list(dataset.keys()):
             element = dataset.get_item(tag)
             value, vr = element.value, element.VR
-            if value is None and getattr(element, "length", 0) > structure_limits.MOST_BYTES:
+            if value is None and getattr(element, "length", 0) > structure_limits.MOST_HEADER_BYTES:
                 if vr in _VALUES_WITH_ITEMS:
                     raise structure_limits.too_long()
                 # Documents, waveforms and the like, which nothing here reads.
@@ -224,7 +224,7 @@ class _Buffer:
 
     def at(self, offset: int, size: int) -> bytes:
         missing = offset + size - len(self._found)
-        if offset + size > structure_limits.MOST_BYTES + structure_limits.ALWAYS_FINE:
+        if offset + size > structure_limits.MOST_HEADER_BYTES + structure_limits.ALWAYS_FINE:
             raise structure_limits.too_long()
         if missing > 0:
             self._found += self._inflated.read(max(missing, 1 << 16))

@@ -17,7 +17,7 @@ from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 from pipeline.errors import NotDicom
 
 # Bytes before the pixel data, elements and items together, levels of sequences.
-MOST_BYTES: Final = 64 << 20
+MOST_HEADER_BYTES: Final = 64 << 20
 MOST_ELEMENTS: Final = 1_000_000
 MOST_DEPTH: Final = 32
 # A text or number: as long as explicit VR can say (PS3.5 7.1.2); where the dictionary allows any number of values,
@@ -42,7 +42,7 @@ class TooMuch(NotDicom):
 
 
 def too_long() -> TooMuch:
-    return TooMuch(f"its header is longer than {MOST_BYTES >> 20} MB")
+    return TooMuch(f"its header is longer than {MOST_HEADER_BYTES >> 20} MB")
 
 
 def too_many() -> TooMuch:

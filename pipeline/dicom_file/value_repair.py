@@ -21,7 +21,7 @@ from pydicom.valuerep import STR_VR
 
 from pipeline.dicom_file.checked_numbers import DAMAGED, BadValue, Numbers, numbers
 
-WHOLE = ("IS", "US", "SS", "UL", "SL", "SV", "UV")
+INTEGER_VRS = ("IS", "US", "SS", "UL", "SL", "SV", "UV")
 REAL = ("DS", "FL", "FD")
 PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 # Several values of these mean that the element is damaged; a description may well hold a backslash.
@@ -62,7 +62,7 @@ def repair(dataset: Dataset, faults: Faults | None = None) -> Faults:
         try:
             if vr == "SQ":
                 _check_items(dataset, tag, faults_here)
-            elif vr in WHOLE or vr in REAL:
+            elif vr in INTEGER_VRS or vr in REAL:
                 _check_number(dataset, tag, keyword, vr, faults_here)
             elif vr in STR_VR:
                 _check_text(dataset, tag, vr)
@@ -146,7 +146,7 @@ def _check_number(dataset: Dataset, tag: BaseTag, keyword: str, vr: str, faults:
         faults.mended = True
         return
     _check_count(values_read, dictionary_VM(tag))
-    if vr in WHOLE and not all(v.is_integer() for v in values_read.values):
+    if vr in INTEGER_VRS and not all(v.is_integer() for v in values_read.values):
         raise BadValue("no whole number")
     if vr in ("US", "UL", "UV") and min(values_read.values) < 0:
         raise BadValue("negative")
@@ -154,10 +154,10 @@ def _check_number(dataset: Dataset, tag: BaseTag, keyword: str, vr: str, faults:
         faults.commas.add(keyword)
     if values_read.comma or (element.VR or vr) not in dictionary_VR(tag).split(" or "):
         values: list[int] | list[float] = (
-            [int(v) for v in values_read.values] if vr in WHOLE else list(values_read.values)
+            [int(v) for v in values_read.values] if vr in INTEGER_VRS else list(values_read.values)
         )
         # Read decimals are kept as binary numbers: a Decimal String holds no more than 16 characters.
-        set_vr = vr if vr in WHOLE else "FD"
+        set_vr = vr if vr in INTEGER_VRS else "FD"
         value = values if len(values) > 1 else values[0]
         dataset._dict[tag] = DataElement(tag, set_vr, value, validation_mode=config.IGNORE)
         faults.mended = True

@@ -18,7 +18,7 @@ from pipeline.records import Json
 Work = Callable[[], Json]
 
 # One byte of a pipe per piece. What is beyond is left to the process that asks.
-MOST = 255
+MOST_SHARED_PIECES = 255
 # A process that has been silent for so long after the others had finished is given up.
 SILENCE_LIMIT_S = 60.0
 
@@ -40,7 +40,7 @@ def share(works: Sequence[Work], processes: int) -> list[Json]:
     if processes < 2 or len(works) < 2 or sys.platform != "linux":
         return [work() for work in works]
     queue, filling = os.pipe()
-    os.write(filling, bytes(range(min(len(works), MOST))))
+    os.write(filling, bytes(range(min(len(works), MOST_SHARED_PIECES))))
     os.close(filling)
     others = [_fork(works, queue) for _ in range(min(processes, len(works)) - 1)]
     answers: dict[int, Json] = {}

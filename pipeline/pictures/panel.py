@@ -13,7 +13,7 @@ from pipeline.pictures.outline import outlines
 from pipeline.records import ROLES, SEQUENCES, Mask, Role, Sequence, Side, SliceSource, Volume
 
 FIELD_MM = 80.0
-MARGIN_MM = 15.0
+LESION_MARGIN_MM = 15.0
 # 10-6 mm2/s; spans restricted lesions (about 800) to cysts and fluid (about 2500).
 _ADC_WINDOW = (1250.0, 2500.0)
 _LETTERS = (("L", "R"), ("P", "A"), ("H", "F"))
@@ -75,7 +75,7 @@ def make_panels(volumes: Mapping[Sequence, Volume], masks: Mapping[MaskKey, Mask
             plane = _largest_slice(mask, node if role == "lymph_nodes" else None)
             if plane is not None:
                 shown[sequence, role] = plane
-        field_mm = max([FIELD_MM, *(_extent_mm(ours[key], at[1]) + 2 * MARGIN_MM for key, at in shown.items())])
+        field_mm = max([FIELD_MM, *(_extent_mm(ours[key], at[1]) + 2 * LESION_MARGIN_MM for key, at in shown.items())])
         for role in ROLES:
             for sequence in SEQUENCES:
                 if (sequence, role) in shown and sequence in volumes:

@@ -9,7 +9,7 @@ from pipeline.records import InstanceRef
 from pipeline.result import Change, FeatureChange, Part, PartChange, StudyResult
 from pipeline.signature.names import is_feature
 
-SHOWN = 5
+CHANGES_SHOWN = 5
 # What a reader of one patient's change wants to see first
 MAIN = (
     "original_shape_MeshVolume",
@@ -86,7 +86,8 @@ def _part(before: Part, after: Part) -> PartChange:
         volumes=volumes,
         features_compared=len(set(before.features) & set(after.features)),
         largest=tuple(
-            FeatureChange(name=c.name, before=c.before, after=c.after, relative=c.relative) for c in changes[:SHOWN]
+            FeatureChange(name=c.name, before=c.before, after=c.after, relative=c.relative)
+            for c in changes[:CHANGES_SHOWN]
         ),
     )
 

@@ -15,7 +15,7 @@ from pipeline.sequences.series_position import Box, box_of, coverage, covered, s
 # A candidate that shows less of the regions than this is none.
 LEAST_COVERED = 0.5
 # What covers this part of T1+C covers whatever was drawn on it.
-WHOLE = 0.98
+COVERS_WHOLE = 0.98
 # A series with fewer than this part of the slices of another one in its place is a fragment of it: a trial, a repeat
 # that was stopped, a few slices kept by hand.
 FRAGMENT = 1 / 3
@@ -66,7 +66,7 @@ def _contenders(last: Sequence[Placed], t1c: Evidence | None) -> tuple[Selection
     if len(last) < 2 or t1c is None:
         return ()
     best = max(last, key=lambda p: p.candidate.score)
-    if (coverage(best.evidence, t1c) or 0.0) >= WHOLE:
+    if (coverage(best.evidence, t1c) or 0.0) >= COVERS_WHOLE:
         return ()
     return tuple(p.candidate.selection for p in last)
 

@@ -25,7 +25,7 @@ from pipeline.signature.whole_files import write_atomically
 HEADER = "signature.json"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _DTYPES = ("float64", "int32", "uint8")
-MAX_BYTES = 512 * 1024**2
+MAX_FILE_BYTES = 512 * 1024**2
 
 
 def demonstration_path() -> Path:
@@ -59,7 +59,7 @@ def load(path: Path, sha256: str | None = None) -> Signature:
         InputRejected: it cannot be read, was altered, or is not the content that `sha256` names.
     """
     try:
-        if path.stat().st_size > MAX_BYTES:
+        if path.stat().st_size > MAX_FILE_BYTES:
             raise InputRejected(f"{path.name} is too large for a signature", code="signature-unreadable")
         data = path.read_bytes()
     except OSError as error:

@@ -20,7 +20,7 @@ from pipeline.volumes.frames import SEGMENTATIONS, Frame, Vector, frames_in, fra
 from pipeline.volumes.series import split
 
 SAGITTAL = 0.7  # of the normal along left-right
-MARGIN_MM = 2.0
+DEPTH_MARGIN_MM = 2.0
 
 
 def load(selection: Selection, settings: Sequences, rois: Sequence[InstanceFacts] = ()) -> Volume:
@@ -60,7 +60,7 @@ def _holding(parts: list[list[Frame]], rois: Sequence[InstanceFacts], series_uid
     depths = [d for roi in rois if roi.path is not None for d in _depths(roi.path, normal)]
     for part in parts:
         ends = [float(f.position @ normal) for f in part]
-        if depths and min(ends) - MARGIN_MM <= min(depths) and max(depths) <= max(ends) + MARGIN_MM:
+        if depths and min(ends) - DEPTH_MARGIN_MM <= min(depths) and max(depths) <= max(ends) + DEPTH_MARGIN_MM:
             return part
     raise GeometryRejected(
         f"series {series_uid} is two slabs of {len(parts[0])} slices, one per breast, and the regions do not lie "

@@ -121,7 +121,7 @@ def test_the_broker_of_one_that_is_killed_ends(tmp_path: Path) -> None:
     code = (
         "import sys; from config.schema import Settings; from daemon.broker import server\n"
         "from daemon.machine import parent_watch\n"
-        "parent_watch.GRACE_S = 0.1\n"
+        "parent_watch.KILL_AFTER_S = 0.1\n"
         "made = server.EmbeddedBroker(Settings.model_validate({'spool': {'path': sys.argv[1]}}))\n"
         "made.start(); print(made._folder, server._listener_of(made._folder / server.SOCKET), flush=True)\n"
         "sys.stdin.read(); made.stop()"

@@ -25,7 +25,7 @@ log = structlog.get_logger("axrad.listener")
 
 DAY_S = 86400.0
 CONNECT_S = 5.0
-LONGEST_PAUSE_S = 3600.0
+LONGEST_REPORT_PAUSE_S = 3600.0
 # A sender that releases right after its request gets its report on a new association, not in the middle of a release.
 REPORT_DELAY_S = 1.0
 
@@ -102,7 +102,9 @@ def send_due_reports(
                     calling_ae=transaction.calling_ae,
                     transaction_uid=transaction.transaction_uid,
                 )
-            elif now < transaction.next_attempt <= now + LONGEST_PAUSE_S:  # further ahead: the clock was put back
+            elif (
+                now < transaction.next_attempt <= now + LONGEST_REPORT_PAUSE_S
+            ):  # further ahead: the clock was put back
                 waiting += 1
             elif reaches(transaction) and deliver(transaction, *report_of(spool, transaction)):
                 path.unlink()
@@ -113,7 +115,7 @@ def send_due_reports(
                 given_up += 1
                 log.error("commitment report given up", transaction_uid=transaction.transaction_uid)
             else:
-                pause = min(60.0 * 2**transaction.attempts, LONGEST_PAUSE_S)
+                pause = min(60.0 * 2**transaction.attempts, LONGEST_REPORT_PAUSE_S)
                 write(path, replace(transaction, attempts=transaction.attempts + 1, next_attempt=now + pause))
                 waiting += 1
     return RoundOutcome(reported, waiting, given_up)

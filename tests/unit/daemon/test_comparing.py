@@ -107,7 +107,7 @@ def test_an_instance_whose_decoder_dies_is_set_aside_and_the_other_counts(
 
 def test_what_is_too_large_is_not_compared(ledger: Ledger, spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
     came_twice(ledger, spool)
-    monkeypatch.setattr(pixel_comparison, "MOST_BYTES", 1)
+    monkeypatch.setattr(pixel_comparison, "MOST_DECODED_BYTES", 1)
     compare_once(ledger, spool, NOW)
     assert [(row.state, row.facts["tags"][CONTENT_TAG]) for row in rows(ledger)] == [("stored", "")] * 2
     assert expected(ledger) == []

@@ -45,7 +45,7 @@ def test_the_lock_of_a_process_that_is_killed_is_free(tmp_path: Path) -> None:
 
 
 def test_who_waits_gets_the_lock_when_it_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("daemon.machine.file_lock.AGAIN_S", 0.01)
+    monkeypatch.setattr("daemon.machine.file_lock.LOCK_POLL_S", 0.01)
     first = FileLock(tmp_path / "a.lock")
     assert first.acquire()
     waits: list[float | None] = []

@@ -25,7 +25,7 @@ from daemon.machine.disk_space import Room
 from daemon.notify.conditions import lasting
 from daemon.observer.http_server import Pages
 from daemon.observer.ledger_metrics import LedgerCollector
-from daemon.observer.traffic_probes import GRACE_S, Health, Probe
+from daemon.observer.traffic_probes import PROBE_GRACE_S, Health, Probe
 from pipeline.errors import TryLater
 from tests.support.queued import queued
 
@@ -207,7 +207,7 @@ def get(pages: Pages, path: str) -> tuple[int, str]:
 def test_ready_answers_whatever_happens_to_its_checks(
     health: Health, pages: Pages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("daemon.observer.traffic_probes.GRACE_S", 0.1 - health._settings.metrics.health_timeout_s)
+    monkeypatch.setattr("daemon.observer.traffic_probes.PROBE_GRACE_S", 0.1 - health._settings.metrics.health_timeout_s)
     release = threading.Event()
     health.probes = {
         "ledger": Probe("ledger", crash, lambda: NOW),
@@ -218,7 +218,7 @@ def test_ready_answers_whatever_happens_to_its_checks(
     assert status == 503
     assert "unforeseen" in text
     assert "not come back" in text
-    assert GRACE_S > 0
+    assert PROBE_GRACE_S > 0
     assert 'axrad_health{check="ledger"} 0.0' in get(pages, "/metrics")[1]
 
 

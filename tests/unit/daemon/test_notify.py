@@ -18,7 +18,7 @@ from daemon.ledger import Ledger, open_ledger
 from daemon.ledger.engine import note
 from daemon.ledger.tables import breakers, studies
 from daemon.notify.channels import channels_of, mail
-from daemon.notify.notifier import AGAIN_S, Notice, Notifier
+from daemon.notify.notifier import SEND_AGAIN_S, Notice, Notifier
 from tests.support.queued import NOW, add_revision, add_study, queued
 
 DESTINATION = {"name": "pacs", "ae_title": "PACS", "host": "127.0.0.1", "port": 11113}
@@ -147,7 +147,7 @@ def test_a_channel_that_is_away_is_told_later(house: House) -> None:
     assert house.after(1) == []
     house.post.broken = False
     assert house.after(1) == [], "not at once again"
-    assert [n.kind for n in house.after(AGAIN_S)] == ["failed"]
+    assert [n.kind for n in house.after(SEND_AGAIN_S)] == ["failed"]
 
 
 def test_a_kind_that_is_not_asked_for_is_not_told(ledger: Ledger, tmp_path: Path) -> None:
@@ -341,6 +341,6 @@ def test_a_notice_that_one_channel_did_not_take_is_told_to_that_one_again(ledger
     assert house.notifier.tick() == []
     assert (len(house.post.notices), len(second.notices)) == (1, 0)
     second.broken = False
-    house.now += AGAIN_S + 1
+    house.now += SEND_AGAIN_S + 1
     assert len(house.notifier.tick()) == 1
     assert (len(house.post.notices), len(second.notices)) == (1, 1)

@@ -140,7 +140,7 @@ def test_more_elements_than_any_object_has_are_refused(
 def test_a_header_longer_than_any_object_has_is_refused(
     tmp_path: Path, syntax: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(structure_limits, "MOST_BYTES", 1 << 21)
+    monkeypatch.setattr(structure_limits, "MOST_HEADER_BYTES", 1 << 21)
     ds = image()
     item = Dataset()
     item.add_new(0x00991011, "OB", bytes(3 << 20))
