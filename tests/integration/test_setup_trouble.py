@@ -7,12 +7,13 @@ import shutil
 import signal
 import socket
 import subprocess
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from tests.support.certificates import make_certificates
-from tests.support.installing import copy_of_project, environment, index, set_up, small_project, wheels
+from tests.support.installing import copy_of_project, environment, index, pin, set_up, small_project, wheels
 from tests.support.waiting import wait_for, wait_for_end
 
 # Mounts and networks of one's own: as root, or as who may be root in a namespace.
@@ -112,6 +113,32 @@ def test_a_folder_that_lacks_a_wheel_says_how_to_make_it(tmp_path: Path, project
     done = set_up(project, env)
     assert done.returncode == 1
     assert "make it with script/wheelhouse" in lines(done)[-1]
+
+
+def test_wheels_are_taken_by_their_hashes_and_a_tampered_one_is_refused(tmp_path: Path) -> None:
+    project = small_project(tmp_path / "project")
+    env = environment(tmp_path / "bin", AXRAD_WHEELS=str(wheels(tmp_path / "wheels", "setuptools")))
+    (wheel,) = (tmp_path / "wheels").glob("setuptools-*.whl")
+    pin(project, wheel)
+    with zipfile.ZipFile(wheel, "a") as tampered:
+        tampered.writestr("setuptools/more.py", "print('somebody was here')")
+    refused = set_up(project, env)
+    assert refused.returncode == 1
+    assert "THESE PACKAGES DO NOT MATCH THE HASHES" in refused.stderr
+    assert any(line.startswith("Expected sha256") for line in lines(refused)), "pip's own words"
+    assert lines(refused)[-1].startswith("axrad: a package is not the one that axrad was tested with (script/pins)")
+    assert not (project / ".venv" / "bin" / "axrad").exists()
+
+    shutil.rmtree(project / "script" / "pins")
+    pin(project, wheel)
+    taken = set_up(project, env)
+    assert (taken.returncode, "by their versions" in taken.stderr) == (0, False), taken.stderr
+
+
+def test_without_the_file_of_hashes_it_is_said_that_versions_alone_are_compared(tmp_path: Path) -> None:
+    project = small_project(tmp_path / "project")
+    env = environment(tmp_path / "bin", AXRAD_WHEELS=str(wheels(tmp_path / "wheels", "setuptools")))
+    assert "by their versions, not by their hashes" in set_up(project, env).stderr
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.server
 import os
 import shutil
@@ -18,7 +19,7 @@ from pathlib import Path
 from tests.support.certificates import Certificates
 
 ROOT = Path(__file__).resolve().parents[2]
-READ = ("script/setup", "script/compat", "pyproject.toml", "constraints.txt", "README.md", "LICENSE")
+READ = ("script/setup", "script/compat", "script/pins", "pyproject.toml", "constraints.txt", "README.md", "LICENSE")
 
 
 def copy_of_project(folder: Path) -> Path:
@@ -48,15 +49,30 @@ py-modules = ["small"]
 
 
 def small_project(folder: Path) -> Path:
-    """The same with an axrad of one module that needs nothing: what is set up is small, how it is done is the same."""
+    """The same with an axrad of one module that needs nothing: what is set up is small, how it is done is the same.
+
+    Nothing is pinned; `pin` says which wheels it takes.
+    """
     copy_of_project(folder)
+    shutil.rmtree(folder / "script" / "pins")
     (folder / "pyproject.toml").write_text(SMALL)
     (folder / "small.py").write_text("def main() -> None:\n    print('axrad is here')\n")
     return folder
 
 
+def pin(project: Path, wheel: Path) -> None:
+    """Let script/setup take this wheel and no other, as script/pin writes it down."""
+    pins = project / "script" / "pins"
+    pins.mkdir()
+    for name in ("build", "run", "research", "test"):
+        (pins / f"{name}.txt").write_text("# nothing\n")
+    name, version = wheel.name.split("-")[:2]
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    (pins / "build.txt").write_text(f"{name}=={version} \\\n    --hash=sha256:{digest}\n")
+
+
 def wheels(folder: Path, *names: str) -> Path:
-    """A folder with wheels of these packages, packed from their installed files, and the name of PyRadiomics' wheel."""
+    """A folder with wheels of these packages, packed from their installed files, and an empty wheel of PyRadiomics."""
     folder.mkdir()
     for name in names:
         distribution = metadata.distribution(name)
@@ -68,7 +84,11 @@ def wheels(folder: Path, *names: str) -> Path:
                 wheel.write(str(file.locate()), str(file))
             wheel.writestr(f"{info}/RECORD", "".join(f"{file},,\n" for file in kept) + f"{info}/RECORD,,\n")
     tag = f"cp3{sys.version_info[1]}"
-    (folder / f"pyradiomics-3.0.1-{tag}-{tag}-linux_x86_64.whl").touch()
+    info = "pyradiomics-3.0.1.dist-info"
+    with zipfile.ZipFile(folder / f"pyradiomics-3.0.1-{tag}-{tag}-linux_x86_64.whl", "w") as wheel:
+        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: pyradiomics\nVersion: 3.0.1\n")
+        wheel.writestr(f"{info}/WHEEL", f"Wheel-Version: 1.0\nRoot-Is-Purelib: false\nTag: {tag}-{tag}-linux_x86_64\n")
+        wheel.writestr(f"{info}/RECORD", "".join(f"{info}/{name},,\n" for name in ("METADATA", "WHEEL", "RECORD")))
     return folder
 
 
