@@ -25,10 +25,7 @@ _TYPES: tuple[tuple[Label, frozenset[str]], ...] = (
     ("subtraction", frozenset({"SUBTRACTION", "SUBTRACT", "SUBTRACTED", "SUB"})),
     (
         "parametric_map",
-        frozenset(
-            {"FA", "EADC", "TTP", "WASHIN", "WASHOUT", "PEI", "KTRANS", "MEAN", "RCBV", "RCBF", "MTT", "TRACEMAP"}
-        )
-        - {"MEAN"},
+        frozenset({"FA", "EADC", "TTP", "WASHIN", "WASHOUT", "PEI", "KTRANS", "RCBV", "RCBF", "MTT", "TRACEMAP"}),
     ),
     ("other", frozenset({"SCREEN", "CSA"})),
 )

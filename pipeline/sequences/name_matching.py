@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from pipeline.records import Sequence as SequenceName
+from pipeline.sequences.candidates import Weighed, best, preference, without_fragments
 from pipeline.sequences.name_verdict import NameVerdict, base_of_phase, judge, normalise
 from pipeline.sequences.records import Label
 from pipeline.sequences.rules import Rules
@@ -43,6 +45,14 @@ MANY_TIMES = 1.8
 # Fewer images than this are no volume of the breasts beside a series with so many times as many.
 LEAST_IMAGES = 10
 MANY_MORE = 3
+# What a label is worth for each sequence. A name is all there is to go by, so its confidence counts in full.
+LABEL_POINTS: Mapping[SequenceName, Mapping[Label, float]] = {
+    "t1c": {"t1_post": 1.0, "t1_dynamic": 0.9},
+    "t2": {"t2": 1.0, "t2_stir": 0.8},
+    "adc": {"adc": 1.0, "dwi": 0.7},
+}
+# Names that differ by no more are as good: 0.1, and what rounding leaves.
+MARGIN = 0.1 + 1e-9
 
 
 def match_names(rows: Sequence[NamedSeries], rules: Rules) -> tuple[NamedLabel, ...]:
@@ -125,34 +135,49 @@ def _choose(
     rows: list[NamedSeries], verdicts: list[NameVerdict], labels: list[NamedLabel], rules: Rules
 ) -> list[NamedLabel]:
     """Mark the rows that would be used as T1+C, T2 and ADC."""
-    wanted: tuple[tuple[SequenceName, dict[Label, float]], ...] = (
-        ("t1c", {"t1_post": 1.0, "t1_dynamic": 0.9}),
-        ("t2", {"t2": 1.0, "t2_stir": 0.8}),
-        ("adc", {"adc": 1.0, "dwi": 0.7}),
-    )
     marked = list(labels)
-    for sequence, points in wanted:
-        passed_over = _passed_over(rows, verdicts, labels) if sequence == "t1c" else frozenset()
-        candidates = [i for i, label in enumerate(labels) if label.label in points and i not in passed_over]
-        most = max((rows[i].instances or 0 for i in candidates), default=0)
-        candidates = [i for i in candidates if not _is_fragment(rows[i].instances, most)]
-        if not candidates:
-            continue
-        scores = {
-            i: points[labels[i].label] * labels[i].confidence
-            + sum(v for c, v in rules.prefer.get(sequence, {}).items() if c in verdicts[i].concepts)
-            for i in candidates
-        }
-        best = max(scores.values())
-        near = [i for i in candidates if scores[i] >= best - 0.1 and labels[i].label == labels[_top(scores)].label]
-        chosen = _first_post(near, rows, labels) if sequence == "t1c" else near[-1]
-        marked[chosen] = replace(marked[chosen], chosen=sequence)
+    for sequence in LABEL_POINTS:
+        choice = best(
+            _weighed(sequence, rows, verdicts, labels, rules), MARGIN, partial(_among, sequence, rows, labels)
+        )
+        if choice.taken is not None:
+            row = choice.taken.of
+            marked[row] = replace(marked[row], chosen=sequence)
     return marked
 
 
-def _is_fragment(images: int | None, most: int) -> bool:
+def _weighed(
+    sequence: SequenceName,
+    rows: list[NamedSeries],
+    verdicts: list[NameVerdict],
+    labels: list[NamedLabel],
+    rules: Rules,
+) -> list[Weighed[int]]:
+    """The rows that could be this sequence, by their places in the exam."""
+    of_label, preferred = LABEL_POINTS[sequence], rules.prefer.get(sequence, {})
+    passed_over = _passed_over(rows, verdicts, labels) if sequence == "t1c" else frozenset()
+    candidates = [i for i, label in enumerate(labels) if label.label in of_label and i not in passed_over]
+    whole, _ = without_fragments(candidates, lambda i, other: _is_fragment(rows[i].instances, rows[other].instances))
+    return [
+        Weighed(
+            of_label[labels[i].label] * labels[i].confidence + preference(verdicts[i].concepts, preferred)[0],
+            i,
+        )
+        for i in whole
+    ]
+
+
+def _among(
+    sequence: SequenceName, rows: list[NamedSeries], labels: list[NamedLabel], nearest: Sequence[Weighed[int]]
+) -> Weighed[int]:
+    """Of those with the best one's label the first phase as T1+C; else the last, as a scan is repeated for a reason."""
+    alike = {one.of: one for one in nearest if labels[one.of].label == labels[nearest[0].of].label}
+    return alike[_first_post(sorted(alike), rows, labels) if sequence == "t1c" else max(alike)]
+
+
+def _is_fragment(images: int | None, others: int | None) -> bool:
     """Whether a series is too short for a volume beside another candidate: a trial, or a few slices kept by hand."""
-    return images is not None and images < LEAST_IMAGES and most >= MANY_MORE * images
+    return images is not None and images < LEAST_IMAGES and (others or 0) >= MANY_MORE * images
 
 
 def _passed_over(rows: list[NamedSeries], verdicts: list[NameVerdict], labels: list[NamedLabel]) -> frozenset[int]:
@@ -181,10 +206,6 @@ def _holds_several(whole: NamedSeries, single: NamedSeries, singles: int) -> boo
     if whole.instances and single.instances:
         return whole.instances >= MANY_TIMES * single.instances
     return singles == 1
-
-
-def _top(scores: dict[int, float]) -> int:
-    return max(scores, key=lambda i: scores[i])
 
 
 def _first_post(near: list[int], rows: list[NamedSeries], labels: list[NamedLabel]) -> int:

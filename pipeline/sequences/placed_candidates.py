@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from pipeline.catalog import Selection
-from pipeline.sequences.candidates import Candidate, Chosen, pick
+from pipeline.sequences.candidates import Candidate, Chosen, pick, without_fragments
 from pipeline.sequences.evidence import Evidence, Slice
 from pipeline.sequences.phases import usable
 from pipeline.sequences.records import Region
@@ -34,6 +35,11 @@ class Placed:
     @property
     def places(self) -> int:
         return len({s.position_mm for s in self.slices})
+
+    @cached_property
+    def box(self) -> Box | None:
+        """Where the slices lie."""
+        return box_of(self.evidence, self.slices)
 
     @property
     def where(self) -> str:
@@ -68,7 +74,7 @@ def _contenders(last: Sequence[Placed], t1c: Evidence | None) -> tuple[Selection
     best = max(last, key=lambda p: p.candidate.score)
     if (coverage(best.evidence, t1c) or 0.0) >= COVERS_WHOLE:
         return ()
-    return tuple(p.candidate.selection for p in last)
+    return tuple(p.candidate.of for p in last)
 
 
 def _showing(sequence: str, last: Sequence[Placed], region: Region) -> tuple[list[Candidate], list[tuple[str, str]]]:
@@ -83,7 +89,7 @@ def _showing(sequence: str, last: Sequence[Placed], region: Region) -> tuple[lis
         if part is None:
             showing.append(one.candidate)
             continue
-        selection = one.candidate.selection
+        selection = one.candidate.of
         selection = replace(selection, why=f"{selection.why}, shows {part:.0%} of the regions")
         showing.append(Candidate(round(one.candidate.score + REGION_POINTS * part, 3), selection))
     return showing, reasons
@@ -91,24 +97,15 @@ def _showing(sequence: str, last: Sequence[Placed], region: Region) -> tuple[lis
 
 def _without_fragments(sequence: str, placed: Sequence[Placed]) -> tuple[list[Placed], list[tuple[str, str]]]:
     """Series that are no short twin of another candidate, and a sentence for each that is."""
-    boxes = [box_of(p.evidence, p.slices) for p in placed]
-    whole: list[Placed] = []
-    reasons: list[tuple[str, str]] = []
-    for mine, box in zip(placed, boxes, strict=True):
-        twin = next(
-            (
-                other
-                for other, theirs in zip(placed, boxes, strict=True)
-                if mine.places < FRAGMENT * other.places and same_place(box, theirs)
-            ),
-            None,
-        )
-        if twin is None:
-            whole.append(mine)
-        else:
-            sentence = f"{mine.where} holds {mine.places} of the {twin.places} slices that {twin.where} has"
-            reasons.append((f"fragment-{sequence}", sentence))
-    return whole, reasons
+    whole, fragments = without_fragments(placed, _is_fragment)
+    return whole, [
+        (f"fragment-{sequence}", f"{mine.where} holds {mine.places} of the {twin.places} slices that {twin.where} has")
+        for mine, twin in fragments
+    ]
+
+
+def _is_fragment(mine: Placed, other: Placed) -> bool:
+    return mine.places < FRAGMENT * other.places and same_place(mine.box, other.box)
 
 
 def _latest_of_repeats(placed: Sequence[Placed]) -> list[Placed]:

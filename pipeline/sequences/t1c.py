@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from pipeline.catalog import Exam, FrameRef, Selection
-from pipeline.sequences.candidates import Candidate, Chosen, pick
+from pipeline.sequences.candidates import Candidate, Chosen, pick, without_fragments
 from pipeline.sequences.classify import Verdict
 from pipeline.sequences.dynamic import FAST_FIRST_POST_S, FAST_S, Dynamic, T1Volume
 from pipeline.sequences.evidence import seconds_of_day
@@ -34,8 +34,7 @@ def choose(
         hit = _on_referenced(drawn, drawn_frames(exam), verdicts, usable, phase, brightness, reasons)
         if hit is not None:
             return Chosen(hit, tuple(reasons))
-    most = max((_slices(d) for d in usable), default=0)
-    whole = [d for d in usable if _slices(d) >= FRAGMENT * most]
+    whole, _ = without_fragments(usable, lambda mine, other: _slices(mine) < FRAGMENT * _slices(other))
     candidates = [c for d in whole if (c := _candidate(d, phase, brightness, reasons)) is not None]
     chosen = pick("T1+C", "t1c", candidates, margin)
     return Chosen(chosen.selection, (*reasons, *chosen.reasons))

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pipeline.catalog import FrameRef, Selection
 from pipeline.diffusion.units import stated_scale
 from pipeline.sequences import placed_candidates
-from pipeline.sequences.candidates import Candidate, Chosen
+from pipeline.sequences.candidates import Candidate, Chosen, preference
 from pipeline.sequences.classify import Verdict
 from pipeline.sequences.evidence import B_ZERO, Evidence, Slice, same_b
 from pipeline.sequences.phases import Phase, phases, split, usable
@@ -205,11 +205,8 @@ def _measurements(slices: Sequence[Slice]) -> tuple[tuple[FrameRef, ...], ...]:
 
 def _score(verdict: Verdict, t1c: Evidence | None, points: Points, base: float) -> tuple[float, str]:
     """How good a candidate is (1 is very good), and what counted beside its label."""
-    score, reasons = base + 0.1 * verdict.confidence, []
-    for concept, value in points.items():
-        if concept in verdict.name.concepts:
-            score += value
-            reasons.append(concept.replace("_", " "))
+    preferred, named = preference(verdict.name.concepts, points)
+    score, reasons = base + 0.1 * verdict.confidence + preferred, [concept.replace("_", " ") for concept in named]
     if t1c is not None:
         covered = coverage(verdict.evidence, t1c)
         if covered is not None:
