@@ -50,6 +50,10 @@ def cancel(connection: sa.Connection, row: StudyRow, now: float) -> str:
         stopped.append(f"{asked} fetches")
     connection.execute(studies.update().where(studies.c.id == row.id).values(due_at=None))
     move_study(connection, row.id, "cancelled", now, CANCELLED, "cancelled")
+    # From here on no verdict is written. One that was while this looked (PostgreSQL) has made a revision.
+    latest = newest_revision(connection, row.id)
+    if latest is not None and (revision is None or latest.id != revision.id):
+        raise InputRejected(f"study {row.id} got a new revision at this moment: cancel it again")
     note(
         connection,
         now,

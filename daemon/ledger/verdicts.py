@@ -39,12 +39,14 @@ MOST_SERIES = 500
 ROWS_AT_ONCE = 1000
 # A file that was set aside after its header had been read is part of the exam all the same.
 OF_THE_EXAM = instances.c.state.in_(KNOWN_STATES) | ((instances.c.state == "unreadable") & (instances.c.note == NOTE))
+# A cancelled study is judged no more: only `axrad retry` moves it on.
+NOT_CANCELLED = studies.c.state != "cancelled"
 # Kinds of event.
 PATIENT_CORRECTED, PATIENT_FOLLOWED = "patient-corrected", "patient-followed"
 
 
 class Overtaken(Exception):
-    """Something arrived between judging and writing; judge again."""
+    """Something arrived between judging and writing, or an operator cancelled the study; the verdict does not count."""
 
 
 class TooLarge(Exception):
@@ -58,8 +60,7 @@ class TooLarge(Exception):
 def to_judge(connection: sa.Connection, now: float) -> list[StudyRow]:
     """Studies that changed since their last judgement, or that are due to be judged again."""
     changed = studies.c.dirty | (studies.c.due_at <= now)
-    judged = studies.c.state != "cancelled"
-    return rows_where(connection, StudyRow, changed, judged, order_by=[studies.c.last_arrival_at])
+    return rows_where(connection, StudyRow, changed, NOT_CANCELLED, order_by=[studies.c.last_arrival_at])
 
 
 def judge_waiting_again(connection: sa.Connection) -> int:
@@ -78,7 +79,7 @@ def take_to_judge(connection: sa.Connection, study_id: str, now: float) -> Study
     """
     done = connection.execute(
         studies.update()
-        .where(studies.c.id == study_id, studies.c.dirty | (studies.c.due_at <= now))
+        .where(studies.c.id == study_id, studies.c.dirty | (studies.c.due_at <= now), NOT_CANCELLED)
         .values(
             dirty=False,
             due_at=now + JUDGING_S,
@@ -159,7 +160,8 @@ def evidence_of(connection: sa.Connection, study: StudyRow, most: int | None = N
 def apply(connection: sa.Connection, study: StudyRow, verdict: Verdict, now: float, settings: Settings) -> str | None:
     """Write a verdict on `study` (a row as it was taken). Returns the id of a new revision, if any.
 
-    Compare-and-swap on the last arrival: if something arrived while we judged, Overtaken is raised and nothing written.
+    Compare-and-swap on the last arrival, and on not being cancelled: if something arrived while we judged, or an
+    operator cancelled the study, Overtaken is raised and nothing written.
     """
     values: dict[str, object] = {
         "due_at": verdict.due_at,
@@ -202,8 +204,8 @@ def apply(connection: sa.Connection, study: StudyRow, verdict: Verdict, now: flo
 
 
 def _write(connection: sa.Connection, study: StudyRow, shown: Shown | None, values: dict[str, object]) -> None:
-    """Raises Overtaken, with nothing written, where something arrived since the study was taken."""
-    as_judged = (studies.c.id == study.id) & (studies.c.last_arrival_at == study.last_arrival_at)
+    """Raises Overtaken, with nothing written, where the study is no more as it was taken to be judged."""
+    as_judged = (studies.c.id == study.id) & (studies.c.last_arrival_at == study.last_arrival_at) & NOT_CANCELLED
     if shown is None:
         done = connection.execute(studies.update().where(as_judged).values(**values)).rowcount
     else:

@@ -83,7 +83,7 @@ def _assemble_guarded(context: Context, row: StudyRow) -> None:
     try:
         _assemble(context, row)
     except verdicts.Overtaken:
-        return  # dirty again, and judged with the next tick
+        return  # dirty again, and judged with the next tick; or cancelled
     except TryLater:
         raise
     except Exception as error:  # noqa: BLE001 - one study must not keep the others from being judged

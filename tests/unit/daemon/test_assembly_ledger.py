@@ -19,10 +19,12 @@ from daemon.assembly import Arrived, InUse, Verdict
 from daemon.cli import overview
 from daemon.finding import Finding
 from daemon.health import standing_checks
-from daemon.ledger import Ledger, set_aside, verdicts, views
+from daemon.ledger import Ledger, priority_and_cancel, set_aside, verdicts, views
+from daemon.ledger import studies as studies_in_ledger
 from daemon.ledger.instances import Arrival, mark_lost, record
 from daemon.ledger.open_associations import association_ended, still_arriving, still_sending
 from daemon.ledger.operator_requests import retry
+from daemon.ledger.rows import StudyRow, rows_where, the_row
 from daemon.ledger.studies import move_study
 from daemon.ledger.tables import deliveries, events, instances, revisions, studies
 from daemon.work import analyse, sweep
@@ -31,6 +33,7 @@ from daemon.work.failure import TaskFailed
 from daemon.work.large_exams import LargeExamThread
 from daemon.work.sweep import assemble
 from pipeline.catalog import InstanceFacts
+from pipeline.errors import InputRejected
 from pipeline.needs import GROUPS, SignatureNeeds
 from pipeline.signature import demonstration_path, load
 from pipeline.signature.registry import Registry
@@ -686,3 +689,75 @@ def test_studies_are_counted_by_what_they_lacked(house: House) -> None:
         listed = views.list_studies(connection)
     overview.print_studies(Console(file=printed, width=100), listed, house.now)
     assert "lacked, of what the first signature reads: T2, ADC: 1" in printed.getvalue()
+
+
+def _cancel(house: House) -> None:
+    with house.ledger.write() as connection:
+        priority_and_cancel.cancel(connection, the_row(connection, StudyRow, house.study().id), house.now)
+
+
+@pytest.mark.parametrize(("came", "after"), [(exam.images, "waiting"), ([*exam.images, exam.seg()], "ready")])
+@pytest.mark.parametrize("moment", ["while it is judged", "before it is taken to be judged"])
+def test_no_verdict_undoes_a_cancellation_that_came_meanwhile(
+    house: House, monkeypatch: pytest.MonkeyPatch, came: list[InstanceFacts], after: str, moment: str
+) -> None:
+    judged = sweep._judged
+
+    def judged_late(context: Context, study: Any, now: float) -> Verdict:
+        verdict = judged(context, study, now)
+        _cancel(house)
+        return verdict
+
+    house.arrive(came)
+    with monkeypatch.context() as patched:
+        if moment == "while it is judged":
+            patched.setattr(sweep, "_judged", judged_late)
+        else:
+            _cancel(house)
+            patched.setattr(verdicts, "to_judge", lambda connection, now: rows_where(connection, StudyRow))
+        house.later(121)
+    assert house.states() == {"1.2.3": "cancelled"}
+    assert (house.revisions(), house.study().due_at) == ([], None)
+    house.later(DAY)
+    assert house.states() == {"1.2.3": "cancelled"}
+    house.retry()
+    house.later(121)
+    assert house.states() == {"1.2.3": after}
+
+
+def test_a_verdict_that_changes_no_state_leaves_a_cancelled_study_alone(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.arrive(exam.images, exam.seg())
+    house.later(121)
+    house.report(sent=False)
+    judged = sweep._judged
+
+    def judged_late(context: Context, study: Any, now: float) -> Verdict:
+        verdict = judged(context, study, now)
+        _cancel(house)
+        return replace(verdict, state="waiting", due_at=house.now + 1, flagged="something more came")
+
+    monkeypatch.setattr(sweep, "_judged", judged_late)
+    house.do(studies, dirty=True)
+    house.later(1)
+    assert house.states() == {"1.2.3": "cancelled"}
+    assert (house.study().due_at, house.study().flagged) == (None, "")
+
+
+def test_a_study_that_gets_a_revision_while_it_is_cancelled_is_to_be_cancelled_again(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.arrive(exam.images, exam.seg())
+    house.later(121)
+    looks = iter([None])
+    newest = studies_in_ledger.newest_revision
+    monkeypatch.setattr(
+        priority_and_cancel, "newest_revision", lambda connection, study: next(looks, newest(connection, study))
+    )
+    with pytest.raises(InputRejected, match="cancel it again"):
+        _cancel(house)
+    assert house.states() == {"1.2.3": "ready"}
+    _cancel(house)
+    assert house.states() == {"1.2.3": "cancelled"}
+    assert [r.state for r in house.revisions()] == ["failed"]
