@@ -16,7 +16,7 @@ from daemon.feedback.pathology import Outcome
 from daemon.ledger import Ledger
 from daemon.ledger.engine import note
 from daemon.ledger.rows import InstanceRow, JsonObject, rows_where
-from daemon.ledger.states import KNOWN_STATES
+from daemon.ledger.states import KNOWN_STATES, CountsAs
 from daemon.ledger.tables import deliveries, feedback, instances, revisions, sent_objects, studies
 from daemon.logs import place_of
 from daemon.network.peer_rights import FEEDBACK, rights_of
@@ -52,7 +52,7 @@ def collect(ledger: Ledger, spool_root: Path, now: float, settings: Settings | N
                 InstanceRow,
                 instances.c.state == "ignored",
                 instances.c.sop_class.in_(SR_CLASSES),
-                instances.c.note == "not used by axrad",
+                instances.c.counts_as == CountsAs.OTHERS,
                 order_by=[instances.c.id],
                 limit=OUTCOMES_AT_ONCE,
             )
@@ -89,7 +89,9 @@ def _collect_one(ledger: Ledger, spool_root: Path, row: InstanceRow, now: float,
 
 
 def _mark_read(connection: sa.Connection, instance_id: int) -> None:
-    connection.execute(instances.update().where(instances.c.id == instance_id).values(note=READ))
+    connection.execute(
+        instances.update().where(instances.c.id == instance_id).values(note=READ, counts_as=CountsAs.FEEDBACK)
+    )
 
 
 def _read(path: Path) -> Assessment | None:

@@ -12,7 +12,7 @@ from daemon.ledger import comparisons
 from daemon.ledger.engine import note
 from daemon.ledger.moves import add, move, move_all
 from daemon.ledger.roi_filing import adopt_rois, exam_of
-from daemon.ledger.states import A_RESULT, GONE, IN_SPOOL, SETTLED
+from daemon.ledger.states import GONE, IN_SPOOL, SETTLED, CountsAs
 from daemon.ledger.studies import create_or_wake, study_id_of
 from daemon.ledger.tables import instances, roi_references, sent_objects, studies
 from daemon.ledger.work_order import ROUTINE
@@ -53,7 +53,7 @@ def record(connection: sa.Connection, arrival: Arrival) -> str | None:
     """Write one arrival; the exam it belongs to. Repeating it changes nothing, and then, as for what is of no use to
     axrad, there is no exam. A lost or purged instance that came again is back."""
     old = connection.execute(
-        sa.select(instances.c.id, instances.c.state, instances.c.exam_uid).where(
+        sa.select(instances.c.id, instances.c.state, instances.c.exam_uid, instances.c.counts_as).where(
             instances.c.sop_uid == arrival.sop_uid, instances.c.digest == arrival.digest
         )
     ).one_or_none()
@@ -68,17 +68,18 @@ def record(connection: sa.Connection, arrival: Arrival) -> str | None:
         connection.execute(instances.delete().where(instances.c.id == old.id))
         old = None
     if old is not None:
-        return _come_back(connection, old.id, old.exam_uid, arrival) if old.state in GONE else None
+        is_result = old.counts_as == CountsAs.RESULT
+        return _come_back(connection, old.id, old.exam_uid, arrival, is_result) if old.state in GONE else None
     if facts is None:
         add(connection, "instance", "unreadable", columns_of(arrival))
         note(connection, arrival.at, "unreadable", f"{arrival.sop_uid}: {arrival.note}")
         return None
     if facts.ours or _was_sent(connection, facts):
         # A result of axrad that was routed back: it is kept, and nothing else happens.
-        add(connection, "instance", "ignored", columns_of(arrival, A_RESULT))
+        add(connection, "instance", "ignored", columns_of(arrival, "a result of axrad", CountsAs.RESULT))
         return None
     if not is_relevant(facts):
-        add(connection, "instance", "ignored", columns_of(arrival, "not used by axrad"))
+        add(connection, "instance", "ignored", columns_of(arrival, "not used by axrad", CountsAs.OTHERS))
         return None
     exam_uid = exam_of(connection, facts)
     instance_id = add(connection, "instance", "stored", columns_of(arrival) | {"exam_uid": exam_uid})
@@ -109,19 +110,23 @@ def is_relevant(facts: InstanceFacts) -> bool:
     return not facts.ours and (facts.is_image or facts.is_roi or facts.ref.sop_class_uid == REGISTRATION_CLASS)
 
 
-def _come_back(connection: sa.Connection, instance_id: int, exam_uid: str, arrival: Arrival) -> str | None:
+def _come_back(
+    connection: sa.Connection, instance_id: int, exam_uid: str, arrival: Arrival, is_result: bool
+) -> str | None:
     """Restore an instance that was lost or removed by retention and has come again; its exam, if axrad uses it."""
     facts = arrival.facts
-    state = "unreadable" if facts is None else "stored" if is_relevant(facts) else "ignored"
-    move(connection, "instance", instance_id, state, {"path": arrival.path})
-    if facts is None or state != "stored":
+    used = facts is not None and is_relevant(facts) and not is_result
+    state = "unreadable" if facts is None else "stored" if used else "ignored"
+    columns = {"path": arrival.path} | ({"counts_as": ""} if used else {})
+    move(connection, "instance", instance_id, state, columns)
+    if facts is None or not used:
         return None
     create_or_wake(connection, exam_uid, facts.patient_key, arrival.at, arrival.priority, backfill=arrival.backfill)
     return exam_uid
 
 
-def columns_of(arrival: Arrival, why: str = "") -> dict[str, object]:
-    """Columns of an instance that has come; `why` it is not used."""
+def columns_of(arrival: Arrival, why: str = "", counts_as: str = "") -> dict[str, object]:
+    """Columns of an instance that has come; `why` it is not used, in words, and what it counts as then."""
     facts = arrival.facts
     return {
         "sop_uid": arrival.sop_uid,
@@ -137,6 +142,7 @@ def columns_of(arrival: Arrival, why: str = "") -> dict[str, object]:
         "association": arrival.association,
         "calling_ae": arrival.calling_ae,
         "note": why or arrival.note,
+        "counts_as": counts_as,
         "facts": facts_to_json(facts) if facts else {},
     }
 

@@ -156,6 +156,7 @@ class InstanceRow:
     state: str
     note: str
     facts: JsonObject
+    counts_as: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from daemon.ledger.engine import note
 from daemon.ledger.moves import move
 from daemon.ledger.rows import InstanceRow, JsonObject, row_where
-from daemon.ledger.states import READABLE
+from daemon.ledger.states import READABLE, CountsAs
 from daemon.ledger.studies import study_id_of
 from daemon.ledger.tables import instances, set_aside, studies
 
@@ -54,7 +54,13 @@ def record(connection: sa.Connection, poison: SetAsideFile, now: float) -> None:
     elif sender:
         connection.execute(set_aside.update().where(set_aside.c.key == poison.key).values(**sender))
     if row is not None and row.state in READABLE:
-        move(connection, "instance", row.id, "unreadable", {"note": NOTE})
+        move(
+            connection,
+            "instance",
+            row.id,
+            "unreadable",
+            {"note": NOTE, "counts_as": row.counts_as or CountsAs.SET_ASIDE},
+        )
 
 
 def take_up(connection: sa.Connection, sop_uid: str, digest: str, now: float) -> bool:
@@ -67,7 +73,10 @@ def take_up(connection: sa.Connection, sop_uid: str, digest: str, now: float) ->
         # Its facts were never read: it is indexed as if it had just arrived.
         connection.execute(instances.delete().where(instances.c.id == row.id))
         return True
-    move(connection, "instance", row.id, "stored", {"note": ""})
+    if row.counts_as != CountsAs.SET_ASIDE:
+        move(connection, "instance", row.id, "ignored", {"note": ""})
+        return True
+    move(connection, "instance", row.id, "stored", {"note": "", "counts_as": ""})
     connection.execute(
         studies.update().where(studies.c.study_uid == row.exam_uid, studies.c.state != "cancelled").values(dirty=True)
     )

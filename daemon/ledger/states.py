@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ FETCH: Steps = {
 INSTANCE: Steps = {
     "stored": _state("in the spool, part of an exam", "lost purging unreadable", first=True),
     "ignored": _state("in the spool, of no use to axrad", "lost purging unreadable", first=True),
-    "unreadable": _state("in the spool, cannot be read or is set aside", "lost purging stored", first=True),
+    "unreadable": _state("in the spool, cannot be read or is set aside", "lost purging stored ignored", first=True),
     "lost": _state("its file vanished", "stored ignored unreadable", "the sender, or a fetch", first=True),
     "purging": _state("retention removes its file", "purged stored ignored unreadable", "the next round of retention"),
     "purged": _state("removed by retention", "stored ignored unreadable"),
@@ -216,5 +217,10 @@ def those_that_may_become(table: Steps, states: Iterable[str], new: str) -> tupl
     return listed
 
 
-# The note of an ignored instance that axrad made itself.
-A_RESULT = "a result of axrad"
+class CountsAs(StrEnum):
+    """What an instance is, other than a part of its exam (empty); its state says where its file is."""
+
+    RESULT = "result"  # axrad made it, and an archive sent it back
+    OTHERS = "others"  # of no use to axrad, unless it is a reader's report that was not looked at yet
+    FEEDBACK = "feedback"  # looked at for what a reader says of a report
+    SET_ASIDE = "set-aside"  # a part of its exam whose readers died of it

@@ -15,7 +15,6 @@ from daemon.ledger.engine import note
 from daemon.ledger.judged_revisions import Shown, compared, hold_revision, make_revision, show_revision
 from daemon.ledger.moves import move_all
 from daemon.ledger.rows import ArchiveAnswerRow, StudyRow, rows_where, the_row
-from daemon.ledger.set_aside import NOTE
 from daemon.ledger.states import (
     BEFORE_A_REVISION,
     FINISHED,
@@ -25,6 +24,7 @@ from daemon.ledger.states import (
     STUDY,
     TOO_MANY,
     UNJUDGED,
+    CountsAs,
     check,
     may_become,
 )
@@ -38,7 +38,9 @@ JUDGING_S = 60.0
 MOST_SERIES = 500
 ROWS_AT_ONCE = 1000
 # A file that was set aside after its header had been read is part of the exam all the same.
-OF_THE_EXAM = instances.c.state.in_(KNOWN_STATES) | ((instances.c.state == "unreadable") & (instances.c.note == NOTE))
+OF_THE_EXAM = instances.c.state.in_(KNOWN_STATES) | (
+    (instances.c.state == "unreadable") & (instances.c.counts_as == CountsAs.SET_ASIDE)
+)
 # A cancelled study is judged no more: only `axrad retry` moves it on.
 NOT_CANCELLED = studies.c.state != "cancelled"
 # Kinds of event.

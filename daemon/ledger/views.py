@@ -6,13 +6,13 @@ import sqlalchemy as sa
 
 from daemon.ledger import set_aside
 from daemon.ledger.rows import DeliveryRow, JsonObject, RevisionRow, StudyRow, rows_where
-from daemon.ledger.states import A_RESULT, SETTLED
+from daemon.ledger.states import SETTLED, CountsAs
 from daemon.ledger.studies import newest_revision
 from daemon.ledger.tables import deliveries, events, fetches, instances, revisions, studies
 from daemon.ledger.work_order import priority_in_words
 
 # A result of axrad that an archive sent back is no part of what was received for the exam.
-NO_RESULT = (instances.c.state != "ignored") | (instances.c.note != A_RESULT)
+NO_RESULT = instances.c.counts_as != CountsAs.RESULT
 
 
 def counts(connection: sa.Connection, now: float) -> JsonObject:

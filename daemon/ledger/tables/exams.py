@@ -27,6 +27,8 @@ instances = sa.Table(
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("note", sa.Text, nullable=False, server_default=""),
     sa.Column("facts", sa.JSON, nullable=False),
+    # `states.CountsAs`; empty: a part of its exam
+    sa.Column("counts_as", sa.String(16), nullable=False, server_default=""),
     sa.UniqueConstraint("sop_uid", "digest"),
 )
 

@@ -182,6 +182,7 @@ def arrive(at: Desk, made: Dataset, **columns: Any) -> None:
                     "received_at": at.now,
                     "state": "ignored",
                     "note": "not used by axrad",
+                    "counts_as": "others",
                     "facts": {},
                     **columns,
                 }

@@ -19,7 +19,7 @@ from daemon.ledger import Ledger, installation, migrations, open_ledger
 from daemon.ledger.dump import NoLedgerDump, dump, load, version_in
 from daemon.ledger.engine import backups_folder, bare_ledger
 from daemon.ledger.migrations import FIRST, HEAD, LedgerTooNew, migrate, version_of
-from daemon.ledger.tables import events, metadata, studies
+from daemon.ledger.tables import events, instances, metadata, studies
 from pipeline.errors import InputRejected
 
 OLD_STUDY = {
@@ -267,6 +267,32 @@ def test_reasons_of_older_versions_become_noun_phrases(
     new.close()
     assert (study.reason, detail) == (after, after)
     assert study.flagged == (f"newer data are incomplete, missing: {after}" if flagged else "")
+
+
+def test_what_notes_of_older_versions_said_of_instances_becomes_a_column(ledger_url: str, tmp_path: Path) -> None:
+    said = {
+        "1": ("ignored", "a result of axrad", "result"),
+        "2": ("purged", "a result of axrad", "result"),
+        "3": ("ignored", "not used by axrad", "others"),
+        "4": ("ignored", "read for feedback", "feedback"),
+        "5": ("unreadable", "set aside: its readers died of it", "set-aside"),
+        "6": ("unreadable", "its header ends too early", ""),
+        "7": ("stored", "", ""),
+    }
+    old = ledger_at(ledger_url, tmp_path, "0012")
+    texts = ("sop_uid", "digest", "study_uid", "series_uid", "sop_class", "exam_uid", "patient_key", "path", "state")
+    columns = [*(sa.column(name) for name in (*texts, "note")), sa.column("size"), sa.column("received_at")]
+    table = sa.table("instances", *columns, sa.column("facts", sa.JSON))
+    with old.write() as connection:
+        for uid, (state, words, _) in said.items():
+            row: dict[str, Any] = dict.fromkeys(texts, uid) | {"state": state, "note": words, "size": 1}
+            connection.execute(table.insert().values(**row, received_at=1.0, facts={}))
+    old.close()
+    opened = open_ledger(settings_for(ledger_url, tmp_path))
+    with opened.read() as connection:
+        counted = connection.execute(sa.select(instances.c.sop_uid, instances.c.counts_as)).all()
+    opened.close()
+    assert dict(tuple(row) for row in counted) == {uid: counts_as for uid, (_, _, counts_as) in said.items()}
 
 
 def test_a_ledger_has_one_id_for_ever_that_goes_with_its_dump(ledger_url: str, tmp_path: Path) -> None:

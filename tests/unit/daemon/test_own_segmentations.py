@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 import sqlalchemy as sa
 
-from daemon.ledger import views
+from daemon.ledger import set_aside, views
 from daemon.ledger.engine import Ledger
-from daemon.ledger.instances import Arrival, record
+from daemon.ledger.instances import Arrival, mark_lost, record
 from daemon.ledger.tables import deliveries, instances, revisions, sent_objects, studies
+from daemon.ledger.verdicts import stored_of
 from pipeline.catalog import InstanceFacts
 from tests.support.facts import image, seg
 
@@ -108,3 +109,31 @@ def test_what_came_back_is_not_counted_among_what_was_received(ledger: Ledger) -
     with ledger.read() as connection:
         assert [s["instances"] for s in views.list_studies(connection)] == [3]
         assert [a["instances"] for a in views.arrivals(connection, IMAGES[0].ref.study_uid)] == [3]
+
+
+def test_what_came_back_counts_as_a_result_when_its_file_is_gone_and_when_it_comes_again(sent: Ledger) -> None:
+    uid = "1.2.3.900.1"
+    arrive(sent, seg(IMAGES, uid=uid))
+    with sent.write() as connection:
+        lost = connection.execute(sa.select(instances.c.id).where(instances.c.sop_uid == uid)).scalar_one()
+        mark_lost(connection, [lost], NOW + 1)
+        connection.execute(studies.update().values(dirty=False))
+    with sent.read() as connection:
+        assert [s["instances"] for s in views.list_studies(connection)] == [2]
+    arrive(sent, seg(IMAGES, uid=uid), at=NOW + 500)
+    assert outcome(sent, uid) == ("ignored", False, NOW)
+
+
+def test_a_result_that_was_set_aside_and_is_read_again_is_a_result_still(sent: Ledger) -> None:
+    uid = "1.2.3.900.1"
+    arrive(sent, seg(IMAGES, uid=uid))
+    poison = set_aside.SetAsideFile("k", uid, "d", "SIGSEGV", 2, "index")
+    with sent.write() as connection:
+        set_aside.record(connection, poison, NOW + 1)
+    assert outcome(sent, uid)[0] == "unreadable"
+    with sent.read() as connection:
+        assert [s["instances"] for s in views.list_studies(connection)] == [2]
+        assert len(stored_of(connection, IMAGES[0].ref.study_uid)) == 2
+    with sent.write() as connection:
+        assert set_aside.take_up(connection, uid, "d", NOW + 2)
+    assert outcome(sent, uid)[0] == "ignored"
