@@ -14,14 +14,12 @@ from config.load import load
 from daemon.cli.helper_process import another_process, without_blas_threads, without_garbage_collection
 from daemon.cli.helper_process import load as load_module
 from daemon.cli.options import config_option, json_option, out_folder
+from daemon.cli.run_outputs import write_outputs
 from daemon.logs import set_up
 
 if TYPE_CHECKING:
     from config.schema import Settings
-    from pipeline.catalog import Exam
-    from pipeline.pictures import Panel
     from pipeline.result import StudyResult
-    from pipeline.roi.grid_regions import GridRegion
 
 
 @click.command()
@@ -72,7 +70,7 @@ def _evaluated(path: Path, out: Path, settings: Settings) -> StudyResult:
     started = time.perf_counter()
     with another_process(risky=True) as ask:
         reading = ask(exam_in, path)
-        ask(load_module, "daemon.cli.run_outputs")
+        ask(load_module, "dicom_sr")
         from daemon.clinical.exam import clinical_of, patient_of
         from pipeline.analysis.signatures_in_use import Signatures
         from pipeline.run import analyse
@@ -82,23 +80,9 @@ def _evaluated(path: Path, out: Path, settings: Settings) -> StudyResult:
         scanned = time.perf_counter() - started
         clinical = clinical_of(patient_of(exam), signatures.clinical, settings.clinical)
         analysis = analyse(exam, settings, signatures, clinical=clinical)
-        return ask(written, analysis.result, analysis.panels, analysis.regions, exam, out, settings, began, scanned)()
-
-
-def written(
-    result: StudyResult,
-    panels: tuple[Panel, ...],
-    regions: tuple[GridRegion, ...],
-    exam: Exam,
-    out: Path,
-    settings: Settings,
-    began: datetime,
-    seconds_before: float,
-) -> StudyResult:
-    """Everything that the result is written as, into `out`."""
-    from daemon.cli.run_outputs import write_outputs
-
-    return write_outputs(result, panels, regions, exam, out, settings, began, seconds_before)
+        return ask(
+            write_outputs, analysis.result, analysis.panels, analysis.regions, exam, out, settings, began, scanned
+        )()
 
 
 def summary(result: StudyResult, out: Path) -> str:

@@ -7,15 +7,16 @@ import hashlib
 import time
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from config.schema import Settings
-from daemon.work.exam_source import source_of
-from dicom_sr import render
-from pipeline.catalog import Exam
 from pipeline.csv_cells import escaped
-from pipeline.pictures import Panel
-from pipeline.result import StudyResult
-from pipeline.roi.grid_regions import GridRegion
+
+if TYPE_CHECKING:
+    from config.schema import Settings
+    from pipeline.catalog import Exam
+    from pipeline.pictures import Panel
+    from pipeline.result import StudyResult
+    from pipeline.roi.grid_regions import GridRegion
 
 
 def write_outputs(
@@ -29,6 +30,10 @@ def write_outputs(
     seconds_before: float = 0.0,
 ) -> StudyResult:
     """Write everything into `out`; the result as written (with the report's share of the time)."""
+    # Only the process that writes loads what draws: `axrad run` names this function in one that evaluates meanwhile.
+    from daemon.work.exam_source import source_of
+    from dicom_sr import render
+
     started = time.perf_counter()
     out.mkdir(parents=True, exist_ok=True)
     if not result.input_digest:

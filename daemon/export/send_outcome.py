@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 from pydicom import dcmread
 
 from daemon.export.association import Address
-from daemon.export.statuses import MENDABLE, NOT_SUPPORTED, OUT_OF_RESOURCES, is_stored
+from daemon.export.statuses import MENDABLE, NOT_SUPPORTED, OUT_OF_RESOURCES, Content, is_present
 from dicom_sr.kinds import UNION_PREFIX
 from pipeline.dicom_file.reading_marker import marked
 from pipeline.errors import ExamRejected, PeerUnreachable, TryLater
@@ -46,22 +45,6 @@ class ContentUnchecked(ExamRejected):
     """The destination has some object under our UID, and nothing proves that it is ours."""
 
     code = "content-unchecked"
-
-
-class Content(StrEnum):
-    """What is known of an object beyond its status; empty where the status is enough."""
-
-    # An object of this UID was at the destination already: the same, another, not compared; or announced but absent.
-    EQUAL = "equal"
-    OTHER = "other"
-    UNCHECKED = "unchecked"
-    ABSENT = "absent"
-    # The answer does not name it.
-    UNNAMED = "unnamed"
-
-
-# The destination has the object. Whether one that was not compared counts depends on the destination's `proof`.
-PRESENT = (Content.EQUAL, Content.UNCHECKED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +86,6 @@ class Sent:
     @property
     def kept_as(self) -> str:
         return self.coerced_uid or self.item.sop_instance_uid
-
-
-def is_present(status: int | None, content: str) -> bool:
-    """Whether the destination has the object, so that it need not be sent (again)."""
-    return is_stored(status) or content in PRESENT
 
 
 def items_of(files: Sequence[Path]) -> tuple[Item, ...]:

@@ -1,6 +1,8 @@
-"""DICOM statuses of storing, as a sender reads them."""
+"""DICOM statuses of storing, as a sender reads them, and what is known of an object beyond them."""
 
 from __future__ import annotations
+
+from enum import StrEnum
 
 # PS3.4 B.2.3: stored, with a remark (coercion, elements discarded, data set does not match the class).
 WARNING = 0xB000
@@ -17,6 +19,27 @@ CANNOT_PROCESS = 0xC000
 OUT_OF_RESOURCES = 0xA7
 
 
+class Content(StrEnum):
+    """What is known of an object beyond its status; empty where the status is enough."""
+
+    # An object of this UID was at the destination already: the same, another, not compared; or announced but absent.
+    EQUAL = "equal"
+    OTHER = "other"
+    UNCHECKED = "unchecked"
+    ABSENT = "absent"
+    # The answer does not name it.
+    UNNAMED = "unnamed"
+
+
+# The destination has the object. Whether one that was not compared counts depends on the destination's `proof`.
+PRESENT = (Content.EQUAL, Content.UNCHECKED)
+
+
 def is_stored(status: int | None) -> bool:
     """Whether this status says that the object was stored now."""
     return status in STORED
+
+
+def is_present(status: int | None, content: str) -> bool:
+    """Whether the destination has the object, so that it need not be sent (again)."""
+    return is_stored(status) or content in PRESENT

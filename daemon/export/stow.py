@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import requests
 
 from daemon.export.association import Address
-from daemon.export.send_outcome import Content, Item, Sent
-from daemon.export.statuses import EXISTS, EXISTS_ALREADY
+from daemon.export.send_outcome import Item, Sent
+from daemon.export.statuses import EXISTS, EXISTS_ALREADY, Content
 from daemon.export.store_response import NamedInstance, StoreResponse, read_response
 from daemon.export.web import dicomweb_client, raise_for_status, values_of
 

@@ -12,8 +12,7 @@ from collections.abc import Iterable, Mapping
 import sqlalchemy as sa
 
 from config.schema import Destination, Settings
-from daemon.export.send_outcome import PRESENT
-from daemon.export.statuses import STORED
+from daemon.export.statuses import PRESENT, STORED
 from daemon.ledger.claims import OPEN, Claim, backoff_s, claim, to_announce
 from daemon.ledger.moves import move, queued_anew
 from daemon.ledger.rows import BreakerRow, DeliveryRow, JsonObject, SentObjectRow, row_where, rows_where

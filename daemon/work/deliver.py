@@ -14,7 +14,8 @@ import structlog
 from config.schema import Destination
 from daemon.export import proof
 from daemon.export.association import Address, address_of
-from daemon.export.send_outcome import Item, ObjectNotTaken, Sent, is_present, items_of, remarks, require_stored
+from daemon.export.send_outcome import Item, ObjectNotTaken, Sent, items_of, remarks, require_stored
+from daemon.export.statuses import is_present
 from daemon.export.transports import TRANSPORTS
 from daemon.ledger import commitments, obsolete
 from daemon.ledger import deliveries as ledger_deliveries

@@ -8,8 +8,7 @@ from hashlib import sha256
 
 from config.schema import Destination
 from daemon.export.association import Address
-from daemon.export.send_outcome import is_present
-from daemon.export.statuses import NOT_SUPPORTED
+from daemon.export.statuses import NOT_SUPPORTED, is_present
 from daemon.export.transports import TRANSPORTS
 from daemon.ledger import deliveries as ledger_deliveries
 from daemon.ledger.claims import Claim, update

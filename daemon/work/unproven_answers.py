@@ -14,8 +14,8 @@ import structlog
 from config.schema import Destination
 from daemon.export import stow
 from daemon.export.association import Address
-from daemon.export.send_outcome import Content, Sent
-from daemon.export.statuses import EXISTS, EXISTS_ALREADY
+from daemon.export.send_outcome import Sent
+from daemon.export.statuses import EXISTS, EXISTS_ALREADY, Content
 from daemon.fetch import archive_copy
 from pipeline.errors import ExamRejected, TryLater
 
