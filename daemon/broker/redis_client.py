@@ -111,8 +111,14 @@ def _connected(url: str, patience_s: float = ANSWER_S, **options: Retry) -> redi
 
 
 def shut_down(socket: Path) -> bool:
-    """End the server behind a socket, without saving. False: it lives and does not answer."""
-    client = redis.Redis(unix_socket_path=str(socket), socket_timeout=ANSWER_S, socket_connect_timeout=ANSWER_S)
+    """End the server behind a socket, without saving. False: it lives and does not answer.
+
+    It is asked once: who starts anew should not wait a minute for redis-py's repetitions.
+    """
+    once = Retry(NoBackoff(), 0)
+    client = redis.Redis(
+        unix_socket_path=str(socket), socket_timeout=ANSWER_S, socket_connect_timeout=ANSWER_S, retry=once
+    )
     try:
         client.shutdown(nosave=True)
     except redis.ConnectionError:

@@ -1,12 +1,13 @@
 """axrad as a wheel: right by its checker, whole, and at work in an empty environment, away from the project's folder.
 
-Everything is installed from what `script/wheelhouse` gathers, without asking an index.
+Everything is installed from what `script/wheelhouse` gathers, without asking an index; the project's folder too.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,10 +20,17 @@ from pathlib import Path
 import pytest
 
 from tests.support import docs
+from tests.support.installing import base_python
 from tests.support.postgres import free_port
 from tests.support.waiting import wait_for, wait_for_end, wait_for_listener
 
 pytestmark = pytest.mark.timeout(1800)
+# A network with nothing but loopback: as root, or as who may be root in a namespace.
+ALONE = ["unshare", *([] if os.getuid() == 0 else ["-r"]), "-n"]
+LOOPBACK_UP = (
+    "import fcntl, os, socket, struct, sys;"
+    "fcntl.ioctl(socket.socket(), 0x8914, struct.pack('16sh14x', b'lo', 1)); os.execvp(sys.argv[1], sys.argv[1:])"
+)
 PACKAGES = ("config", "daemon", "dicom_sr", "pipeline")
 # What doctor has to say of an axrad that stands alone, with nobody to send its results to.
 WITHOUT_A_DESTINATION = {"destinations"}
@@ -48,8 +56,7 @@ def tracked() -> set[str]:
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that script/wheelhouse fills for this Python."""
     folder = tmp_path_factory.mktemp("wheelhouse") / "wheels"
-    python = str(Path(sys.base_prefix) / "bin" / f"python{sys.version_info[0]}.{sys.version_info[1]}")
-    run(docs.ROOT / "script" / "wheelhouse", "--all", "--out", folder, cwd=docs.ROOT, PYTHON=python)
+    run(docs.ROOT / "script" / "wheelhouse", "--all", "--out", folder, cwd=docs.ROOT, PYTHON=base_python())
     return folder
 
 
@@ -66,14 +73,21 @@ def environment(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `python -m build` makes of a clone."""
-    clone, out = tmp_path_factory.mktemp("clone"), tmp_path_factory.mktemp("dist")
+    out = tmp_path_factory.mktemp("dist")
+    run(
+        sys.executable, "-m", "build", "--no-isolation", "--outdir", out, cwd=clone_in(tmp_path_factory.mktemp("clone"))
+    )
+    return out
+
+
+def clone_in(clone: Path) -> Path:
+    """The tracked files as they are now."""
     listed = run("git", "-c", f"safe.directory={docs.ROOT}", "ls-files", "-z", cwd=docs.ROOT).split("\0")
     for name in listed:
         if name and (docs.ROOT / name).is_file():
             (clone / name).parent.mkdir(parents=True, exist_ok=True)
-            (clone / name).write_bytes((docs.ROOT / name).read_bytes())
-    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, cwd=clone)
-    return out
+            shutil.copy(docs.ROOT / name, clone / name)
+    return clone
 
 
 def one(folder: Path, pattern: str) -> Path:
@@ -117,6 +131,19 @@ def test_without_the_projects_folder_a_phantom_exam_goes_the_whole_way(environme
     said = run(environment / "bin" / "axrad", "demo", "--out", tmp_path / "demo", cwd=tmp_path)
     assert "status: evaluated" in said, said
     assert {"sr.dcm", "page.pdf", "page.png", "result.json"} <= {p.name for p in (tmp_path / "demo").iterdir()}
+
+
+@pytest.mark.peer("git")
+def test_without_a_network_the_readmes_command_needs_only_the_wheelhouse(wheels: Path, tmp_path: Path) -> None:
+    if subprocess.run([*ALONE, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("namespaces are not allowed here")
+    project = clone_in(tmp_path / "project")
+    said = run(
+        *ALONE, sys.executable, "-c", LOOPBACK_UP, project / "script" / "run", "--out", tmp_path / "demo", cwd=project,
+        AXRAD_WHEELS=str(wheels), PYTHON=base_python(), PIP_CONFIG_FILE=os.devnull, PIP_FIND_LINKS="",
+    )  # fmt: skip
+    assert "status: evaluated" in said, said
+    assert (project / ".venv" / "bin" / "axrad").is_file()
 
 
 @contextmanager

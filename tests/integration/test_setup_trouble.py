@@ -13,7 +13,17 @@ from pathlib import Path
 import pytest
 
 from tests.support.certificates import make_certificates
-from tests.support.installing import copy_of_project, environment, index, pin, set_up, small_project, wheels
+from tests.support.installing import (
+    copy_of_project,
+    environment,
+    index,
+    layout_of_index,
+    pin,
+    proxy,
+    set_up,
+    small_project,
+    wheels,
+)
 from tests.support.waiting import wait_for, wait_for_end
 
 # Mounts and networks of one's own: as root, or as who may be root in a namespace.
@@ -63,6 +73,37 @@ def test_a_proxy_that_cannot_be_reached_is_called_so_without_its_password(projec
     assert "Cannot connect to proxy" in done.stderr
     assert lines(done)[-1].startswith("axrad: the proxy does not let pip through")
     assert "secret" not in done.stderr
+
+
+def test_an_index_of_ones_own_is_enough(tmp_path: Path) -> None:
+    project, certificates = small_project(tmp_path / "project"), make_certificates(tmp_path)
+    with index(layout_of_index(tmp_path / "simple"), certificates) as port:
+        env = environment(tmp_path / "bin", PIP_INDEX_URL=f"https://127.0.0.1:{port}/")
+        done = set_up(project, {**env, "PIP_CERT": str(certificates.authority)})
+    assert done.returncode == 0, done.stderr
+    assert subprocess.check_output([project / ".venv" / "bin" / "axrad"], text=True) == "axrad is here\n"
+
+
+def test_behind_a_proxy_all_is_fetched_through_it(tmp_path: Path) -> None:
+    """The index has a port on which nobody listens: only the proxy knows where it is."""
+    project, certificates, asked = small_project(tmp_path / "project"), make_certificates(tmp_path), list[str]()
+    with (
+        index(layout_of_index(tmp_path / "simple"), certificates) as port,
+        proxy(port, "somebody", "secret", asked) as through,
+    ):
+        env = environment(
+            tmp_path / "bin",
+            PIP_INDEX_URL="https://localhost:1/",
+            PIP_CERT=str(certificates.authority),
+            HTTPS_PROXY=f"http://somebody:secret@127.0.0.1:{through}",
+        )
+        done = set_up(project, env)
+        refused = set_up(project, {**env, "AXRAD_VENV": "other", "HTTPS_PROXY": f"http://127.0.0.1:{through}"})
+    assert done.returncode == 0, done.stderr
+    assert set(asked) == {"localhost:1"}
+    assert subprocess.check_output([project / ".venv" / "bin" / "axrad"], text=True) == "axrad is here\n"
+    assert refused.returncode == 1
+    assert lines(refused)[-1].startswith("axrad: the proxy does not let pip through"), refused.stderr
 
 
 def test_an_index_that_cannot_be_reached_names_the_three_ways_around(project: Path, tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ class Times:
     """Keeps how long each test took, in pytest's cache."""
 
     def __init__(self, config: pytest.Config) -> None:
-        self._cache = config.cache
+        self._cache: pytest.Cache | None = getattr(config, "cache", None)  # `-p no:cacheprovider` takes it away
         self._of_worker = hasattr(config, "workerinput")
         self._seconds: dict[str, float] = {}
 
@@ -115,7 +115,8 @@ class Fast:
     """The plugin of `--fast`."""
 
     def __init__(self, config: pytest.Config) -> None:
-        self._seconds: dict[str, float] = config.cache.get(CACHE, {}) if config.cache is not None else {}
+        cache: pytest.Cache | None = getattr(config, "cache", None)
+        self._seconds: dict[str, float] = cache.get(CACHE, {}) if cache is not None else {}
         self._clock = OwnClock(work=WithMain())
         self._start_s: float | None = None
 

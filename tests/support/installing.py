@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import http.server
 import os
 import shutil
+import socket
 import ssl
 import subprocess
 import sys
@@ -92,6 +94,24 @@ def wheels(folder: Path, *names: str) -> Path:
     return folder
 
 
+def layout_of_index(folder: Path) -> Path:
+    """What script/setup asks of an index for the small project, as `NAME/FILE`: setuptools, and empty packages."""
+    pinned = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().split() if "==" in line)
+    kept = wheels(folder.with_name("packed"), "setuptools")
+    for name in ("numpy", "setuptools", "wheel", "versioneer", "pyradiomics"):
+        (folder / name).mkdir(parents=True)
+        if name == "setuptools":
+            (packed,) = kept.glob("setuptools-*.whl")
+            packed.rename(folder / name / packed.name)
+            continue
+        info = f"{name}-{pinned[name]}.dist-info"
+        with zipfile.ZipFile(folder / name / f"{name}-{pinned[name]}-py3-none-any.whl", "w") as wheel:
+            wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {pinned[name]}\n")
+            wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+            wheel.writestr(f"{info}/RECORD", "")
+    return folder
+
+
 def base_python() -> str:
     """The Python that this environment was made from."""
     return str(Path(sys.base_prefix) / "bin" / f"python{sys.version_info[0]}.{sys.version_info[1]}")
@@ -139,6 +159,51 @@ def index(folder: Path, certificates: Certificates | None = None) -> Iterator[in
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificates.server, certificates.server_key)
         server.socket = context.wrap_socket(server.socket, server_side=True)
+    with served(server) as port:
+        yield port
+
+
+@contextmanager
+def proxy(target: int, user: str, password: str, asked: list[str]) -> Iterator[int]:
+    """A proxy that wants a name and a password, and leads every tunnel to this port; its own port.
+
+    `asked`: which hosts it was asked for.
+    """
+    expected = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+    class Tunnel(http.server.BaseHTTPRequestHandler):
+        def do_CONNECT(self) -> None:
+            if self.headers.get("Proxy-Authorization") != expected:
+                self.send_error(407)
+                return
+            asked.append(self.path)
+            with socket.create_connection(("127.0.0.1", target)) as far:
+                self.send_response(200)
+                self.end_headers()
+                back = threading.Thread(target=pump, args=(far, self.connection), daemon=True)
+                back.start()
+                pump(self.connection, far)
+                back.join()
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing."""
+
+    with served(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Tunnel)) as port:
+        yield port
+
+
+def pump(near: socket.socket, far: socket.socket) -> None:
+    """Hand on what comes, until it ends."""
+    try:
+        while data := near.recv(65536):
+            far.sendall(data)
+        far.shutdown(socket.SHUT_WR)
+    except OSError:  # the other side has gone
+        return
+
+
+@contextmanager
+def served(server: http.server.ThreadingHTTPServer) -> Iterator[int]:
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
