@@ -50,6 +50,7 @@ OPERATOR_EVENTS: Mapping[str, tuple[tuple[str, str], str, tuple[str, str] | None
     "restore": (IMPORT, "C", None),
     "feedback-import": (IMPORT, "C", None),
     "activate": (ALERT, "E", SOFTWARE_CONFIGURATION),
+    "trust": (ALERT, "E", SOFTWARE_CONFIGURATION),
     "configure": (ALERT, "E", SOFTWARE_CONFIGURATION),
 }
 # EventOutcomeIndicator

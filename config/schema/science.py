@@ -115,6 +115,8 @@ class Training(Section):
 class SignatureSettings(Section):
     """`path`: one signature file; `registry`: a directory of them. Neither: the demonstration signature.
 
+    `require_author`: only signatures that an author signed whose key is trusted are activated and used. `authors`: the
+    file of trusted keys; default: `authors.json` in the registry.
     Not evaluated: more than `max_outside` of the features outside their training range, or a distance from the
     training data above `max_distance` times its 99 % quantile. `alpha`: the conformal band's error rate per class;
     None leaves the category to the cutoff.
@@ -122,6 +124,8 @@ class SignatureSettings(Section):
 
     path: InFile | None = None
     registry: OwnFolder | None = None
+    require_author: bool = False
+    authors: InFile | None = None
     max_outside: float = Field(0.05, ge=0, le=1)
     max_distance: float = Field(3.0, gt=0)
     alpha: float | None = Field(0.1, gt=0, lt=1)

@@ -47,10 +47,11 @@ class RecordedAnswer(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class InUse:
-    """The signatures that may answer. `trouble`: why there are none, where they could not be read."""
+    """The signatures that may answer. `trouble`: why there are none, where they could not be read; `code`: its kind."""
 
     signatures: tuple[SignatureNeeds, ...]
     trouble: str = ""
+    code: str = ""
 
 
 # What axrad ships with reads everything.

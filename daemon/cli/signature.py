@@ -1,4 +1,4 @@
-"""`axrad signature`: train, evaluate, show, list, activate."""
+"""`axrad signature`: train, evaluate, show, list, activate, and what other modules here add."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import click
 from daemon.cli.options import config_option, json_option, out_file, out_folder
 from daemon.cli.recipe_options import progress_bar, recipe_of, recipe_options, table_options
 from daemon.cli.research_extra import require_research
+from daemon.cli.signature_author import authors_of, authors_section, keep_authors, require_authors, sign, trust
 from daemon.cli.signature_family import family
 from daemon.cli.signature_registry import (
     activate_family,
@@ -37,7 +38,8 @@ def signature() -> None:
     """Make, judge and choose signatures."""
 
 
-signature.add_command(family)
+for _command in (family, sign, trust):
+    signature.add_command(_command)
 
 
 @signature.command()
@@ -137,6 +139,7 @@ def evaluate(
     evaluation_page.write_evaluation(evaluation, out)
     if registry is not None:
         registry.add(signature)
+        keep_authors(signature_file, registry)
         registry.record(evaluation.facts)
     for _, sentence in card.verdicts(evaluation.facts):
         click.secho(sentence, err=True, fg="red", bold=True)
@@ -161,19 +164,25 @@ def show(signature_file: str | None, registry_path: Path | None, as_json: bool, 
     from pipeline.signature import card, demonstration_path
     from pipeline.signature.family import read
 
-    registry = registry_in(registry_path or load(config_path).signature.registry)
+    settings = load(config_path).signature
+    registry = registry_in(registry_path or settings.registry)
     if signature_file is not None and Path(signature_file).is_dir():
         family = read(Path(signature_file))
-        click.echo(json.dumps(family.facts, allow_nan=False) if as_json else family_card(family.title, family.facts))
+        signed = authors_of(signature_file, registry, settings)
+        if as_json:
+            click.echo(json.dumps({**family.facts, **({"authors": signed} if signed else {})}, allow_nan=False))
+        else:
+            click.echo(family_card(family.title, family.facts) + "\n" + authors_section(signed))
         return
     shown = find_signature(signature_file or str(demonstration_path()), registry)
     known = registry.evaluations(shown.sha256) if registry is not None else []
     merged = card.merge(known)
     siblings = family_of(shown, registry)
+    signed = authors_of(signature_file or str(demonstration_path()), registry, settings)
     if as_json:
-        click.echo(json.dumps({**card.facts(shown, merged), "family": siblings}, allow_nan=False))
+        click.echo(json.dumps({**card.facts(shown, merged), "family": siblings, "authors": signed}, allow_nan=False))
     else:
-        click.echo(card.markdown(shown, merged) + family_section(siblings))
+        click.echo(card.markdown(shown, merged) + authors_section(signed) + family_section(siblings))
 
 
 @signature.command("list")
@@ -228,6 +237,8 @@ def activate(
     from pipeline.signature.family import read
 
     registry = required_registry(registry_path, config_path)
+    if not off:
+        require_authors(config_path, signature_file, registry)
     folder = Path(signature_file)
     if folder.is_dir() and not (shadow or off):
         members = read(folder)

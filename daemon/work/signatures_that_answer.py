@@ -9,6 +9,7 @@ from pathlib import Path
 import structlog
 
 from config.schema import SignatureSettings
+from daemon import audit
 from daemon.assembly import InUse, RecordedAnswer, side_answer
 from daemon.assembly.answers import SideAnswer
 from daemon.ledger import heartbeats, verdicts
@@ -27,7 +28,7 @@ def signatures_in_use(settings: SignatureSettings) -> InUse:
 
     Files are read again when they have changed.
     """
-    return _read(settings.path, settings.registry, _file_times(settings))
+    return _read(settings, _file_times(settings))
 
 
 def answer_given(expected: RecordedAnswer | None, result: StudyResult, in_use: InUse) -> RecordedAnswer | None:
@@ -56,15 +57,24 @@ def judge_again_if_changed(context: Context) -> None:
         again = verdicts.judge_waiting_again(connection) if before is not None else 0
     if in_use.trouble:
         log.error("signatures-unreadable", why=in_use.trouble)
+        if in_use.code == "signature-not-trusted":
+            audit.alert(context.settings, f"{in_use.code}: {in_use.trouble}")
     else:
         log.info("signatures-in-use", signatures=detail["names"], judged_again=again)
 
 
-def _file_times(settings: SignatureSettings) -> tuple[int, int] | None:
-    """When the file that says which signatures are in use was written, and its size."""
+def _file_times(settings: SignatureSettings) -> tuple[tuple[int, int] | None, ...]:
+    """When the files that say which signatures are in use, and who signed them, were written, and their sizes."""
     path = settings.path if settings.path is not None else settings.registry and settings.registry / IN_USE
-    if path is None:
-        return None
+    files = [] if path is None else [path]
+    if settings.require_author and path is not None:
+        from pipeline.signature import authors
+
+        files += [*sorted(path.parent.glob(f"*{authors.SUFFIX}")), authors.trusted_path(settings) or path]
+    return tuple(map(_file_time, files))
+
+
+def _file_time(path: Path) -> tuple[int, int] | None:
     try:
         status = path.stat()
     except OSError:
@@ -73,15 +83,16 @@ def _file_times(settings: SignatureSettings) -> tuple[int, int] | None:
 
 
 @lru_cache(maxsize=4)
-def _read(path: Path | None, registry: Path | None, _written: tuple[int, int] | None) -> InUse:
+def _read(settings: SignatureSettings, _written: tuple[tuple[int, int] | None, ...]) -> InUse:
+    registry = settings.registry
     try:
-        active = in_order(SignatureSettings(path=path, registry=registry))
-        if registry is not None and path is None and not registry.is_dir():
+        active = in_order(settings)
+        if registry is not None and settings.path is None and not registry.is_dir():
             return InUse((), f"there is no registry of signatures at {registry}")
         if not active:
             return InUse((), f"no signature is active in {registry}")
         return InUse(tuple(signature.needs(rank) for rank, signature in enumerate(active)))
     except AxradError as error:
-        return InUse((), error.message)
+        return InUse((), error.message, error.code)
     except OSError as error:
         return InUse((), f"the signatures cannot be read: {error.strerror}")

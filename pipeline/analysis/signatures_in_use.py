@@ -12,7 +12,7 @@ from pipeline.needs import Group, SignatureNeeds
 from pipeline.records import FeatureSet, Json
 from pipeline.result import Clinical, Prediction
 from pipeline.signature import Signature
-from pipeline.signature.registry import Registry, choose, in_order
+from pipeline.signature.registry import choose, in_order, in_shadow
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Signatures:
                 f"no signature is active in {settings.registry}; see `axrad signature list` and `activate`",
                 code="no-active-signature",
             )
-        return cls(order, settings, Registry(settings.registry).shadows())
+        return cls(order, settings, in_shadow(settings))
 
     @classmethod
     def none(cls) -> Signatures:

@@ -25,6 +25,7 @@ from pipeline.signature.whole_files import write_atomically
 HEADER = "signature.json"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _DTYPES = ("float64", "int32", "uint8")
+SUFFIX = ".axsig"
 MAX_FILE_BYTES = 512 * 1024**2
 
 

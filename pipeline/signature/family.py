@@ -66,6 +66,13 @@ def read(folder: Path) -> Family:
     return Family(name, version, members, facts)
 
 
+def files(folder: Path, family: Family) -> tuple[Path, ...]:
+    """The members' files in the folder that the family was read from, in their written order."""
+    members = family.facts["members"]
+    assert isinstance(members, list)
+    return tuple(folder / str(member["file"]) for member in members if isinstance(member, dict))
+
+
 def demonstration() -> tuple[Signature, ...]:
     """The signatures that ship with axrad, trained on synthetic exams, in their written order."""
     return read(container.demonstration_path().parent).members

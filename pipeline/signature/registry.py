@@ -22,7 +22,7 @@ from pipeline.signature.record import Signature
 from pipeline.signature.whole_files import write_atomically
 from pipeline.signature.written_order import NOTHING_IN_USE, FamilyInUse, InUse, Listed
 
-SUFFIX = ".axsig"
+SUFFIX = container.SUFFIX
 IN_USE = "in-use.json"
 
 
@@ -68,13 +68,16 @@ class Registry:
         """Keep a signature; returns its SHA-256, which is its name here."""
         data = container.to_bytes(signature)
         sha256 = hashlib.sha256(data).hexdigest()
-        if not self._path(sha256).exists():
-            write_atomically(self._path(sha256), data)
+        if not self.file_of(sha256).exists():
+            write_atomically(self.file_of(sha256), data)
         return sha256
+
+    def file_of(self, sha256: str) -> Path:
+        return self.folder / f"{sha256}{SUFFIX}"
 
     def load(self, sha256: str) -> Signature:
         """A signature by its full SHA-256; altered content is refused."""
-        return container.load(self._path(sha256), sha256)
+        return container.load(self.file_of(sha256), sha256)
 
     def find(self, reference: str) -> Signature:
         """A signature by file, `name@version`, or the first digits of its SHA-256.
@@ -82,9 +85,8 @@ class Registry:
         Raises:
             InputRejected: none or several are called so.
         """
-        path = Path(reference)
-        if path.is_file():
-            return container.load(path)
+        if Path(reference).is_file():
+            return container.load(Path(reference))
         known = [self.load(p.stem) for p in sorted(self.folder.glob(f"*{SUFFIX}"))]
         matching = [
             s for s in known if s.header.title == reference or (len(reference) >= 6 and s.sha256.startswith(reference))
@@ -224,9 +226,6 @@ class Registry:
     def _listed(self, state: InUse) -> dict[str, Listed]:
         return {sha256: Listed(sha256, self.load(sha256).inputs) for sha256 in state.active.values()}
 
-    def _path(self, sha256: str) -> Path:
-        return self.folder / f"{sha256}{SUFFIX}"
-
     def _state(self) -> InUse:
         path = self.folder / IN_USE
         if not path.exists():
@@ -248,13 +247,27 @@ class Registry:
 
 
 def in_order(settings: SignatureSettings) -> tuple[Signature, ...]:
-    """The signatures that the settings say are in use, in the order in which they are asked.
+    """The signatures in use by the settings, in the order of asking: one file, those of a registry, the demonstration.
 
-    One file, the active ones of a registry, or the demonstration.
+    Raises InputRejected: one cannot be read, or lacks an author whom the site trusts, where it requires that.
     """
     if settings.path is not None:
-        return (container.load(settings.path),)
-    return demonstration() if settings.registry is None else Registry(settings.registry).in_order()
+        return _of_authors(settings, (container.load(settings.path),))
+    return _of_authors(settings, Registry(settings.registry).in_order() if settings.registry else demonstration())
+
+
+def in_shadow(settings: SignatureSettings) -> tuple[Signature, ...]:
+    """The shadows of the settings' registry. Raises as `in_order`."""
+    registry = None if settings.path is not None else settings.registry
+    return () if registry is None else _of_authors(settings, Registry(registry).shadows())
+
+
+def _of_authors(settings: SignatureSettings, signatures: tuple[Signature, ...]) -> tuple[Signature, ...]:
+    if settings.require_author:
+        from pipeline.signature.authors import require
+
+        require(settings, signatures)
+    return signatures
 
 
 def choose(order: Sequence[Signature], shadows: Sequence[Signature], available: frozenset[str]) -> Choice:
