@@ -119,7 +119,8 @@ class SignatureSettings(Section):
     file of trusted keys; default: `authors.json` in the registry.
     Not evaluated: more than `max_outside` of the features outside their training range, or a distance from the
     training data above `max_distance` times its 99 % quantile. `alpha`: the conformal band's error rate per class;
-    None leaves the category to the cutoff.
+    None leaves the category to the cutoff. `minimum_per_class`: an external cohort with fewer cases in either class is
+    neither evidence for a signature nor a bar to it.
     """
 
     path: InFile | None = None
@@ -129,6 +130,7 @@ class SignatureSettings(Section):
     max_outside: float = Field(0.05, ge=0, le=1)
     max_distance: float = Field(3.0, gt=0)
     alpha: float | None = Field(0.1, gt=0, lt=1)
+    minimum_per_class: int = Field(10, ge=2)
     training: Training = Training()
 
 

@@ -128,9 +128,11 @@ def evaluate(
     from pipeline.signature import card
 
     settings = load(config_path, writes=False).signature
-    registry = registry_in(registry_path or settings.registry)
+    registry = registry_in(registry_path, settings)
     signature = find_signature(signature_file, registry)
-    questions = Questions(subgroups, reading, _pair(survival), repeats, settings.alpha, complete_cases)
+    questions = Questions(
+        subgroups, reading, _pair(survival), repeats, settings.alpha, complete_cases, settings.minimum_per_class
+    )
     tables = dict(_cohort(signature, text, questions.columns, ignore) for text in named)
     if len(tables) != len(named):
         raise click.UsageError("two cohorts have the same name")
@@ -141,7 +143,7 @@ def evaluate(
         registry.add(signature)
         keep_authors(signature_file, registry)
         registry.record(evaluation.facts)
-    for _, sentence in card.verdicts(evaluation.facts):
+    for sentence in card.conclusions(evaluation.facts):
         click.secho(sentence, err=True, fg="red", bold=True)
     if as_json:
         click.echo(json.dumps(evaluation.facts, allow_nan=False))
@@ -165,7 +167,7 @@ def show(signature_file: str | None, registry_path: Path | None, as_json: bool, 
     from pipeline.signature.family import read
 
     settings = load(config_path).signature
-    registry = registry_in(registry_path or settings.registry)
+    registry = registry_in(registry_path, settings)
     if signature_file is not None and Path(signature_file).is_dir():
         family = read(Path(signature_file))
         signed = authors_of(signature_file, registry, settings)

@@ -48,7 +48,7 @@ def sign(
     from config.load import load
     from pipeline.signature import authors
 
-    registry = registry_in(registry_path or load(config_path, writes=False).signature.registry)
+    registry = registry_in(registry_path, load(config_path, writes=False).signature)
     name = author or operating_user()[0]
     if not name.strip() or not name.isprintable():
         raise click.UsageError("--author: a name on one line is needed")

@@ -12,16 +12,18 @@ from pipeline.errors import InputRejected
 from pipeline.records import Json
 
 if TYPE_CHECKING:
+    from config.schema import SignatureSettings
     from pipeline.signature import Signature
     from pipeline.signature.family import Family
     from pipeline.signature.registry import Registry
 
 
-def registry_in(folder: Path | None) -> Registry | None:
-    """The registry in a folder; None without a folder."""
+def registry_in(folder: Path | None, settings: SignatureSettings) -> Registry | None:
+    """The registry in a folder, else the one of the settings; None where neither is named."""
     from pipeline.signature.registry import Registry
 
-    return None if folder is None else Registry(folder)
+    folder = folder or settings.registry
+    return None if folder is None else Registry(folder, settings.minimum_per_class)
 
 
 def required_registry(folder: Path | None, config_path: Path | None) -> Registry:
@@ -32,7 +34,7 @@ def required_registry(folder: Path | None, config_path: Path | None) -> Registry
     """
     from config.load import load
 
-    registry = registry_in(folder or load(config_path).signature.registry)
+    registry = registry_in(folder, load(config_path).signature)
     if registry is None:
         raise click.UsageError("no registry: set signature.registry in the settings or give --registry")
     if not registry.folder.is_dir():

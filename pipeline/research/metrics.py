@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from pipeline.signature import gate
+from pipeline.signature.gate import auc as auc
 from pipeline.signature.record import Floats
 
 Bools = npt.NDArray[np.bool_]
@@ -23,12 +25,10 @@ class Interval:
     high: float
 
 
-def auc(scores: Floats, positive: Bools) -> float:
-    """Area under the ROC curve: the share of (positive, negative) pairs in the right order, ties a half."""
-    ranks = stats.rankdata(scores)
-    n1 = int(positive.sum())
-    n0 = len(positive) - n1
-    return float((ranks[positive].sum() - n1 * (n1 + 1) / 2) / (n1 * n0))
+def newcombe(scores: Floats, positive: Bools) -> Interval:
+    """AUC with the interval that the gate uses: Newcombe's method 5, which has a width at AUC 1 as well."""
+    value = auc(scores, positive)
+    return Interval(value, *gate.newcombe(value, int(positive.sum()), int((~positive).sum())))
 
 
 def _placements(scores: Floats, positive: Bools) -> tuple[Floats, Floats]:
@@ -95,33 +95,3 @@ def mcnemar(a_right: Bools, b_right: Bools) -> tuple[int, int, float]:
     only_a, only_b = int((a_right & ~b_right).sum()), int((~a_right & b_right).sum())
     p = 1.0 if only_a + only_b == 0 else float(stats.binomtest(only_a, only_a + only_b, 0.5).pvalue)
     return only_a, only_b, p
-
-
-def brier(probabilities: Floats, positive: Bools) -> float:
-    """Mean squared difference between probability and outcome."""
-    return float(np.mean((probabilities - positive) ** 2))
-
-
-def calibration_line(probabilities: Floats, positive: Bools) -> tuple[float, float] | None:
-    """Slope and intercept of outcome on logit(probability); 1 and 0 are perfect. None without a finite fit."""
-    from scipy.optimize import minimize
-    from scipy.special import expit, logit
-
-    x = logit(np.clip(probabilities, 1e-12, 1 - 1e-12))
-    if np.ptp(x) < 1e-9 or auc(x, positive) in (0.0, 1.0):
-        return None
-
-    def loss(w: Floats) -> tuple[float, Floats]:
-        f = w[0] * x + w[1]
-        residual = expit(f) - positive
-        return float(np.sum(np.logaddexp(0, f) - positive * f)), np.array([(residual * x).sum(), residual.sum()])
-
-    minimum = minimize(loss, np.array([1.0, 0.0]), jac=True, method="BFGS")
-    return float(minimum.x[0]), float(minimum.x[1])
-
-
-def orientation(interval: Interval) -> str:
-    """What an external AUC interval says: "as trained", "inverted" (all of it below 0.5) or "no evidence"."""
-    if interval.high < 0.5:
-        return "inverted"
-    return "as trained" if interval.low > 0.5 else "no evidence"

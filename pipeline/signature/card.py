@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from pipeline.records import Json
+from pipeline.signature import gate
 from pipeline.signature.record import Signature
 
 
@@ -48,14 +51,14 @@ def limits(signature: Signature, evaluation: Mapping[str, Json] | None) -> list[
         sentences.append("DEMONSTRATION: trained on synthetic exams. Its results mean nothing for a patient.")
     if h.foreign_columns:
         sentences.append("Its columns are not features of axrad: it cannot be run on images.")
-    sentences += [verdict for _, verdict in verdicts(evaluation)]
+    sentences += conclusions(evaluation)
     for name, row in external(evaluation).items():
         if count := len(repeated_rows(row)):
             sentences.append(
                 f"{count} cases of cohort {name} have the values of training cases or of another cohort's."
             )
-    if not any(not repeated_rows(row) for row in external(evaluation).values()):
-        sentences.append("No independent cohort has been scored with it: it cannot be activated.")
+    if not any(is_evidence(row) for row in external(evaluation).values()):
+        sentences.append("No independent cohort of enough cases speaks for it: it cannot be activated.")
     if h.calibration.method == "paper":
         sentences.append(
             "Selection saw every training case before calibration, and the cutoff is from training scores."
@@ -94,19 +97,62 @@ def repeated_rows(row: Mapping[str, Json]) -> list[Json]:
     return rows
 
 
+def is_evidence(row: Mapping[str, Json]) -> bool:
+    """Whether an external cohort speaks for the signature: as trained, and no case of it is known from elsewhere."""
+    return row["orientation"] == gate.AS_TRAINED and not repeated_rows(row)
+
+
 def verdicts(evaluation: Mapping[str, Json] | None) -> list[tuple[str, str]]:
     """(orientation, sentence) of every external cohort that speaks against the signature."""
-    sentences = []
-    for name, row in external(evaluation).items():
-        low, high = row["ci"]  # type: ignore[misc, str-unpack]
-        interval = f"AUC {row['auc']:.2f}, 95 % interval {low:.2f} to {high:.2f}, n = {row['n']}"
-        if row["orientation"] == "inverted":
-            sentences.append(("inverted", f"INVERTED on cohort {name} ({interval}): it ranks the wrong class first."))
-        elif row["orientation"] == "no evidence":
-            sentences.append(
-                ("no evidence", f"NO EVIDENCE on cohort {name} ({interval}): not distinguishable from chance.")
-            )
-    return sentences
+    return [
+        (str(row["orientation"]), sentence)
+        for name, row in external(evaluation).items()
+        if (sentence := against(name, row))
+    ]
+
+
+def conclusions(evaluation: Mapping[str, Json] | None) -> list[str]:
+    """What stands loudly over an evaluation: each external cohort that speaks against it or is too small to speak."""
+    rows = external(evaluation).items()
+    few = [
+        f"TOO FEW cases on cohort {name} ({_estimate(row)}): with fewer than {row['minimum_per_class']} "
+        "of either class it is no evidence, for or against."
+        for name, row in rows
+        if row["orientation"] == gate.TOO_FEW
+    ]
+    return [sentence for _, sentence in verdicts(evaluation)] + few
+
+
+def against(name: str, row: Mapping[str, Json]) -> str:
+    """Why an external cohort speaks against the signature; "" where it does not."""
+    if row["orientation"] == gate.INVERTED:
+        return f"INVERTED on cohort {name} ({_estimate(row)}): it ranks the wrong class first."
+    if row["orientation"] == gate.NO_EVIDENCE:
+        return f"NO EVIDENCE on cohort {name} ({_estimate(row)}): not distinguishable from chance."
+    return ""
+
+
+def _estimate(row: Mapping[str, Json]) -> str:
+    low, high = row["ci"]  # type: ignore[misc, str-unpack]
+    return f"AUC {row['auc']:.2f}, 95 % interval {low:.2f} to {high:.2f}, n = {row['n']}"
+
+
+def judged_again(row: Mapping[str, Json], minimum_per_class: int) -> dict[str, Json] | None:
+    """A stored cohort with AUC, interval and orientation by today's gate; None: no scores were stored with it."""
+    scores = row.get("scores")
+    if not isinstance(scores, dict):
+        return None
+    decisions, positive = np.array(scores["decisions"], np.float64), np.array(scores["positive"], np.bool_)
+    found = gate.discrimination(decisions, positive)
+    return {
+        **row,
+        "auc": found.auc,
+        "ci": [found.low, found.high],
+        "p_above_chance": found.p_above,
+        "p_below_chance": found.p_below,
+        "orientation": gate.verdict(found, minimum_per_class),
+        "minimum_per_class": minimum_per_class,
+    }
 
 
 def merge(evaluations: Sequence[Mapping[str, Json]]) -> dict[str, Json] | None:
@@ -171,7 +217,8 @@ def performance(signature: Signature, evaluation: Mapping[str, Json] | None) -> 
         assert isinstance(row, dict)
         low, high = row["ci"]  # type: ignore[misc, str-unpack]
         where = name if row["role"] == "external" else f"{name}: {row['role']}"
-        lines.append(f"| {where} | {row['n']} | {row['auc']:.3f} | {low:.3f} to {high:.3f} | {row['orientation']} |")
+        orientation = row["orientation"] if row["role"] == "external" else ""
+        lines.append(f"| {where} | {row['n']} | {row['auc']:.3f} | {low:.3f} to {high:.3f} | {orientation} |")
     return lines
 
 

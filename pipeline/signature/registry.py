@@ -16,7 +16,7 @@ from pathlib import Path
 from config.schema import SignatureSettings
 from pipeline.errors import InputRejected
 from pipeline.records import Json
-from pipeline.signature import card, container, written_order
+from pipeline.signature import card, container, gate, written_order
 from pipeline.signature.family import Family, demonstration
 from pipeline.signature.record import Signature
 from pipeline.signature.whole_files import write_atomically
@@ -62,7 +62,10 @@ class Activated:
 
 @dataclass(frozen=True)
 class Registry:
+    """`minimum_per_class`: an external cohort with fewer cases in either class is no evidence and no bar."""
+
     folder: Path
+    minimum_per_class: int = gate.MINIMUM_PER_CLASS
 
     def add(self, signature: Signature) -> str:
         """Keep a signature; returns its SHA-256, which is its name here."""
@@ -143,12 +146,17 @@ class Registry:
         return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
 
     def external_cohorts(self, sha256: str) -> dict[str, dict[str, Json]]:
-        """The external cohorts it was scored on, by the digest of their table."""
-        return {
-            str(cohort["table_sha256"]): {"name": name, **cohort}
-            for facts in self.evaluations(sha256)
-            for name, cohort in card.external(facts).items()
-        }
+        """The external cohorts it was scored on, by the digest of their table, judged by today's gate.
+
+        One without `scores` was stored before they were kept; it stands as it was judged then.
+        """
+        cohorts: dict[str, dict[str, Json]] = {}
+        for facts in self.evaluations(sha256):
+            for name, cohort in card.external(facts).items():
+                judged, key = card.judged_again(cohort, self.minimum_per_class), str(cohort["table_sha256"])
+                if judged is not None or "scores" not in cohorts.get(key, {}):
+                    cohorts[key] = {"name": name, **(judged or cohort)}
+        return cohorts
 
     def activate(self, signature: Signature, *, unevaluated: bool = False) -> str | None:
         """Make it the active one for its inputs; returns the SHA-256 of the one it replaces.
@@ -210,18 +218,23 @@ class Registry:
         """Why it may not become active; "" where nothing speaks against it."""
         if signature.header.foreign_columns:
             return "its columns are not ours"
-        against = [sentence for facts in self.evaluations(sha256) for _, sentence in card.verdicts(facts)]
+        cohorts = self.external_cohorts(sha256).values()
+        against = [sentence for row in cohorts if (sentence := card.against(str(row["name"]), row))]
         if against:
             return " ".join(dict.fromkeys(against))
-        if not unevaluated and all(card.repeated_rows(c) for c in self.external_cohorts(sha256).values()):
-            return self._no_cohort()
-        return ""
+        if unevaluated or any("scores" in row and card.is_evidence(row) for row in cohorts):
+            return ""
+        stale = [str(row["name"]) for row in cohorts if "scores" not in row]
+        return self._no_cohort(stale)
 
-    def _no_cohort(self) -> str:
-        return (
-            f"no evaluation on an independent cohort is recorded in {self.folder}. "
-            "Run axrad signature evaluate with this registry, or activate it with --unevaluated."
+    def _no_cohort(self, stale: Sequence[str] = ()) -> str:
+        lacking = (
+            f"cohort {', '.join(stale)} was judged before the scores of its cases were kept and has to be judged anew"
+            if stale
+            else f"no evaluation on an independent cohort of at least {self.minimum_per_class} cases per class is "
+            f"recorded in {self.folder}"
         )
+        return f"{lacking}. Run axrad signature evaluate with this registry, or activate it with --unevaluated."
 
     def _listed(self, state: InUse) -> dict[str, Listed]:
         return {sha256: Listed(sha256, self.load(sha256).inputs) for sha256 in state.active.values()}

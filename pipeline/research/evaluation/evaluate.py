@@ -10,14 +10,16 @@ import pandas as pd
 
 from pipeline.errors import InputRejected
 from pipeline.records import Json
-from pipeline.research import agreement, metrics
+from pipeline.research import agreement, calibration, metrics
 from pipeline.research.evaluation import scored_cohort as cohorts
 from pipeline.research.evaluation import subgroups, survival
 from pipeline.research.evaluation.scored_cohort import Scored
+from pipeline.research.metrics import Bools
 from pipeline.research.tables import design
 from pipeline.research.tables.feature_table import Table
 from pipeline.research.training import fitting, nested
-from pipeline.signature.record import Signature
+from pipeline.signature.gate import MINIMUM_PER_CLASS
+from pipeline.signature.record import Floats, Signature
 
 SCHEMA = "axrad.evaluation/1"
 THRESHOLDS = np.round(np.arange(0.01, 1.0, 0.01), 2)
@@ -33,6 +35,7 @@ class Questions:
     repeats: int = 10
     alpha: float | None = 0.1
     complete_cases: bool = False
+    minimum_per_class: int = MINIMUM_PER_CLASS
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -95,8 +98,11 @@ def evaluate(
 def _cohort(
     signature: Signature, cohort: Scored, questions: Questions, others: Sequence[Signature]
 ) -> tuple[dict[str, Json], tuple[survival.Curve, ...]]:
+    facts = cohorts.figures(signature, cohort, questions.alpha, questions.minimum_per_class)
+    if cohort.training:
+        # Scores of the cases that the signature was fitted to say nothing of subgroups, readers or other signatures.
+        return facts, ()
     present = cohort.table.others
-    facts = cohorts.figures(signature, cohort, questions.alpha)
     columns = [*questions.subgroups, *(c for c in subgroups.DEFAULT if c in present and c not in questions.subgroups)]
     facts["subgroups"] = [row for c in columns for row in subgroups.by_column(signature, cohort, c)]
     if "positive_nodes" in present:
@@ -131,7 +137,7 @@ def compare(signature: Signature, other: Signature, cohort: Scored, complete_cas
     return {
         "other": other.header.title,
         "other_sha256": other.sha256,
-        "other_auc": cohorts.interval(metrics.delong(other_scored.decisions, cohort.positive)),
+        "other_auc": cohorts.interval(metrics.newcombe(other_scored.decisions, cohort.positive)),
         "difference": cohorts.interval(difference),
         "p": p,
         **agreement.comparison(others, ours, cohort.positive),
@@ -139,7 +145,6 @@ def compare(signature: Signature, other: Signature, cohort: Scored, complete_cas
 
 
 def _nested(result: nested.Nested, cases: design.Design) -> dict[str, Json]:
-    line = metrics.calibration_line(result.probabilities, cases.positive)
     accuracy = metrics.accuracy_table(result.called, cases.positive)
     return {
         "auc": result.auc.value,
@@ -149,9 +154,7 @@ def _nested(result: nested.Nested, cases: design.Design) -> dict[str, Json]:
         "empty_folds": result.empty_folds,
         "n": len(cases.positive),
         "at_cutoff": {k: cohorts.interval(v) for k, v in accuracy.items()},
-        "brier": metrics.brier(result.probabilities, cases.positive),
-        "calibration_slope": None if line is None else line[0],
-        "calibration_intercept": None if line is None else line[1],
+        **cohorts.calibration_figures(result.probabilities, cases.positive),
     }
 
 
@@ -180,9 +183,11 @@ def _tables(cohort: Scored, facts: Json) -> dict[str, pd.DataFrame]:
         ),
         "roc": roc_table(cohort),
         "precision_recall": precision_recall_table(cohort),
-        "calibration": calibration_table(cohort),
-        "decision_curve": decision_curve_table(cohort),
     }
+    if not cohort.training:
+        tables["calibration"] = calibration_table(cohort)
+        tables["calibration_curve"] = calibration.smooth_curve(cohort.probabilities, cohort.positive)
+        tables["decision_curve"] = decision_curve_table(cohort)
     for name in ("subgroups", "positive_nodes"):
         rows = facts.get(name)
         if rows:
@@ -224,4 +229,23 @@ def decision_curve_table(cohort: Scored) -> pd.DataFrame:
 
     data = pd.DataFrame({"outcome": cohort.positive.astype(int), "signature": cohort.probabilities})
     curve = dca(data=data, outcome="outcome", modelnames=["signature"], thresholds=THRESHOLDS)
-    return curve[["model", "threshold", "net_benefit", "test_pos_rate"]]
+    low, high = net_benefit_band(cohort.probabilities, cohort.positive)
+    of_signature = curve["model"] == "signature"
+    for column, ends in (("net_benefit_low", low), ("net_benefit_high", high)):
+        band = dict(zip(np.round(THRESHOLDS, 2).tolist(), ends.tolist(), strict=True))
+        curve[column] = curve["threshold"].round(2).map(band).where(of_signature)
+    return curve[["model", "threshold", "net_benefit", "net_benefit_low", "net_benefit_high", "test_pos_rate"]]
+
+
+def net_benefit_band(probabilities: Floats, positive: Bools) -> tuple[Floats, Floats]:
+    """The bootstrap's 95 % band of the net benefit at every threshold."""
+    rng, count = np.random.default_rng(calibration.SEED), len(positive)
+    weight = THRESHOLDS / (1 - THRESHOLDS)
+    samples = []
+    for _ in range(calibration.SAMPLES):
+        drawn = rng.integers(0, count, count)
+        acted = probabilities[drawn][:, None] >= THRESHOLDS
+        benefit, harm = acted & positive[drawn][:, None], acted & ~positive[drawn][:, None]
+        samples.append((benefit.sum(axis=0) - harm.sum(axis=0) * weight) / count)
+    low, high = np.quantile(np.array(samples), (0.025, 0.975), axis=0)
+    return low, high

@@ -34,14 +34,17 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
 def page(evaluation: Evaluation) -> str:
     """The report as one HTML document: no script, no file beside it, nothing from the network."""
     plots, header = figures.all_figures(evaluation), evaluation.signature.header
-    loud = "".join(f'<p class="loud">{html.escape(sentence)}</p>' for _, sentence in card.verdicts(evaluation.facts))
+    loud = "".join(f'<p class="loud">{html.escape(sentence)}</p>' for sentence in card.conclusions(evaluation.facts))
     warnings = "".join(f"<li>{html.escape(s)}</li>" for s in card.limits(evaluation.signature, evaluation.facts))
-    sections = [_overview(evaluation), _figures(plots[""])]
-    rows = evaluation.facts["cohorts"]
-    assert isinstance(rows, dict)
-    for name, row in rows.items():
-        assert isinstance(row, dict)
+    sections = [_overview(evaluation), _figures(plots[""]), *_nested(evaluation.facts["nested_cv"])]
+    for name, row in _judged(evaluation.facts):
         sections += [f"<h2>Cohort {html.escape(name)}</h2>", _cohort(row), _figures(plots[name]), *_details(row)]
+    for name, row in _fitted(evaluation.facts):
+        sections += [
+            f"<h2>Training cases of {html.escape(name)}: resubstitution</h2><p>The signature was fitted to these: "
+            f"how well it does on them is no result (AUC {html_tables.number(row['auc'])} of {row['n']} cases).</p>",
+            _figures(plots[name]),
+        ]
     return (
         f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(header.title)}</title>'
         f"<style>{html_tables.STYLE}</style></head><body><h1>Evaluation of {html.escape(header.title)}</h1>{loud}"
@@ -56,23 +59,60 @@ def _overview(evaluation: Evaluation) -> str:
     lines = []
     nested = evaluation.facts["nested_cv"]
     if isinstance(nested, dict):
-        lines.append(["training, nested cross-validation", nested["n"], _estimate(nested), ""])
-    rows = evaluation.facts["cohorts"]
+        lines.append(["training, nested cross-validation", nested["n"], _estimate(nested), "", ""])
+    for name, row in _judged(evaluation.facts):
+        lines.append([name, row["n"], _estimate(row), html_tables.number(row["p_above_chance"]), row["orientation"]])
+    heads = ["where", "cases", "AUC (95 % interval)", "P by chance (exact, one-sided)", "orientation"]
+    return html_tables.table(heads, lines)
+
+
+def _judged(facts: Mapping[str, Json]) -> list[tuple[str, dict[str, Json]]]:
+    """Cohorts that the signature had not seen."""
+    return [(name, row) for name, row in _rows(facts) if row["role"] == "external"]
+
+
+def _fitted(facts: Mapping[str, Json]) -> list[tuple[str, dict[str, Json]]]:
+    return [(name, row) for name, row in _rows(facts) if row["role"] != "external"]
+
+
+def _rows(facts: Mapping[str, Json]) -> list[tuple[str, dict[str, Json]]]:
+    rows = facts["cohorts"]
     assert isinstance(rows, dict)
-    for name, row in rows.items():
-        assert isinstance(row, dict)
-        where = name if row["role"] == "external" else f"{name}, {row['role']}"
-        lines.append([where, row["n"], _estimate(row), row["orientation"]])
-    return html_tables.table(["where", "cases", "AUC (95 % interval)", "orientation"], lines)
+    return [(name, row) for name, row in rows.items() if isinstance(row, dict)]
+
+
+def _nested(nested: Json) -> list[str]:
+    if not isinstance(nested, dict):
+        return []
+    accuracy = nested["at_cutoff"]
+    assert isinstance(accuracy, dict)
+    lines: list[list[Json]] = [[name, html_tables.interval(value)] for name, value in accuracy.items()]
+    return [
+        "<h2>Training cohort, nested cross-validation</h2>",
+        html_tables.table(["each case by a signature that had not seen it", "value (95 % interval)"],
+                          [*lines, *_calibration(nested)]),
+    ]  # fmt: skip
+
+
+def _calibration(row: Mapping[str, Json]) -> list[list[Json]]:
+    """Lines of a table: Brier score, slope and intercepts with their intervals."""
+    lines: list[list[Json]] = []
+    for name in ("brier", "calibration_slope", "calibration_intercept"):
+        value = {"value": row[name], "ci": row[f"{name}_ci"]} if row[name] is not None else None
+        lines.append([name.replace("_", " "), html_tables.interval(value) or "not defined"])
+    return [
+        *lines,
+        ["calibration in the large", html_tables.interval(row["calibration_in_the_large"]) or "not defined"],
+    ]
 
 
 def _cohort(row: Mapping[str, Json]) -> str:
     accuracy = row["at_cutoff"]
     assert isinstance(accuracy, dict)
     lines: list[list[Json]] = [[name, html_tables.interval(value)] for name, value in accuracy.items()]
-    lines += [[n.replace("_", " "), html_tables.number(row[n])] for n in (
-        "average_precision", "brier", "calibration_slope", "calibration_intercept", "mean_probability", "prevalence"
-    )]  # fmt: skip
+    names = ("average_precision", "mean_probability", "prevalence")
+    lines += _calibration(row)
+    lines += [[n.replace("_", " "), html_tables.number(row[n])] for n in names]
     outside, conformal = row["outside_training_range"], row["conformal"]
     assert isinstance(outside, dict)
     lines.append(["outside the training range", outside["n"]])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.research import calibration as calibration_of
 from pipeline.research import metrics
 from pipeline.research.evaluation import evaluate
 from pipeline.research.evaluation.evaluate import Evaluation
@@ -43,7 +44,7 @@ def roc(scored: Sequence[Scored]) -> str:
     def paint(axes: Axes) -> None:
         for cohort in scored:
             table = evaluate.roc_table(cohort)
-            area = metrics.delong(cohort.decisions, cohort.positive)
+            area = metrics.newcombe(cohort.decisions, cohort.positive)
             label = f"{cohort.name}: {area.value:.2f} ({area.low:.2f} to {area.high:.2f})"
             axes.plot(table["false_positive_rate"], table["true_positive_rate"], label=label)
         axes.plot([0, 1], [0, 1], ":", color="grey")
@@ -68,13 +69,18 @@ def precision_recall(scored: Sequence[Scored]) -> str:
 
 
 def calibration(cohort: Scored) -> str:
-    """Observed against predicted, with intervals."""
+    """Observed against predicted: a smooth curve with its band, and groups of equally many cases with intervals."""
 
     def paint(axes: Axes) -> None:
         table = evaluate.calibration_table(cohort)
         error = [table["observed"] - table["observed_low"], table["observed_high"] - table["observed"]]
         axes.plot([0, 1], [0, 1], ":", color="grey")
-        axes.errorbar(table["predicted"], table["observed"], yerr=np.maximum(error, 0), fmt="o-", capsize=2)
+        curve = calibration_of.smooth_curve(cohort.probabilities, cohort.positive)
+        axes.plot(curve["predicted"], curve["observed"])
+        axes.fill_between(curve["predicted"], curve["observed_low"], curve["observed_high"], alpha=0.2)
+        axes.errorbar(
+            table["predicted"], table["observed"], yerr=np.maximum(error, 0), fmt="o", capsize=2, color="grey"
+        )
         axes.set(xlabel="predicted probability", ylabel="observed share", xlim=(0, 1), ylim=(0, 1), aspect="equal")
         axes.set_title(cohort.name)
 
@@ -88,6 +94,8 @@ def decision_curve(cohort: Scored) -> str:
         table = evaluate.decision_curve_table(cohort)
         for model, rows in table.groupby("model", sort=True):
             axes.plot(rows["threshold"], rows["net_benefit"], label=model)
+            if model == "signature":
+                axes.fill_between(rows["threshold"], rows["net_benefit_low"], rows["net_benefit_high"], alpha=0.2)
         top = float(cohort.positive.mean())
         axes.set(
             xlabel="threshold probability", ylabel="net benefit", xlim=(0, 1), ylim=(-0.1 * top - 0.02, top + 0.03)
@@ -147,11 +155,14 @@ def nested(evaluation: Evaluation) -> str:
 def all_figures(evaluation: Evaluation) -> dict[str, list[str]]:
     """All figures by cohort name; those of all cohorts together under ""."""
     cutoff = evaluation.signature.header.cutoff
-    plots = {"": [roc(evaluation.scored), precision_recall(evaluation.scored)]}
+    judged = [cohort for cohort in evaluation.scored if not cohort.training]
+    plots: dict[str, list[str]] = {"": [roc(judged), precision_recall(judged)] if judged else []}
     if evaluation.nested is not None:
         plots[""].append(nested(evaluation))
     for cohort in evaluation.scored:
-        plots[cohort.name] = [scores(cohort, cutoff), calibration(cohort), decision_curve(cohort)]
+        plots[cohort.name] = [scores(cohort, cutoff)]
+        if not cohort.training:
+            plots[cohort.name] += [calibration(cohort), decision_curve(cohort)]
         if evaluation.curves.get(cohort.name):
             plots[cohort.name].append(survival_curves(evaluation.curves[cohort.name], cohort.name))
     return plots

@@ -9,12 +9,12 @@ import numpy.typing as npt
 
 from pipeline.errors import InputRejected
 from pipeline.records import Json
-from pipeline.research import metrics
+from pipeline.research import calibration, metrics
 from pipeline.research.metrics import Interval
 from pipeline.research.tables import design
 from pipeline.research.tables.feature_table import Table
 from pipeline.research.training.train import digests
-from pipeline.signature import conformal, prediction, ranges
+from pipeline.signature import conformal, gate, prediction, ranges
 from pipeline.signature.record import Floats, Signature
 
 Bools = npt.NDArray[np.bool_]
@@ -129,12 +129,11 @@ def interval(estimate: Interval | None) -> Json:
     return None if estimate is None else {"value": estimate.value, "ci": [estimate.low, estimate.high]}
 
 
-def figures(signature: Signature, cohort: Scored, alpha: float | None) -> dict[str, Json]:
+def figures(signature: Signature, cohort: Scored, alpha: float | None, minimum_per_class: int) -> dict[str, Json]:
     """The numbers of one cohort: discrimination, accuracy at the cutoff, calibration, abstention."""
     positive, p = cohort.positive, cohort.probabilities
-    area = metrics.delong(cohort.decisions, positive)
+    found = gate.discrimination(cohort.decisions, positive)
     called = p >= signature.header.cutoff
-    line = metrics.calibration_line(p, positive)
     return {
         "role": "training (resubstitution)" if cohort.training else "external",
         "n": len(positive),
@@ -142,19 +141,36 @@ def figures(signature: Signature, cohort: Scored, alpha: float | None) -> dict[s
         "negatives": int((~positive).sum()),
         "incomplete_cases_left_out": cohort.left_out,
         "table_sha256": cohort.table.sha256,
-        "auc": area.value,
-        "ci": [area.low, area.high],
-        "orientation": metrics.orientation(area),
+        "auc": found.auc,
+        "ci": [found.low, found.high],
+        "p_above_chance": found.p_above,
+        "p_below_chance": found.p_below,
+        "orientation": gate.verdict(found, minimum_per_class),
+        "minimum_per_class": minimum_per_class,
+        # With these the gate can judge again, by whatever rule it has when the signature is to become active.
+        "scores": {"decisions": cohort.decisions.tolist(), "positive": positive.astype(int).tolist()},
         "average_precision": average_precision(cohort.decisions, positive),
         "cutoff": signature.header.cutoff,
         "at_cutoff": {name: interval(i) for name, i in metrics.accuracy_table(called, positive).items()},
-        "brier": metrics.brier(p, positive),
-        "calibration_slope": None if line is None else line[0],
-        "calibration_intercept": None if line is None else line[1],
+        **calibration_figures(p, positive),
         "mean_probability": float(p.mean()),
         "prevalence": float(positive.mean()),
         "outside_training_range": _abstention(cohort),
         "conformal": _conformal(signature, cohort, alpha),
+    }
+
+
+def calibration_figures(probabilities: Floats, positive: Bools) -> dict[str, Json]:
+    """Brier score, slope and intercepts as JSON. The intercept is fitted with the slope; in the large, without it."""
+    score, line = calibration.brier(probabilities, positive), calibration.calibration(probabilities, positive)
+    return {
+        "brier": score.value,
+        "brier_ci": [score.low, score.high],
+        "calibration_slope": None if line is None else line.slope.value,
+        "calibration_slope_ci": None if line is None else [line.slope.low, line.slope.high],
+        "calibration_intercept": None if line is None else line.intercept.value,
+        "calibration_intercept_ci": None if line is None else [line.intercept.low, line.intercept.high],
+        "calibration_in_the_large": interval(None if line is None else line.in_the_large),
     }
 
 
@@ -168,7 +184,7 @@ def average_precision(scores: Floats, positive: Bools) -> float:
 def _abstention(cohort: Scored) -> dict[str, Json]:
     inside = ~cohort.outside
     both = cohort.positive[inside].any() and (~cohort.positive[inside]).any()
-    auc = metrics.delong(cohort.decisions[inside], cohort.positive[inside]) if both else None
+    auc = metrics.newcombe(cohort.decisions[inside], cohort.positive[inside]) if both else None
     return {"n": int(cohort.outside.sum()), "auc_of_the_rest": interval(auc)}
 
 

@@ -12,12 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
+from statsmodels.discrete.discrete_model import Logit
+from statsmodels.genmod.families import Binomial
+from statsmodels.genmod.generalized_linear_model import GLM
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
 from config.schema import Training
 from pipeline.errors import InputRejected
-from pipeline.research import metrics
+from pipeline.research import calibration, metrics
 from pipeline.research.evaluation import evaluation_page, scored_cohort, subgroups
 from pipeline.research.evaluation.evaluate import Questions, evaluate
 from pipeline.research.tables.feature_table import Table
@@ -92,16 +95,64 @@ def test_wilson_and_mcnemar_are_statsmodels() -> None:
 def test_a_perfectly_calibrated_score_has_slope_one_and_intercept_nothing() -> None:
     rng = np.random.default_rng(2)
     p = rng.random(40000)
-    line = metrics.calibration_line(p, rng.random(40000) < p)
-    assert line == (pytest.approx(1, abs=0.05), pytest.approx(0, abs=0.05))
+    line = calibration.calibration(p, rng.random(40000) < p)
+    assert line is not None
+    assert line.slope.value == pytest.approx(1, abs=0.05)
+    assert line.intercept.value == pytest.approx(0, abs=0.05)
+    assert line.in_the_large.value == pytest.approx(0, abs=0.05)
 
 
-@pytest.mark.parametrize(
-    ("low", "high", "verdict"),
-    [(0.1, 0.49, "inverted"), (0.1, 0.5, "no evidence"), (0.4, 0.6, "no evidence"), (0.51, 0.9, "as trained")],
-)
-def test_the_interval_decides_the_orientation(low: float, high: float, verdict: str) -> None:
-    assert metrics.orientation(metrics.Interval((low + high) / 2, low, high)) == verdict
+def test_slope_and_intercepts_with_their_intervals_are_statsmodels() -> None:
+    rng = np.random.default_rng(0)
+    p = rng.random(200)
+    positive = rng.random(200) < 0.6 * p + 0.1
+    line, x = calibration.calibration(p, positive), np.log(p / (1 - p))
+    assert line is not None
+    both = Logit(positive.astype(float), np.column_stack([x, np.ones(200)])).fit(disp=0)
+    large = GLM(positive.astype(float), np.ones(200), family=Binomial(), offset=x).fit()
+    for ours, theirs, k in ((line.slope, both, 0), (line.intercept, both, 1), (line.in_the_large, large, 0)):
+        assert ours.value == pytest.approx(theirs.params[k], abs=1e-6)
+        assert (ours.low, ours.high) == pytest.approx(tuple(theirs.conf_int()[k]), abs=1e-5)
+
+
+@pytest.mark.parametrize("p", [np.full(8, 0.3), np.repeat([0.1, 0.9], 4)])
+def test_equal_or_separating_probabilities_have_no_calibration_line(p: np.ndarray) -> None:
+    assert calibration.calibration(p, np.arange(8) >= 4) is None
+
+
+def test_the_smooth_curve_stays_near_the_truth_and_its_band_holds_it() -> None:
+    rng = np.random.default_rng(4)
+    p = rng.random(400)
+    curve = calibration.smooth_curve(p, rng.random(400) < p)
+    middle = curve[(curve["predicted"] > 0.1) & (curve["predicted"] < 0.9)]
+    assert (middle["observed"] - middle["predicted"]).abs().max() < 0.15
+    inside = (middle["observed_low"] <= middle["predicted"]) & (middle["predicted"] <= middle["observed_high"])
+    assert inside.mean() > 0.8
+    assert calibration.smooth_curve(np.full(10, 0.5), np.arange(10) < 5).empty
+
+
+def test_what_the_signature_was_fitted_to_is_shown_apart_and_never_in_parts() -> None:
+    training = clinical(TRAINING).assign(reading=TRAINING["nodes"])
+    signature = trained(training)
+    found = evaluate(signature, {"training": table(training), "external": _external()}, QUICK)
+    row = found.facts["cohorts"]["training"]
+    assert "subgroups" not in row
+    assert "reading" not in row
+    assert not {
+        name for name in found.tables if name.startswith(("calibration", "decision_curve")) and "training" in name
+    }
+    page = evaluation_page.page(found)
+    assert page.index("nested cross-validation") < page.index("Cohort external") < page.index("resubstitution")
+
+
+def test_the_band_of_the_net_benefit_holds_it() -> None:
+    from pipeline.research.evaluation.evaluate import decision_curve_table
+
+    curve = decision_curve_table(_scored())
+    ours = curve[curve["model"] == "signature"]
+    held = (ours["net_benefit_low"] <= ours["net_benefit"]) & (ours["net_benefit"] <= ours["net_benefit_high"])
+    assert held.mean() > 0.95
+    assert curve[curve["model"] != "signature"]["net_benefit_low"].isna().all()
 
 
 def test_evaluation_has_the_shape_that_others_read() -> None:
@@ -245,7 +296,7 @@ def test_the_report_stands_alone_and_the_files_are_there(tmp_path: Path) -> None
     found = evaluate(SIGNATURE, {"training": table(TRAINING), "external": _external()}, QUICK)
     evaluation_page.write_evaluation(found, tmp_path)
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert text.count("<svg") == 9
+    assert text.count("<svg") == 7
     assert not re.search(r"<script|<link|<img|src=|href=\"(?!#)|url\((?!#)", text)
     names = {p.name for p in tmp_path.iterdir()}
     assert {"evaluation.json", "card.json", "card.md", "nested_cv.csv", "roc_external.csv"} <= names
@@ -283,7 +334,7 @@ def test_the_card_tells_what_limits_the_signature() -> None:
     )
     text = card.markdown(signature)
     assert "DEMONSTRATION" in text
-    assert "No independent cohort has been scored" in text
+    assert "No independent cohort of enough cases speaks for it" in text
     assert "the cutoff is from training scores" in text
     assert "adc.tumor.original_glcm_MCC" in text
     assert card.facts(signature)["constant_columns"] == ["adc.tumor.original_glcm_MCC"]
