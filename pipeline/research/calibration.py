@@ -53,7 +53,7 @@ def smooth_curve(probabilities: Floats, positive: Bools, points: int = 41) -> pd
     columns = ["predicted", "observed", "observed_low", "observed_high"]
     grid = np.linspace(float(probabilities.min()), float(probabilities.max()), points)
     if np.ptp(grid) < 1e-9:
-        return pd.DataFrame(columns=columns)
+        return pd.DataFrame(columns=columns, dtype=float)
 
     def smooth(p: Floats, y: Bools) -> Floats:
         curve = lowess(y.astype(float), p, frac=2 / 3, it=0, xvals=grid)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from statsmodels.stats.proportion import proportion_confint
 from config.schema import Training
 from pipeline.errors import InputRejected
 from pipeline.research import calibration, metrics
-from pipeline.research.evaluation import evaluation_page, scored_cohort, subgroups
+from pipeline.research.evaluation import evaluation_page, figures, scored_cohort, subgroups
 from pipeline.research.evaluation.evaluate import Questions, evaluate
 from pipeline.research.tables.feature_table import Table
 from pipeline.signature import card
@@ -128,7 +129,12 @@ def test_the_smooth_curve_stays_near_the_truth_and_its_band_holds_it() -> None:
     assert (middle["observed"] - middle["predicted"]).abs().max() < 0.15
     inside = (middle["observed_low"] <= middle["predicted"]) & (middle["predicted"] <= middle["observed_high"])
     assert inside.mean() > 0.8
-    assert calibration.smooth_curve(np.full(10, 0.5), np.arange(10) < 5).empty
+
+
+def test_a_signature_that_gives_everyone_the_same_probability_has_its_figure_all_the_same() -> None:
+    flat = replace(_scored(), probabilities=np.full(60, 0.5))
+    assert calibration.smooth_curve(flat.probabilities, flat.positive).empty
+    assert figures.calibration(flat).startswith("<svg")
 
 
 def test_what_the_signature_was_fitted_to_is_shown_apart_and_never_in_parts() -> None:
