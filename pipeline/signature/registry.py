@@ -16,7 +16,7 @@ from pathlib import Path
 from config.schema import SignatureSettings
 from pipeline.errors import InputRejected
 from pipeline.records import Json
-from pipeline.signature import card, container, gate, written_order
+from pipeline.signature import container, evidence, gate, written_order
 from pipeline.signature.family import Family, demonstration
 from pipeline.signature.record import Signature
 from pipeline.signature.whole_files import write_atomically
@@ -146,17 +146,8 @@ class Registry:
         return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
 
     def external_cohorts(self, sha256: str) -> dict[str, dict[str, Json]]:
-        """The external cohorts it was scored on, by the digest of their table, judged by today's gate.
-
-        One without `scores` was stored before they were kept; it stands as it was judged then.
-        """
-        cohorts: dict[str, dict[str, Json]] = {}
-        for facts in self.evaluations(sha256):
-            for name, cohort in card.external(facts).items():
-                judged, key = card.judged_again(cohort, self.minimum_per_class), str(cohort["table_sha256"])
-                if judged is not None or "scores" not in cohorts.get(key, {}):
-                    cohorts[key] = {"name": name, **(judged or cohort)}
-        return cohorts
+        """The external cohorts it was scored on, by the digest of their table, judged by today's gate."""
+        return evidence.external_cohorts(self.evaluations(sha256), self.minimum_per_class)
 
     def activate(self, signature: Signature, *, unevaluated: bool = False) -> str | None:
         """Make it the active one for its inputs; returns the SHA-256 of the one it replaces.
@@ -187,9 +178,11 @@ class Registry:
         left_out = tuple((m, why) for m, sha in pairs if (why := self._against(m, sha, unevaluated=True)))
         refused = {m.header.title for m, _ in left_out}
         members = [(m, sha) for m, sha in pairs if m.header.title not in refused]
-        unjudged = [m.header.title for m, sha in members if self._against(m, sha, unevaluated=unevaluated)]
+        reasons = [(m.header.title, self._against(m, sha, unevaluated=unevaluated)) for m, sha in members]
+        unjudged = [(title, why) for title, why in reasons if why]
         if not members or unjudged:
-            why = left_out[0][1] if not members else f"{', '.join(unjudged)}: {self._no_cohort()}"
+            titles = ", ".join(title for title, _ in unjudged)
+            why = f"{titles}: {unjudged[0][1]}" if members else left_out[0][1]
             raise InputRejected(f"{family.title} cannot be activated: {why}", code="not-activated")
         state, listed = self._state(), [Listed(sha, m.inputs) for m, sha in members]
         after = written_order.activated(state, listed, self._listed(state), family.title)
@@ -218,23 +211,8 @@ class Registry:
         """Why it may not become active; "" where nothing speaks against it."""
         if signature.header.foreign_columns:
             return "its columns are not ours"
-        cohorts = self.external_cohorts(sha256).values()
-        against = [sentence for row in cohorts if (sentence := card.against(str(row["name"]), row))]
-        if against:
-            return " ".join(dict.fromkeys(against))
-        if unevaluated or any("scores" in row and card.is_evidence(row) for row in cohorts):
-            return ""
-        stale = [str(row["name"]) for row in cohorts if "scores" not in row]
-        return self._no_cohort(stale)
-
-    def _no_cohort(self, stale: Sequence[str] = ()) -> str:
-        lacking = (
-            f"cohort {', '.join(stale)} was judged before the scores of its cases were kept and has to be judged anew"
-            if stale
-            else f"no evaluation on an independent cohort of at least {self.minimum_per_class} cases per class is "
-            f"recorded in {self.folder}"
-        )
-        return f"{lacking}. Run axrad signature evaluate with this registry, or activate it with --unevaluated."
+        cohorts = self.external_cohorts(sha256)
+        return evidence.against(cohorts) or ("" if unevaluated else evidence.lacking(cohorts, self.minimum_per_class))
 
     def _listed(self, state: InUse) -> dict[str, Listed]:
         return {sha256: Listed(sha256, self.load(sha256).inputs) for sha256 in state.active.values()}
