@@ -154,16 +154,16 @@ RESULT_NEEDED = ("running", "reported", "not_evaluated")
 DELIVERY_OPEN = ("pending", "sending", "stored")
 # To be sent, or being sent.
 UNSENT = ("pending", "sending")
-# Stopped with the study or revision: not taken by the destination, as far as is known.
-STOPPABLE = ("pending", "sending", "failed")
-# Closed where its destination is gone.
-NOT_DELIVERED = ("pending", "sending", "stored", "failed")
 DEAD_LETTER = ("failed",)
 # Nothing more of it will reach the destination.
 DELIVERY_OVER = ("delivered", "refused", "cancelled")
 NEVER_DELIVERED = ("cancelled", "refused")
 # The destination has taken it: a reader may have it.
 AT_DESTINATION = ("delivered", "stored")
+# Closed where its destination is gone: whatever can be cancelled.
+NOT_DELIVERED = tuple(name for name, state in DELIVERY.items() if "cancelled" in state.next)
+# Stopped with the study or revision: not taken by the destination, as far as is known.
+STOPPABLE = tuple(name for name in NOT_DELIVERED if name not in AT_DESTINATION)
 # A storage commitment report can change it.
 AWAITS_COMMITMENT = ("sending", "stored", "failed")
 

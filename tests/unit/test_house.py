@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from importlib import metadata
@@ -144,6 +145,29 @@ def unsafe(path: Path) -> Iterator[str]:
         for name in names:
             if name.partition(".")[0] in banned:
                 yield f"{where(path, node)} imports {name}"
+
+
+CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+# Alembic runs these by their numbers.
+WITHOUT_LAYERS = {"daemon.ledger.migrations", "daemon.ledger.migrations.versions"}
+
+
+def rooms() -> list[str]:
+    """Packages of more than one module or package."""
+    folders = [path.parent for name in ROOMS for path in (ROOT / name).rglob("__init__.py")]
+    inside = {folder: [*folder.glob("[!_]*.py"), *folder.glob("*/__init__.py")] for folder in folders}
+    return [".".join(f.relative_to(ROOT).parts) for f, those in inside.items() if len(those) > 1]
+
+
+def test_every_room_has_its_layers_in_one_contract_that_leaves_no_module_out() -> None:
+    layered = [c for contract in CONTRACTS if contract.get("exhaustive") for c in contract["containers"]]
+    assert sorted(layered) == sorted(set(rooms()) - WITHOUT_LAYERS)
+
+
+def test_no_room_may_import_itself_in_a_circle() -> None:
+    (contract,) = (contract for contract in CONTRACTS if contract["type"] == "acyclic_siblings")
+    assert contract["ancestors"] == sorted(ROOMS)
+    assert "depth" not in contract
 
 
 def test_no_code_of_ours_pickles_or_evaluates() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from config.schema import SignatureSettings, Training
+from config.schema import Classifier, SignatureSettings, Training
 from pipeline.errors import FeatureRejected, InputRejected, OutsideTraining
 from pipeline.research.training import estimators
 from pipeline.research.training.train import train
@@ -131,7 +133,7 @@ def test_clinical_data_that_is_missing_is_named() -> None:
     assert error.value.code == "missing-clinical"
 
 
-@pytest.mark.parametrize("kind", ["svm", "logistic", "forest", "boosting"])
+@pytest.mark.parametrize("kind", get_args(Classifier))
 def test_contributions_add_up_to_the_decision(kind: str) -> None:
     rng = np.random.default_rng(1)
     positive = np.arange(60) % 2 == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from config.schema import Training
+from config.schema import Classifier, Training
 from pipeline.errors import InputRejected
 from pipeline.research import metrics
 from pipeline.research.tables import design
@@ -236,7 +237,7 @@ def test_clinical_columns_join_after_their_own_test() -> None:
     assert {"clinical_n", "ki67_percent", "molecular_subtype"} <= signature.inputs
 
 
-@pytest.mark.parametrize("kind", ["svm", "logistic", "forest", "boosting"])
+@pytest.mark.parametrize("kind", get_args(Classifier))
 def test_every_classifier_goes_through_a_file(kind: str, tmp_path: Path) -> None:
     data = frame()
     signature = trained(data, FAST.model_copy(update={"classifier": kind}))
