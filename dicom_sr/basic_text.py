@@ -15,14 +15,14 @@ from dicom_sr.sop_classes import BASIC_TEXT
 from pipeline.records import Side
 from pipeline.result import Part, StudyResult
 
-KIND = "sr_basic_text"
-
 
 def basic_text_report(result: StudyResult, source: ReportSource, settings: Settings) -> bytes:
     """The report as a DICOM file. Deterministic."""
-    ds = common_attributes.start(result, source, settings, KIND, BASIC_TEXT, "SR")
+    ds = common_attributes.start(result, source, settings, source.report, BASIC_TEXT, "SR")
     ds.SeriesDescription = common_attributes.described(result, "ALN metastasis")
     document(ds, result, source, settings)
+    # Nothing in it is said in a code of our own.
+    del ds.CodingSchemeIdentificationSequence
     for element in content_items.plain(_root(result, source, settings)):
         if element.keyword != "RelationshipType":
             ds.add(element)
@@ -30,11 +30,11 @@ def basic_text_report(result: StudyResult, source: ReportSource, settings: Setti
 
 
 def _root(result: StudyResult, source: ReportSource, settings: Settings) -> Dataset:
-    root = content_items.container(codes.TITLE, relation=None)
-    content_items.add(root, content_items.code(codes.LANGUAGE, codes.ENGLISH, content_items.MODIFIER))
-    content_items.add(root, *observer(result, settings))
+    """TID 2000 "Basic Diagnostic Imaging Report" (PS3.16), whose title is of CID 7000 and headings are of CID 7001."""
+    root = content_items.container(codes.TITLE_BASIC_TEXT, "2000", relation=None)
     done = content_items.code(codes.PROCEDURE_REPORTED, procedure(source), content_items.MODIFIER)
-    content_items.add(root, done)
+    content_items.add(root, done, content_items.code(codes.LANGUAGE, codes.ENGLISH, content_items.MODIFIER))
+    content_items.add(root, *observer(result, settings))
     conclusions = content_items.container(codes.CONCLUSIONS)
     for side, part in result.parts():
         content_items.add(conclusions, content_items.text(codes.CONCLUSION, sentences.conclusion(result, side, part)))

@@ -24,6 +24,7 @@ def _own(value: str, meaning: str) -> Code:
 
 
 TITLE = _dcm("126002", "Dynamic Contrast MR Measurement Report")
+TITLE_BASIC_TEXT = Code("18755-9", "LN", "MRI Report")
 TITLE_KEY_SLICES = _dcm("126000", "Imaging Measurement Report")
 LANGUAGE = _dcm("121049", "Language of Content Item and Descendants")
 ENGLISH = Code("en", "RFC5646", "English")

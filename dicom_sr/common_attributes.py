@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 import pydicom.charset
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import UID, ExplicitVRLittleEndian
+from pydicom.valuerep import PersonName
 
 from config.schema import Settings
 from dicom_sr import codes, kinds, object_set, sentences, uids
-from dicom_sr.report_source import ReportSource, plain
+from dicom_sr.copied_identity import plain
+from dicom_sr.report_source import ReportSource
+from dicom_sr.source_text import is_undecoded, raw_bytes
 from pipeline.records import Code, InstanceRef
 from pipeline.result import StudyResult
 
@@ -177,14 +181,32 @@ def to_bytes(ds: Dataset, source: ReportSource) -> bytes:
     meta.ImplementationClassUID = UID(IMPLEMENTATION)
     meta.ImplementationVersionName = "AXRAD"
     ds.file_meta = meta
+    for element in [e for e in ds if e.VR in _STRING_VRS and is_undecoded(str(e.value))]:
+        written = raw_bytes("\\".join(element.value) if element.VM > 1 else str(element.value))
+        # pydicom writes bytes as they are, except for a name, which it makes anew of what it is given.
+        ours = DataElement(element.tag, element.VR, "")
+        ours._value = _NameInBytes(written) if element.VR == "PN" else written
+        ds[element.tag] = ours
     buffer = io.BytesIO()
     ds.save_as(buffer, enforce_file_format=True, little_endian=True, implicit_vr=False)
     return buffer.getvalue()
 
 
+class _NameInBytes(PersonName):
+    """A name that is written as these bytes."""
+
+    def __init__(self, written: bytes) -> None:
+        super().__init__("in bytes")
+        self.written = written
+
+    def encode(self, encodings: Sequence[str] | None = None) -> bytes:
+        return self.written
+
+
 def _character_set(ds: Dataset, wanted: tuple[str, ...]) -> str | list[str]:
     """The source's character set if it encodes every string exactly, else UTF-8."""
     texts = {str(v) for e in ds.iterall() if e.VR in _STRING_VRS for v in (e.value if e.VM > 1 else [e.value])}
+    texts = {text for text in texts if not is_undecoded(text)}
     if all(text.isascii() for text in texts):
         return _as_value(wanted) if _known(wanted) and wanted else "ISO_IR 6"
     if wanted and _known(wanted) and all(_survives(text, wanted) for text in texts):

@@ -9,7 +9,8 @@ from pydicom.dataset import Dataset
 
 from config.schema import Settings
 from dicom_sr import codes, common_attributes, content_items, sentences, uids
-from dicom_sr.report_source import OF_REQUEST, ReportSource
+from dicom_sr.copied_identity import OF_REQUEST
+from dicom_sr.report_source import ReportSource
 from pipeline.records import Code
 from pipeline.result import StudyResult
 

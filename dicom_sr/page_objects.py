@@ -31,8 +31,8 @@ def secondary_capture(
     ds.BurnedInAnnotation = "YES"
     ds.ImageType = ["DERIVED", "SECONDARY"]
     ds.DerivationDescription = "Page drawn from a radiomic analysis"
-    if "sr" in source.objects:
-        report = common_attributes.sop_item(source.objects["sr"])
+    if source.report in source.objects:
+        report = common_attributes.sop_item(source.objects[source.report])
         report.PurposeOfReferenceCodeSequence = [common_attributes.code_item(codes.SOURCE_REPORT)]
         ds.SourceInstanceSequence = [report]
     rows, columns, samples = pixels_yxc.shape
@@ -65,5 +65,5 @@ def encapsulated_pdf(pdf: bytes, result: StudyResult, source: ReportSource, sett
 
 
 def _sources(result: StudyResult, source: ReportSource) -> list[Dataset]:
-    report = [source.objects["sr"]] if "sr" in source.objects else []
+    report = [source.objects[source.report]] if source.report in source.objects else []
     return [common_attributes.sop_item(ref) for ref in (*report, *common_attributes.used(result, source))]

@@ -11,8 +11,9 @@ from config.schema import Settings
 from dicom_sr.basic_text import basic_text_report
 from dicom_sr.checks.content import check_report
 from dicom_sr.checks.identity import check_identity
+from dicom_sr.copied_identity import readable
 from dicom_sr.key_slices import key_slices
-from dicom_sr.kinds import carried_kind, union_kind
+from dicom_sr.kinds import carried_kind, member, union_kind
 from dicom_sr.measurement_groups import is_several
 from dicom_sr.object_set import (
     content_key,
@@ -23,10 +24,11 @@ from dicom_sr.object_set import (
 from dicom_sr.page import Page, drawn, pdf_of, png_of
 from dicom_sr.page_objects import encapsulated_pdf, secondary_capture
 from dicom_sr.rejection import rejection_note
-from dicom_sr.report_classes import class_of, source_for, sr_class
-from dicom_sr.report_source import ReportSource
+from dicom_sr.report_classes import class_of
+from dicom_sr.report_source import Earlier, ReportSource
 from dicom_sr.segmentation import segmentation
 from dicom_sr.sop_classes import BASIC_TEXT, COMPREHENSIVE, ENCAPSULATED_PDF, SECONDARY_CAPTURE, SEGMENTATION
+from dicom_sr.source_text import raw_bytes
 from dicom_sr.structured_report import structured_report
 from pipeline.errors import ReportRejected
 from pipeline.parallel.forked_work import cores_for, share
@@ -41,8 +43,8 @@ MOST_VALUE_BYTES = 60_000
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """`objects`: DICOM files by kind ("sr", "page", "pdf", "key_slices") as `report.what` asks, and "rejection" where
-    the settings want superseded results rejected: it goes where the report goes. The page also as plain files."""
+    """`objects`: DICOM files by name (`dicom_sr.kinds`) as `report.what` asks, and "rejection" where the settings want
+    superseded results rejected: it goes where the report goes. The page also as plain files."""
 
     objects: Mapping[str, bytes]
     page_png: bytes
@@ -56,11 +58,13 @@ def render(
     settings: Settings | None = None,
     regions: tuple[GridRegion, ...] = (),
     further: tuple[str, ...] = (),
+    others: tuple[Earlier, ...] = (),
 ) -> Rendered:
     """Everything that a result is sent as. The same input gives the same bytes and UIDs.
 
     `regions`: each region on each grid, where segmentations are to be written. `further`: kinds of the report in other
-    classes that are written beside `sr`.
+    classes than `sr`. `others`: what further destinations took before, where that is not what `source` says. There is
+    a set of objects for each class and each destination that differs.
 
     Raises ReportRejected where result and source are not about the same exam, and where the finished report fails its
     own check: such a report is not sent.
@@ -70,12 +74,36 @@ def render(
         raise ReportRejected("the report's source is of another study than the result", uid=result.study_uid)
     _check_lengths(source)
     segmented = dict(_segmented(result, regions, settings))
-    source = _with_objects(result, source, panels, segmented, settings)
-    page, sr = _page_and_sr(result, source, panels, settings)
+    reports = ("sr", *(further if "sr" in settings.report.what else ()))
+    sources = {
+        (report, number): _with_objects(result, replace(mine, report=report), panels, segmented, settings)
+        for number, mine in enumerate((source, *map(source.after, others)))
+        for report in reports
+    }
+    pages, written = _pages_and_reports(result, list(sources.values()), panels, settings)
+    objects: dict[str, bytes] = {}
+    for ((report, number), mine), sr in zip(sources.items(), written, strict=True):
+        page = pages[mine.corrected_patient]
+        for kind, data in _set(result, mine, panels, segmented, settings, page, sr).items():
+            objects[member(kind, report, number)] = data
+    first = pages[source.corrected_patient]
+    return Rendered(objects, first.png, first.pdf)
+
+
+def _set(
+    result: StudyResult,
+    source: ReportSource,
+    panels: tuple[Panel, ...],
+    segmented: Mapping[str, list[GridRegion]],
+    settings: Settings,
+    page: Page,
+    sr: bytes,
+) -> dict[str, bytes]:
+    """The objects that go together, by kind."""
     objects = {kind: segmentation(kind, mine, result, source, settings) for kind, mine in segmented.items()}
     for kind in settings.report.what:
         if kind == "sr":
-            objects[kind] = sr
+            objects[source.report] = sr
         elif kind == "page":
             objects[kind] = secondary_capture(page.pixels_yxc, result, source, settings)
         elif kind == "pdf":
@@ -84,15 +112,13 @@ def render(
             drawn = key_slices(result, source, panels, settings)
             if drawn is not None:
                 objects[kind] = _checked(drawn, None)
-    for other in further if "sr" in settings.report.what else ():
-        objects[other] = _in_other_class(other, result, source, settings)
     for name, data in objects.items():
         _check_identity(name, data, source)
     if settings.report.reject_superseded:
         note = rejection_note(result, source, settings)
         if note is not None:
             objects["rejection"] = note
-    return Rendered(objects, page.png, page.pdf)
+    return objects
 
 
 def _segmented(
@@ -129,34 +155,35 @@ def _with_objects(
     source = replace(source, pictures=digest_of_panels(panels) + digest_of_regions(drawn))
     key = content_key(result, source, settings)
     classes = {
-        "sr": sr_class(settings),
+        "sr": class_of(source.report, settings),
         "page": SECONDARY_CAPTURE,
         "pdf": ENCAPSULATED_PDF,
         "key_slices": COMPREHENSIVE if any(panel.source is not None for panel in panels) else "",
     }
     classes |= dict.fromkeys(segmented, SEGMENTATION)
     kinds = [kind for kind in dict.fromkeys((*settings.report.what, *segmented)) if classes.get(kind)]
-    return replace(source, objects={kind: reference_of(key, kind, classes[kind], result, settings) for kind in kinds})
+    named = {source.report if kind == "sr" else kind: classes[kind] for kind in kinds}
+    return replace(source, objects={kind: reference_of(key, kind, c, result, settings) for kind, c in named.items()})
 
 
-def _page_and_sr(
-    result: StudyResult, source: ReportSource, panels: tuple[Panel, ...], settings: Settings
-) -> tuple[Page, bytes]:
-    """The page in both its forms, and the report where one is wanted (else nothing): three things that cores share."""
-    sheet = drawn(result, source, panels, settings)
-    works = [partial(_as_text, pdf_of, sheet), partial(_as_text, png_of, sheet)]
+def _pages_and_reports(
+    result: StudyResult, sources: list[ReportSource], panels: tuple[Panel, ...], settings: Settings
+) -> tuple[dict[bool, Page], list[bytes]]:
+    """The page in both its forms, with and without the words on a corrected patient as they are needed; and the report
+    of each source where one is wanted (else nothing). Cores share the work."""
+    shown = {s.corrected_patient: replace(s, patient_study=readable(s.patient_study)) for s in reversed(sources)}
+    sheets = {words: drawn(result, s, panels, settings) for words, s in shown.items()}
+    works = [partial(_as_text, write, sheet) for sheet in sheets.values() for write in (pdf_of, png_of)]
     if "sr" in settings.report.what:
-        works.append(partial(_as_text, lambda: _checked(structured_report(result, source, settings), result)))
-    pdf, png, *sr = (b64decode(str(text)) for text in share(works, cores_for(settings.work)))
-    return Page.of(png, pdf), sr[0] if sr else b""
+        works += [partial(_as_text, _report, result, source, settings) for source in sources]
+    made = [b64decode(str(text)) for text in share(works, cores_for(settings.work))]
+    pages = {words: Page.of(made[2 * i + 1], made[2 * i]) for i, words in enumerate(sheets)}
+    return pages, made[2 * len(sheets) :] or [b""] * len(sources)
 
 
-def _in_other_class(kind: str, result: StudyResult, source: ReportSource, settings: Settings) -> bytes:
-    sop_class = class_of(kind)
-    source = source_for(source, sop_class)
-    if sop_class == BASIC_TEXT:
-        return _checked(basic_text_report(result, source, settings), result)
-    return _checked(structured_report(result, source, settings, kind), result)
+def _report(result: StudyResult, source: ReportSource, settings: Settings) -> bytes:
+    write = basic_text_report if class_of(source.report, settings) == BASIC_TEXT else structured_report
+    return _checked(write(result, source, settings), result)
 
 
 def _as_text(write: Callable[..., bytes], *given: object) -> Json:
@@ -183,5 +210,5 @@ def _check_identity(kind: str, data: bytes, source: ReportSource) -> None:
 def _check_lengths(source: ReportSource) -> None:
     """Raises ReportRejected for a value that no data element can hold."""
     for element in source.patient_study:
-        if element.VR != "SQ" and len(str(element.value).encode()) > MOST_VALUE_BYTES:
+        if element.VR != "SQ" and len(raw_bytes(str(element.value))) > MOST_VALUE_BYTES:
             raise ReportRejected(f"{element.keyword} of the source is longer than a data element", uid=source.study_uid)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from config.schema import Settings
-from dicom_sr.kinds import REPORT_KINDS
-from dicom_sr.report_source import ReportSource
+from dicom_sr.kinds import REPORT_KINDS, kind_of
 from dicom_sr.sop_classes import BASIC_TEXT, COMPREHENSIVE, COMPREHENSIVE_3D, ENHANCED
-from pipeline.records import InstanceRef
 
 # Richest first: the name in the settings, the kind where it is not the one that `report` makes, and the SOP Class.
 CLASSES = {
@@ -45,26 +42,14 @@ def further_kinds(settings: Settings) -> tuple[str, ...]:
     return tuple(kind for kind in REPORT_KINDS[1:] if kind in wanted)
 
 
-def class_of(kind: str) -> str:
-    """The SOP Class of a kind beside `sr`."""
+def class_of(kind: str, settings: Settings) -> str:
+    """The SOP Class of a kind of report."""
+    if kind == "sr":
+        return sr_class(settings)
     return next(sop_class for name, sop_class in CLASSES.values() if name == kind)
 
 
-def source_for(source: ReportSource, sop_class: str) -> ReportSource:
-    """`source` for a report that goes where `sr` does not: it does not name `sr`, and its predecessor is the report
-    that was taken in the same class, if one was."""
-    others = {kind: ref for kind, ref in source.objects.items() if kind != "sr"}
-    return replace(source, objects=others, predecessor=_of_class(source, sop_class) or source.predecessor)
-
-
-def _of_class(source: ReportSource, sop_class: str) -> InstanceRef | None:
-    # Key slices are Comprehensive SR, too.
-    if sop_class == COMPREHENSIVE:
-        return None
-    return next((ref for ref in source.superseded if ref.sop_class_uid == sop_class), None)
-
-
-def taken_report(kinds: Iterable[str]) -> str | None:
-    """Which of these kinds is the report, the richest one."""
-    there = set(kinds)
-    return next((kind for kind in REPORT_KINDS if kind in there), None)
+def taken_report(names: Iterable[str]) -> str | None:
+    """Which of these names of objects is the report, the richest one."""
+    by_kind = {kind_of(name): name for name in names}
+    return next((by_kind[kind] for kind in REPORT_KINDS if kind in by_kind), None)

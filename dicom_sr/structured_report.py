@@ -12,15 +12,14 @@ from config.schema import Settings
 from dicom_sr import codes, common_attributes, content_items, sentences
 from dicom_sr.document import algorithm, document, observer, procedure
 from dicom_sr.measurement_groups import GroupContext, all_segmented, predictions, regions
-from dicom_sr.report_classes import class_of, sr_class
+from dicom_sr.report_classes import class_of
 from dicom_sr.report_source import ReportSource
 from pipeline.result import StudyResult
 
 
-def structured_report(result: StudyResult, source: ReportSource, settings: Settings, kind: str = "sr") -> bytes:
+def structured_report(result: StudyResult, source: ReportSource, settings: Settings) -> bytes:
     """The report as a DICOM file. Deterministic. An exam that was not evaluated gets a report that says why."""
-    sop_class = sr_class(settings) if kind == "sr" else class_of(kind)
-    ds = common_attributes.start(result, source, settings, kind, sop_class, "SR")
+    ds = common_attributes.start(result, source, settings, source.report, class_of(source.report, settings), "SR")
     ds.SeriesDescription = common_attributes.described(result, "ALN metastasis")
     document(ds, result, source, settings)
     context = GroupContext(result, source, settings, "1411" if all_segmented(result) else "1501", ds.SOPInstanceUID)

@@ -11,6 +11,7 @@ from config.schema.values import (
     AeTitle,
     BaseUrl,
     CertificateName,
+    CharacterSet,
     Host,
     InFile,
     Name,
@@ -38,6 +39,9 @@ class Peer(Section):
     it, any. `certificates`: with TLS, who it is: names in its certificate (subject alternative names, else the common
     name), or "sha256:…" of a certificate; one of them must be the certificate's, and a certificate that is
     listed for one AE title is refused under another. Without it, any certificate of `listen.tls_client_ca`.
+
+    `character_set`: what its texts are in where they declare nothing (Specific Character Set absent), for example
+    "GB18030" or "ISO_IR 100".
     """
 
     ae_title: AeTitle
@@ -49,6 +53,7 @@ class Peer(Section):
     may: tuple[Right, ...] | None = Field(None, min_length=1)
     called_ae: AeTitle | None = None
     certificates: tuple[CertificateName, ...] = ()
+    character_set: CharacterSet | None = None
 
 
 class Pacs(Section):

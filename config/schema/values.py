@@ -277,6 +277,11 @@ class Lies:
     ours: bool = False
 
 
+# Defined terms of Specific Character Set (PS3.3 C.12.1.1.2).
+CharacterSet = Literal[
+    "ISO_IR 100", "ISO_IR 101", "ISO_IR 109", "ISO_IR 110", "ISO_IR 144", "ISO_IR 127", "ISO_IR 126", "ISO_IR 138",
+    "ISO_IR 148", "ISO_IR 13", "ISO_IR 166", "ISO_IR 192", "GB18030", "GBK",
+]  # fmt: skip
 Right = Annotated[str, AfterValidator(right)]
 CertificateName = Annotated[str, AfterValidator(certificate)]
 Reporter = Annotated[str, AfterValidator(reporter)]

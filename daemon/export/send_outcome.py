@@ -9,8 +9,15 @@ from pathlib import Path
 from pydicom import dcmread
 
 from daemon.export.association import Address
-from daemon.export.statuses import MENDABLE, NOT_SUPPORTED, OUT_OF_RESOURCES, Content, is_present
-from dicom_sr.kinds import UNION_PREFIX
+from daemon.export.statuses import (
+    MENDABLE,
+    NOT_SUPPORTED,
+    OUT_OF_RESOURCES,
+    Content,
+    is_present,
+    refuses_class,
+)
+from dicom_sr.kinds import UNION_PREFIX, kind_of
 from pipeline.dicom_file.reading_marker import marked
 from pipeline.errors import ExamRejected, PeerUnreachable, TryLater
 
@@ -78,6 +85,13 @@ class Sent:
         return is_present(self.status, self.content)
 
     @property
+    def refuses_class(self) -> bool:
+        """Whether the destination may take the same in another SOP class: it says so, or only that there is a conflict
+        (STOW-RS; PS3.18 10.5.3.1 names classes that are not supported) and does not have the object."""
+        conflict = self.content == Content.UNNAMED and self.answer.startswith("HTTP status 409")
+        return refuses_class(self.status) or (conflict and ";" not in self.answer)
+
+    @property
     def is_dispensable(self) -> bool:
         """A union of segments goes along with the report; where a destination takes no segmentations, the report does
         without it."""
@@ -122,7 +136,7 @@ def remarks(sent: Iterable[Sent]) -> str:
         parts += [REMARKS[Content(one.content)]] if one.content in REMARKS else []
         parts += [f"kept as {one.coerced_uid}"] if one.coerced_uid else []
         if parts:
-            remarks_by_item.append(f"{one.item.kind}: {', '.join(parts)}")
+            remarks_by_item.append(f"{kind_of(one.item.kind)}: {', '.join(parts)}")
     return "; ".join(remarks_by_item)
 
 
@@ -135,7 +149,7 @@ def require_stored(address: Address, sent: Sequence[Sent], *, by_status: bool) -
     missing = [one for one in sent if not one.stored and not one.is_dispensable]
     if missing:
         _raise_for_missing(address, missing)
-    unchecked = [one.item.kind for one in sent if one.content == Content.UNCHECKED]
+    unchecked = [kind_of(one.item.kind) for one in sent if one.content == Content.UNCHECKED]
     if unchecked and by_status:
         raise ContentUnchecked(
             f"{address.name}: for {', '.join(unchecked)} an object of this UID is there, content unchecked; "
@@ -145,11 +159,13 @@ def require_stored(address: Address, sent: Sequence[Sent], *, by_status: bool) -
 
 def _raise_for_missing(address: Address, missing: Sequence[Sent]) -> None:
     def kinds(content: Content) -> str:
-        return ", ".join(one.item.kind for one in missing if one.content == content)
+        return ", ".join(kind_of(one.item.kind) for one in missing if one.content == content)
 
     if any(one.status is None and not one.content for one in missing):
         raise PeerUnreachable(f"{address.name} broke off or did not answer in time")
-    refusals = ", ".join(f"{one.item.kind} with status 0x{one.status:04X}" for one in missing if one.status is not None)
+    refusals = ", ".join(
+        f"{kind_of(one.item.kind)} with status 0x{one.status:04X}" for one in missing if one.status is not None
+    )
     statuses = {one.status for one in missing if one.status is not None}
     if any(status >> 8 == OUT_OF_RESOURCES for status in statuses):
         raise Congested(f"{address.name} is out of resources: {refusals}")

@@ -15,6 +15,8 @@ EXISTS_ALREADY = (EXISTS, 0xB00E)
 NOT_SUPPORTED = 0x0122
 MENDABLE = (0x0110, NOT_SUPPORTED, 0x0124)
 CANNOT_PROCESS = 0xC000
+# PS3.4 B.2.3: the first byte of a refusal of a data set that does not match its class.
+NOT_OF_CLASS = 0xA9
 # PS3.4 B.2.3: the first byte of a refusal that says the archive is out of resources.
 OUT_OF_RESOURCES = 0xA7
 
@@ -43,3 +45,8 @@ def is_stored(status: int | None) -> bool:
 def is_present(status: int | None, content: str) -> bool:
     """Whether the destination has the object, so that it need not be sent (again)."""
     return is_stored(status) or content in PRESENT
+
+
+def refuses_class(status: int | None) -> bool:
+    """Whether this status refuses the SOP class of an object, so that the same in another class may be taken."""
+    return status is not None and (status == NOT_SUPPORTED or status >> 8 == NOT_OF_CLASS)

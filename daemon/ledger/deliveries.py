@@ -18,7 +18,7 @@ from daemon.ledger.moves import move, queued_anew
 from daemon.ledger.rows import BreakerRow, DeliveryRow, JsonObject, SentObjectRow, row_where, rows_where
 from daemon.ledger.states import DEAD_LETTER
 from daemon.ledger.tables import breakers, deliveries, revisions, sent_objects
-from dicom_sr.kinds import REPORT_KINDS
+from dicom_sr.kinds import REPORT_KINDS, kind_of
 
 # Attempts are bounded by the destination's patience, not by the queue.
 UNLIMITED = 10**9
@@ -229,24 +229,28 @@ def forget_report(connection: sa.Connection, delivery_id: str, kind: str) -> Non
     connection.execute(sent_objects.delete().where(place))
 
 
-def taken_before(connection: sa.Connection, study_id: str, number: int) -> tuple[str, list[str]] | None:
-    """Of the newest revision before `number` whose report a destination took: its id, and the kinds of objects taken.
+def taken_before(
+    connection: sa.Connection, study_id: str, number: int, destination: str
+) -> tuple[str, dict[str, str | None]] | None:
+    """Of the newest revision before `number` whose report this destination took: its id, and the names of the objects
+    taken, each with the UID under which it is kept there if that is another.
 
     Whether it was proven does not matter here: a reader may have it.
     """
     rows = connection.execute(
-        sa.select(revisions.c.id, revisions.c.number, sent_objects.c.kind)
+        sa.select(revisions.c.id, revisions.c.number, sent_objects.c.kind, sent_objects.c.coerced_uid)
         .join(deliveries, deliveries.c.revision_id == revisions.c.id)
         .join(sent_objects, sent_objects.c.delivery_id == deliveries.c.id)
         .where(
             revisions.c.study_id == study_id,
             revisions.c.number < number,
+            deliveries.c.destination == destination,
             sent_objects.c.status.in_(STORED) | sent_objects.c.content.in_(PRESENT),
         )
         .order_by(revisions.c.number.desc(), sent_objects.c.kind)
     ).all()
-    newest = next((row.number for row in rows if row.kind in REPORT_KINDS), None)
+    newest = next((row.number for row in rows if kind_of(row.kind) in REPORT_KINDS), None)
     of_newest = [row for row in rows if row.number == newest]
     if not of_newest:
         return None
-    return str(of_newest[0].id), list(dict.fromkeys(row.kind for row in of_newest))
+    return str(of_newest[0].id), {row.kind: row.coerced_uid for row in of_newest}

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 
-from dicom_sr.kinds import REPORT_KINDS
+from dicom_sr.kinds import MOST_NUMBERS, REPORT_KINDS, member
 
 SEGMENTATIONS = (
     *(f"union_{role}{side}" for role in ("tumor", "nodes") for side in ("", "_l", "_r")),
     *(f"seg_{sequence}" for sequence in ("t2", "adc")),
 )
 OBJECTS = (*REPORT_KINDS, "page", "pdf", "key_slices", "rejection", *SEGMENTATIONS)
-_OTHERS = ("result.json", "panels.npz", "regions.npz", "rendered", "page.pdf", "page.png")
-RESULT_FILES = frozenset({*_OTHERS, *(f"{kind}.dcm" for kind in OBJECTS)})
+_OTHERS = ("result.json", "panels.npz", "regions.npz", "rendered", "sets.json", "page.pdf", "page.png")
+_NAMES = {member(kind, report, n) for kind in OBJECTS for report in REPORT_KINDS for n in range(MOST_NUMBERS)}
+RESULT_FILES = frozenset({*_OTHERS, *(f"{name}.dcm" for name in _NAMES)})
 _REVISION = re.compile(r"[0-9A-Za-z-]{1,32}\Z")
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 

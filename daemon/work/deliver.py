@@ -29,7 +29,7 @@ from daemon.work.audit_events import results_sent
 from daemon.work.context import Context, renewing_lease
 from daemon.work.delivery_failure import ClaimedDelivery, delivery_failed
 from daemon.work.failure import TaskFailed, code_of
-from daemon.work.report_class import forget_if_refused, with_class_chosen
+from daemon.work.report_class import note_refused, with_class_chosen
 from daemon.work.result_rerender import ResultsGone, is_being_rerendered, send_back_to_analysis
 from daemon.work.unproven_answers import settle_unproven
 from pipeline.catalog import SEGMENTATION_CLASSES
@@ -119,7 +119,10 @@ class _Delivery:
             raise ReportRejected(f"no [[destination]] is named {self.row.destination} any more")
         address = address_of(self.destination, self.context.settings)
         if self.row.state != "stored":
-            self.row = with_class_chosen(self.context, self.held, self.row, self.destination, address)
+            destination = self.destination
+            self.row = with_class_chosen(
+                self.context, self.held, self.row, destination, address, lambda i: self._try(destination, address, i)
+            )
         items = self._items()
         if self.row.state != "stored":
             self._send(self.destination, address, items)
@@ -148,16 +151,33 @@ class _Delivery:
         missing = [i for i in items if not _is_taken(before.get(i.kind), i)]
         if missing:
             self._announce_segmentations(missing, before)
-            sent = settle_unproven(destination, address, TRANSPORTS[destination.via].send(address, missing))
-            with self.context.ledger.write() as connection:
-                ledger_deliveries.record_sent(
-                    connection, self.row.id, [_columns(one) for one in sent], self.context.clock()
-                )
-            forget_if_refused(self.context, self.row, {one.item.kind: one.status for one in sent})
+            sent = self._send_now(destination, address, missing)
+            note_refused(self.context, self.row, sent)
             require_stored(address, sent, by_status=destination.proof == "status")
             results_sent(self.context, self.study_id, self.row, address)
         with self.context.ledger.write() as connection:
             update(connection, self.held, {"stored_at": self.context.clock(), "proof_asks": 0})
+
+    def _send_now(self, destination: Destination, address: Address, items: list[Item]) -> tuple[Sent, ...]:
+        sent = settle_unproven(destination, address, TRANSPORTS[destination.via].send(address, items))
+        with self.context.ledger.write() as connection:
+            ledger_deliveries.record_sent(
+                connection, self.row.id, [_columns(one) for one in sent], self.context.clock()
+            )
+        return sent
+
+    def _try(self, destination: Destination, address: Address, item: Item) -> Sent:
+        """Send the report alone. The answer on a class that was not taken counts only if no other is."""
+        with self.context.ledger.read() as connection:
+            before = ledger_deliveries.objects_of(connection, self.row.id).get(item.kind)
+        if _is_taken(before, item):
+            assert before is not None
+            return Sent(item, before.status, before.coerced_uid, before.content)
+        (sent,) = self._send_now(destination, address, [item])
+        if sent.refuses_class and item.kind not in self.row.objects:
+            with self.context.ledger.write() as connection:
+                ledger_deliveries.forget_report(connection, self.row.id, item.kind)
+        return sent
 
     def _announce_segmentations(self, missing: list[Item], before: dict[str, SentObjectRow]) -> None:
         """Written before they are sent: an archive may route them back at once, and they are no reader's regions."""

@@ -18,7 +18,9 @@ from daemon.ledger.studies import newest_revision, reopen
 from daemon.ledger.tables import deliveries
 from daemon.share.exam_files import Files
 from daemon.work.correction import kinds_for
+from daemon.work.object_sets import number_of
 from daemon.work.result_rerender import can_be_rerendered
+from dicom_sr.kinds import kind_of
 from pipeline.errors import InputRejected
 from pipeline.result import StudyResult
 
@@ -31,14 +33,16 @@ def open_delivery(
     result: StudyResult,
     objects: Sequence[str],
     now: float,
+    number: int,
 ) -> tuple[str, str]:
     """A delivery of what goes there of these objects: its id (empty: nothing does), and why it may not go.
 
     Args:
         place: the ids of study and revision.
+        number: of the sets of objects of this destination.
     """
     study_id, revision_id = place
-    kinds = kinds_for(destination, objects, settings)
+    kinds = kinds_for(destination, objects, settings, number)
     if not kinds:
         return "", ""
     refused = refusal(result, destination, settings)
@@ -101,13 +105,13 @@ def send_to(
     objects = rendered.read_text().split()
     place = (study.id, revision.id)
     facts = StudyResult.from_json(result.read_bytes())
-    delivery_id, refused = open_delivery(connection, settings, destination, place, facts, objects, now)
+    number = number_of(files, revision.id, name)
+    delivery_id, refused = open_delivery(connection, settings, destination, place, facts, objects, now, number)
     if refused:
         raise InputRejected(f"{name}: {refused}")
     if not delivery_id:
-        raise InputRejected(
-            f"{name} takes {', '.join(destination.what)}; this result has {', '.join(objects) or 'none'}"
-        )
+        made = ", ".join(dict.fromkeys(map(kind_of, objects))) or "none"
+        raise InputRejected(f"{name} takes {', '.join(destination.what)}; this result has {made}")
     probe_now(connection, {name})
     reopen(connection, revision, now)
     note(connection, now, "resend", f"to {name}, asked for by an operator", study.id, revision.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 
 from dicom_sr.report_source import ReportSource
@@ -15,8 +16,7 @@ def source_of(
     exam: Exam,
     result: StudyResult,
     began: datetime,
-    predecessor: InstanceRef | None = None,
-    superseded: tuple[InstanceRef, ...] = (),
+    character_set_of: Callable[[InstanceRef], tuple[str, ...]] = lambda image: (),
 ) -> ReportSource:
     """Headers from the ROI objects and from an image of T1+C, else of the first sequence that was chosen, else any."""
     chosen = next((result.sequences[name] for name in SEQUENCES if name in result.sequences), None)
@@ -29,7 +29,6 @@ def source_of(
         image.path,
         [r.path for r in exam.rois if r.path is not None],
         began=began,
-        predecessor=predecessor,
-        superseded=superseded,
+        character_set=character_set_of(image.ref),
         prior=result.change.references if result.change is not None else (),
     )

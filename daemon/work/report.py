@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -15,9 +14,9 @@ from daemon.ledger.claims import OPEN, Claim, LeaseLost, release
 from daemon.ledger.engine import note
 from daemon.ledger.rows import RevisionRow, StudyRow
 from daemon.ledger.studies import move_study, settle_if_delivered
-from daemon.ledger.tables import deliveries
+from daemon.ledger.tables import deliveries, instances
 from daemon.metrics.results import result_made
-from daemon.work import correction
+from daemon.work import correction, object_sets
 from daemon.work.analyse import exam_of_revision
 from daemon.work.audit_events import results_created
 from daemon.work.context import Context, renewing_lease
@@ -31,6 +30,7 @@ from dicom_sr.report_classes import further_kinds
 from dicom_sr.report_source import ReportSource
 from pipeline.errors import TryLater
 from pipeline.pictures import load_panels
+from pipeline.records import InstanceRef
 from pipeline.result import StudyResult
 from pipeline.roi.grid_regions import load_regions
 
@@ -72,14 +72,20 @@ def _render_once(context: Context, study: StudyRow, row: RevisionRow, result: St
     if not wanted:
         return []
     source = report_source(context, study, row)
+    if source.undecoded:
+        _tell_undecoded(context, study, row, source.undecoded)
     panels = load_panels(_analysis_file(context, row.id, "panels.npz"))
     # Results that an earlier version analysed have none.
     regions_path = files.get(row.id, "regions.npz")
     regions = load_regions(regions_path) if regions_path is not None else ()
     further = further_kinds(context.settings)
-    rendered = render(result, source, panels, correction.for_rendering(context.settings), regions, further)
+    groups, numbers = object_sets.sets_of(context, study.id, row.id, row.number, source)
+    settings = correction.for_rendering(context.settings)
+    first, *others = groups
+    rendered = render(result, source.after(first), panels, settings, regions, further, tuple(others))
     for kind, data in rendered.objects.items():
         files.put(row.id, f"{kind}.dcm", data)
+    files.put(row.id, object_sets.SETS_FILE, object_sets.to_bytes(numbers))
     files.put(row.id, "page.pdf", rendered.page_pdf)
     files.put(row.id, "page.png", rendered.page_png)
     kinds = sorted(rendered.objects)
@@ -112,14 +118,30 @@ def _sent_back_to_analysis(context: Context, revision_id: str, error: ResultsGon
     return again
 
 
+def _tell_undecoded(context: Context, study: StudyRow, row: RevisionRow, keywords: tuple[str, ...]) -> None:
+    log.warning("text-undecoded", study=study.id, keywords=list(keywords))
+    words = f"{', '.join(keywords)} are in no character set that is declared; set character_set of the [[peer]]"
+    with context.ledger.write() as connection:
+        note(connection, context.clock(), "text-undecoded", words, study.id, row.id)
+
+
 def report_source(context: Context, study: StudyRow, row: RevisionRow) -> ReportSource:
-    """Headers of the exam's own files, and what was delivered before."""
+    """Headers of the exam's own files."""
     exam = exam_of_revision(context, study.study_uid, row.inputs)
     result = _result(context, row.id)
     began = datetime.fromtimestamp(row.created_at, tz=UTC).astimezone(ZoneInfo(context.settings.site.timezone))
-    predecessor, superseded = correction.report_taken_before(context, study.id, row.number)
-    source = source_of(exam, result, began, predecessor=predecessor, superseded=superseded)
-    return replace(source, corrected_patient=correction.replaces_another_patient(context, study.id, row.number, source))
+    return source_of(exam, result, began, lambda image: character_set_of(context, image))
+
+
+def character_set_of(context: Context, image: InstanceRef) -> tuple[str, ...]:
+    """In what the sender of this image writes where it declares nothing."""
+    with context.ledger.read() as connection:
+        senders = connection.execute(
+            sa.select(instances.c.calling_ae).where(instances.c.sop_uid == image.sop_instance_uid)
+        ).scalars()
+        titles = set(senders)
+    named = (peer.character_set for peer in context.settings.peer if peer.ae_title in titles)
+    return tuple(name for name in named if name is not None)[:1]
 
 
 def _open_deliveries(
@@ -130,6 +152,7 @@ def _open_deliveries(
     state = "reported" if result.status == "evaluated" else "not_evaluated"
     reason = "; ".join(result.reasons)
     opened: list[str] = []
+    numbers = {d.name: object_sets.number_of(context.files, held.id, d.name) for d in context.settings.destination}
     with context.ledger.write() as connection:
         columns = {"reason": reason, "reason_code": _first(result.reason_codes), "finished_at": now}
         release(connection, held, columns, state=state, stage="done")
@@ -141,7 +164,10 @@ def _open_deliveries(
             if destination.name in before:
                 continue
             place = (study.id, held.id)
-            delivery_id, refused = open_delivery(connection, context.settings, destination, place, result, objects, now)
+            number = numbers[destination.name]
+            delivery_id, refused = open_delivery(
+                connection, context.settings, destination, place, result, objects, now, number
+            )
             if delivery_id and not refused:
                 opened.append(delivery_id)
         settle_if_delivered(connection, held.id, now)

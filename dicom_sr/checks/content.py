@@ -93,7 +93,7 @@ def _document(ds: Dataset) -> Iterator[Finding]:
         if ds.get(keyword) != wanted:
             yield Finding("flag", f"{keyword} is {ds.get(keyword)}, not {wanted}")
     title = _pair(ds.ConceptNameCodeSequence[0])
-    if title not in {(c.scheme, c.value) for c in (codes.TITLE, codes.TITLE_KEY_SLICES)}:
+    if title not in {(c.scheme, c.value) for c in (codes.TITLE, codes.TITLE_BASIC_TEXT, codes.TITLE_KEY_SLICES)}:
         yield Finding("title", f"the document title is {title}")
     if ds.file_meta.get("MediaStorageSOPInstanceUID") != ds.get("SOPInstanceUID"):
         yield Finding("file-meta", "the file meta information names another instance than the data set")
@@ -115,9 +115,8 @@ def _content(items: list[_Item]) -> Iterator[Finding]:
             names = {_Item(child, "").name for child in item.ds.get("ContentSequence") or ()}
             if ("DCM", codes.TRACKING_UID.value) not in names:
                 yield Finding("tracking", "a measurement group has no tracking unique identifier", item.place)
-    title = items[0].name
     conclusions = [i for i in items if i.name == ("DCM", codes.CONCLUSION.value)]
-    if title == ("DCM", codes.TITLE.value) and not conclusions:
+    if items[0].name != ("DCM", codes.TITLE_KEY_SLICES.value) and not conclusions:
         yield Finding("conclusion", "the report has no conclusion in words")
 
 

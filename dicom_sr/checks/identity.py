@@ -9,7 +9,8 @@ import pydicom
 from pydicom.dataset import Dataset
 
 from dicom_sr.checks.finding import Finding
-from dicom_sr.report_source import OPTIONAL, REQUIRED, as_said
+from dicom_sr.copied_identity import OPTIONAL, REQUIRED, as_said
+from dicom_sr.source_text import character_sets
 
 
 def check_identity(written: bytes, source: Dataset) -> list[Finding]:
@@ -21,11 +22,13 @@ def check_identity(written: bytes, source: Dataset) -> list[Finding]:
 
 
 def _differences(written: Dataset, source: Dataset) -> Iterator[Finding]:
+    # A source that declares no character set was read in one that its sender is known for.
+    default = character_sets(written)
     with pydicom.config.disable_value_validation():
         if str(written.get("StudyInstanceUID")) != str(source.get("StudyInstanceUID")):
             yield Finding("identity", "StudyInstanceUID is not that of the source")
         for keyword in (*REQUIRED, *OPTIONAL):
-            ours, theirs = as_said(written, keyword), as_said(source, keyword)
+            ours, theirs = as_said(written, keyword), as_said(source, keyword, default)
             if _plain(ours) != _plain(theirs):
                 how = "is empty, and not in the source" if ours is None else "is not what the source says"
                 yield Finding("identity", f"{keyword} {how}")

@@ -19,6 +19,7 @@ from daemon.work import deliver
 from daemon.work.context import Context
 from daemon.work.correction import kinds_for
 from daemon.work.failure import TaskFailed
+from daemon.work.object_sets import SETS_FILE, number_of, to_bytes
 from tests.support.archives import COMPREHENSIVE_SR, SECONDARY_CAPTURE
 
 START = 1_800_000_000.0
@@ -37,10 +38,17 @@ class Desk:
     def ledger(self) -> Ledger:
         return self.context.ledger
 
-    def result(self, number: int = 1, study: str = "1", objects: Mapping[str, bytes] | None = None) -> str:
+    def result(
+        self,
+        number: int = 1,
+        study: str = "1",
+        objects: Mapping[str, bytes] | None = None,
+        sets: Mapping[str, int] | None = None,
+    ) -> str:
         """A finished revision with its objects (small ones, if none are given), and a delivery to every destination.
 
-        Gives the revision's id; a delivery's id is that, a hyphen, and the destination's name.
+        `sets`: the number of the sets of each destination. Gives the revision's id; a delivery's id is that, a hyphen,
+        and the destination's name.
         """
         revision_id = f"r{study}-{number}"
         folder = self.context.result_folder(revision_id)
@@ -49,6 +57,7 @@ class Desk:
             (folder / f"{kind}.dcm").write_bytes(data)
         for kind in () if objects else CLASSES:
             small_object(kind, f"1.2.{study}", number).save_as(folder / f"{kind}.dcm", enforce_file_format=True)
+        (folder / SETS_FILE).write_bytes(to_bytes(dict(sets or {})))
         with self.ledger.write() as connection:
             if number == 1:
                 connection.execute(
@@ -82,7 +91,12 @@ class Desk:
                         revision_id=revision_id,
                         destination=destination.name,
                         state="pending",
-                        objects=kinds_for(destination, list(objects or CLASSES), self.context.settings),
+                        objects=kinds_for(
+                            destination,
+                            list(objects or CLASSES),
+                            self.context.settings,
+                            number_of(self.context.files, revision_id, destination.name),
+                        ),
                         created_at=self.now,
                         next_attempt_at=self.now,
                     )

@@ -7,7 +7,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from typing import Any
+
+from pydicom import dcmread
 
 BOUNDARY = "part"
 
@@ -21,6 +24,8 @@ class DicomWeb(ThreadingHTTPServer):
         self.answer: tuple[int, dict[str, str], bytes] = (200, {}, b"")
         self.has: dict[str, bytes] = {}
         self.wado = 200
+        # Classes that are not taken, and the reason that is given, if one is.
+        self.refuses: tuple[tuple[str, ...], int | None] | None = None
         self.asked: list[tuple[str, str]] = []
         super().__init__(("127.0.0.1", 0), _Handler)
 
@@ -31,6 +36,19 @@ class DicomWeb(ThreadingHTTPServer):
     def answers(self, status: int, body: Any = b"", kind: str = "application/dicom+json", **headers: str) -> None:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.answer = (status, {"Content-Type": kind, **headers} if kind else headers, raw)
+
+    def judged(self, body: bytes, classes: tuple[str, ...], reason: int | None) -> tuple[int, dict[str, str], bytes]:
+        """Take what is not of these classes (PS3.18 10.5.3.1)."""
+        boundary = body.lstrip(b"\r\n").partition(b"\r\n")[0]
+        parts = [part.partition(b"\r\n\r\n")[2] for part in body.split(boundary)[1:-1]]
+        files = {(ds := dcmread(BytesIO(part[:-2]))).SOPInstanceUID: (ds.SOPClassUID, part[:-2]) for part in parts}
+        taken = {uid: data for uid, (sop_class, data) in files.items() if sop_class not in classes}
+        self.has |= taken
+        if not taken and reason is None:
+            return 409, {}, b""
+        answer = named(*taken, failed={uid: reason or 0 for uid in files if uid not in taken})
+        status = 200 if len(taken) == len(files) else 202 if taken else 409
+        return status, {"Content-Type": "application/dicom+json"}, json.dumps(answer).encode()
 
     def posts(self) -> int:
         return sum(1 for method, _ in self.asked if method == "POST")
@@ -44,9 +62,10 @@ class _Handler(BaseHTTPRequestHandler):
         """Quiet."""
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.server.asked.append(("POST", self.path))
-        self._say(*self.server.answer)
+        refuses = self.server.refuses
+        self._say(*(self.server.answer if refuses is None else self.server.judged(body, *refuses)))
 
     def do_GET(self) -> None:
         self.server.asked.append(("GET", self.path))

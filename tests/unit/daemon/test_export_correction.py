@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,11 @@ import pydicom
 import pytest
 
 from daemon.ledger.deliveries import record_sent
+from daemon.ledger.instances import Arrival, record
 from daemon.work import correction
-from dicom_sr.report_source import ReportSource
+from daemon.work.report import character_set_of
+from dicom_sr.report_source import Earlier
+from pipeline.records import InstanceRef
 from tests.support.delivering import CLASSES, Desk, desk
 
 PLAIN = {"name": "plain", "port": 104}
@@ -41,31 +43,48 @@ def uid(number: int, kind: str) -> str:
     return f"1.2.1.{number}.{1 + list(CLASSES).index(kind)}"
 
 
+def earlier(at: Desk, number: int, destination: str = "plain") -> Earlier:
+    patient = pydicom.Dataset()
+    patient.PatientID = "TEST"
+    return correction.earlier_at(at.context, "s1", number, destination, patient)
+
+
 def test_a_first_result_has_no_predecessor(at: Desk) -> None:
     at.result()
-    assert correction.report_taken_before(at.context, "s1", 1) == (None, ())
+    assert earlier(at, 1) == Earlier()
 
 
 def test_a_report_that_nobody_took_is_no_predecessor(at: Desk) -> None:
     first = at.result()
     take(at, f"{first}-plain", sr=0xA700, page=None)
-    assert correction.report_taken_before(at.context, "s1", 2) == (None, ())
+    assert earlier(at, 2) == Earlier()
 
 
-def test_what_one_destination_took_is_superseded_proven_or_not(at: Desk) -> None:
+def test_what_a_destination_took_is_superseded_there_and_nowhere_else(at: Desk) -> None:
     first = at.result()
     take(at, f"{first}-plain", sr=0xB000, page=0xA900)
     take(at, f"{first}-told", page=0)
-    predecessor, superseded = correction.report_taken_before(at.context, "s1", 2)
-    assert predecessor is not None
-    assert predecessor.sop_instance_uid == uid(1, "sr")
-    assert [ref.sop_instance_uid for ref in superseded] == [uid(1, "sr"), uid(1, "page")]
+    mine = earlier(at, 2)
+    assert mine.report is not None
+    assert mine.report.sop_instance_uid == uid(1, "sr")
+    assert mine.objects == (mine.report,)
+    assert earlier(at, 2, "told") == earlier(at, 2, "quiet") == Earlier()
+
+
+def test_a_predecessor_has_the_uid_under_which_the_destination_keeps_it(at: Desk) -> None:
+    first = at.result()
+    columns = {"sop_class_uid": CLASSES["sr"], "sop_instance_uid": "1", "status": 0, "coerced_uid": "9.9"}
+    with at.ledger.write() as connection:
+        record_sent(connection, f"{first}-plain", [{"kind": "sr", **columns}], at.now)
+    mine = earlier(at, 2)
+    assert mine.report is not None
+    assert mine.report.sop_instance_uid == "9.9"
 
 
 def test_a_revision_that_was_never_taken_is_skipped(at: Desk) -> None:
     take(at, f"{at.result(1)}-plain", sr=0)
     take(at, f"{at.result(2)}-plain", sr=0xA700)
-    predecessor, _ = correction.report_taken_before(at.context, "s1", 3)
+    predecessor = earlier(at, 3).report
     assert predecessor is not None
     assert predecessor.sop_instance_uid == uid(1, "sr")
 
@@ -107,7 +126,17 @@ def test_a_report_that_was_issued_under_another_patient_id_is_known_for_it(
         header.save_as(at.file(first, "sr"), enforce_file_format=True)
     take(at, f"{first}-plain", sr=0)
     image = pydicom.Dataset()
-    image.PatientID, image.StudyInstanceUID = patient_id, "1.2.1"
-    source = ReportSource(image, "1.2.1", datetime(2026, 1, 1, tzinfo=UTC))
-    assert correction.replaces_another_patient(at.context, "s1", 2, source) is other
-    assert correction.replaces_another_patient(at.context, "s1", 1, source) is False
+    image.PatientID = patient_id
+    assert correction.earlier_at(at.context, "s1", 2, "plain", image).other_patient is other
+    assert correction.earlier_at(at.context, "s1", 1, "plain", image).other_patient is False
+
+
+def test_texts_without_a_declaration_are_in_what_their_sender_is_known_for(tmp_path: Path) -> None:
+    peers = [{"ae_title": "OLD", "character_set": "GB18030"}, {"ae_title": "NEW"}]
+    at = desk(tmp_path, PLAIN, peer=peers)
+    for uid, sender in (("1.1", "OLD"), ("1.2", "NEW"), ("1.3", "WHO")):
+        with at.ledger.write() as connection:
+            record(connection, Arrival(uid, "d", uid, 1, at.now, calling_ae=sender, sop_class=CLASSES["page"]))
+    known = [character_set_of(at.context, InstanceRef("1", "1", "1", uid)) for uid in ("1.1", "1.2", "1.3")]
+    assert known == [("GB18030",), (), ()]
+    at.ledger.close()

@@ -13,7 +13,7 @@ from pydicom.multival import MultiValue
 
 from dicom_sr import ReportSource, render
 from dicom_sr.checks.identity import check_identity
-from dicom_sr.report_source import patient_study
+from dicom_sr.copied_identity import patient_study
 from pipeline.errors import NotDicom, ReportRejected
 from tests.support.reports import BEGAN, case, image, segmentation, write
 

@@ -1,0 +1,69 @@
+"""Which destinations share a set of objects: a report names as its predecessor what just that destination took."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from daemon.ledger.tables import deliveries
+from daemon.share.exam_files import Files
+from daemon.work import correction
+from daemon.work.context import Context
+from dicom_sr.kinds import MOST_NUMBERS, parts_of
+from dicom_sr.report_source import Earlier, ReportSource
+
+# In the folder of a result: the number of the sets of each destination, and under an empty name that of all others.
+SETS_FILE = "sets.json"
+
+
+def sets_of(
+    context: Context, study_id: str, revision_id: str, number: int, source: ReportSource
+) -> tuple[list[Earlier], dict[str, int]]:
+    """What the destinations of each number took before, and the number of each destination.
+
+    Destinations that took the same have one number. Those that are named later have taken nothing.
+    """
+    earlier = {
+        destination.name: correction.earlier_at(context, study_id, number, destination.name, source.patient_study)
+        for destination in context.settings.destination
+    }
+    earlier[""] = Earlier()
+    groups: list[Earlier] = []
+    numbers = _opened(context, revision_id)
+    for name in [*sorted(numbers, key=lambda n: numbers[n]), *earlier]:
+        mine = earlier.get(name, Earlier())
+        if name in numbers:
+            # A result that is made again has the sets that its deliveries are of.
+            groups += [mine] * (numbers[name] + 1 - len(groups))
+        elif mine in groups:
+            numbers[name] = groups.index(mine)
+        elif len(groups) < MOST_NUMBERS:
+            numbers[name] = len(groups)
+            groups.append(mine)
+        else:
+            numbers[name] = 0
+    return groups, numbers
+
+
+def _opened(context: Context, revision_id: str) -> dict[str, int]:
+    """By destination, where deliveries of this result are open already."""
+    with context.ledger.read() as connection:
+        rows = connection.execute(
+            sa.select(deliveries.c.destination, deliveries.c.objects).where(deliveries.c.revision_id == revision_id)
+        ).all()
+    return {row.destination: max(parts_of(name)[2] for name in row.objects) for row in rows if row.objects}
+
+
+def to_bytes(numbers: dict[str, int]) -> bytes:
+    return json.dumps(numbers).encode()
+
+
+def number_of(files: Files, revision_id: str, destination: str) -> int:
+    """The number of the sets of a destination. A result of an earlier version has one set."""
+    path: Path | None = files.get(revision_id, SETS_FILE)
+    if path is None:
+        return 0
+    numbers: dict[str, int] = json.loads(path.read_text())
+    return numbers.get(destination, numbers.get("", 0))
