@@ -131,7 +131,15 @@ def evaluate(
     registry = registry_in(registry_path, settings)
     signature = find_signature(signature_file, registry)
     questions = Questions(
-        subgroups, reading, _pair(survival), repeats, settings.alpha, complete_cases, settings.minimum_per_class
+        subgroups,
+        reading,
+        _pair(survival),
+        repeats,
+        settings.alpha,
+        complete_cases,
+        settings.minimum_per_class,
+        settings.max_outside,
+        settings.max_distance,
     )
     tables = dict(_cohort(signature, text, questions.columns, ignore) for text in named)
     if len(tables) != len(named):

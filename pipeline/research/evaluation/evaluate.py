@@ -11,8 +11,8 @@ import pandas as pd
 from pipeline.errors import InputRejected
 from pipeline.records import Json
 from pipeline.research import agreement, calibration, metrics
+from pipeline.research.evaluation import answers, subgroups, survival
 from pipeline.research.evaluation import scored_cohort as cohorts
-from pipeline.research.evaluation import subgroups, survival
 from pipeline.research.evaluation.scored_cohort import Scored
 from pipeline.research.metrics import Bools
 from pipeline.research.tables import design
@@ -36,6 +36,8 @@ class Questions:
     alpha: float | None = 0.1
     complete_cases: bool = False
     minimum_per_class: int = MINIMUM_PER_CLASS
+    max_outside: float = 0.05
+    max_distance: float = 3.0
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -102,6 +104,8 @@ def _cohort(
     if cohort.training:
         # Scores of the cases that the signature was fitted to say nothing of subgroups, readers or other signatures.
         return facts, ()
+    rules = answers.Rules(questions.max_outside, questions.max_distance, questions.alpha)
+    facts["as_answered"] = answers.as_answered(signature, cohort, rules)
     present = cohort.table.others
     columns = [*questions.subgroups, *(c for c in subgroups.DEFAULT if c in present and c not in questions.subgroups)]
     facts["subgroups"] = [row for c in columns for row in subgroups.by_column(signature, cohort, c)]

@@ -125,8 +125,31 @@ def _cohort(row: Mapping[str, Json]) -> str:
     return html_tables.table([f"at cutoff {html_tables.number(row['cutoff'])}", "value (95 % interval)"], lines)
 
 
+def _as_answered(row: Mapping[str, Json]) -> list[str]:
+    found = row.get("as_answered")
+    if not isinstance(found, dict):
+        return []
+    accuracy, all_cases = found["at_cutoff"], row["at_cutoff"]
+    assert isinstance(accuracy, dict)
+    assert isinstance(all_cases, dict)
+    why = f"{found['refused_by_features']} by their features, {found['refused_by_distance']} by their distance"
+    calls = f"{found['high']} high, {found['low']} low, {found['indeterminate']} indeterminate"
+    whole = html_tables.interval({"value": row["auc"], "ci": row["ci"]})
+    lines: list[list[Json]] = [
+        ["cases", row["n"], found["answered"]],
+        ["not evaluated", "", f"{found['refused']}: {why}"],
+        ["AUC", whole, html_tables.interval(found["auc"])],
+    ]
+    for name, value in accuracy.items():
+        lines.append([name, html_tables.interval(all_cases[name]), html_tables.interval(value)])
+    lines.append(["answers", "", calls])
+    lines.append(["wrong among the calls high and low", "", html_tables.interval(found["error_of_calls"])])
+    heads = ["as the daemon would answer", "all cases", "those it evaluates"]
+    return ["<h3>As the daemon would answer</h3>", html_tables.table(heads, lines)]
+
+
 def _details(row: Mapping[str, Json]) -> list[str]:
-    parts = []
+    parts = _as_answered(row)
     if row.get("subgroups"):
         lines = [
             [r["column"], r["level"], r["n"], r["positives"], html_tables.interval(r["auc"]) or r["why_not"]]

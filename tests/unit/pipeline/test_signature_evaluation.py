@@ -20,12 +20,13 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
 from config.schema import Training
-from pipeline.errors import InputRejected
+from pipeline.errors import InputRejected, OutsideTraining
 from pipeline.research import calibration, metrics
 from pipeline.research.evaluation import evaluation_page, figures, scored_cohort, subgroups
 from pipeline.research.evaluation.evaluate import Questions, evaluate
 from pipeline.research.tables.feature_table import Table
 from pipeline.signature import card
+from pipeline.signature.prediction import predict
 from pipeline.signature.record import Signature
 from tests.support.signature_tables import FAST, clinical, frame, table, trained
 
@@ -344,3 +345,38 @@ def test_the_card_tells_what_limits_the_signature() -> None:
     assert "the cutoff is from training scores" in text
     assert "adc.tumor.original_glcm_MCC" in text
     assert card.facts(signature)["constant_columns"] == ["adc.tumor.original_glcm_MCC"]
+
+
+def _daemon_says(signature: Signature, cohort: scored_cohort.Scored, row: int) -> str:
+    values = dict(zip(signature.header.columns, cohort.raw[row].tolist(), strict=True))
+    try:
+        return predict(signature, values).category
+    except OutsideTraining:
+        return "refused"
+
+
+def test_a_cohort_is_answered_as_the_daemon_answers_each_of_its_cases() -> None:
+    data = frame(60, effect=0.8, seed=5, prefix="external")
+    # Every sixth case lies as far outside as another scanner would put it.
+    data.loc[::6, list(SIGNATURE.features)] *= 4.0
+    cohort = _scored(one=table(data))
+    found = evaluate(SIGNATURE, {"external": table(data)}, QUICK).facts["cohorts"]["external"]["as_answered"]
+    said = np.array([_daemon_says(SIGNATURE, cohort, row) for row in range(60)])
+    assert found["refused"] == (said == "refused").sum() > 0
+    assert [found[c] for c in ("high", "low", "indeterminate")] == [
+        (said == c).sum() for c in ("high", "low", "indeterminate")
+    ]
+    wrong = ((said == "high") & ~cohort.positive) | ((said == "low") & cohort.positive)
+    calls = (said == "high") | (said == "low")
+    assert found["wrong_calls"] == wrong.sum()
+    assert found["error_of_calls"]["value"] == pytest.approx(wrong.sum() / calls.sum())
+    answered = said != "refused"
+    assert found["auc"]["value"] == pytest.approx(roc_auc_score(cohort.positive[answered], cohort.decisions[answered]))
+
+
+def test_without_a_band_the_cutoff_answers() -> None:
+    found = evaluate(SIGNATURE, {"external": _external()}, Questions(alpha=None)).facts["cohorts"]["external"][
+        "as_answered"
+    ]
+    assert found["indeterminate"] == 0
+    assert found["high"] + found["low"] + found["refused"] == 60
