@@ -20,7 +20,7 @@ from daemon.cli.feedback import print_feedback
 from daemon.cli.options import config_option, json_option
 from daemon.cli.report import print_report
 from daemon.cli.wording import console
-from daemon.feedback import feedback_records
+from daemon.feedback import verdicts
 from daemon.ledger import Ledger, existing_ledger, operator_requests, priority_and_cancel, studies, views
 from daemon.ledger.rows import StudyRow
 from daemon.ledger.work_order import PRIORITIES
@@ -76,7 +76,7 @@ def studies_command(
     _, ledger = _open(config_path)
     with ledger.read() as connection:
         if with_feedback:
-            answer = feedback_records.listed(connection, limit)
+            answer = verdicts.listed(connection, limit)
             if as_json:
                 click.echo(json.dumps({"feedback": answer}))
             else:

@@ -13,19 +13,21 @@ import structlog
 from config.schema import Settings
 from daemon.feedback.assessment import SR_CLASSES, Assessment, read_assessment
 from daemon.feedback.pathology import Outcome
+from daemon.feedback.verdicts import VerdictOf, store_verdict
 from daemon.ledger import Ledger
 from daemon.ledger.engine import note
-from daemon.ledger.rows import InstanceRow, JsonObject, rows_where
-from daemon.ledger.states import KNOWN_STATES, CountsAs
+from daemon.ledger.rows import InstanceRow, rows_where
+from daemon.ledger.states import FINISHED, KNOWN_STATES, CountsAs
+from daemon.ledger.studies import newest_revision
 from daemon.ledger.tables import deliveries, feedback, instances, revisions, sent_objects, studies
 from daemon.logs import place_of
 from daemon.network.peer_rights import FEEDBACK, rights_of
 from pipeline.errors import NotDicom, TryLater
-from pipeline.result import StudyResult
 
 log = structlog.get_logger("axrad.feedback")
 READ = "read for feedback"
 REGISTRY = "registry"
+MAY_NOT_SEND = "its sender may not send feedback"
 # The calling AE title of what `axrad ingest` took.
 INGESTED = "INGEST"
 OUTCOMES_AT_ONCE = 100
@@ -124,7 +126,6 @@ def _store_assessment(
 
     `report_row`: the row of the report in `instances`.
     """
-    calling_ae = report_row.calling_ae
     kept_as = sa.func.coalesce(sent_objects.c.coerced_uid, sent_objects.c.sop_instance_uid)
     about = sorted(assessment.about)[:1000]
     rows = connection.execute(
@@ -137,42 +138,41 @@ def _store_assessment(
     ).all()
     newest = {row.study_id: _ReportedRevision(*row) for row in reversed(rows)}
     verdict_count = 0
-    for study_id, row in newest.items():
-        reason = (
-            "its sender may not send feedback"
-            if not allowed
-            else _reason_not_taken(connection, row, assessment, report_row)
-        )
+    for row in newest.values():
+        reason = _reason_not_taken(connection, row, assessment, report_row) if allowed else MAY_NOT_SEND
         if reason:
-            note(connection, now, "feedback-not-taken", f"from {calling_ae}: {reason}", study_id, row.id)
+            words = f"from {report_row.calling_ae}: {reason}"
+            note(connection, now, "feedback-not-taken", words, row.study_id, row.id)
             continue
-        if assessment.replaces:
-            connection.execute(
-                feedback.delete().where(
-                    feedback.c.study_id == study_id,
-                    feedback.c.document.in_(sorted(assessment.replaces)[:1000]),
-                    feedback.c.author == assessment.author,
-                    feedback.c.calling_ae == calling_ae,
-                )
-            )
-        author = {"author": assessment.author, "calling_ae": calling_ae}
-        for side, verdict in assessment.verdicts.items():
-            _store_verdict(
-                connection,
-                spool_root,
-                study_id,
-                row.id,
-                "reader",
-                assessment.document,
-                side,
-                verdict,
-                now,
-                author,
-            )
-        words = ", ".join(f"{side or 'exam'}: {verdict}" for side, verdict in sorted(assessment.verdicts.items()))
-        note(connection, now, "feedback", f"a reader on revision {row.number}: {words}", study_id, row.id)
+        _store_readers_verdicts(connection, spool_root, row, assessment, report_row.calling_ae, now)
         verdict_count += len(assessment.verdicts)
     return verdict_count
+
+
+def _store_readers_verdicts(
+    connection: sa.Connection,
+    spool_root: Path,
+    row: _ReportedRevision,
+    assessment: Assessment,
+    calling_ae: str,
+    now: float,
+) -> None:
+    """Store what a reader says of each side of this revision; what the same author said in the report before goes."""
+    if assessment.replaces:
+        connection.execute(
+            feedback.delete().where(
+                feedback.c.study_id == row.study_id,
+                feedback.c.document.in_(sorted(assessment.replaces)[:1000]),
+                feedback.c.author == assessment.author,
+                feedback.c.calling_ae == calling_ae,
+            )
+        )
+    author = {"author": assessment.author, "calling_ae": calling_ae}
+    for side, verdict in assessment.verdicts.items():
+        about = VerdictOf(row.study_id, row.id, "reader", assessment.document, side)
+        store_verdict(connection, spool_root, about, verdict, now, author)
+    words = ", ".join(f"{side or 'exam'}: {verdict}" for side, verdict in sorted(assessment.verdicts.items()))
+    note(connection, now, "feedback", f"a reader on revision {row.number}: {words}", row.study_id, row.id)
 
 
 def _reason_not_taken(
@@ -221,86 +221,8 @@ def store_outcomes(
         if study is None:
             unknown.append(outcome.study)
             continue
-        revision = connection.execute(
-            sa.select(revisions.c.id)
-            .where(revisions.c.study_id == study.id, revisions.c.stage == "done", revisions.c.state != "superseded")
-            .order_by(revisions.c.number.desc())
-            .limit(1)
-        ).scalar_one_or_none()
-        _store_verdict(
-            connection, spool_root, study.id, revision, "pathology", REGISTRY, outcome.side, outcome.verdict, now
-        )
+        revision = newest_revision(connection, study.id, FINISHED)
+        about = VerdictOf(study.id, revision.id if revision is not None else None, "pathology", REGISTRY, outcome.side)
+        store_verdict(connection, spool_root, about, outcome.verdict, now)
         stored += 1
     return StoredOutcomes(stored, tuple(unknown))
-
-
-def _store_verdict(
-    connection: sa.Connection,
-    spool_root: Path,
-    study_id: str,
-    revision_id: str | None,
-    source: str,
-    document: str,
-    side: str,
-    verdict: str,
-    now: float,
-    author: dict[str, str] | None = None,
-) -> None:
-    key = {"study_id": study_id, "source": source, "document": document, "side": side}
-    connection.execute(feedback.delete().filter_by(**key))
-    predicted = _predicted(spool_root, revision_id, side) if revision_id is not None else {}
-    connection.execute(
-        feedback.insert().values(
-            **key, revision_id=revision_id, verdict=verdict, said_at=now, **predicted, **(author or {})
-        )
-    )
-
-
-def _predicted(spool_root: Path, revision_id: str, side: str) -> JsonObject:
-    """What the result predicted for this side, if there is exactly one prediction."""
-    # Not at the top: it loads the metrics library, whose folder must be set first.
-    from daemon.metrics.results import scanner_of
-
-    path = spool_root / "results" / revision_id / "result.json"
-    if not path.exists():
-        return {}
-    result = StudyResult.from_json(path.read_bytes())
-    predictions = [p.prediction for s, p in result.parts() if p.prediction is not None and side in ("", s or side)]
-    if len(predictions) != 1:
-        return {"scanner": scanner_of(result)}
-    (prediction,) = predictions
-    return {
-        "scanner": scanner_of(result),
-        "signature": prediction.signature[:128],
-        "probability": prediction.probability,
-        "cutoff": prediction.cutoff,
-        "category": prediction.category,
-    }
-
-
-def listed(connection: sa.Connection, limit: int = 1000) -> list[JsonObject]:
-    """All feedback, newest first, with the study it is about."""
-    rows = connection.execute(
-        sa.select(feedback, studies.c.study_uid)
-        .join(studies, studies.c.id == feedback.c.study_id)
-        .order_by(feedback.c.said_at.desc(), feedback.c.id.desc())
-        .limit(limit)
-    ).all()
-    return [
-        {
-            "study": r.study_id,
-            "study_uid": r.study_uid,
-            "side": r.side or None,
-            "source": r.source,
-            "verdict": r.verdict,
-            "said_at": r.said_at,
-            "signature": r.signature,
-            "probability": r.probability,
-            "cutoff": r.cutoff,
-            "category": r.category,
-            "scanner": r.scanner,
-            "author_claimed": r.author or None,
-            "from": r.calling_ae or None,
-        }
-        for r in rows
-    ]

@@ -13,8 +13,9 @@ from pipeline.catalog import Exam, FrameRef, Selection, SeriesFacts
 from pipeline.decoding import pixels_of
 from pipeline.dicom_file.bounded_reading import MALFORMED
 from pipeline.pictures.fonts import font_for
-from pipeline.sequences.evidence import Evidence, Slice
+from pipeline.sequences.evidence import Evidence
 from pipeline.sequences.records import Match, SeriesLabel
+from pipeline.sequences.slices import Slice
 
 TILE, TEXT, GAP, COLUMNS = 240, 66, 8, 4
 # Size of letters, and of what of them is above the line, in pixels.

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from pipeline.sequences.classify import Verdict
-from pipeline.sequences.evidence import names_agent, seconds_of_day
+from pipeline.sequences.evidence import names_agent
 from pipeline.sequences.name_verdict import base_of_phase, normalise
 from pipeline.sequences.phases import Phase, phases, usable
 from pipeline.sequences.records import Label
 from pipeline.sequences.series_position import Box, box_of, same_place
+from pipeline.sequences.slices import seconds_of_day
 
 # The number of a phase in a name; GE's mask has the same name without it and so comes first.
 _NUMBERED = re.compile(r"(?<![a-z])ph(?:ase)? ?(\d+)(?![a-z0-9])")

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 
-from pipeline.sequences.evidence import Evidence, Slice
+from pipeline.sequences.evidence import Evidence
+from pipeline.sequences.slices import Slice
 
 
 @dataclass(frozen=True)

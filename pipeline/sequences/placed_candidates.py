@@ -8,10 +8,11 @@ from functools import cached_property
 
 from pipeline.catalog import Selection
 from pipeline.sequences.candidates import Candidate, Chosen, pick, without_fragments
-from pipeline.sequences.evidence import Evidence, Slice
+from pipeline.sequences.evidence import Evidence
 from pipeline.sequences.phases import usable
 from pipeline.sequences.records import Region
 from pipeline.sequences.series_position import Box, box_of, coverage, covered, same_place
+from pipeline.sequences.slices import Slice
 
 # A candidate that shows less of the regions than this is none.
 LEAST_COVERED = 0.5

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.sequences.evidence import Evidence, Slice, position_of
+from pipeline.sequences.evidence import Evidence
 from pipeline.sequences.records import Region
+from pipeline.sequences.slices import Slice, position_of
 
 Box = tuple[tuple[float, float], tuple[float, float], tuple[float, float]]
 

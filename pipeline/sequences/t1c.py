@@ -10,9 +10,9 @@ from pipeline.catalog import Exam, FrameRef, Selection
 from pipeline.sequences.candidates import Candidate, Chosen, pick, without_fragments
 from pipeline.sequences.classify import Verdict
 from pipeline.sequences.dynamic import FAST_FIRST_POST_S, FAST_S, Dynamic, T1Volume
-from pipeline.sequences.evidence import seconds_of_day
 from pipeline.sequences.phases import Phase, phases
 from pipeline.sequences.placed_candidates import FRAGMENT
+from pipeline.sequences.slices import seconds_of_day
 
 # A number for how bright a volume is, for `phase = "peak"`; higher means more contrast.
 Brightness = Callable[[tuple[FrameRef, ...]], float]

@@ -11,11 +11,12 @@ from pipeline.diffusion.units import stated_scale
 from pipeline.sequences import placed_candidates
 from pipeline.sequences.candidates import Candidate, Chosen, preference
 from pipeline.sequences.classify import Verdict
-from pipeline.sequences.evidence import B_ZERO, Evidence, Slice, same_b
+from pipeline.sequences.evidence import B_ZERO, Evidence, same_b
 from pipeline.sequences.phases import Phase, phases, split, usable
 from pipeline.sequences.placed_candidates import Placed
 from pipeline.sequences.records import Region
 from pipeline.sequences.series_position import coverage
+from pipeline.sequences.slices import Slice
 
 Points = Mapping[str, float]
 # b-values that a fit may start from and end at, s/mm2; the high one is best between 800 and 1000.

@@ -6,7 +6,7 @@ import numpy as np
 
 from config.schema import Sequences
 from pipeline.catalog import FrameRef, Selection
-from pipeline.sequences.evidence import position_of
+from pipeline.sequences.slices import position_of
 
 # Slices around the middle of the volume that are looked at.
 SLICES = 9

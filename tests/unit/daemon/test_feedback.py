@@ -20,8 +20,9 @@ from config.schema import Settings
 from daemon.cli.feedback import print_feedback
 from daemon.feedback import feedback_records
 from daemon.feedback.assessment import assessment_of, read_assessment
-from daemon.feedback.feedback_records import collect, listed, store_outcomes
+from daemon.feedback.feedback_records import collect, store_outcomes
 from daemon.feedback.pathology import Outcome, read_outcomes
+from daemon.feedback.verdicts import listed
 from daemon.ledger.deliveries import record_sent
 from daemon.ledger.tables import instances
 from pipeline.errors import InputRejected, NotDicom
