@@ -212,6 +212,12 @@ def _add_tasks(app: Celery, settings: Settings) -> None:
         except TryLater as error:
             log.warning("sweep-put-off", code=error.code)
 
+    _add_stages(app, context)
+
+
+def _add_stages(app: Celery, context: Callable[[], Context]) -> None:
+    """A task for each stage of an exam; a worker loads what a stage needs when it first runs one."""
+
     @app.task(name="axrad.analyse", shared=False)  # type: ignore[untyped-decorator]
     def analyse_task(revision_id: str) -> None:
         from daemon.work import analyse
