@@ -120,8 +120,8 @@ def _complete_or_not(
     matched = match(content, settings.sequences, brightness=_unseen)
     images = images_by_sequence(content, matched, settings.sequences.phase)
     inputs = all_inputs(content, images)
-    there = what_is_there(content, matched, settings)
-    needed = requirements(there, in_use.signatures, settings.assembly)
+    present = what_is_there(content, matched, settings)
+    needed = requirements(present, in_use.signatures, settings.assembly)
     missing, wanted = find_missing(exam, content, matched, counting, inputs, needed, settings)
     if not in_use.signatures:
         missing.insert(0, f"an active signature ({in_use.trouble or 'none is active'})")
@@ -134,7 +134,7 @@ def _complete_or_not(
         inputs=tuple(sorted((uid, digests[uid]) for uid in inputs)),
         context=tuple(sorted(s.id for s in counting)),
         wanted=wanted,
-        basis=basis_of(content, images, there.available, needed.asked, in_use.signatures, counting, rules),
+        basis=basis_of(content, images, present.available, needed.asked, in_use.signatures, counting, rules),
         lacked=needed.lacked,
     )
     if missing:

@@ -124,14 +124,14 @@ def _gone(counting: Sequence[Stored], inputs: frozenset[str]) -> Missing:
 def _partial(exam: Arrived, counting: Sequence[Stored], matched: Match, read: frozenset[SequenceName]) -> Missing:
     """Chosen series of the sequences that are read, and of T1+C, of which the archive has more than has come."""
     names = {s.series_uid: name for name, s in matched.chosen.items() if name in read or name == "t1c"}
-    here: dict[str, list[InstanceRef]] = {}
+    refs_by_series: dict[str, list[InstanceRef]] = {}
     for ref in (s.facts.ref for s in counting if s.facts.ref.series_uid in names):
-        here.setdefault(ref.series_uid, []).append(ref)
+        refs_by_series.setdefault(ref.series_uid, []).append(ref)
     phrases: list[str] = []
     wanted: list[Wanted] = []
     for answer in exam.answers:
         for uid, _, number in answer.series:
-            refs = here.get(uid, [])
+            refs = refs_by_series.get(uid, [])
             if refs and number is not None and len(refs) < number:
                 missing = number - len(refs)
                 phrases.append(f"{missing} of the {number} images that {answer.pacs} has of series {uid}")

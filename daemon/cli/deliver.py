@@ -78,18 +78,18 @@ def _all(settings: Settings, ledger: Ledger, destination: str | None) -> list[st
     """What must fail is not queued; it is told with the reason."""
     from daemon.work.delivery_opening import why_not
 
-    files, left = files_of(settings), Counter[tuple[str, str]]()
+    files, not_sent = files_of(settings), Counter[tuple[str, str]]()
 
     def may(connection: Connection, letter: JsonObject) -> bool:
         reason = why_not(connection, settings, files, letter)
         if reason:
-            left[letter["destination"], reason] += 1
+            not_sent[letter["destination"], reason] += 1
         return not reason
 
     with ledger.write() as connection:
         if destination is not None:
             obsolete.require_heard_of(connection, settings, destination)
         opened = operator_requests.deliver_dead_letters(connection, time.time(), destination, partial(may, connection))
-    for (name, reason), count in left.items():
+    for (name, reason), count in not_sent.items():
         click.echo(f"{count} to {name} are left: {reason}; `axrad deliver --forget {name}` closes them", err=True)
     return opened

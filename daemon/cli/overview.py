@@ -94,11 +94,11 @@ def gather(settings: Settings, connection: sa.Connection, now: float) -> JsonObj
     checks += standing_checks.of_ledger(connection, settings, now)
     counts = views.counts(connection, now)
     # Of a destination that is gone, only what is still to be closed is of interest.
-    there = {d.name for d in settings.destination}
+    configured = {d.name for d in settings.destination}
     counts["deliveries"] = {
         name: states
         for name, states in counts["deliveries"].items()
-        if name in there or set(NOT_DELIVERED) & states.keys()
+        if name in configured or set(NOT_DELIVERED) & states.keys()
     }
     return counts | {
         "stuck": stuck,

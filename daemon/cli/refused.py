@@ -84,12 +84,12 @@ def _refusal(line: str) -> JsonObject | None:
         message = json.loads(line)
     except ValueError:
         return None  # cut off by a full disk
-    event, what = message["EventIdentification"], message.get("axrad", {})
+    event, detail = message["EventIdentification"], message.get("axrad", {})
     kind = event["EventID"]["csd-code"]
     if kind == audit.ALERT[0] and message["ActiveParticipant"][0]["RoleIDCode"]["csd-code"] == audit.SOURCE[0]:
         reasons = {event["EventOutcomeDescription"]: 1}
-    elif kind == audit.TRANSFERRED[0] and "refused" in what:
-        reasons = what["refused"]
+    elif kind == audit.TRANSFERRED[0] and "refused" in detail:
+        reasons = detail["refused"]
     else:
         return None
     sender = message["ActiveParticipant"][0]
@@ -99,7 +99,7 @@ def _refusal(line: str) -> JsonObject | None:
         "address": sender["NetworkAccessPointID"],
         "what": "association" if kind == audit.ALERT[0] else "instances",
         "reasons": reasons,
-        "association": what.get("association"),
+        "association": detail.get("association"),
     }
 
 
@@ -112,8 +112,8 @@ def _print(out: Console, items: Sequence[JsonObject], settings: Settings) -> Non
     for item in items:
         when = datetime.fromisoformat(item["at"]).astimezone(zone).strftime("%Y-%m-%d %H:%M:%S")
         for reason, number in sorted(item["reasons"].items()):
-            what = "association" if item["what"] == "association" else f"{number} instance" + "s" * (number != 1)
-            table.add_row(when, item["calling_ae"] or "(not said)", item["address"], what, reason)
+            counted = "association" if item["what"] == "association" else f"{number} instance" + "s" * (number != 1)
+            table.add_row(when, item["calling_ae"] or "(not said)", item["address"], counted, reason)
     out.print(table)
     for reason in sorted({r for item in items for r in item["reasons"]}):
         meaning = MEANING.get(reason, "the listener's log says more")

@@ -79,9 +79,9 @@ def load(path: Path) -> Registry:
         raise InputRejected(
             f"The clinical registry {path.name} has no patient_id or accession_number in rows {_list(keyless)}."
         )
-    seen: dict[tuple[str, ...], int] = {}
+    first_rows: dict[tuple[str, ...], int] = {}
     for n, row in enumerate(rows, 1):
-        first = seen.setdefault(tuple(row.get(key, "") for key in _KEYS), n)
+        first = first_rows.setdefault(tuple(row.get(key, "") for key in _KEYS), n)
         if first != n:
             raise InputRejected(
                 f"The clinical registry {path.name} has the same patient and exam in rows {first} and {n}."

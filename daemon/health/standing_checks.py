@@ -166,11 +166,13 @@ def workers(connection: sa.Connection, settings: Settings, queue: str, now: floa
     if queue == "sweep" and swept.ok:
         return Finding("workers", "ok", "the sweep ticks", subject=queue)
     waiting, oldest = _waiting(connection, queue)
-    what, role = WORK[queue]
+    things, role = WORK[queue]
     remedy = f"start `axrad up` or `axrad work --role {role}`"
     if waiting:
         level: Level = "fail" if now - (oldest or now) > NO_WORKERS_S else "warn"
-        return Finding("workers", level, f"{waiting} {what} and no worker takes them", remedy, queue, value=0, limit=1)
+        return Finding(
+            "workers", level, f"{waiting} {things} and no worker takes them", remedy, queue, value=0, limit=1
+        )
     if _needed(settings, queue):
         return Finding("workers", "warn", f"no worker takes from the queue {queue}", remedy, queue, value=0, limit=1)
     return Finding("workers", "ok", "none, and nothing is configured that needs one", subject=queue, value=0)

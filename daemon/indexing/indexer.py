@@ -163,10 +163,10 @@ def _retire_finished(ledger: Ledger, spool: Spool, settings: Settings | None) ->
     with ledger.read() as connection:
         rows = connection.execute(sa.select(journal_positions)).all()
     current = {row.name: int(row.position) for row in rows}
-    there = journal_names(spool.root / "journal")
-    gone = [name for name in there if is_finished(spool.root, name)]
+    journals = journal_names(spool.root / "journal")
+    finished = [name for name in journals if is_finished(spool.root, name)]
     # And those that an indexer removed just before it died itself.
-    for name in gone + sorted(current.keys() - set(there)):
+    for name in finished + sorted(current.keys() - set(journals)):
         path = spool.root / "journal" / name
         # Finished before this look: nothing can follow. A torn last line is no entry.
         if any(read_journal(spool.root, name, current.get(name, 0))):

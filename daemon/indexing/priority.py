@@ -41,5 +41,5 @@ def priority_of(entry: Entry, facts: InstanceFacts | None, order: Order) -> int:
             and fits(rule.service, tags.get("RequestingService"))
         ):
             return URGENT
-    asked = OF_C_STORE.get(entry.priority or 0, ROUTINE)
-    return max(asked, ROUTINE) if entry.calling_ae not in order.low_is_meant else asked
+    wish = OF_C_STORE.get(entry.priority or 0, ROUTINE)
+    return max(wish, ROUTINE) if entry.calling_ae not in order.low_is_meant else wish

@@ -44,19 +44,19 @@ def take_report(
 
     A delivery that waits for it is settled here; one that is still being sent is settled by its sender.
     """
-    asked = connection.execute(
+    request = connection.execute(
         sa.select(commitments).where(commitments.c.transaction_uid == transaction_uid)
     ).one_or_none()
-    if asked is None:
+    if request is None:
         return False
-    row = the_row(connection, DeliveryRow, asked.delivery_id, lock=True)
+    row = the_row(connection, DeliveryRow, request.delivery_id, lock=True)
     if believed_for is not None and row.destination not in believed_for:
         study_id = _study_of(connection, row)
         detail = f"{row.destination}: a report by {by or 'nobody'} is not believed; report_from may name it"
         note(connection, now, "commitment-not-believed", detail, study_id, row.revision_id)
         return False
     # A report on an earlier sending says nothing of a later one.
-    if row.state not in AWAITS_COMMITMENT or row.stored_at is None or asked.asked_at < row.stored_at:
+    if row.state not in AWAITS_COMMITMENT or row.stored_at is None or request.asked_at < row.stored_at:
         return True
     connection.execute(
         commitments.update().where(commitments.c.transaction_uid == transaction_uid).values(reported_at=now)

@@ -129,11 +129,11 @@ def deliver(
     rows = rows_where(connection, DeliveryRow, *where)
     if not rows:
         raise InputRejected(f"study {row.id} has no delivery" + (f" to {destination}" if destination else ""))
-    gone = sorted({item.destination for item in rows if known is not None and item.destination not in known})
-    rows = [item for item in rows if item.destination not in gone]
+    unconfigured = sorted({item.destination for item in rows if known is not None and item.destination not in known})
+    rows = [item for item in rows if item.destination not in unconfigured]
     if not rows:
         raise InputRejected(
-            f"no [[destination]] is named {', '.join(gone)} any more; "
+            f"no [[destination]] is named {', '.join(unconfigured)} any more; "
             f"`axrad deliver {row.id} --to NAME` sends the report to another"
         )
     if all(item.state == "refused" for item in rows):

@@ -46,8 +46,10 @@ def cancel(connection: sa.Connection, row: StudyRow, now: float) -> str:
     if revision is not None and (unsent := stop_deliveries(connection, revision.id, CANCELLED)):
         stopped.append(f"{unsent} deliveries")
     of_it = fetches.c.study_id == row.id
-    if asked := move_all(connection, "fetch", of_it, FETCH_OPEN, "cancelled", {"reason": CANCELLED}, void_lease=True):
-        stopped.append(f"{asked} fetches")
+    if open_fetches := move_all(
+        connection, "fetch", of_it, FETCH_OPEN, "cancelled", {"reason": CANCELLED}, void_lease=True
+    ):
+        stopped.append(f"{open_fetches} fetches")
     connection.execute(studies.update().where(studies.c.id == row.id).values(due_at=None))
     move_study(connection, row.id, "cancelled", now, CANCELLED, "cancelled")
     # From here on no verdict is written. One that was while this looked (PostgreSQL) has made a revision.

@@ -62,12 +62,12 @@ def adopt_rois(connection: sa.Connection, sop_uid: str, facts: InstanceFacts, at
 
 def _drop_if_empty(connection: sa.Connection, study_uid: str) -> None:
     """A study that existed only because a ROI was filed under it goes away with the ROI."""
-    left = connection.execute(
+    remaining = connection.execute(
         sa.select(sa.func.count())
         .select_from(instances)
         .where(instances.c.exam_uid == study_uid, instances.c.state.in_(KNOWN_STATES))
     ).scalar_one()
-    if left:
+    if remaining:
         return
     row = connection.execute(sa.select(studies.c.id).where(studies.c.study_uid == study_uid)).one_or_none()
     if row is None:

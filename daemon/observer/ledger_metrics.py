@@ -114,12 +114,12 @@ def _of_ledger(connection: sa.Connection, now: float, settings: Settings) -> Ite
     stored = {(s,): row["bytes"] for s, row in counts["instances"].items()}
     yield gauge("spool_bytes", "Bytes of instances, as the ledger has them.", stored, ("state",))
     # Settings without any destination are those of a machine that only observes.
-    there = {d.name for d in settings.destination} or counts["deliveries"].keys()
-    sent = {(d, s): n for d, states in counts["deliveries"].items() if d in there for s, n in states.items()}
+    configured = {d.name for d in settings.destination} or counts["deliveries"].keys()
+    sent = {(d, s): n for d, states in counts["deliveries"].items() if d in configured for s, n in states.items()}
     yield gauge("deliveries", "Deliveries.", sent, ("destination", "state"))
     aside_now = set_aside.count(connection)
     yield gauge("files_set_aside", "Files that are not read any more: their readers died.", {(): aside_now})
-    yield from _deliveries(connection, now, there)
+    yield from _deliveries(connection, now, configured)
     yield from _work(connection, now)
     yield from _verdicts(connection, settings)
 

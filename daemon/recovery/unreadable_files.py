@@ -131,8 +131,8 @@ def _record_with_death(root: Path, content: bytes, now: float) -> Record | None:
         length = int.from_bytes(content[WHO_BYTES : WHO_BYTES + 2], "little")
     except ValueError:
         return None  # died before it had said who it was
-    here = about["host"] == socket.gethostname() and about["boot"] == boot_id()
-    if not here or not 0 < length <= PATH_BYTES - 2:
+    same_boot = about["host"] == socket.gethostname() and about["boot"] == boot_id()
+    if not same_boot or not 0 < length <= PATH_BYTES - 2:
         return None
     path = Path(os.fsdecode(content[WHO_BYTES + 2 : WHO_BYTES + 2 + length]))
     if not path.is_file():
@@ -243,12 +243,12 @@ def tidy(root: Path) -> None:
 
 def report_to_ledger(ledger: Ledger, root: Path, now: float) -> None:
     """Record in the ledger what is set aside here. What an operator took up again in the ledger is read again."""
-    here = [record for record in set_aside(root) if record.sop_uid]
-    if not here:
+    records = [record for record in set_aside(root) if record.sop_uid]
+    if not records:
         return
     with ledger.read() as connection:
-        known = aside_rows.known(connection, [record.key for record in here])
-    for record in here:
+        known = aside_rows.known(connection, [record.key for record in records])
+    for record in records:
         if (record.told and known.get(record.key, "")) or (record.key in known and now - record.told > SENDER_S):
             continue
         if record.told and record.key not in known:

@@ -92,11 +92,11 @@ def _clean_exam(ledger: Ledger, spool: Spool, exam_uid: str, why: str, now: floa
         ).one_or_none()
         if study is None:
             return 0, 0
-        mine = (instances.c.exam_uid == exam_uid) & (instances.c.state == "stored")
+        stored_of_exam = (instances.c.exam_uid == exam_uid) & (instances.c.state == "stored")
         count, size = connection.execute(
-            sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(instances.c.size), 0)).where(mine)
+            sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(instances.c.size), 0)).where(stored_of_exam)
         ).one()
-        move_all(connection, "instance", mine, ("stored",), "purging")
+        move_all(connection, "instance", stored_of_exam, ("stored",), "purging")
         note(connection, now, "purged", f"{count} files, {int(size) / 1e6:.1f} MB: {why}", study.id)
     return _finish(ledger, spool, now)
 

@@ -83,16 +83,16 @@ def _images(context: Context, row: FetchRow, study: StudyRow) -> str:
     """What is missing, from the first archive that has it; in words what came."""
     settings = context.settings
     with context.ledger.read() as connection:
-        here = ledger_fetches.stored_uids(connection, study.study_uid)
+        stored = ledger_fetches.stored_uids(connection, study.study_uid)
     wanted = ledger_fetches.wanted_of(row)
 
     def from_one(pacs: Pacs) -> str:
-        plan = make_plan(wanted, here, directory_of(pacs, settings), settings.fetch.max_instances)
-        came = retrieve(pacs, plan, settings)
-        missing = sum(len(b.sop_uids) for b in plan) - came
+        plan = make_plan(wanted, stored, directory_of(pacs, settings), settings.fetch.max_instances)
+        received = retrieve(pacs, plan, settings)
+        missing = sum(len(b.sop_uids) for b in plan) - received
         if missing > 0:
-            raise NotInArchive(f"{pacs.name} sent {came} images; {missing} more are missing")
-        return f"{came} images came from {pacs.name}"
+            raise NotInArchive(f"{pacs.name} sent {received} images; {missing} more are missing")
+        return f"{received} images came from {pacs.name}"
 
     return _first_of(ledger_fetches.sources(settings), from_one)
 
@@ -153,8 +153,8 @@ def _priors(context: Context, row: FetchRow, study: StudyRow) -> str:
             return f"{pacs.name} has no earlier MR exam of this patient"
         with context.ledger.write() as connection:
             ledger_fetches.expect_priors(connection, study, uids, context.clock())
-        came = retrieve(pacs, [Batch(uid) for uid in uids], settings)
-        return f"{len(uids)} earlier exams ({came} images) came from {pacs.name}"
+        received = retrieve(pacs, [Batch(uid) for uid in uids], settings)
+        return f"{len(uids)} earlier exams ({received} images) came from {pacs.name}"
 
     return _first_of(tuple(p for p in ledger_fetches.sources(settings) if "find" in p.can), from_one)
 
