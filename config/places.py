@@ -65,7 +65,7 @@ def fault(path: Path, wanted: Lies, *, writes: bool = True) -> str:
         return f"{path} is a file; a folder is needed"
     if wanted.folder is False and stat.S_ISDIR(mode):
         return f"{path} is a folder; a file is needed"
-    if not wanted.ours:
+    if not wanted.ours or wanted.read_only:
         return "" if os.access(path, os.R_OK) else f"{path} must be readable for the user that runs axrad"
     return "" if not writes or _writable(path, mode) else f"{path} must be writable for the user that runs axrad"
 

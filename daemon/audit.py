@@ -51,6 +51,7 @@ OPERATOR_EVENTS: Mapping[str, tuple[tuple[str, str], str, tuple[str, str] | None
     "feedback-import": (IMPORT, "C", None),
     "activate": (ALERT, "E", SOFTWARE_CONFIGURATION),
     "trust": (ALERT, "E", SOFTWARE_CONFIGURATION),
+    "site-key-lost": (ALERT, "E", SOFTWARE_CONFIGURATION),
     "configure": (ALERT, "E", SOFTWARE_CONFIGURATION),
 }
 # EventOutcomeIndicator

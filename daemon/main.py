@@ -33,6 +33,7 @@ COMMANDS = {
     "fetch": "fetch",
     "backup": "backup",
     "restore": "backup",
+    "site-key": "site_key",
     "ingest": "ingest",
     "run": "run",
     "match": "match",

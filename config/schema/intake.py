@@ -12,6 +12,7 @@ from config.schema.values import (
     AeTitle,
     BrokerUrl,
     InFile,
+    KeptFile,
     LedgerUrl,
     LongString,
     OwnFolder,
@@ -24,9 +25,16 @@ from config.schema.values import (
 
 
 class Site(Section):
+    """What is the same on every machine of the site.
+
+    `key_file`: the key under which digests of patients' ids are kept (default: `site.key` beside the spool). The first
+    start makes it; it is the same file or secret on every machine that receives or fetches, and belongs into a safe.
+    """
+
     timezone: TimeZone = "UTC"
     institution: LongString = ""
     uid_root: UidRoot = "2.25"
+    key_file: KeptFile | None = None
 
 
 class Listen(Section):

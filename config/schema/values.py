@@ -270,11 +270,12 @@ def syslog(text: str) -> str:
 class Lies:
     """What must be at a path: a file or a folder of others, to be read; or of ours, to be written and made if absent.
 
-    `folder` None: either.
+    `folder` None: either. `read_only`: what is there is only read.
     """
 
     folder: bool | None
     ours: bool = False
+    read_only: bool = False
 
 
 # Defined terms of Specific Character Set (PS3.3 C.12.1.1.2).
@@ -307,6 +308,8 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 # Port 0: any that is free.
 OwnPort = Annotated[int, Field(ge=0, le=65535)]
 InFile = Annotated[Path, Lies(folder=False)]
+# Made where it is absent; one that is there may be a secret that is mounted read-only.
+KeptFile = Annotated[Path, Lies(folder=False, ours=True, read_only=True)]
 OwnFile = Annotated[Path, Lies(folder=False, ours=True)]
 OwnFolder = Annotated[Path, Lies(folder=True, ours=True)]
 Sequence = Literal["t1c", "t2", "adc"]

@@ -26,6 +26,8 @@ def ingest(config_path: Path | None, as_json: bool, background: bool, paths: tup
     from daemon.clock import system_clock
     from daemon.indexing.indexer import index_once
     from daemon.ledger import open_ledger
+    from daemon.ledger.keyed_digests import bring_all
+    from daemon.ledger.site_key import key_for
     from daemon.ledger.work_order import BACKFILL
     from daemon.recovery import unreadable_files
     from daemon.spool import JournalWriter, Spool
@@ -35,6 +37,8 @@ def ingest(config_path: Path | None, as_json: bool, background: bool, paths: tup
     set_up(settings.log, "ingest")
     spool = Spool(settings.spool.path)
     ledger = open_ledger(settings)
+    key = key_for(settings, ledger, system_clock())
+    bring_all(ledger, key)
     files = [
         f for path in paths for f in (sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path])
     ]
@@ -55,7 +59,7 @@ def ingest(config_path: Path | None, as_json: bool, background: bool, paths: tup
     finally:
         journal.close("released")
     taken_up = sum(unreadable_files.take_up(ledger, spool.root, path, system_clock()) for path in stored_paths)
-    index_once(ledger, spool, system_clock(), settings)
+    index_once(ledger, spool, system_clock(), settings, key)
     if as_json:
         click.echo(json.dumps({"stored": stored, "refused": refused, "taken_up": taken_up}))
     else:

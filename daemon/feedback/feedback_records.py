@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from daemon.feedback.verdicts import VerdictOf, store_verdict
 from daemon.ledger import Ledger
 from daemon.ledger.engine import note
 from daemon.ledger.rows import InstanceRow, rows_where
+from daemon.ledger.site_key import SiteKey
 from daemon.ledger.states import FINISHED, KNOWN_STATES, CountsAs
 from daemon.ledger.studies import newest_revision
 from daemon.ledger.tables import deliveries, feedback, instances, revisions, sent_objects, studies
@@ -41,10 +42,12 @@ class StoredOutcomes:
     unknown: tuple[str, ...]
 
 
-def collect(ledger: Ledger, spool_root: Path, now: float, settings: Settings | None = None) -> int:
+def collect(
+    ledger: Ledger, spool_root: Path, now: float, settings: Settings | None = None, key: SiteKey | None = None
+) -> int:
     """Read every report of others that was not read yet; the number of verdicts that were stored. Safe to repeat.
 
-    With `settings`, only reports of peers that may send feedback count.
+    With `settings`, only reports of peers that may send feedback count. `key`: the site's, where the ledger has one.
     """
     verdict_count = 0
     while True:
@@ -59,7 +62,7 @@ def collect(ledger: Ledger, spool_root: Path, now: float, settings: Settings | N
                 limit=OUTCOMES_AT_ONCE,
             )
         for row in rows:
-            verdict_count += _collect_one(ledger, spool_root, row, now, may_send(settings, row.calling_ae))
+            verdict_count += _collect_one(ledger, spool_root, row, now, may_send(settings, row.calling_ae), key)
         if len(rows) < OUTCOMES_AT_ONCE:
             return verdict_count
 
@@ -72,10 +75,14 @@ def may_send(settings: Settings | None, calling_ae: str) -> bool:
     return any(FEEDBACK in rights_of(p) for p in peers) or (not peers and calling_ae == INGESTED)
 
 
-def _collect_one(ledger: Ledger, spool_root: Path, row: InstanceRow, now: float, allowed: bool) -> int:
+def _collect_one(
+    ledger: Ledger, spool_root: Path, row: InstanceRow, now: float, allowed: bool, key: SiteKey | None
+) -> int:
     """Read one report. It is marked as read even if that fails, so that it never holds up the indexer again."""
     try:
         assessment = _read(spool_root / row.path)
+        if assessment is not None and key is not None and row.key_id == key.id:
+            assessment = replace(assessment, patient_id_key=key.keyed(assessment.patient_id_key))
         with ledger.write() as connection:
             _mark_read(connection, row.id)
             if assessment is None:

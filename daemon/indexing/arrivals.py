@@ -7,6 +7,8 @@ from dataclasses import replace
 import structlog
 
 from daemon.ledger.instances import Arrival
+from daemon.ledger.keyed_digests import keyed_facts
+from daemon.ledger.site_key import SiteKey
 from daemon.spool import Spool, is_uid, read_meta
 from daemon.spool.journal import Entry
 from pipeline.catalog import InstanceFacts, read_facts
@@ -17,8 +19,19 @@ log = structlog.get_logger("axrad.indexer")
 TORN = "not all of its bytes were on the disk when the machine stopped; removed, so that it can be sent again"
 
 
-def describe(spool: Spool, path: str, sop_uid: str, digest: str, at: float, entry: Entry | None = None) -> Arrival:
-    """One file. One that a power cut has torn is removed: a sender that repeats it must not hear "duplicate"."""
+def describe(
+    spool: Spool,
+    path: str,
+    sop_uid: str,
+    digest: str,
+    at: float,
+    entry: Entry | None = None,
+    key: SiteKey | None = None,
+) -> Arrival:
+    """One file. One that a power cut has torn is removed: a sender that repeats it must not hear "duplicate".
+
+    `key`: the site's, under which digests of identifiers are kept.
+    """
     file = spool.root / path
     arrival = Arrival(
         sop_uid=sop_uid,
@@ -29,12 +42,13 @@ def describe(spool: Spool, path: str, sop_uid: str, digest: str, at: float, entr
         association=entry.association if entry else "",
         calling_ae=entry.calling_ae if entry else "",
         sop_class=(entry.sop_class_uid or "") if entry else "",
+        key_id=key.id if key else "",
     )
     try:
         facts = _with_uids_only(read_facts(file))
         whole = entry is None or entry.size is None or _data_set_bytes(spool, path, arrival.size) == entry.size
         if whole or spool.verify(path):
-            return replace(arrival, facts=facts)
+            return replace(arrival, facts=keyed_facts(facts, key) if key else facts)
     except NotDicom as error:
         if spool.verify(path):
             return replace(arrival, note=error.message)

@@ -25,7 +25,9 @@ from daemon.indexing.reconcile import reconcile, verify_after_boot
 from daemon.indexing.trail_anchor import TrailAnchor
 from daemon.ledger import Ledger, commitments, open_ledger
 from daemon.ledger.instances import Arrival, is_known, record
+from daemon.ledger.keyed_digests import bring_all, mark_mixed
 from daemon.ledger.open_associations import association_ended, still_arriving, still_sending
+from daemon.ledger.site_key import SiteKey, key_for
 from daemon.ledger.tables import journal_positions
 from daemon.ledger.work_order import BACKFILL
 from daemon.logs import Recurring, place_of
@@ -46,10 +48,13 @@ LOOK_S = 2.0
 Line = tuple[Entry, Arrival | None]
 
 
-def index_once(ledger: Ledger, spool: Spool, now: float, settings: Settings | None = None) -> int:
+def index_once(
+    ledger: Ledger, spool: Spool, now: float, settings: Settings | None = None, key: SiteKey | None = None
+) -> int:
     """Bring every journal line into the ledger; the number of new lines. Safe to repeat, safe to kill.
 
     With `settings`, the site's rules make exams urgent, and the audit trail says what each association brought.
+    With `key`, digests of identifiers are kept under it.
     """
     order = Order.of(settings) if settings is not None else Order()
     with ledger.read() as connection:
@@ -58,7 +63,7 @@ def index_once(ledger: Ledger, spool: Spool, now: float, settings: Settings | No
     done = 0
     batch: list[Line] = []
     for entry in read_journals(spool.root, positions):
-        batch.append((entry, _arrival(ledger, spool, entry, order, now)))
+        batch.append((entry, _arrival(ledger, spool, entry, order, now, key)))
         if len(batch) >= LINES_AT_ONCE:
             done += _write(ledger, batch, now, settings)
             batch = []
@@ -67,7 +72,9 @@ def index_once(ledger: Ledger, spool: Spool, now: float, settings: Settings | No
     return done
 
 
-def _arrival(ledger: Ledger, spool: Spool, entry: Entry, order: Order, now: float) -> Arrival | None:
+def _arrival(
+    ledger: Ledger, spool: Spool, entry: Entry, order: Order, now: float, key: SiteKey | None
+) -> Arrival | None:
     """Read the header outside of any transaction. None for lines that bring no file, or one already known.
 
     A line may be from before the clock was put back; nothing has arrived in the future.
@@ -78,7 +85,7 @@ def _arrival(ledger: Ledger, spool: Spool, entry: Entry, order: Order, now: floa
         if is_known(connection, entry.sop_instance_uid, entry.digest):
             return None
     try:
-        arrival = describe(spool, entry.path, entry.sop_instance_uid, entry.digest, min(entry.ts, now), entry)
+        arrival = describe(spool, entry.path, entry.sop_instance_uid, entry.digest, min(entry.ts, now), entry, key)
     except TryLater:
         raise
     except Exception as error:  # noqa: BLE001 - one line must not keep all others from the ledger
@@ -194,6 +201,7 @@ def run(settings: Settings, stop: threading.Event, clock: Clock = system_clock) 
 
 def _keep_indexing(settings: Settings, spool: Spool, stop: threading.Event, clock: Clock) -> None:
     ledger: Ledger | None = None
+    key: SiteKey | None = None
     anchor = TrailAnchor()
     verified, reconciled_at, looked_at = False, 0.0, 0.0
     away = Recurring(log, "ledger-away")
@@ -201,6 +209,11 @@ def _keep_indexing(settings: Settings, spool: Spool, stop: threading.Event, cloc
         try:
             if ledger is None:
                 ledger = open_ledger(settings)
+            if key is None:
+                key = key_for(settings, ledger, clock())
+                with ledger.write() as connection:
+                    mark_mixed(connection, key)
+            bring_all(ledger, key, stop.is_set)
             if not verified:
                 if torn := verify_after_boot(ledger, spool, clock()):
                     log.error("torn-by-power-cut", instances=torn)
@@ -210,11 +223,11 @@ def _keep_indexing(settings: Settings, spool: Spool, stop: threading.Event, cloc
                 unreadable_files.report_to_ledger(ledger, spool.root, clock())
                 anchor.note_trail(ledger, settings, clock())
                 looked_at = clock()
-            if index_once(ledger, spool, clock(), settings):
-                collect_feedback(ledger, spool.root, clock(), settings)
+            if index_once(ledger, spool, clock(), settings, key):
+                collect_feedback(ledger, spool.root, clock(), settings, key)
             if abs(clock() - reconciled_at) > RECONCILE_S:
                 recorded, lost = reconcile(
-                    ledger, spool, clock(), partial(index_once, ledger, spool, clock(), settings)
+                    ledger, spool, clock(), partial(index_once, ledger, spool, clock(), settings, key), key
                 )
                 reconciled_at = clock()
                 if recorded or lost:

@@ -12,6 +12,7 @@ import structlog
 from daemon.indexing.arrivals import describe, remove_torn
 from daemon.ledger import Ledger
 from daemon.ledger.instances import is_known, mark_lost, record
+from daemon.ledger.site_key import SiteKey
 from daemon.ledger.states import IN_SPOOL, SETTLED, WITHOUT_FILE
 from daemon.ledger.tables import instances, studies
 from daemon.logs import place_of
@@ -25,7 +26,13 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 UNSYNCED_S = 3600.0
 
 
-def reconcile(ledger: Ledger, spool: Spool, now: float, index: Callable[[], object] = lambda: None) -> tuple[int, int]:
+def reconcile(
+    ledger: Ledger,
+    spool: Spool,
+    now: float,
+    index: Callable[[], object] = lambda: None,
+    key: SiteKey | None = None,
+) -> tuple[int, int]:
     """Files without a row are recorded, rows without a file are marked lost. Counts of both.
 
     What arrives meanwhile is left to its journal, which also knows who sent it: `index` brings the journals in.
@@ -36,7 +43,7 @@ def reconcile(ledger: Ledger, spool: Spool, now: float, index: Callable[[], obje
     unrecorded = [path for path in spool.walk() if path not in in_ledger]
     if unrecorded:
         index()
-    recorded = sum(_record_file(ledger, spool, path, now) for path in unrecorded)
+    recorded = sum(_record_file(ledger, spool, path, now, key) for path in unrecorded)
     lost = [row.id for row in rows if row.state in IN_SPOOL and not (spool.root / row.path).exists()]
     if lost:
         with ledger.write() as connection:
@@ -44,7 +51,7 @@ def reconcile(ledger: Ledger, spool: Spool, now: float, index: Callable[[], obje
     return recorded, len(lost)
 
 
-def _record_file(ledger: Ledger, spool: Spool, path: str, now: float) -> bool:
+def _record_file(ledger: Ledger, spool: Spool, path: str, now: float, key: SiteKey | None) -> bool:
     """A row for a file that still has none. One that cannot be read keeps no other from its row."""
     digest = Path(path).stem
     try:
@@ -58,7 +65,7 @@ def _record_file(ledger: Ledger, spool: Spool, path: str, now: float) -> bool:
         with ledger.read() as connection:
             if is_known(connection, uid, digest):
                 return False
-        arrival = describe(spool, path, uid, digest, now)
+        arrival = describe(spool, path, uid, digest, now, key=key)
     except TryLater:
         raise
     except Exception as error:  # noqa: BLE001 - one file must not keep all others from the ledger

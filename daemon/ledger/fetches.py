@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -196,8 +196,21 @@ def path_of_an_image(connection: sa.Connection, study_uid: str) -> str | None:
     ).scalar_one_or_none()
 
 
-def record_answers(connection: sa.Connection, study_uid: str, answers: Sequence[Answer]) -> None:
-    """Replace what the archives said of an exam before."""
+def record_answers(
+    connection: sa.Connection, study_uid: str, answers: Sequence[Answer], keyed: Callable[[str, str], str] | None = None
+) -> None:
+    """Replace what the archives said of an exam before.
+
+    Args:
+        keyed: brings a plain digest under the key with this id, as the digests of the exam are.
+    """
+    key_id = connection.execute(
+        sa.select(studies.c.key_id).where(studies.c.study_uid == study_uid).with_for_update()
+    ).scalar_one_or_none()
+
+    def as_the_exam(digest: str | None) -> str | None:
+        return digest if digest is None or not key_id or keyed is None else keyed(digest, key_id)
+
     connection.execute(pacs_answers.delete().where(pacs_answers.c.exam_uid == study_uid))
     for a in answers:
         connection.execute(
@@ -205,8 +218,9 @@ def record_answers(connection: sa.Connection, study_uid: str, answers: Sequence[
                 exam_uid=study_uid,
                 pacs=a.pacs,
                 asked_at=a.asked_at,
-                patient_key=a.patient_key,
-                patient_id_key=a.patient_id_key,
+                patient_key=as_the_exam(a.patient_key),
+                patient_id_key=as_the_exam(a.patient_id_key),
+                key_id=key_id or "",
                 series=[list(s) for s in a.series],
             )
         )
@@ -227,6 +241,7 @@ def expect_priors(connection: sa.Connection, study: StudyRow, study_uids: Sequen
                 "study_uid": uid,
                 "role": "prior",
                 "patient_key": study.patient_key,
+                "key_id": study.key_id,
                 "first_arrival_at": now,
                 "last_arrival_at": now,
                 "changed_at": now,

@@ -23,7 +23,8 @@ from pipeline.catalog import REGISTRATION_CLASS, InstanceFacts, facts_to_json
 class Arrival:
     """A file in the spool, as journal or walk tell it. `facts` is None if the header is unreadable.
 
-    `torn`: its bytes were not those that had been received, and it was taken away.
+    `torn`: its bytes were not those that had been received, and it was taken away. `key_id`: of the site's key that the
+    digests in `facts` were made with.
     """
 
     sop_uid: str
@@ -39,6 +40,7 @@ class Arrival:
     priority: int = ROUTINE
     backfill: bool = False
     torn: bool = False
+    key_id: str = ""
 
 
 def is_known(connection: sa.Connection, sop_uid: str, digest: str) -> bool:
@@ -87,10 +89,15 @@ def record(connection: sa.Connection, arrival: Arrival) -> str | None:
     named = dict.fromkeys(r.sop_instance_uid for r in facts.references if r.sop_instance_uid)
     if named:
         connection.execute(roi_references.insert(), [{"roi_id": instance_id, "sop_uid": u} for u in named])
-    create_or_wake(connection, exam_uid, facts.patient_key, arrival.at, arrival.priority, backfill=arrival.backfill)
+    _wake(connection, exam_uid, facts, arrival)
     if facts.is_image:
-        adopt_rois(connection, arrival.sop_uid, facts, arrival.at)
+        adopt_rois(connection, arrival.sop_uid, facts, arrival.at, arrival.key_id)
     return exam_uid
+
+
+def _wake(connection: sa.Connection, exam_uid: str, facts: InstanceFacts, arrival: Arrival) -> None:
+    patient = (facts.patient_key, arrival.key_id)
+    create_or_wake(connection, exam_uid, patient, arrival.at, arrival.priority, backfill=arrival.backfill)
 
 
 def _was_sent(connection: sa.Connection, facts: InstanceFacts) -> bool:
@@ -121,7 +128,7 @@ def _come_back(
     move(connection, "instance", instance_id, state, columns)
     if facts is None or not used:
         return None
-    create_or_wake(connection, exam_uid, facts.patient_key, arrival.at, arrival.priority, backfill=arrival.backfill)
+    _wake(connection, exam_uid, facts, arrival)
     return exam_uid
 
 
@@ -144,6 +151,7 @@ def columns_of(arrival: Arrival, why: str = "", counts_as: str = "") -> dict[str
         "note": why or arrival.note,
         "counts_as": counts_as,
         "facts": facts_to_json(facts) if facts else {},
+        "key_id": arrival.key_id,
     }
 
 

@@ -32,7 +32,7 @@ def _exam_of_images(connection: sa.Connection, sop_uids: list[str]) -> str | Non
     return None
 
 
-def adopt_rois(connection: sa.Connection, sop_uid: str, facts: InstanceFacts, at: float) -> None:
+def adopt_rois(connection: sa.Connection, sop_uid: str, facts: InstanceFacts, at: float, key_id: str) -> None:
     """ROIs that came before any of their images, and so were filed elsewhere, move to the first one's study."""
     study_uid = facts.ref.study_uid
     image = instances.alias("image")
@@ -57,7 +57,7 @@ def adopt_rois(connection: sa.Connection, sop_uid: str, facts: InstanceFacts, at
         connection.execute(instances.update().where(instances.c.id == row.id).values(exam_uid=study_uid))
         _drop_if_empty(connection, row.exam_uid)
     if rows:
-        create_or_wake(connection, study_uid, facts.patient_key, at)
+        create_or_wake(connection, study_uid, (facts.patient_key, key_id), at)
 
 
 def _drop_if_empty(connection: sa.Connection, study_uid: str) -> None:

@@ -63,6 +63,7 @@ class StudyRow:
     taken_as_ours: bool
     answerable_since: float | None
     lacked: str
+    key_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +158,7 @@ class InstanceRow:
     note: str
     facts: JsonObject
     counts_as: str
+    key_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +207,7 @@ class ArchiveAnswerRow:
     patient_key: str | None
     patient_id_key: str | None
     series: list[tuple[str, str, int | None]]
+    key_id: str
 
 
 @dataclass(frozen=True, slots=True)

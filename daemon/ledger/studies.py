@@ -22,13 +22,16 @@ NOBODY_MAY = "nothing was delivered: no [[destination]] may have it (`axrad show
 def create_or_wake(
     connection: sa.Connection,
     study_uid: str,
-    patient_key: str,
+    patient: tuple[str, str],
     at: float,
     priority: int = ROUTINE,
     *,
     backfill: bool = False,
 ) -> None:
-    """Create the study that something arrived of, or wake it. One urgent instance makes the study urgent."""
+    """Create the study that something arrived of, or wake it. One urgent instance makes the study urgent.
+
+    `patient`: the digest of its patient's id, and the id of the key that this was made with.
+    """
     row = row_where(connection, StudyRow, studies.c.study_uid == study_uid)
     if row is None:
         study_id = new_id()
@@ -39,7 +42,8 @@ def create_or_wake(
             {
                 "id": study_id,
                 "study_uid": study_uid,
-                "patient_key": patient_key,
+                "patient_key": patient[0],
+                "key_id": patient[1],
                 "first_arrival_at": at,
                 "last_arrival_at": at,
                 "changed_at": at,

@@ -208,6 +208,8 @@ def apply(connection: sa.Connection, study: StudyRow, verdict: Verdict, now: flo
 def _write(connection: sa.Connection, study: StudyRow, shown: Shown | None, values: dict[str, object]) -> None:
     """Raises Overtaken, with nothing written, where the study is no more as it was taken to be judged."""
     as_judged = (studies.c.id == study.id) & (studies.c.last_arrival_at == study.last_arrival_at) & NOT_CANCELLED
+    # Digests in the verdict are under the key that those in the row were under.
+    as_judged &= studies.c.key_id == study.key_id
     if shown is None:
         done = connection.execute(studies.update().where(as_judged).values(**values)).rowcount
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 import structlog
 
@@ -15,6 +16,7 @@ from daemon.fetch.retrieve import NoRoom, address_for, directory_of, retrieve
 from daemon.ledger import fetches as ledger_fetches
 from daemon.ledger.claims import Claim, LeaseLost, backoff_s, update
 from daemon.ledger.rows import FetchRow, StudyRow
+from daemon.ledger.site_key import key_with
 from daemon.work.context import Context, renewing_lease
 from daemon.work.failure import TaskFailed, code_of, sentence_of, where_in_our_code
 from pipeline.catalog import patient_key
@@ -127,8 +129,12 @@ def _ask(context: Context, row: FetchRow, study: StudyRow) -> str:
         keys = [patient_key(patient, by) if patient else None for by in (issuer, "")]
         answers.append(Answer(pacs.name, now, keys[0], keys[1], series))
     with context.ledger.write() as connection:
-        ledger_fetches.record_answers(connection, study.study_uid, answers)
+        ledger_fetches.record_answers(connection, study.study_uid, answers, partial(_keyed, context))
     return ""
+
+
+def _keyed(context: Context, digest: str, key_id: str) -> str:
+    return key_with(context.settings, key_id).keyed(digest)
 
 
 def _priors(context: Context, row: FetchRow, study: StudyRow) -> str:

@@ -1,6 +1,6 @@
 """The tables. Times are seconds since 1970 (UTC) as doubles; ids that leave the ledger are opaque strings.
 
-No column holds a patient's name, birth date or id: `patient_key` is a digest.
+No column holds a patient's name, birth date or id: `patient_key` is a digest, under the site's key.
 
 A change here needs its field in `daemon/ledger/rows.py` and a step in `daemon/ledger/migrations/versions`; tests
 compare them.
@@ -20,6 +20,7 @@ from daemon.ledger.tables.records import (
     journal_positions,
     set_aside,
     signs_of_life,
+    site_key,
 )
 from daemon.ledger.tables.sending import breakers, commitments, deliveries, report_classes, sent_objects
 
@@ -45,5 +46,6 @@ __all__ = [
     "sent_objects",
     "set_aside",
     "signs_of_life",
+    "site_key",
     "studies",
 ]

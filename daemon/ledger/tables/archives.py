@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from daemon.ledger.tables.columns import Time, Uid, claim_columns, metadata
+from daemon.ledger.tables.columns import Time, Uid, claim_columns, key_id_column, metadata
 
 # What an archive said of an exam when it was asked (C-FIND). Digests, never a patient's id.
 pacs_answers = sa.Table(
@@ -18,6 +18,7 @@ pacs_answers = sa.Table(
     sa.Column("patient_id_key", sa.String(32), nullable=True),
     # [[Series Instance UID, modality, number of instances or null]]
     sa.Column("series", sa.JSON, nullable=False),
+    key_id_column(),
 )
 
 # What is asked of archives or fetched from them: queued, claimed and repeated like revisions and deliveries.

@@ -29,3 +29,8 @@ def claim_columns() -> tuple[sa.Column[Any], ...]:  # Any: of several types
         sa.Column("next_attempt_at", Time, nullable=False),
         sa.Column("enqueued_until", Time, nullable=True),
     )
+
+
+def key_id_column() -> sa.Column[str]:
+    """Which key of the site the row's digests of identifiers were made with; empty: none, as before version 0014."""
+    return sa.Column("key_id", sa.String(16), nullable=False, server_default="", index=True)

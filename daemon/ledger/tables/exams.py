@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from daemon.ledger.tables.columns import Key, Time, Uid, claim_columns, metadata
+from daemon.ledger.tables.columns import Key, Time, Uid, claim_columns, key_id_column, metadata
 
 instances = sa.Table(
     "instances",
@@ -29,6 +29,7 @@ instances = sa.Table(
     sa.Column("facts", sa.JSON, nullable=False),
     # `states.CountsAs`; empty: a part of its exam
     sa.Column("counts_as", sa.String(16), nullable=False, server_default=""),
+    key_id_column(),
     sa.UniqueConstraint("sop_uid", "digest"),
 )
 
@@ -49,7 +50,7 @@ studies = sa.Table(
     sa.Column("state", sa.String(16), nullable=False, index=True),
     sa.Column("reason", sa.Text, nullable=False, server_default=""),
     sa.Column("reason_code", sa.String(64), nullable=False, server_default=""),
-    sa.Column("patient_key", sa.String(32), nullable=False),
+    sa.Column("patient_key", sa.String(32), nullable=False, index=True),
     sa.Column("identity_accepted", sa.Boolean, nullable=False, server_default=sa.false()),
     # The identities that were there when an operator accepted them; null: whatever there is (before this column was).
     sa.Column("accepted_keys", sa.JSON, nullable=True),
@@ -72,6 +73,7 @@ studies = sa.Table(
     sa.Column("answerable_since", Time, nullable=True),
     # What the first signature in the written order reads and the exam does not have: `t2,adc`.
     sa.Column("lacked", sa.String(64), nullable=False, server_default=""),
+    key_id_column(),
 )
 
 revisions = sa.Table(

@@ -101,3 +101,13 @@ installation = sa.Table(
     metadata,
     sa.Column("id", sa.String(16), primary_key=True),
 )
+
+# One row, once there is a key: its id, and whether the next start may take another.
+site_key = sa.Table(
+    "site_key",
+    metadata,
+    sa.Column("slot", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("id", sa.String(16), nullable=False),
+    sa.Column("since", Time, nullable=False),
+    sa.Column("may_change", sa.Boolean, nullable=False),
+)

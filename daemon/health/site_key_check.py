@@ -1,0 +1,26 @@
+"""Whether this machine has the site's key that the ledger's digests were made with."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from config.schema import Settings
+from daemon.finding import Finding
+from daemon.ledger.site_key import SiteKeyTrouble, id_in, path_of, read
+
+
+def site_key(connection: sa.Connection, settings: Settings) -> Finding:
+    path, needed = path_of(settings), id_in(connection)
+    try:
+        key = read(path)
+    except SiteKeyTrouble as error:
+        return Finding("site-key", "fail", error.message, "put the site's key there; `axrad site-key` names it")
+    if needed is None:
+        return Finding("site-key", "ok", "the ledger has no digests under a key yet; the first start makes one")
+    if key is not None and key.id == needed:
+        return Finding("site-key", "ok", f"{path} is the ledger's key {needed}; no unencrypted backup holds it")
+    if key is None and settings.spool.remote:
+        return Finding("site-key", "ok", f"the ledger's key {needed} is not needed by a machine that receives nothing")
+    what = "there is no" if key is None else f"key {key.id} instead of the"
+    remedy = f"copy it to {path} from another machine of the site or from where it was put aside; nothing new is read"
+    return Finding("site-key", "fail", f"{what} ledger's key {needed} at {path}", f"{remedy} until then")
