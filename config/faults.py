@@ -85,14 +85,14 @@ def field_at(keys: Sequence[str]) -> Place:
         if model is None or key not in model.model_fields:
             return Place(known=False)
         annotation = model.model_fields[key].annotation
-        model = _model_in(annotation)
+        model = model_in(annotation)
     return Place(known=True, may_be_none=type(None) in typing.get_args(annotation))
 
 
 def sections_with_underscore(name: str) -> tuple[str, str] | None:
     """Section and key, if the name is the two with one underscore between them."""
     for section, field in Settings.model_fields.items():
-        model, key = _model_in(field.annotation), name.removeprefix(f"{section}_")
+        model, key = model_in(field.annotation), name.removeprefix(f"{section}_")
         if model is not None and key != name and key in model.model_fields:
             return section, key
     return None
@@ -103,12 +103,12 @@ def _known(path: Sequence[str]) -> list[str]:
     for key in path:
         if key.isdigit() or model is None:
             continue
-        model = _model_in(model.model_fields[key].annotation) if key in model.model_fields else None
+        model = model_in(model.model_fields[key].annotation) if key in model.model_fields else None
     return list(model.model_fields) if model is not None else []
 
 
-def _model_in(annotation: object) -> type[BaseModel] | None:
+def model_in(annotation: object) -> type[BaseModel] | None:
     """The table in an annotation, or in the entries of its list."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next((m for part in typing.get_args(annotation) if (m := _model_in(part)) is not None), None)
+    return next((m for part in typing.get_args(annotation) if (m := model_in(part)) is not None), None)

@@ -15,6 +15,7 @@ from config.agreement import disagreements
 from config.faults import field_at, in_words, sections_with_underscore
 from config.places import misplaced
 from config.schema import Settings
+from config.secret_files import read_secrets
 
 PREFIX = "AXRAD_"
 # Names in the environment that steer tests and tools, not the daemon.
@@ -42,12 +43,16 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None, *, 
         path = Path(environ["AXRAD_CONFIG"])
     data = {} if path is None else _read(path)
     origins = _overlay(data, environ)
+    folder = Path() if path is None else path.resolve().parent
+    unread = [_told(key, sentence, origins) for key, sentence in read_secrets(data, folder, origins)]
+    if unread:
+        raise ConfigError("\n".join(unread))
     try:
         settings = Settings.model_validate(data)
     except ValidationError as error:
         raise ConfigError("\n".join(_told(*in_words(e), origins) for e in error.errors())) from None
     if path is not None:
-        settings = _anchored(settings, path.resolve().parent)
+        settings = _anchored(settings, folder)
     faults = [*disagreements(settings), *misplaced(settings, writes=writes)]
     if faults:
         parted = (fault.partition(": ") for fault in faults)

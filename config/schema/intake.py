@@ -21,6 +21,7 @@ from config.schema.values import (
     RemoteUrl,
     TimeZone,
     UidRoot,
+    with_password,
 )
 
 
@@ -102,8 +103,18 @@ class Spool(Section):
 
 
 class Ledger(Section):
-    url: LedgerUrl | None = None
+    """Where the state of every exam is kept. `password`: what stands in the URL, where it is given apart."""
+
+    url: LedgerUrl | None = Field(None, repr=False)
+    password: str | None = Field(None, min_length=1, repr=False)
+
+    _password_in_url = model_validator(mode="before")(with_password)
 
 
 class Broker(Section):
-    url: BrokerUrl | None = None
+    """What carries messages between processes. `password`: what stands in the URL, where it is given apart."""
+
+    url: BrokerUrl | None = Field(None, repr=False)
+    password: str | None = Field(None, min_length=1, repr=False)
+
+    _password_in_url = model_validator(mode="before")(with_password)

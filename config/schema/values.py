@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import SplitResult, parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -246,6 +246,25 @@ def ledger_url(text: str) -> str:
     else:
         _query(parts, LEDGER_QUERY)
     return text
+
+
+def with_password(table: object) -> object:
+    """A section whose `url` has the `password` that stands beside it, so that nothing else needs to know of it."""
+    if not isinstance(table, dict) or not isinstance(password := table.get("password"), str):
+        return table
+    url = table.get("url")
+    if not isinstance(url, str):
+        raise ValueError("password belongs into a url, which is not given")
+    try:
+        parts = urlsplit(url)
+        known = parts.password
+    except ValueError:
+        return table  # the check of the URL says what is wrong with it
+    if known is not None and unquote(known) != password:
+        raise ValueError("url has a password, and another is given beside it")
+    user, _, where = parts.netloc.rpartition("@")
+    netloc = f"{user.partition(':')[0]}:{quote(password, safe='')}@{where}"
+    return {**table, "url": parts._replace(netloc=netloc).geturl()}
 
 
 def _query(parts: SplitResult, allowed: Mapping[str, str]) -> None:

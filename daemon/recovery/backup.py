@@ -1,8 +1,9 @@
 """Backup and restore: the ledger, the results that were rendered, the signatures; the received instances if asked for.
 
 One tar file: `manifest.json`, `ledger.jsonl.gz` (daemon.ledger.dump, the same for SQLite and PostgreSQL), `results/…`,
-`signatures/…`, `instances/…`. The ledger is read first, in one transaction, while everything runs: what it refers to
-is on the disk by then, and what is written later is merely more than it knows of.
+`signatures/…`, `instances/…`, and a digest of it all at its end. An encrypted one holds `site.key` as well. The ledger
+is read first, in one transaction, while everything runs: what it refers to is on the disk by then, and what is written
+later is merely more than it knows of.
 """
 
 from __future__ import annotations
@@ -12,25 +13,31 @@ import io
 import json
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import sqlalchemy as sa
 
 from config.schema import Settings
+from daemon.ledger import site_key
 from daemon.ledger.database_errors import LedgerDamaged
 from daemon.ledger.dump import NOT_DUMPED, dump, load, version_in
 from daemon.ledger.engine import Ledger, backups_folder, bare_ledger, require_tables
 from daemon.ledger.migrations import HEAD, LedgerTooNew, migrate, version_of
+from daemon.recovery.digest_trailer import Digesting, is_whole
+from daemon.recovery.encryption import WrongKey, decrypt, encrypt, is_encrypted
 from pipeline.errors import InputRejected
 from pipeline.whole_file import replacing
 
-FORMAT = "axrad.backup/1"
-MANIFEST, LEDGER = "manifest.json", "ledger.jsonl.gz"
+FORMAT = "axrad.backup/2"
+# Without a digest at its end.
+BEFORE_DIGESTS = "axrad.backup/1"
+MANIFEST, LEDGER, SITE_KEY = "manifest.json", "ledger.jsonl.gz", "site.key"
 # Written by running processes into any ledger; a ledger with nothing else in it is empty.
-SIGNS = ("signs_of_life", "chores", "journal_positions", "breakers", "report_classes")
+SIGNS = ("signs_of_life", "chores", "journal_positions", "breakers", "report_classes", "site_key")
 
 
 class NoBackup(InputRejected):
@@ -68,8 +75,20 @@ def folders(settings: Settings, *, instances: bool) -> dict[str, Path]:
     return by_name
 
 
-def backup(settings: Settings, ledger: Ledger, out: Path, now: float, *, instances: bool = False) -> Contents:
-    """Write a backup to `out`. The file is whole and on the disk, or not there."""
+def backup(
+    settings: Settings,
+    ledger: Ledger,
+    out: Path,
+    now: float,
+    *,
+    instances: bool = False,
+    key_file: Path | None = None,
+) -> Contents:
+    """Write a backup to `out`. The file is whole and on the disk, or not there.
+
+    Args:
+        key_file: what it is encrypted with; then the site's key is in it.
+    """
     out.parent.mkdir(parents=True, exist_ok=True)
     made_at = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
     with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
@@ -79,17 +98,28 @@ def backup(settings: Settings, ledger: Ledger, out: Path, now: float, *, instanc
             rows = dump(connection, dumped, version)
         files = list(_files(settings, instances=instances))
         contents = Contents(version, rows, len(files), instances, made_at)
-        with (
-            replacing(out, temporary=out.with_name(out.name + ".part"), mode=0o600) as raw,
-            tarfile.open(fileobj=raw, mode="w", format=tarfile.PAX_FORMAT) as tar,
-        ):
-            _add_text(tar, MANIFEST, json.dumps(asdict(contents)), now)
-            tar.add(dumped, LEDGER)
-            for name, path in files:
-                # Retention may remove a file meanwhile; the restored ledger then says that it is gone.
-                with contextlib.suppress(FileNotFoundError):
-                    tar.add(path, name, recursive=False)
+        part = out.with_name(out.name + ".part")
+        if key_file is None:
+            with replacing(out, temporary=part, mode=0o600) as raw:
+                _pack(raw, contents, [(LEDGER, dumped), *files], now)
+            return contents
+        plain = Path(scratch) / "backup.tar"
+        with replacing(plain, mode=0o600, synced=False) as raw:
+            _pack(raw, contents, [(LEDGER, dumped), (SITE_KEY, site_key.path_of(settings)), *files], now)
+        with replacing(out, temporary=part, mode=0o600) as raw:
+            encrypt(plain, raw, key_file)
     return contents
+
+
+def _pack(raw: BinaryIO, contents: Contents, files: Iterable[tuple[str, Path]], now: float) -> None:
+    digesting = Digesting(raw)
+    with tarfile.open(fileobj=cast(BinaryIO, digesting), mode="w", format=tarfile.PAX_FORMAT) as tar:
+        _add_text(tar, MANIFEST, json.dumps(asdict(contents)), now)
+        for name, path in files:
+            # Retention may remove a file meanwhile; the restored ledger then says that it is gone.
+            with contextlib.suppress(FileNotFoundError):
+                tar.add(path, name, recursive=False)
+    digesting.finish()
 
 
 def _files(settings: Settings, *, instances: bool) -> Iterator[tuple[str, Path]]:
@@ -113,25 +143,42 @@ def contents_of(path: Path) -> Contents:
             stated = json.loads(manifest.read()) if manifest is not None else {}
     except (tarfile.TarError, KeyError, ValueError, OSError, EOFError) as error:
         raise NoBackup(f"{path.name} is no backup of axrad, or is damaged ({type(error).__name__})") from error
-    if stated.get("format") != FORMAT:
+    if stated.get("format") not in (FORMAT, BEFORE_DIGESTS):
         raise NoBackup(f"{path.name} is in the format {stated.get('format')}; this axrad reads {FORMAT}")
     return Contents(**stated)
 
 
-def restore(settings: Settings, path: Path, now: float, *, replace: bool = False) -> Contents:
+def restore(
+    settings: Settings, path: Path, now: float, *, replace: bool = False, key_file: Path | None = None
+) -> Contents:
     """Bring back files and ledger, of this version of axrad or an older one, into SQLite or PostgreSQL.
 
     Args:
         replace: a ledger that is not empty is written to `backups` and replaced.
+        key_file: what the backup was encrypted with.
 
-    Raises NoBackup, NotEmpty, LedgerTooNew. The ledger is as it was if anything fails.
+    Raises NoBackup, WrongKey, NotEmpty, LedgerTooNew. The ledger is as it was if anything fails.
     """
+    if not is_encrypted(path):
+        return _restore(settings, path, now, replace=replace)
+    if key_file is None:
+        raise WrongKey(f"{path.name} is encrypted: `axrad restore --key-file FILE`, with the file it was made with")
+    with tempfile.TemporaryDirectory(dir=_made(backups_folder(settings))) as scratch:
+        plain = Path(scratch) / path.name
+        with replacing(plain, mode=0o600, synced=False) as file:
+            decrypt(path, file, key_file)
+        return _restore(settings, plain, now, replace=replace)
+
+
+def _restore(settings: Settings, path: Path, now: float, *, replace: bool) -> Contents:
     contents = contents_of(path)
     if contents.ledger_version > HEAD:
         raise LedgerTooNew(
             f"{path.name} holds a ledger of version {contents.ledger_version}, made by a newer axrad; this one knows "
             f"up to {HEAD}"
         )
+    if contents.format == FORMAT and not is_whole(path):
+        raise NoBackup(f"{path.name} is damaged or cut off: it is not what was written. Take another backup")
     ledger = _opened(settings, now, replace=replace)
     try:
         with tempfile.TemporaryDirectory(dir=_made(backups_folder(settings))) as scratch, ledger.write() as connection:
@@ -145,11 +192,23 @@ def restore(settings: Settings, path: Path, now: float, *, replace: bool = False
             migrate(connection, backups_folder(settings), to=version_in(dumped))
             load(connection, dumped)
             migrate(connection, backups_folder(settings))
+            if missing_key(connection, settings) is not None:
+                site_key.allow_change(connection)
         if ledger.file is not None:
             ledger.file.remember()
     finally:
         ledger.close()
     return contents
+
+
+def missing_key(connection: sa.Connection, settings: Settings) -> str | None:
+    """The id of the site's key that the ledger needs, where this machine has another or none."""
+    needed = site_key.id_in(connection)
+    try:
+        here = site_key.read(site_key.path_of(settings))
+    except site_key.SiteKeyTrouble:
+        here = None
+    return None if needed is None or (here is not None and here.id == needed) else needed
 
 
 def _opened(settings: Settings, now: float, *, replace: bool) -> Ledger:
@@ -179,6 +238,9 @@ def _unpack(settings: Settings, path: Path, scratch: Path) -> Path:
                 top, _, rest = member.name.partition("/")
                 if member.name == LEDGER:
                     tar.extract(member, scratch, filter="data")
+                elif member.name == SITE_KEY and member.isfile() and not (key := site_key.path_of(settings)).exists():
+                    member.name, member.mode = key.name, 0o600
+                    tar.extract(member, _made(key.parent), filter="data")
                 elif rest and top in places and member.isfile():
                     member.name = rest
                     tar.extract(member, _made(places[top]), filter="data")

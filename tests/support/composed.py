@@ -173,6 +173,7 @@ def environment(service: Mapping[str, Any], house: House) -> dict[str, str]:
             ("postgres:5432", house.environ["HERE_POSTGRES"]),
             ("/var/run/postgresql/.s.PGSQL.5432", house.environ["HERE_POSTGRES_SOCKET"]),
             ("/var/lib/axrad", str(house.folder)),
+            ("/run/secrets", str(house.folder / "secrets")),
             ("host.docker.internal", "127.0.0.1"),
             ("0.0.0.0", "127.0.0.1"),
         ):
@@ -228,15 +229,15 @@ def composed(
             "AXRAD_LISTEN__PORT": str(ports.listen),
             "AXRAD_METRICS__PORT": str(ports.metrics),
             "AXRAD_FLOWER__PORT": str(ports.flower),
-            "REDIS_PASSWORD": PASSWORD,
             "REDISCLI_AUTH": PASSWORD,  # for redis-cli
-            "POSTGRES_PASSWORD": PASSWORD,
-            "FLOWER_PASSWORD": PASSWORD,
             "HERE_REDIS": broker.rpartition("@")[2].removesuffix("/0"),
             "HERE_POSTGRES": server.rpartition("@")[2],
             "HERE_POSTGRES_SOCKET": _socket_of(server),
             **settings,
         }
+        (folder / "secrets").mkdir(mode=0o755)
+        for name in ("redis", "postgres", "flower"):
+            (folder / "secrets" / name).write_text(PASSWORD + "\n")
         # What the operator's own shell has: as the containers have it.
         house = kind(folder, ports, pacs, environ, Settings(), None)  # type: ignore[arg-type]
         environ |= environment(services()["work-sweep"], house)

@@ -59,6 +59,7 @@ class ContainerHouse(House):
             "--volume", f"{data}:{DATA}",
             "--volume", f"{self.environ['AXRAD_CONFIG']}:/etc/axrad/axrad.toml:ro",
             "--volume", f"{socket}:{socket}",
+            "--volume", f"{self.folder / 'secrets'}:{DATA}/secrets:ro",
             *(f"--env={key}={value.replace(str(self.folder), DATA)}" for key, value in given.items()),
             IMAGE, *map(str, service["command"]),
         ]  # fmt: skip
