@@ -22,3 +22,8 @@ def escaped(text: str) -> str:
 def unescaped(cell: str) -> str:
     """The text that `escaped` was given."""
     return _ESCAPED.sub(r"\1", cell) if "'" in cell else cell
+
+
+def quoted(cell: str) -> str:
+    """In quotes where it must be; csv.writer leaves a lone carriage return bare, which then ends the row."""
+    return '"' + cell.replace('"', '""') + '"' if re.search('[,"\r\n]', cell) else cell

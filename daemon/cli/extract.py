@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from config.schema import Settings
     from pipeline.catalog import Exam
     from pipeline.features.feature_table import Outcome
+    from pipeline.features.patient_column import PatientKey
     from pipeline.features.roi_features import RoiFeatures
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -29,6 +30,11 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--mask", type=FILE, help="Label image on the same grid.")
 @click.option("--label", type=click.IntRange(1), help="Which label is the ROI.  [default: 1]")
 @click.option("--params", type=FILE, help="PyRadiomics parameter file: YAML, JSON or TOML.")
+@click.option(
+    "--patient-key",
+    type=FILE,
+    help="Key for patient_key in the table, the same file at every site that pools.  [default: a public salt]",
+)
 def extract(
     config_path: Path | None,
     as_json: bool,
@@ -38,6 +44,7 @@ def extract(
     mask: Path | None,
     label: int | None,
     params: Path | None,
+    patient_key: Path | None,
 ) -> None:
     """Features of one ROI (--image, --mask), or of every exam in the folders PATH as one row of a table (--out).
 
@@ -56,6 +63,8 @@ def extract(
     if one:
         if image is None or mask is None:
             raise click.UsageError("--image and --mask belong together.")
+        if patient_key is not None:
+            raise click.UsageError("--patient-key belongs to a table of exams (--out).")
         _one_roi(image, mask, label, settings, as_json)
     else:
         if not paths or out is None:
@@ -67,7 +76,20 @@ def extract(
         from daemon.recovery.unreadable_files import noting
 
         with noting(out.with_name(out.name + ".notes"), "axrad extract", time.time()):
-            _many_exams(paths, out, settings, as_json)
+            _many_exams(paths, out, settings, _patients(patient_key), as_json)
+
+
+def _patients(path: Path | None) -> PatientKey:
+    from pipeline.features.patient_column import key_from, public_key
+
+    if path is not None:
+        return key_from(path.read_bytes(), path.name)
+    click.echo(
+        "patient_key is made with axrad's public salt: it joins exams of one patient, and whoever has the table finds "
+        "short ids by trying them; give --patient-key FILE for a table that leaves the house",
+        err=True,
+    )
+    return public_key()
 
 
 def _one_roi(image: Path, mask: Path, label: int | None, settings: Settings, as_json: bool) -> None:
@@ -102,7 +124,7 @@ def _print_listing(features: RoiFeatures) -> None:
             click.echo(f"{name:<{width}}  missing: {why}")
 
 
-def _many_exams(paths: tuple[Path, ...], out: Path, settings: Settings, as_json: bool) -> None:
+def _many_exams(paths: tuple[Path, ...], out: Path, settings: Settings, patients: PatientKey, as_json: bool) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -137,7 +159,7 @@ def _many_exams(paths: tuple[Path, ...], out: Path, settings: Settings, as_json:
         if not studies:
             raise ExamRejected(f"No MR exam among {len(facts)} DICOM files and {len(unreadable)} other files.")
         working = progress.add_task("exams", total=len(studies))
-        outcome = fill(out, studies, evaluate, lambda: progress.advance(working), settings_hash(settings))
+        outcome = fill(out, studies, evaluate, lambda: progress.advance(working), settings_hash(settings), patients)
     _print_outcome(out, outcome, as_json)
     if outcome.failures:
         raise ExamRejected(f"{len(outcome.failures)} of {len(studies)} exams have no row; see {out.name}.failed.json")

@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO  # Any: cells of a file; pyarrow, which ships no types
 
 from pipeline.catalog import Exam
-from pipeline.csv_cells import escaped, unescaped
+from pipeline.csv_cells import escaped, quoted, unescaped
 from pipeline.errors import AxradError, InputRejected, NotInstalled
+from pipeline.features.patient_column import COLUMN, KEY_ID, PatientKey, refuse_others
 from pipeline.records import ROLES, SEQUENCES
 from pipeline.result import Part, StudyResult
 from pipeline.whole_file import replacing, write_whole
@@ -59,11 +60,13 @@ def fill(
     analyse: Callable[[Exam], StudyResult],
     advance: Callable[[], None] = lambda: None,
     extraction_hash: str | None = None,
+    patients: PatientKey | None = None,
 ) -> Outcome:
     """Add a row for every exam that the table at `path` does not have; the rest goes on when one fails.
 
     A row has the side, facts about the acquisition, and the features. `advance` is called after each exam.
     `extraction_hash` stands for the settings: rows that were extracted with other ones do not belong in one table.
+    `patients`: the key under which a row names its patient; without, it names none.
     Failures and features that are missing go to `TABLE.failed.json`, which exists only if there are any.
 
     Raises: InputRejected if `path` is neither .csv nor .parquet, is no table of this kind, was extracted with other
@@ -84,13 +87,15 @@ def fill(
             raise InputRejected(
                 f"{path.name} was extracted with other settings; choose another name.", code="bad-table"
             )
+        if patients is not None:
+            refuse_others((row.get(KEY_ID) for row in table), patients, path.name)
         known = {str(row["study_uid"]) for row in table}
         try:
             for exam in exams:
                 if exam.study_uid in known:
                     skipped += 1
                 else:
-                    new, lacking = _attempt(exam, analyse, failures)
+                    new, lacking = _attempt(exam, analyse, failures, patients)
                     for row in new:
                         stream.write(json.dumps(row, allow_nan=False) + "\n")
                     stream.flush()
@@ -109,7 +114,7 @@ def fill(
 
 
 def _attempt(
-    exam: Exam, analyse: Callable[[Exam], StudyResult], failures: list[Failure]
+    exam: Exam, analyse: Callable[[Exam], StudyResult], failures: list[Failure], patients: PatientKey | None
 ) -> tuple[list[Row], dict[str, Mapping[str, str]]]:
     try:
         result = analyse(exam)
@@ -121,10 +126,11 @@ def _attempt(
         return [], {}
     rows: list[Row] = []
     lacking: dict[str, Mapping[str, str]] = {}
+    patient = {} if patients is None else patients.columns(exam)
     for side, part in result.parts():
         if part.features:
             measured = {**_empty_cells(part), **part.features}
-            rows.append({"study_uid": result.study_uid, "side": side, **result.protocol, **measured})
+            rows.append({"study_uid": result.study_uid, "side": side, **patient, **result.protocol, **measured})
             if part.missing_features:
                 lacking[f"{result.study_uid} {side or ''}".strip()] = dict(part.missing_features)
     if not rows:
@@ -232,9 +238,7 @@ def _write_csv(file: BinaryIO, columns: list[str], rows: list[Row]) -> None:
 
 
 def _written(cell: Cell) -> str:
-    """Quoted where it must be; csv.writer leaves a lone carriage return bare, which then ends the row."""
-    text = "" if cell is None else escaped(cell) if isinstance(cell, str) else str(cell)
-    return '"' + text.replace('"', '""') + '"' if re.search('[,"\r\n]', text) else text
+    return quoted("" if cell is None else escaped(cell) if isinstance(cell, str) else str(cell))
 
 
 def _plain(cell: Any) -> Any:
@@ -274,6 +278,6 @@ def _write_parquet(file: BinaryIO, columns: list[str], rows: list[Row]) -> None:
     pa, pq = _arrow(Path(file.name))
     arrays: dict[str, Any] = {}
     for name in columns:
-        kind = pa.float64() if FEATURE.fullmatch(name) else pa.string() if name in KEYS else None
+        kind = pa.float64() if FEATURE.fullmatch(name) else pa.string() if name in (*KEYS, COLUMN, KEY_ID) else None
         arrays[name] = pa.array([row.get(name) for row in rows], type=kind)
     pq.write_table(pa.table(arrays), file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import io
 from collections.abc import Sequence
@@ -9,12 +10,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.csv_cells import escaped, unescaped
+from pipeline.csv_cells import escaped, quoted, unescaped
 from pipeline.errors import InputRejected
+from pipeline.signature.names import PATIENT
 
 
 def read_frame(path: Path) -> tuple[pd.DataFrame, str]:
-    """A CSV table (UTF-8, else GB18030), every cell as text, or a Parquet table as it is; and the file's SHA-256.
+    """A CSV table (UTF-8, else GB18030), every cell as text, or a Parquet table as it is; and its naming SHA-256.
+
+    That is the file's own; of a table with columns for the patient, that of the table without them, so that it is one
+    table under whatever key.
 
     Raises:
         InputRejected: it cannot be read, or is no such table.
@@ -23,7 +28,12 @@ def read_frame(path: Path) -> tuple[pd.DataFrame, str]:
         data = path.read_bytes()
     except OSError as error:
         raise InputRejected(f"cannot read the table {path}: {error.strerror}", code="table-unreadable") from error
-    return _parquet(path, data) if path.suffix.lower() in (".parquet", ".pq") else _csv(path, data), sha256_of(data)
+    if path.suffix.lower() in (".parquet", ".pq"):
+        frame = _parquet(path, data)
+        others = frame.drop(columns=[c for c in PATIENT if c in frame.columns])
+        return frame, sha256_of(data if len(others.columns) == len(frame.columns) else csv_of(others))
+    frame = _csv(path, data)
+    return frame, sha256_of(_without_patients(_text(path, data)) if set(PATIENT) & set(frame.columns) else data)
 
 
 def sha256_of(data: bytes) -> str:
@@ -59,6 +69,13 @@ def shortened(items: Sequence[int] | Sequence[str], count: int = 10) -> str:
     """The first items, and how many more there are."""
     more = f" and {len(items) - count} more" if len(items) > count else ""
     return ", ".join(map(str, items[:count])) + more
+
+
+def _without_patients(text: str) -> bytes:
+    """A CSV table as `axrad extract` would have written it without the columns for the patient, cells as they stand."""
+    rows = list(csv.reader(io.StringIO(text, newline="")))
+    kept = [index for index, title in enumerate(rows[0]) if title.strip() not in PATIENT]
+    return "".join(",".join(quoted(row[i]) for i in kept if i < len(row)) + "\n" for row in rows if row).encode()
 
 
 def _parquet(path: Path, data: bytes) -> pd.DataFrame:
