@@ -9,7 +9,8 @@ from pydicom.dataset import Dataset
 from config.schema import Settings
 from dicom_sr import codes, common_attributes, content_items, sentences
 from dicom_sr.document import document, observer, procedure
-from dicom_sr.plain_reasons import REGIONS
+from dicom_sr.language import Words, words_of
+from dicom_sr.plain_reasons import region_words
 from dicom_sr.report_source import ReportSource
 from dicom_sr.sop_classes import BASIC_TEXT
 from pipeline.records import Side
@@ -19,7 +20,7 @@ from pipeline.result import Part, StudyResult
 def basic_text_report(result: StudyResult, source: ReportSource, settings: Settings) -> bytes:
     """The report as a DICOM file. Deterministic."""
     ds = common_attributes.start(result, source, settings, source.report, BASIC_TEXT, "SR")
-    ds.SeriesDescription = common_attributes.described(result, "ALN metastasis")
+    ds.SeriesDescription = common_attributes.described(result, "what_report", settings)
     document(ds, result, source, settings)
     # Nothing in it is said in a code of our own.
     del ds.CodingSchemeIdentificationSequence
@@ -31,15 +32,18 @@ def basic_text_report(result: StudyResult, source: ReportSource, settings: Setti
 
 def _root(result: StudyResult, source: ReportSource, settings: Settings) -> Dataset:
     """TID 2000 "Basic Diagnostic Imaging Report" (PS3.16), whose title is of CID 7000 and headings are of CID 7001."""
+    say = words_of(settings)
     root = content_items.container(codes.TITLE_BASIC_TEXT, "2000", relation=None)
     done = content_items.code(codes.PROCEDURE_REPORTED, procedure(source), content_items.MODIFIER)
-    content_items.add(root, done, content_items.code(codes.LANGUAGE, codes.ENGLISH, content_items.MODIFIER))
+    content_items.add(root, done, content_items.code(codes.LANGUAGE, say.code, content_items.MODIFIER))
     content_items.add(root, *observer(result, settings))
     conclusions = content_items.container(codes.CONCLUSIONS)
     for side, part in result.parts():
-        content_items.add(conclusions, content_items.text(codes.CONCLUSION, sentences.conclusion(result, side, part)))
+        content_items.add(
+            conclusions, content_items.text(codes.CONCLUSION, sentences.conclusion(result, side, part, say))
+        )
     content_items.add(root, conclusions)
-    lines = list(_lines(result, source))
+    lines = list(_lines(result, source, say))
     if lines:
         findings = content_items.container(codes.FINDINGS)
         content_items.add(findings, *(content_items.text(codes.FINDING, line) for line in lines))
@@ -47,20 +51,26 @@ def _root(result: StudyResult, source: ReportSource, settings: Settings) -> Data
     return root
 
 
-def _lines(result: StudyResult, source: ReportSource) -> Iterator[str]:
+def _lines(result: StudyResult, source: ReportSource, say: Words) -> Iterator[str]:
     """What stands below the conclusions, one sentence each."""
     for side, part in result.parts():
-        yield from _regions(side, part)
-    checks = sentences.failed_checks(result)
-    failed = f"Quality checks failed: {sentences.joined(checks)}" if checks else ""
-    corrected = sentences.OTHER_PATIENT if source.corrected_patient else ""
-    yield from filter(None, (corrected, sentences.change(result), sentences.left_out(result), failed))
-    yield f"Signature: {common_attributes.signature_name(result)}."
+        yield from _regions(side, part, say)
+    yield from filter(
+        None,
+        (
+            say("other_patient") if source.corrected_patient else "",
+            sentences.change(result, say),
+            sentences.absent(result, say),
+            sentences.left_out(result, say),
+            sentences.checks_failed(result, say),
+        ),
+    )
+    yield say("of_signature", signature=common_attributes.signature_name(result))
 
 
-def _regions(side: Side | None, part: Part) -> Iterator[str]:
-    where = f"{sentences.SIDE_WORDS[side]} " if side else ""
+def _regions(side: Side | None, part: Part, say: Words) -> Iterator[str]:
+    where = sentences.of_side(side, say)
     for role, roi in sorted(part.rois.items(), reverse=True):
-        yield (
-            f"{where}{REGIONS[role]}: volume {roi.volume_mm3 / 1000:.4g} cm3, {roi.count} delineated".capitalize() + "."
-        )
+        volume = f"{roi.volume_mm3 / 1000:.4g}"
+        line = say("region_line", where=where, region=region_words(role, say), volume=volume, count=roi.count)
+        yield say("full_stop", sentence=line[:1].upper() + line[1:])

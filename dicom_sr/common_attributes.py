@@ -17,6 +17,7 @@ from pydicom.valuerep import PersonName
 from config.schema import Settings
 from dicom_sr import codes, kinds, object_set, sentences, uids
 from dicom_sr.copied_identity import plain
+from dicom_sr.language import words_of
 from dicom_sr.report_source import ReportSource
 from dicom_sr.source_text import is_undecoded, raw_bytes
 from pipeline.records import Code, InstanceRef
@@ -77,11 +78,22 @@ def reference(result: StudyResult, source: ReportSource, settings: Settings, kin
     return object_set.reference_of(key, kind, sop_class, result, settings)
 
 
-def described(result: StudyResult, what: str) -> str:
-    """A Series Description that begins with what must not be cut: a demonstration, the revision, the answer."""
-    head = "DEMO " if result.demonstration else ""
-    revision = f"rev {result.revision} " if result.revision > 1 else ""
-    return f"{head}{revision}{sentences.categories(result)}: axrad {what}"[:64]
+def described(result: StudyResult, what: str, settings: Settings, **fields: str) -> str:
+    """A Series Description that begins with what must not be cut: a demonstration, the revision, the answer.
+
+    `what`: the key of the words for the object.
+    """
+    say = words_of(settings)
+    head = say("demo") if result.demonstration else ""
+    head += say("revision_head", number=result.revision) if result.revision > 1 else ""
+    return say("description", head=head, categories=sentences.categories(result, say), what=say(what, **fields))[:64]
+
+
+def document_title(result: StudyResult, settings: Settings) -> str:
+    """The answer first."""
+    say = words_of(settings)
+    title = say("document_title", categories=sentences.categories(result, say))
+    return title[:1].upper() + title[1:]
 
 
 def _equipment(ds: Dataset, result: StudyResult, settings: Settings) -> None:
@@ -97,7 +109,7 @@ def _equipment(ds: Dataset, result: StudyResult, settings: Settings) -> None:
     item.Manufacturer = settings.report.manufacturer
     item.ManufacturerModelName = signature_name(result)[:64]
     item.SoftwareVersions = software_versions(result)
-    item.ContributionDescription = "Radiomic signature on T1+C, T2 and ADC"
+    item.ContributionDescription = words_of(settings)("contribution")
     item.DeviceSerialNumber = device_uid
     if settings.report.contributing_device_uid:
         item.DeviceUID = device_uid

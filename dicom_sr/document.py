@@ -8,8 +8,9 @@ import pydicom
 from pydicom.dataset import Dataset
 
 from config.schema import Settings
-from dicom_sr import codes, common_attributes, content_items, sentences, uids
+from dicom_sr import codes, common_attributes, content_items, uids
 from dicom_sr.copied_identity import OF_REQUEST
+from dicom_sr.language import Words
 from dicom_sr.report_source import ReportSource
 from pipeline.records import Code
 from pipeline.result import StudyResult
@@ -82,12 +83,13 @@ def observer(result: StudyResult, settings: Settings) -> Iterator[Dataset]:
     yield content_items.text(codes.DEVICE_MODEL, common_attributes.MODEL, content_items.CONTEXT)
 
 
-def algorithm(result: StudyResult) -> Iterator[Dataset]:
+def algorithm(result: StudyResult, say: Words) -> Iterator[Dataset]:
     """TID 4019."""
     name, _, version = common_attributes.signature_name(result).partition("@")
     yield content_items.text(codes.ALGORITHM_NAME, name, content_items.MODIFIER)
     yield content_items.text(codes.ALGORITHM_VERSION, version or "none", content_items.MODIFIER)
-    if result.settings_hash:
-        yield content_items.text(codes.ALGORITHM_PARAMETERS, f"settings {result.settings_hash}", content_items.MODIFIER)
     if result.demonstration:
-        yield content_items.text(codes.ALGORITHM_PARAMETERS, sentences.DEMONSTRATION, content_items.MODIFIER)
+        yield content_items.text(codes.ALGORITHM_PARAMETERS, say("demonstration"), content_items.MODIFIER)
+    if result.settings_hash:
+        parameters = say("algorithm_settings", value=result.settings_hash)
+        yield content_items.text(codes.ALGORITHM_PARAMETERS, parameters, content_items.MODIFIER)

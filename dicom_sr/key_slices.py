@@ -14,6 +14,7 @@ from pydicom.dataset import Dataset
 from config.schema import Settings
 from dicom_sr import codes, common_attributes, content_items, tracking, uids
 from dicom_sr.document import document, observer, procedure
+from dicom_sr.language import words_of
 from dicom_sr.measurement_groups import SITES, finding_of
 from dicom_sr.report_source import ReportSource
 from dicom_sr.sop_classes import COMPREHENSIVE
@@ -32,15 +33,16 @@ def key_slices(
     if not shown:
         return None
     ds = common_attributes.start(result, source, settings, "key_slices", COMPREHENSIVE, "SR")
-    ds.SeriesDescription = common_attributes.described(result, "key slices")
+    ds.SeriesDescription = common_attributes.described(result, "what_key_slices", settings)
     document(ds, result, source, settings)
     if "PredecessorDocumentsSequence" in ds:
         del ds.PredecessorDocumentsSequence
     others = (ref for ref in source.objects.values() if ref.sop_instance_uid != ds.SOPInstanceUID)
     refs = {*common_attributes.used(result, source), *(p.source.ref for p in shown if p.source is not None), *others}
     ds.CurrentRequestedProcedureEvidenceSequence = common_attributes.evidence(refs)
+    say = words_of(settings)
     root = content_items.container(codes.TITLE_KEY_SLICES, "1500", relation=None)
-    content_items.add(root, content_items.code(codes.LANGUAGE, codes.ENGLISH, content_items.MODIFIER))
+    content_items.add(root, content_items.code(codes.LANGUAGE, say.code, content_items.MODIFIER))
     content_items.add(root, *observer(result, settings))
     content_items.add(root, content_items.code(codes.PROCEDURE_REPORTED, procedure(source), content_items.MODIFIER))
     measurements = content_items.container(codes.MEASUREMENTS)
@@ -65,7 +67,7 @@ def _regions(result: StudyResult, panels: list[Panel], settings: Settings, insta
                 drawn.add(uid)
                 roi = _roi(result, contour)
                 finding = finding_of(contour.role, roi) if roi is not None else codes.LESION
-                yield _region(panel, contour, uid, _tracking(result, root, contour, roi), finding)
+                yield _region(panel, contour, uid, _tracking(result, settings, contour, roi), finding)
 
 
 def _roi(result: StudyResult, contour: Contour) -> RoiSummary | None:
@@ -73,16 +75,15 @@ def _roi(result: StudyResult, contour: Contour) -> RoiSummary | None:
     return part.rois.get(contour.role) if part is not None else None
 
 
-def _tracking(result: StudyResult, root: str, contour: Contour, roi: RoiSummary | None) -> Tracking:
+def _tracking(result: StudyResult, settings: Settings, contour: Contour, roi: RoiSummary | None) -> Tracking:
     """That of the finding in the report."""
     if roi is None:
-        return Tracking(
-            tracking.NAMES[contour.role], uids.of_finding(root, result.study_uid, contour.role, contour.side)
-        )
+        uid = uids.of_finding(settings.site.uid_root, result.study_uid, contour.role, contour.side)
+        return Tracking(words_of(settings)(f"tracked_{contour.role}"), uid)
     node = next((n for n in roi.nodes if n.number == contour.number), None)
     if contour.role == "lymph_nodes" and node is not None:
-        return tracking.of_node(result, root, contour.side, roi, node)
-    return tracking.of_region(result, root, contour.role, contour.side, roi)
+        return tracking.of_node(result, settings, contour.side, roi, node)
+    return tracking.of_region(result, settings, contour.role, contour.side, roi)
 
 
 def _region(panel: Panel, contour: Contour, uid: str, tracked: Tracking, finding: Code) -> Dataset:

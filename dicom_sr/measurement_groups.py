@@ -12,6 +12,7 @@ from config.schema import Settings
 from dicom_sr import codes, content_items, feature_codes, sentences, tracking, uids
 from dicom_sr.document import algorithm
 from dicom_sr.kinds import union_kind
+from dicom_sr.language import words_of
 from dicom_sr.report_source import ReportSource
 from dicom_sr.tracking import Tracking
 from pipeline.catalog import SEGMENTATION_CLASSES
@@ -35,13 +36,9 @@ class GroupContext:
     template: str
     instance_uid: str
 
-    @property
-    def root(self) -> str:
-        return self.settings.site.uid_root
-
     def uid(self, *kind: str) -> str:
         """A UID of one thing in this document."""
-        return uids.derived(self.root, self.instance_uid, *kind)
+        return uids.derived(self.settings.site.uid_root, self.instance_uid, *kind)
 
 
 def all_segmented(result: StudyResult) -> bool:
@@ -77,7 +74,7 @@ def predictions(context: GroupContext) -> Iterator[Dataset]:
         role = next((r for r in roles if r in part.rois), None)
         if part.prediction is None or role is None:
             continue
-        tracked = tracking.of_prediction(context.result, context.root, side)
+        tracked = tracking.of_prediction(context.result, context.settings, side)
         group = _group(context, tracked, role, side, part.rois[role])
         content_items.add(group, *_probability(context, side, part.prediction))
         yield group
@@ -87,7 +84,7 @@ def _probability(context: GroupContext, side: Side | None, prediction: Predictio
     shown, cutoff = (_digits(text) for text in sentences.percents(prediction))
     probability = content_items.number(codes.PROBABILITY, 100 * prediction.probability, codes.PERCENT, shown)
     probability.ObservationUID = context.uid("observation", "probability", side or "")
-    content_items.add(probability, *algorithm(context.result))
+    content_items.add(probability, *algorithm(context.result, words_of(context.settings)))
     yield probability
     yield content_items.number(codes.CUTOFF, 100 * prediction.cutoff, codes.PERCENT, cutoff)
 
@@ -103,7 +100,7 @@ def regions(context: GroupContext) -> Iterator[Dataset]:
             roi = part.rois.get(role)
             if roi is None:
                 continue
-            tracked = tracking.of_region(context.result, context.root, role, side, roi)
+            tracked = tracking.of_region(context.result, context.settings, role, side, roi)
             group = _group(context, tracked, role, side, roi)
             content_items.add(group, *_size(role, part, roi))
             yield group
@@ -117,7 +114,7 @@ def regions(context: GroupContext) -> Iterator[Dataset]:
 
 def _node(context: GroupContext, side: Side | None, roi: RoiSummary, node: NodeSummary) -> Dataset:
     """One lymph node: its number, the segment that holds it, its size."""
-    tracked = tracking.of_node(context.result, context.root, side, roi, node)
+    tracked = tracking.of_node(context.result, context.settings, side, roi, node)
     segment = tracking.segment_of(roi, node)
     one = roi.model_copy(update={"segment_details": (segment,)}) if segment is not None else roi
     group = _group(context, tracked, "lymph_nodes", side, one)

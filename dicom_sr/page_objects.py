@@ -8,6 +8,7 @@ from pydicom.dataset import Dataset
 
 from config.schema import Settings
 from dicom_sr import codes, common_attributes
+from dicom_sr.language import words_of
 from dicom_sr.report_source import ReportSource
 from dicom_sr.sop_classes import ENCAPSULATED_PDF, SECONDARY_CAPTURE
 from pipeline.result import StudyResult
@@ -18,7 +19,7 @@ def secondary_capture(
 ) -> bytes:
     """PS3.3 A.8.1: the page as an RGB image."""
     ds = common_attributes.start(result, source, settings, "page", SECONDARY_CAPTURE, "OT")
-    ds.SeriesDescription = common_attributes.described(result, "page")
+    ds.SeriesDescription = common_attributes.described(result, "what_page", settings)
     ds.ConversionType = "WSD"
     ds.BodyPartExamined = "BREAST"
     if result.laterality in ("L", "R"):
@@ -30,7 +31,7 @@ def secondary_capture(
     ds.PatientOrientation = None
     ds.BurnedInAnnotation = "YES"
     ds.ImageType = ["DERIVED", "SECONDARY"]
-    ds.DerivationDescription = "Page drawn from a radiomic analysis"
+    ds.DerivationDescription = words_of(settings)("derivation")
     if source.report in source.objects:
         report = common_attributes.sop_item(source.objects[source.report])
         report.PurposeOfReferenceCodeSequence = [common_attributes.code_item(codes.SOURCE_REPORT)]
@@ -50,11 +51,11 @@ def secondary_capture(
 def encapsulated_pdf(pdf: bytes, result: StudyResult, source: ReportSource, settings: Settings) -> bytes:
     """PS3.3 A.45.1: the page as PDF."""
     ds = common_attributes.start(result, source, settings, "pdf", ENCAPSULATED_PDF, "DOC")
-    ds.SeriesDescription = common_attributes.described(result, "PDF")
+    ds.SeriesDescription = common_attributes.described(result, "what_pdf", settings)
     ds.ConversionType = "WSD"
     ds.AcquisitionDateTime = None
     ds.BurnedInAnnotation = "YES"
-    ds.DocumentTitle = "Axillary lymph node metastasis, radiomic signature"
+    ds.DocumentTitle = common_attributes.document_title(result, settings)
     ds.ConceptNameCodeSequence = [common_attributes.code_item(codes.TITLE)]
     ds.VerificationFlag = "UNVERIFIED"
     ds.SourceInstanceSequence = _sources(result, source)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from config.schema import Settings
 from dicom_sr import codes, common_attributes, content_items
 from dicom_sr.document import observer
+from dicom_sr.language import words_of
 from dicom_sr.report_source import ReportSource
 from dicom_sr.sop_classes import KEY_OBJECT_SELECTION
 from pipeline.result import StudyResult
@@ -19,17 +20,17 @@ def rejection_note(result: StudyResult, source: ReportSource, settings: Settings
     if not old:
         return None
     ds = common_attributes.start(result, source, settings, "rejection", KEY_OBJECT_SELECTION, "KO")
-    ds.SeriesDescription = f"rev {result.revision}: axrad, superseded results"
+    say = words_of(settings)
+    ds.SeriesDescription = say("rejection_description", number=result.revision)
     ds.ReferencedPerformedProcedureStepSequence = []
     ds.CodingSchemeIdentificationSequence = [common_attributes.coding_scheme(settings)]
     ds.CurrentRequestedProcedureEvidenceSequence = common_attributes.evidence(old)
     root = content_items.container(codes.REJECTED, "2010", relation=None)
     content_items.add(root, content_items.code(codes.TITLE_MODIFIER, codes.SUPERSEDED, content_items.MODIFIER))
-    content_items.add(root, content_items.code(codes.LANGUAGE, codes.ENGLISH, content_items.MODIFIER))
+    content_items.add(root, content_items.code(codes.LANGUAGE, say.code, content_items.MODIFIER))
     content_items.add(root, *observer(result, settings))
-    words = "Superseded by a newer revision of the same analysis; please use that one."
-    if source.corrected_patient:
-        words = f"Issued under another Patient ID. {words}"
+    sentences = [say("issued_under_another")] if source.corrected_patient else []
+    words = say.listed((*sentences, say("superseded")), "gap")
     content_items.add(root, content_items.text(codes.KEY_OBJECT_DESCRIPTION, words))
     for ref in sorted(old):
         content_items.add(root, content_items.composite(codes.REJECTED, ref))

@@ -14,6 +14,7 @@ from pydicom.tag import Tag
 from config.schema import Settings
 from dicom_sr import codes, common_attributes, tracking
 from dicom_sr.kinds import UNION_PREFIX
+from dicom_sr.language import words_of
 from dicom_sr.report_source import ReportSource
 from dicom_sr.sop_classes import SEGMENTATION
 from dicom_sr.uids import derived
@@ -38,13 +39,13 @@ def segmentation(
     ds = common_attributes.start(result, source, settings, kind, SEGMENTATION, "SEG")
     union = kind.startswith(UNION_PREFIX)
     sequence = codes.SEQUENCE_NAMES[regions[0].sequence]
-    what = f"union on {sequence}" if union else f"regions on {sequence}"
-    ds.SeriesDescription = common_attributes.described(result, what)
+    say, what = words_of(settings), "union" if union else "carried"
+    ds.SeriesDescription = common_attributes.described(result, f"what_{what}", settings, sequence=sequence)
     ds.FrameOfReferenceUID = grid.frame_of_reference_uid
     ds.PositionReferenceIndicator = None
     ds.ImageType = ["DERIVED", "PRIMARY"]
     ds.ContentLabel = "UNION" if union else "CARRIED"
-    ds.ContentDescription = "Union of the segments of a region" if union else "Regions as carried onto this sequence"
+    ds.ContentDescription = say(f"{what}_description")
     ds.ContentCreatorName = None
     ds.LossyImageCompression = "00"
     ds.SegmentationType = "BINARY"
@@ -61,10 +62,10 @@ def _segment(number: int, region: GridRegion, result: StudyResult, settings: Set
     item = Dataset()
     item.SegmentNumber = number
     if roi is not None:
-        tracked = tracking.of_region(result, settings.site.uid_root, region.role, region.side, roi)
+        tracked = tracking.of_region(result, settings, region.role, region.side, roi)
         item.SegmentLabel, item.TrackingID, item.TrackingUID = tracked.identifier[:64], tracked.identifier, tracked.uid
     else:
-        item.SegmentLabel = tracking.NAMES[region.role]
+        item.SegmentLabel = words_of(settings)(f"tracked_{region.role}")
     item.SegmentAlgorithmType = "SEMIAUTOMATIC"
     item.SegmentAlgorithmName = "axrad union" if union else "axrad resampling"
     item.SegmentedPropertyCategoryCodeSequence = [common_attributes.code_item(category)]

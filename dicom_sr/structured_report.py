@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset
 from config.schema import Settings
 from dicom_sr import codes, common_attributes, content_items, sentences
 from dicom_sr.document import algorithm, document, observer, procedure
+from dicom_sr.language import words_of
 from dicom_sr.measurement_groups import GroupContext, all_segmented, predictions, regions
 from dicom_sr.report_classes import class_of
 from dicom_sr.report_source import ReportSource
@@ -20,7 +21,7 @@ from pipeline.result import StudyResult
 def structured_report(result: StudyResult, source: ReportSource, settings: Settings) -> bytes:
     """The report as a DICOM file. Deterministic. An exam that was not evaluated gets a report that says why."""
     ds = common_attributes.start(result, source, settings, source.report, class_of(source.report, settings), "SR")
-    ds.SeriesDescription = common_attributes.described(result, "ALN metastasis")
+    ds.SeriesDescription = common_attributes.described(result, "what_report", settings)
     document(ds, result, source, settings)
     context = GroupContext(result, source, settings, "1411" if all_segmented(result) else "1501", ds.SOPInstanceUID)
     for element in content_items.plain(_root(context)):
@@ -30,15 +31,16 @@ def structured_report(result: StudyResult, source: ReportSource, settings: Setti
 
 
 def _root(context: GroupContext) -> Dataset:
+    say = words_of(context.settings)
     root = content_items.container(codes.TITLE, "1500", relation=None)
-    content_items.add(root, content_items.code(codes.LANGUAGE, codes.ENGLISH, content_items.MODIFIER))
+    content_items.add(root, content_items.code(codes.LANGUAGE, say.code, content_items.MODIFIER))
     content_items.add(root, *observer(context.result, context.settings))
     done = procedure(context.source)
     content_items.add(root, content_items.code(codes.PROCEDURE_REPORTED, done, content_items.MODIFIER))
     groups = [*predictions(context), *regions(context)]
     if groups:
         measurements = content_items.container(codes.MEASUREMENTS)
-        content_items.add(measurements, *algorithm(context.result))
+        content_items.add(measurements, *algorithm(context.result, say))
         content_items.add(measurements, *groups)
         content_items.add(root, measurements)
     content_items.add(root, _evaluations(context))
@@ -47,28 +49,21 @@ def _root(context: GroupContext) -> Dataset:
 
 def _evaluations(context: GroupContext) -> Dataset:
     """Risk category and conclusion, under the root: viewers show a TEXT there, and no children of a NUM."""
+    result, say = context.result, words_of(context.settings)
     group = content_items.container(codes.QUALITATIVE)
-    parts = list(context.result.parts())
+    parts = list(result.parts())
     for side, part in parts:
         if part.prediction is not None:
-            name = codes.RISK_CATEGORY[side if context.result.sides else None]
+            name = codes.RISK_CATEGORY[side if result.sides else None]
             content_items.add(group, content_items.code(name, codes.RISK[part.prediction.category]))
     for side, part in parts:
-        content_items.add(group, content_items.text(codes.CONCLUSION, sentences.conclusion(context.result, side, part)))
-    if context.source.corrected_patient:
-        content_items.add(group, content_items.text(codes.COMMENT, sentences.OTHER_PATIENT))
-    changed = sentences.change(context.result)
-    if changed:
-        content_items.add(group, content_items.text(codes.COMMENT, changed))
-    absent = sentences.absent(context.result)
-    if absent:
-        content_items.add(group, content_items.text(codes.COMMENT, absent))
-    left_out = sentences.left_out(context.result)
-    if left_out:
-        content_items.add(group, content_items.text(codes.COMMENT, left_out))
-    checks = sentences.failed_checks(context.result)
-    if checks:
-        content_items.add(
-            group, content_items.text(codes.COMMENT, "Quality checks failed: " + sentences.joined(checks))
-        )
+        content_items.add(group, content_items.text(codes.CONCLUSION, sentences.conclusion(result, side, part, say)))
+    comments = (
+        say("other_patient") if context.source.corrected_patient else "",
+        sentences.change(result, say),
+        sentences.absent(result, say),
+        sentences.left_out(result, say),
+        sentences.checks_failed(result, say),
+    )
+    content_items.add(group, *(content_items.text(codes.COMMENT, comment) for comment in comments if comment))
     return group

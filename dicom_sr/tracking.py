@@ -10,13 +10,12 @@ from dataclasses import dataclass
 
 from pydicom.uid import UID
 
-from dicom_sr.sentences import SIDE_WORDS
+from config.schema import Settings
+from dicom_sr.language import Words, words_of
+from dicom_sr.sentences import side_word
 from dicom_sr.uids import derived, of_finding
 from pipeline.records import Role, Side
 from pipeline.result import NodeSummary, RoiSummary, SegmentSummary, StudyResult
-
-NAMES: dict[Role, str] = {"tumor": "Tumor", "lymph_nodes": "Axillary lymph nodes"}
-NODE = "Axillary lymph node"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,29 +24,32 @@ class Tracking:
     uid: str
 
 
-def of_region(result: StudyResult, root: str, role: Role, side: Side | None, roi: RoiSummary) -> Tracking:
+def of_region(result: StudyResult, settings: Settings, role: Role, side: Side | None, roi: RoiSummary) -> Tracking:
     """Of everything that is one region: the tumour, or all lymph nodes of a side."""
-    ours = Tracking(_with_side(NAMES[role], side), of_finding(root, result.study_uid, role, side))
-    return _of_segment(result, roi.segment_details[0], side, ours) if len(roi.segment_details) == 1 else ours
+    say, uid = words_of(settings), of_finding(settings.site.uid_root, result.study_uid, role, side)
+    ours = Tracking(_with_side(say(f"tracked_{role}"), side, say), uid)
+    return _of_segment(result, roi.segment_details[0], side, ours, say) if len(roi.segment_details) == 1 else ours
 
 
-def of_node(result: StudyResult, root: str, side: Side | None, roi: RoiSummary, node: NodeSummary) -> Tracking:
+def of_node(result: StudyResult, settings: Settings, side: Side | None, roi: RoiSummary, node: NodeSummary) -> Tracking:
     """Of one lymph node. A node that is all there is, is the region."""
     if len(roi.nodes) == 1 and len(roi.segment_details) < 2:
-        return of_region(result, root, "lymph_nodes", side, roi)
+        return of_region(result, settings, "lymph_nodes", side, roi)
     same = [n for n in roi.nodes if (n.segment, n.source_uid) == (node.segment, node.source_uid)]
     segment = segment_of(roi, node)
     label = segment.label if segment is not None else ""
     part = "\0".join([str(node.segment), label, str(same.index(node))])
-    name = _with_side(f"{NODE} {node.number}", side)
-    ours = Tracking(name, of_finding(root, result.study_uid, "lymph_nodes", side, part))
-    return ours if segment is None or len(same) > 1 else _of_segment(result, segment, side, ours)
+    say = words_of(settings)
+    name = _with_side(say("tracked_node", number=node.number), side, say)
+    ours = Tracking(name, of_finding(settings.site.uid_root, result.study_uid, "lymph_nodes", side, part))
+    return ours if segment is None or len(same) > 1 else _of_segment(result, segment, side, ours, say)
 
 
-def of_prediction(result: StudyResult, root: str, side: Side | None) -> Tracking:
+def of_prediction(result: StudyResult, settings: Settings, side: Side | None) -> Tracking:
     """Of the answer itself."""
-    name = f"Prediction, {SIDE_WORDS[side]} side" if side else "Prediction"
-    return Tracking(name, derived(root, "tracking", result.study_uid, "prediction", side or ""))
+    say = words_of(settings)
+    name = say("prediction_on_side", side=side_word(side, say)) if side else say("tracked_prediction")
+    return Tracking(name, derived(settings.site.uid_root, "tracking", result.study_uid, "prediction", side or ""))
 
 
 def segment_of(roi: RoiSummary, node: NodeSummary) -> SegmentSummary | None:
@@ -56,7 +58,9 @@ def segment_of(roi: RoiSummary, node: NodeSummary) -> SegmentSummary | None:
     return next((d for d in roi.segment_details if (d.number, d.source.sop_instance_uid) == place), None)
 
 
-def _of_segment(result: StudyResult, segment: SegmentSummary, side: Side | None, ours: Tracking) -> Tracking:
+def _of_segment(
+    result: StudyResult, segment: SegmentSummary, side: Side | None, ours: Tracking, say: Words
+) -> Tracking:
     """As the segment says, unless its UID is none, or that of other segments too."""
     uid = (segment.tracking_uid or "").strip()
     given = Counter(
@@ -64,9 +68,9 @@ def _of_segment(result: StudyResult, segment: SegmentSummary, side: Side | None,
     )
     if not uid or not UID(uid).is_valid or given[segment.tracking_uid] > 1:
         return ours
-    return Tracking(_with_side(segment.tracking_id, side) if segment.tracking_id else ours.identifier, uid)
+    return Tracking(_with_side(segment.tracking_id, side, say) if segment.tracking_id else ours.identifier, uid)
 
 
-def _with_side(name: str, side: Side | None) -> str:
-    word = SIDE_WORDS[side]
-    return name if not word or word in name.casefold() else f"{name}, {word}"
+def _with_side(name: str, side: Side | None, say: Words) -> str:
+    word = side_word(side, say)
+    return name if not word or word in name.casefold() else say("tracked_on_side", name=name, side=word)

@@ -80,6 +80,7 @@ class Destination(Section):
     """Where results go: a `pacs` by name, or an AE of its own.
 
     `sr`: the class of the report; `auto` is the richest one that the archive accepts, from that of `report` down.
+    `character_sets`: those that the archive holds, by default any; `axrad doctor` tells where reports need another.
     `proof`: what makes a result delivered: a storage commitment report, finding it there again (C-FIND, or QIDO-RS
     `via = "stow"`), or the status of sending it. `reject_superseded` overrides the setting of `report` of that name.
     `at_once`: how many results are sent at a time. A destination that failed `breaker_failures` times in a row is left
@@ -96,6 +97,7 @@ class Destination(Section):
     port: Port | None = None
     what: tuple[Literal["sr", "page", "pdf", "key_slices", "seg"], ...] = Field(("sr", "page"), min_length=1)
     sr: Literal["auto", "comprehensive_3d", "comprehensive", "enhanced", "basic_text"] = "auto"
+    character_sets: tuple[CharacterSet | Literal["ISO_IR 6"], ...] = ()
     proof: Literal["commit", "readback", "status"] = "status"
     via: Via = "cstore"
     report_from: tuple[Reporter, ...] = ()

@@ -147,6 +147,8 @@ class Report(Section):
     what: tuple[Literal["sr", "page", "pdf", "key_slices", "seg"], ...] = ("sr", "page", "pdf")
     # Size of the pages of the PDF.
     paper: Literal["a4", "letter"] = "a4"
+    # Of the words of every object; codes, numbers and result.json stay as they are.
+    language: Literal["en", "zh"] = "en"
 
 
 class Clinical(Section):

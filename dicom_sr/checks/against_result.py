@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset
 
 from dicom_sr import codes, feature_codes, sentences
 from dicom_sr.checks.finding import Finding
+from dicom_sr.language import ENGLISH, LANGUAGES, Words, words_in
 from pipeline.records import Code, Role, Side
 from pipeline.result import NodeSummary, Part, StudyResult
 
@@ -59,12 +60,13 @@ def compare_words(ds: Dataset, result: StudyResult) -> Iterator[Finding]:
     """The same of a report in plain lines, which holds no numbers and codes of its own."""
     if ds.get("StudyInstanceUID") != result.study_uid:
         yield Finding("study", "the report is of another study than the result")
+    say = _language(ds)
     texts = [(_name(item), item.get("TextValue", "")) for section in _children(ds) for item in _children(section)]
     written = [text for name, text in texts if name == codes.CONCLUSION.value]
-    wanted = [sentences.conclusion(result, side, part) for side, part in result.parts()]
+    wanted = [sentences.conclusion(result, side, part, say) for side, part in result.parts()]
     if written != wanted:
         yield Finding("conclusion", f"the conclusion is {written}, the result says {wanted}")
-    changed = sentences.change(result)
+    changed = sentences.change(result, say)
     if changed and (codes.FINDING.value, changed) not in texts:
         yield Finding("change", "the report does not tell what changed since the earlier exam as the result does")
     yield from _evidence(ds, result)
@@ -176,14 +178,15 @@ def _value(item: Dataset) -> float:
 
 def _words(ds: Dataset, result: StudyResult) -> Iterator[Finding]:
     """Categories and conclusions, in order."""
+    say = _language(ds)
     items = [
         item for section in _children(ds) if _name(section) == codes.QUALITATIVE.value for item in _children(section)
     ]
     written = [item.get("TextValue", "") for item in items if _name(item) == codes.CONCLUSION.value]
-    wanted = [sentences.conclusion(result, side, part) for side, part in result.parts()]
+    wanted = [sentences.conclusion(result, side, part, say) for side, part in result.parts()]
     if written != wanted:
         yield Finding("conclusion", f"the conclusion is {written}, the result says {wanted}")
-    changed = sentences.change(result)
+    changed = sentences.change(result, say)
     if changed and changed not in [item.get("TextValue", "") for item in items if _name(item) == codes.COMMENT.value]:
         yield Finding("change", "the report does not tell what changed since the earlier exam as the result does")
     concepts = {code.value for code in codes.RISK_CATEGORY.values()}
@@ -210,6 +213,12 @@ def _evidence(ds: Dataset, result: StudyResult) -> Iterator[Finding]:
         yield Finding(
             "evidence", f"{len(used - listed)} objects that the result was made from are not listed as evidence"
         )
+
+
+def _language(ds: Dataset) -> Words:
+    """The language that a report says it is in; English where it says none that is known."""
+    stated = [_code(item) for item in _children(ds) if _name(item) == codes.LANGUAGE.value]
+    return next((words for name in LANGUAGES if (words := words_in(name)).code.value in stated), ENGLISH)
 
 
 def _children(item: Dataset) -> list[Dataset]:

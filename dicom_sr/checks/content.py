@@ -20,6 +20,7 @@ from pydicom.uid import UID
 from dicom_sr import codes, feature_codes
 from dicom_sr.checks.against_result import compare, compare_words
 from dicom_sr.checks.finding import Finding
+from dicom_sr.language import LANGUAGES, words_in
 from dicom_sr.sop_classes import BASIC_TEXT, COMPREHENSIVE, COMPREHENSIVE_3D, ENHANCED
 from pipeline.errors import NotDicom
 from pipeline.records import SEQUENCES, Code
@@ -128,6 +129,7 @@ def table() -> dict[tuple[str, str], str]:
             every.append(value)
         elif isinstance(value, dict):
             every += [c for c in value.values() if isinstance(c, Code)]
+    every += [words_in(name).code for name in LANGUAGES]
     filters = ("original", *(f"wavelet-{a}{b}{c}" for a in "LH" for b in "LH" for c in "LH"))
     every += [feature_codes.method(sequence, name) for sequence in SEQUENCES for name in filters]
     return {(c.scheme, c.value): c.meaning for c in every}

@@ -11,8 +11,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from config.schema import Settings
-from dicom_sr import sentences
+from dicom_sr import common_attributes, sentences
 from dicom_sr.codes import SEQUENCE_NAMES
+from dicom_sr.language import Words, words_of
 from dicom_sr.page import answer, details_columns, fonts, paper, text_fitting
 from dicom_sr.page.further_pages import more_pages
 from dicom_sr.page.readable_names import day, person_name
@@ -27,7 +28,6 @@ MARGIN, GAP = 24.0, 16.0
 # Where the footer begins.
 BOTTOM = SIDE_PX - 56.0
 _ROWS: tuple[Role, ...] = ("tumor", "lymph_nodes")
-_ROW_NAMES: dict[Role, str] = {"tumor": "Tumor", "lymph_nodes": "Nodes"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +47,13 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """`sheet`: the page; `more`: the pages after it in the PDF, which hold everything whole; `paper`: their size."""
+    """`sheet`: the page; `more`: the pages after it in the PDF, which hold everything whole; `paper`: their size;
+    `title`: that of the PDF, which names nobody."""
 
     sheet: Sheet
     more: tuple[Sheet, ...]
     paper: paper.Paper
+    title: str
 
 
 def draw_page(result: StudyResult, source: ReportSource, panels: tuple[Panel, ...], settings: Settings) -> Page:
@@ -62,38 +64,40 @@ def draw_page(result: StudyResult, source: ReportSource, panels: tuple[Panel, ..
 
 def drawn(result: StudyResult, source: ReportSource, panels: tuple[Panel, ...], settings: Settings) -> Drawing:
     """The page and those after it, not yet written as anything."""
-    sheet = Sheet()
-    top = _banner(sheet, result)
-    top = _patient(sheet, result, source, settings, top)
+    sheet, say = Sheet(), words_of(settings)
+    top = _banner(sheet, say, result)
+    top = _patient(sheet, say, result, source, settings, top)
     parts = sorted(result.parts(), key=lambda item: item[0] != "R")
     share = (SIDE_PX - 2 * MARGIN - GAP * (len(parts) - 1)) / len(parts)
     below = top
     for column, (side, part) in enumerate(parts):
         x = MARGIN + column * (share + GAP)
-        below = max(below, answer.draw_answer(sheet, result, side, part, x, top, share))
-    wanted = details_columns.details_height(result, SIDE_PX - 2 * MARGIN)
+        below = max(below, answer.draw_answer(sheet, say, result, side, part, x, top, share))
+    wanted = details_columns.details_height(result, say, SIDE_PX - 2 * MARGIN)
     lower = BOTTOM - min(max(wanted + 5, 100.0), 230.0)
     if len(parts) == 1:
-        _one_side(sheet, panels, result, parts[0][1], below + 6, lower - 8)
+        _one_side(sheet, say, panels, result, parts[0][1], below + 6, lower - 8)
     else:
-        _two_sides(sheet, panels, result, parts, below + 6, lower - 8)
-    details_columns.draw_details(sheet, result, MARGIN, lower, SIDE_PX - 2 * MARGIN, BOTTOM - lower - 4)
-    details_columns.draw_footer(sheet, result, source, settings)
-    return Drawing(sheet, more_pages(result, source, settings), settings.report.paper)
+        _two_sides(sheet, say, panels, result, parts, below + 6, lower - 8)
+    details_columns.draw_details(sheet, say, result, MARGIN, lower, SIDE_PX - 2 * MARGIN, BOTTOM - lower - 4)
+    details_columns.draw_footer(sheet, say, result, source, settings)
+    title = common_attributes.document_title(result, settings)
+    return Drawing(sheet, more_pages(result, source, settings), settings.report.paper, title)
 
 
 def _one_side(
-    sheet: Sheet, panels: tuple[Panel, ...], result: StudyResult, part: Part, y: float, bottom: float
+    sheet: Sheet, say: Words, panels: tuple[Panel, ...], result: StudyResult, part: Part, y: float, bottom: float
 ) -> None:
     """Pictures at the left, what drove the answer at the right."""
     size = min(236.0, (bottom - y) / 2 - 28)
-    _pictures(sheet, panels, None, result, part, MARGIN, y, size, 8.0)
+    _pictures(sheet, say, panels, None, result, part, MARGIN, y, size, 8.0)
     x = MARGIN + 3 * (size + 8) + 10
-    details_columns.draw_contributions(sheet, part, x, y, SIDE_PX - MARGIN - x, bottom - y)
+    details_columns.draw_contributions(sheet, say, part, x, y, SIDE_PX - MARGIN - x, bottom - y)
 
 
 def _two_sides(
     sheet: Sheet,
+    say: Words,
     panels: tuple[Panel, ...],
     result: StudyResult,
     parts: list[tuple[Side | None, Part]],
@@ -106,29 +110,31 @@ def _two_sides(
     size = min((share - 2 * 4) / 3, (bottom - y - (134 if answered else 0)) / 2 - 28)
     for column, (side, part) in enumerate(parts):
         x = MARGIN + column * (share + GAP)
-        _pictures(sheet, panels, side, result, part, x, y, size, 4.0)
+        _pictures(sheet, say, panels, side, result, part, x, y, size, 4.0)
         top = y + 2 * (size + 28)
-        details_columns.draw_contributions(sheet, part, x, top, share, min(190.0, bottom - top))
+        details_columns.draw_contributions(sheet, say, part, x, top, share, min(190.0, bottom - top))
 
 
-def _banner(sheet: Sheet, result: StudyResult) -> float:
+def _banner(sheet: Sheet, say: Words, result: StudyResult) -> float:
     if not result.demonstration:
         return 12.0
     sheet.box(0, 0, SIDE_PX, 34, YELLOW)
     room = SIDE_PX - 2 * MARGIN
-    sheet.text(SIDE_PX / 2, 24, sentences.DEMONSTRATION, 19, width=room, colour="black", bold=True, align="center")
+    sheet.text(SIDE_PX / 2, 24, say("demonstration"), 19, width=room, colour="black", bold=True, align="center")
     return 44.0
 
 
-def _patient(sheet: Sheet, result: StudyResult, source: ReportSource, settings: Settings, y: float) -> float:
+def _patient(
+    sheet: Sheet, say: Words, result: StudyResult, source: ReportSource, settings: Settings, y: float
+) -> float:
     """Who and when: at the left the patient, at the right the exam."""
     sheet.box(0, y - 6, SIDE_PX, 62, PANEL)
     patient = source.patient_study
-    name = person_name(str(patient.get("PatientName") or "")) or "(no name)"
+    name = person_name(str(patient.get("PatientName") or "")) or say("no_name")
     right, half = SIDE_PX - MARGIN, (SIDE_PX - 2 * MARGIN - 32) / 2
-    exam = f"Breast MRI {day(patient.get('StudyDate'))}".strip()
+    exam = say("breast_mri", day=day(patient.get("StudyDate"))).strip()
     taken = sheet.text(right, y + 18, exam, 18, width=half, align="right")
-    sheet.row(MARGIN, y + 18, _name(name), 20, right - MARGIN - taken - 32, 14)
+    sheet.row(MARGIN, y + 18, _name(name, say), 20, right - MARGIN - taken - 32, 14)
     facts = (
         text_fitting.Piece(str(patient.get("PatientID") or ""), 0, "end", QUIET),
         text_fitting.Piece(day(patient.get("PatientBirthDate")), 2, "start", QUIET),
@@ -138,31 +144,33 @@ def _patient(sheet: Sheet, result: StudyResult, source: ReportSource, settings: 
     more = (
         text_fitting.Piece(str(patient.get("AccessionNumber") or ""), 1, "end", QUIET),
         text_fitting.Piece(settings.site.institution, 0, "start", QUIET),
-        text_fitting.Piece(_revision(result, source), 2, "start", INK),
+        text_fitting.Piece(_revision(result, source, say), 2, "start", INK),
     )
     sheet.row(right, y + 44, more, 16, half, 12, align="right")
     return y + 66
 
 
-def _revision(result: StudyResult, source: ReportSource) -> str:
+def _revision(result: StudyResult, source: ReportSource, say: Words) -> str:
     """Of a corrected report its number, and that the one before was another patient's by its ID."""
     if result.revision == 1:
         return ""
-    return f"revision {result.revision}{', Patient ID corrected' if source.corrected_patient else ''}"
+    revision = say("revision", number=result.revision)
+    return say("patient_corrected", revision=revision) if source.corrected_patient else revision
 
 
-def _name(name: str) -> tuple[text_fitting.Piece, ...]:
+def _name(name: str, say: Words) -> tuple[text_fitting.Piece, ...]:
     """The name, and beside it what of it no font here draws."""
     pieces = (text_fitting.Piece(name, 0, bold=True),)
     absent = fonts.undrawable(name)
     if not absent:
         return pieces
     codes = ", ".join(f"U+{ord(c):04X}" for c in absent[:3]) + (", ..." if len(absent) > 3 else "")
-    return (*pieces, text_fitting.Piece(f"no font for {codes}", 1, "start", YELLOW))
+    return (*pieces, text_fitting.Piece(say("no_font", codes=codes), 1, "start", YELLOW))
 
 
 def _pictures(
     sheet: Sheet,
+    say: Words,
     panels: tuple[Panel, ...],
     side: Side | None,
     result: StudyResult,
@@ -181,23 +189,23 @@ def _pictures(
         for column, sequence in enumerate(SEQUENCES):
             left = x + column * (size + gap)
             panel = next((p for p in mine if p.sequence == sequence), None)
-            name = _ROW_NAMES[role] if shown is None else f"Node {shown}"
+            name = say(f"row_{role}") if shown is None else say("row_node", number=shown)
             width = sheet.text(left, top + label, name, label, width=size / 2, colour=COLOURS[role], bold=True) + 8
             width += sheet.text(left + width, top + label, SEQUENCE_NAMES[sequence], label, width=size - width) + 8
             if panel is not None and size > 200:
-                room = size - width
-                sheet.text(left + size, top + label, panel.caption, 12, width=room, colour=QUIET, align="right")
+                room, caption = size - width, say("caption", number=panel.slice_number, total=panel.slices)
+                sheet.text(left + size, top + label, caption, 12, width=room, colour=QUIET, align="right")
             if panel is None:
-                why = sentences.why_absent(result, part, sequence, role)
-                _empty_picture(sheet, why, left, top + label, size, label)
+                why = sentences.why_absent(result, part, sequence, role, say)
+                _empty_picture(sheet, say, why, left, top + label, size, label)
                 continue
             draw_panel(sheet, panel, left, top + label + 6, size)
 
 
-def _empty_picture(sheet: Sheet, why: str, left: float, top: float, size: float, label: float) -> None:
+def _empty_picture(sheet: Sheet, say: Words, why: str, left: float, top: float, size: float, label: float) -> None:
     """A frame without a picture, with the reason below the middle where one is known."""
     sheet.box(left, top + 6, size, size, PANEL)
-    sheet.text(left + size / 2, top + size / 2, "no picture", label, width=size, colour=QUIET, align="center")
+    sheet.text(left + size / 2, top + size / 2, say("no_picture"), label, width=size, colour=QUIET, align="center")
     if why:
         sheet.paragraph(left + 8, top + size / 2 + 8, why, 13, size - 16, size / 2 - 8, least=9, colour=QUIET)
 
@@ -215,4 +223,4 @@ def png_of(drawing: Drawing) -> bytes:
 def pdf_of(drawing: Drawing) -> bytes:
     """All pages as a PDF. The same bytes before and after `png_of`."""
     with paper.on_paper(drawing.sheet, drawing.paper):
-        return paper.written((drawing.sheet, *drawing.more))
+        return paper.written((drawing.sheet, *drawing.more), drawing.title)

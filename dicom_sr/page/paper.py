@@ -11,7 +11,6 @@ import matplotlib as mpl
 from matplotlib.backends.backend_mixed import MixedModeRenderer
 from matplotlib.backends.backend_pdf import Name, PdfFile, RendererPdf, Verbatim
 
-from dicom_sr import common_attributes
 from dicom_sr.page import fonts
 from dicom_sr.page.sheet import Sheet
 from dicom_sr.page.text_fitting import DPI
@@ -50,10 +49,10 @@ def on_paper(sheet: Sheet, paper: Paper) -> Iterator[None]:
             axes.set_position(place)
 
 
-def written(sheets: Sequence[Sheet]) -> bytes:
+def written(sheets: Sequence[Sheet], title: str) -> bytes:
     """The PDF. Its metadata name nobody."""
     pdf = io.BytesIO()
-    metadata = {"Title": common_attributes.MODEL, "Creator": "axrad", "Producer": "axrad", "CreationDate": None}
+    metadata = {"Title": title, "Creator": "axrad", "Producer": "axrad", "CreationDate": None}
     with mpl.rc_context({"pdf.fonttype": 42, "pdf.compression": 6}), fonts.shapes_only():
         file = PdfFile(pdf, metadata=metadata)
         for sheet in sheets:

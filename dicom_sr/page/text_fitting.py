@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,6 +23,9 @@ CUT = "..."
 # Of the size of letters: the distance of lines, and what of the first is above its baseline. Scripts with marks above
 # and below letters need it.
 PITCH, ASCENT = 1.35, 1.0
+
+# Marks that begin or end what they stand beside; Latin ones are narrow, and so are Chinese quotation marks.
+_OPENING, _CLOSING = "（《【“‘([", "）》】”’)],.;:%"
 
 Keep = Literal["start", "end"]
 
@@ -135,22 +139,39 @@ def lines(
 
 
 def wrap(text: str, px: float, room: float, *, bold: bool = False) -> list[str]:
-    """Lines not wider than `room`; a word that is longer than a line is broken."""
-    lines: list[str] = []
+    """Lines not wider than `room`, broken between words and between Chinese characters; a word that is longer than a
+    line is broken."""
+    wrapped: list[str] = []
     here = ""
     for word in text.split():
-        joined = f"{here} {word}" if here else word
-        if width(joined, px, bold=bold) <= room:
-            here = joined
-            continue
-        if here:
-            lines.append(here)
-        here = word
-        while width(here, px, bold=bold) > room and len(here) > 1:
-            count = _fitting(here, px, room, bold)
-            lines.append(here[:count])
-            here = here[count:]
-    return [*lines, here] if here else lines
+        rest = word
+        while rest:
+            joined = f"{here} {rest}" if here else rest
+            if width(joined, px, bold=bold) <= room or (not here and len(rest) == 1):
+                here = joined
+                break
+            before = len(joined) - len(rest)
+            places = [before + place for place in _breaks(rest)]
+            most = bisect_right(places, room, key=lambda place: width(joined[:place], px, bold=bold))
+            end = places[most - 1] if most else before or _fitting(rest, px, room, bold)
+            wrapped.append(joined[:end].rstrip())
+            here, rest = "", joined[end:]
+    return [*wrapped, here] if here else wrapped
+
+
+def _breaks(word: str) -> list[int]:
+    """Where a line may end within a word: beside a Chinese character, but not before a mark that closes, nor after one
+    that opens."""
+    wide = [unicodedata.east_asian_width(c) in ("W", "F") for c in word]
+    return [
+        n
+        for n in range(1, len(word))
+        if (wide[n - 1] or wide[n])
+        and not (wide[n] and unicodedata.category(word[n])[0] == "P" and word[n] not in _OPENING)
+        and word[n] not in _CLOSING
+        and word[n - 1] not in _OPENING
+        and unicodedata.category(word[n])[0] != "M"
+    ]
 
 
 def _fitting(word: str, px: float, room: float, bold: bool) -> int:

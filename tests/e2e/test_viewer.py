@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from dicom_sr import sentences
+from dicom_sr.language import ENGLISH
 from tests.support import viewer
 from tests.support.viewer_study import ViewerStudy, study_of
 
@@ -52,7 +53,7 @@ def test_the_report_is_readable_as_text(seen: Seen) -> None:
     assert category in text
     side = seen.study.result.laterality
     assert side in ("L", "R")
-    conclusion = sentences.conclusion(seen.study.result, side, next(seen.study.result.parts())[1])
+    conclusion = sentences.conclusion(seen.study.result, side, next(seen.study.result.parts())[1], ENGLISH)
     assert " ".join(conclusion.split()) in text
 
 

@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset
 
 from config.schema import Report, Settings, Site
 from dicom_sr.checks.content import ASSERT_DISEASE, check_report
+from dicom_sr.language import ENGLISH
 from dicom_sr.sentences import comparison
 from dicom_sr.structured_report import structured_report
 from tests.support.reports import KINDS, Case, case, prediction
@@ -263,4 +264,4 @@ def test_reasons_are_told_in_words() -> None:
     ],
 )
 def test_the_probability_has_as_many_digits_as_tell_its_side(probability: float, cutoff: float, shown: str) -> None:
-    assert comparison(prediction(probability, cutoff=cutoff)) == shown
+    assert comparison(prediction(probability, cutoff=cutoff), ENGLISH) == shown
