@@ -155,7 +155,8 @@ class Clinical(Section):
     """Where age, stage, receptors and Ki-67 come from: a CSV or JSON `registry`, a FHIR R4 server, or nothing.
 
     `fhir_systems`: DICOM Issuer of Patient ID to the identifier system FHIR knows it by. What is dated more than
-    `max_days_after_exam` days after the exam is not used.
+    `max_days_after_exam` days after the exam is not used: by default, what is dated after the day of the exam.
+    `ki67_high_percent`: from there on Ki-67 is high where the molecular subtype follows from the receptors.
     """
 
     registry: InFile | None = None
@@ -163,4 +164,5 @@ class Clinical(Section):
     fhir_token: str | None = Field(None, repr=False)
     fhir_systems: dict[str, str] = Field(default_factory=dict)
     timeout_s: float = Field(10.0, gt=0)
-    max_days_after_exam: int = Field(30, ge=0)
+    max_days_after_exam: int = Field(0, ge=0)
+    ki67_high_percent: float = Field(20.0, ge=0, le=100)

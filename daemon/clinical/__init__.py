@@ -34,7 +34,7 @@ def gather(who: Identity, settings: Clinical, *, dicom_age: float | None = None)
         facts = ClinicalFacts(age_years=dicom_age, sources={"age_years": "DICOM"})
     others: list[ClinicalFacts] = []
     if settings.registry is not None:
-        others.append(load(settings.registry).look_up(who))
+        others.append(load(settings.registry, settings.ki67_high_percent).look_up(who))
     if settings.fhir_url is not None:
         others.append(_from_fhir(who, settings))
     if not others:

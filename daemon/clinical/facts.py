@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Final, Literal
 
-from pipeline.signature.subtype import RECEPTOR_PERCENT, molecular_subtype
+from pipeline.signature.subtype import KI67_HIGH_PERCENT, RECEPTOR_PERCENT, molecular_subtype
 
 Name = Literal["age_years", "clinical_t", "clinical_n", "ki67_percent", "molecular_subtype"]
 NAMES: Final[tuple[Name, ...]] = ("age_years", "clinical_t", "clinical_n", "ki67_percent", "molecular_subtype")
@@ -80,6 +80,7 @@ class Receptors:
     er_positive: bool | None = None
     pr_positive: bool | None = None
     her2: Her2 | None = None
+    ki67_high_percent: float = KI67_HIGH_PERCENT
 
     def subtype(self, ki67_percent: float | None) -> tuple[str | None, str]:
         """The subtype by St Gallen 2013, or None and why.
@@ -93,7 +94,7 @@ class Receptors:
         pr = self.pr_percent
         if pr is None and self.pr_positive is False:
             pr = 0.0
-        subtype = molecular_subtype(er, pr, self.her2, ki67_percent)
+        subtype = molecular_subtype(er, pr, self.her2, ki67_percent, self.ki67_high_percent)
         if subtype != "unclassified":
             return subtype, ""
         receptors = {"ER": er, "PR": pr, "HER2": self.her2, "Ki-67": ki67_percent}

@@ -12,7 +12,7 @@ from fhirpy.base.exceptions import AuthorizationError, BaseFHIRError, ForbiddenE
 from fhirpy.base.utils import AttrDict
 
 from config.schema import Clinical
-from daemon.clinical import observations
+from daemon.clinical import observations, specimens
 from daemon.clinical.facts import ClinicalFacts, Identity, age_from_dicom, all_missing
 from daemon.network.answer_limits import AnswerLimits
 from daemon.network.redirects import CarefulSession
@@ -21,6 +21,7 @@ from pipeline.errors import PeerUnreachable
 MAX_FHIR_ANSWER_BYTES = 16 << 20
 # Of the kinds that are searched for, of one patient, on all pages.
 MAX_OBSERVATIONS = 5000
+MAX_SPECIMENS, SPECIMENS_AT_ONCE = 200, 20
 
 
 def read(who: Identity, settings: Clinical) -> ClinicalFacts:
@@ -42,7 +43,10 @@ def read(who: Identity, settings: Clinical) -> ClinicalFacts:
         if len(patients) != 1:
             return all_missing("several FHIR patients have this id" if patients else "no FHIR patient has this id")
         observed = _observations(client, patients[0]["id"])
-        known = observations.read(observed, who.exam_date, settings.max_days_after_exam)
+        named = _specimens(client, observed)
+        known = observations.read(
+            observed, who.exam_date, settings.max_days_after_exam, named, settings.ki67_high_percent
+        )
         return known.completed_by(_age(patients[0], who))
     except BaseFHIRError as error:
         raise PeerUnreachable(f"The FHIR server refused the search ({type(error).__name__}).") from None
@@ -99,6 +103,21 @@ def _observations(client: SyncFHIRClient, patient: str) -> list[dict[str, Any]]:
     if len(listed) > MAX_OBSERVATIONS:
         raise PeerUnreachable(f"The FHIR server lists more than {MAX_OBSERVATIONS} observations of one patient.")
     return [dict(observation) for observation in listed if _is_about(observation, patient)]
+
+
+def _specimens(client: SyncFHIRClient, observed: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The specimens that observations name, by id; none where the server has no specimens."""
+    references = {reference for one in observed if (reference := specimens.reference_of(one))}
+    wanted = sorted({name for reference in references if (name := specimens.identifier_of(reference))})
+    found: dict[str, dict[str, Any]] = {}
+    for start in range(0, min(len(wanted), MAX_SPECIMENS), SPECIMENS_AT_ONCE):
+        search = client.resources("Specimen").search(_id=",".join(wanted[start : start + SPECIMENS_AT_ONCE])).limit(100)
+        try:
+            listed = list(islice(search, 2 * SPECIMENS_AT_ONCE))
+        except (ResourceNotFound, OperationOutcome):
+            return found
+        found |= {str(one.get("id")): dict(one) for one in listed if one.get("id") in wanted}
+    return found
 
 
 def _is_about(observation: dict[str, Any], patient: str) -> bool:

@@ -11,7 +11,9 @@ from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
 from typing import Any, Final  # Any: JSON from outside, of any shape until it is looked at
 
+from daemon.clinical import specimens
 from daemon.clinical.facts import ClinicalFacts, Her2, Name, Receptors, facts_from, parse_date
+from pipeline.signature.subtype import KI67_HIGH_PERCENT
 
 Json = Mapping[str, Any]
 LOINC: Final = "http://loinc.org"
@@ -27,6 +29,8 @@ CODES: Final[Mapping[str, tuple[str, ...]]] = {
     "her2_ihc": ("85319-2", "18474-7", "72383-3"),
     "her2_ish": ("85318-4", "31150-6"),
 }
+# What is found in tissue: the rest is told by clinicians.
+MARKERS: Final = tuple(kind for kind in CODES if kind not in ("clinical_t", "clinical_n"))
 _KINDS: Final = {code: kind for kind, codes in CODES.items() for code in codes}
 _PATHOLOGICAL: Final = {"21899-0": "clinical_t", "21900-6": "clinical_n"}
 SEARCHED: Final = (*_KINDS, *_PATHOLOGICAL)
@@ -46,11 +50,19 @@ _WORDS: Final = {"positive": "positive", "negative": "negative", "equivocal": "e
 _USABLE: Final = ("final", "amended", "corrected")
 
 
-def read(observations: Iterable[Json], exam_date: date | None, max_days_after: int) -> ClinicalFacts:
+def read(
+    observations: Iterable[Json],
+    exam_date: date | None,
+    max_days_after: int,
+    known_specimens: Mapping[str, Json] | None = None,
+    ki67_high_percent: float = KI67_HIGH_PERCENT,
+) -> ClinicalFacts:
     """The newest usable Observation of each kind, no later than `max_days_after` days after the exam.
 
     What is only known later (surgical pathology, say) was not known when the images were read, and is not used.
-    Preliminary, cancelled and entered-in-error results are not used. Without an exam date every date is accepted.
+    Of the tumour's markers only what comes from a biopsy counts, or from a specimen that nobody names
+    (`known_specimens`: those that are named, by id). Preliminary, cancelled and entered-in-error results are not used.
+    Without an exam date every date is accepted.
     """
     last = None if exam_date is None else exam_date + timedelta(days=max_days_after)
     newest: dict[str, Json] = {}
@@ -67,12 +79,24 @@ def read(observations: Iterable[Json], exam_date: date | None, max_days_after: i
             why.setdefault(kind, "known only after the exam")
         elif last is not None and when is None:
             why.setdefault(kind, "the FHIR result has no date")
+        elif kind in MARKERS and (reason := _not_from_biopsy(one, known_specimens or {})):
+            why.setdefault(kind, reason)
         else:
             newest[kind] = one
-    return _facts(newest, why)
+    return _facts(newest, why, ki67_high_percent)
 
 
-def _facts(newest: Mapping[str, Json], why: Mapping[str, str]) -> ClinicalFacts:
+def _not_from_biopsy(observation: Json, known: Mapping[str, Json]) -> str:
+    """Why a marker's specimen forbids its use; "" where nothing does."""
+    if specimens.reference_of(observation) is None:
+        return ""
+    specimen = specimens.found(observation, known)
+    if specimen is None:
+        return "the specimen that the FHIR result names cannot be read"
+    return "from a specimen of surgery, not of a biopsy" if specimens.origin(specimen) == "surgery" else ""
+
+
+def _facts(newest: Mapping[str, Json], why: Mapping[str, str], ki67_high_percent: float) -> ClinicalFacts:
     values: dict[Name, object] = {}
     missing: dict[str, str] = {}
     kinds: tuple[tuple[Name, str], ...] = (("clinical_t", "T"), ("clinical_n", "N"))
@@ -87,6 +111,7 @@ def _facts(newest: Mapping[str, Json], why: Mapping[str, str]) -> ClinicalFacts:
         _positive(newest, "er"),
         _positive(newest, "pr"),
         _her2(newest),
+        ki67_high_percent,
     )
     subtype, lacking = receptors.subtype(values["ki67_percent"])  # type: ignore[arg-type]
     values["molecular_subtype"], missing["molecular_subtype"] = subtype, lacking

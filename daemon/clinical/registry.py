@@ -17,6 +17,7 @@ from typing import Any, Final  # Any: JSON from outside, of any shape until it i
 from daemon.clinical.facts import ClinicalFacts, Her2, Identity, Name, Receptors, all_missing, facts_from
 from pipeline.errors import InputRejected
 from pipeline.signature.names import clinical_category, clinical_number
+from pipeline.signature.subtype import KI67_HIGH_PERCENT
 
 _KEYS: Final = ("patient_id", "issuer", "accession_number")
 _VALUES: Final = ("age_years", "clinical_t", "clinical_n", "ki67_percent", "molecular_subtype",
@@ -33,6 +34,7 @@ class Registry:
 
     name: str
     rows: tuple[Mapping[str, str], ...]
+    ki67_high_percent: float = KI67_HIGH_PERCENT
 
     def look_up(self, who: Identity) -> ClinicalFacts:
         """The facts of the one row for this exam (accession number), or else for this patient.
@@ -45,7 +47,7 @@ class Registry:
             return all_missing("not in the registry")
         if len(rows) > 1:
             return all_missing("several rows of the registry fit this patient")
-        values, missing = _values(rows[0])
+        values, missing = _values(rows[0], self.ki67_high_percent)
         return facts_from(values, missing, "registry", "empty in the registry")
 
     def _rows(self, who: Identity) -> list[Mapping[str, str]]:
@@ -60,7 +62,7 @@ class Registry:
         return exact or [r for r in mine if not r.get("issuer") or not who.issuer]
 
 
-def load(path: Path) -> Registry:
+def load(path: Path, ki67_high_percent: float = KI67_HIGH_PERCENT) -> Registry:
     """Read a registry.
 
     Raises InputRejected, naming columns or row numbers (never a patient): unreadable, unknown columns, no key
@@ -86,7 +88,7 @@ def load(path: Path) -> Registry:
             raise InputRejected(
                 f"The clinical registry {path.name} has the same patient and exam in rows {first} and {n}."
             )
-    return Registry(path.name, tuple(rows))
+    return Registry(path.name, tuple(rows), ki67_high_percent)
 
 
 def _csv_rows(path: Path, data: bytes) -> list[dict[str, str]]:
@@ -111,7 +113,7 @@ def _json_rows(path: Path, data: bytes) -> list[dict[str, str]]:
     return [{str(k): "" if v is None else str(v).strip() for k, v in row.items()} for row in rows]
 
 
-def _values(row: Mapping[str, str]) -> tuple[dict[Name, object], dict[str, str]]:
+def _values(row: Mapping[str, str], ki67_high_percent: float) -> tuple[dict[Name, object], dict[str, str]]:
     """What one row tells, and why it does not tell the rest."""
     values: dict[Name, object] = {}
     missing: dict[str, str] = {}
@@ -132,7 +134,9 @@ def _values(row: Mapping[str, str]) -> tuple[dict[Name, object], dict[str, str]]
     else:
         if values["molecular_subtype"] is None and any(row.get(k) for k in ("er_percent", "pr_percent", "her2")):
             her2 = _HER2.get(row.get("her2", "").lower())
-            receptors = Receptors(numbers["er_percent"], numbers["pr_percent"], her2=her2)
+            receptors = Receptors(
+                numbers["er_percent"], numbers["pr_percent"], her2=her2, ki67_high_percent=ki67_high_percent
+            )
             values["molecular_subtype"], missing["molecular_subtype"] = receptors.subtype(numbers["ki67_percent"])
     return values, missing
 

@@ -41,9 +41,15 @@ RULES: Final = (
 
 
 def molecular_subtype(
-    er_percent: float | None, pr_percent: float | None, her2: Status | None, ki67_percent: float | None
+    er_percent: float | None,
+    pr_percent: float | None,
+    her2: Status | None,
+    ki67_percent: float | None,
+    ki67_high_percent: float = KI67_HIGH_PERCENT,
 ) -> Subtype:
     """The subtype from ER, PR and Ki-67 in percent of nuclei and HER2 status; None is not told.
+
+    `ki67_high_percent`: 20 as St Gallen 2013 and 2015, 14 as St Gallen 2011 and Yu et al. 2021.
 
     Raises:
         ValueError: a percentage is not in 0..100.
@@ -56,7 +62,7 @@ def molecular_subtype(
         "pr": _from(pr_percent, RECEPTOR_PERCENT),
         "her2": None if her2 is None else her2 == "positive",
         "pr_high": _from(pr_percent, PR_HIGH_PERCENT),
-        "ki67_high": _from(ki67_percent, KI67_HIGH_PERCENT),
+        "ki67_high": _from(ki67_percent, ki67_high_percent),
     }
     for rule in RULES:
         conditions = {name: wanted for name in known if (wanted := getattr(rule, name)) is not None}

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from config.schema import Clinical
 from daemon.clinical import Identity, fhir, gather
 from pipeline.errors import PeerUnreachable
-from tests.support.fhir_server import FhirServer, concept, observation, patient, percent, running
+from tests.support.fhir_server import FhirServer, concept, observation, patient, percent, running, specimen
 
 LOINC = "http://loinc.org"
 WHO = Identity("MRN 12|3", "HOSP", exam_date=date(2026, 1, 15))
@@ -144,3 +144,57 @@ def test_a_success_without_a_bundle_is_no_answer(server: FhirServer, body: bytes
     server.fail = (200, body)
     with pytest.raises(PeerUnreachable):
         fhir.read(WHO, settings(server))
+
+
+def _with_specimens(server: FhirServer, *results: tuple[str, str, float, str]) -> None:
+    """Ki-67 results as (date, specimen's id, percent, kind of the specimen)."""
+    server.resources = [one for one in server.resources if one["id"] != "ki67"]
+    for number, (on, name, value, kind) in enumerate(results):
+        reference = {"specimen": {"reference": f"Specimen/{name}"}}
+        server.resources.append(observation(f"ki67-{number}", "85330-9", percent(value), on=on, **reference))
+        if kind:
+            server.resources.append(specimen(name, kind))
+
+
+def test_what_is_dated_after_the_day_of_the_exam_is_not_used(server: FhirServer) -> None:
+    _with_specimens(server, ("2026-02-03", "s1", 40, "Core needle biopsy of left breast"))
+    assert gather(WHO, settings(server)).missing["ki67_percent"] == "known only after the exam"
+    _with_specimens(server, ("2026-01-15", "s2", 40, "Core needle biopsy of left breast"))
+    assert gather(WHO, settings(server)).ki67_percent == 40
+
+
+def test_a_marker_of_a_removed_tumour_is_refused_and_the_biopsy_before_it_counts(server: FhirServer) -> None:
+    surgery = ("2026-02-03", "s1", 40.0, "Mastectomy specimen, left breast")
+    later = settings(server, max_days_after_exam=30)
+    _with_specimens(server, surgery)
+    assert gather(WHO, later).missing["ki67_percent"] == "from a specimen of surgery, not of a biopsy"
+    _with_specimens(server, surgery, ("2026-01-02", "s2", 12.0, "Core biopsy"))
+    assert gather(WHO, later).ki67_percent == 12
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_a_specimen_that_cannot_be_read_is_a_reason(server: FhirServer, stored: bool) -> None:
+    _with_specimens(server, ("2026-01-02", "s1", 12.0, ""))
+    if stored:
+        server.resources.append(specimen("another", "Core biopsy"))
+    why = gather(WHO, settings(server)).missing["ki67_percent"]
+    assert why == "the specimen that the FHIR result names cannot be read"
+
+
+def test_a_specimen_that_does_not_say_how_it_was_taken_is_judged_by_its_date(server: FhirServer) -> None:
+    _with_specimens(server, ("2026-01-02", "s1", 12.0, "Tissue"))
+    assert gather(WHO, settings(server)).ki67_percent == 12
+
+
+def test_many_specimens_are_asked_for_a_few_at_a_time(server: FhirServer) -> None:
+    _with_specimens(server, *[("2026-01-02", f"s{n}", 12.0, "Core biopsy") for n in range(45)])
+    assert gather(WHO, settings(server)).ki67_percent == 12
+    asked = [path for path, _ in server.requests if path.startswith("/fhir/Specimen") and "_offset" not in path]
+    assert len(asked) == 3
+
+
+def test_the_sites_cutoff_decides_the_subtype(server: FhirServer) -> None:
+    server.resources = [one for one in server.resources if one["id"] not in ("ki67", "pr")]
+    server.resources += [observation("ki67", "85330-9", percent(17)), observation("pr", "85325-9", percent(60))]
+    assert gather(WHO, settings(server)).molecular_subtype == "luminal A"
+    assert gather(WHO, settings(server, ki67_high_percent=14)).molecular_subtype == "luminal B"

@@ -60,7 +60,7 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
         kind = parts.path.rsplit("/", 1)[-1]
-        if kind not in ("Patient", "Observation"):
+        if kind not in ("Patient", "Observation", "Specimen"):
             self._send(404, self._outcome("not-found"))
             return
         found = [r for r in self.server.resources if r["resourceType"] == kind and self.server.fits(r, query)]
@@ -100,6 +100,8 @@ def _fits(resource: dict[str, Any], query: dict[str, str]) -> bool:
             return False
     if "patient" in query and resource["subject"]["reference"] != f"Patient/{query['patient']}":
         return False
+    if "_id" in query and resource["id"] not in query["_id"].split(","):
+        return False
     if "code" in query:
         wanted = {tuple(token.split("|")) for token in query["code"].split(",")}
         return any((c.get("system"), c.get("code")) in wanted for c in resource["code"]["coding"])
@@ -132,6 +134,11 @@ def patient(
         "gender": "female",
     }
     return found if birth_date is None else found | {"birthDate": birth_date}
+
+
+def specimen(number: str, kind: str, **more: Any) -> dict[str, Any]:
+    """A Specimen whose type is told in words."""
+    return {"resourceType": "Specimen", "id": number, "type": {"text": kind}, **more}
 
 
 def observation(

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config.schema import Clinical
-from daemon.clinical import NAMES, ClinicalFacts, Identity, age_from_dicom, all_missing, gather, load
+from daemon.clinical import NAMES, ClinicalFacts, Identity, age_from_dicom, all_missing, gather, load, specimens
 from daemon.clinical.facts import Receptors
 from daemon.clinical.observations import answer, percent, read, stage
 from pipeline.errors import InputRejected
@@ -231,3 +231,35 @@ def test_facts_are_completed_and_reasons_kept() -> None:
     assert both.missing["clinical_t"] == "a; b"
     assert both.sources == {"age_years": "DICOM", "clinical_n": "FHIR"}
     assert set(all_missing("x").missing) == set(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("specimen", "origin"),
+    [
+        ({"type": {"text": "Core needle biopsy"}}, "biopsy"),
+        ({"type": {"coding": [{"code": "258415003"}]}}, "biopsy"),
+        ({"type": {"coding": [{"code": "119376003", "display": "Tissue specimen"}]}}, None),
+        ({"type": {"text": "Tissue"}, "collection": {"method": {"text": "Modified radical mastectomy"}}}, "surgery"),
+        ({"collection": {"procedure": {"coding": [{"code": "392021009"}]}}}, "surgery"),
+        ({"type": {"text": "Excisional biopsy"}}, "surgery"),
+        ({"type": {"text": "Lumpectomy"}, "collection": {"method": {"text": "Needle localisation"}}}, "surgery"),
+        ({"type": "tissue", "collection": []}, None),
+        ({}, None),
+    ],
+)
+def test_how_a_specimen_was_taken_is_read_from_codes_or_words(specimen: dict[str, object], origin: str | None) -> None:
+    assert specimens.origin(specimen) == origin
+
+
+def test_a_specimen_within_its_result_is_read_there() -> None:
+    contained = [{"resourceType": "Specimen", "id": "s", "type": {"text": "Mastectomy"}}]
+    result = observation("k", "85330-9", quantity(40), specimen={"reference": "#s"}, contained=contained)
+    facts = read([result], EXAM, 30)
+    assert facts.missing["ki67_percent"] == "from a specimen of surgery, not of a biopsy"
+
+
+def test_a_rows_subtype_follows_the_sites_cutoff(tmp_path: Path) -> None:
+    path = tmp_path / "registry.csv"
+    path.write_text("patient_id,ki67_percent,er_percent,pr_percent,her2\nA1,17,90,40,negative\n")
+    assert load(path).look_up(Identity("A1")).molecular_subtype == "luminal A"
+    assert load(path, 14).look_up(Identity("A1")).molecular_subtype == "luminal B"
