@@ -147,6 +147,6 @@ def _keep(context: Context, destination: Destination, address: Address, accepted
 def _digest(destination: Destination, address: Address) -> str:
     """What was asked."""
     asked = f"{address.ae_title} {address.host} {address.port}"
-    if destination.via != "cstore":
+    if TRANSPORTS[destination.via].accepted is None:
         asked = f"{destination.via} {address.dicomweb_url}"
     return sha256(asked.encode()).hexdigest()

@@ -23,8 +23,8 @@ REASONS = {
 # Character set of the source, and a name that it holds.
 NAMES = {
     "latin": ("ISO_IR 100", "Müller^Jürgen"),
-    "greek": ("ISO_IR 126", "Διονυσιος"),
-    "cyrillic": ("ISO_IR 144", "Люкceмбypг"),
+    "greek": ("ISO_IR 126", "Διονυσίου^Μαρία"),
+    "cyrillic": ("ISO_IR 144", "Иванова^Анна"),
     "hebrew": ("ISO_IR 138", "שרון^דבורה"),
     "arabic": ("ISO_IR 127", "قباني^لنزار"),
     "thai": ("ISO_IR 166", "นามสกุล^ชื่อ"),
@@ -58,7 +58,6 @@ def one_side_only() -> Case:
     right = Part(
         rois=given.result.sides["R"].rois,
         reasons=(REASONS["missing-features"],),
-        reason_codes=("missing-features",),
     )
     sides = {"L": given.result.sides["L"].model_copy(update=left), "R": right}
     return replace(given, kind="one_side", result=given.result.model_copy(update={"sides": sides}))
