@@ -38,7 +38,7 @@ from pipeline.result import StudyResult
 from pipeline.roi.grid_regions import GridRegion
 
 # Of a value in Explicit VR with a length of two bytes (PS3.5 7.1.2), less some for its encoding.
-MOST_VALUE_BYTES = 60_000
+MOST_ELEMENT_BYTES = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,5 +210,5 @@ def _check_identity(kind: str, data: bytes, source: ReportSource) -> None:
 def _check_lengths(source: ReportSource) -> None:
     """Raises ReportRejected for a value that no data element can hold."""
     for element in source.patient_study:
-        if element.VR != "SQ" and len(raw_bytes(str(element.value))) > MOST_VALUE_BYTES:
+        if element.VR != "SQ" and len(raw_bytes(str(element.value))) > MOST_ELEMENT_BYTES:
             raise ReportRejected(f"{element.keyword} of the source is longer than a data element", uid=source.study_uid)

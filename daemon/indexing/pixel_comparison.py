@@ -23,7 +23,7 @@ from pipeline.decoding import Died, content_of
 from pipeline.errors import TryLater
 
 log = structlog.get_logger("axrad.indexer")
-FILES_AT_ONCE = 50
+COMPARED_AT_ONCE = 50
 # Two data sets under one UID are decoded to compare them, up to this.
 MOST_DECODED_BYTES = 1 << 30
 LEDGER_POLL_S = 0.5
@@ -33,7 +33,7 @@ UNDECODABLE = "its pixel data cannot be decoded"
 def compare_once(ledger: Ledger, spool: Spool, now: float) -> int:
     """Compare what waits for it; how many UIDs. Safe to repeat, safe to kill."""
     with ledger.read() as connection:
-        waiting = comparisons.uids_to_compare(connection, FILES_AT_ONCE)
+        waiting = comparisons.uids_to_compare(connection, COMPARED_AT_ONCE)
     for sop_uid in waiting:
         with ledger.read() as connection:
             rows = comparisons.data_sets(connection, sop_uid)

@@ -11,6 +11,8 @@ import struct
 import zlib
 from dataclasses import dataclass
 
+from pipeline.dicom_file.structure_limits import LONG_VRS
+
 HEAD_BYTES = 16 * 1024
 DEFLATED = frozenset(("1.2.840.10008.1.2.1.99",))
 IMPLICIT = "1.2.840.10008.1.2"
@@ -18,7 +20,6 @@ BIG_ENDIAN = "1.2.840.10008.1.2.2"
 SOP_CLASS, SOP_INSTANCE = (0x0008, 0x0016), (0x0008, 0x0018)
 LANGUAGE_CODES = (0x0008, 0x0006)
 UNDEFINED = 0xFFFFFFFF
-_LONG_VRS = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
 # Of elements up to the SOP Instance UID. Read as the lower half of a length they would be 16 KB and more.
 _VRS_HERE = frozenset((b"CS", b"DA", b"DT", b"SQ", b"TM", b"UI", b"UL"))
 
@@ -91,7 +92,7 @@ def _element(head: bytes, position: int, order: str, implicit: bool) -> tuple[tu
             return tag, position + 8, struct.unpack_from(order + "I", head, position + 4)[0]
         if not (vr.isalpha() and vr.isupper()):
             raise Unreadable("no value representation where one must be")
-        if vr in _LONG_VRS:
+        if vr in LONG_VRS:
             return tag, position + 12, struct.unpack_from(order + "I", head, position + 8)[0]
         return tag, position + 8, struct.unpack_from(order + "H", head, position + 6)[0]
     except struct.error as error:

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import BinaryIO
 
+from pipeline.dicom_file.structure_limits import LONG_VRS
 from pipeline.errors import NotDicom
 
 IMPLEMENTATION_CLASS_UID = "2.25.302043790172249692526321623266752743502"
 IMPLEMENTATION_VERSION_NAME = "AXRAD_1"
 # A file meta group longer than this is not one: it holds a handful of UIDs and titles.
 MAX_META_BYTES = 64 * 1024
-_LONG_VRS = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def read_meta(file: BinaryIO) -> FileMeta:
         element = struct.unpack_from("<H", head, 2)[0]
         length = struct.unpack_from("<H", head, 6)[0]
         position += 8
-        if head[4:6] in _LONG_VRS:
+        if head[4:6] in LONG_VRS:
             length = struct.unpack("<I", file.read(4).ljust(4, b"\xff"))[0]
             position += 4
         position += length

@@ -62,7 +62,7 @@ def pixels_in(
     shape, count = shape_of(ds), frame_count(ds)
     if any(not 1 <= (n or 1) <= count for n in numbers):
         raise IndexError(f"there are {count} frames")
-    if shape.frame_bytes > limits.MOST_FRAME_BYTES or shape.frame_bytes * len(numbers) > limits.MOST_BYTES:
+    if shape.frame_bytes > limits.MOST_FRAME_BYTES or shape.frame_bytes * len(numbers) > limits.MOST_PIXEL_BYTES:
         raise Broken("its header asks for more pixels than are decoded")
     indices = [(n or 1) - 1 for n in numbers]
     if place.deflated:

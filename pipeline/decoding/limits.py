@@ -6,7 +6,7 @@ MIB = 1 << 20
 # The largest frame that is decoded. A slice of 4096 x 4096 in 16 bits has 32 MiB.
 MOST_FRAME_BYTES = 256 * MIB
 # All frames that are asked for at once, as they lie in memory afterwards.
-MOST_BYTES = 4 << 30
+MOST_PIXEL_BYTES = 4 << 30
 # Above what the child has when it starts. Decoders keep wide integers and copies: ten times the frame was seen.
 MEMORY_BYTES, MEMORY_PER_BYTE = 512 * MIB, 16
 # Of processor time, so that a busy machine is no reason. JPEG 2000 takes about 0.1 s for a MiB.

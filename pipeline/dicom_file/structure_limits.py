@@ -27,12 +27,13 @@ MOST_LIST_BYTES: Final = 1 << 20
 # A value shorter than this cannot be nested deeper than that: one more level takes 16 bytes at least.
 ALWAYS_FINE: Final = 16 * MOST_DEPTH
 UNDEFINED: Final = 0xFFFFFFFF
+# Value representations whose length takes four bytes (PS3.5 7.1.2).
+LONG_VRS: Final = frozenset(str(vr).encode() for vr in EXPLICIT_VR_LENGTH_32)
 
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 # Contour Data, DVH Data.
 _LONG_LISTS = frozenset((0x30060050, 0x30040058))
 _ITEM_BYTES = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
-_LONG_VRS = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
 
 
 class TooMuch(NotDicom):
@@ -99,7 +100,7 @@ def count(data: bytes, start: int, end: int, *, implicit: bool, big_endian: bool
             (length,) = long_at(data, at + 4)
             at += 8
             opens = number == _ITEM and not level.opaque
-        elif vr in _LONG_VRS:
+        elif vr in LONG_VRS:
             if at + 12 > end:
                 break
             (length,) = long_at(data, at + 8)

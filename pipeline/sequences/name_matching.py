@@ -52,7 +52,7 @@ LABEL_POINTS: Mapping[SequenceName, Mapping[Label, float]] = {
     "adc": {"adc": 1.0, "dwi": 0.7},
 }
 # Names that differ by no more are as good: 0.1, and what rounding leaves.
-MARGIN = 0.1 + 1e-9
+NAMES_MARGIN = 0.1 + 1e-9
 
 
 def match_names(rows: Sequence[NamedSeries], rules: Rules) -> tuple[NamedLabel, ...]:
@@ -138,7 +138,7 @@ def _choose(
     marked = list(labels)
     for sequence in LABEL_POINTS:
         choice = best(
-            _weighed(sequence, rows, verdicts, labels, rules), MARGIN, partial(_among, sequence, rows, labels)
+            _weighed(sequence, rows, verdicts, labels, rules), NAMES_MARGIN, partial(_among, sequence, rows, labels)
         )
         if choice.taken is not None:
             row = choice.taken.of
