@@ -201,10 +201,10 @@ def _owners(file: Path, name: str | None) -> Iterable[Trusted]:
 
     if authors.beside(file).exists():
         sha256 = container.load(file).sha256
-        found = [authors.Trusted(name or s.author, s.key) for s in authors.read(file) if s.is_valid(sha256)]
-        if not found:
+        trusted = [authors.Trusted(name or s.author, s.key) for s in authors.read(file) if s.is_valid(sha256)]
+        if not trusted:
             raise InputRejected(f"no author's signature on {file} is valid", code=authors.NOT_TRUSTED)
-        return found
+        return trusted
     return [authors.Trusted(name or file.name.split(".")[0], authors.public_key(file))]
 
 

@@ -109,15 +109,15 @@ def _specimens(client: SyncFHIRClient, observed: list[dict[str, Any]]) -> dict[s
     """The specimens that observations name, by id; none where the server has no specimens."""
     references = {reference for one in observed if (reference := specimens.reference_of(one))}
     wanted = sorted({name for reference in references if (name := specimens.identifier_of(reference))})
-    found: dict[str, dict[str, Any]] = {}
+    by_id: dict[str, dict[str, Any]] = {}
     for start in range(0, min(len(wanted), MAX_SPECIMENS), SPECIMENS_AT_ONCE):
         search = client.resources("Specimen").search(_id=",".join(wanted[start : start + SPECIMENS_AT_ONCE])).limit(100)
         try:
             listed = list(islice(search, 2 * SPECIMENS_AT_ONCE))
         except (ResourceNotFound, OperationOutcome):
-            return found
-        found |= {str(one.get("id")): dict(one) for one in listed if one.get("id") in wanted}
-    return found
+            return by_id
+        by_id |= {str(one.get("id")): dict(one) for one in listed if one.get("id") in wanted}
+    return by_id
 
 
 def _is_about(observation: dict[str, Any], patient: str) -> bool:

@@ -143,14 +143,14 @@ def judged_again(row: Mapping[str, Json], minimum_per_class: int) -> dict[str, J
     if not isinstance(scores, dict):
         return None
     decisions, positive = np.array(scores["decisions"], np.float64), np.array(scores["positive"], np.bool_)
-    found = gate.discrimination(decisions, positive)
+    discrimination = gate.discrimination(decisions, positive)
     return {
         **row,
-        "auc": found.auc,
-        "ci": [found.low, found.high],
-        "p_above_chance": found.p_above,
-        "p_below_chance": found.p_below,
-        "orientation": gate.verdict(found, minimum_per_class),
+        "auc": discrimination.auc,
+        "ci": [discrimination.low, discrimination.high],
+        "p_above_chance": discrimination.p_above,
+        "p_below_chance": discrimination.p_below,
+        "orientation": gate.verdict(discrimination, minimum_per_class),
         "minimum_per_class": minimum_per_class,
     }
 

@@ -52,17 +52,17 @@ def discrimination(scores: Floats, positive: Bools) -> Discrimination:
     return Discrimination(value, low, high, above, below, positives, negatives)
 
 
-def verdict(found: Discrimination, minimum_per_class: int = MINIMUM_PER_CLASS) -> str:
+def verdict(discrimination: Discrimination, minimum_per_class: int = MINIMUM_PER_CLASS) -> str:
     """What an external cohort says of a signature: one of the four words above.
 
     Interval and exact test must both speak, since each alone errs where the other does not: the interval with many
     ties, the test not at all but without telling how far from chance.
     """
-    if min(found.positives, found.negatives) < minimum_per_class:
+    if min(discrimination.positives, discrimination.negatives) < minimum_per_class:
         return TOO_FEW
-    if found.low > 0.5 and found.p_above <= LEVEL:
+    if discrimination.low > 0.5 and discrimination.p_above <= LEVEL:
         return AS_TRAINED
-    if found.high < 0.5 and found.p_below <= LEVEL:
+    if discrimination.high < 0.5 and discrimination.p_below <= LEVEL:
         return INVERTED
     return NO_EVIDENCE
 

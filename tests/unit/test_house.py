@@ -183,6 +183,30 @@ def test_a_pickle_would_be_noticed(tmp_path: Path) -> None:
         assert len(list(unsafe(bad))) == 4
 
 
+# Names
+
+# Words that tell nothing of what a variable holds.
+RIDDLES = {"found", "kept", "said", "told"}
+
+
+def riddles_in(source: str) -> list[str]:
+    """Variables and arguments that are named by such a word, with their lines."""
+    named = [(node.id, node.lineno) for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)]
+    named += [(node.arg, node.lineno) for node in ast.walk(ast.parse(source)) if isinstance(node, ast.arg)]
+    return [f"{line}: {name}" for name, line in named if name in RIDDLES]
+
+
+def test_a_variable_is_named_by_what_it_holds() -> None:
+    places = [
+        f"{path.relative_to(ROOT)}:{riddle}" for path in python_files() for riddle in riddles_in(path.read_text())
+    ]
+    assert not places, f"the noun it is, segments, response, reason: {places}"
+
+
+def test_a_variable_that_tells_nothing_would_be_noticed() -> None:
+    assert riddles_in("def f(kept):\n    found = kept\n") == ["2: found", "2: kept", "1: kept"]
+
+
 # Types
 
 

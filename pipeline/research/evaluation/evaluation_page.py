@@ -126,24 +126,24 @@ def _cohort(row: Mapping[str, Json]) -> str:
 
 
 def _as_answered(row: Mapping[str, Json]) -> list[str]:
-    found = row.get("as_answered")
-    if not isinstance(found, dict):
+    answered = row.get("as_answered")
+    if not isinstance(answered, dict):
         return []
-    accuracy, all_cases = found["at_cutoff"], row["at_cutoff"]
+    accuracy, all_cases = answered["at_cutoff"], row["at_cutoff"]
     assert isinstance(accuracy, dict)
     assert isinstance(all_cases, dict)
-    why = f"{found['refused_by_features']} by their features, {found['refused_by_distance']} by their distance"
-    calls = f"{found['high']} high, {found['low']} low, {found['indeterminate']} indeterminate"
+    why = f"{answered['refused_by_features']} by their features, {answered['refused_by_distance']} by their distance"
+    calls = f"{answered['high']} high, {answered['low']} low, {answered['indeterminate']} indeterminate"
     whole = html_tables.interval({"value": row["auc"], "ci": row["ci"]})
     lines: list[list[Json]] = [
-        ["cases", row["n"], found["answered"]],
-        ["not evaluated", "", f"{found['refused']}: {why}"],
-        ["AUC", whole, html_tables.interval(found["auc"])],
+        ["cases", row["n"], answered["answered"]],
+        ["not evaluated", "", f"{answered['refused']}: {why}"],
+        ["AUC", whole, html_tables.interval(answered["auc"])],
     ]
     for name, value in accuracy.items():
         lines.append([name, html_tables.interval(all_cases[name]), html_tables.interval(value)])
     lines.append(["answers", "", calls])
-    lines.append(["wrong among the calls high and low", "", html_tables.interval(found["error_of_calls"])])
+    lines.append(["wrong among the calls high and low", "", html_tables.interval(answered["error_of_calls"])])
     heads = ["as the daemon would answer", "all cases", "those it evaluates"]
     return ["<h3>As the daemon would answer</h3>", html_tables.table(heads, lines)]
 

@@ -132,7 +132,7 @@ def interval(estimate: Interval | None) -> Json:
 def figures(signature: Signature, cohort: Scored, alpha: float | None, minimum_per_class: int) -> dict[str, Json]:
     """The numbers of one cohort: discrimination, accuracy at the cutoff, calibration, abstention."""
     positive, p = cohort.positive, cohort.probabilities
-    found = gate.discrimination(cohort.decisions, positive)
+    discrimination = gate.discrimination(cohort.decisions, positive)
     called = p >= signature.header.cutoff
     return {
         "role": "training (resubstitution)" if cohort.training else "external",
@@ -141,11 +141,11 @@ def figures(signature: Signature, cohort: Scored, alpha: float | None, minimum_p
         "negatives": int((~positive).sum()),
         "incomplete_cases_left_out": cohort.left_out,
         "table_sha256": cohort.table.sha256,
-        "auc": found.auc,
-        "ci": [found.low, found.high],
-        "p_above_chance": found.p_above,
-        "p_below_chance": found.p_below,
-        "orientation": gate.verdict(found, minimum_per_class),
+        "auc": discrimination.auc,
+        "ci": [discrimination.low, discrimination.high],
+        "p_above_chance": discrimination.p_above,
+        "p_below_chance": discrimination.p_below,
+        "orientation": gate.verdict(discrimination, minimum_per_class),
         "minimum_per_class": minimum_per_class,
         # With these the gate can judge again, by whatever rule it has when the signature is to become active.
         "scores": {"decisions": cohort.decisions.tolist(), "positive": positive.astype(int).tolist()},

@@ -74,8 +74,8 @@ def shortened(items: Sequence[int] | Sequence[str], count: int = 10) -> str:
 def _without_patients(text: str) -> bytes:
     """A CSV table as `axrad extract` would have written it without the columns for the patient, cells as they stand."""
     rows = list(csv.reader(io.StringIO(text, newline="")))
-    kept = [index for index, title in enumerate(rows[0]) if title.strip() not in PATIENT]
-    return "".join(",".join(quoted(row[i]) for i in kept if i < len(row)) + "\n" for row in rows if row).encode()
+    columns = [index for index, title in enumerate(rows[0]) if title.strip() not in PATIENT]
+    return "".join(",".join(quoted(row[i]) for i in columns if i < len(row)) + "\n" for row in rows if row).encode()
 
 
 def _parquet(path: Path, data: bytes) -> pd.DataFrame:
