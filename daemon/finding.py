@@ -62,6 +62,11 @@ def below(value: float, warn: float, refuse: float) -> Level:
     return "fail" if value < refuse else "warn" if value < warn else "ok"
 
 
+def briefly(names: Sequence[str]) -> str:
+    """Two names; of more, the first and how many follow it."""
+    return ", ".join(names) if len(names) < 3 else f"{names[0]} and {len(names) - 1} more"
+
+
 def words(seconds: float) -> str:
     """A time that people can compare: seconds, minutes, hours, days."""
     for unit, length in (("days", DAY_S), ("h", 3600.0), ("min", 60.0)):

@@ -78,6 +78,9 @@ class Available:
         """Names of what a signature reads and is not there: sequences, then regions, groups and clinical facts."""
         here, wanted = Available._names(self.groups), Available._names(needs.groups)
         whole = [name for name in wanted if name not in here]
+        if not here:
+            # No sequence: no region has a group, or the other way round. What is known to be absent is lacking.
+            whole = [name for name in whole if name in self.absent] or whole
         groups = [g for g in GROUPS if g in needs.groups - self.groups and not set(g) & set(whole)]
         facts = () if self.clinical is None else sorted(needs.clinical - self.clinical)
         return (*whole, *(".".join(group) for group in groups), *facts)

@@ -21,7 +21,7 @@ from rich.markup import escape
 from config.load import load
 from config.schema import Settings
 from daemon.cli.options import config_option, json_option
-from daemon.finding import Finding, Level
+from daemon.finding import Finding, Level, briefly
 from pipeline.errors import AxradError, TryLater
 
 if TYPE_CHECKING:
@@ -221,8 +221,7 @@ def _signature(settings: Settings) -> str:
     from pipeline.signature.coverage import coverage
 
     signatures = Signatures.from_settings(settings.signature)
-    first, *others = (s.header.title for s in signatures.known)
-    words = ", ".join([first, *others]) if len(others) < 3 else f"{first} and {len(others)} more"
+    words = briefly([s.header.title for s in signatures.known])
     demonstration = " (demonstration, not for clinical use)" if signatures.demonstration else ""
     return f"{words}{demonstration}; answers exams with {coverage(s.inputs for s in signatures.order)}"
 

@@ -203,7 +203,8 @@ def print_studies(out: Console, listed: Sequence[JsonObject], now: float) -> Non
             Text(" ".join(x for x in (f"({marks})" if marks else "", reason) if x)),
         )
     out.print(table)
-    lacked = Counter(", ".join(INPUTS[name] for name in s["lacked"]) for s in listed if s["lacked"])
+    settled = [s for s in listed if s["state"] not in ("assembling", "cancelled")]
+    lacked = Counter(", ".join(INPUTS[name] for name in s["lacked"]) for s in settled if s["lacked"])
     if lacked:
         counted = "; ".join(f"{words}: {number}" for words, number in lacked.most_common())
         hanging(out, f"lacked, of what the first signature reads: {counted}")

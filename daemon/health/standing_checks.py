@@ -12,7 +12,7 @@ from config.schema import Settings
 from daemon.broker.queue_names import NAMES
 from daemon.broker.redis_client import BrokerTrouble, usable
 from daemon.broker.server import broker_url
-from daemon.finding import Finding, Level, words
+from daemon.finding import Finding, Level, briefly, words
 from daemon.health import site_files
 from daemon.health.site_key_check import site_key
 from daemon.ledger import deliveries as ledger_deliveries
@@ -156,7 +156,7 @@ def signatures(connection: sa.Connection) -> Finding:
             "the machine or container of the sweep needs the folder of signature.registry, with an active signature"
         )
         return Finding("in-use", "fail", f"the sweep lets every exam wait: {sign.detail['trouble']}", remedy)
-    return Finding("in-use", "ok", f"exams wait for what these read: {', '.join(sign.detail['names'])}")
+    return Finding("in-use", "ok", f"exams wait for what these read: {briefly(sign.detail['names'])}")
 
 
 def workers(connection: sa.Connection, settings: Settings, queue: str, now: float, swept: Finding) -> Finding:

@@ -172,6 +172,8 @@ def apply(connection: sa.Connection, study: StudyRow, verdict: Verdict, now: flo
     }
     if verdict.basis is not None or verdict.lacked:
         values["lacked"] = ",".join(verdict.lacked)
+    elif verdict.state in ("held", "not_ours"):
+        values["lacked"] = ""
     if verdict.role is not None:
         values["role"] = verdict.role
     _note_identity(connection, study, verdict, now, values)

@@ -59,7 +59,7 @@ def run(context: Context, revision_id: str) -> None:
         with context.ledger.write() as connection:
             columns = _handed_on(context.clock()) | {"answer": answer_given(row.answer, analysis.result, in_use)}
             release(connection, held, columns, state="running", stage="report")
-            note(connection, context.clock(), "analysed", _in_short(analysis.result), study.id, revision_id)
+            note(connection, context.clock(), "analysed", in_short(analysis.result), study.id, revision_id)
     except LeaseLost:
         log.warning("lease-lost", revision=revision_id)
         return
@@ -73,11 +73,15 @@ def run(context: Context, revision_id: str) -> None:
     context.announce("axrad.report", revision_id)
 
 
-def _in_short(result: StudyResult) -> str:
-    """What `axrad show` says of an analysis: whether it was evaluated, and what the exam did not have."""
-    outcome = "; ".join(result.reasons) or result.status
-    absent = "; ".join(f"{name}: {why}" for name, why in result.absent.items() if why not in outcome)
-    return f"{outcome}; absent: {absent}" if absent else outcome
+def in_short(result: StudyResult) -> str:
+    """What `axrad show` says of an analysis: whether it was evaluated; what the exam lacked, and who answered so."""
+    outcome, known = "; ".join(result.reasons) or result.status, dict(result.absent)
+    for side, part in result.sides.items():
+        known |= {f"{side} {name}": why for name, why in part.absent.items() if name not in result.absent}
+    absent = "; ".join(f"{name}: {why}" for name, why in known.items() if why not in outcome)
+    answered = dict.fromkeys(part.prediction.signature for _, part in result.parts() if part.prediction is not None)
+    by = f" by {' and '.join(answered)}" if answered else ""
+    return f"{outcome}{by}; absent: {absent}" if absent else outcome
 
 
 def _handed_on(now: float) -> dict[str, object]:

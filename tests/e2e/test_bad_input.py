@@ -90,15 +90,18 @@ def test_a_roi_outside_the_images_is_not_evaluated_and_says_so(daemon: Daemon, t
     assert "outside" in found["reason"]
 
 
-def test_a_t2_in_another_frame_of_reference_is_not_evaluated_and_says_so(daemon: Daemon, tmp_path: Path) -> None:
+def test_a_t2_in_another_frame_of_reference_is_not_read_and_the_result_says_so(daemon: Daemon, tmp_path: Path) -> None:
     def elsewhere(exam: PhantomExam) -> None:
         for path in next(s for s in exam.series if s.label == "t2").paths:
             rewrite(path, lambda d: setattr(d, "FrameOfReferenceUID", "1.2.3.4.5.6"))
 
     exam = exam_with(tmp_path, 24, elsewhere)
     storescu(daemon.port, exam.folder)
-    found = daemon.wait_for(exam.study_uid, "not_evaluated")
-    assert "frame" in found["reason"].lower()
+    daemon.wait_for(exam.study_uid, "delivered")
+    found = daemon.result(exam.study_uid)
+    assert found.prediction is not None
+    assert found.prediction.signature == "demonstration.t1c@1"
+    assert "frame" in found.absent["t2.tumor"].lower()
 
 
 def test_a_seg_whose_images_never_came_waits_and_says_how_many(daemon: Daemon, tmp_path: Path) -> None:

@@ -32,8 +32,8 @@ pytestmark = [
 PAGE = docs.ROOT / "docs" / "walkthrough.md"
 EXAMS = 10
 IMAGES = 259
-# Number of an exam that is bad: the state it comes to, and its instances.
-BAD = {3: ("not_evaluated", IMAGES), 8: ("waiting", IMAGES - 17), 9: ("held", IMAGES)}
+# Number of an exam that is bad or lacks something: the state it comes to, and its instances.
+BAD = {3: ("not_evaluated", IMAGES), 8: ("waiting", IMAGES - 1), 9: ("held", IMAGES), 10: ("delivered", IMAGES - 45)}
 # What doctor and status say of a broker that only reads, of a login page, and of a file that ends its readers.
 TROUBLES = (
     "read-only replica (READONLY); point broker.url at the primary",
@@ -47,6 +47,7 @@ STEADY = (
     "first instance",
     "complete",
     "analysis began",
+    "evaluated by",
     "report made",
     "delivered",
     "to pacs",

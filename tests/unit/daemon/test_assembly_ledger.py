@@ -674,16 +674,21 @@ def test_the_checks_tell_when_the_sweep_cannot_read_the_signatures(house: House,
 
     assert check().ok
     sweep.judge_again_if_changed(house.context)
-    assert check().text.endswith("demonstration@1")
+    assert check().text.endswith("demonstration@1 and 8 more")
     away = SignatureSettings(registry=tmp_path / "away")
     house.settings = house.settings.model_copy(update={"signature": away})
     sweep.judge_again_if_changed(house.context)
     assert (check().level, "no registry" in check().text) == ("fail", True)
 
 
-def test_studies_are_counted_by_what_they_lacked(house: House) -> None:
+def test_studies_are_counted_by_what_they_lacked_once_nothing_more_is_arriving(house: House) -> None:
+    arriving, held = breast_exam("1.2.4"), breast_exam("1.2.5")
     house.arrive(exam.pre, exam.t1c, exam.seg())
+    house.arrive(held.pre, held.t1c, held.seg())
     house.later(121)
+    house.arrive([of_patient(facts, "SOMEBODY-ELSE") for facts in held.t2], arriving.pre)
+    house.later(1)
+    assert house.states() == {"1.2.3": "waiting", "1.2.4": "assembling", "1.2.5": "held"}
     printed = io.StringIO()
     with house.ledger.read() as connection:
         listed = views.list_studies(connection)

@@ -25,7 +25,9 @@ from daemon.ledger.engine import note
 from daemon.ledger.tables import breakers, deliveries, fetches, instances, revisions
 from daemon.ledger.tables import studies as studies_table
 from daemon.main import cli
+from daemon.work.analyse import in_short
 from pipeline.errors import InputRejected
+from tests.support import reports
 from tests.support.queued import NOW, add_revision, add_study, queued
 
 REASON = (
@@ -398,3 +400,11 @@ def test_a_reason_in_a_list_names_uids_by_their_end() -> None:
         "segment 1 of …757591: 5 of 9 lie outside series …9.2.55"
     )
     assert brief("probability 0.25 of 2.25 at 127.0.0.1") == "probability 0.25 of 2.25 at 127.0.0.1"
+
+
+def test_the_timeline_names_what_an_exam_lacked_and_who_answered_so() -> None:
+    whole = reports.case("high").result
+    assert in_short(whole) == "evaluated"
+    without = whole.model_copy(update={"absent": {"adc": "the exam has no series that could be ADC"}})
+    title = whole.prediction.signature if whole.prediction else ""
+    assert in_short(without) == f"evaluated by {title}; absent: adc: the exam has no series that could be ADC"

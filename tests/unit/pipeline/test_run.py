@@ -252,9 +252,11 @@ def test_sequences_outside_bias_sequences_are_left_alone(siemens: tuple[PhantomE
 
 def test_outside_what_was_trained_on_measures_and_abstains(siemens: tuple[PhantomExam, Exam]) -> None:
     strict = QUICK.model_copy(update={"signature": SignatureSettings(max_outside=0.0, max_distance=1e-6)})
-    found = analyse(siemens[1], strict, Signatures.from_settings(strict.signature)).result
+    family = Signatures.from_settings(strict.signature)
+    found = analyse(siemens[1], strict, family).result
     assert (found.status, found.prediction, found.reason_codes) == ("not_evaluated", None, ("outside-training",))
-    assert found.features.keys() == SIGNATURES.features
+    assert found.signature["name"] == "demonstration@1", "the next of the family is not asked"
+    assert found.features.keys() == family.features
 
 
 def test_without_signature_everything_is_measured(siemens: tuple[PhantomExam, Exam]) -> None:

@@ -140,6 +140,12 @@ def test_the_demonstration_is_a_family_whose_first_member_is_the_signature_of_be
     assert members[0].sha256 == "da0c29e147090f14aca767dec1529f8dc3d18632d8b911dc44322c916549e6b1"
     assert members[0].sha256 == container.load(demonstration_path()).sha256
     assert all(member.header.demonstration for member in members)
+    assert [member.header.title.removeprefix("demonstration") for member in members] == [
+        "@1", ".t1c+t2@1", ".lymph_nodes@1", ".tumor@1", ".t1c@1", ".t1c+t2.lymph_nodes@1", ".t1c+t2.tumor@1",
+        ".t1c.lymph_nodes@1", ".t1c.tumor@1",
+    ]  # fmt: skip
+    for member in members:
+        assert member.inputs == {f"{s}.{r}" for s in member.header.recipe.sequences for r in member.header.recipe.rois}
 
 
 def test_what_the_signatures_in_use_cover_is_said_by_sequences():

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
-from config.schema import Bias, Features, RoiSettings, Settings
+from config.schema import Bias, Features, RoiSettings, Settings, SignatureSettings
 from pipeline.analysis.provenance import settings_hash
 from pipeline.analysis.signatures_in_use import Signatures
 from pipeline.catalog import Exam, InstanceFacts, SeriesFacts, exam_in, exam_of
 from pipeline.features.feature_table import fill
+from pipeline.needs import REGION_NAMES, SEQUENCE_TITLES
 from pipeline.phantom import PhantomExam, PhantomSpec, write_exam
 from pipeline.records import ROLES, SEQUENCES, Sequence
 from pipeline.result import Clinical, StudyResult
@@ -26,6 +27,8 @@ from tests.support.signature_family import in_registry, reading
 
 # Only what the signatures read, without N4: what is measured does not matter here.
 QUICK = Settings(features=Features(set="signature"), bias=Bias(sequences=()))
+# The signatures that axrad ships with, whatever an exam's values are.
+SHIPPED = Settings(features=Features(set="signature"), signature=SignatureSettings(max_outside=1.0, max_distance=1e9))
 FACTS = ("clinical_n",)
 BOTH = ("tumor", "lymph_nodes")
 NUMBERS = {"t1c": 400, "t2": 2, "adc": 4}
@@ -83,22 +86,26 @@ def clinical(known: tuple[str, ...]) -> Clinical:
 
 
 @pytest.mark.parametrize(("roles", "known"), list(product(subsets(BOTH), subsets(FACTS))))
+@pytest.mark.parametrize("shipped", [False, True], ids=["of-a-registry", "shipped"])
 def test_exactly_what_no_signature_reads_is_not_evaluated_and_says_why(
-    whole: tuple[PhantomExam, Exam], family: Signatures, tmp_path: Path, roles: tuple[str, ...], known: tuple[str, ...]
+    whole: tuple[PhantomExam, Exam],
+    family: Signatures,
+    tmp_path: Path,
+    shipped: bool,
+    roles: tuple[str, ...],
+    known: tuple[str, ...],
 ) -> None:
+    in_use, settings = (Signatures.from_settings(SHIPPED.signature), SHIPPED) if shipped else (family, QUICK)
     phantom, exam = whole
     for sequences in subsets(SEQUENCES):
         there = with_regions(phantom, with_sequences(phantom, exam, sequences), tmp_path, roles)
-        found = analyse(there, QUICK, family, clinical=clinical(known)).result
-        able = [
-            name
-            for name, (s, r, facts) in READS.items()
-            if set(s) <= set(sequences) and set(r) <= set(roles) and set(facts) <= set(known)
-        ]
+        found = analyse(there, settings, in_use, clinical=clinical(known)).result
+        here = {*groups(sequences, roles), *known}
+        able = [signature.header.title for signature in in_use.order if signature.inputs <= here]
         where = (sequences, roles, known, found.reasons)
         if able:
             assert found.prediction is not None, where
-            assert found.prediction.signature.partition("@")[0] == able[0], where
+            assert found.prediction.signature == able[0], where
             assert found.signature["name"] == found.prediction.signature
             lacking = (set(SEQUENCES) - set(sequences)) | (set(ROLES) - set(roles)) | (set(FACTS) - set(known))
             assert set(found.absent) == lacking, where
@@ -108,7 +115,18 @@ def test_exactly_what_no_signature_reads_is_not_evaluated_and_says_why(
             assert found.reasons
             assert len(found.reasons) == len(found.reason_codes)
             assert set(SEQUENCES) - set(sequences) <= set(found.absent), where
+            assert {one for reason in found.reasons for one in reason.split("; ")} <= sentences(sequences, roles), where
         assert StudyResult.from_json(found.to_json()) == found
+
+
+def sentences(sequences: tuple[str, ...], roles: tuple[str, ...]) -> set[str]:
+    """What may be said to be absent of an exam that has these: nothing that is there."""
+    no_region = () if roles else ("there is no ROI object (DICOM SEG or RTSTRUCT) in this exam",)
+    return {
+        *(f"the exam has no series that could be {SEQUENCE_TITLES[s]}" for s in SEQUENCES if s not in sequences),
+        *(f"{REGION_NAMES[r]} is missing" for r in ROLES if r not in roles),
+        *no_region,
+    }
 
 
 @pytest.mark.parametrize(("kept", "source"), [(kept, source) for kept in subsets(SEQUENCES) for source in kept])
