@@ -13,7 +13,7 @@ from config.schema import Assembly, Intake, Pacs, Settings
 from daemon.assembly import Answer, InUse, Verdict, Wanted
 from pipeline.catalog import InstanceFacts, SegmentFacts, patient_key
 from pipeline.needs import SignatureNeeds
-from pipeline.records import Code
+from pipeline.records import ROLES, Code
 from tests.support.exams import EPI, T1, T2, series
 from tests.support.facts import NODES, TUMOR, of_patient, ours
 from tests.support.stories import DAY, HOUR, MINUTE, NOON, STUDY, Story, breast_exam, knee_exam
@@ -531,6 +531,23 @@ def test_when_the_archive_has_another_series_the_quiet_period_is_waited_for_and_
     more = answer(NOON + 11, series=(*SERIES, ("1.2.3.5", "MR", 30)))
     assert story.judged(NOON + 12, answers=[more]).state == "assembling"
     assert story.judged(NOON + 120, answers=[more]).state == "ready"
+
+
+def test_a_better_answer_is_waited_for_and_fetched_only_where_the_archive_lists_what_may_be_it() -> None:
+    groups = [frozenset((s, r) for s in read for r in ROLES) for read in (("t1c", "t2"), ("t1c",))]
+    family = InUse(tuple(SignatureNeeds(f"s{n}@1", read, rank=n) for n, read in enumerate(groups)))
+    story = Story(WITH_ARCHIVE, in_use=family)
+    story.arrive(NOON, exam.pre, exam.t1c, exam.seg())
+    here = (*SERIES[:2], *SERIES[4:])
+    for more, state, wanted in (
+        ((), "ready", ()),
+        (((f"{STUDY}.801", "SR", 1),), "ready", ()),
+        ((SERIES[2],), "waiting", (Wanted(STUDY, SERIES[2][0]),)),
+    ):
+        verdict = story.judged(NOON + 121, answers=[answer(NOON + 11, series=(*here, *more))])
+        assert (verdict.state, verdict.wanted, verdict.lacked) == (state, wanted, ("t2",))
+    assert (verdict.code, verdict.due_at) == ("preferred", NOON + 1800)
+    assert story.judged(NOON + 121, answers=[answer(NOON + 11, series=here)]).state == "ready"
 
 
 def test_when_the_archive_has_more_of_a_chosen_series_the_exam_waits_and_wants_it() -> None:

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from config.schema import Assembly, Settings
 from daemon.assembly import InUse, RecordedAnswer, Verdict, expected_answer, side_answer
-from daemon.assembly.answers import groups_of
-from daemon.assembly.revision_rule import CHANGED, HIGHER, REPLACED, STAYS, Outcome, compare
+from daemon.assembly.answers import RegionOrigin, groups_of
+from daemon.assembly.basis import DRAWN
+from daemon.assembly.revision_rule import CHANGED, HIGHER, REPLACED, STAYS, Outcome, compare, is_preliminary
 from pipeline.catalog import InstanceFacts
 from pipeline.needs import GROUPS, Group, SignatureNeeds
+from pipeline.records import ROLES, Role
 from tests.support.exams import T2, series
 from tests.support.facts import NODES, TUMOR, ours
 from tests.support.stories import HOUR, MINUTE, NOON, STUDY, Story, breast_exam
@@ -38,7 +40,10 @@ T1_ALONE = signatures(("t1c",))
 
 @dataclass
 class Told(Story):
-    """An exam that arrives, is judged whenever it is due, and whose revisions are made as the rule says."""
+    """An exam that arrives, is judged whenever it is due, and whose revisions are made as the rule says.
+
+    `proposed`: regions that software made; `confirmed`: of these, the ones that a reader has confirmed.
+    """
 
     in_use: InUse = FAMILY
     now: float = NOON
@@ -47,6 +52,8 @@ class Told(Story):
     outcome: Outcome = NOTHING_NEW
     redo: int = 0
     since: float | None = None
+    proposed: frozenset[Role] = frozenset()
+    confirmed: frozenset[Role] = frozenset()
 
     def send(self, *facts: InstanceFacts | Sequence[InstanceFacts], digest: str = "d") -> None:
         """What is here already, data set for data set, makes no second row."""
@@ -70,14 +77,20 @@ class Told(Story):
         self.since = verdict.answerable_since
         if verdict.state != "ready" or verdict.basis is None:
             return verdict
+        basis = replace(verdict.basis, regions={role: self._origin(role) for role in verdict.basis.regions})
         if self.answers:
-            self.outcome = compare(self.answers[-1], self.contexts[-1], verdict.basis, self.redo)
+            self.outcome = compare(self.answers[-1], self.contexts[-1], basis, self.redo)
         if not self.answers or self.outcome.new:
-            answer = expected_answer(verdict.basis, self.redo)
+            answer = expected_answer(basis, self.redo)
             assert answer is not None
             self.answers.append(answer)
             self.contexts.append(frozenset(verdict.context))
         return verdict
+
+    def _origin(self, role: Role) -> RegionOrigin:
+        if role not in self.proposed:
+            return DRAWN
+        return {"origin": "software", "confirmed_by": "a reader" if role in self.confirmed else None}
 
     @property
     def names(self) -> list[str]:
@@ -85,6 +98,17 @@ class Told(Story):
 
     def names_of_sides(self) -> list[set[str]]:
         return [{side["signature"] for side in a["sides"].values()} for a in self.answers]
+
+
+def rank(answer: RecordedAnswer, family: InUse) -> tuple[bool, int]:
+    """Confirmed before preliminary, then the written order."""
+    side = answer["sides"][""]
+    preliminary = any(is_preliminary(answer["regions"].get(role)) for _, role in groups_of(side["groups"]))
+    return preliminary, {needs.name: needs.rank for needs in family.signatures}[side["signature"]]
+
+
+def origins(answer: RecordedAnswer) -> dict[str, RegionOrigin | None]:
+    return {role: answer["regions"].get(role) for _, role in groups_of(answer["sides"][""]["groups"])}
 
 
 def read(answer: RecordedAnswer) -> set[tuple[str, str]]:
@@ -263,10 +287,14 @@ PARTS: dict[str, list[InstanceFacts]] = {
     "nodes": [exam.seg("901.1", (NODES,), ContentTime="1030")],
     "ours": [ours()],
 }
-orders = st.permutations(list(PARTS))
-gaps = st.lists(st.sampled_from([1.0, 130.0, 2 * HOUR]), min_size=len(PARTS), max_size=len(PARTS))
+# What happens beside arrivals: a reader confirms a region, which may not be here yet.
+CONFIRMATIONS: dict[str, Role] = {"tumour confirmed": "tumor", "nodes confirmed": "lymph_nodes"}
+events = (*PARTS, *CONFIRMATIONS)
+orders = st.permutations(events)
+gaps = st.lists(st.sampled_from([1.0, 130.0, 2 * HOUR]), min_size=len(events), max_size=len(events))
 groups = st.frozensets(st.sampled_from(GROUPS), min_size=1)
 families = st.one_of(st.just(FAMILY), st.lists(groups, min_size=1, max_size=5, unique=True).map(lambda f: _family(f)))
+proposals = st.sampled_from([frozenset[Role](), frozenset[Role](("tumor",)), frozenset[Role](ROLES)])
 
 
 def _family(members: Sequence[frozenset[Group]]) -> InUse:
@@ -274,34 +302,38 @@ def _family(members: Sequence[frozenset[Group]]) -> InUse:
 
 
 @settings(max_examples=60)
-@given(orders, gaps, families, st.sampled_from([None, 0.0, 600.0]))
-def test_every_order_of_arrival_ends_in_the_same_answer(
-    order: list[str], gaps: list[float], family: InUse, prefer_regions_s: float | None
+@given(orders, gaps, families, st.sampled_from([None, 0.0, 600.0]), proposals)
+def test_every_order_of_arrival_and_confirmation_ends_in_the_same_answer(
+    order: list[str], gaps: list[float], family: InUse, prefer_regions_s: float | None, proposed: frozenset[Role]
 ) -> None:
     settings = Settings(assembly=Assembly(prefer_regions_s=prefer_regions_s))
-    at_once, story = Told(settings, in_use=family), Told(settings, in_use=family)
+    at_once = Told(settings, in_use=family, proposed=proposed, confirmed=frozenset(ROLES))
+    story = Told(settings, in_use=family, proposed=proposed)
     at_once.send(*PARTS.values())
     at_once.until_after(3 * HOUR)
     for name, gap in zip(order, gaps, strict=True):
-        story.send(PARTS[name])
-        story.until_after(gap)
+        if name in PARTS:
+            story.send(PARTS[name])
+        else:
+            story.confirmed |= {CONFIRMATIONS[name]}
+        if story.stored:
+            story.until_after(gap)
     story.until_after(3 * HOUR)
     assert story.names[-1:] == at_once.names[-1:]
-    assert [read(a) for a in story.answers[-1:]] == [read(a) for a in at_once.answers[-1:]]
+    for facts in (read, origins):
+        assert [facts(a) for a in story.answers[-1:]] == [facts(a) for a in at_once.answers[-1:]]
 
     made = len(story.answers)
     for name in reversed(order):
-        story.send(PARTS[name])
+        story.send(PARTS.get(name, []))
         story.until_after(130)
     story.until_after(3 * HOUR)
     assert len(story.answers) == made
 
-    ranks = {needs.name: needs.rank for needs in family.signatures}
     for before, after in zip(story.answers, story.answers[1:], strict=False):
         withdrawn = "1.2.3.900.1" in {uid for uid, _ in read(before) - read(after)}
-        higher = ranks[after["expected"]["signature"]] <= ranks[before["expected"]["signature"]]
-        assert higher or withdrawn
-        assert read(before) != read(after) or before["expected"] != after["expected"]
+        assert rank(after, family) <= rank(before, family) or withdrawn
+        assert (read(before), origins(before), before["expected"]) != (read(after), origins(after), after["expected"])
 
 
 @pytest.mark.parametrize("missing", ["t2", "adc"])
