@@ -281,6 +281,30 @@ def test_the_t2_that_covers_t1c_is_chosen() -> None:
     assert found.chosen["t2"].series_uid == uid(20)
 
 
+@pytest.mark.parametrize(
+    ("tags", "chosen"),
+    [
+        (T2, True),
+        ({}, False),
+        ({"ProtocolName": "t2_tse_tra"}, True),
+        ({"RepetitionTime": 550.0, "EchoTime": 12.0, "ScanningSequence": "SE"}, False),
+        ({"RepetitionTime": 2500.0, "EchoTime": 35.0, "ScanningSequence": "SE"}, False),
+    ],
+)
+def test_a_fast_spin_echo_is_t2_only_where_its_times_or_another_name_say_so(
+    tags: dict[str, object], chosen: bool
+) -> None:
+    parts = [part for number, part in enumerate(plain()) if number != 1]
+    _, found = run(*parts, series(7, "SAG FSE OF AFFECTED SIDE", **tags))
+    assert ("t2" in found.chosen) == chosen
+
+
+def test_a_gradient_echo_that_is_named_t2_is_not_taken_for_t2() -> None:
+    parts = [part for number, part in enumerate(plain()) if number != 1]
+    _, found = run(*parts, series(7, "BILAT T2 GRE", RepetitionTime=500.0, EchoTime=20.0, ScanningSequence="GR"))
+    assert "t2" not in found.chosen
+
+
 def test_a_repeated_scan_replaces_the_first() -> None:
     _, found = run(*plain(), series(7, "t2_tse_tra", start_s=300, **T2))
     assert found.chosen["t2"].series_uid == uid(7)
