@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any  # Any: values of options; the recipe chec
 
 import click
 
-from daemon.cli.options import config_option, json_option, out_file, out_folder
+from daemon.cli.options import config_option, json_option, out_file
 from daemon.cli.recipe_options import progress_bar, recipe_of, recipe_options, table_options
 from daemon.cli.research_extra import require_research
-from daemon.cli.signature_author import authors_of, authors_section, keep_authors, require_authors, sign, trust
+from daemon.cli.signature_author import authors_of, authors_section, require_authors, sign, trust
+from daemon.cli.signature_evaluation import evaluate
 from daemon.cli.signature_family import family
 from daemon.cli.signature_registry import (
     activate_family,
@@ -25,7 +26,6 @@ from daemon.cli.signature_registry import (
 )
 
 if TYPE_CHECKING:
-    from pipeline.research.tables.feature_table import Table
     from pipeline.signature.record import Signature
 
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -38,7 +38,7 @@ def signature() -> None:
     """Make, judge and choose signatures."""
 
 
-for _command in (family, sign, trust):
+for _command in (evaluate, family, sign, trust):
     signature.add_command(_command)
 
 
@@ -89,75 +89,6 @@ def train(
         click.echo(json.dumps(card.facts(trained), allow_nan=False))
     else:
         _print_summary(trained, out)
-
-
-@signature.command()
-@click.argument("signature_file", metavar="SIGNATURE")
-@click.option("--table", "named", multiple=True, required=True, metavar="NAME=TABLE", help="A cohort; repeatable.")
-@click.option("--out", required=True, type=out_folder, help="Folder for report.html, evaluation.json, card and CSVs.")
-@click.option("--compare", "others", multiple=True, metavar="SIGNATURE", help="Another signature; repeatable.")
-@click.option("--subgroup", "subgroups", multiple=True, metavar="COLUMN", help="Any column; repeatable.")
-@click.option("--reading", metavar="COLUMN", help="A reader's calls, for McNemar's test.")
-@click.option("--survival", metavar="TIME,EVENT", help="Columns; default survival_time,survival_event.")
-@click.option("--repeats", default=10, show_default=True, type=click.IntRange(1), help="Of nested cross-validation.")
-@click.option("--complete-cases", is_flag=True, help="Leave out cases with missing values.")
-@click.option("--ignore", multiple=True, metavar="COLUMN", help="Leave a column out; repeatable.")
-@_registry_option
-@json_option
-@config_option
-def evaluate(
-    signature_file: str,
-    named: tuple[str, ...],
-    out: Path,
-    others: tuple[str, ...],
-    subgroups: tuple[str, ...],
-    reading: str | None,
-    survival: str | None,
-    repeats: int,
-    complete_cases: bool,
-    ignore: tuple[str, ...],
-    registry_path: Path | None,
-    as_json: bool,
-    config_path: Path | None,
-) -> None:
-    """Judge SIGNATURE on cohorts; on its own training table by nested cross-validation."""
-    require_research()
-    from config.load import load
-    from pipeline.research.evaluation import evaluation_page
-    from pipeline.research.evaluation.evaluate import Questions, evaluate
-    from pipeline.signature import card
-
-    settings = load(config_path, writes=False).signature
-    registry = registry_in(registry_path, settings)
-    signature = find_signature(signature_file, registry)
-    questions = Questions(
-        subgroups,
-        reading,
-        _pair(survival),
-        repeats,
-        settings.alpha,
-        complete_cases,
-        settings.minimum_per_class,
-        settings.max_outside,
-        settings.max_distance,
-    )
-    tables = dict(_cohort(signature, text, questions.columns, ignore) for text in named)
-    if len(tables) != len(named):
-        raise click.UsageError("two cohorts have the same name")
-    with progress_bar("nested cross-validation") as progress:
-        evaluation = evaluate(signature, tables, questions, [find_signature(o, registry) for o in others], progress)
-    evaluation_page.write_evaluation(evaluation, out)
-    if registry is not None:
-        registry.add(signature)
-        keep_authors(signature_file, registry)
-        registry.record(evaluation.facts)
-    for sentence in card.conclusions(evaluation.facts):
-        click.secho(sentence, err=True, fg="red", bold=True)
-    if as_json:
-        click.echo(json.dumps(evaluation.facts, allow_nan=False))
-    else:
-        click.echo("\n".join(card.performance(signature, evaluation.facts)))
-        click.echo(f"report: {out / 'report.html'}")
 
 
 @signature.command()
@@ -269,34 +200,6 @@ def activate(
             instead = f", instead of {before[:12]}" if before else ""
             click.echo(f"{title} is active for {' + '.join(sorted(one.inputs))}{instead}")
     audit_use(registry.folder, () if shadow else chosen, config_path)
-
-
-def _cohort(signature: Signature, text: str, companions: tuple[str, ...], ignore: tuple[str, ...]) -> tuple[str, Table]:
-    from pipeline.research.tables import feature_table
-
-    name, equals, path = text.partition("=")
-    if not (name and equals and path):
-        raise click.UsageError(f"--table {text}: give NAME=TABLE")
-    header = signature.header
-    return name, feature_table.read(
-        Path(path),
-        label=header.label_column,
-        positive=header.positive_value,
-        negative=header.negative_value,
-        id_column=header.id_column,
-        companions=companions,
-        ignore=ignore,
-        foreign_columns=header.foreign_columns,
-    )
-
-
-def _pair(text: str | None) -> tuple[str, str] | None:
-    if text is None:
-        return None
-    time, comma, event = text.partition(",")
-    if not (time and comma and event):
-        raise click.UsageError("--survival: give TIME,EVENT")
-    return time.strip(), event.strip()
 
 
 def _print_summary(trained: Signature, out: Path) -> None:

@@ -1,0 +1,180 @@
+"""`axrad signature evaluate`: a signature, or every member of a family, judged on cohorts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from daemon.cli.options import config_option, json_option, out_folder
+from daemon.cli.recipe_options import progress_bar
+from daemon.cli.research_extra import require_research
+from daemon.cli.signature_author import keep_authors
+from daemon.cli.signature_registry import find_signature, registry_in
+
+if TYPE_CHECKING:
+    from pipeline.research.evaluation.evaluate import Questions
+    from pipeline.research.tables.feature_table import Table
+    from pipeline.signature.family import Family
+    from pipeline.signature.record import Signature
+    from pipeline.signature.registry import Registry
+
+_folder = click.Path(file_okay=False, path_type=Path)
+
+
+@click.command()
+@click.argument("reference", metavar="SIGNATURE")
+@click.option("--table", "named", multiple=True, required=True, metavar="NAME=TABLE", help="A cohort; repeatable.")
+@click.option("--out", required=True, type=out_folder, help="Folder for report.html, evaluation.json, card and CSVs.")
+@click.option("--compare", "others", multiple=True, metavar="SIGNATURE", help="Another signature; repeatable.")
+@click.option("--subgroup", "subgroups", multiple=True, metavar="COLUMN", help="Any column; repeatable.")
+@click.option("--reading", metavar="COLUMN", help="A reader's calls, for McNemar's test.")
+@click.option("--survival", metavar="TIME,EVENT", help="Columns; default survival_time,survival_event.")
+@click.option("--repeats", default=10, show_default=True, type=click.IntRange(1), help="Of nested cross-validation.")
+@click.option("--complete-cases", is_flag=True, help="Leave out cases with missing values.")
+@click.option("--ignore", multiple=True, metavar="COLUMN", help="Leave a column out; repeatable.")
+@click.option("--registry", "registry_path", type=_folder, help="Overrides signature.registry.")
+@json_option
+@config_option
+def evaluate(
+    reference: str,
+    named: tuple[str, ...],
+    out: Path,
+    others: tuple[str, ...],
+    subgroups: tuple[str, ...],
+    reading: str | None,
+    survival: str | None,
+    repeats: int,
+    complete_cases: bool,
+    ignore: tuple[str, ...],
+    registry_path: Path | None,
+    as_json: bool,
+    config_path: Path | None,
+) -> None:
+    """Judge SIGNATURE on cohorts; on its own training table by nested cross-validation.
+
+    Of a family's folder every member is judged on the exams that have what it reads, and all on the same exams.
+    """
+    require_research()
+    from config.load import load
+    from pipeline.research.evaluation.evaluate import Questions
+    from pipeline.signature.family import read
+
+    settings = load(config_path, writes=False).signature
+    registry = registry_in(registry_path, settings)
+    family = read(Path(reference)) if Path(reference).is_dir() else None
+    if family is not None and others:
+        raise click.UsageError("--compare: the members of a family are compared with each other")
+    signature = find_signature(reference, registry) if family is None else family.members[0]
+    questions = Questions(
+        subgroups,
+        reading,
+        _pair(survival),
+        repeats,
+        settings.alpha,
+        complete_cases,
+        settings.minimum_per_class,
+        settings.max_outside,
+        settings.max_distance,
+    )
+    tables = dict(_cohort(signature, text, questions.columns, ignore) for text in named)
+    if len(tables) != len(named):
+        raise click.UsageError("two cohorts have the same name")
+    if family is None:
+        compared = [find_signature(other, registry) for other in others]
+        _evaluate_signature(signature, tables, questions, compared, out, registry, as_json=as_json)
+    else:
+        _evaluate_family(family, tables, questions, out, registry, as_json=as_json)
+    if registry is not None:
+        keep_authors(reference, registry)
+
+
+def _evaluate_signature(
+    signature: Signature,
+    tables: Mapping[str, Table],
+    questions: Questions,
+    others: Sequence[Signature],
+    out: Path,
+    registry: Registry | None,
+    *,
+    as_json: bool,
+) -> None:
+    from pipeline.research.evaluation import evaluation_page
+    from pipeline.research.evaluation.evaluate import evaluate
+    from pipeline.signature import card
+
+    with progress_bar("nested cross-validation") as progress:
+        evaluation = evaluate(signature, tables, questions, others, progress)
+    evaluation_page.write_evaluation(evaluation, out)
+    if registry is not None:
+        registry.add(signature)
+        registry.record(evaluation.facts)
+    for sentence in card.conclusions(evaluation.facts):
+        click.secho(sentence, err=True, fg="red", bold=True)
+    if as_json:
+        click.echo(json.dumps(evaluation.facts, allow_nan=False))
+    else:
+        click.echo("\n".join(card.performance(signature, evaluation.facts)))
+        click.echo(f"report: {out / 'report.html'}")
+
+
+def _evaluate_family(
+    family: Family,
+    tables: Mapping[str, Table],
+    questions: Questions,
+    out: Path,
+    registry: Registry | None,
+    *,
+    as_json: bool,
+) -> None:
+    from pipeline.research.families.evaluate_family import evaluate_family
+    from pipeline.research.families.family_evaluation_page import write_family_evaluation
+    from pipeline.signature import card
+
+    with progress_bar("signatures") as progress:
+        judged = evaluate_family(family, tables, questions, progress)
+    write_family_evaluation(judged, out)
+    for one in judged.evaluations:
+        if registry is not None:
+            registry.add(one.signature)
+            registry.record(one.facts)
+        for sentence in card.conclusions(one.facts):
+            click.secho(f"{one.signature.header.title}: {sentence}", err=True, fg="red", bold=True)
+    if as_json:
+        click.echo(json.dumps(judged.facts, allow_nan=False))
+        return
+    for one in judged.evaluations:
+        click.echo(one.signature.header.title)
+        click.echo("\n".join(card.performance(one.signature, one.facts)))
+    click.echo(f"report: {out / 'report.html'}")
+
+
+def _cohort(signature: Signature, text: str, companions: tuple[str, ...], ignore: tuple[str, ...]) -> tuple[str, Table]:
+    from pipeline.research.tables import feature_table
+
+    name, equals, path = text.partition("=")
+    if not (name and equals and path):
+        raise click.UsageError(f"--table {text}: give NAME=TABLE")
+    header = signature.header
+    return name, feature_table.read(
+        Path(path),
+        label=header.label_column,
+        positive=header.positive_value,
+        negative=header.negative_value,
+        id_column=header.id_column,
+        companions=companions,
+        ignore=ignore,
+        foreign_columns=header.foreign_columns,
+    )
+
+
+def _pair(text: str | None) -> tuple[str, str] | None:
+    if text is None:
+        return None
+    time, comma, event = text.partition(",")
+    if not (time and comma and event):
+        raise click.UsageError("--survival: give TIME,EVENT")
+    return time.strip(), event.strip()
