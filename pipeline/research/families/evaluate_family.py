@@ -112,9 +112,9 @@ def _comparison(readers: Sequence[Signature], name: str, table: Table, complete_
     area = metrics.newcombe(scored.decisions, scored.positive)
     rows: list[Json] = [{"name": first.header.title, "auc": area.value, "ci": [area.low, area.high]}]
     for other in others:
-        evaluation = compare(first, other, scored, complete_cases)
+        comparison = compare(first, other, scored, complete_cases)
         without: list[Json] = [*sorted(first.inputs - other.inputs)]
-        rows.append({"name": other.header.title, "without": without, **evaluation})
+        rows.append({"name": other.header.title, "without": without, **comparison})
     return {**counts, "against": first.header.title, "members": rows}
 
 
