@@ -114,6 +114,15 @@ def refused_right(settings: Settings, calling_ae: str, address: str, right: str)
     record(settings, message)
 
 
+def refused_share(settings: Settings, address: str, reason: str) -> None:
+    """Somebody asked for what the spool shares with workers, and was not let in."""
+    participants = [peer("", address, SOURCE, requestor=True), ourselves(settings, DESTINATION)]
+    message = event(settings, ALERT, "E", MINOR, participants, kind=NODE_AUTHENTICATION)
+    message["EventIdentification"]["EventOutcomeDescription"] = reason
+    message["axrad"] = {"endpoint": "share"}
+    record(settings, message)
+
+
 def used(settings: Settings, study: Study) -> None:
     """The instances of a study were read to be analysed."""
     record(settings, event(settings, ACCESSED, "R", SUCCESS, [ourselves(settings, APPLICATION)], study))

@@ -11,10 +11,12 @@ from config.schema.base import Section
 from config.schema.values import (
     AeTitle,
     BrokerUrl,
+    CertificateName,
     InFile,
     KeptFile,
     LedgerUrl,
     LongString,
+    Network,
     OwnFolder,
     OwnHost,
     OwnPort,
@@ -73,8 +75,16 @@ class Spool(Section):
 
     With `share_port` the listening process serves them by UID to workers that do not have the folder; such a worker
     names that endpoint in `remote` ("https://intake:11190") and keeps up to `cache_bytes` of copies under its own
-    `path`. Both know `share_token`, from the environment: AXRAD_SPOOL__SHARE_TOKEN. `remote_ca`: who signed the
-    endpoint's certificate; without it the system's authorities.
+    `path`. Both know the same tokens: `share_read_token_file` opens instances and results for reading,
+    `share_write_token_file` lets results be written; `share_token` does both, and comes from `share_token_file`, or
+    from the environment: AXRAD_SPOOL__SHARE_TOKEN. A file of tokens that read, or write, has one token a line, of at least 16 characters: all of them
+    are taken, and a worker shows the first. It is read again when it changes. `remote_ca`: who signed the endpoint's
+    certificate; without it the system's authorities.
+
+    `share_networks`: from where workers may connect; without it, from anywhere. `share_client_ca`: workers show a
+    certificate of this authority (`remote_certificate`, `remote_key`); `share_certificates`: which ones, by names or
+    "sha256:…", as in [[peer]]; without it, any. At most `share_connections` are open at once, and
+    `share_connections_per_address` from one address; beyond that, those go first that showed no token.
     """
 
     path: OwnFolder = Path("axrad-data/spool")
@@ -85,21 +95,47 @@ class Spool(Section):
     share_host: OwnHost = "127.0.0.1"
     share_port: OwnPort | None = None
     share_token: str | None = Field(None, min_length=16, pattern=r"^[\x21-\x7e]+$", repr=False)
+    share_read_token_file: InFile | None = None
+    share_write_token_file: InFile | None = None
     share_certificate: InFile | None = None
     share_key: InFile | None = None
+    share_client_ca: InFile | None = None
+    share_crl: InFile | None = None
+    share_certificates: tuple[CertificateName, ...] = ()
+    share_networks: tuple[Network, ...] = ()
+    share_connections: int = Field(256, ge=1)
+    share_connections_per_address: int = Field(64, ge=1)
     remote: RemoteUrl | None = None
     remote_ca: InFile | None = None
+    remote_certificate: InFile | None = None
+    remote_key: InFile | None = None
     cache_bytes: int = Field(20 * 1024**3, ge=1)
 
     @model_validator(mode="after")
     def _shared_with_a_token(self) -> Spool:
-        if (self.share_port is not None or self.remote) and self.share_token is None:
-            raise ValueError("share_port and remote need share_token (AXRAD_SPOOL__SHARE_TOKEN in the environment)")
+        if (self.share_port is not None or self.remote) and not self._has_tokens:
+            raise ValueError(
+                "share_port and remote need share_token (AXRAD_SPOOL__SHARE_TOKEN in the environment), "
+                "or share_read_token_file and share_write_token_file"
+            )
         if (self.share_certificate is None) != (self.share_key is None):
             raise ValueError("share_certificate and share_key go together")
+        if (self.remote_certificate is None) != (self.remote_key is None):
+            raise ValueError("remote_certificate and remote_key go together")
+        if self.share_client_ca is not None and self.share_certificate is None:
+            raise ValueError("share_client_ca needs share_certificate: without TLS nobody shows a certificate")
+        if self.share_client_ca is None and (self.share_certificates or self.share_crl is not None):
+            raise ValueError("share_certificates and share_crl need share_client_ca")
         if self.remote and self.share_port is not None:
             raise ValueError("a machine that reads the spool from remote cannot share it")
         return self
+
+    @property
+    def _has_tokens(self) -> bool:
+        """One that reads and one that writes."""
+        if self.share_token is not None:
+            return True
+        return self.share_read_token_file is not None and self.share_write_token_file is not None
 
 
 class Ledger(Section):

@@ -56,7 +56,7 @@ def shown(finding: Finding) -> str:
 
 def examine(settings: Settings) -> Iterator[Finding]:
     """Every line, in the order in which things depend on each other."""
-    from daemon.health import admission_checks, installation_checks, report_language, standing_checks
+    from daemon.health import admission_checks, installation_checks, report_language, share_checks, standing_checks
     from daemon.health.file_modes import file_modes
     from daemon.health.limits import examine as limits
     from daemon.health.peers import ask_destination
@@ -79,6 +79,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
             yield _neighbours(settings, ledger)
         yield guarded("listener", lambda: _listener(settings), "start `axrad up` or `axrad listen`")
         yield from admission_checks.examine(settings)
+        yield from share_checks.examine(settings)
         yield standing_checks.indexing(settings, now)
         if ledger is not None:
             health = Health(settings, ledger, lambda: _broker_url(settings)) if of_broker.ok else None

@@ -27,10 +27,10 @@ from daemon.listener import admission, contexts, statuses
 from daemon.listener.association import AcceptedAssociation, AcceptorResources
 from daemon.listener.association_slots import Slots
 from daemon.listener.statuses import Rejection
-from daemon.listener.tls import CurrentTls
 from daemon.logs import Recurring, guard_last_words, set_up
 from daemon.metrics import counters
 from daemon.network.accept_backoff import REST_S, SHORT
+from daemon.network.server_tls import CurrentTls, listener_files
 from daemon.spool import Spool, Syncer
 from daemon.spool.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
@@ -64,7 +64,7 @@ class Acceptor:
             acceptor=number,
             disk=admission.DiskGauge(settings.spool),
             syncer=Syncer(spool.root),
-            tls=CurrentTls(settings.listen),
+            tls=CurrentTls(listener_files(settings.listen)),
         )
         self._refusals = threading.BoundedSemaphore(MAX_REFUSALS_AT_ONCE)
         self._out_of_descriptors = Recurring(log, "no connection is taken")

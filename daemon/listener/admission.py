@@ -11,10 +11,10 @@ import structlog
 from config.schema import Peer, Settings, Spool
 from daemon.listener import statuses
 from daemon.listener.statuses import Rejection
-from daemon.listener.tls import NO_CERTIFICATE, ShownCertificate
 from daemon.machine import disk_space
 from daemon.network.health_title import HEALTH_AE_TITLE
 from daemon.network.peer_rights import ECHO, EVERYTHING, STORE, Rights, rights_together
+from daemon.network.server_tls import NO_CERTIFICATE, ShownCertificate
 
 log = structlog.get_logger("axrad.listener")
 # Refused at the lower watermark, taken in again from this much above it: not instance by instance in turns.

@@ -25,9 +25,9 @@ from daemon.listener.association_wakeup import RoundGate, WakingQueue
 from daemon.listener.receive_loop import PROTOCOL_ERRORS, ReceivingUpperLayer
 from daemon.listener.statuses import Rejection
 from daemon.listener.storing import AssociationStore
-from daemon.listener.tls import NO_CERTIFICATE, TLS_HANDSHAKE, CurrentTls, handshake_failure, shown_by
 from daemon.metrics import counters
 from daemon.network.peer_rights import COMMIT, ECHO, REPORT_COMMITMENT, Rights
+from daemon.network.server_tls import NO_CERTIFICATE, TLS_HANDSHAKE, CurrentTls, handshake_failure, shown_by
 from daemon.spool import JournalWriter, Spool, Syncer
 
 log = structlog.get_logger("axrad.listener")

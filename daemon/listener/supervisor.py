@@ -20,8 +20,8 @@ import structlog
 
 from config.schema import Listen, Settings
 from daemon.listener.association_slots import Slots
-from daemon.listener.tls import listener_context
 from daemon.machine.kept_process import Ended, KeptProcess, NotStarted, Pauses, Started
+from daemon.network.server_tls import listener_files, server_context
 from daemon.spool import Spool, check_usable
 from pipeline.errors import InputRejected
 from pipeline.whole_file import write_whole
@@ -140,7 +140,7 @@ def _end(acceptors: Iterable[Acceptor]) -> None:
 def _check_certificates(listen: Listen) -> None:
     """Once and here, rather than in processes that would die of it again and again."""
     try:
-        listener_context(listen)
+        server_context(listener_files(listen))
     except (OSError, ValueError) as error:
         raise InputRejected(
             f"the TLS certificate, key or CA cannot be used: {error}", code="bad-certificate"

@@ -54,11 +54,9 @@ def observe(settings: Settings, stop: threading.Event) -> None:
     server = _bound(settings, ledger, stop)
     if server is None:
         return
-    threading.Thread(target=server.serve_forever, name="pages", daemon=True).start()
-    log.info("observing", host=settings.metrics.host, port=server.server_port)
-    _send_notices(settings, ledger, stop)
-    server.shutdown()
-    server.server_close()
+    with server:
+        log.info("observing", host=settings.metrics.host, port=server.server_port)
+        _send_notices(settings, ledger, stop)
     ledger.close()
 
 

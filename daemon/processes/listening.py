@@ -90,7 +90,7 @@ def receive(settings: Settings, stop: threading.Event) -> None:
     try:
         audit.activity(settings, started=True)
         tell_of_changed_settings(settings)
-        with sharing(settings.spool):
+        with sharing(settings.spool, lambda address, reason: audit.refused_share(settings, address, reason)):
             serve(settings, stop)
     finally:
         audit.activity(settings, started=False)

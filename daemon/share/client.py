@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +11,8 @@ from typing import TypeVar
 
 import requests
 
+from daemon.share.digests import content_digest
+from daemon.share.names import READ, WRITE
 from pipeline.errors import PeerUnreachable
 
 # An intake host that is being restarted is waited for; the exam's lease is renewed meanwhile.
@@ -17,7 +20,9 @@ PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 TIMEOUTS_S = (5.0, 60.0)
 CHUNK_BYTES = 1024 * 1024
 # What a second attempt may mend.
-_RETRYABLE = (408, 429, 500, 502, 503, 504)
+_RETRYABLE = (408, 500, 502, 504)
+# Longer than this it is not waited at once, whatever the intake host says.
+MAX_COME_BACK_S = 30.0
 
 
 T = TypeVar("T")
@@ -29,20 +34,43 @@ class ShareRefused(PeerUnreachable):
     code = "share-refused"
 
 
-class ShareClient:
-    """Requests with the token, on a connection that is kept. For one thread at a time."""
+class _ComeBack(PeerUnreachable):
+    """The intake host has too much to do, and says how long to wait."""
 
-    def __init__(self, url: str, token: str, ca: Path | None = None, pauses_s: Sequence[float] = PAUSES_S) -> None:
+    def __init__(self, message: str, after_s: float) -> None:
+        super().__init__(message)
+        self.after_s = after_s
+
+
+class ShareClient:
+    """Requests with a token, on a connection that is kept. For one thread at a time.
+
+    Args:
+        token: one that reads and writes, or what gives the token for "read" and for "write".
+        ca: who signed the intake host's certificate; without it the system's authorities.
+        certificate: files of our own certificate and its key.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str | Callable[[str], str],
+        ca: Path | None = None,
+        pauses_s: Sequence[float] = PAUSES_S,
+        certificate: tuple[Path, Path] | None = None,
+    ) -> None:
         self._url = url.rstrip("/")
+        self._token = token
         self._pauses_s = tuple(pauses_s)
         self._session = requests.Session()
         # No proxy, and no password from ~/.netrc instead of the token.
         self._session.trust_env = False
-        self._session.headers["Authorization"] = f"Bearer {token}"
         # What is digested must be what was sent.
         self._session.headers["Accept-Encoding"] = "identity"
         if ca is not None:
             self._session.verify = str(ca)
+        if certificate is not None:
+            self._session.cert = (str(certificate[0]), str(certificate[1]))
 
     def fetch(self, path: str, to: Path) -> int | None:
         """Write what lies at `path` into a new file; its size in bytes, or None where the intake host has no such file.
@@ -61,7 +89,7 @@ class ShareClient:
         self._session.close()
 
     def _fetch_once(self, path: str, to: Path) -> int | None:
-        with self._answer("GET", path, None) as answer:
+        with self._answer("GET", path, None, self._authorised(READ)) as answer:
             if answer.status_code == 404:
                 return None
             _require(answer)
@@ -72,15 +100,28 @@ class ShareClient:
             return size
 
     def _put_once(self, path: str, data: bytes) -> None:
-        with self._answer("PUT", path, data) as answer:
+        headers = self._authorised(WRITE) | {"Content-Digest": content_digest(data)}
+        with self._answer("PUT", path, data, headers) as answer:
             _require(answer)
 
+    def _authorised(self, scope: str) -> dict[str, str]:
+        token = self._token if isinstance(self._token, str) else self._token(scope)
+        return {"Authorization": f"Bearer {token}"}
+
     @contextmanager
-    def _answer(self, method: str, path: str, data: bytes | None) -> Iterator[requests.Response]:
+    def _answer(
+        self, method: str, path: str, data: bytes | None, headers: dict[str, str]
+    ) -> Iterator[requests.Response]:
         """Errors of the network as ours, also those that come while the answer is read."""
         try:
             with self._session.request(
-                method, self._url + path, data=data, timeout=TIMEOUTS_S, stream=True, allow_redirects=False
+                method,
+                self._url + path,
+                data=data,
+                headers=headers,
+                timeout=TIMEOUTS_S,
+                stream=True,
+                allow_redirects=False,
             ) as answer:
                 yield answer
         except requests.RequestException as error:
@@ -92,6 +133,8 @@ class ShareClient:
                 return attempt()
             except ShareRefused:
                 raise
+            except _ComeBack as error:
+                time.sleep(max(pause_s, error.after_s))
             except PeerUnreachable:
                 time.sleep(pause_s)
         return attempt()
@@ -102,6 +145,20 @@ def _require(answer: requests.Response) -> None:
         return
     if answer.status_code == 401:
         raise ShareRefused("the intake host refuses our token; spool.share_token must be the same on both machines")
+    if answer.status_code == 403:
+        raise ShareRefused(
+            "the intake host does not let us do this: spool.share_write_token_file lets results be written, "
+            "spool.share_certificates names the certificates of workers"
+        )
+    if answer.status_code == 429:
+        raise ShareRefused(
+            "the intake host refuses our token, as it did several times before; spool.share_token must be the same on "
+            "both machines"
+        )
+    if answer.status_code == 503:
+        after = answer.headers.get("Retry-After", "")
+        after_s = float(after) if re.fullmatch("[0-9]{1,4}", after) else 0.0
+        raise _ComeBack(f"the intake host answers {answer.status_code}", min(after_s, MAX_COME_BACK_S))
     if answer.status_code in _RETRYABLE:
         raise PeerUnreachable(f"the intake host answers {answer.status_code}")
     raise ShareRefused(f"the intake host refuses a request with status {answer.status_code}")

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from config.schema import Settings
 from daemon.share.client import ShareClient
+from daemon.share.tokens import CurrentTokens
 from daemon.spool.instance_files import data_set_digest, relative_path
 from daemon.spool.whole_files import write_synced
 from pipeline.errors import NotDicom, TryLater
@@ -166,7 +167,8 @@ def files_of(settings: Settings) -> Files:
     spool = settings.spool
     if not spool.remote:
         return LocalFiles(spool.path)
-    assert spool.share_token is not None
-    client = ShareClient(spool.remote, spool.share_token, spool.remote_ca)
+    ours = spool.remote_certificate, spool.remote_key
+    certificate = (ours[0], ours[1]) if ours[0] is not None and ours[1] is not None else None
+    client = ShareClient(spool.remote, CurrentTokens(spool).first, spool.remote_ca, certificate=certificate)
     # An exam may not take longer than its limit; twice that, and its copies are nobody's.
     return RemoteFiles(client, spool.path / "copies", spool.cache_bytes, 2 * settings.work.time_limit_s)

@@ -6,6 +6,8 @@ import re
 
 from dicom_sr.kinds import MOST_NUMBERS, REPORT_KINDS, member
 
+# What a token is for.
+READ, WRITE = "read", "write"
 SEGMENTATIONS = (
     *(f"union_{role}{side}" for role in ("tumor", "nodes") for side in ("", "_l", "_r")),
     *(f"seg_{sequence}" for sequence in ("t2", "adc")),

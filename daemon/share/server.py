@@ -4,213 +4,205 @@
     GET /results/{revision}/{name}               a file of a result
     PUT /results/{revision}/{name}               the same, written whole or not at all
 
-Every request carries the token. Errors are a status and nothing else. Nothing that is asked for is a path: UIDs become
-hashes, digests and revisions are checked, names come from a list.
+Every request carries a token, which reads, writes, or both. Errors are a status and nothing else. Nothing that is asked
+for is a path: UIDs become hashes, digests and revisions are checked, names come from a list.
 """
 
 from __future__ import annotations
 
-import hmac
-import shutil
-import socket
-import ssl
-import sys
-import threading
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any  # Any: an address, whose form depends on the family of the socket
+from typing import BinaryIO
 
 import structlog
+from anyio import to_thread
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from config.schema import Spool as SpoolSettings
-from daemon.network.accept_backoff import RestingServer
-from daemon.share.names import is_digest, is_result_file
+from daemon.network.server_tls import NO_CERTIFICATE, CurrentTls, ShownCertificate, share_files, shown_by
+from daemon.serving.connections import Connection
+from daemon.serving.limits import HttpLimits
+from daemon.serving.request_bounds import status_only
+from daemon.serving.server import HttpServer
+from daemon.share.digests import Incomplete, announced_digest
+from daemon.share.names import READ, WRITE, is_digest, is_result_file
+from daemon.share.refusals import Told, told_in_background
+from daemon.share.result_upload import receive_file
+from daemon.share.tokens import CurrentTokens, scopes_of
+from daemon.share.tries import Tries
 from daemon.spool.instance_files import relative_path
 from daemon.spool.uids import is_uid
-from daemon.spool.whole_files import write_synced
 from pipeline.errors import InputRejected
 
 log = structlog.get_logger("axrad.share")
 # Results are numbers, pictures and reports; nothing of them comes near this.
 MAX_RESULT_BYTES = 256 * 1024**2
-MAX_CONNECTIONS = 64
-# How long a connection beyond that waits for a place.
-MAX_WAIT_FOR_ROOM_S = 5.0
-# A connection on which nothing moves for so long is closed; also one that is kept for further requests.
-IDLE_TIMEOUT_S = 10.0
+# Requests that are served at once; one beyond that waits so long, then it is asked to come back.
+REQUESTS_AT_ONCE, MAX_WAIT_S, SHARE_COME_BACK_S = 32, 5.0, 1
+PIECE_BYTES = 1024 * 1024
+SCOPES = {"GET": READ, "PUT": WRITE}
+WRONG_TOKEN, OTHER_SCOPE, NOT_ITS_CERTIFICATE = "wrong-token", "token-lacks-scope", "not-its-certificate"
 
 
-class ShareServer(RestingServer):
-    """Serves one spool until it is shut down. `server_port` is the port it really has."""
+class Share:
+    """ASGI: what is done with one request."""
 
-    request_queue_size = 128
+    def __init__(self, spool: SpoolSettings, tokens: CurrentTokens, told: Told) -> None:
+        self._root: Path = spool.path
+        self._certificates = spool.share_certificates
+        self._tokens = tokens
+        self._told = told
+        self._wrong = Tries()
+        self._turns = asyncio.Semaphore(REQUESTS_AT_ONCE)
 
-    def __init__(self, spool: SpoolSettings) -> None:
-        assert spool.share_port is not None
-        assert spool.share_token is not None
-        self.root: Path = spool.path
-        self.writing = threading.Lock()
-        self._expected = f"Bearer {spool.share_token}".encode()
-        self._tls = _tls(spool)
-        self._room = threading.BoundedSemaphore(MAX_CONNECTIONS)
-        self.address_family = socket.AF_INET6 if ":" in spool.share_host else socket.AF_INET
-        try:
-            super().__init__((spool.share_host, spool.share_port), _Handler)
-        except OSError as error:
-            raise InputRejected(
-                f"cannot share the spool on {spool.share_host}:{spool.share_port}: {error.strerror}",
-                code="cannot-listen",
-            ) from error
-
-    def accepts(self, authorization: str) -> bool:
-        """Compared in constant time."""
-        return hmac.compare_digest(authorization.encode("latin-1", "replace"), self._expected)
-
-    def get_request(self) -> tuple[socket.socket, Any]:
-        """The handshake happens in the connection's own thread, so that a slow one keeps nobody waiting."""
-        connection, address = super().get_request()
-        if self._tls is not None:
-            connection.settimeout(IDLE_TIMEOUT_S)
-            connection = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
-        return connection, address
-
-    def process_request(self, request: socket.socket | tuple[bytes, socket.socket], client_address: Any) -> None:
-        if not self._room.acquire(timeout=MAX_WAIT_FOR_ROOM_S):
-            log.warning("share-full", connections=MAX_CONNECTIONS)
-            self.shutdown_request(request)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        response = self._refusal(request)
+        if response is None:
+            try:
+                async with asyncio.timeout(MAX_WAIT_S):
+                    await self._turns.acquire()
+            except TimeoutError:
+                response = _refused(request, HTTPStatus.SERVICE_UNAVAILABLE, SHARE_COME_BACK_S)
+        if response is not None:
+            await response(scope, receive, send)
             return
-        super().process_request(request, client_address)
-
-    def process_request_thread(self, request: socket.socket | tuple[bytes, socket.socket], client_address: Any) -> None:
         try:
-            super().process_request_thread(request, client_address)
+            response = await self._answer(request)
+            await response(scope, receive, send)
         finally:
-            self._room.release()
+            self._turns.release()
 
-    def handle_error(self, request: socket.socket | tuple[bytes, socket.socket], client_address: Any) -> None:
-        """A connection that broke is the other side's to repeat; its text may quote what was asked for."""
-        log.warning("share-connection-broken", error=type(sys.exception()).__name__)
-
-
-def _tls(spool: SpoolSettings) -> ssl.SSLContext | None:
-    if spool.share_certificate is None:
+    def _refusal(self, request: Request) -> Response | None:
+        """Why somebody may not ask for anything, or not for this."""
+        connection: Connection = request.state.connection
+        if self._certificates and not certificate_of(connection).is_one_of(self._certificates):
+            self._told(connection.address, NOT_ITS_CERTIFICATE)
+            return _refused(request, HTTPStatus.FORBIDDEN)
+        scopes = scopes_of(request.headers.get("Authorization", ""), self._tokens.now())
+        connection.trusted = bool(scopes)
+        if not scopes:
+            return self._wrong_token(request, connection.address)
+        if request.method not in SCOPES:
+            return _refused(request, HTTPStatus.NOT_IMPLEMENTED)
+        if SCOPES[request.method] not in scopes:
+            self._told(connection.address, OTHER_SCOPE)
+            return _refused(request, HTTPStatus.FORBIDDEN)
         return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+
+    def _wrong_token(self, request: Request, address: str) -> Response:
+        """A right token is not counted and always opens: a neighbour's mistake locks nobody out."""
+        self._told(address, WRONG_TOKEN)
+        wait_s = self._wrong.count(address)
+        if wait_s:
+            return _refused(request, HTTPStatus.TOO_MANY_REQUESTS, wait_s)
+        return _refused(request, HTTPStatus.UNAUTHORIZED)
+
+    async def _answer(self, request: Request) -> Response:
+        """By the path as it was written: nothing in it is decoded or tidied up."""
+        parts = tuple(request.scope["raw_path"].decode("latin-1").removeprefix("/").split("/"))
+        if request.scope["query_string"]:
+            parts = ()
+        match request.method, parts:
+            case "GET", ("instances", uid, digest) if is_uid(uid) and is_digest(digest):
+                return await _file(request, self._root / relative_path(uid, digest), "application/dicom")
+            case "GET", ("results", revision, name) if is_result_file(revision, name):
+                return await _file(request, self._root / "results" / revision / name, "application/octet-stream")
+            case "PUT", ("results", revision, name) if is_result_file(revision, name):
+                return await _keep(request, self._root / "results" / revision / name)
+            case _:
+                return _refused(request, HTTPStatus.BAD_REQUEST)
+
+
+def certificate_of(connection: Connection) -> ShownCertificate:
+    ssl_object = connection.transport.get_extra_info("ssl_object") if connection.transport is not None else None
+    return NO_CERTIFICATE if ssl_object is None else shown_by(ssl_object)
+
+
+def _refused(request: Request, status: HTTPStatus, retry_after_s: int | None = None) -> Response:
+    connection: Connection = request.state.connection
+    log.warning("share-refused", status=int(status), peer=connection.address)
+    return status_only(status) if retry_after_s is None else status_only(status, Retry_After=str(retry_after_s))
+
+
+async def _file(request: Request, path: Path, kind: str) -> Response:
+    if "content-length" in request.headers or "transfer-encoding" in request.headers:
+        # A body that nobody reads would be taken for the next request.
+        return _refused(request, HTTPStatus.BAD_REQUEST)
     try:
-        context.load_cert_chain(spool.share_certificate, spool.share_key)
+        file, size = await to_thread.run_sync(_opened, path)
+    except FileNotFoundError:
+        return Response(status_code=HTTPStatus.NOT_FOUND)
+    return StreamingResponse(_pieces(file), headers={"Content-Length": str(size)}, media_type=kind)
+
+
+def _opened(path: Path) -> tuple[BinaryIO, int]:
+    file = path.open("rb")
+    return file, file.seek(0, 2)
+
+
+async def _pieces(file: BinaryIO) -> AsyncIterator[bytes]:
+    with file:
+        file.seek(0)
+        while piece := await to_thread.run_sync(file.read, PIECE_BYTES):
+            yield piece
+
+
+async def _keep(request: Request, path: Path) -> Response:
+    length = request.headers.get("Content-Length", "")
+    if not (length.isascii() and length.isdigit()):
+        return _refused(request, HTTPStatus.LENGTH_REQUIRED)
+    if int(length) > MAX_RESULT_BYTES:
+        return _refused(request, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+    try:
+        digest = announced_digest(request.headers.get("Content-Digest"))
+        await receive_file(request.stream(), path, int(length), digest)
+    except (Incomplete, ClientDisconnect):
+        return _refused(request, HTTPStatus.BAD_REQUEST)
+    except OSError as error:
+        log.error("share-not-written", error=error.strerror)
+        return _refused(request, HTTPStatus.INSUFFICIENT_STORAGE)
+    return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+def share_limits(spool: SpoolSettings) -> HttpLimits:
+    return HttpLimits(
+        connections=spool.share_connections,
+        connections_per_address=spool.share_connections_per_address,
+        networks=spool.share_networks,
+    )
+
+
+def bound_server(spool: SpoolSettings, told: Told, limits: HttpLimits) -> HttpServer:
+    """Not yet serving. Raises InputRejected where tokens, certificate or address cannot be used."""
+    assert spool.share_port is not None
+    tokens = CurrentTokens(spool)
+    try:
+        tls = CurrentTls(share_files(spool))
     except (OSError, ValueError) as error:
         raise InputRejected(f"spool.share_certificate cannot be used: {error}", code="bad-certificate") from error
-    return context
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: ShareServer
-    protocol_version = "HTTP/1.1"
-    timeout = IDLE_TIMEOUT_S
-    server_version = "axrad"
-    sys_version = ""
-
-    def do_GET(self) -> None:
-        match self._authorised_path():
-            case ("instances", uid, digest) if is_uid(uid) and is_digest(digest):
-                self._send(self.server.root / relative_path(uid, digest), "application/dicom")
-            case ("results", revision, name) if is_result_file(revision, name):
-                self._send(self.server.root / "results" / revision / name, "application/octet-stream")
-            case None:
-                self._answer_status(HTTPStatus.UNAUTHORIZED)
-            case _:
-                self._answer_status(HTTPStatus.BAD_REQUEST)
-
-    def do_PUT(self) -> None:
-        match self._authorised_path():
-            case ("results", revision, name) if is_result_file(revision, name):
-                self._write_result(self.server.root / "results" / revision / name)
-            case None:
-                self._answer_status(HTTPStatus.UNAUTHORIZED)
-            case _:
-                self._answer_status(HTTPStatus.BAD_REQUEST)
-
-    def _authorised_path(self) -> tuple[str, ...] | None:
-        """The parts of the path; None without the token."""
-        if not self.server.accepts(self.headers.get("Authorization", "")):
-            return None
-        return tuple(self.path.removeprefix("/").split("/"))
-
-    def _send(self, path: Path, kind: str) -> None:
-        try:
-            file = path.open("rb")
-        except FileNotFoundError:
-            self._answer_status(HTTPStatus.NOT_FOUND)
-            return
-        with file:
-            self.send_response(HTTPStatus.OK)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(file.seek(0, 2)))
-            self.end_headers()
-            file.seek(0)
-            shutil.copyfileobj(file, self.wfile, 1024 * 1024)
-
-    def _write_result(self, path: Path) -> None:
-        length = self.headers.get("Content-Length", "")
-        if not (length.isascii() and length.isdigit()):
-            self._answer_status(HTTPStatus.LENGTH_REQUIRED)
-            return
-        if int(length) > MAX_RESULT_BYTES:
-            self._answer_status(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-            return
-        data = self.rfile.read(int(length))
-        if len(data) < int(length):
-            self._answer_status(HTTPStatus.BAD_REQUEST)
-            return
-        try:
-            with self.server.writing:
-                write_synced(path, data)
-        except OSError as error:
-            log.error("share-not-written", error=error.strerror)
-            self._answer_status(HTTPStatus.INSUFFICIENT_STORAGE)
-            return
-        self.send_response(HTTPStatus.NO_CONTENT)
-        self.end_headers()
-
-    def _answer_status(self, status: HTTPStatus) -> None:
-        """A status without details. The connection ends: what else was sent on it is not read."""
-        if status is not HTTPStatus.NOT_FOUND:
-            log.warning("share-refused", status=int(status), peer=self.client_address[0])
-            self.close_connection = True
-        self.send_response(status)
-        self.send_header("Content-Length", "0")
-        if self.close_connection:
-            self.send_header("Connection", "close")
-        self.end_headers()
-
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """What the base class refuses: unknown methods, lines that are no HTTP."""
-        self.close_connection = True
-        self.send_response(code, HTTPStatus(code).phrase)
-        self.send_header("Content-Length", "0")
-        self.send_header("Connection", "close")
-        self.end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:
-        """No line per request: it would hold UIDs."""
+    address = (spool.share_host, spool.share_port)
+    try:
+        return HttpServer(address, Share(spool, tokens, told), limits, tls=tls, refused=told)
+    except OSError as error:
+        raise InputRejected(
+            f"cannot share the spool on {spool.share_host}:{spool.share_port}: {error.strerror}", code="cannot-listen"
+        ) from error
 
 
 @contextmanager
-def sharing(spool: SpoolSettings) -> Iterator[ShareServer | None]:
+def sharing(
+    spool: SpoolSettings, told: Told = lambda address, reason: None, limits: HttpLimits | None = None
+) -> Iterator[HttpServer | None]:
     """Serve in a thread while the body runs; nothing where the spool is not shared."""
     if spool.share_port is None:
         yield None
         return
-    with ShareServer(spool) as server:
-        thread = threading.Thread(target=server.serve_forever, name="share", daemon=True)
-        thread.start()
+    with told_in_background(told) as tell, bound_server(spool, tell, limits or share_limits(spool)) as server:
         log.info("sharing", host=spool.share_host, port=server.server_port, tls=spool.share_certificate is not None)
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+        yield server

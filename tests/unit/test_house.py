@@ -22,6 +22,7 @@ KEBAB = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 # Signals inside one room: raised and caught there, never shown to anybody, so they are no part of the tree.
 INTERNAL = {
+    "Incomplete": "other bytes came than were announced; the shared spool answers 400",
     "BadValue": "a value that is no number; whoever needs it rejects the file, others go without",
     "BadCommand": "a DIMSE command set that cannot be read; the listener aborts the association",
     "ConfigError": "the configuration is read below the room that has the tree; the command line prints it",

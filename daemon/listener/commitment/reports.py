@@ -15,10 +15,10 @@ from pynetdicom import AE
 from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 
 from config.schema import Settings
-from daemon.listener import tls
 from daemon.listener.commitment.check import report_of
 from daemon.listener.commitment.requests import SUCCESS, Transaction, locked, write
 from daemon.listener.contexts import COMMITMENT, COMMITMENT_INSTANCE, EXPLICIT_LE, IMPLICIT_LE
+from daemon.network import server_tls
 from daemon.spool import Spool
 
 log = structlog.get_logger("axrad.listener")
@@ -171,7 +171,7 @@ def send_on_new_association(
     role.sop_class_uid = COMMITMENT
     role.scu_role = False
     role.scp_role = True
-    tls_args = (tls.client_context(settings.listen), host) if over_tls else None
+    tls_args = (server_tls.client_context(settings.listen), host) if over_tls else None
     association = ae.associate(host, port, ae_title=transaction.calling_ae, ext_neg=[role], tls_args=tls_args)
     if not association.is_established:
         return False

@@ -7,7 +7,6 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,9 @@ import pytest
 from config.schema import Settings, Spool
 from daemon.listener.acceptor import Acceptor
 from daemon.listener.association_slots import Slots
-from daemon.network import accept_backoff
-from daemon.network.accept_backoff import REST_S, SHORT, RestingServer
+from daemon.network.accept_backoff import REST_S, SHORT
+from daemon.serving.limits import HttpLimits
+from daemon.serving.server import HttpServer
 
 
 class Starved:
@@ -67,13 +67,14 @@ def test_an_acceptor_without_descriptors_rests_between_attempts(
 
 
 @pytest.mark.parametrize(("number", "rests"), [(errno.EMFILE, [REST_S]), (errno.ECONNABORTED, [])])
-def test_a_page_server_without_descriptors_rests_as_well(
+def test_an_http_server_without_descriptors_rests_as_well(
     monkeypatch: pytest.MonkeyPatch, number: int, rests: list[float]
 ) -> None:
-    slept: list[float] = []
-    monkeypatch.setattr(accept_backoff.time, "sleep", slept.append)
-    with RestingServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
-        real, server.socket = server.socket, Starved(server.socket, number)  # type: ignore[assignment]
-        server._handle_request_noblock()  # type: ignore[attr-defined]
-        server.socket = real
-    assert slept == rests
+    server = HttpServer(("127.0.0.1", 0), lambda *_: None, HttpLimits())  # type: ignore[arg-type]
+    rested: list[float] = []
+    monkeypatch.setattr(server, "_listening", Starved(server._listening, number))
+    monkeypatch.setattr(server._loop, "remove_reader", lambda _: True)
+    monkeypatch.setattr(server._loop, "call_later", lambda seconds, _: rested.append(seconds))
+    server._accept()
+    assert rested == rests
+    server._loop.close()

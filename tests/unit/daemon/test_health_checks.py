@@ -188,11 +188,7 @@ def health(ledger: Ledger, tmp_path: Path) -> Health:
 @pytest.fixture
 def pages(health: Health) -> Iterator[Pages]:
     with Pages(("127.0.0.1", 0), [], health) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def get(pages: Pages, path: str) -> tuple[int, str]:

@@ -7,7 +7,6 @@ import sys
 import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -253,12 +252,8 @@ def served(ledger: Ledger, tmp_path: Path) -> Iterator[str]:
     (tmp_path / "spool").mkdir()
     server = observing.pages(settings, ledger)
     server.health.refresh_soon = lambda: None  # type: ignore[method-assign] # there is nobody to probe
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with server:
+        yield f"http://127.0.0.1:{server.server_port}"
 
 
 def test_the_page_is_what_prometheus_reads(served: str, ledger: Ledger) -> None:

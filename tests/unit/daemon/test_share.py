@@ -20,11 +20,11 @@ from pydantic import ValidationError
 from config.load import load
 from config.schema import Settings
 from config.schema import Spool as SpoolSettings
-from daemon.share import server as share_server
+from daemon.serving.server import HttpServer
 from daemon.share.client import ShareClient, ShareRefused
 from daemon.share.exam_files import CacheFull, CopyDamaged, LocalFiles, RemoteFiles, files_of
 from daemon.share.names import RESULT_FILES, is_result_file
-from daemon.share.server import ShareServer, sharing
+from daemon.share.server import sharing
 from daemon.spool import Description, Spool, Stored
 from pipeline.errors import PeerUnreachable
 from tests.support.certificates import make_certificates
@@ -49,7 +49,7 @@ class House:
     """An intake host and one worker."""
 
     folder: Path
-    server: ShareServer
+    server: HttpServer
 
     @property
     def spool(self) -> Spool:
@@ -198,7 +198,7 @@ def test_instances_cannot_be_written(house: House) -> None:
     assert house.spool.verify(row.path)
 
 
-@pytest.mark.parametrize(("length", "status"), [("-1", 411), ("x", 411), (str(10**12), 413)])
+@pytest.mark.parametrize(("length", "status"), [("-1", 400), ("x", 400), ("", 400), (str(10**12), 413)])
 def test_a_length_that_cannot_be_is_refused_before_anything_is_read(house: House, length: str, status: int) -> None:
     assert house.raw("PUT", f"/results/{REVISION}/sr.dcm", None, **{"Content-Length": length}) == (status, b"")
     assert house.files().get(REVISION, "sr.dcm") is None
@@ -274,20 +274,6 @@ def test_a_worker_waits_for_an_intake_host_that_restarts(tmp_path: Path, monkeyp
     finally:
         client.close()
         came_back[1].__exit__(None, None, None)  # type: ignore[attr-defined]
-
-
-def test_connections_beyond_the_bound_are_closed_and_the_others_go_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(share_server, "MAX_CONNECTIONS", 1)
-    monkeypatch.setattr(share_server, "MAX_WAIT_FOR_ROOM_S", 0.05)
-    with shared(tmp_path) as house:
-        row = house.receive("1.2.3")
-        with socket.create_connection(("127.0.0.1", house.server.server_port)), pytest.raises(PeerUnreachable):
-            # The first one says nothing, and holds the only place.
-            house.files().instance(row)
-        monkeypatch.setattr(share_server, "MAX_WAIT_FOR_ROOM_S", 10)
-        assert house.files().instance(row) is not None
 
 
 # The bound of the copies

@@ -1,4 +1,4 @@
-"""TLS of the listener: its context, read again when a file of it changes, and the names in certificates."""
+"""TLS of what others connect to: its context, read again when a file of it changes, and the names in certificates."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import Any  # Any: what `getpeercert` gives
 
 import structlog
 
-from config.schema import Listen
+from config.schema import Listen, Spool
 from daemon.network.tls_profile import apply_profile, check_revocation
 
-log = structlog.get_logger("axrad.listener")
+log = structlog.get_logger("axrad.tls")
 # How often it is asked whether a file has changed.
 LOOK_EVERY_S = 1.0
 # The reason in log, metrics and audit trail; more stands beside it.
@@ -44,7 +44,29 @@ class ShownCertificate:
 NO_CERTIFICATE = ShownCertificate()
 
 
-def shown_by(connection: ssl.SSLSocket) -> ShownCertificate:
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """Certificate and key of an endpoint of ours, whose certificates it asks for, and which of those are revoked."""
+
+    certificate: Path | None = None
+    key: Path | None = None
+    client_ca: Path | None = None
+    crl: Path | None = None
+
+    @property
+    def named(self) -> list[Path]:
+        return [path for path in (self.certificate, self.key, self.client_ca, self.crl) if path is not None]
+
+
+def listener_files(listen: Listen) -> TlsFiles:
+    return TlsFiles(listen.tls_certificate, listen.tls_key, listen.tls_client_ca, listen.tls_crl)
+
+
+def share_files(spool: Spool) -> TlsFiles:
+    return TlsFiles(spool.share_certificate, spool.share_key, spool.share_client_ca, spool.share_crl)
+
+
+def shown_by(connection: ssl.SSLSocket | ssl.SSLObject) -> ShownCertificate:
     """What the other side of a connection showed. Names count only where it was verified, as Python sees to."""
     raw = connection.getpeercert(binary_form=True)
     if not raw:
@@ -67,20 +89,20 @@ def _comparable(name: str) -> str:
         return name.rstrip(".").casefold()
 
 
-def listener_context(listen: Listen) -> ssl.SSLContext | None:
-    """For connections to us; with a client CA, only senders that show a certificate of it.
+def server_context(files: TlsFiles) -> ssl.SSLContext | None:
+    """For connections to us; with a client CA, only those that show a certificate of it. None: no TLS.
 
     Raises OSError or ValueError where a file cannot be used.
     """
-    if listen.tls_certificate is None:
+    if files.certificate is None:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     apply_profile(context)
-    context.load_cert_chain(listen.tls_certificate, listen.tls_key)
-    if listen.tls_client_ca is not None:
-        context.load_verify_locations(listen.tls_client_ca)
+    context.load_cert_chain(files.certificate, files.key)
+    if files.client_ca is not None:
+        context.load_verify_locations(files.client_ca)
         context.verify_mode = ssl.CERT_REQUIRED
-    check_revocation(context, listen.tls_crl)
+    check_revocation(context, files.crl)
     return context
 
 
@@ -103,23 +125,18 @@ def handshake_failure(error: ssl.SSLError) -> str:
 
 
 class CurrentTls:
-    """The listener's context, made anew when certificate, key, authority or revocation list has changed on the disk.
+    """An endpoint's context, made anew when certificate, key, authority or revocation list has changed on the disk.
 
     Files that cannot be used, a certificate whose key has not come yet for one, leave the context as it was; they are
     looked at again until they can.
     """
 
-    def __init__(self, listen: Listen) -> None:
-        self._listen = listen
-        self._files = [
-            path
-            for path in (listen.tls_certificate, listen.tls_key, listen.tls_client_ca, listen.tls_crl)
-            if path is not None
-        ]
+    def __init__(self, files: TlsFiles) -> None:
+        self._files = files
         self._lock = threading.Lock()
         self._looked_at = time.monotonic()
         self._read = self._failed = self._on_disk()
-        self._context = listener_context(listen)
+        self._context = server_context(files)
 
     @property
     def enabled(self) -> bool:
@@ -138,7 +155,7 @@ class CurrentTls:
         if on_disk == self._read:
             return
         try:
-            self._context = listener_context(self._listen)
+            self._context = server_context(self._files)
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             if on_disk != self._failed:
                 self._failed = on_disk
@@ -149,7 +166,7 @@ class CurrentTls:
         log.info("TLS files read again")
 
     def _on_disk(self) -> list[tuple[int, int, int] | None]:
-        return [_state(path) for path in self._files]
+        return [_state(path) for path in self._files.named]
 
 
 def _state(path: Path) -> tuple[int, int, int] | None:

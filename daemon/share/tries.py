@@ -1,0 +1,42 @@
+"""So many tries each, then one more every few seconds: wrong tokens of an address, lines of the audit trail."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+# So many tries, then one more each `REFILL_S`.
+TRIES, REFILL_S = 30, 2.0
+# Who is remembered; those that tried longest ago are forgotten.
+MAX_KEYS = 4096
+
+
+@dataclass(slots=True)
+class _Bucket:
+    tries: float
+    at: float
+
+
+class Tries:
+    """A bucket of tries for each key, an address for one."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+
+    def count(self, key: str) -> int:
+        """Note a try; how many seconds there are to wait for the next, 0 while there are tries left."""
+        now = self._clock()
+        bucket = self._buckets.pop(key, None) or _Bucket(TRIES, now)
+        bucket.tries = min(TRIES, bucket.tries + (now - bucket.at) / REFILL_S)
+        bucket.at = now
+        self._buckets[key] = bucket
+        while len(self._buckets) > MAX_KEYS:
+            self._buckets.popitem(last=False)
+        if bucket.tries >= 1:
+            bucket.tries -= 1
+            return 0
+        return max(1, math.ceil((1 - bucket.tries) * REFILL_S))
