@@ -77,9 +77,9 @@ class Spool(Section):
     names that endpoint in `remote` ("https://intake:11190") and keeps up to `cache_bytes` of copies under its own
     `path`. Both know the same tokens: `share_read_token_file` opens instances and results for reading,
     `share_write_token_file` lets results be written; `share_token` does both, and comes from `share_token_file`, or
-    from the environment: AXRAD_SPOOL__SHARE_TOKEN. A file of tokens that read, or write, has one token a line, of at least 16 characters: all of them
-    are taken, and a worker shows the first. It is read again when it changes. `remote_ca`: who signed the endpoint's
-    certificate; without it the system's authorities.
+    from the environment: AXRAD_SPOOL__SHARE_TOKEN. A file of tokens that read, or write, has one a line, of at least
+    16 characters: all of them are taken, and a worker shows the first. It is read again when it changes.
+    `remote_ca`: who signed the endpoint's certificate; without it the system's authorities.
 
     `share_networks`: from where workers may connect; without it, from anywhere. `share_client_ca`: workers show a
     certificate of this authority (`remote_certificate`, `remote_key`); `share_certificates`: which ones, by names or

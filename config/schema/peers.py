@@ -32,7 +32,8 @@ class Peer(Section):
     counts as routine unless this is set. `feedback`: readers' verdicts on our results are taken from it; an archive's
     AE title says nothing of who wrote a report, so set it for those alone that let nobody but readers write one.
 
-    `may`: its rights. "store", or "store:SEG" for one modality alone (several such are possible); "echo" (C-ECHO);
+    `may`: its rights. "store", or "store:SEG" for one modality alone (several such are possible); "retrieve": store
+    what we asked for by C-MOVE, of an archive that pushes nothing by itself; "echo" (C-ECHO);
     "commit": ask for storage commitment; "report-commitment": report on what we asked it to keep; "feedback": what the
     key of that name allows; "find" is for queries, which axrad does not answer yet. Without `may`: store, echo, commit,
     report-commitment, and feedback where the key is set. `called_ae`: the AE title by which it must call us; without

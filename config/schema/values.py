@@ -26,7 +26,7 @@ NAME_OF_HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-
 EMAIL = re.compile(r"[^\s@<>,;]+@[^\s@<>,;]+")
 HOURS = re.compile(r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d")
 
-RIGHTS = ("store", "echo", "commit", "report-commitment", "feedback", "find")
+RIGHTS = ("store", "retrieve", "echo", "commit", "report-commitment", "feedback", "find")
 
 # What the drivers take after the ? of an address, and the values that they can read.
 SWITCH, WHOLE, DECIMAL, PLACE = "true|false|yes|no|1|0", "[0-9]{1,9}", r"[0-9]{1,9}(\.[0-9]{1,9})?", ".+"

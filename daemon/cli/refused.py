@@ -29,6 +29,8 @@ MEANING = {r.reason: r.comment for r in statuses.ALL} | {
     "other-called-title": "it did not call us by called_ae of its [[peer]]",
     "too-many-associations": "listen.max_associations were open",
     "too-many-associations-of-peer": "listen.max_associations_per_peer were open",
+    "not-authorised": "`may` of its [[peer]], or the role that it asked for, does not let it store this; or it came by "
+    "a C-MOVE of ours and had not been asked for",
 }
 REMEDIES = {
     "unknown-peer": "if it may send: list it under [[peer]], restart `axrad listen`, and have it send again",
@@ -40,8 +42,32 @@ REMEDIES = {
     "write-failed": "look at disk and permissions of the spool (`axrad doctor`); the sender comes back by itself",
     "too-large": "raise listen.max_instance_bytes if such objects are wanted, and have it sent again",
     "class-not-accepted": SENDER,
-    "not-authorised": "the sender asked to be a storage provider only: its role selection has to be mended",
+    "not-authorised": "add the right to `may` of its [[peer]] if it may, or mend the sender's role selection",
     "failed": "the log of the listener has the line `instance refused`; have it sent again",
+}
+# What is refused beside associations and instances: what it means, what to do.
+ALERTS = {
+    "right-lacking": (
+        "`may` of its [[peer]] does not have this right",
+        "if it may: add the right to `may` and restart `axrad listen`; else have the sender leave it",
+    ),
+    "tls-handshake": (
+        "no TLS connection came about; the text behind it says why, `no shared cipher` that the sender offers only "
+        "suites without forward secrecy or authenticated encryption",
+        "mend certificate or cipher suites at the sender; docs/security.md, *Devices with old TLS*",
+    ),
+    "wrong-token": (
+        "it showed no token of the shared spool",
+        "if it is a worker, give it the token files of this host; else find out who it is",
+    ),
+    "token-lacks-scope": (
+        "its token of the shared spool is for the other of reading and writing",
+        "a worker needs both spool.share_read_token_file and spool.share_write_token_file",
+    ),
+    "address-not-listed": (
+        "its address is not in spool.share_networks",
+        "if it is a worker, add it there and restart `axrad listen`; else find out who it is",
+    ),
 }
 
 
@@ -87,9 +113,9 @@ def _refusal(line: str) -> JsonObject | None:
     event, detail = message["EventIdentification"], message.get("axrad", {})
     kind = event["EventID"]["csd-code"]
     if kind == audit.ALERT[0] and message["ActiveParticipant"][0]["RoleIDCode"]["csd-code"] == audit.SOURCE[0]:
-        reasons = {event["EventOutcomeDescription"]: 1}
+        what, reasons = _alert(event, detail)
     elif kind == audit.TRANSFERRED[0] and "refused" in detail:
-        reasons = detail["refused"]
+        what, reasons = "instances", detail["refused"]
     else:
         return None
     sender = message["ActiveParticipant"][0]
@@ -97,10 +123,18 @@ def _refusal(line: str) -> JsonObject | None:
         "at": event["EventDateTime"],
         "calling_ae": sender["AlternativeUserID"].removeprefix("AETITLES="),
         "address": sender["NetworkAccessPointID"],
-        "what": "association" if kind == audit.ALERT[0] else "instances",
+        "what": what,
         "reasons": reasons,
         "association": detail.get("association"),
     }
+
+
+def _alert(event: JsonObject, more: JsonObject) -> tuple[str, dict[str, int]]:
+    """What was refused, and why: a right that is lacking, a request to the shared spool, else an association."""
+    reason = str(event["EventOutcomeDescription"])
+    if event.get("EventTypeCode", {}).get("csd-code") == audit.RESTRICTED_FUNCTION[0]:
+        return reason.removeprefix("not authorised: "), {"right-lacking": 1}
+    return "share" if more.get("endpoint") == "share" else "association", {reason: 1}
 
 
 def _print(out: Console, items: Sequence[JsonObject], settings: Settings) -> None:
@@ -112,9 +146,10 @@ def _print(out: Console, items: Sequence[JsonObject], settings: Settings) -> Non
     for item in items:
         when = datetime.fromisoformat(item["at"]).astimezone(zone).strftime("%Y-%m-%d %H:%M:%S")
         for reason, number in sorted(item["reasons"].items()):
-            counted = "association" if item["what"] == "association" else f"{number} instance" + "s" * (number != 1)
+            counted = f"{number} instance" + "s" * (number != 1) if item["what"] == "instances" else item["what"]
             table.add_row(when, item["calling_ae"] or "(not said)", item["address"], counted, reason)
     out.print(table)
-    for reason in sorted({r for item in items for r in item["reasons"]}):
-        meaning = MEANING.get(reason, "the listener's log says more")
-        hanging(out, f"{reason}: {meaning[0].lower()}{meaning[1:]}. What to do: {REMEDIES.get(reason, SENDER)}.")
+    for reason in sorted({r.partition(":")[0].partition(";")[0] for item in items for r in item["reasons"]}):
+        unknown = MEANING.get(reason, "the listener's log says more"), REMEDIES.get(reason, SENDER)
+        meaning, remedy = ALERTS.get(reason, unknown)
+        hanging(out, f"{reason}: {meaning[0].lower()}{meaning[1:]}. What to do: {remedy}.")

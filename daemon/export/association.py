@@ -15,10 +15,12 @@ from pynetdicom import AE
 from pynetdicom.association import Association
 
 from config.schema import Destination, Pacs, Settings
+from daemon.export.message_limits import MAX_MESSAGE_BYTES, MessageLimits
 from daemon.network.tls_profile import apply_profile, check_revocation
 from pipeline.errors import InputRejected, PeerUnreachable
 
 MAX_ACSE_S = 30.0
+BEYOND = "answers one request with more than can be taken; it was given up"
 T = TypeVar("T")
 
 
@@ -122,15 +124,23 @@ class AnswersBeyondLimits(PeerUnreachable):
 
 @contextmanager
 def associated(
-    address: Address, contexts: Sequence[tuple[str, Sequence[str]]], *, all_contexts: bool = True, **options: object
+    address: Address,
+    contexts: Sequence[tuple[str, Sequence[str]]],
+    *,
+    all_contexts: bool = True,
+    max_message_bytes: int = MAX_MESSAGE_BYTES,
+    evt_handlers: Sequence[tuple[object, object]] = (),
+    **options: object,
 ) -> Iterator[Association]:
     """An association with the given (abstract syntax, transfer syntaxes), released at the end.
 
     Args:
         all_contexts: a context that the peer does not accept is an error; otherwise the caller looks at
             `accepted_contexts`.
+        max_message_bytes: of one message that the peer sends.
 
-    Raises PeerUnreachable if the peer does not answer, DestinationRefused if the peer rejects us or a context.
+    Raises PeerUnreachable if the peer does not answer, DestinationRefused if the peer rejects us or a context,
+    AnswersBeyondLimits if it sends more, or more slowly, than a peer may.
     """
     ae = AE(ae_title=address.our_ae_title)
     ae.acse_timeout = min(address.answer_timeout_s, MAX_ACSE_S)
@@ -140,13 +150,17 @@ def associated(
     for abstract, transfer in contexts:
         ae.add_requested_context(abstract, list(transfer))
     tls_args = (tls_context(address), address.host) if address.tls else None
+    limits = MessageLimits(max_message_bytes, address.answer_timeout_s)
+    options |= {"tls_args": tls_args, "evt_handlers": [*limits.handlers(), *evt_handlers]}
     try:
-        association = ae.associate(address.host, address.port, ae_title=address.ae_title, tls_args=tls_args, **options)
+        association = ae.associate(address.host, address.port, ae_title=address.ae_title, **options)
     except (OSError, UnicodeError) as error:  # pynetdicom lets the errors of a name's look-up through
         raise PeerUnreachable(
             f"the host {address.host} of {address.name} has no address ({type(error).__name__})"
         ) from error
     if not association.is_established:
+        if limits.exceeded:
+            raise AnswersBeyondLimits(f"{address.name} {BEYOND}")
         _raise_not_established(address, association)
     parked = _ParkedReactor(association)
     try:
@@ -155,6 +169,12 @@ def associated(
         if refused and all_contexts:
             raise DestinationRefused(f"{address.name} does not accept {', '.join(refused)}")
         yield association
+        if limits.exceeded:
+            raise AnswersBeyondLimits(f"{address.name} {BEYOND}")
+    except PeerUnreachable as error:
+        if limits.exceeded and type(error) is PeerUnreachable:
+            raise AnswersBeyondLimits(f"{address.name} {BEYOND}") from error
+        raise
     finally:
         if association.is_established:
             # What `release` does, without its wait for a flag that a report served meanwhile may have lowered for good.
@@ -170,9 +190,7 @@ def within_limits(
     for number, answer in enumerate(answers, 1):
         if number > max_count or time.monotonic() > deadline:
             association.abort(block=False)
-            raise AnswersBeyondLimits(
-                f"{address.name} answers one request with more than can be taken; it was given up"
-            )
+            raise AnswersBeyondLimits(f"{address.name} {BEYOND}")
         yield answer
 
 

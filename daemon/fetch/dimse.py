@@ -185,7 +185,9 @@ def get(
     failures: list[Exception] = []
     traffic = _Traffic(max_instance_bytes + MAX_OVERHEAD_BYTES, failures)
     handlers = [(evt.EVT_C_STORE, on_store), (evt.EVT_DATA_RECV, traffic.count)]
-    with _retrieving(address, contexts, ext_neg=roles, evt_handlers=handlers) as association:
+    # Beyond what `traffic` counts, so that this one says what is wrong.
+    most = 2 * (max_instance_bytes + MAX_OVERHEAD_BYTES)
+    with _retrieving(address, contexts, ext_neg=roles, evt_handlers=handlers, max_message_bytes=most) as association:
         for query in queries(batches):
             responses = association.send_c_get(query, GET)
             answers = _limited(address, association, responses, MAX_LISTED, MAX_RETRIEVE_S)
@@ -243,7 +245,7 @@ def _limited(
 
 
 def _retrieving(
-    address: Address, contexts: list[tuple[str, Sequence[str]]], **options: object
+    address: Address, contexts: list[tuple[str, Sequence[str]]], **options: Any
 ) -> AbstractContextManager[Association]:
     return associated(address, contexts, all_contexts=False, **options)
 

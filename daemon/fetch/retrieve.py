@@ -15,7 +15,7 @@ from daemon.fetch import dimse, web
 from daemon.fetch.instance_sink import InstanceSink, NoRoom, require_room
 from daemon.fetch.plan import Batch, Directory
 from daemon.network.redirects import Redirected
-from daemon.spool import JournalWriter, Spool
+from daemon.spool import JournalWriter, Spool, requested_moves
 from pipeline.errors import ExamRejected, PeerUnreachable, TryLater
 
 log = structlog.get_logger("axrad.fetch")
@@ -61,6 +61,9 @@ def retrieve(pacs: Pacs, batches: Sequence[Batch], settings: Settings) -> int:
 
 def _retrieve_by(way: str, address: Address, batches: Sequence[Batch], spool: Spool, settings: Settings) -> int:
     if way == "move":
+        # The listener keeps of this C-MOVE what is noted here, and nothing else.
+        moves = [requested_moves.RequestedMove(b.study_uid, b.series_uid, tuple(b.sop_uids)) for b in batches]
+        requested_moves.note(spool.root, moves)
         return dimse.move(address, batches)
     with _journal(spool, address) as journal:
         sink = InstanceSink(spool, journal, settings, address.ae_title, batches)

@@ -15,7 +15,8 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined,unused-ignore]
 
 from config.schema import Destination, Settings
 from config.schema.peers import Via
-from daemon.export.association import Address, address_of, associated
+from daemon.export.association import Address, address_of, associated, within_limits
+from daemon.export.c_find import MAX_MATCHES
 from daemon.export.cstore import accepted_classes
 from daemon.export.proof import COMMITMENT_INSTANCE
 from daemon.export.web import dicomweb_client
@@ -125,7 +126,10 @@ def _find(address: Address) -> str:
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
         setattr(query, keyword, generate_uid(prefix=None))
     with associated(address, [(str(model), [EXPLICIT, IMPLICIT])]) as association:
-        answers = [getattr(status, "Status", None) for status, _ in association.send_c_find(query, model)]
+        responses = association.send_c_find(query, model)
+        max_s = 10 * address.answer_timeout_s
+        limited = within_limits(address, association, responses, max_count=MAX_MATCHES, max_s=max_s)
+        answers = [getattr(status, "Status", None) for status, _ in limited]
     if not answers or answers[-1] != 0:
         answer = "nothing" if not answers or answers[-1] is None else f"status 0x{answers[-1]:04X}"
         raise PeerUnreachable(f"{address.name} answers a query with {answer}")

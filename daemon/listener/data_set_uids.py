@@ -74,9 +74,9 @@ def identity(head: bytes, transfer_syntax_uid: str, *, size: int) -> Identity:
     return Identity(uids.get(SOP_CLASS), uids.get(SOP_INSTANCE), whole)
 
 
-def inflated(head: bytes) -> bytes:
+def inflated(head: bytes, limit: int = HEAD_BYTES) -> bytes:
     try:
-        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(head, HEAD_BYTES)
+        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(head, limit)
     except zlib.error as error:
         raise Unreadable("the data set is not deflated") from error
 

@@ -34,6 +34,7 @@ CLASS_NOT_OF_CONTEXT = Refusal(0x0122, "class-not-accepted", "The SOP class is n
 NOT_AUTHORISED = Refusal(0x0124, "not-authorised", "This association may not store: its role is not SCU")
 NOT_THE_PROBE = Refusal(0x0124, "not-authorised", "Under this AE title only the receiver's own check may store")
 NO_RIGHT_TO_STORE = Refusal(0x0124, "not-authorised", "This AE title may not store here")
+NOT_REQUESTED = Refusal(0x0124, "not-authorised", "This instance was not requested by the receiver")
 NO_RIGHT_TO_MODALITY = Refusal(0x0124, "not-authorised", "This AE title may not store this modality here")
 FAILED = Refusal(0x0110, "failed", "The instance could not be processed")
 

@@ -13,15 +13,16 @@ from dataclasses import dataclass
 import structlog
 
 from config.schema import Settings
-from daemon.listener import data_set_uids, modalities, own_probe, statuses
+from daemon.listener import data_set_uids, modalities, own_probe, requested, statuses
 from daemon.listener.command import StoreRequest
 from daemon.listener.contexts import COMMITMENT, VERIFICATION
 from daemon.listener.statuses import SUCCESS, Refusal
 from daemon.logs import place_of
 from daemon.metrics import counters
 from daemon.network.health_title import HEALTH_AE_TITLE
-from daemon.network.peer_rights import EVERYTHING, Rights
+from daemon.network.peer_rights import EVERYTHING, RETRIEVE, Rights
 from daemon.spool import Description, Incoming, JournalWriter, Spool, Syncer, is_uid
+from daemon.spool.requested_moves import RequestedMoves
 
 # What may wait in memory for the disk before a round of syncing starts on its own.
 SYNC_EVERY_BYTES = 64 * 1024 * 1024
@@ -70,6 +71,9 @@ class AssociationStore:
         self._refusal: Refusal | None = None
         self._failure: dict[str, str] = {}
         self._head = bytearray()
+        self._head_bytes = data_set_uids.HEAD_BYTES
+        self._our_ae = settings.listen.ae_title.strip()
+        self._moves = RequestedMoves(spool.root)
         self._closed = False
         self.how = ""
         self.stored = 0
@@ -81,6 +85,8 @@ class AssociationStore:
         """Start an instance. Whether it is refused is told at its `end`: the sender's bytes come anyway."""
         self._request = request
         self._head.clear()
+        by_our_move = self._is_by_our_move(request) or self._rights.allow(RETRIEVE)
+        self._head_bytes = requested.HEAD_BYTES if by_our_move else data_set_uids.HEAD_BYTES
         self._refusal, self._failure = None, {}
         try:
             self._refusal = self._request_refusal(request, context)
@@ -117,8 +123,8 @@ class AssociationStore:
         if incoming.size + piece.nbytes > self._max_bytes:
             self._refuse(statuses.TOO_LARGE)
             return
-        if len(self._head) < data_set_uids.HEAD_BYTES:
-            self._head += piece[: data_set_uids.HEAD_BYTES - len(self._head)]
+        if len(self._head) < self._head_bytes:
+            self._head += piece[: self._head_bytes - len(self._head)]
         try:
             incoming.write(piece)
         except Exception as error:  # noqa: BLE001 - outermost for one instance
@@ -152,7 +158,8 @@ class AssociationStore:
                 self._refuse(statuses.NOT_THE_PROBE)
             return
         try:
-            identity = data_set_uids.identity(bytes(self._head), description.transfer_syntax_uid, size=incoming.size)
+            head = bytes(self._head[: data_set_uids.HEAD_BYTES])
+            identity = data_set_uids.identity(head, description.transfer_syntax_uid, size=incoming.size)
         except data_set_uids.Unreadable:
             self._refuse(statuses.NOT_UNDERSTOOD)
             return
@@ -165,15 +172,26 @@ class AssociationStore:
         elif identity.sop_class_uid not in (None, description.sop_class_uid):
             self._refuse(statuses.OTHER_CLASS)
         else:
-            self._check_modality(description)
+            self._check_right(description)
 
-    def _check_modality(self, description: Description) -> None:
+    def _check_right(self, description: Description) -> None:
+        """What comes by a C-MOVE of ours was asked for; other instances are of a modality that may be stored."""
+        assert self._request is not None
+        syntax, head = description.transfer_syntax_uid, bytes(self._head)
+        may_retrieve, by_our_move = self._rights.allow(RETRIEVE), self._is_by_our_move(self._request)
+        if may_retrieve or by_our_move:
+            if requested.was_requested(self._moves, description.sop_instance_uid, head, syntax):
+                if may_retrieve:
+                    return
+            elif by_our_move:
+                self._refuse(statuses.NOT_REQUESTED)
+                return
         allowed = self._rights.modalities
-        if allowed is None:
-            return
-        class_uid, syntax = description.sop_class_uid, description.transfer_syntax_uid
-        if not modalities.are_all_in(allowed, class_uid, bytes(self._head), syntax):
-            self._refuse(statuses.NO_RIGHT_TO_MODALITY)
+        if allowed is not None and not modalities.are_all_in(allowed, description.sop_class_uid, head, syntax):
+            self._refuse(statuses.NOT_REQUESTED if may_retrieve else statuses.NO_RIGHT_TO_MODALITY)
+
+    def _is_by_our_move(self, request: StoreRequest) -> bool:
+        return request.move_originator == self._our_ae
 
     def _store(self, incoming: Incoming, request: StoreRequest) -> None:
         sync_each = self._durability == "instance"

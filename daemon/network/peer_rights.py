@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from config.schema import Peer
 
-STORE, ECHO, COMMIT, REPORT_COMMITMENT, FEEDBACK = "store", "echo", "commit", "report-commitment", "feedback"
+STORE, RETRIEVE, ECHO, COMMIT = "store", "retrieve", "echo", "commit"
+REPORT_COMMITMENT, FEEDBACK = "report-commitment", "feedback"
 # Of a peer without `may`; feedback has its own key.
 WITHOUT_MAY = (STORE, ECHO, COMMIT, REPORT_COMMITMENT)
 
@@ -23,11 +24,11 @@ class Rights:
 
     @property
     def may_store(self) -> bool:
-        return STORE in self.names or bool(self._modalities)
+        return STORE in self.names or RETRIEVE in self.names or bool(self._modalities)
 
     @property
     def modalities(self) -> frozenset[str] | None:
-        """The modalities that may be stored; None: any."""
+        """The modalities that may be stored without having been asked for; None: any."""
         return None if STORE in self.names else self._modalities
 
     @property

@@ -73,3 +73,22 @@ def test_every_reason_there_is_has_its_meaning() -> None:
     reasons |= {r.reason for r in vars(statuses).values() if isinstance(r, statuses.Rejection)}
     assert reasons <= set(refused.MEANING)
     assert set(refused.REMEDIES) <= reasons
+
+
+def test_a_lacking_right_is_no_association(settings: Settings, tmp_path: Path) -> None:
+    audit.refused_right(settings, "SCANNER", "10.1.2.4", "echo")
+    audit.refused_share(settings, "10.1.2.5", "wrong-token")
+    audit.refused_association(settings, "", "10.1.2.6", "tls-handshake: no shared cipher")
+    lines = [" ".join(line.split()) for line in said(tmp_path).splitlines()]
+    assert any(line.endswith("SCANNER 10.1.2.4 echo right-lacking") for line in lines)
+    assert any(line.endswith("(not said) 10.1.2.5 share wrong-token") for line in lines)
+    text = " ".join(lines)
+    assert "`may` of its [[peer]] does not have this right. What to do: if it may: add the right to `may`" in text
+    assert "tls-handshake: no TLS connection came about" in text
+    assert "Devices with old TLS" in text
+    found = json.loads(said(tmp_path, "--json"))["refused"]
+    assert [(item["what"], item["reasons"]) for item in found] == [
+        ("echo", {"right-lacking": 1}),
+        ("share", {"wrong-token": 1}),
+        ("association", {"tls-handshake: no shared cipher": 1}),
+    ]
