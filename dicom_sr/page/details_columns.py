@@ -179,7 +179,7 @@ def _regions(result: StudyResult, say: Words) -> Iterator[Entry]:
 def region_words(result: StudyResult, side: Side | None, part: Part, role: Role, say: Words) -> str:
     """`L nodes: 0.90 cm³, 3 nodes`; the side only where there are two."""
     roi = part.rois[role]
-    where = f"{side} " if result.sides and side else ""
+    where = say.named(side) + say("after_side") if result.sides and side else ""
     volume, region = f"{roi.volume_mm3 / 1000:.2f}", say(f"short_{role}")
     text = say("region_volume", where=where, region=region, volume=volume, change=_change(result, side, role))
     diameter = part.features.get(f"{roi.drawn_on}.{role}.original_shape_Maximum3DDiameter")
