@@ -1,8 +1,8 @@
 """The audit trail: who was given, used, made and sent what, as DICOM's audit messages say it, one JSON line each.
 
 Events, participants and codes are those of PS3.15 A.5, in the names of its XML schema. Objects are named by Study
-Instance UID and SOP classes, never by patient: the archive that a UID leads to knows whose it is, and a trail that says
-it again would have to be guarded like the archive. docs/operations.md says what that leaves out of the standard.
+Instance UID and SOP classes, and by patient only where `audit.patients` asks for it: the archive that a UID leads to
+knows whose it is, and a trail that says it again has to be guarded like the archive.
 """
 
 from __future__ import annotations
@@ -60,13 +60,14 @@ SUCCESS, MINOR, SERIOUS = 0, 4, 8
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """What the trail says of a study. `sop_classes`: instances by SOP class."""
+    """What the trail says of a study. `sop_classes`: instances by SOP class; `patient_id`: empty unless asked for."""
 
     study_uid: str
     sop_classes: Mapping[str, int]
     study: str = ""
     revision: str = ""
     association: str = ""
+    patient_id: str = ""
 
 
 # Events
@@ -221,7 +222,8 @@ def event(
         },
     }
     if study is not None:
-        message["ParticipantObjectIdentification"] = [_object(study)]
+        patient = [_patient(study)] if settings.audit.patients and study.patient_id else []
+        message["ParticipantObjectIdentification"] = [_object(study), *patient]
         message["axrad"] = {k: v for k in ("study", "revision", "association") if (v := getattr(study, k))}
     return message
 
@@ -236,6 +238,13 @@ def _object(study: Study) -> Json:
         "ParticipantObjectIDTypeCode": code(STUDY_UID),
         "ParticipantObjectDescription": {"SOPClass": classes},
     }
+
+
+def _patient(study: Study) -> Json:
+    """A person (1) in the role of the patient (1), by Patient Number, RFC 3881's code 2."""
+    kind = {"csd-code": "2", "codeSystemName": "RFC-3881", "originalText": "Patient Number"}
+    roles = {"ParticipantObjectTypeCode": 1, "ParticipantObjectTypeCodeRole": 1}
+    return {"ParticipantObjectID": study.patient_id, **roles, "ParticipantObjectIDTypeCode": kind}
 
 
 def ourselves(settings: Settings, role: tuple[str, str], *, requestor: bool = False) -> Json:

@@ -7,7 +7,19 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from config.schema.base import Section
-from config.schema.values import EmailAddress, Host, InFile, OwnFile, OwnFolder, OwnHost, OwnPort, Port, Syslog, WebUrl
+from config.schema.values import (
+    EmailAddress,
+    Host,
+    InFile,
+    Name,
+    OwnFile,
+    OwnFolder,
+    OwnHost,
+    OwnPort,
+    Port,
+    Syslog,
+    WebUrl,
+)
 
 
 class Log(Section):
@@ -18,12 +30,14 @@ class Log(Section):
 class Audit(Section):
     """The audit trail: one JSON line per event, to a file (default: `audit.jsonl` beside the spool) and to syslog.
 
-    `syslog`: a socket (`/dev/log`), or `udp://host:port`, `tcp://host:port` or `tls://host:port` (RFC 5425). Of TLS:
-    `syslog_ca` signed the server's certificate (default: the system's authorities), `syslog_certificate` and
-    `syslog_key` are ours, where the server asks for one.
+    `patients`: name the patient (Patient ID) as a participant, as IHE ATNA has it; the trail is then to be guarded like
+    the archive. `syslog`: a socket (`/dev/log`), or `udp://host:port`, `tcp://host:port` or `tls://host:port`
+    (RFC 5425). Of TLS: `syslog_ca` signed the server's certificate (default: the system's authorities),
+    `syslog_certificate` and `syslog_key` are ours, where the server asks for one.
     """
 
     enabled: bool = True
+    patients: bool = False
     path: OwnFile | None = None
     syslog: Syslog | None = None
     syslog_ca: InFile | None = None
@@ -46,7 +60,8 @@ class Metrics(Section):
     others, which the listener takes from this machine also where [[peer]] does not list it, and from which it stores
     nothing but the object of this check. `listener_host`: where the listener is, if not at `listen.host`, or the name
     in its certificate. `folder`: where processes count; default:
-    `metrics` beside the spool.
+    `metrics` beside the spool. `scanners`: how metrics name a scanner, by its manufacturer and model as headers write
+    them (`"SIEMENS Skyra" = "MR 3"`); one that is not listed counts as `other`, since a header may say anything.
     """
 
     enabled: bool = True
@@ -56,6 +71,7 @@ class Metrics(Section):
     listener_host: Host | None = None
     health_every_s: float = Field(15.0, gt=0)
     health_timeout_s: float = Field(10.0, gt=0)
+    scanners: dict[str, Name] = Field(default_factory=dict)
 
 
 class Email(Section):

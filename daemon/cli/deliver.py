@@ -49,7 +49,10 @@ def deliver(
         click.echo(f"{closed} deliveries to {forgotten} are closed")
     elif study is not None:
         row, opened = _one(settings, ledger, study, destination)
-        audit.operator_action(settings, "deliver", audit.Study(row.study_uid, {}, row.id), destination or "")
+        from daemon.work.audit_events import named
+
+        about = named(settings, ledger, audit.Study(row.study_uid, {}, row.id))
+        audit.operator_action(settings, "deliver", about, destination or "")
         click.echo(f"{len(opened)} deliveries are queued")
     else:
         opened = _all(settings, ledger, destination)

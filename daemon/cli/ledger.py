@@ -96,9 +96,11 @@ def _study_named(connection: sa.Connection, name: str) -> StudyRow:
     return row
 
 
-def _ordered(settings: Settings, action: str, row: StudyRow, detail: str = "") -> None:
+def _ordered(settings: Settings, ledger: Ledger, action: str, row: StudyRow, detail: str = "") -> None:
     """An operator's order is in the audit trail."""
-    audit.operator_action(settings, action, audit.Study(row.study_uid, {}, row.id), detail)
+    from daemon.work.audit_events import named
+
+    audit.operator_action(settings, action, named(settings, ledger, audit.Study(row.study_uid, {}, row.id)), detail)
 
 
 @click.command()
@@ -133,7 +135,7 @@ def retry(config_path: Path | None, study: str, new_revision: bool, accept_ident
         answer = operator_requests.retry(
             connection, row, time.time(), new_revision=new_revision, accept_identity=accept_identity
         )
-    _ordered(settings, "accept-identity" if accept_identity else "retry", row)
+    _ordered(settings, ledger, "accept-identity" if accept_identity else "retry", row)
     click.echo(answer)
 
 
@@ -146,7 +148,7 @@ def cancel(config_path: Path | None, study: str) -> None:
     with ledger.write() as connection:
         row = _study_named(connection, study)
         answer = priority_and_cancel.cancel(connection, row, time.time())
-    _ordered(settings, "cancel", row)
+    _ordered(settings, ledger, "cancel", row)
     click.echo(answer)
 
 
@@ -161,5 +163,5 @@ def prioritise(config_path: Path | None, study: str, level: str) -> None:
     with ledger.write() as connection:
         row = _study_named(connection, study)
         answer = priority_and_cancel.prioritise(connection, row, time.time(), level, head_start_s)
-    _ordered(settings, "prioritise", row, level)
+    _ordered(settings, ledger, "prioritise", row, level)
     click.echo(answer)

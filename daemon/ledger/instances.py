@@ -17,6 +17,7 @@ from daemon.ledger.studies import create_or_wake, study_id_of
 from daemon.ledger.tables import instances, roi_references, sent_objects, studies
 from daemon.ledger.work_order import ROUTINE
 from pipeline.catalog import REGISTRATION_CLASS, InstanceFacts, facts_to_json
+from pipeline.catalog.free_text import to_keep
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,9 @@ def _come_back(
     facts = arrival.facts
     used = facts is not None and is_relevant(facts) and not is_result
     state = "unreadable" if facts is None else "stored" if used else "ignored"
-    columns = {"path": arrival.path} | ({"counts_as": ""} if used else {})
+    columns: dict[str, object] = {"path": arrival.path, **({"counts_as": ""} if used else {})}
+    if facts is not None:
+        columns["facts"] = to_keep(facts_to_json(facts))
     move(connection, "instance", instance_id, state, columns)
     if facts is None or not used:
         return None
@@ -150,7 +153,7 @@ def columns_of(arrival: Arrival, why: str = "", counts_as: str = "") -> dict[str
         "calling_ae": arrival.calling_ae,
         "note": why or arrival.note,
         "counts_as": counts_as,
-        "facts": facts_to_json(facts) if facts else {},
+        "facts": to_keep(facts_to_json(facts)) if facts else {},
         "key_id": arrival.key_id,
     }
 

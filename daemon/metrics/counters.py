@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,12 +67,18 @@ def association_refused(reason: str) -> None:
 
 @contextmanager
 def stage(name: str) -> Iterator[None]:
-    """Time the body; `outcome` is `done`, or the error's code where it has one."""
+    """Time the body; `outcome` is `done`, the error's code where it has one of ours, or its type."""
     began, outcome = time.perf_counter(), "done"
     try:
         yield
     except Exception as error:
-        outcome = str(getattr(error, "code", type(error).__name__))
+        outcome = _code_of(error)
         raise
     finally:
         STAGE_SECONDS.labels(name, outcome).observe(time.perf_counter() - began)
+
+
+def _code_of(error: Exception) -> str:
+    """Codes of axrad are words with hyphens; whatever else an error of a library calls so is no label."""
+    code = getattr(error, "code", None)
+    return code if isinstance(code, str) and re.fullmatch("[a-z0-9]+(-[a-z0-9]+)*", code) else type(error).__name__

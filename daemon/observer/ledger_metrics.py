@@ -21,6 +21,7 @@ from daemon.ledger.states import DELIVERY_OPEN, STAGE_OPEN, STUDY, WITHOUT_PREDI
 from daemon.ledger.tables import deliveries, feedback, revisions, studies
 from daemon.listener.supervisor import state as listener_state
 from daemon.machine import disk_space
+from daemon.metrics.results import scanner_label
 from daemon.spool.journal import journal_names
 from pipeline.errors import AxradError
 
@@ -177,7 +178,11 @@ def _verdicts(connection: sa.Connection, settings: Settings) -> Iterator[Metric]
     ).all()
     labels = ("signature", "scanner", "source", "verdict")
     active = active_signatures(settings)
-    counted = {tuple(row[:4]): row[4] for row in statements if active is None or row.signature in ("", *active)}
+    counted: dict[tuple[str, ...], float] = {}
+    for signature, scanner, source, verdict, number in statements:
+        if active is None or signature in ("", *active):
+            key = (signature, scanner_label(scanner, settings.metrics.scanners), source, verdict)
+            counted[key] = counted.get(key, 0) + number
     yield gauge("feedback", "What readers and pathology said of signatures that are active.", counted, labels)
 
 

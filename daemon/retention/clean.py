@@ -21,6 +21,7 @@ from daemon.ledger.states import SETTLED, UNUSED
 from daemon.ledger.tables import instances, studies
 from daemon.machine import disk_space
 from daemon.spool import Spool
+from pipeline.catalog.free_text import after_the_files
 
 log = structlog.get_logger("axrad.retention")
 DAY_S = 86400.0
@@ -137,6 +138,7 @@ def _finish(ledger: Ledger, spool: Spool, now: float) -> tuple[int, int]:
     with ledger.write() as connection:
         for chunk in _chunks([row.id for row in going]):
             move_all(connection, "instance", instances.c.id.in_(chunk), ("purging",), "purged")
+            _forget_texts(connection, chunk)
             back = connection.execute(
                 sa.select(instances.c.id, instances.c.path).where(
                     instances.c.id.in_(chunk), instances.c.state == "stored"
@@ -144,6 +146,19 @@ def _finish(ledger: Ledger, spool: Spool, now: float) -> tuple[int, int]:
             ).all()
             mark_lost(connection, [row.id for row in back if not (spool.root / row.path).exists()], now)
     return len(going), sum(int(row.size) for row in going)
+
+
+def _forget_texts(connection: sa.Connection, ids: list[int]) -> None:
+    """With the files go the descriptions and labels of their headers, in which somebody may have written a name."""
+    gone = instances.c.id.in_(ids) & (instances.c.state == "purged")
+    changed = [
+        {"instance": row.id, "kept": kept}
+        for row in connection.execute(sa.select(instances.c.id, instances.c.facts).where(gone))
+        if (kept := after_the_files(row.facts)) != row.facts
+    ]
+    if changed:
+        one = instances.c.id == sa.bindparam("instance")
+        connection.execute(instances.update().where(one).values(facts=sa.bindparam("kept")), changed)
 
 
 def _chunks(ids: Iterable[int]) -> Iterator[list[int]]:

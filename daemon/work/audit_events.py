@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import sqlalchemy as sa
 import structlog
@@ -20,7 +21,8 @@ from daemon.network.health_title import HEALTH_AE_TITLE
 from daemon.spool import Spool
 from daemon.spool.journal import Entry, read_journal
 from daemon.work.context import Context
-from pipeline.errors import TryLater
+from dicom_sr.report_source import read_header
+from pipeline.errors import ExamRejected, TryLater
 
 log = structlog.get_logger("axrad.index")
 ROWS_PER_QUERY = 500
@@ -38,7 +40,7 @@ def association_indexed(settings: Settings, ledger: Ledger, spool: Spool, journa
     new = any(e.event == "stored" for e in entries)
     with ledger.read() as connection:
         brought = list(_studies_of(connection, sorted(stored_uids), first.association))
-    for study in brought:
+    for study in (named(settings, ledger, one) for one in brought):
         audit.received(settings, study, *who, new=new)
         log.info(
             "received",
@@ -50,6 +52,25 @@ def association_indexed(settings: Settings, ledger: Ledger, spool: Spool, journa
         )
     if refused:
         audit.refused_instances(settings, first.association, *who, refused)
+
+
+def named(settings: Settings, ledger: Ledger, study: audit.Study) -> audit.Study:
+    """The study with its patient where `audit.patients` asks for it, as a header in the spool says; else as it was."""
+    if not settings.audit.patients:
+        return study
+    with ledger.read() as connection:
+        path = connection.execute(
+            sa.select(instances.c.path)
+            .where(instances.c.exam_uid == study.study_uid, instances.c.state == "stored")
+            .order_by(instances.c.id)
+        ).scalars().first()  # fmt: skip
+    if path is None:
+        return study
+    try:
+        header = read_header(settings.spool.path / path)
+    except (ExamRejected, OSError):
+        return study
+    return replace(study, patient_id=str(header.get("PatientID") or "").strip())
 
 
 def _is_probe(spool: Spool, entries: Sequence[Entry]) -> bool:
@@ -97,12 +118,14 @@ def exam_used(context: Context, study: StudyRow, revision: RevisionRow) -> None:
                 .group_by(instances.c.sop_class)
             ).all()
             counted.update({row[0]: row[1] for row in rows})
-    audit.used(context.settings, audit.Study(study.study_uid, counted, study.id, revision.id))
+    used = audit.Study(study.study_uid, counted, study.id, revision.id)
+    audit.used(context.settings, named(context.settings, context.ledger, used))
 
 
 def results_created(context: Context, study: StudyRow, revision_id: str, sop_classes: Sequence[str]) -> None:
     """Result objects were rendered."""
-    audit.created(context.settings, audit.Study(study.study_uid, Counter(sop_classes), study.id, revision_id))
+    created = audit.Study(study.study_uid, Counter(sop_classes), study.id, revision_id)
+    audit.created(context.settings, named(context.settings, context.ledger, created))
 
 
 def results_sent(context: Context, study_id: str, row: DeliveryRow, address: Address | None, why_not: str = "") -> None:
@@ -114,6 +137,7 @@ def results_sent(context: Context, study_id: str, row: DeliveryRow, address: Add
                 sa.select(sent_objects.c.sop_class_uid).where(sent_objects.c.delivery_id == row.id)
             ).scalars()
             study = audit.Study(study_uid, Counter(classes), study_id, row.revision_id)
+        study = named(context.settings, context.ledger, study)
     except TryLater:
         log.error("audit-not-written", delivery=row.id)
         return

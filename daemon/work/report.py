@@ -56,7 +56,7 @@ def run(context: Context, revision_id: str) -> None:
             return
         final = revision_failed(context, held, study.id, error)
         raise TaskFailed(code_of(error), revision_id, final=final) from None
-    result_made(result)
+    result_made(result, context.settings.metrics.scanners)
     log.info("reported", study=study.id, revision=revision_id, status=result.status, objects=objects)
     for delivery_id in opened:
         context.announce("axrad.deliver", delivery_id)

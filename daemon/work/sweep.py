@@ -15,6 +15,7 @@ from daemon.ledger.clock_jumps import TOLERANCE_S, JumpWatch, mend
 from daemon.ledger.rows import StudyRow
 from daemon.ledger.study_merge import join
 from daemon.retention import clean
+from daemon.work.audit_events import named
 from daemon.work.context import Context
 from daemon.work.dispatch import ANNOUNCED_S, dispatch_revisions
 from daemon.work.failure import code_of, sentence_of, where_in_our_code
@@ -103,10 +104,11 @@ def _assemble(context: Context, row: StudyRow) -> None:
     verdict = _judged(context, study, now)
     with context.ledger.write() as connection:
         verdicts.apply(connection, study, verdict, now, settings)
+    audited = audit.Study(study.study_uid, Counter(), study.id)
     if verdict.corrected is not None and verdict.corrected != study.corrected_key:
-        audit.patient_changed(settings, audit.Study(study.study_uid, Counter(), study.id), followed=False)
+        audit.patient_changed(settings, named(settings, context.ledger, audited), followed=False)
     if verdict.identity is not None and verdict.identity != study.identity_key:
-        audit.patient_changed(settings, audit.Study(study.study_uid, Counter(), study.id), followed=True)
+        audit.patient_changed(settings, named(settings, context.ledger, audited), followed=True)
     if verdict.state != study.state:
         log.info("assembly", study=study.id, state=verdict.state, code=verdict.code or None)
 

@@ -136,3 +136,11 @@ def test_the_settings_of_each_container_are_settings(name: str, container: dict[
     environ = {e["name"]: e["value"].replace("/run/secrets/axrad", str(tmp_path)) for e in container["env"]}
     settings = load(FOLDER / "axrad.toml", environ=environ)
     assert settings.listen.port == 11112
+
+
+def test_every_pod_has_a_policy_for_what_it_may_reach_and_the_workers_reach_no_archive() -> None:
+    policies = [d["spec"] for d in resources() if d["kind"] == "NetworkPolicy"]
+    assert all(set(spec["policyTypes"]) == {"Ingress", "Egress"} and spec["egress"] for spec in policies)
+    workers = next(spec for spec in policies if "matchExpressions" in spec["podSelector"])
+    ports = {port["port"] for rule in workers["egress"] for port in rule["ports"]}
+    assert ports == {53, 5432, 6379, 11190}

@@ -208,6 +208,19 @@ def test_the_trail_names_no_patient(tmp_path: Path, local: Ledger) -> None:
     local.close()
 
 
+def test_the_patient_is_a_participant_where_the_site_asks_for_it(tmp_path: Path, local: Ledger) -> None:
+    arrive(tmp_path)
+    chosen = settings(tmp_path)
+    chosen = chosen.model_copy(update={"audit": chosen.audit.model_copy(update={"patients": True})})
+    index_once(local, Spool(tmp_path / "spool"), 0.0, chosen)
+    study, patient = lines(tmp_path)[0]["ParticipantObjectIdentification"]
+    assert (study["ParticipantObjectTypeCode"], study["ParticipantObjectTypeCodeRole"]) == (2, 3)
+    assert (patient["ParticipantObjectTypeCode"], patient["ParticipantObjectTypeCodeRole"]) == (1, 1)
+    assert patient["ParticipantObjectID"] == "SECRET-ID"
+    assert patient["ParticipantObjectIDTypeCode"]["originalText"] == "Patient Number"
+    local.close()
+
+
 def test_our_own_probing_is_not_in_the_trail_and_what_has_only_its_title_is(tmp_path: Path, local: Ledger) -> None:
     spool = Spool(tmp_path / "spool")
     report = own_probe.data_set(own_probe.new_uid(own_probe.key_of(spool.root)))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client import REGISTRY
+from prometheus_client import REGISTRY, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from config.schema import Settings
@@ -18,7 +18,7 @@ from daemon import metrics
 from daemon.ledger import Ledger, heartbeats
 from daemon.ledger.tables import breakers, deliveries, feedback
 from daemon.metrics import counters
-from daemon.metrics.results import result_made, scanner_of
+from daemon.metrics.results import result_made, scanner_label, scanner_of
 from daemon.observer import observing
 from daemon.observer.http_server import CountedCollector
 from daemon.observer.ledger_metrics import LedgerCollector
@@ -107,7 +107,7 @@ def test_what_readers_said_is_counted_by_signature_and_scanner(ledger: Ledger, t
             )
         )  # fmt: skip
     found = read(ledger, tmp_path)
-    labels = {"signature": "sig@1", "scanner": "ACME One", "source": "reader", "verdict": "disagree"}
+    labels = {"signature": "sig@1", "scanner": "other", "source": "reader", "verdict": "disagree"}
     assert value(found, "feedback", **labels) == 1
 
 
@@ -151,6 +151,9 @@ def result(**more: Any) -> StudyResult:
     return StudyResult.model_validate(facts | more)
 
 
+SCANNERS = {"acme one X": "MR 1"}
+
+
 def prediction(**more: Any) -> Prediction:
     facts = {
         "signature": "sig@1",
@@ -164,9 +167,9 @@ def prediction(**more: Any) -> Prediction:
 
 
 def test_a_prediction_is_counted_by_category_and_scanner_with_what_drift_is_seen_by() -> None:
-    labels = {"signature": "sig@1", "scanner": "ACME One x"}
+    labels = {"signature": "sig@1", "scanner": "MR 1"}
     before = counted("predictions_total", category="high", **labels), counted("outside_training_total", **labels)
-    result_made(result(prediction=prediction()))
+    result_made(result(prediction=prediction()), SCANNERS)
     after = counted("predictions_total", category="high", **labels), counted("outside_training_total", **labels)
     assert (after[0] - before[0], after[1] - before[1]) == (1, 1)
     assert counted("probability_sum", **labels) >= 0.73
@@ -174,22 +177,40 @@ def test_a_prediction_is_counted_by_category_and_scanner_with_what_drift_is_seen
 
 
 def test_sides_are_counted_each() -> None:
-    labels = {"signature": "sig@1", "scanner": "ACME One x", "category": "low"}
+    labels = {"signature": "sig@1", "scanner": "MR 1", "category": "low"}
     before = counted("predictions_total", **labels)
     low = {"prediction": prediction(category="low").model_dump()}
-    result_made(result(laterality="B", sides={"L": low, "R": low}))
+    result_made(result(laterality="B", sides={"L": low, "R": low}), SCANNERS)
     assert counted("predictions_total", **labels) - before == 2
 
 
 def test_an_abstention_is_counted_by_reason_and_scanner() -> None:
-    labels = {"code": "outside-training", "scanner": "ACME One x"}
+    labels = {"code": "outside-training", "scanner": "MR 1"}
     before = counted("abstentions_total", **labels)
-    result_made(result(status="not_evaluated", reason_codes=("outside-training",)))
+    result_made(result(status="not_evaluated", reason_codes=("outside-training",)), SCANNERS)
     assert counted("abstentions_total", **labels) - before == 1
 
 
 def test_a_scanner_that_is_not_told_is_unknown() -> None:
     assert scanner_of(result(protocol={})) == "unknown"
+    assert scanner_label("unknown", SCANNERS) == "unknown"
+
+
+def test_a_scanner_that_the_site_does_not_list_is_another_whatever_its_header_says() -> None:
+    before = counted("predictions_total", signature="sig@1", scanner="other", category="high")
+    result_made(result(prediction=prediction(), protocol={"manufacturer": "DOE^JANE", "protocol.model": "19700101"}))
+    assert counted("predictions_total", signature="sig@1", scanner="other", category="high") == before + 1
+    assert "DOE" not in generate_latest().decode()
+
+
+def test_only_axrads_own_errors_name_a_code_in_the_metrics() -> None:
+    class Foreign(Exception):
+        code = "DOE^JANE"
+
+    with pytest.raises(Foreign), counters.stage("analyse"):
+        raise Foreign
+    assert "DOE" not in generate_latest().decode()
+    assert counted("stage_seconds_count", stage="analyse", outcome="Foreign") >= 1
 
 
 def test_what_an_association_brought_is_counted() -> None:

@@ -295,6 +295,26 @@ def test_what_notes_of_older_versions_said_of_instances_becomes_a_column(ledger_
     assert dict(tuple(row) for row in counted) == {uid: counts_as for uid, (_, _, counts_as) in said.items()}
 
 
+def test_names_that_people_wrote_into_headers_go_where_the_files_are_gone(ledger_url: str, tmp_path: Path) -> None:
+    old = ledger_at(ledger_url, tmp_path, "0013")
+    names = ("sop_uid", "digest", "study_uid", "series_uid", "sop_class", "exam_uid", "patient_key", "path", "state")
+    columns = [*(sa.column(name) for name in names), sa.column("size"), sa.column("received_at")]
+    table = sa.table("instances", *columns, sa.column("facts", sa.JSON))
+    tags = {"StudyDescription": "DOE", "StationName": "DOE", "SeriesDescription": "t1", "Rows": 4}
+    facts = {"tags": tags, "segments": [{"number": 1, "label": "DOE"}]}
+    with old.write() as connection:
+        for uid, state in (("1", "stored"), ("2", "purged")):
+            row: dict[str, Any] = dict.fromkeys(names, uid) | {"state": state, "size": 1, "received_at": 1.0}
+            connection.execute(table.insert().values(**row, facts=facts))
+    old.close()
+    opened = open_ledger(settings_for(ledger_url, tmp_path))
+    with opened.read() as connection:
+        rows = connection.execute(sa.select(instances.c.facts).order_by(instances.c.sop_uid)).scalars().all()
+    opened.close()
+    assert rows[0] == {**facts, "tags": {k: v for k, v in tags.items() if k != "StationName"}}
+    assert rows[1] == {"tags": {"SeriesDescription": "t1", "Rows": 4}, "segments": [{"number": 1, "label": ""}]}
+
+
 def test_a_ledger_has_one_id_for_ever_that_goes_with_its_dump(ledger_url: str, tmp_path: Path) -> None:
     ledger = open_ledger(settings_for(ledger_url, tmp_path))
     with ThreadPoolExecutor(4) as pool:

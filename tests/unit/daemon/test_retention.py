@@ -25,6 +25,7 @@ from daemon.spool import Description, Spool
 from daemon.work.context import Context
 from daemon.work.sweep import sweep
 from pipeline.catalog import InstanceFacts
+from pipeline.catalog.facts import SegmentFacts
 from tests.support.facts import MR, image, ours
 
 DAY = 86400.0
@@ -265,3 +266,29 @@ def test_a_chore_is_done_once_in_its_time_also_after_the_clock_was_wrong(ledger:
     with ledger.write() as connection:
         periodic_jobs.make_due(connection, "retention")
     assert take(NOW - 30 * DAY + 1)
+
+
+FREE = {"StudyDescription": "DOE JANE left", "ReceiveCoilName": "DOE", "StationName": "DOE", "SeriesDescription": "t1"}
+
+
+def texts(house: House) -> list[dict[str, Any]]:
+    with house.ledger.read() as connection:
+        return [row.facts for row in connection.execute(sa.select(instances.c.facts).order_by(instances.c.id))]
+
+
+def test_descriptions_and_labels_go_with_the_files_and_come_back_with_them(house: House) -> None:
+    described = replace(image("1.1.1", 0, study="1.1"), tags={**image("1.1.1", 0).tags, **FREE})
+    labelled = replace(
+        described, ref=replace(described.ref, sop_instance_uid="1.1.1.9"), segments=(SegmentFacts(1, "DOE"),)
+    )
+    house.keep(described, labelled, at=NOW - 40 * DAY)
+    with house.ledger.write() as connection:
+        connection.execute(studies.update().values(state="delivered", dirty=False))
+    assert "StationName" not in texts(house)[0]["tags"], "read on arrival alone"
+    assert texts(house)[0]["tags"]["StudyDescription"] == "DOE JANE left"
+    assert house.clean().files == 2
+    assert "DOE" not in str(texts(house))
+    assert texts(house)[0]["tags"]["SeriesDescription"] == "t1"
+    house.keep(described, labelled, at=NOW)
+    assert texts(house)[0]["tags"]["StudyDescription"] == "DOE JANE left"
+    assert texts(house)[1]["segments"][0]["label"] == "DOE"
