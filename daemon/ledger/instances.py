@@ -127,7 +127,7 @@ def _come_back(
     state = "unreadable" if facts is None else "stored" if used else "ignored"
     columns: dict[str, object] = {"path": arrival.path, **({"counts_as": ""} if used else {})}
     if facts is not None:
-        columns["facts"] = to_keep(facts_to_json(facts))
+        columns |= {"facts": to_keep(facts_to_json(facts)), "patient_key": facts.patient_key, "key_id": arrival.key_id}
     move(connection, "instance", instance_id, state, columns)
     if facts is None or not used:
         return None

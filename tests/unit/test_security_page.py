@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 
+from config.schema import Settings
 from tests.support import docs
 
 PAGE = docs.ROOT / "docs" / "security.md"
@@ -42,3 +43,22 @@ def test_every_test_against_attacks_stands_in_the_table() -> None:
     files = {f"tests/security/{path.name}" for path in FOLDER.glob("test_*.py")}
     assert files
     assert files - {name.partition("::")[0] for name in named()} == set()
+
+
+def test_the_page_has_assets_trust_a_firewall_table_and_the_answers_of_an_mds2_form() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    for table in (
+        "| asset | where |",
+        "| who | is trusted |",
+        "| port | direction | who | why |",
+        "| question | answer |",
+    ):
+        assert table in text
+
+
+def test_the_firewall_table_has_every_port_that_the_defaults_listen_at() -> None:
+    settings = Settings()
+    text = PAGE.read_text(encoding="utf-8").split("| port | direction |", 1)[1].split("\n\n", 1)[0]
+    for port in (settings.listen.port, settings.metrics.port, settings.flower.port):
+        assert f"| {port}/tcp | in" in text
+    assert f"retention.keep_days` ({settings.retention.keep_days:g})" in PAGE.read_text(encoding="utf-8")

@@ -19,7 +19,7 @@ from daemon.ledger.tables import metadata
 from pipeline.errors import InputRejected
 
 log = structlog.get_logger("axrad.ledger")
-HEAD = "0014"
+HEAD = "0015"
 FIRST = "0001"
 KEPT_BACKUPS = 10
 _version = sa.table("alembic_version", sa.column("version_num", sa.String))
