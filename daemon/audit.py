@@ -8,13 +8,12 @@ knows whose it is, and a trail that says it again has to be guarded like the arc
 from __future__ import annotations
 
 import json
-import os
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any  # Any: values of JSON
 
@@ -22,7 +21,8 @@ import structlog
 
 from config.schema import Settings
 from daemon.audit_trail import chain, syslog
-from daemon.audit_trail.operating_user import operating_user
+from daemon.audit_trail.participants import code, operator, ourselves, peer
+from daemon.audit_trail.refusal_floods import Floods
 from daemon.metrics import counters
 
 log = structlog.get_logger("axrad.audit")
@@ -56,6 +56,7 @@ OPERATOR_EVENTS: Mapping[str, tuple[tuple[str, str], str, tuple[str, str] | None
 }
 # EventOutcomeIndicator
 SUCCESS, MINOR, SERIOUS = 0, 4, 8
+_floods = Floods()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,17 +102,24 @@ def refused_instances(
 
 def refused_association(settings: Settings, calling_ae: str, address: str, reason: str) -> None:
     """Somebody wanted to connect and was not let in."""
-    participants = [peer(calling_ae, address, SOURCE, requestor=True), ourselves(settings, DESTINATION)]
-    message = event(settings, ALERT, "E", MINOR, participants, kind=NODE_AUTHENTICATION)
-    message["EventIdentification"]["EventOutcomeDescription"] = reason
-    record(settings, message)
+    _refused(settings, calling_ae, address, reason, NODE_AUTHENTICATION)
 
 
 def refused_right(settings: Settings, calling_ae: str, address: str, right: str) -> None:
     """Somebody who is let in wanted what `may` does not give it."""
+    _refused(settings, calling_ae, address, f"not authorised: {right}", RESTRICTED_FUNCTION)
+
+
+def _refused(settings: Settings, calling_ae: str, address: str, reason: str, kind: tuple[str, str]) -> None:
+    """One by one as far as that helps; of a flood, that there is one, and how many refusals it was."""
+    answer = _floods.answer((address, reason, kind[0]), time.monotonic())
+    if not (answer.written or answer.alert):
+        return
     participants = [peer(calling_ae, address, SOURCE, requestor=True), ourselves(settings, DESTINATION)]
-    message = event(settings, ALERT, "E", MINOR, participants, kind=RESTRICTED_FUNCTION)
-    message["EventIdentification"]["EventOutcomeDescription"] = f"not authorised: {right}"
+    message = event(settings, ALERT, "E", SERIOUS if answer.alert else MINOR, participants, kind=kind)
+    text = f"refusals-flood: {reason}; further ones are counted" if answer.alert else reason
+    more = f" ({answer.before} more before, not written one by one)" if answer.before else ""
+    message["EventIdentification"]["EventOutcomeDescription"] = text + more
     record(settings, message)
 
 
@@ -174,7 +182,9 @@ def running(settings: Settings, application: str) -> Iterator[None]:
 def operator_action(settings: Settings, action: str, study: Study | None = None, detail: str = "") -> None:
     """A person gave an order on the command line. `action`: its word, a key of OPERATOR_EVENTS."""
     what, verb, kind = OPERATOR_EVENTS.get(action, (PROCEDURE_RECORD, "U", None))
-    message = event(settings, what, verb, SUCCESS, [operator(), ourselves(settings, APPLICATION)], study, kind)
+    message = event(
+        settings, what, verb, SUCCESS, [operator(APPLICATION), ourselves(settings, APPLICATION)], study, kind
+    )
     if detail:
         message["EventIdentification"]["EventOutcomeDescription"] = detail
     message["axrad"] = {**message.get("axrad", {}), "action": action}
@@ -189,10 +199,6 @@ def alert(settings: Settings, reason: str) -> None:
 
 
 # Messages
-
-
-def code(pair: tuple[str, str]) -> Json:
-    return {"csd-code": pair[0], "codeSystemName": "DCM", "originalText": pair[1]}
 
 
 def event(
@@ -245,46 +251,6 @@ def _patient(study: Study) -> Json:
     kind = {"csd-code": "2", "codeSystemName": "RFC-3881", "originalText": "Patient Number"}
     roles = {"ParticipantObjectTypeCode": 1, "ParticipantObjectTypeCodeRole": 1}
     return {"ParticipantObjectID": study.patient_id, **roles, "ParticipantObjectIDTypeCode": kind}
-
-
-def ourselves(settings: Settings, role: tuple[str, str], *, requestor: bool = False) -> Json:
-    return {
-        "UserID": str(os.getpid()),
-        "AlternativeUserID": f"AETITLES={settings.listen.ae_title}",
-        "UserIsRequestor": requestor,
-        "RoleIDCode": code(role),
-        "NetworkAccessPointID": socket.gethostname(),
-        "NetworkAccessPointTypeCode": 1,
-    }
-
-
-def operator() -> Json:
-    """Who gives the order: the user who logged in, where the kernel knows (sudo keeps that), else the one of now."""
-    login, acting = operating_user()
-    return {
-        "UserID": login,
-        "AlternativeUserID": acting,
-        "UserIsRequestor": True,
-        "RoleIDCode": code(APPLICATION),
-        "NetworkAccessPointID": socket.gethostname(),
-        "NetworkAccessPointTypeCode": 1,
-    }
-
-
-def peer(ae_title: str, address: str, role: tuple[str, str], *, requestor: bool = False) -> Json:
-    """Somebody else, by AE title and address (type 2: an IP address, 1: a name)."""
-    try:
-        kind = 2 if ip_address(address) else 1
-    except ValueError:
-        kind = 1
-    return {
-        "UserID": address or "local",
-        "AlternativeUserID": f"AETITLES={ae_title}",
-        "UserIsRequestor": requestor,
-        "RoleIDCode": code(role),
-        "NetworkAccessPointID": address or socket.gethostname(),
-        "NetworkAccessPointTypeCode": kind,
-    }
 
 
 # Where they go
