@@ -152,13 +152,13 @@ def _forget_texts(connection: sa.Connection, ids: list[int]) -> None:
     """With the files go the descriptions and labels of their headers, in which somebody may have written a name."""
     gone = instances.c.id.in_(ids) & (instances.c.state == "purged")
     changed = [
-        {"instance": row.id, "kept": kept}
+        {"instance": row.id, "remaining": facts}
         for row in connection.execute(sa.select(instances.c.id, instances.c.facts).where(gone))
-        if (kept := after_the_files(row.facts)) != row.facts
+        if (facts := after_the_files(row.facts)) != row.facts
     ]
     if changed:
         one = instances.c.id == sa.bindparam("instance")
-        connection.execute(instances.update().where(one).values(facts=sa.bindparam("kept")), changed)
+        connection.execute(instances.update().where(one).values(facts=sa.bindparam("remaining")), changed)
 
 
 def _chunks(ids: Iterable[int]) -> Iterator[list[int]]:

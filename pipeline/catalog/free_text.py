@@ -22,10 +22,10 @@ def to_keep(document: dict[str, Any]) -> dict[str, Any]:
 
 def after_the_files(document: dict[str, Any]) -> dict[str, Any]:
     """The facts of an instance whose file was cleaned away: without descriptions, and segments without their labels."""
-    kept = _without(document, (*READ_ON_ARRIVAL, *READ_WITH_THE_FILES))
-    if "segments" in kept:
-        kept["segments"] = [{**segment, "label": ""} for segment in kept["segments"]]
-    return kept
+    remaining = _without(document, (*READ_ON_ARRIVAL, *READ_WITH_THE_FILES))
+    if "segments" in remaining:
+        remaining["segments"] = [{**segment, "label": ""} for segment in remaining["segments"]]
+    return remaining
 
 
 def _without(document: dict[str, Any], keywords: tuple[str, ...]) -> dict[str, Any]:

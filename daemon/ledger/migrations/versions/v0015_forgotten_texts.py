@@ -22,7 +22,7 @@ instances = sa.table("instances", sa.column("id"), sa.column("state"), sa.column
 
 def upgrade() -> None:
     connection = op.get_bind()
-    one = instances.update().where(instances.c.id == sa.bindparam("instance")).values(facts=sa.bindparam("kept"))
+    one = instances.update().where(instances.c.id == sa.bindparam("instance")).values(facts=sa.bindparam("remaining"))
     last = 0
     while True:
         rows = connection.execute(
@@ -32,20 +32,20 @@ def upgrade() -> None:
             return
         last = rows[-1].id
         changed = [
-            {"instance": row.id, "kept": kept}
+            {"instance": row.id, "remaining": facts}
             for row in rows
-            if isinstance(row.facts, dict) and (kept := _kept(row.facts, gone=row.state == "purged")) != row.facts
+            if isinstance(row.facts, dict) and (facts := _remaining(row.facts, gone=row.state == "purged")) != row.facts
         ]
         if changed:
             connection.execute(one, changed)
 
 
-def _kept(facts: dict[str, object], *, gone: bool) -> dict[str, object]:
+def _remaining(facts: dict[str, object], *, gone: bool) -> dict[str, object]:
     tags, segments = facts.get("tags"), facts.get("segments")
-    kept = dict(facts)
+    remaining = dict(facts)
     if isinstance(tags, dict):
         without = (*UNREAD, *WITH_THE_FILES) if gone else UNREAD
-        kept["tags"] = {name: value for name, value in tags.items() if name not in without}
+        remaining["tags"] = {name: value for name, value in tags.items() if name not in without}
     if gone and isinstance(segments, list):
-        kept["segments"] = [{**segment, "label": ""} for segment in segments]
-    return kept
+        remaining["segments"] = [{**segment, "label": ""} for segment in segments]
+    return remaining
