@@ -48,7 +48,8 @@ def describe(
         facts = _with_uids_only(read_facts(file))
         whole = entry is None or entry.size is None or _data_set_bytes(spool, path, arrival.size) == entry.size
         if whole or spool.verify(path):
-            return replace(arrival, facts=keyed_facts(facts, key) if key else facts)
+            keyed = keyed_facts(facts, key) if key else facts
+            return replace(arrival, facts=keyed, plain_patient=facts.patient_key)
     except NotDicom as error:
         if spool.verify(path):
             return replace(arrival, note=error.message)

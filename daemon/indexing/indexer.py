@@ -25,7 +25,7 @@ from daemon.indexing.reconcile import reconcile, verify_after_boot
 from daemon.indexing.trail_anchor import TrailAnchor
 from daemon.ledger import Ledger, commitments, open_ledger
 from daemon.ledger.instances import Arrival, is_known, record
-from daemon.ledger.keyed_digests import bring_all, mark_mixed
+from daemon.ledger.keyed_digests import bring, bring_along, is_done, mark_mixed
 from daemon.ledger.open_associations import association_ended, still_arriving, still_sending
 from daemon.ledger.site_key import SiteKey, key_for
 from daemon.ledger.tables import journal_positions
@@ -49,14 +49,21 @@ Line = tuple[Entry, Arrival | None]
 
 
 def index_once(
-    ledger: Ledger, spool: Spool, now: float, settings: Settings | None = None, key: SiteKey | None = None
+    ledger: Ledger,
+    spool: Spool,
+    now: float,
+    settings: Settings | None = None,
+    key: SiteKey | None = None,
+    *,
+    behind: bool = False,
 ) -> int:
     """Bring every journal line into the ledger; the number of new lines. Safe to repeat, safe to kill.
 
     With `settings`, the site's rules make exams urgent, and the audit trail says what each association brought.
-    With `key`, digests of identifiers are kept under it.
+    With `key`, digests of identifiers are kept under it; `behind`: some rows of the ledger are not yet.
     """
     order = Order.of(settings) if settings is not None else Order()
+    along = key if behind else None
     with ledger.read() as connection:
         rows = connection.execute(sa.select(journal_positions)).all()
     positions = {row.name: int(row.position) for row in rows}
@@ -65,9 +72,9 @@ def index_once(
     for entry in read_journals(spool.root, positions):
         batch.append((entry, _arrival(ledger, spool, entry, order, now, key)))
         if len(batch) >= LINES_AT_ONCE:
-            done += _write(ledger, batch, now, settings)
+            done += _write(ledger, batch, now, settings, along)
             batch = []
-    done += _write(ledger, batch, now, settings)
+    done += _write(ledger, batch, now, settings, along)
     _retire_finished(ledger, spool, settings)
     return done
 
@@ -96,38 +103,40 @@ def _arrival(
     return replace(arrival, priority=priority_of(entry, arrival.facts, order), backfill=entry.role == BACKFILL)
 
 
-def _write(ledger: Ledger, batch: list[Line], now: float, settings: Settings | None) -> int:
+def _write(ledger: Ledger, batch: list[Line], now: float, settings: Settings | None, along: SiteKey | None) -> int:
     """Everything at once; where the ledger does not take that, one by one, and without what it does not take."""
     if not batch:
         return 0
     try:
-        _write_all(ledger, batch, now, settings)
+        _write_all(ledger, batch, now, settings, along)
     except TryLater:
         raise
     except Exception:  # noqa: BLE001 - one instance must not keep all others from the ledger
         for line in batch:
-            _write_one(ledger, line, now, settings)
+            _write_one(ledger, line, now, settings, along)
     return len(batch)
 
 
-def _write_one(ledger: Ledger, line: Line, now: float, settings: Settings | None) -> None:
+def _write_one(ledger: Ledger, line: Line, now: float, settings: Settings | None, along: SiteKey | None) -> None:
     """As it is; else as a file that cannot be used; else its place in the journal alone, so that the walk finds it."""
     entry, arrival = line
     unusable = arrival and replace(arrival, facts=None, note="the ledger does not take what it says")
     passed_over = replace(entry, event="refused")
     for attempt in (line, (entry, unusable)):
         try:
-            _write_all(ledger, [attempt], now, settings)
+            _write_all(ledger, [attempt], now, settings, along)
             return
         except TryLater:
             raise
         except Exception as error:  # noqa: BLE001 - as above
             log.error("not-recorded", path=entry.path, line=entry.event, error=type(error).__name__, at=place_of(error))
-    _write_all(ledger, [(passed_over, None)], now, settings)
+    _write_all(ledger, [(passed_over, None)], now, settings, None)
 
 
-def _write_all(ledger: Ledger, batch: list[Line], now: float, settings: Settings | None) -> None:
+def _write_all(ledger: Ledger, batch: list[Line], now: float, settings: Settings | None, along: SiteKey | None) -> None:
+    """`along`: the key that exams and patients of these lines are brought under with them."""
     ends: dict[str, int] = {}
+    exams: set[str] = set()
     # Outside of the transaction: the name of a host may have to be asked for.
     believed = {
         (entry.calling_ae, entry.address): destinations_believing(settings, entry.calling_ae, entry.address)
@@ -139,6 +148,7 @@ def _write_all(ledger: Ledger, batch: list[Line], now: float, settings: Settings
             ends[entry.journal] = entry.end
             exam_uid = record(connection, arrival) if arrival is not None else None
             if exam_uid is not None:
+                exams.add(exam_uid)
                 still_arriving(connection, entry.association, exam_uid, min(entry.ts, now))
             elif entry.event in ("stored", "duplicate"):
                 still_sending(connection, entry.association, min(entry.ts, now))
@@ -146,6 +156,8 @@ def _write_all(ledger: Ledger, batch: list[Line], now: float, settings: Settings
                 association_ended(connection, entry.association)
             if entry.event == "commitment":
                 _record_commitment(connection, entry, now, believed.get((entry.calling_ae, entry.address)))
+        if along is not None and exams:
+            bring_along(connection, along, exams, {a.plain_patient for _, a in batch if a is not None})
         for name, position in ends.items():
             _save_position(connection, name, position)
 
@@ -203,7 +215,7 @@ def _keep_indexing(settings: Settings, spool: Spool, stop: threading.Event, cloc
     ledger: Ledger | None = None
     key: SiteKey | None = None
     anchor = TrailAnchor()
-    verified, reconciled_at, looked_at = False, 0.0, 0.0
+    verified, news, reconciled_at, looked_at = False, False, 0.0, 0.0
     away = Recurring(log, "ledger-away")
     while not stop.is_set():
         try:
@@ -213,7 +225,7 @@ def _keep_indexing(settings: Settings, spool: Spool, stop: threading.Event, cloc
                 key = key_for(settings, ledger, clock())
                 with ledger.write() as connection:
                     mark_mixed(connection, key)
-            bring_all(ledger, key, stop.is_set)
+            behind = not is_done(ledger, key) and bring(ledger, key) > 0
             if not verified:
                 if torn := verify_after_boot(ledger, spool, clock()):
                     log.error("torn-by-power-cut", instances=torn)
@@ -223,8 +235,12 @@ def _keep_indexing(settings: Settings, spool: Spool, stop: threading.Event, cloc
                 unreadable_files.report_to_ledger(ledger, spool.root, clock())
                 anchor.note_trail(ledger, settings, clock())
                 looked_at = clock()
-            if index_once(ledger, spool, clock(), settings, key):
+            news = index_once(ledger, spool, clock(), settings, key, behind=behind) > 0 or news
+            if behind:
+                continue
+            if news:
                 collect_feedback(ledger, spool.root, clock(), settings, key)
+                news = False
             if abs(clock() - reconciled_at) > RECONCILE_S:
                 recorded, lost = reconcile(
                     ledger, spool, clock(), partial(index_once, ledger, spool, clock(), settings, key), key

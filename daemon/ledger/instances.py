@@ -25,7 +25,7 @@ class Arrival:
     """A file in the spool, as journal or walk tell it. `facts` is None if the header is unreadable.
 
     `torn`: its bytes were not those that had been received, and it was taken away. `key_id`: of the site's key that the
-    digests in `facts` were made with.
+    digests in `facts` were made with, and `plain_patient` its patient without it.
     """
 
     sop_uid: str
@@ -42,6 +42,7 @@ class Arrival:
     backfill: bool = False
     torn: bool = False
     key_id: str = ""
+    plain_patient: str = ""
 
 
 def is_known(connection: sa.Connection, sop_uid: str, digest: str) -> bool:

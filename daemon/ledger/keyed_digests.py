@@ -7,16 +7,15 @@ transaction: whoever compares patients meanwhile sees them equal before and afte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
-from typing import Any  # Any: rows of any columns
+from typing import Any  # Any: rows of any columns; JSON
 
 import sqlalchemy as sa
 import structlog
 
 from daemon.assembly.identity import NOBODY
 from daemon.ledger.engine import Ledger
-from daemon.ledger.rows import JsonObject
 from daemon.ledger.site_key import SiteKey, is_keyed
 from daemon.ledger.tables import instances, pacs_answers, studies
 from pipeline.catalog import InstanceFacts
@@ -61,6 +60,22 @@ def bring(ledger: Ledger, key: SiteKey) -> int:
         return rows or _without_study(connection, key)
 
 
+def bring_along(connection: sa.Connection, key: SiteKey, exam_uids: Collection[str], patients: Collection[str]) -> None:
+    """Bring exams that something has come for, and every other exam of the same patients, in its own transaction.
+
+    Args:
+        patients: plain digests of the patients that came.
+    """
+    named = list(exam_uids)
+    known = connection.execute(sa.select(studies.c.patient_key).where(studies.c.study_uid.in_(named))).scalars()
+    for which in (studies.c.study_uid.in_(named), *map(_of, sorted({*known, *patients} - {"", NOBODY}))):
+        while _studies(connection, key, which):
+            pass
+    for uid in named:
+        # Regions that were filed under another exam have come to this one.
+        _exam(connection, key, uid)
+
+
 def bring_all(ledger: Ledger, key: SiteKey, stopped: Callable[[], bool] = lambda: False) -> int:
     """Bring every row under the key, before anything new is compared with it; how many there were."""
     rows = 0
@@ -96,14 +111,26 @@ def _under_another(table: sa.Table, key: SiteKey) -> sa.ColumnElement[bool]:
 
 
 def _one_patient(connection: sa.Connection, key: SiteKey) -> int:
-    patient = connection.execute(sa.select(studies.c.patient_key).where(_under_another(studies, key)).limit(1)).scalar()
-    if patient is None:
+    """All exams of some patient that has exams under another key or none."""
+    row = connection.execute(
+        sa.select(studies.c.patient_key, studies.c.id).where(_under_another(studies, key)).limit(1)
+    ).one_or_none()
+    if row is None:
         return 0
+    return _studies(connection, key, studies.c.id == row.id if row.patient_key == NOBODY else _of(row.patient_key))
+
+
+def _of(patient: str) -> sa.ColumnElement[bool]:
+    return studies.c.patient_key == patient
+
+
+def _studies(connection: sa.Connection, key: SiteKey, which: sa.ColumnElement[bool]) -> int:
+    """The first of these studies with all that belongs to them; how many rows."""
     rows = connection.execute(
         sa.select(studies)
-        .where(studies.c.patient_key == patient, studies.c.key_id != key.id)
+        .where(which, studies.c.key_id != key.id)
         .order_by(studies.c.id)
-        .limit(1 if patient == NOBODY else EXAMS_AT_ONCE)
+        .limit(EXAMS_AT_ONCE)
         .with_for_update()
     ).all()
     count = 0
@@ -160,11 +187,11 @@ def _write(connection: sa.Connection, key: SiteKey, rows: Sequence[sa.Row[Any, A
     return len(rows)
 
 
-def keyed_document(document: JsonObject, key: SiteKey) -> JsonObject:
+def keyed_document(document: Any, key: SiteKey) -> Any:
     """`keyed_facts` of facts as the ledger has them."""
-    if not document:
+    if not isinstance(document, dict) or not document:
         return document
-    tags = document.get("tags", {})
+    tags = document.get("tags") or {}
     keyed = {name: key.keyed(str(tags[name])) for name in TAGS if tags.get(name)}
     return {**document, "patient_key": key.keyed(document.get("patient_key", "")), "tags": {**tags, **keyed}}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import stat
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,19 +16,24 @@ from config.schema import Ledger as LedgerSection
 from config.schema import Settings, Site, Spool
 from daemon.assembly import Answer, Verdict
 from daemon.assembly.identity import NOBODY
+from daemon.indexing.indexer import run
 from daemon.ledger import Ledger, keyed_digests, open_ledger, operator_requests, site_key
 from daemon.ledger.engine import bare_ledger
 from daemon.ledger.fetches import record_answers
 from daemon.ledger.instances import Arrival, columns_of, record
-from daemon.ledger.keyed_digests import bring, bring_all, keyed_facts, mark_mixed
+from daemon.ledger.keyed_digests import bring, bring_all, bring_along, keyed_facts, mark_mixed
 from daemon.ledger.migrations import migrate
 from daemon.ledger.rows import StudyRow, rows_where
 from daemon.ledger.site_key import SiteKey, SiteKeyTrouble, key_for, path_of, read
 from daemon.ledger.study_merge import join
 from daemon.ledger.tables import instances, pacs_answers, studies
 from daemon.ledger.verdicts import Overtaken, apply, evidence_of, take_to_judge
+from daemon.spool import JournalWriter
+from daemon.spool import Spool as Store
 from pipeline.catalog import InstanceFacts, patient_key
+from pipeline.phantom import PhantomSpec, write_exam
 from tests.support.facts import image, seg
+from tests.support.waiting import wait_for
 
 NOW = 1_800_000_000.0
 BEFORE = "0013"
@@ -180,6 +186,64 @@ def test_what_arrives_after_it_meets_the_patient_of_before(old: Ledger, key: Sit
     assert key_id == key.id
     assert keyed_digests.is_done(old, key)
     assert plain(values_in(old)) == set()
+
+
+def test_what_arrives_while_old_rows_are_brought_takes_its_patient_along(old: Ledger, key: SiteKey) -> None:
+    """In one transaction, so that nobody ever sees half of a patient under the key; others wait for their turn."""
+    plain_facts = image("1.5.1", 0, "1.5", "P1")
+    facts = keyed_facts(plain_facts, key)
+    with old.write() as connection:
+        arrival = Arrival("new", "d", "instances/aa/new.dcm", 1, NOW, facts=facts, key_id=key.id)
+        exam = record(connection, arrival)
+        assert exam == "1.5"
+        bring_along(connection, key, [exam], [plain_facts.patient_key])
+    with old.read() as connection:
+        of = {s.study_uid: s.patient_key for s in rows_where(connection, StudyRow)}
+        done = set(connection.execute(sa.select(instances.c.exam_uid).where(instances.c.key_id == key.id)).scalars())
+    assert of["1.1"] == of["1.2"] == of["1.5"] == key.keyed(patient_key("P1", ""))
+    assert of["1.3"] == patient_key("P2", "")
+    assert done == {"1.1", "1.2", "1.5"}
+    assert not keyed_digests.is_done(old, key)
+
+
+def test_the_indexer_does_both_at_once(
+    old: Ledger, ledger_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keyed_digests, "ROWS_OF_A_STEP", 1)
+    settings = settings_in(tmp_path, ledger_url)
+    files = write_exam(tmp_path / "exam", PhantomSpec(seed=5, preset="small")).paths[:3]
+    spool = Store(settings.spool.path)
+    journal = JournalWriter(spool.journal, "INGEST", "local")
+    assert len(list(spool.ingest(files, journal))) == 3
+    journal.close("released")
+    stop = threading.Event()
+    indexer = threading.Thread(target=run, args=(settings, stop))
+    indexer.start()
+
+    def under_a_key() -> int:
+        with old.read() as connection:
+            return connection.execute(
+                sa.select(sa.func.count()).select_from(instances).where(instances.c.key_id != "")
+            ).scalar_one()
+
+    try:
+        wait_for(lambda: under_a_key() == len(exams()) + 3, "old and new rows", moves=under_a_key)
+    finally:
+        stop.set()
+        indexer.join()
+    assert plain(values_in(old)) == set()
+    with old.read() as connection:
+        assert {s.key_id for s in rows_where(connection, StudyRow)} == {site_key.id_in(connection)}
+
+
+def test_regions_that_come_to_an_exam_come_under_its_key(old: Ledger, key: SiteKey) -> None:
+    with old.write() as connection:
+        connection.execute(instances.update().where(instances.c.sop_uid == "1.2.9.1").values(exam_uid="1.4"))
+        bring_along(connection, key, ["1.4"], [""])
+        query = sa.select(instances.c.key_id).where(instances.c.sop_uid == "1.2.9.1")
+        assert connection.execute(query).scalar_one() == key.id
+        others = sa.select(instances.c.key_id).where(instances.c.exam_uid.in_(("1.1", "1.2", "1.3")))
+        assert set(connection.execute(others).scalars()) == {""}
 
 
 def test_answers_of_archives_are_kept_as_their_exam_is(old: Ledger, key: SiteKey) -> None:
