@@ -6,6 +6,7 @@ finds the sentence in the English table, takes its fields out and puts them into
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ _CODES: Mapping[Language, Code] = MappingProxyType(
 )
 # Of what is told only in another language than that of the analysis.
 SEPARATOR = "; "
+# Numbers need no language.
+_WORD = re.compile(r"[A-Za-z]{3}")
 
 Table = Mapping[str, Mapping[str, str]]
 
@@ -51,7 +54,7 @@ class Words:
 
     def told(self, sentence: str, code: str = "") -> str:
         """A sentence of the analysis. What is not in the table is told by its code, else where it can be read."""
-        if self.patterns is None or not sentence:
+        if self.patterns is None or not _WORD.search(sentence):
             return sentence
         translated = self.known(sentence)
         return translated or self.table["codes"].get(code) or self("reason_elsewhere")

@@ -88,9 +88,10 @@ def test_what_the_analysis_says_is_told_in_chinese_with_its_numbers(sentence: st
         assert number in told
 
 
-def test_a_sentence_that_is_in_no_table_is_told_by_its_code() -> None:
+def test_a_sentence_that_is_in_no_table_is_told_by_its_code_and_numbers_as_they_are() -> None:
     assert CHINESE.told("something new went wrong", "roi-empty") == "区域为空"
     assert CHINESE.told("something new went wrong", "no-such-code") == "原因见 result.json"
+    assert CHINESE.told("17 22 8") == "17 22 8"
     assert ENGLISH.told("something new went wrong", "roi-empty") == "something new went wrong"
 
 
