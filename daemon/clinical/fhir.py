@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from itertools import islice
 from typing import Any  # Any: JSON from outside, of any shape until it is looked at
 
@@ -21,6 +22,8 @@ from pipeline.errors import PeerUnreachable
 MAX_FHIR_ANSWER_BYTES = 16 << 20
 # Of the kinds that are searched for, of one patient, on all pages.
 MAX_OBSERVATIONS = 5000
+# One patient is read within so many pages, and so many times the patience for one of them.
+MAX_REQUESTS, MAX_PATIENCES = 100, 20
 MAX_SPECIMENS, SPECIMENS_AT_ONCE = 200, 20
 
 
@@ -36,6 +39,7 @@ def read(who: Identity, settings: Clinical) -> ClinicalFacts:
     authorization = f"Bearer {settings.fhir_token}" if settings.fhir_token else None
     client = _Client(settings.fhir_url, authorization=authorization, requests_config={"timeout": settings.timeout_s})
     client.limits = AnswerLimits(MAX_FHIR_ANSWER_BYTES, max_wait_s=2 * settings.timeout_s)
+    client.until = time.monotonic() + MAX_PATIENCES * settings.timeout_s
     try:
         patients = client.resources("Patient").search(identifier=_token(who, settings)).limit(3).fetch()
         # A server that does not know a search parameter may ignore it (FHIR R4 3.1.1.4).
@@ -60,9 +64,14 @@ class _Client(SyncFHIRClient):  # type: ignore[misc]
     """Asks through a session that follows no redirect to somebody else; nothing but GET."""
 
     limits = AnswerLimits()
+    requests_left = MAX_REQUESTS
+    until = float("inf")
 
     def _do_request(self, method: str, path: str, *_: Any, params: Any = None, **__: Any) -> Any:
         assert method == "get"
+        self.requests_left -= 1
+        if self.requests_left < 0 or time.monotonic() > self.until:
+            raise PeerUnreachable("The FHIR server's answer has no end.")
         url = self._build_request_url(path, params)
         with CarefulSession("the FHIR server", "clinical.fhir_url", paths=False, limits=self.limits) as session:
             answer = session.get(url, headers=self._build_request_headers(), **self.requests_config)

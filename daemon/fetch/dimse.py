@@ -27,7 +27,7 @@ from pynetdicom.sop_class import (
 
 from daemon.export.association import Address, associated, within_limits
 from daemon.fetch.instance_sink import InstanceTooLarge, NotRequested
-from daemon.fetch.plan import MAX_LISTED, Batch, NotInArchive, Series
+from daemon.fetch.plan import MAX_LISTED, MAX_RETRIEVE_S, Batch, NotInArchive, Series
 from pipeline.catalog import MR_CLASSES, REGISTRATION_CLASS, RTSTRUCT_CLASS, SEGMENTATION_CLASSES
 from pipeline.errors import AxradError, NotDicom, PeerUnreachable, TryLater
 
@@ -50,8 +50,6 @@ PENDING = (0xFF00, 0xFF01)
 # PS3.4 C.4.2.1.5 and C.4.3.1.4: all went well; some sub-operations failed, which the counts tell.
 DONE_IN_PART = 0xB000
 UIDS_AT_ONCE = 200
-# One retrieve request, however slowly its instances come.
-MAX_RETRIEVE_S = 6 * 3600.0
 # PDU headers and command sets beside one instance.
 MAX_OVERHEAD_BYTES = 16 << 20
 # Statuses of C-STORE (PS3.4 B.2.3, PS3.7 C): to come back later, or not at all.

@@ -13,6 +13,8 @@ from pipeline.errors import InputRejected, TryLater
 MODALITIES = ("MR", "SEG", "RTSTRUCT", "REG")
 # Series, instances or studies in the answer to one question; an archive that lists more is not read to the end.
 MAX_LISTED = 100_000
+# One retrieval, however slowly its instances come.
+MAX_RETRIEVE_S = 6 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)

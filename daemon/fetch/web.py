@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO  # Any: DICOM JSON from outside, of any shape until it is looked at
@@ -12,8 +13,8 @@ from daemon.export.association import Address
 from daemon.export.multipart import CHUNK_BYTES, PartLimits, PartsBeyondLimits, boundary_of, parts
 from daemon.export.web import Response, dicomweb_client, values_of
 from daemon.fetch.instance_sink import NotRequested
-from daemon.fetch.plan import MAX_LISTED, Batch, NotInArchive, Series
-from daemon.network.answer_limits import AnswerTooLarge
+from daemon.fetch.plan import MAX_LISTED, MAX_RETRIEVE_S, Batch, NotInArchive, Series
+from daemon.network.answer_limits import AnswerTooLarge, too_slow
 from pipeline.errors import NotDicom, PeerUnreachable
 
 ANY_SYNTAX = 'multipart/related; type="application/dicom"; transfer-syntax=*'
@@ -35,7 +36,7 @@ class WebDirectory:
     def series_of(self, study_uid: str) -> list[Series]:
         with dicomweb_client(self.address) as client:
             matches = _all_pages(
-                lambda **page: client.search_for_series(study_uid, fields=[MODALITY, INSTANCES], **page)
+                self.address, lambda **page: client.search_for_series(study_uid, fields=[MODALITY, INSTANCES], **page)
             )
             return [
                 Series(_first_value(f, SERIES_UID), _first_value(f, MODALITY), _integer(f, INSTANCES)) for f in matches
@@ -43,7 +44,9 @@ class WebDirectory:
 
     def instances_of(self, study_uid: str, series_uid: str) -> list[str]:
         with dicomweb_client(self.address) as client:
-            matches = _all_pages(lambda **page: client.search_for_instances(study_uid, series_uid, **page))
+            matches = _all_pages(
+                self.address, lambda **page: client.search_for_instances(study_uid, series_uid, **page)
+            )
             return [_first_value(f, SOP_UID) for f in matches]
 
 
@@ -62,8 +65,10 @@ def retrieve(
     Raises NotInArchive if none came, PeerUnreachable where the archive breaks off.
     """
     count = 0
+    until = time.monotonic() + MAX_RETRIEVE_S
     with dicomweb_client(address, limits.max_part_bytes + MULTIPART_OVERHEAD_BYTES) as client:
         for study_uid, series_uid, sop_uid in _instances_of(batches, WebDirectory(address), max_instances):
+            _require_time(address, until)
             path = f"/studies/{study_uid}/series/{series_uid}/instances/{sop_uid}"
             with client.get(path, ANY_SYNTAX) as response:
                 if response.status_code == 404:
@@ -113,11 +118,13 @@ def _store_parts(
     return stored
 
 
-def _all_pages(search: Callable[..., list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Every page of a QIDO-RS search, however many the archive gives at a time."""
+def _all_pages(address: Address, search: Callable[..., list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Every page of a QIDO-RS search, however many the archive gives at a time. As long as a C-FIND may take."""
     matches: list[dict[str, Any]] = []
     seen: set[str] = set()
+    until = time.monotonic() + 10 * address.answer_timeout_s
     while True:
+        _require_time(address, until)
         page = search(limit=PAGE, offset=len(matches))
         new_matches = [p for p in page if repr(p) not in seen]
         if not new_matches:
@@ -126,6 +133,11 @@ def _all_pages(search: Callable[..., list[dict[str, Any]]]) -> list[dict[str, An
         matches += new_matches
         if len(matches) > MAX_LISTED:
             raise AnswerTooLarge(f"an archive lists more than {MAX_LISTED} series or instances")
+
+
+def _require_time(address: Address, until: float) -> None:
+    if time.monotonic() > until:
+        raise too_slow(address.name)
 
 
 def _first_value(item: dict[str, Any], tag: str) -> str:

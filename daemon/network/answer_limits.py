@@ -38,11 +38,15 @@ class AnswerTooSlow(PeerUnreachable):
 
 @dataclass(frozen=True, slots=True)
 class AnswerLimits:
-    """`max_bytes`: of a body, inflated. `max_wait_s`: until the headers are there; after that, `min_bytes_per_s`."""
+    """`max_bytes`: of a body, inflated. `max_wait_s`: until the headers are there; after that, `min_bytes_per_s`.
+
+    `max_total_s`: for all of it, however much comes.
+    """
 
     max_bytes: int = 64 << 20
     max_wait_s: float = 240.0
     min_bytes_per_s: float = 4096.0
+    max_total_s: float = 6 * 3600.0
 
 
 class _Watch:
@@ -59,8 +63,9 @@ class _Watch:
         started = time.monotonic()
         limits = self._limits
         while not self._ended.wait(min(1.0, limits.max_wait_s / 4)):
-            late_s = time.monotonic() - started - limits.max_wait_s
-            if late_s > 0 and self.received < late_s * limits.min_bytes_per_s:
+            spent_s = time.monotonic() - started
+            late_s = spent_s - limits.max_wait_s
+            if spent_s > limits.max_total_s or (late_s > 0 and self.received < late_s * limits.min_bytes_per_s):
                 self.expired = True
                 with contextlib.suppress(OSError):
                     # Not SSLSocket.shutdown, which takes the object away that another thread is reading from.

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import json
 import select
 import socket
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,9 @@ from pynetdicom.sop_class import (
     StudyRootQueryRetrieveInformationModelGet,
 )
 
-from config.schema import Settings
+from config.schema import Clinical, Settings
+from daemon.clinical import fhir
+from daemon.clinical.facts import Identity
 from daemon.export.association import Address, AnswersBeyondLimits
 from daemon.export.multipart import PartLimits, PartsBeyondLimits, boundary_of, first_part, parts
 from daemon.fetch import dimse, plan, web
@@ -129,6 +134,13 @@ def test_an_answer_of_more_bytes_than_allowed_is_given_up(talk: Talk) -> None:
 def test_an_answer_that_trickles_is_given_up(first: bytes) -> None:
     with server(trickle(first)) as url, session_of(SLOW) as session, pytest.raises(AnswerTooSlow, match="too slowly"):
         session.get(url)
+
+
+def test_an_answer_that_comes_fast_and_without_end_has_a_time_as_well() -> None:
+    limits = AnswerLimits(max_bytes=1 << 40, max_wait_s=0.2, max_total_s=0.3)
+    talk = without_end(OK + b"\r\n", b" " * 65536)
+    with server(talk) as url, session_of(limits) as session, pytest.raises(AnswerTooSlow, match="too slowly"):
+        deque(session.get(url, stream=True).iter_content(65536), maxlen=0)
 
 
 def test_a_body_that_ends_because_it_was_given_up_is_no_complete_answer() -> None:
@@ -282,6 +294,32 @@ def test_an_archive_that_lists_without_end_is_not_read_to_the_end(monkeypatch: p
     with server(talk) as url, pytest.raises(AnswerTooLarge, match="lists more than 50"):
         web.WebDirectory(address(url)).instances_of(STUDY, SERIES)
     assert next(count) < 100
+
+
+def test_an_archive_that_takes_its_time_for_every_page_is_not_listed_to_the_end() -> None:
+    count = iter(range(10**6))
+
+    def talk(connection: socket.socket, path: str) -> None:
+        listed = f'[{{"00080018": {{"Value": ["1.{next(count)}"]}}}}]'
+        whole(listed.encode(), "Content-Type: application/dicom+json")(connection, path)
+
+    with server(talk) as url, pytest.raises(AnswerTooSlow):
+        web.WebDirectory(address(url, timeout_s=0.1)).instances_of(STUDY, SERIES)
+
+
+def test_a_fhir_server_whose_pages_have_no_end_is_given_up() -> None:
+    who = Identity("12345", exam_date=date(2024, 1, 1))
+    patient = {"resourceType": "Patient", "id": "p", "identifier": [{"value": "12345"}]}
+
+    def talk(connection: socket.socket, path: str) -> None:
+        bundle = {"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": patient}]}
+        if "/Observation" in path:
+            link = [{"relation": "next", "url": f"{url}/Observation?page=1"}]
+            bundle = {"resourceType": "Bundle", "type": "searchset", "entry": [], "link": link}
+        whole(json.dumps(bundle).encode(), "Content-Type: application/fhir+json")(connection, path)
+
+    with server(talk) as url, pytest.raises(PeerUnreachable, match="no end"):
+        fhir.read(who, Clinical(fhir_url=url))
 
 
 def test_nothing_is_taken_in_below_the_watermark(sink_of: Any, tmp_path: Path) -> None:
