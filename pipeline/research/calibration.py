@@ -10,7 +10,8 @@ import pandas as pd
 from scipy.special import expit, logit
 
 from pipeline.research.metrics import Bools, Interval
-from pipeline.signature.gate import Z, auc
+from pipeline.signature.clustered import auc
+from pipeline.signature.gate import Z
 from pipeline.signature.record import Floats
 
 # Bootstrap samples of a band, and the seed that makes a report the same every time.

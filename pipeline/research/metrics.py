@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from pipeline.signature import gate
-from pipeline.signature.gate import auc as auc
+from pipeline.signature import clustered, gate
+from pipeline.signature.clustered import auc as auc
 from pipeline.signature.record import Floats
 
 Bools = npt.NDArray[np.bool_]
@@ -25,10 +25,15 @@ class Interval:
     high: float
 
 
-def newcombe(scores: Floats, positive: Bools) -> Interval:
-    """AUC with the interval that the gate uses: Newcombe's method 5, which has a width at AUC 1 as well."""
-    value = auc(scores, positive)
-    return Interval(value, *gate.newcombe(value, int(positive.sum()), int((~positive).sum())))
+def newcombe(scores: Floats, positive: Bools, patients: npt.NDArray[np.intp] | None = None) -> Interval:
+    """AUC with the interval that the gate uses: Newcombe's method 5, which has a width at AUC 1 as well.
+
+    `patients`: the number of each case's patient; several cases of one are not independent.
+    """
+    value, effect = auc(scores, positive), 1.0
+    if patients is not None and len(np.unique(patients)) < len(patients):
+        effect = clustered.design_effect(scores, positive, patients)
+    return Interval(value, *gate.newcombe(value, positive.sum() / effect, (~positive).sum() / effect))
 
 
 def _placements(scores: Floats, positive: Bools) -> tuple[Floats, Floats]:

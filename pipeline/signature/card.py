@@ -53,6 +53,12 @@ def limits(signature: Signature, evaluation: Mapping[str, Json] | None) -> list[
         sentences.append("Its columns are not features of axrad: it cannot be run on images.")
     sentences += conclusions(evaluation)
     for name, row in external(evaluation).items():
+        others = row.get("patients_not_compared_with")
+        if isinstance(others, list) and others:
+            sentences.append(
+                f"Whether cohort {name} shares patients with {', '.join(map(str, others))} is not checked: their "
+                "tables do not name patients under one key (axrad extract --patient-key)."
+            )
         if count := len(repeated_rows(row)):
             sentences.append(
                 f"{count} cases of cohort {name} have the values of training cases or of another cohort's."
@@ -143,7 +149,7 @@ def judged_again(row: Mapping[str, Json], minimum_per_class: int) -> dict[str, J
     if not isinstance(scores, dict):
         return None
     decisions, positive = np.array(scores["decisions"], np.float64), np.array(scores["positive"], np.bool_)
-    discrimination = gate.discrimination(decisions, positive)
+    discrimination = gate.discrimination(decisions, positive, np.array(scores["patients"], np.intp))
     return {
         **row,
         "auc": discrimination.auc,

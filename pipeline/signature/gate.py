@@ -12,11 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from pipeline.signature import clustered
+from pipeline.signature.clustered import Bools, Numbers, auc, doubled_ranks
 from pipeline.signature.record import Floats
-
-Bools = npt.NDArray[np.bool_]
 
 # Two-sided 95 % of the normal distribution.
 Z = 1.959963984540054
@@ -43,13 +42,23 @@ class Discrimination:
     negatives: int
 
 
-def discrimination(scores: Floats, positive: Bools) -> Discrimination:
-    """How well scores (cases,) separate the classes; both must be there."""
+def discrimination(scores: Floats, positive: Bools, patients: Numbers | None = None) -> Discrimination:
+    """How well scores (cases,) separate the classes; both must be there.
+
+    `patients`: the number of each case's patient, where some have several cases. These are no independent evidence:
+    the interval is as wide as for the number of independent cases that Obuchowski's variance says there are, the test
+    deals out the labels to patients, and `positives` and `negatives` count patients.
+    """
     value = auc(scores, positive)
     positives, negatives = int(positive.sum()), int((~positive).sum())
-    low, high = newcombe(value, positives, negatives)
-    above, below = mann_whitney(scores, positive)
-    return Discrimination(value, low, high, above, below, positives, negatives)
+    if patients is None or len(np.unique(patients)) == len(patients):
+        return Discrimination(
+            value, *newcombe(value, positives, negatives), *mann_whitney(scores, positive), positives, negatives
+        )
+    effect = clustered.design_effect(scores, positive, patients)
+    interval = newcombe(value, positives / effect, negatives / effect)
+    counts = (len(np.unique(patients[positive])), len(np.unique(patients[~positive])))
+    return Discrimination(value, *interval, *clustered.permutation(scores, positive, patients), *counts)
 
 
 def verdict(discrimination: Discrimination, minimum_per_class: int = MINIMUM_PER_CLASS) -> str:
@@ -67,15 +76,7 @@ def verdict(discrimination: Discrimination, minimum_per_class: int = MINIMUM_PER
     return NO_EVIDENCE
 
 
-def auc(scores: Floats, positive: Bools) -> float:
-    """Area under the ROC curve: the share of (positive, negative) pairs in the right order, ties a half."""
-    twice, _ = _doubled_ranks(scores)
-    n1 = int(positive.sum())
-    n0 = len(positive) - n1
-    return (int(twice[positive].sum()) - n1 * (n1 + 1)) / (2 * n1 * n0)
-
-
-def newcombe(value: float, positives: int, negatives: int) -> tuple[float, float]:
+def newcombe(value: float, positives: float, negatives: float) -> tuple[float, float]:
     """The 95 % interval of an AUC by Newcombe's method 5 (Statistics in Medicine 2006; 25: 559-573).
 
     The limits solve (A - t)^2 = z^2 t(1-t) [1 + N(1-t)/(2-t) + Nt/(1+t)] / mn with N = (m+n)/2 - 1: unlike DeLong's
@@ -99,7 +100,7 @@ def mann_whitney(scores: Floats, positive: Bools) -> tuple[float, float]:
     Ties are part of it: the scores' own midranks are dealt out (the shift algorithm of Streitberg and Röhmel, 1986).
     With more than `EXACT_CASES` cases by the normal distribution, corrected for ties and continuity.
     """
-    twice, ties = _doubled_ranks(scores)
+    twice, ties = doubled_ranks(scores)
     n1, total = int(positive.sum()), int(twice[positive].sum())
     if len(scores) > EXACT_CASES:
         return _by_normal(total, n1, len(scores) - n1, ties)
@@ -119,13 +120,6 @@ def _by_normal(total: int, n1: int, n0: int, ties: tuple[int, ...]) -> tuple[flo
 
 def _tail(z: float) -> float:
     return 0.5 * math.erfc(z / math.sqrt(2))
-
-
-def _doubled_ranks(scores: Floats) -> tuple[npt.NDArray[np.int64], tuple[int, ...]]:
-    """Twice the midrank of each score, a whole number, and how many scores are equal, from the lowest on."""
-    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    return (2 * ends - counts + 1)[place.reshape(-1)].astype(np.int64), tuple(int(c) for c in counts)
 
 
 @functools.lru_cache(maxsize=8)

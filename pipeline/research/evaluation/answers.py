@@ -36,13 +36,14 @@ def as_answered(signature: Signature, cohort: Scored, rules: Rules) -> dict[str,
     wrong = int((high & ~positive).sum() + (low & positive).sum())
     calls = int(high.sum() + low.sum())
     both = bool(positive.any() and (~positive).any())
+    patients = cohort.patients[answered]
     accuracy = metrics.accuracy_table(p >= signature.header.cutoff, positive)
     return {
         "refused": int((~answered).sum()),
         "refused_by_features": int(refused_features.sum()),
         "refused_by_distance": int(refused_distance.sum()),
         "answered": len(positive),
-        "auc": interval(metrics.newcombe(cohort.decisions[answered], positive)) if both else None,
+        "auc": interval(metrics.newcombe(cohort.decisions[answered], positive, patients)) if both else None,
         "at_cutoff": {name: interval(value) for name, value in accuracy.items()},
         "high": int(high.sum()),
         "low": int(low.sum()),

@@ -74,7 +74,7 @@ def evaluate(
     questions = questions or Questions()
     scored = [cohorts.score(signature, n, t, complete_cases=questions.complete_cases) for n, t in tables.items()]
     cohorts.refuse_shared_patients(signature, scored)
-    repeated = cohorts.repeated_values(signature, scored)
+    repeated, unchecked = cohorts.repeated_values(signature, scored), cohorts.unchecked_overlap(scored)
     cross_validated, training = None, next((name for name, c in zip(tables, scored, strict=True) if c.training), None)
     if training is not None:
         cases = design.for_training(tables[training], signature.header.recipe)
@@ -89,7 +89,11 @@ def evaluate(
     rows: dict[str, Json] = {}
     for cohort in scored:
         row, curves[cohort.name] = _cohort(signature, cohort, questions, others)
-        rows[cohort.name] = {**row, "rows_with_repeated_values": [*repeated[cohort.name]]}
+        rows[cohort.name] = {
+            **row,
+            "rows_with_repeated_values": [*repeated[cohort.name]],
+            "patients_not_compared_with": [*unchecked[cohort.name]],
+        }
     facts["cohorts"] = rows
     csv = {} if cross_validated is None else {"nested_cv.csv": _nested_table(cross_validated)}
     for cohort in scored:
@@ -141,7 +145,7 @@ def compare(signature: Signature, other: Signature, cohort: Scored, complete_cas
     return {
         "other": other.header.title,
         "other_sha256": other.sha256,
-        "other_auc": cohorts.interval(metrics.newcombe(other_scored.decisions, cohort.positive)),
+        "other_auc": cohorts.interval(metrics.newcombe(other_scored.decisions, cohort.positive, cohort.patients)),
         "difference": cohorts.interval(difference),
         "p": p,
         **agreement.comparison(others, ours, cohort.positive),

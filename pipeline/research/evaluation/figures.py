@@ -44,7 +44,7 @@ def roc(scored: Sequence[Scored]) -> str:
     def paint(axes: Axes) -> None:
         for cohort in scored:
             table = evaluate.roc_table(cohort)
-            area = metrics.newcombe(cohort.decisions, cohort.positive)
+            area = metrics.newcombe(cohort.decisions, cohort.positive, cohort.patients)
             label = f"{cohort.name}: {area.value:.2f} ({area.low:.2f} to {area.high:.2f})"
             axes.plot(table["false_positive_rate"], table["true_positive_rate"], label=label)
         axes.plot([0, 1], [0, 1], ":", color="grey")

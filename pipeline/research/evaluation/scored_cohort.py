@@ -11,7 +11,7 @@ from pipeline.errors import InputRejected
 from pipeline.records import Json
 from pipeline.research import calibration, metrics
 from pipeline.research.metrics import Interval
-from pipeline.research.tables import design
+from pipeline.research.tables import design, patients
 from pipeline.research.tables.feature_table import Table
 from pipeline.research.training.train import digests
 from pipeline.signature import conformal, gate, prediction, ranges
@@ -32,6 +32,7 @@ class Scored:
     outside: Bools
     left_out: int
     training: bool
+    patients: npt.NDArray[np.intp]
 
     @property
     def positive(self) -> Bools:
@@ -65,7 +66,9 @@ def score(signature: Signature, name: str, table: Table, *, complete_cases: bool
     decisions, probabilities = prediction.score(signature, raw[keep])
     outside = outside_flags(signature, raw[keep])
     same = table.sha256 == header.table_sha256
-    return Scored(name, rows, raw[keep], decisions, probabilities, outside, int((~keep).sum()), same)
+    return Scored(
+        name, rows, raw[keep], decisions, probabilities, outside, int((~keep).sum()), same, patients.patients_of(rows)
+    )
 
 
 def refuse_shared_patients(signature: Signature, cohorts: list[Scored]) -> None:
@@ -74,17 +77,21 @@ def refuse_shared_patients(signature: Signature, cohorts: list[Scored]) -> None:
     Raises:
         InputRejected: naming the rows.
     """
-    seen: dict[str, tuple[str, int]] = {}
+    seen: dict[tuple[str | None, str], tuple[str, int]] = {}
     for cohort in cohorts:
-        if cohort.table.id_column is None:
-            continue
-        for row, case in enumerate(cohort.table.ids):
-            place, other = seen.setdefault(case, (cohort.name, row + 1))
+        key, digests_of_patients = patients.key_of(cohort.table), patients.keys(cohort.table)
+        ids = cohort.table.ids if cohort.table.id_column is not None else ()
+        named: list[tuple[int, tuple[str | None, str]]] = [(row, (None, case)) for row, case in enumerate(ids)]
+        named += [(row, (key, patient)) for row, patient in enumerate(digests_of_patients) if patient]
+        for row, who in named:
+            place, other = seen.setdefault(who, (cohort.name, row + 1))
             if place != cohort.name:
                 raise InputRejected(
                     f"the same patient is in two cohorts: {place} row {other} and {cohort.name} row {row + 1}",
                     code="duplicate-patients",
                 )
+        if cohort.table.id_column is None:
+            continue
         known = _known(signature, "case_digests")
         rows = [i + 1 for i, case in enumerate(cohort.table.ids) if _digest(case, signature) in known]
         if rows and not cohort.training:
@@ -93,6 +100,12 @@ def refuse_shared_patients(signature: Signature, cohorts: list[Scored]) -> None:
                 f"{', '.join(map(str, rows[:10]))}{' and more' if len(rows) > 10 else ''}",
                 code="duplicate-patients",
             )
+
+
+def unchecked_overlap(cohorts: list[Scored]) -> dict[str, list[str]]:
+    """Per cohort the others with which it may share patients that nobody can find: their keys for patients differ."""
+    keys = {cohort.name: patients.key_of(cohort.table) for cohort in cohorts}
+    return {name: [n for n, k in keys.items() if n != name and (k is None or k != key)] for name, key in keys.items()}
 
 
 def repeated_values(signature: Signature, cohorts: list[Scored]) -> dict[str, list[int]]:
@@ -132,7 +145,7 @@ def interval(estimate: Interval | None) -> Json:
 def figures(signature: Signature, cohort: Scored, alpha: float | None, minimum_per_class: int) -> dict[str, Json]:
     """The numbers of one cohort: discrimination, accuracy at the cutoff, calibration, abstention."""
     positive, p = cohort.positive, cohort.probabilities
-    discrimination = gate.discrimination(cohort.decisions, positive)
+    discrimination = gate.discrimination(cohort.decisions, positive, cohort.patients)
     called = p >= signature.header.cutoff
     return {
         "role": "training (resubstitution)" if cohort.training else "external",
@@ -148,7 +161,12 @@ def figures(signature: Signature, cohort: Scored, alpha: float | None, minimum_p
         "orientation": gate.verdict(discrimination, minimum_per_class),
         "minimum_per_class": minimum_per_class,
         # With these the gate can judge again, by whatever rule it has when the signature is to become active.
-        "scores": {"decisions": cohort.decisions.tolist(), "positive": positive.astype(int).tolist()},
+        "scores": {
+            "decisions": cohort.decisions.tolist(),
+            "positive": positive.astype(int).tolist(),
+            "patients": cohort.patients.tolist(),
+        },
+        "patients": len(np.unique(cohort.patients)),
         "average_precision": average_precision(cohort.decisions, positive),
         "cutoff": signature.header.cutoff,
         "at_cutoff": {name: interval(i) for name, i in metrics.accuracy_table(called, positive).items()},
@@ -184,7 +202,7 @@ def average_precision(scores: Floats, positive: Bools) -> float:
 def _abstention(cohort: Scored) -> dict[str, Json]:
     inside = ~cohort.outside
     both = cohort.positive[inside].any() and (~cohort.positive[inside]).any()
-    auc = metrics.newcombe(cohort.decisions[inside], cohort.positive[inside]) if both else None
+    auc = metrics.newcombe(cohort.decisions[inside], cohort.positive[inside], cohort.patients[inside]) if both else None
     return {"n": int(cohort.outside.sum()), "auc_of_the_rest": interval(auc)}
 
 

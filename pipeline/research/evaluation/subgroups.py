@@ -31,7 +31,7 @@ def by_column(signature: Signature, cohort: Scored, column: str) -> list[Json]:
     for level, which in _levels(column, cohort.table.others[column]):
         positive = cohort.positive[which]
         enough = min(int(positive.sum()), int((~positive).sum())) >= 2
-        area = metrics.newcombe(cohort.decisions[which], positive) if enough else None
+        area = metrics.newcombe(cohort.decisions[which], positive, cohort.patients[which]) if enough else None
         called = cohort.probabilities[which] >= signature.header.cutoff
         accuracy = metrics.accuracy_table(called, positive)
         rows.append(
@@ -63,7 +63,7 @@ def by_positive_nodes(cohort: Scored, column: str = "positive_nodes") -> list[Js
         auc = None
         if title != "0" and which.sum() >= 2 and none.sum() >= 2:
             both = which | none
-            auc = metrics.newcombe(cohort.decisions[both], which[both])
+            auc = metrics.newcombe(cohort.decisions[both], which[both], cohort.patients[both])
         scores = cohort.probabilities[which]
         rows.append(
             {

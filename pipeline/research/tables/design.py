@@ -11,6 +11,7 @@ import numpy.typing as npt
 from config.schema import Training
 from pipeline.errors import InputRejected
 from pipeline.research.tables.feature_table import Table
+from pipeline.research.tables.patients import Numbers, patients_of
 from pipeline.research.tables.reading import shortened
 from pipeline.signature import names
 from pipeline.signature.case_values import clinical_value
@@ -23,7 +24,7 @@ CLINICAL_GROUP = "clinical"
 class Design:
     """`values`: (cases, columns) without NaN. `groups`: per column its `{sequence}.{roi}` or "clinical".
 
-    `kept_rows`: bool per row of the table; rows left out were incomplete.
+    `kept_rows`: bool per row of the table; rows left out were incomplete. `patients`: the number of each case's one.
     """
 
     columns: tuple[str, ...]
@@ -32,6 +33,7 @@ class Design:
     positive: npt.NDArray[np.bool_]
     ids: tuple[str, ...]
     kept_rows: npt.NDArray[np.bool_]
+    patients: Numbers | None = None
 
     @property
     def left_out(self) -> int:
@@ -41,9 +43,11 @@ class Design:
         """The same columns on some of its rows (bool per row of the table)."""
         some = rows[self.kept_rows]
         ids = tuple(i for i, keep in zip(self.ids, some, strict=True) if keep)
+        patients = None if self.patients is None else self.patients[some]
         return replace(
-            self, values=self.values[some], positive=self.positive[some], ids=ids, kept_rows=rows & self.kept_rows
-        )
+            self, values=self.values[some], positive=self.positive[some], ids=ids, kept_rows=rows & self.kept_rows,
+            patients=patients,
+        )  # fmt: skip
 
 
 def for_training(table: Table, recipe: Training) -> Design:
@@ -70,11 +74,14 @@ def for_training(table: Table, recipe: Training) -> Design:
     values = matrix(table, columns, recipe.clinical)
     keep = complete(values, columns, table, recipe.complete_cases)
     ids = tuple(i for i, k in zip(table.ids, keep, strict=True) if k)
-    design = Design(columns, groups, values[keep], table.positive[keep], ids, keep)
-    smallest = min(int(design.positive.sum()), int((~design.positive).sum()))
+    patients = patients_of(table)[keep]
+    design = Design(columns, groups, values[keep], table.positive[keep], ids, keep, patients)
+    smallest = min(len(np.unique(patients[design.positive])), len(np.unique(patients[~design.positive])))
     if smallest < recipe.folds:
+        cases = "cases" if len(np.unique(patients)) == len(patients) else "patients"
         raise InputRejected(
-            f"{table.name}: {smallest} cases in the smaller class are fewer than {recipe.folds} folds", code="few-cases"
+            f"{table.name}: {smallest} {cases} in the smaller class are fewer than {recipe.folds} folds",
+            code="few-cases",
         )
     return design
 

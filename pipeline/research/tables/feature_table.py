@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from pipeline.errors import InputRejected
 from pipeline.research.tables.reading import read_frame, refuse_repeated_columns, shortened
 from pipeline.signature import names
 
+SIDES = ("side", "laterality")
 _HASH_COLUMNS = (names.EXTRACTION_HASH, names.PROTOCOL + names.EXTRACTION_HASH, "settings_hash")
 
 
@@ -43,6 +45,12 @@ class Table:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def sides(self) -> list[str] | None:
+        """The side of each row, where the table has such a column."""
+        column = next((self.others[c] for c in SIDES if c in self.others), None)
+        return None if column is None else [str(cell).strip() for cell in column]
 
     def row(self, index: int) -> str:
         """How a row is called in messages: its number, never its id, which may identify a person."""
@@ -109,6 +117,7 @@ def from_frame(
         names.check(frame.columns, [c for c in (label, id_column) if c] + list(companions), name)
     columns = _feature_columns(frame, label, id_column, companions, foreign_columns)
     ids = tuple(map(_text, frame[id_column])) if id_column else tuple(str(i + 1) for i in range(len(frame)))
+    ids = _by_side(ids, frame)
     _no_repeats(ids, id_column, name)
     positive, negative = _text(positive), None if negative is None else _text(negative)
     is_positive, negative = _labels(frame[label], positive, negative, f"{name}, column {label}")
@@ -136,6 +145,18 @@ def _text(value: object) -> str:
     except ValueError:
         return text
     return str(int(number)) if number.is_integer() and ("." in text or not isinstance(value, str)) else text
+
+
+def _by_side(ids: tuple[str, ...], frame: pd.DataFrame) -> tuple[str, ...]:
+    """Two rows of one exam are told apart by their side, where a column has it: `ID/L` and `ID/R`."""
+    column = next((c for c in SIDES if c in frame.columns), None)
+    if column is None or len(set(ids)) == len(ids):
+        return ids
+    counts = Counter(ids)
+    return tuple(
+        f"{i}/{side}" if counts[i] > 1 and (side := str(cell).strip()) not in ("", "nan", "None") else i
+        for i, cell in zip(ids, frame[column], strict=True)
+    )
 
 
 def _no_repeats(ids: tuple[str, ...], column: str | None, name: str) -> None:

@@ -23,6 +23,9 @@ Bools = npt.NDArray[np.bool_]
 Indices = npt.NDArray[np.intp]
 Progress = Callable[[int, int], None]
 
+# Ways to deal out patients that are tried before the folds are given up.
+SHUFFLES = 50
+
 
 @dataclass(frozen=True)
 class Scaling:
@@ -82,12 +85,28 @@ def fit(values: Floats, positive: Bools, columns: tuple[str, ...], groups: tuple
     return Fit(varying[chosen], np.flatnonzero(constant), evidence, scaling, model)
 
 
-def folds(positive: Bools, count: int, seed: int) -> Iterator[tuple[Indices, Indices]]:
-    """Stratified folds as (training, held out) indices; shuffled by `seed`."""
-    from sklearn.model_selection import StratifiedKFold
+def folds(positive: Bools, count: int, seed: int, patients: Indices | None = None) -> Iterator[tuple[Indices, Indices]]:
+    """Stratified folds as (training, held out) indices; shuffled by `seed`. All cases of a patient are in one fold.
 
-    splitter = StratifiedKFold(count, shuffle=True, random_state=seed)
-    yield from splitter.split(np.zeros((len(positive), 1)), positive)
+    Raises:
+        InputRejected: patients with several cases are so many that a fold lacks a class.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    nothing = np.zeros((len(positive), 1))
+    if patients is None or len(np.unique(patients)) == len(patients):
+        yield from StratifiedKFold(count, shuffle=True, random_state=seed).split(nothing, positive)
+        return
+    fewest = min(len(np.unique(patients[positive])), len(np.unique(patients[~positive])))
+    for attempt in range(SHUFFLES if fewest >= count else 0):
+        splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed + attempt * 1_000_003)
+        parts = list(splitter.split(nothing, positive, patients))
+        if all(0 < positive[held_out].sum() < len(held_out) for _, held_out in parts):
+            yield from parts
+            return
+    raise InputRejected(
+        f"no {count} folds by patient have both classes: too few patients of one class", code="few-cases"
+    )
 
 
 def out_of_fold(
@@ -97,6 +116,7 @@ def out_of_fold(
     groups: tuple[str, ...],
     recipe: Training,
     progress: Progress | None = None,
+    patients: Indices | None = None,
 ) -> tuple[Floats, int]:
     """Decision of each case by a fit that never saw it, and the number of folds in which nothing was selected.
 
@@ -104,7 +124,7 @@ def out_of_fold(
     scores. Where nothing is selected the fold's decisions are 0: it has no opinion.
     """
     decisions, empty = np.zeros(len(positive)), 0
-    for done, (training, held_out) in enumerate(folds(positive, recipe.folds, recipe.seed), 1):
+    for done, (training, held_out) in enumerate(folds(positive, recipe.folds, recipe.seed, patients), 1):
         try:
             fitted = fit(values[training], positive[training], columns, groups, recipe)
         except NothingSelectedError:

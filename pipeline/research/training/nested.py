@@ -50,7 +50,8 @@ def nested_cv(
     probabilities, called = np.zeros(len(design.positive)), np.zeros(len(design.positive), dtype=np.bool_)
     empty = 0
     for repeat in range(repeats):
-        for fold, (training, held_out) in enumerate(fitting.folds(design.positive, recipe.folds, recipe.seed + repeat)):
+        parts = fitting.folds(design.positive, recipe.folds, recipe.seed + repeat, design.patients)
+        for fold, (training, held_out) in enumerate(parts):
             decisions, nothing = _fold(design, recipe, training, held_out)
             empty += nothing
             aucs[repeat, fold] = metrics.auc(decisions, design.positive[held_out])
@@ -73,7 +74,7 @@ def naive_auc(design: Design, recipe: Training) -> float:
     fitted = fitting.fit(design.values, design.positive, design.columns, design.groups, recipe)
     values = fitted.scaling.apply(design.values[:, fitted.kept])
     aucs = []
-    for training, held_out in fitting.folds(design.positive, recipe.folds, recipe.seed):
+    for training, held_out in fitting.folds(design.positive, recipe.folds, recipe.seed, design.patients):
         model = estimators.fit(values[training], design.positive[training], recipe)
         aucs.append(metrics.auc(classifiers.decision(model, values[held_out]), design.positive[held_out]))
     return float(np.mean(aucs))
@@ -93,9 +94,12 @@ def _fold(
 def _calibrated(design: Design, recipe: Training, training: fitting.Indices) -> tuple[float, float, float]:
     """Platt's a and b and the cutoff, from the fold's training cases alone."""
     positive = design.positive[training]
-    smallest = min(int(positive.sum()), int((~positive).sum()))
+    patients = np.arange(len(training)) if design.patients is None else design.patients[training]
+    smallest = min(len(np.unique(patients[positive])), len(np.unique(patients[~positive])))
     inner = recipe.model_copy(update={"folds": max(2, min(recipe.folds, smallest))})
-    decisions, _ = fitting.out_of_fold(design.values[training], positive, design.columns, design.groups, inner)
+    decisions, _ = fitting.out_of_fold(
+        design.values[training], positive, design.columns, design.groups, inner, patients=patients
+    )
     a, b = calibration_fit.platt(decisions, positive)
     return a, b, calibration_fit.youden(calibration.probability(decisions, a, b), positive)
 

@@ -148,7 +148,9 @@ def _calibrate(
 ) -> _Calibrated:
     if recipe.recipe == "paper":
         return _calibrate_as_published(cases, fitted, recipe)
-    decisions, empty = fitting.out_of_fold(cases.values, cases.positive, cases.columns, cases.groups, recipe, progress)
+    decisions, empty = fitting.out_of_fold(
+        cases.values, cases.positive, cases.columns, cases.groups, recipe, progress, cases.patients
+    )
     a, b = calibration_fit.platt(decisions, cases.positive)
     probabilities = calibration.probability(decisions, a, b)
     cutoff = calibration_fit.youden(probabilities, cases.positive)
