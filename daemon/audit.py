@@ -110,7 +110,19 @@ def refused_right(settings: Settings, calling_ae: str, address: str, right: str)
     _refused(settings, calling_ae, address, f"not authorised: {right}", RESTRICTED_FUNCTION)
 
 
-def _refused(settings: Settings, calling_ae: str, address: str, reason: str, kind: tuple[str, str]) -> None:
+def refused_share(settings: Settings, address: str, reason: str) -> None:
+    """Somebody asked for what the spool shares with workers, and was not let in."""
+    _refused(settings, "", address, reason, NODE_AUTHENTICATION, {"endpoint": "share"})
+
+
+def _refused(
+    settings: Settings,
+    calling_ae: str,
+    address: str,
+    reason: str,
+    kind: tuple[str, str],
+    of_ours: Mapping[str, str] | None = None,
+) -> None:
     """One by one as far as that helps; of a flood, that there is one, and how many refusals it was."""
     answer = _floods.answer((address, reason, kind[0]), time.monotonic())
     if not (answer.written or answer.alert):
@@ -120,15 +132,8 @@ def _refused(settings: Settings, calling_ae: str, address: str, reason: str, kin
     text = f"refusals-flood: {reason}; further ones are counted" if answer.alert else reason
     more = f" ({answer.before} more before, not written one by one)" if answer.before else ""
     message["EventIdentification"]["EventOutcomeDescription"] = text + more
-    record(settings, message)
-
-
-def refused_share(settings: Settings, address: str, reason: str) -> None:
-    """Somebody asked for what the spool shares with workers, and was not let in."""
-    participants = [peer("", address, SOURCE, requestor=True), ourselves(settings, DESTINATION)]
-    message = event(settings, ALERT, "E", MINOR, participants, kind=NODE_AUTHENTICATION)
-    message["EventIdentification"]["EventOutcomeDescription"] = reason
-    message["axrad"] = {"endpoint": "share"}
+    if of_ours is not None:
+        message["axrad"] = dict(of_ours)
     record(settings, message)
 
 

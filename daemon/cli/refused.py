@@ -45,8 +45,13 @@ REMEDIES = {
     "not-authorised": "add the right to `may` of its [[peer]] if it may, or mend the sender's role selection",
     "failed": "the log of the listener has the line `instance refused`; have it sent again",
 }
+FLOOD = "refusals-flood"
 # What is refused beside associations and instances: what it means, what to do.
 ALERTS = {
+    FLOOD: (
+        "more than 30 of the same kind from the same address within a minute; further ones are only counted",
+        "find out what sends there, and keep it away (`networks` of its [[peer]], spool.share_networks, the firewall)",
+    ),
     "right-lacking": (
         "`may` of its [[peer]] does not have this right",
         "if it may: add the right to `may` and restart `axrad listen`; else have the sender leave it",
@@ -132,6 +137,8 @@ def _refusal(line: str) -> JsonObject | None:
 def _alert(event: JsonObject, more: JsonObject) -> tuple[str, dict[str, int]]:
     """What was refused, and why: a right that is lacking, a request to the shared spool, else an association."""
     reason = str(event["EventOutcomeDescription"])
+    if reason.startswith(FLOOD):
+        return reason.removeprefix(f"{FLOOD}: ").partition(";")[0], {FLOOD: 1}
     if event.get("EventTypeCode", {}).get("csd-code") == audit.RESTRICTED_FUNCTION[0]:
         return reason.removeprefix("not authorised: "), {"right-lacking": 1}
     return "share" if more.get("endpoint") == "share" else "association", {reason: 1}

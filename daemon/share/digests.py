@@ -23,10 +23,10 @@ def announced_digest(header: str | None) -> bytes | None:
     """The SHA-256 that a Content-Digest announces; None without one. Raises Incomplete for one that cannot be read."""
     if header is None:
         return None
-    found = DIGEST.match(header)
+    value = DIGEST.match(header)
     try:
-        if found is None:
+        if value is None:
             raise Incomplete
-        return base64.b64decode(found.group(1), validate=True)
+        return base64.b64decode(value.group(1), validate=True)
     except binascii.Error:
         raise Incomplete from None

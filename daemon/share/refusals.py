@@ -1,32 +1,33 @@
-"""Refusals on their way to the audit trail: not more than a reader wants, and never in the way of other requests."""
+"""Refusals on their way to the audit trail, in a thread: a trail that takes its time is not in the way of requests."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from daemon.share.tries import Tries
-
 # Address and reason of who was refused.
-Told = Callable[[str, str], None]
-MAX_WARNED = 4096
-AND_MORE = "; further ones are not listed"
+Report = Callable[[str, str], None]
+# Those that wait to be reported; in a flood beyond that some are not counted.
+MAX_WAITING = 1000
 
 
 @contextmanager
-def told_in_background(told: Told) -> Iterator[Told]:
-    """Tells in a thread, in order; of the same address and kind of refusal so many, and then that there are more."""
-    lines, warned = Tries(), set[str]()
+def reported_in_background(report: Report) -> Iterator[Report]:
+    """Reports in order, and has reported everything when the block has ended."""
+    room = threading.BoundedSemaphore(MAX_WAITING)
+
+    def report_one(address: str, reason: str) -> None:
+        try:
+            report(address, reason)
+        finally:
+            room.release()
+
     with ThreadPoolExecutor(1, "share-refusals") as thread:
 
-        def tell(address: str, reason: str) -> None:
-            key = f"{address} {reason.partition(':')[0]}"
-            if not lines.count(key):
-                warned.discard(key)
-                thread.submit(told, address, reason)
-            elif key not in warned and len(warned) < MAX_WARNED:
-                warned.add(key)
-                thread.submit(told, address, reason + AND_MORE)
+        def report_soon(address: str, reason: str) -> None:
+            if room.acquire(blocking=False):
+                thread.submit(report_one, address, reason)
 
-        yield tell
+        yield report_soon

@@ -31,7 +31,7 @@ from daemon.serving.request_bounds import status_only
 from daemon.serving.server import HttpServer
 from daemon.share.digests import Incomplete, announced_digest
 from daemon.share.names import READ, WRITE, is_digest, is_result_file
-from daemon.share.refusals import Told, told_in_background
+from daemon.share.refusals import Report, reported_in_background
 from daemon.share.result_upload import receive_file
 from daemon.share.tokens import CurrentTokens, scopes_of
 from daemon.share.tries import Tries
@@ -52,11 +52,11 @@ WRONG_TOKEN, OTHER_SCOPE, NOT_ITS_CERTIFICATE = "wrong-token", "token-lacks-scop
 class Share:
     """ASGI: what is done with one request."""
 
-    def __init__(self, spool: SpoolSettings, tokens: CurrentTokens, told: Told) -> None:
+    def __init__(self, spool: SpoolSettings, tokens: CurrentTokens, report: Report) -> None:
         self._root: Path = spool.path
         self._certificates = spool.share_certificates
         self._tokens = tokens
-        self._told = told
+        self._report = report
         self._wrong = Tries()
         self._turns = asyncio.Semaphore(REQUESTS_AT_ONCE)
 
@@ -82,7 +82,7 @@ class Share:
         """Why somebody may not ask for anything, or not for this."""
         connection: Connection = request.state.connection
         if self._certificates and not certificate_of(connection).is_one_of(self._certificates):
-            self._told(connection.address, NOT_ITS_CERTIFICATE)
+            self._report(connection.address, NOT_ITS_CERTIFICATE)
             return _refused(request, HTTPStatus.FORBIDDEN)
         scopes = scopes_of(request.headers.get("Authorization", ""), self._tokens.now())
         connection.trusted = bool(scopes)
@@ -91,13 +91,13 @@ class Share:
         if request.method not in SCOPES:
             return _refused(request, HTTPStatus.NOT_IMPLEMENTED)
         if SCOPES[request.method] not in scopes:
-            self._told(connection.address, OTHER_SCOPE)
+            self._report(connection.address, OTHER_SCOPE)
             return _refused(request, HTTPStatus.FORBIDDEN)
         return None
 
     def _wrong_token(self, request: Request, address: str) -> Response:
         """A right token is not counted and always opens: a neighbour's mistake locks nobody out."""
-        self._told(address, WRONG_TOKEN)
+        self._report(address, WRONG_TOKEN)
         wait_s = self._wrong.count(address)
         if wait_s:
             return _refused(request, HTTPStatus.TOO_MANY_REQUESTS, wait_s)
@@ -178,7 +178,7 @@ def share_limits(spool: SpoolSettings) -> HttpLimits:
     )
 
 
-def bound_server(spool: SpoolSettings, told: Told, limits: HttpLimits) -> HttpServer:
+def bound_server(spool: SpoolSettings, report: Report, limits: HttpLimits) -> HttpServer:
     """Not yet serving. Raises InputRejected where tokens, certificate or address cannot be used."""
     assert spool.share_port is not None
     tokens = CurrentTokens(spool)
@@ -188,7 +188,7 @@ def bound_server(spool: SpoolSettings, told: Told, limits: HttpLimits) -> HttpSe
         raise InputRejected(f"spool.share_certificate cannot be used: {error}", code="bad-certificate") from error
     address = (spool.share_host, spool.share_port)
     try:
-        return HttpServer(address, Share(spool, tokens, told), limits, tls=tls, refused=told)
+        return HttpServer(address, Share(spool, tokens, report), limits, tls=tls, refused=report)
     except OSError as error:
         raise InputRejected(
             f"cannot share the spool on {spool.share_host}:{spool.share_port}: {error.strerror}", code="cannot-listen"
@@ -197,12 +197,12 @@ def bound_server(spool: SpoolSettings, told: Told, limits: HttpLimits) -> HttpSe
 
 @contextmanager
 def sharing(
-    spool: SpoolSettings, told: Told = lambda address, reason: None, limits: HttpLimits | None = None
+    spool: SpoolSettings, report: Report = lambda address, reason: None, limits: HttpLimits | None = None
 ) -> Iterator[HttpServer | None]:
     """Serve in a thread while the body runs; nothing where the spool is not shared."""
     if spool.share_port is None:
         yield None
         return
-    with told_in_background(told) as tell, bound_server(spool, tell, limits or share_limits(spool)) as server:
+    with reported_in_background(report) as tell, bound_server(spool, tell, limits or share_limits(spool)) as server:
         log.info("sharing", host=spool.share_host, port=server.server_port, tls=spool.share_certificate is not None)
         yield server

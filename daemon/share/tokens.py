@@ -91,10 +91,10 @@ class CurrentTokens:
         return next(token.text for token in self.now() if scope in token.scopes)
 
     def _read_changes(self) -> None:
-        found = self._on_disk()
-        if found == self._state:
+        on_disk = self._on_disk()
+        if on_disk == self._state:
             return
-        self._state = found
+        self._state = on_disk
         try:
             self._tokens = read_tokens(self._spool)
             log.info("share-tokens-read-again")

@@ -1,4 +1,4 @@
-"""So many tries each, then one more every few seconds: wrong tokens of an address, lines of the audit trail."""
+"""So many tries each, then one more every few seconds: wrong tokens of an address."""
 
 from __future__ import annotations
 

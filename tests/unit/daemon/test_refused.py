@@ -92,3 +92,12 @@ def test_a_lacking_right_is_no_association(settings: Settings, tmp_path: Path) -
         ("share", {"wrong-token": 1}),
         ("association", {"tls-handshake: no shared cipher": 1}),
     ]
+
+
+def test_a_flood_is_said_once(settings: Settings, tmp_path: Path) -> None:
+    for _ in range(40):
+        audit.refused_share(settings, "10.9.9.9", "wrong-token")
+    found = json.loads(said(tmp_path, "--json", "--limit", "100"))["refused"]
+    assert [item["reasons"] for item in found] == [{"wrong-token": 1}] * 30 + [{"refusals-flood": 1}]
+    assert found[-1]["what"] == "wrong-token"
+    assert "more than 30 of the same kind" in " ".join(said(tmp_path).split())
