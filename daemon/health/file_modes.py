@@ -13,6 +13,7 @@ from config.schema import Settings
 from daemon.audit import trail_path
 from daemon.finding import Finding
 from daemon.ledger.engine import backups_folder, sqlite_path
+from daemon.ledger.site_key import path_of
 
 # A spool may hold millions of files; the folders that open them come first.
 MOST_LOOKED_AT = 5000
@@ -72,7 +73,9 @@ def _kept(settings: Settings) -> Iterator[tuple[Path, Path]]:
     root = settings.spool.path
     ledger = sqlite_path(settings)
     beside = [] if ledger is None else [ledger.with_name(ledger.name + suffix) for suffix in ("", "-wal", "-shm")]
-    for place in (*beside, trail_path(settings)):
+    # A key that is named elsewhere may be a secret of the platform, with owner and mode of its own.
+    key = [] if settings.site.key_file else [path_of(settings)]
+    for place in (*key, *beside, trail_path(settings)):
         if place.exists():
             yield place, place
     for place in (root, backups_folder(settings)):

@@ -116,3 +116,13 @@ def test_doctor_tells_of_files_of_another_user(settings: Settings) -> None:
 
 def test_doctor_finds_nothing_where_there_is_no_spool_yet(settings: Settings) -> None:
     assert file_modes(settings).ok
+
+
+def test_a_site_key_that_others_may_read_is_told(settings: Settings) -> None:
+    made(settings)
+    key = settings.spool.path.parent / "site.key"
+    key.write_text("ab" * 32)
+    finding = file_modes(settings)
+    assert (finding.level, "site.key" in finding.text) == ("warn", True)
+    key.chmod(0o600)
+    assert file_modes(settings).ok
