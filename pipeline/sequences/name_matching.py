@@ -51,8 +51,8 @@ LABEL_POINTS: Mapping[SequenceName, Mapping[Label, float]] = {
     "t2": {"t2": 1.0, "t2_stir": 0.8},
     "adc": {"adc": 1.0, "dwi": 0.7},
 }
-# Names that differ by no more are as good: 0.1, and what rounding leaves.
-NAMES_MARGIN = 0.1 + 1e-9
+# Names that differ by less are as good. What the rule table prefers, by 0.1, stands out (as 1.05 does from 0.95).
+NAMES_MARGIN = 0.1
 
 
 def match_names(rows: Sequence[NamedSeries], rules: Rules) -> tuple[NamedLabel, ...]:

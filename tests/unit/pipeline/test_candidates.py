@@ -55,3 +55,32 @@ def test_a_trial_of_a_few_slices_is_not_chosen_by_its_name() -> None:
 def test_of_two_scans_with_one_name_the_later_is_chosen() -> None:
     rows = [NamedSeries("SIEMENS", "t2_tse_tra_fs", 40, "1", n) for n in range(2)]
     assert [label.chosen for label in match_names(rows, rules())] == [None, "t2"]
+
+
+@pytest.mark.parametrize(
+    ("vendor", "suppressed", "plain"),
+    [
+        ("SIEMENS", "t2_tse_tra_fs", "t2_tse_tra"),
+        ("GE MEDICAL SYSTEMS", "WATER: Ax T2 FLEX", "Ax T2 FSE"),
+        ("Philips", "T2W_TSE_SPAIR", "T2W_TSE"),
+        ("", "横断位T2压脂", "横断位T2"),
+    ],
+)
+@pytest.mark.parametrize("first", [0, 1])
+def test_what_the_rule_table_prefers_is_chosen_in_whatever_order_it_was_scanned(
+    vendor: str, suppressed: str, plain: str, first: int
+) -> None:
+    """A preference of 0.1 is a whole margin: it decides between two names that are otherwise as good."""
+    names = [suppressed, plain] if first == 0 else [plain, suppressed]
+    rows = [NamedSeries(vendor, name, 40, "1", n) for n, name in enumerate(names)]
+    labels = match_names(rows, rules())
+    assert [label.confidence for label in labels] == [labels[0].confidence] * 2
+    assert labels[first].chosen == "t2"
+
+
+def test_names_less_than_a_margin_apart_are_as_good() -> None:
+    """0.06 for a repeat does not outweigh a later scan."""
+    rows = [
+        NamedSeries("SIEMENS", name, 40, "1", n) for n, name in enumerate(("t2_tse_tra_fs repeat", "t2_tse_tra_fs"))
+    ]
+    assert [label.chosen for label in match_names(rows, rules())] == [None, "t2"]
