@@ -49,6 +49,10 @@ for _command in (evaluate, family, sign, trust):
 @click.option("--name", help="Default: the name of the file.")
 @click.option("--version", default="1", show_default=True)
 @recipe_options
+@click.option(
+    "--anticipated-auc", type=click.FloatRange(0.5, 1, min_open=True, max_open=True),
+    help="Say how many cases this AUC would need with so many candidate columns.",
+)  # fmt: skip
 @click.option("--ignore", multiple=True, metavar="COLUMN", help="Leave a column out; repeatable.")
 @json_option
 @config_option
@@ -63,6 +67,7 @@ def train(
     name: str | None,
     version: str,
     ignore: tuple[str, ...],
+    anticipated_auc: float | None,
     as_json: bool,
     config_path: Path | None,
     **steps: Any,
@@ -85,6 +90,8 @@ def train(
         lacking = "; ".join(f"without {group}: {n}" for group, n in design.counts_without(read, recipe).items())
         why = f" ({lacking})" if lacking else ""
         click.echo(f"{left_out} of {len(read)} cases are incomplete and were left out{why}", err=True)
+    if anticipated_auc is not None:
+        click.echo(_sample_size(trained, anticipated_auc), err=True)
     if as_json:
         click.echo(json.dumps(card.facts(trained), allow_nan=False))
     else:
@@ -200,6 +207,18 @@ def activate(
             instead = f", instead of {before[:12]}" if before else ""
             click.echo(f"{title} is active for {' + '.join(sorted(one.inputs))}{instead}")
     audit_use(registry.folder, () if shadow else chosen, config_path)
+
+
+def _sample_size(trained: Signature, auc: float) -> str:
+    from pipeline.research.training.sample_size import cases_needed
+    from pipeline.signature import card
+
+    cases, columns = trained.header.positives + trained.header.negatives, card.candidates(trained)
+    needed = cases_needed(columns, auc, trained.header.positives / cases)
+    return (
+        f"{columns} candidate columns and an anticipated AUC of {auc:g} need {needed} cases "
+        f"(Riley 2020, shrinkage 0.9); there are {cases}"
+    )
 
 
 def _print_summary(trained: Signature, out: Path) -> None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit, logit
+from scipy.special import logit
 
+from pipeline.research import logistic
 from pipeline.research.metrics import Bools, Interval
 from pipeline.signature.clustered import auc
 from pipeline.signature.gate import Z
@@ -75,21 +76,10 @@ def _logits(probabilities: Floats) -> Floats:
     return clipped
 
 
-def _fit(design: Floats, offset: Floats, positive: Bools) -> list[Interval] | None:
-    """Coefficients of a logistic regression by Newton's method, with their intervals."""
-    weights = np.zeros(design.shape[1])
-    for _ in range(100):
-        p = expit(design @ weights + offset)
-        information = (design * (p * (1 - p))[:, None]).T @ design
-        try:
-            step = np.linalg.solve(information, design.T @ (positive - p))
-        except np.linalg.LinAlgError:
-            return None
-        # Far from the maximum a whole step may jump over it.
-        weights = weights + step * min(1.0, 4.0 / max(float(np.abs(step).max()), 1e-300))
-        if float(np.abs(step).max()) < 1e-10:
-            break
-    else:
+def _fit(columns: Floats, offset: Floats, positive: Bools) -> list[Interval] | None:
+    """Coefficients of a logistic regression with Wald's intervals."""
+    fitted = logistic.fit(columns, positive, offset)
+    if fitted is None:
         return None
-    errors = Z * np.sqrt(np.diag(np.linalg.inv(information)))
-    return [Interval(float(w), float(w - e), float(w + e)) for w, e in zip(weights, errors, strict=True)]
+    errors = Z * np.sqrt(np.diag(fitted.covariance))
+    return [Interval(float(w), float(w - e), float(w + e)) for w, e in zip(fitted.weights, errors, strict=True)]

@@ -83,6 +83,7 @@ def limits(signature: Signature, evaluation: Mapping[str, Json] | None) -> list[
         sentences.append(
             "The training table has no protocol facts; vendor, field strength and spacing are not checked."
         )
+    sentences.append(events_per_candidate(signature))
     sentences.append(
         f"Trained on {h.positives} + {h.negatives} cases; an exam unlike them is flagged or not evaluated."
     )
@@ -101,6 +102,18 @@ def repeated_rows(row: Mapping[str, Json]) -> list[Json]:
     rows = row.get("rows_with_repeated_values", [])
     assert isinstance(rows, list)
     return rows
+
+
+def candidates(signature: Signature) -> int:
+    """Columns that the recipe could choose from, constant ones aside."""
+    return sum(evidence.candidates for evidence in signature.header.groups.values())
+
+
+def events_per_candidate(signature: Signature) -> str:
+    """The smaller class against the columns that selection saw, as a sentence."""
+    events, columns = min(signature.header.positives, signature.header.negatives), candidates(signature)
+    share = f"{events / max(columns, 1):.2g} per candidate"
+    return f"{events} cases of the smaller class for {columns} candidate columns: {share}."
 
 
 def is_evidence(row: Mapping[str, Json]) -> bool:

@@ -11,7 +11,7 @@ import pandas as pd
 from pipeline.errors import InputRejected
 from pipeline.records import Json
 from pipeline.research import agreement, calibration, metrics
-from pipeline.research.evaluation import answers, subgroups, survival
+from pipeline.research.evaluation import answers, baselines, by_site, subgroups, survival
 from pipeline.research.evaluation import scored_cohort as cohorts
 from pipeline.research.evaluation.scored_cohort import Scored
 from pipeline.research.metrics import Bools
@@ -85,6 +85,8 @@ def evaluate(
         "nested_cv": None if cross_validated is None else _nested(cross_validated, cases),
         "cohorts": {},
     }
+    if training is not None:
+        facts["leave_one_site_out"] = by_site.leave_one_site_out(tables[training], signature.header.recipe)
     curves: dict[str, tuple[survival.Curve, ...]] = {}
     rows: dict[str, Json] = {}
     for cohort in scored:
@@ -109,6 +111,8 @@ def _cohort(
         # Scores of the cases that the signature was fitted to say nothing of subgroups, readers or other signatures.
         return facts, ()
     rules = answers.Rules(questions.max_outside, questions.max_distance, questions.alpha)
+    facts["baselines"] = baselines.baselines(cohort)
+    facts["beyond_clinical"] = baselines.beyond_clinical(cohort)
     facts["as_answered"] = answers.as_answered(signature, cohort, rules)
     present = cohort.table.others
     columns = [*questions.subgroups, *(c for c in subgroups.DEFAULT if c in present and c not in questions.subgroups)]

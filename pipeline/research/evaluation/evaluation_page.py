@@ -37,6 +37,7 @@ def page(evaluation: Evaluation) -> str:
     loud = "".join(f'<p class="loud">{html.escape(sentence)}</p>' for sentence in card.conclusions(evaluation.facts))
     warnings = "".join(f"<li>{html.escape(s)}</li>" for s in card.limits(evaluation.signature, evaluation.facts))
     sections = [_overview(evaluation), _figures(plots[""]), *_nested(evaluation.facts["nested_cv"])]
+    sections += _sites(evaluation.facts.get("leave_one_site_out"))
     for name, row in _judged(evaluation.facts):
         sections += [f"<h2>Cohort {html.escape(name)}</h2>", _cohort(row), _figures(plots[name]), *_details(row)]
     for name, row in _fitted(evaluation.facts):
@@ -125,6 +126,39 @@ def _cohort(row: Mapping[str, Json]) -> str:
     return html_tables.table([f"at cutoff {html_tables.number(row['cutoff'])}", "value (95 % interval)"], lines)
 
 
+def _baselines(row: Mapping[str, Json]) -> list[str]:
+    lines: list[list[Json]] = []
+    for r in html_tables.rows(row.get("baselines", [])):
+        alone, why = html_tables.interval(r.get("auc")), r["why_not"]
+        line = [r["variable"], r["n"], alone or why, html_tables.interval(r.get("auc_signature"))]
+        lines.append([*line, html_tables.interval(r.get("difference")), html_tables.number(r.get("p"))])
+    parts = []
+    if lines:
+        heads = ["alone", "cases", "its AUC", "the signature's AUC", "signature minus it", "P (DeLong)"]
+        parts = ["<h3>What it has to beat</h3>", html_tables.table(heads, lines)]
+    clinical = row.get("beyond_clinical")
+    if isinstance(clinical, dict):
+        told = clinical["why_not"] or (
+            f"AUC {html_tables.interval(clinical['auc_clinical'])} by clinical facts alone, "
+            f"{html_tables.interval(clinical['auc_with_signature'])} with the signature; likelihood ratio "
+            f"{html_tables.number(clinical['likelihood_ratio'])}, P = {html_tables.number(clinical['p'])}. "
+            "Both are fitted to these cases."
+        )
+        parts.append(f"<p>Beyond clinical facts ({clinical.get('n', 0)} cases): {html.escape(str(told))}</p>")
+    return parts
+
+
+def _sites(found: Json) -> list[str]:
+    if not isinstance(found, dict):
+        return []
+    lines: list[list[Json]] = [
+        [r["site"], r["n"], r["positives"], html_tables.interval(r["auc"]) or r["why_not"]]
+        for r in html_tables.rows(found["sites"])
+    ]
+    heads = ["left out", "cases", "positive", "AUC by a signature of the other sites"]
+    return ["<h2>Each site by the others</h2>", html_tables.table(heads, lines)]
+
+
 def _as_answered(row: Mapping[str, Json]) -> list[str]:
     answered = row.get("as_answered")
     if not isinstance(answered, dict):
@@ -149,7 +183,7 @@ def _as_answered(row: Mapping[str, Json]) -> list[str]:
 
 
 def _details(row: Mapping[str, Json]) -> list[str]:
-    parts = _as_answered(row)
+    parts = [*_baselines(row), *_as_answered(row)]
     if row.get("subgroups"):
         lines = [
             [r["column"], r["level"], r["n"], r["positives"], html_tables.interval(r["auc"]) or r["why_not"]]

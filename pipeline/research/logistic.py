@@ -1,0 +1,47 @@
+"""Logistic regression by maximum likelihood, without a penalty."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import expit
+
+from pipeline.research.metrics import Bools
+from pipeline.signature.record import Floats
+
+# Coefficients beyond this (of standardised columns) mean that the classes are separated: there is no maximum.
+LARGEST = 50.0
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """`weights` and `covariance` of the columns; `linear` predictors of the cases."""
+
+    weights: Floats
+    covariance: Floats
+    linear: Floats
+    log_likelihood: float
+
+
+def fit(columns: Floats, positive: Bools, offset: Floats | None = None) -> Fitted | None:
+    """By Newton's method on columns (cases, p), an intercept among them if wanted; None without a finite maximum."""
+    offset = np.zeros(len(positive)) if offset is None else offset
+    weights = np.zeros(columns.shape[1])
+    for _ in range(100):
+        linear = columns @ weights + offset
+        p = expit(linear)
+        information = (columns * (p * (1 - p))[:, None]).T @ columns
+        try:
+            step = np.linalg.solve(information, columns.T @ (positive - p))
+        except np.linalg.LinAlgError:
+            return None
+        # Far from the maximum a whole step may jump over it.
+        largest = float(np.abs(step).max())
+        weights = weights + step * min(1.0, 4.0 / max(largest, 1e-300))
+        if float(np.abs(weights).max()) > LARGEST:
+            return None
+        if largest < 1e-10:
+            likelihood = float(np.sum(positive * linear - np.logaddexp(0, linear)))
+            return Fitted(weights, np.linalg.inv(information), linear, likelihood)
+    return None

@@ -1,0 +1,162 @@
+"""What may be concluded: what a signature has to beat, each site by the others, and how many cases it needs."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from statsmodels.discrete.discrete_model import Logit
+
+from pipeline.research import logistic
+from pipeline.research.change.paired_tests import delta
+from pipeline.research.change.pairs import Pairs
+from pipeline.research.evaluation import by_site, evaluation_page
+from pipeline.research.evaluation.evaluate import Questions, evaluate
+from pipeline.research.training.sample_size import cases_needed, cox_snell
+from pipeline.signature import card
+from tests.support.signature_tables import FAST, clinical, frame, table, trained
+
+VOLUME = "t1c.tumor.original_shape_MeshVolume"
+TRAINING = clinical(frame(80, effect=0.8))
+SIGNATURE = trained(TRAINING)
+
+
+def _external(cases: int = 120, **columns: object) -> pd.DataFrame:
+    data = clinical(frame(cases, effect=0.8, seed=5, prefix="external"))
+    rng = np.random.default_rng(7)
+    return data.assign(**{VOLUME: rng.normal(size=cases) + 0.5 * (data["nodes"] == "R"), **columns})
+
+
+def _row(data: pd.DataFrame) -> dict[str, object]:
+    return evaluate(SIGNATURE, {"external": table(data)}, Questions(repeats=1)).facts["cohorts"]["external"]
+
+
+def test_the_signature_stands_beside_volume_and_clinical_stage_on_the_same_cases() -> None:
+    data = _external()
+    volume, stage = _row(data)["baselines"]
+    positive = data["nodes"] == "R"
+    assert (volume["variable"], stage["variable"]) == ("tumour volume", "clinical N")
+    assert volume["auc"]["value"] == pytest.approx(roc_auc_score(positive, data[VOLUME]))
+    assert stage["auc"]["value"] == pytest.approx(roc_auc_score(positive, data["clinical_n"]))
+    assert volume["difference"]["value"] == pytest.approx(volume["auc_signature"]["value"] - volume["auc"]["value"])
+
+
+def test_a_baseline_without_values_says_so() -> None:
+    data = _external(clinical_n="")
+    assert [r["why_not"] for r in _row(data)["baselines"]] == [None, "no case of one class has a value"]
+
+
+def test_what_radiomics_adds_to_clinical_facts_is_a_likelihood_ratio() -> None:
+    data = _external(ki67_percent=15).drop(columns="molecular_subtype")
+    found = _row(data)["beyond_clinical"]
+    assert found["why_not"] is None
+    assert found["n"] == 120
+    assert found["p"] == pytest.approx(stats.chi2.sf(found["likelihood_ratio"], 1))
+    assert found["auc_with_signature"]["value"] >= found["auc_clinical"]["value"] - 0.02
+
+
+def test_a_score_of_noise_adds_nothing_to_clinical_facts() -> None:
+    data = clinical(frame(120, effect=0.0, seed=11, prefix="noise")).drop(columns="molecular_subtype")
+    assert _row(data)["beyond_clinical"]["p"] > 0.01
+
+
+def test_facts_that_tell_the_classes_apart_alone_leave_nothing_to_ask() -> None:
+    assert _row(_external())["beyond_clinical"]["why_not"] == "the regression has no finite fit"
+
+
+def test_few_cases_are_too_few_for_that_question() -> None:
+    found = _row(_external(30))["beyond_clinical"]
+    assert "too few" in found["why_not"]
+
+
+def test_logistic_regression_is_statsmodels() -> None:
+    rng = np.random.default_rng(1)
+    columns = np.column_stack([np.ones(150), rng.normal(size=(150, 3))])
+    positive = rng.random(150) < 1 / (1 + np.exp(-columns @ [0.2, 1.0, -0.5, 0.0]))
+    ours, theirs = logistic.fit(columns, positive), Logit(positive.astype(float), columns).fit(disp=0)
+    assert ours is not None
+    assert ours.weights == pytest.approx(theirs.params, abs=1e-6)
+    assert ours.log_likelihood == pytest.approx(theirs.llf)
+    assert ours.covariance == pytest.approx(theirs.cov_params(), abs=1e-6)
+
+
+def test_separated_classes_have_no_finite_fit() -> None:
+    x = np.arange(20.0)
+    assert logistic.fit(np.column_stack([np.ones(20), x - 9.5]), x > 9.5) is None
+
+
+def test_each_site_is_judged_by_a_signature_of_the_others() -> None:
+    data = frame(120, effect=1.5).assign(site=np.repeat(["A", "B", "C", "D"], 30))
+    # At D the label goes the other way: what the others teach is wrong there.
+    turned = data["site"] == "D"
+    data.loc[turned, "nodes"] = np.where(data.loc[turned, "nodes"] == "R", "N", "R")
+    found = by_site.leave_one_site_out(table(data), FAST)
+    aucs = {row["site"]: row["auc"]["value"] for row in found["sites"]}
+    assert sorted(aucs) == ["A", "B", "C", "D"]
+    assert min(aucs[s] for s in "ABC") > 0.6
+    assert aucs["D"] < 0.4
+
+
+def test_a_site_of_one_class_has_no_auc_and_one_site_is_no_question() -> None:
+    data = TRAINING.assign(site=np.where((np.arange(80) >= 70) & (TRAINING["nodes"] == "R"), "B", "A"))
+    rows = {r["site"]: r for r in by_site.leave_one_site_out(table(data), FAST)["sites"]}
+    assert rows["B"]["why_not"] == "the site has one class only"
+    assert by_site.leave_one_site_out(table(TRAINING.assign(site="A")), FAST) is None
+    assert by_site.leave_one_site_out(table(TRAINING), FAST) is None
+
+
+def test_the_report_shows_sites_and_baselines() -> None:
+    training = table(TRAINING.assign(site=np.repeat(["A", "B"], 40)))
+    signature = trained(TRAINING.assign(site=np.repeat(["A", "B"], 40)))
+    page = evaluation_page.page(
+        evaluate(signature, {"training": training, "x": table(_external())}, Questions(repeats=1))
+    )
+    assert "Each site by the others" in page
+    assert "What it has to beat" in page
+    assert "Beyond clinical facts (120 cases)" in page
+
+
+def test_r_squared_is_that_of_a_regression_on_very_many_such_cases() -> None:
+    rng = np.random.default_rng(3)
+    positive = rng.random(200_000) < 0.3
+    x = rng.normal(size=200_000) + positive * np.sqrt(2) * stats.norm.ppf(0.8)
+    model = LogisticRegression(C=np.inf).fit(x[:, None], positive)
+    p = model.predict_proba(x[:, None])[:, 1]
+    explained = np.mean(np.log(np.where(positive, p, 1 - p)))
+    nothing = np.mean(np.log(np.where(positive, positive.mean(), 1 - positive.mean())))
+    assert cox_snell(0.8, 0.3) == pytest.approx(1 - np.exp(2 * (nothing - explained)), abs=0.005)
+
+
+def test_more_candidates_need_more_cases_and_a_better_model_fewer() -> None:
+    # Riley's example: 24 parameters, R squared 0.288, shrinkage 0.9: 623 cases.
+    assert np.ceil(24 / (-0.1 * np.log(1 - 0.288 / 0.9))) == 623
+    assert cases_needed(50, 0.8, 0.4) > 2 * cases_needed(24, 0.8, 0.4) - 2
+    assert cases_needed(24, 0.9, 0.4) < cases_needed(24, 0.7, 0.4)
+    with pytest.raises(ValueError, match=r"between 0\.5 and 1"):
+        cases_needed(24, 0.5, 0.4)
+
+
+def test_the_card_tells_events_per_candidate() -> None:
+    assert f"40 cases of the smaller class for {card.candidates(SIGNATURE)} candidate columns" in card.markdown(
+        SIGNATURE
+    )
+
+
+def test_the_signed_rank_test_is_exact_where_it_can_be() -> None:
+    rng = np.random.default_rng(2)
+    before = rng.normal(size=(12, 3))
+    after = before + rng.normal(size=(12, 3)) + 0.5
+    after[0, 1], after[1, 1] = before[0, 1] + 1, before[1, 1] + 1  # two changes of one size
+    columns = tuple(f"t1c.tumor.original_firstorder_F{j}" for j in range(3))
+    found = delta(Pairs(columns, before, after, 0, 0, 0, ("", "")), "wilcoxon").features["p"]
+    for j in range(3):
+        ranks = stats.rankdata(np.abs(after[:, j] - before[:, j]))
+        signs = np.array(list(itertools.product((0, 1), repeat=12)))
+        sums, seen = signs @ ranks, ranks[after[:, j] > before[:, j]].sum()
+        least = min(seen, ranks.sum() - seen)
+        assert found.iloc[j] == pytest.approx(min(1, 2 * np.mean(sums <= least + 1e-9)))
