@@ -171,6 +171,15 @@ def test_no_room_may_import_itself_in_a_circle() -> None:
     assert "depth" not in contract
 
 
+def test_what_only_some_may_load_is_forbidden_also_to_rooms_that_come_later() -> None:
+    """Such a contract is about whole folders and names those that may; a list of those that may not misses the next."""
+    named_only = [
+        contract for contract in CONTRACTS if contract["name"].startswith("Only ") and "source_modules" in contract
+    ]
+    assert len(named_only) > 5
+    assert [contract["name"] for contract in named_only if not set(contract["source_modules"]) <= set(ROOMS)] == []
+
+
 def test_no_code_of_ours_pickles_or_evaluates() -> None:
     assert [found for path in python_files() for found in unsafe(path)] == []
 
