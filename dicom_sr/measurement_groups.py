@@ -69,14 +69,16 @@ def is_several(roi: RoiSummary) -> bool:
 
 
 def predictions(context: GroupContext) -> Iterator[Dataset]:
+    """A group for each answer; without a number where there is none, so that none looks like one."""
     for side, part in context.result.parts():
         roles: tuple[Role, ...] = ("lymph_nodes", "tumor")
         role = next((r for r in roles if r in part.rois), None)
-        if part.prediction is None or role is None:
+        if role is None:
             continue
-        tracked = tracking.of_prediction(context.result, context.settings, side)
+        tracked = tracking.of_prediction(context.result, context.settings, side, part)
         group = _group(context, tracked, role, side, part.rois[role])
-        content_items.add(group, *_probability(context, side, part.prediction))
+        if part.prediction is not None:
+            content_items.add(group, *_probability(context, side, part.prediction))
         yield group
 
 

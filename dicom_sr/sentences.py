@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dicom_sr.check_words import check_words
 from dicom_sr.codes import SEQUENCE_NAMES
 from dicom_sr.language import Words
 from dicom_sr.plain_reasons import plain, plain_words, region_words
@@ -182,8 +183,8 @@ def checks_failed(result: StudyResult, say: Words) -> str:
 
 
 def check(one: QualityCheck, result: StudyResult, say: Words) -> str:
-    """`kept volume ADC lymph nodes: 0.4123 (limit 0.5) - partly outside`."""
-    text = (say.known(one.check) or one.check).replace("_", " ")
+    """`kept volume, ADC left lymph nodes: 0.4123 (limit 0.5) - partly outside`."""
+    text = check_words(one.check, say)
     if one.value is not None:
         text = say("check_value", check=text, value=_shown(one.value, say))
     if one.limit is not None:
@@ -209,5 +210,10 @@ def categories(result: StudyResult, say: Words) -> str:
 
 
 def _category(side: Side | None, part: Part, say: Words) -> str:
-    word = say(f"category_{part.prediction.category if part.prediction else 'not_evaluated'}").lower()
+    word = category_word(part, say)
     return say("categories_of_sides", side=side_word(side, say), category=word) if side else word
+
+
+def category_word(part: Part, say: Words) -> str:
+    """`high risk`, `indeterminate`, `not evaluated`."""
+    return say(f"category_{part.prediction.category if part.prediction else 'not_evaluated'}").lower()

@@ -12,10 +12,10 @@ from pydicom.uid import UID
 
 from config.schema import Settings
 from dicom_sr.language import Words, words_of
-from dicom_sr.sentences import side_word
+from dicom_sr.sentences import category_word, side_word
 from dicom_sr.uids import derived, of_finding
 from pipeline.records import Role, Side
-from pipeline.result import NodeSummary, RoiSummary, SegmentSummary, StudyResult
+from pipeline.result import NodeSummary, Part, RoiSummary, SegmentSummary, StudyResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +45,12 @@ def of_node(result: StudyResult, settings: Settings, side: Side | None, roi: Roi
     return ours if segment is None or len(same) > 1 else _of_segment(result, segment, side, ours, say)
 
 
-def of_prediction(result: StudyResult, settings: Settings, side: Side | None) -> Tracking:
-    """Of the answer itself."""
+def of_prediction(result: StudyResult, settings: Settings, side: Side | None, part: Part) -> Tracking:
+    """Of the answer itself. Its identifier says the answer in words, as the first line that viewers show."""
     say = words_of(settings)
     name = say("prediction_on_side", side=side_word(side, say)) if side else say("tracked_prediction")
-    return Tracking(name, derived(settings.site.uid_root, "tracking", result.study_uid, "prediction", side or ""))
+    named = say("prediction_says", prediction=name, category=category_word(part, say))
+    return Tracking(named, derived(settings.site.uid_root, "tracking", result.study_uid, "prediction", side or ""))
 
 
 def segment_of(roi: RoiSummary, node: NodeSummary) -> SegmentSummary | None:

@@ -21,7 +21,6 @@ from pipeline.records import Code
 
 Language = Literal["en", "zh"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)
-SECTIONS = ("words", "names", "codes", "reasons")
 _CODES: Mapping[Language, Code] = MappingProxyType(
     {"en": Code("en", "RFC5646", "English"), "zh": Code("zh", "RFC5646", "Chinese")}
 )

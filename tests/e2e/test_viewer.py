@@ -33,16 +33,16 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
         pytest.skip(lacking)
     folder = tmp_path_factory.mktemp("viewer")
     study = study_of(folder)
-    titles = ["axrad ALN metastasis", "axrad page", "axrad key slices"]
+    kinds = ("sr", "page", "key_slices")
     with viewer.archive(folder) as archive:
         viewer.upload(archive, study.files)
         with viewer.ohif(archive, folder) as url:
-            captions, views = viewer.look(url, study.uid, titles, folder / "seen")
-    return Seen(study, captions, {view.title: view for view in views})
+            captions, views = viewer.look(url, study.uid, [study.title(kind) for kind in kinds], folder / "seen")
+    return Seen(study, captions, dict(zip(kinds, views, strict=True)))
 
 
 def test_the_report_is_readable_as_text(seen: Seen) -> None:
-    view = seen.views["axrad ALN metastasis"]
+    view = seen.views["sr"]
     prediction = seen.study.result.prediction
     assert prediction is not None
     assert not view.crashed
@@ -55,10 +55,16 @@ def test_the_report_is_readable_as_text(seen: Seen) -> None:
     assert side in ("L", "R")
     conclusion = sentences.conclusion(seen.study.result, side, next(seen.study.result.parts())[1], ENGLISH)
     assert " ".join(conclusion.split()) in text
+    answer = f"Prediction, {sentences.side_word(side, ENGLISH)} side: {category_of(seen)}"
+    assert -1 < text.find(answer) < text.find("ALN metastasis probability"), "the number stands above the answer"
+
+
+def category_of(seen: Seen) -> str:
+    return sentences.category_word(next(seen.study.result.parts())[1], ENGLISH)
 
 
 def test_the_page_is_shown_as_an_image(seen: Seen) -> None:
-    view = seen.views["axrad page"]
+    view = seen.views["page"]
     assert not view.crashed
     pixels = np.asarray(Image.open(view.picture).convert("RGB")).astype(int)
     yellow = np.all(np.abs(pixels - (0xF0, 0xE4, 0x42)) < 24, axis=-1)
@@ -66,7 +72,7 @@ def test_the_page_is_shown_as_an_image(seen: Seen) -> None:
 
 
 def test_the_key_slices_open_without_an_error(seen: Seen) -> None:
-    assert not seen.views["axrad key slices"].crashed
+    assert not seen.views["key_slices"].crashed
 
 
 def test_every_object_is_listed_with_a_name(seen: Seen) -> None:

@@ -9,6 +9,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import pydicom
+
 from pipeline.phantom import PhantomSpec, write_exam
 from pipeline.result import StudyResult
 
@@ -21,6 +23,10 @@ class ViewerStudy:
     result: StudyResult
     outputs: Path
     files: tuple[Path, ...]
+
+    def title(self, kind: str) -> str:
+        """The Series Description of one of the results, as viewers list it."""
+        return str(pydicom.dcmread(self.outputs / f"{kind}.dcm", stop_before_pixels=True).SeriesDescription)
 
 
 def study_of(folder: Path, seed: int = 2) -> ViewerStudy:

@@ -128,7 +128,10 @@ class View:
 
 
 def look(url: str, study_uid: str, titles: list[str], out: Path, settle_s: float = 7.0) -> tuple[list[str], list[View]]:
-    """Open each series whose description contains a title; all series' captions, and the views."""
+    """Open each series that has one of these descriptions; all series' captions, and the views.
+
+    `first.png` in `out` is the screen before any is opened.
+    """
     out.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "NODE_MODULES": str(FOLDER), "SETTLE_MS": str(int(settle_s * 1000))}
     command = ["node", str(HERE / "look.mjs"), url, study_uid, str(out), *titles]

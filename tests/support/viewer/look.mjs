@@ -1,6 +1,6 @@
 // Opens series of a study in OHIF in headless Chromium, one after the other; writes what is to be seen.
 // NODE_MODULES=DIR node look.mjs BASE_URL STUDY_UID OUT TITLE...
-// For each TITLE (a part of the series description): OUT/N.png, and on stdout one JSON document
+// OUT/first.png is the first screen. For each TITLE (a whole series description): OUT/N.png, and on stdout one JSON document
 // {"series": [...], "views": [{"title": "...", "text": "...", "crashed": false}], "errors": [...]}.
 import fs from "node:fs";
 import { createRequire } from "node:module";
@@ -35,10 +35,15 @@ try {
   const thumbnails = page.locator('[data-cy^="study-browser-thumbnail"]');
   await thumbnails.first().waitFor({ timeout: patience });
   await page.waitForTimeout(6000);
-  const captions = async () => (await thumbnails.allInnerTexts()).map((text) => text.replace(/\s+/g, " ").trim());
-  series = await captions();
+  await page.screenshot({ path: path.join(out, "first.png") });
+  const plain = (text) => text.replace(/\s+/g, " ").trim();
+  series = (await thumbnails.allInnerTexts()).map(plain);
   for (const [number, title] of titles.entries()) {
-    const at = (await captions()).findIndex((caption) => caption.includes(title));
+    // A line of the caption is the description: a part of it would open the page of "high risk" for its report.
+    const lines = (await thumbnails.allInnerTexts()).map((text) => text.split("\n").map(plain));
+    const found = lines.flatMap((own, number) => (own.includes(plain(title)) ? [number] : []));
+    if (found.length > 1) throw new Error(`${found.length} series are called ${title}`);
+    const at = found[0] ?? -1;
     if (at < 0) { views.push({ title, text: "", crashed: false, absent: true }); continue; }
     const before = errors.length;
     await thumbnails.nth(at).scrollIntoViewIfNeeded();

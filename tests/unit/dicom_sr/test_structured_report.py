@@ -14,6 +14,7 @@ from dicom_sr.checks.content import ASSERT_DISEASE, check_report
 from dicom_sr.language import ENGLISH
 from dicom_sr.sentences import comparison
 from dicom_sr.structured_report import structured_report
+from tests.support.report_variants import one_side_only
 from tests.support.reports import KINDS, Case, case, prediction
 
 
@@ -101,9 +102,37 @@ def test_what_was_not_evaluated_gives_the_reason_and_no_category() -> None:
     assert "YEKZ" in items
 
 
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("high", "high risk"),
+        ("low", "low risk"),
+        ("indeterminate", "indeterminate"),
+        ("not_evaluated", "not evaluated"),
+        ("rtstruct", "high risk"),
+    ],
+)
+def test_the_first_line_of_the_first_group_says_the_answer(kind: str, says: str) -> None:
+    """Viewers show it above the probability; the tracking UID stays whatever the answer is."""
+    first = groups(read(case(kind)))[0]
+    assert text_of(first, "112039") == f"Prediction, left side: {says}"
+    assert text_of(first, "112040") == text_of(groups(read(case("high")))[0], "112040")
+    assert ("P-ALNM" in map(name, first.ContentSequence)) == (kind != "not_evaluated")
+
+
+def test_a_side_without_an_answer_has_a_group_that_says_so_and_holds_no_number() -> None:
+    left, right, *_ = groups(read(one_side_only()))
+    assert text_of(left, "112039") == "Prediction, left side: indeterminate"
+    assert text_of(right, "112039") == "Prediction, right side: not evaluated"
+    assert not any(item.ValueType == "NUM" for item in right.ContentSequence)
+
+
 def test_sides_are_predicted_and_measured_apart() -> None:
     ds = read(case("bilateral"))
-    assert [text_of(g, "112039") for g in groups(ds)[:2]] == ["Prediction, left side", "Prediction, right side"]
+    assert [text_of(g, "112039") for g in groups(ds)[:2]] == [
+        "Prediction, left side: high risk",
+        "Prediction, right side: low risk",
+    ]
     items = {name(item): item for item in walk(ds)}
     assert items["RISK-L"].ConceptCodeSequence[0].CodeMeaning == "High risk"
     assert items["RISK-R"].ConceptCodeSequence[0].CodeMeaning == "Low risk"
