@@ -22,8 +22,9 @@ SEQUENCE_TITLES: Mapping[Sequence, str] = MappingProxyType({"t1c": "T1+C", "t2":
 
 @dataclass(frozen=True, slots=True)
 class SignatureNeeds:
-    """What one signature reads: regions on sequences, and clinical facts. `name` is `name@version`.
+    """What one signature reads: regions on sequences, and clinical facts.
 
+    `name`: `name@version`, with the first digits of its SHA-256 where another one in use is called the same.
     `rank`: its place in the written order of those in use; the lowest is asked first.
     """
 
@@ -31,6 +32,7 @@ class SignatureNeeds:
     groups: frozenset[Group]
     clinical: frozenset[str] = frozenset()
     rank: int = 0
+    sha256: str = ""
 
     @property
     def sequences(self) -> frozenset[Sequence]:

@@ -106,8 +106,8 @@ def _evaluate(inputs: Inputs, draft: Draft) -> list[tuple[str, str]]:
         measured, unpredicted = _measure_sides(regions, group, choice, grids, inventory, inputs, draft)
         parts |= measured
         reasons += [(code, f"side {side}: {text}" if len(sides) > 1 else text) for side, code, text in unpredicted]
-    answering = next((p.prediction.signature for p in parts.values() if p.prediction), None)
-    draft.fields["signature"] = inputs.signatures.provenance(answering)
+    answered = next((p.signature for p in parts.values() if p.prediction), None)
+    draft.fields["signature"] = answered or inputs.signatures.provenance(None)
     return join_sides(parts, reasons, draft)
 
 

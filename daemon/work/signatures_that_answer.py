@@ -16,7 +16,7 @@ from daemon.ledger import heartbeats, verdicts
 from daemon.work.context import Context
 from pipeline.errors import AxradError
 from pipeline.result import StudyResult
-from pipeline.signature.registry import IN_USE, in_order
+from pipeline.signature.registry import IN_USE, SUFFIX, in_order, needs_of
 
 log = structlog.get_logger("axrad.sweep")
 # The sign of life that tells which signatures the sweep goes by.
@@ -35,10 +35,10 @@ def answer_given(expected: RecordedAnswer | None, result: StudyResult, in_use: I
     """The answer of a revision with the signature that answered for each side; of a side without one, as expected."""
     if expected is None:
         return None
-    by_name = {needs.name: needs for needs in in_use.signatures}
+    by_digest = {needs.sha256: needs for needs in in_use.signatures}
     sides: dict[str, SideAnswer] = {}
     for side, part in result.parts():
-        needs = by_name.get(part.prediction.signature) if part.prediction is not None else None
+        needs = by_digest.get(str(part.signature.get("sha256"))) if part.prediction is not None else None
         sides[side or ""] = expected["expected"] if needs is None else side_answer(needs)
     return {**expected, "sides": sides or expected["sides"]}
 
@@ -64,9 +64,13 @@ def judge_again_if_changed(context: Context) -> None:
 
 
 def _file_times(settings: SignatureSettings) -> tuple[tuple[int, int] | None, ...]:
-    """When the files that say which signatures are in use, and who signed them, were written, and their sizes."""
+    """When the files that say which signatures are in use, the signatures, and who signed them, were written, and
+    their sizes.
+    """
     path = settings.path if settings.path is not None else settings.registry and settings.registry / IN_USE
     files = [] if path is None else [path]
+    if settings.path is None and settings.registry is not None:
+        files += sorted(settings.registry.glob(f"*{SUFFIX}"))
     if settings.require_author and path is not None:
         from pipeline.signature import authors
 
@@ -91,7 +95,7 @@ def _read(settings: SignatureSettings, _written: tuple[tuple[int, int] | None, .
             return InUse((), f"there is no registry of signatures at {registry}")
         if not active:
             return InUse((), f"no signature is active in {registry}")
-        return InUse(tuple(signature.needs(rank) for rank, signature in enumerate(active)))
+        return InUse(needs_of(active))
     except AxradError as error:
         return InUse((), error.message, error.code)
     except OSError as error:

@@ -40,7 +40,6 @@ def part_of_side(
         draft.fields["diagnostics"] = dict(measured.diagnostics)
     with draft.timed("predict"):
         outcome = _prediction(side, measured, summaries, protocol, inventory, inputs)
-    answered = outcome.prediction.signature if outcome.prediction else None
     part = Part(
         rois=dict(summaries),
         prediction=outcome.prediction,
@@ -50,7 +49,7 @@ def part_of_side(
         grey_levels=dict(measured.grey_levels),
         shadow=outcome.shadow,
         absent=inventory.sentences(side, summaries, inputs.clinical.missing),
-        signature=inputs.signatures.provenance(answered) if answered else {},
+        signature=inputs.signatures.provenance(outcome.answered_by) if outcome.answered_by else {},
     )
     return part, outcome.reasons
 

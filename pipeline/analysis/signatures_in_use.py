@@ -12,16 +12,17 @@ from pipeline.needs import Group, SignatureNeeds
 from pipeline.records import FeatureSet, Json
 from pipeline.result import Clinical, Prediction
 from pipeline.signature import Signature
-from pipeline.signature.registry import choose, in_order, in_shadow
+from pipeline.signature.registry import choose, in_order, in_shadow, needs_of
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A prediction, or the reasons (with codes) why there is none; and what shadow signatures said."""
+    """A prediction and who made it, or the reasons (with codes) why there is none; and what shadow signatures said."""
 
     prediction: Prediction | None
     reasons: tuple[tuple[str, str], ...] = ()
     shadow: tuple[Prediction, ...] = ()
+    answered_by: Signature | None = None
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Signatures:
     @property
     def needs(self) -> tuple[SignatureNeeds, ...]:
         """What those in use read, in the order in which they are asked."""
-        return tuple(signature.needs(rank) for rank, signature in enumerate(self.order))
+        return needs_of(self.order)
 
     @property
     def features(self) -> frozenset[str]:
@@ -82,9 +83,9 @@ class Signatures:
         """Every clinical variable that some signature reads."""
         return frozenset(name for s in self.known for name in s.header.clinical)
 
-    def provenance(self, title: str | None) -> dict[str, Json]:
+    def provenance(self, answered_by: Signature | None) -> dict[str, Json]:
         """For the result: name and content hash of the signature that answered (or would have)."""
-        asked = next((s for s in self.known if s.header.title == title), self.known[0] if self.known else None)
+        asked = answered_by or (self.known[0] if self.known else None)
         if asked is None:
             return {}
         return {
@@ -115,7 +116,7 @@ class Signatures:
             prediction = self._ask(asked, measured, clinical, protocol)
         except ExamRejected as error:
             return Outcome(None, ((error.code, error.message),), shadow)
-        return Outcome(prediction.model_copy(update={"fallback": fallback}), (), shadow)
+        return Outcome(prediction.model_copy(update={"fallback": fallback}), (), shadow, asked)
 
     def _why_missing(self, clinical: Clinical) -> list[str]:
         return [f"{name}: {clinical.missing[name]}" for name in sorted(self.clinical & set(clinical.missing))]

@@ -24,6 +24,8 @@ FAST_FIRST_POST_S = 60.0
 # A longer pause between dynamics of several volumes means that the agent was given again.
 SESSION_GAP_S = 1200.0
 LEAST_OF_SESSION = 3
+# The first volume after an injection follows it within so many seconds.
+AFTER_BOLUS_S = 600.0
 
 Member = tuple[Verdict, Phase]
 
@@ -176,6 +178,13 @@ def _before_bolus(ordered: list[Member]) -> int | None:
     if start is None or len(times) < len(ordered):
         return None
     before = sum(t < start for t in times)
+    if (
+        before == 0
+        and min(times) <= start + AFTER_BOLUS_S
+        and start < min(times)
+        and all(_agent(p) for _, p in ordered)
+    ):
+        return 0  # without the volume before contrast; a start alone is not believed, some are the exam's
     return before if 0 < before < len(ordered) else None
 
 

@@ -7,6 +7,7 @@ an author may change it in the file before the family is activated.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from pipeline.signature.record import Signature
 
 SCHEMA = "axrad.family/1"
 FILE = "family.json"
+# A name or a version, as of a signature.
+CALLED = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+\-]*")
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,8 @@ def read(folder: Path) -> Family:
     """The family in a folder, every member verified.
 
     Raises:
-        InputRejected: `family.json` cannot be read or is damaged, or a member is missing, altered, listed twice or of
-            another question than the first.
+        InputRejected: `family.json` cannot be read or is damaged, or a member is missing, altered, listed twice, of
+            another version, or of another question than the first.
     """
     path = folder / FILE
     try:
@@ -53,9 +56,11 @@ def read(folder: Path) -> Family:
             raise ValueError(f"it is not {SCHEMA}, or it has no members")
         listed = [(str(m["file"]), str(m["sha256"])) for m in facts["members"]]
         name, version = str(facts["name"]), str(facts["version"])
+        if not (CALLED.fullmatch(name) and CALLED.fullmatch(version)):
+            raise ValueError(f"it is called {f'{name}@{version}'[:80]!r}")
     except OSError as error:
         raise InputRejected(f"cannot read the family {path}: {error.strerror}", code="family-unreadable") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputRejected(f"{path} is damaged: {error}", code="family-unreadable") from error
     outside = [file for file, _ in listed if Path(file).name != file]
     if outside or len(dict(listed)) != len(listed):
@@ -63,6 +68,7 @@ def read(folder: Path) -> Family:
         raise InputRejected(f"{path} is damaged: {which}", code="family-unreadable")
     members = tuple(container.load(folder / file, sha256) for file, sha256 in listed)
     _one_question(members, path)
+    _one_version(members, version, path)
     return Family(name, version, members, facts)
 
 
@@ -81,6 +87,13 @@ def demonstration() -> tuple[Signature, ...]:
 def as_json(facts: Mapping[str, object]) -> bytes:
     """`family.json`."""
     return (json.dumps(facts, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode()
+
+
+def _one_version(members: tuple[Signature, ...], version: str, path: Path) -> None:
+    """Refuse members of another version than the family says: what answers would not be what the site activated."""
+    others = [member.header.title for member in members if member.header.version != version]
+    if others:
+        raise InputRejected(f"{path}: {', '.join(others)} is not of version {version}", code="family-unreadable")
 
 
 def _one_question(members: tuple[Signature, ...], path: Path) -> None:

@@ -137,7 +137,7 @@ class Signature:
             raise InputRejected(f"{self.header.title} cannot run on images: its columns are not ours")
         groups = {tuple(name.split(".", 1)) for name in self.inputs - frozenset(self.header.clinical)}
         read = frozenset(group for group in GROUPS if group in groups)
-        return SignatureNeeds(self.header.title, read, frozenset(self.header.clinical), rank)
+        return SignatureNeeds(self.header.title, read, frozenset(self.header.clinical), rank, self.sha256)
 
     def array(self, name: str) -> Floats:
         """An array of numbers as float64."""

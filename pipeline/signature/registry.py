@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from config.schema import SignatureSettings
 from pipeline.errors import InputRejected
+from pipeline.needs import SignatureNeeds
 from pipeline.records import Json
 from pipeline.signature import container, evidence, gate, written_order
 from pipeline.signature.family import Family, demonstration
@@ -68,10 +70,10 @@ class Registry:
     minimum_per_class: int = gate.MINIMUM_PER_CLASS
 
     def add(self, signature: Signature) -> str:
-        """Keep a signature; returns its SHA-256, which is its name here."""
+        """Keep a signature, also in place of a file that was altered; returns its SHA-256, which is its name here."""
         data = container.to_bytes(signature)
         sha256 = hashlib.sha256(data).hexdigest()
-        if not self.file_of(sha256).exists():
+        if not self.file_of(sha256).exists() or self.file_of(sha256).read_bytes() != data:
             write_atomically(self.file_of(sha256), data)
         return sha256
 
@@ -229,7 +231,7 @@ class Registry:
             )
             order, shadow = tuple(map(str, stored.get("order", ()))), tuple(map(str, stored["shadow"]))
             state = InUse({str(k): str(v) for k, v in stored["active"].items()}, shadow, order, families)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise InputRejected(f"{path} is damaged: {error}", code="registry-damaged") from error
         return written_order.completed(state, self._listed(state))
 
@@ -278,6 +280,13 @@ def choose(order: Sequence[Signature], shadows: Sequence[Signature], available: 
             named |= signature.inputs - available
             notes.append(_lacking(signature, available, first))
     return Choice(first, could, tuple(notes))
+
+
+def needs_of(order: Sequence[Signature]) -> tuple[SignatureNeeds, ...]:
+    """What those in use read, in their order. Two that were given one name and version are told apart by digest."""
+    titles = Counter(signature.header.title for signature in order)
+    needs = [signature.needs(rank) for rank, signature in enumerate(order)]
+    return tuple(replace(n, name=f"{n.name}#{n.sha256[:12]}") if titles[n.name] > 1 else n for n in needs)
 
 
 def covered_inputs(registry: Registry) -> tuple[frozenset[str], ...]:

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from config.schema import Assembly, Intake, Settings, SignatureSettings, Spool
 from config.schema import Ledger as LedgerSection
-from daemon.assembly import Arrived, InUse, Verdict
+from daemon.assembly import Arrived, InUse, Verdict, side_answer
 from daemon.cli import overview
 from daemon.finding import Finding
 from daemon.health import standing_checks
@@ -31,10 +31,12 @@ from daemon.work import analyse, sweep
 from daemon.work.context import Context
 from daemon.work.failure import TaskFailed
 from daemon.work.large_exams import LargeExamThread
+from daemon.work.signatures_that_answer import answer_given, signatures_in_use
 from daemon.work.sweep import assemble
 from pipeline.catalog import InstanceFacts
 from pipeline.errors import InputRejected
 from pipeline.needs import GROUPS, SignatureNeeds
+from pipeline.result import Part, Prediction, StudyResult
 from pipeline.signature import demonstration_path, load
 from pipeline.signature.registry import Registry
 from tests.support.facts import TUMOR, of_patient, ours
@@ -679,6 +681,41 @@ def test_the_checks_tell_when_the_sweep_cannot_read_the_signatures(house: House,
     house.settings = house.settings.model_copy(update={"signature": away})
     sweep.judge_again_if_changed(house.context)
     assert (check().level, "no registry" in check().text) == ("fail", True)
+
+
+def test_the_sweep_sees_that_a_signature_in_use_was_lost_altered_or_put_back(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "signatures")
+    of_registry = SignatureSettings(registry=registry.folder)
+    registry.activate(load(demonstration_path()), unevaluated=True)
+    assert [needs.name for needs in signatures_in_use(of_registry).signatures] == ["demonstration@1"]
+    (path,) = registry.folder.glob("*.axsig")
+    whole = path.read_bytes()
+    path.unlink()
+    assert "cannot read the signature" in signatures_in_use(of_registry).trouble
+    path.write_bytes(whole[:-1])
+    assert "altered" in signatures_in_use(of_registry).trouble
+    path.write_bytes(whole)
+    assert not signatures_in_use(of_registry).trouble
+
+
+def test_each_side_of_an_answer_is_of_the_signature_that_answered_it(house: House) -> None:
+    house.arrive(exam.images, exam.seg())
+    house.later(121)
+    (revision,) = house.revisions()
+    t1 = tuple(g for g in GROUPS if g[0] == "t1c")
+    # Two that an author gave one name and version, and one that gave no answer.
+    needs = [SignatureNeeds(f"x@1#{n}", frozenset(t1[:n]), rank=n, sha256=f"{n}") for n in (2, 1)]
+
+    def part(sha256: str) -> Part:
+        said = Prediction.model_construct(signature="x@1")
+        return Part.model_construct(prediction=said, signature={"name": "x@1", "sha256": sha256})
+
+    result = StudyResult.model_construct(sides={"L": part("2"), "R": part("1")})
+    answer = answer_given(revision.answer, result, InUse(tuple(needs)))
+    assert answer["sides"] == {"L": side_answer(needs[0]), "R": side_answer(needs[1])}
+    silent = StudyResult.model_construct(sides={"L": part("2"), "R": Part()})
+    answer = answer_given(revision.answer, silent, InUse(tuple(needs)))
+    assert answer["sides"] == {"L": side_answer(needs[0]), "R": revision.answer["expected"]}
 
 
 def test_studies_are_counted_by_what_they_lacked_once_nothing_more_is_arriving(house: House) -> None:

@@ -13,7 +13,7 @@ from config.schema import Assembly, Settings
 from daemon.assembly import InUse, RecordedAnswer, Verdict, expected_answer, side_answer
 from daemon.assembly.answers import RegionOrigin, groups_of
 from daemon.assembly.basis import DRAWN
-from daemon.assembly.revision_rule import CHANGED, HIGHER, REPLACED, STAYS, Outcome, compare, is_preliminary
+from daemon.assembly.revision_rule import CHANGED, HIGHER, REGION, REPLACED, STAYS, Outcome, compare, is_preliminary
 from pipeline.catalog import InstanceFacts
 from pipeline.needs import GROUPS, Group, SignatureNeeds
 from pipeline.records import ROLES, Role
@@ -219,6 +219,60 @@ def test_a_region_drawn_anew_replaces_what_the_answer_read() -> None:
     story.send(exam.seg("900.2", ContentTime="1100"))
     story.until_after(HOUR)
     assert (len(story.answers), story.outcome.new) == (2, REPLACED)
+
+
+def test_the_confirmation_of_a_region_makes_a_revision_only_where_the_answer_read_that_region() -> None:
+    for in_use, names, why in ((T1_ALONE, ["t1c@1"] * 2, REGION), (signatures(("t1c.tumor",)), ["t1c.tumor@1"], "")):
+        story = Told(in_use=in_use, proposed=frozenset(ROLES))
+        story.send(exam.pre, exam.t1c, exam.seg())
+        story.until_after(HOUR)
+        story.confirmed = frozenset({"lymph_nodes"})
+        story.until_after(HOUR)
+        assert (story.names, story.outcome.new) == (names, why)
+
+
+def test_the_rejection_of_a_region_that_the_answer_read_makes_a_revision() -> None:
+    story = Told(in_use=T1_ALONE, proposed=frozenset(ROLES), confirmed=frozenset(ROLES))
+    story.send(exam.pre, exam.t1c, exam.seg())
+    story.until_after(HOUR)
+    story.confirmed = frozenset({"tumor"})
+    story.until_after(HOUR)
+    assert (len(story.answers), story.outcome.new) == (2, REGION)
+
+
+def test_a_confirmation_makes_an_answer_of_higher_rank_possible() -> None:
+    story = Told(in_use=NESTED, proposed=frozenset(ROLES), confirmed=frozenset({"tumor"}))
+    story.settings = Settings(assembly=Assembly(prefer_regions_s=0.0))
+    story.send(exam.pre, exam.t1c, exam.seg("900.1", (TUMOR,)))
+    story.until_after(HOUR)
+    story.send(exam.seg("901.1", (NODES,)))
+    story.until_after(HOUR)
+    assert story.names == ["t1c.tumor@1"], "the nodes are preliminary"
+    story.confirmed = frozenset(ROLES)
+    story.until_after(HOUR)
+    assert (story.names, story.outcome.new) == (["t1c.tumor@1", "t1c@1"], HIGHER)
+
+
+def test_a_confirmation_alone_makes_an_answer_of_higher_rank_possible() -> None:
+    story = Told(in_use=NESTED, proposed=frozenset({"lymph_nodes"}))
+    story.send(exam.pre, exam.t1c, exam.seg())
+    story.until_after(HOUR)
+    story.answers[-1]["sides"] = {"": side_answer(NESTED.signatures[1])}  # as the analysis answered
+    story.until_after(HOUR)
+    assert story.names == ["t1c.tumor@1"], "the nodes are preliminary"
+    story.confirmed = frozenset(ROLES)
+    story.until_after(HOUR)
+    assert (story.names, story.outcome.new) == (["t1c.tumor@1", "t1c@1"], HIGHER)
+
+
+def test_no_arrival_that_the_answer_does_not_read_makes_a_revision() -> None:
+    story = Told(in_use=signatures(("t1c.tumor",)))
+    story.send(exam.pre, exam.t1c, exam.seg("900.1", (TUMOR,)), exam.seg("901.1", (NODES,), ContentTime="1000"))
+    story.until_after(HOUR)
+    for later in (exam.t2, exam.adc, [exam.seg("901.2", (NODES,), ContentTime="1100")], [ours()]):
+        story.send(later)
+        story.until_after(HOUR)
+        assert (story.names, story.outcome) == (["t1c.tumor@1"], NOTHING_NEW)
 
 
 def test_a_second_author_changes_what_the_answer_reads() -> None:

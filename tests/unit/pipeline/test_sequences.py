@@ -131,6 +131,27 @@ def test_phases_are_in_order_of_time_not_of_series_number() -> None:
     assert found.chosen["t1c"].series_uid == uid(12)
 
 
+@pytest.mark.parametrize(
+    ("bolus", "first", "evidence"),
+    [
+        ("090945", 11, "contrast start time"),  # injected at 585 s: every volume is after it
+        ("090000", 12, "the first volume in time is before contrast"),  # too long before: the start of the exam
+        (None, 12, "the first volume in time is before contrast"),
+    ],
+)
+def test_a_dynamic_without_its_volume_before_contrast_is_told_by_the_injection(
+    bolus: str | None, first: int, evidence: str
+) -> None:
+    start = {} if bolus is None else {"ContrastBolusStartTime": bolus}
+    posts = [
+        series(10 + p, "t1_fl3d_dyn_1pre_4post", start_s=610 + 90 * (p - 1), **T1, **AGENT, **start)
+        for p in range(1, 5)
+    ]
+    _, found = run(*plain(with_dynamic=False), *posts)
+    assert found.chosen["t1c"].series_uid == uid(first)
+    assert evidence in next(label.why for label in found.labels if label.series_uid == uid(11))
+
+
 def test_ge_trigger_times_tell_phases_apart() -> None:
     dynamic = series(
         10,

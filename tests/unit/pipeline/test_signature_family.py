@@ -115,12 +115,21 @@ def test_a_registry_of_before_is_families_of_one(registry):
         ({"members": [{"file": "0.axsig", "sha256": "0" * 64}]}, "altered"),
         ({"members": [{"file": "9.axsig", "sha256": "0" * 64}]}, "cannot read"),
         ({"members": "all"}, "damaged"),
+        ({"name": "a/b@3\n"}, "it is called"),
+        ({"name": ""}, "it is called"),
+        ({"version": "2"}, r"aln@1 is not of version 2"),
     ],
 )
 def test_a_damaged_family_is_refused_with_the_reason(tmp_path, change, message):
     path = _write(tmp_path, WHOLE) / family.FILE
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     with pytest.raises(InputRejected, match=message):
+        family.read(tmp_path)
+
+
+def test_a_family_that_is_nested_without_end_is_refused(tmp_path):
+    (tmp_path / family.FILE).write_text("[" * 200_000)
+    with pytest.raises(InputRejected, match="damaged"):
         family.read(tmp_path)
 
 

@@ -9,11 +9,12 @@ import pytest
 
 from config.schema import SignatureSettings
 from pipeline.errors import InputRejected
+from pipeline.needs import Available, answerable
 from pipeline.research.evaluation.evaluate import Questions, evaluate
 from pipeline.research.training.train import train
 from pipeline.signature import container
 from pipeline.signature.record import Signature
-from pipeline.signature.registry import Registry, in_order
+from pipeline.signature.registry import Registry, in_order, needs_of
 from tests.support.signature_tables import FAST, GROUPS, clinical, frame, table, trained
 
 DATA = clinical(frame(cases=80))
@@ -151,3 +152,27 @@ def test_the_settings_say_which_signatures_are_in_use(registry: Registry, tmp_pa
     ):
         assert [s.header.title for s in in_order(settings)] == titles
     assert in_order(SignatureSettings())[0].header.title == "demonstration@1"
+
+
+def test_activating_a_signature_again_mends_its_file(registry: Registry) -> None:
+    signature = trained(frame())
+    registry.activate(signature, unevaluated=True)
+    (active,) = registry.in_order()
+    path = registry.file_of(active.sha256)
+    whole = path.read_bytes()
+    for damaged in (whole[:-100], b""):
+        path.write_bytes(damaged)
+        with pytest.raises(InputRejected):
+            registry.in_order()
+        registry.activate(signature, unevaluated=True)
+        assert path.read_bytes() == whole
+
+
+def test_two_signatures_of_one_name_and_version_are_told_apart_by_what_they_read(registry: Registry) -> None:
+    for groups in (("t1c.tumor", "t1c.lymph_nodes"), ("t1c.tumor",)):
+        registry.activate(trained(frame(groups=groups), name="aln"), unevaluated=True)
+    both, tumor = needs_of(registry.in_order())
+    assert both.name != tumor.name
+    assert both.name.startswith("aln@1#")
+    available = Available.of(("t1c",), ("tumor",))
+    assert answerable((both, tumor), available).signatures == (tumor,)
