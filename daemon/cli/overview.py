@@ -20,7 +20,7 @@ from daemon.finding import Finding, not_ok
 from daemon.health import standing_checks
 from daemon.ledger import deliveries, heartbeats, set_aside, views, work_order
 from daemon.ledger.rows import JsonObject
-from daemon.ledger.states import NOT_DELIVERED, STUCK, STUDY, TOO_MANY, WITHOUT_FILE
+from daemon.ledger.states import LACK_UNTOLD, NOT_DELIVERED, STUCK, STUDY, TOO_MANY, WITHOUT_FILE
 from daemon.ledger.tables import breakers
 from daemon.listener.supervisor import state as listener_state
 from daemon.spool.journal import journal_names
@@ -203,7 +203,7 @@ def print_studies(out: Console, listed: Sequence[JsonObject], now: float) -> Non
             Text(" ".join(x for x in (f"({marks})" if marks else "", reason) if x)),
         )
     out.print(table)
-    settled = [s for s in listed if s["state"] not in ("assembling", "cancelled")]
+    settled = [s for s in listed if s["state"] not in LACK_UNTOLD]
     lacked = Counter(", ".join(INPUTS[name] for name in s["lacked"]) for s in settled if s["lacked"])
     if lacked:
         counted = "; ".join(f"{words}: {number}" for words, number in lacked.most_common())

@@ -57,8 +57,11 @@ STUDY: Steps = {
     "delivered": _state("report delivered, or nowhere to go", "assembling held reported ready"),
     "not_evaluated": _state("could not be evaluated", "assembling held ready"),
     "failed": _state("set aside after errors", "assembling ready reported held cancelled", _RETRY),
-    "expired": _state("given up waiting, or a prior", "assembling held", "assembly, on arrival"),
-    "not_ours": _state("of another part of the body", "assembling held", f"assembly, on arrival; {_RETRY}"),
+    # To what its revision shows: one that is to be done again keeps its report, whose deliveries go on.
+    "expired": _state("given up waiting, or a prior", f"assembling held {_OF_A_REVISION}", "assembly, on arrival"),
+    "not_ours": _state(
+        "of another part of the body", f"assembling held {_OF_A_REVISION}", f"assembly, on arrival; {_RETRY}"
+    ),
     "cancelled": _state(
         "stopped by an operator", "assembling ready reported delivered", f"{_RETRY}; `axrad deliver` where reported"
     ),
@@ -133,6 +136,10 @@ SETTLED = frozenset({"delivered", "not_evaluated", "expired", "not_ours", "cance
 STUCK = ("held", "failed", "waiting")
 # A verdict after which nothing more is fetched for the study.
 NOT_FETCHED_FOR = ("ready", "expired", "not_ours", "held")
+# A verdict for another cause than inputs that are missing.
+NOT_FOR_LACK = ("held", "not_ours")
+# Nothing is known yet, or wanted, of what a study's answers lack.
+LACK_UNTOLD = ("assembling", "cancelled")
 # An operator may ask for a new revision of the same inputs.
 MAY_BE_REDONE = ("reported", "delivered", "not_evaluated", "failed")
 

@@ -108,10 +108,13 @@ def move_study(
 
 
 def reopen(connection: sa.Connection, revision: RevisionRow, now: float) -> None:
-    """Show a delivered revision and its study as reported again: one of its deliveries is under way."""
+    """Show a delivered revision and its study, or a cancelled study, as reported again: a delivery is under way."""
+    study = the_row(connection, StudyRow, revision.study_id)
     if revision.state == "delivered":
         move(connection, "revision", revision.id, "reported")
-        move_study(connection, revision.study_id, "reported", now)
+    elif not (revision.state == "reported" and study.state == "cancelled"):
+        return
+    move_study(connection, study.id, "reported", now)
 
 
 def settle_if_delivered(connection: sa.Connection, revision_id: str, now: float) -> None:

@@ -21,6 +21,7 @@ from daemon.ledger.states import (
     JUDGING_FAILED,
     KNOWN_STATES,
     NOT_FETCHED_FOR,
+    NOT_FOR_LACK,
     STUDY,
     TOO_MANY,
     UNJUDGED,
@@ -172,7 +173,7 @@ def apply(connection: sa.Connection, study: StudyRow, verdict: Verdict, now: flo
     }
     if verdict.basis is not None or verdict.lacked:
         values["lacked"] = ",".join(verdict.lacked)
-    elif verdict.state in ("held", "not_ours"):
+    elif verdict.state in NOT_FOR_LACK:
         values["lacked"] = ""
     if verdict.role is not None:
         values["role"] = verdict.role
