@@ -16,10 +16,9 @@ from pydicom.valuerep import PersonName
 
 from config.schema import Settings
 from dicom_sr import codes, kinds, object_set, sentences, uids
-from dicom_sr.copied_identity import plain
 from dicom_sr.language import words_of
 from dicom_sr.report_source import ReportSource
-from dicom_sr.source_text import is_undecoded, raw_bytes
+from dicom_sr.source_text import is_undecoded, plain, raw_bytes
 from pipeline.records import Code, InstanceRef
 from pipeline.result import StudyResult
 
@@ -227,7 +226,8 @@ def _character_set(ds: Dataset, wanted: tuple[str, ...]) -> str | list[str]:
 
 
 def _as_value(sets: tuple[str, ...]) -> str | list[str]:
-    return sets[0] if len(sets) == 1 else list(sets)
+    """An empty first value means ISO 2022 IR 6 (PS3.3 C.12.1.1.2), which DCMTK's converters want to be said."""
+    return sets[0] if len(sets) == 1 else [name or "ISO 2022 IR 6" for name in sets]
 
 
 def _known(sets: tuple[str, ...]) -> bool:

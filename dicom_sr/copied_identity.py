@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 from pydicom.valuerep import PersonName, validate_value
 
-from dicom_sr.source_text import TEXTS, is_undecoded, shown, texts_of
+from dicom_sr.source_text import TEXTS, is_undecoded, plain, shown, texts_of
 
 # PS3.3 C.7.1.1 and C.7.2: type 2 attributes, written even when empty.
 REQUIRED = (
@@ -81,8 +81,6 @@ _ALLOWED = {"PatientIdentityRemoved": {"YES", "NO"}}
 # Dates of ACR-NEMA (PS3.5 6.2, VR DA: to be read for backward compatibility) and times with colons.
 _OLD_DATE = re.compile(r"(\d{4})[.](\d{2})[.](\d{2})")
 _OLD_TIME = re.compile(r"(\d{2}):(\d{2})(?::(\d{2}(?:[.]\d{1,6})?))?")
-# pydicom leaves some escape sequences of ISO 2022 (PS3.5 6.1.2.5) in the text that it decodes.
-_ESCAPE = re.compile("\x1b[\x20-\x2f]+[\x30-\x7e]")
 # A number that is none says nothing, and identifies nobody.
 NUMBERS = ("DS", "IS")
 _LIMITED_VRS = {"CS", "SH", "LO", "DA", "TM", "AS", "DS", "IS", "PN", "UI"}
@@ -137,11 +135,6 @@ def requests(image: Dataset) -> Iterator[Dataset]:
             yield item
 
 
-def plain(text: str) -> str:
-    """Text without the escape sequences that decoding left in it."""
-    return _ESCAPE.sub("", text)
-
-
 def as_said(image: Dataset, keyword: str, default: tuple[str, ...] = ()) -> object:
     """The value, decoded and with one spelling where it has one meaning; None where there is none that can be read."""
     try:
@@ -156,7 +149,9 @@ def as_said(image: Dataset, keyword: str, default: tuple[str, ...] = ()) -> obje
     many = list(value) if element.VM > 1 else [value]
     if not many or all(v is None or str(v) == "" for v in many):
         return None
-    texts = [normalised(keyword, element.VR, plain(str(v))) for v in many]
+    # What nobody could decode stays the bytes that it is, with its escape sequences.
+    decoded_texts = (text if is_undecoded(text) else plain(text) for text in map(str, many))
+    texts = [normalised(keyword, element.VR, text) for text in decoded_texts]
     allowed = _ALLOWED.get(keyword)
     if allowed is not None and any(text not in allowed for text in texts):
         return None

@@ -43,6 +43,13 @@ def carried_kind(sequence: Sequence) -> str:
     return f"{CARRIED_PREFIX}{sequence}"
 
 
+def asked_as(kind: str) -> str:
+    """The entry of `what` that a kind goes with: a report takes along the union that it refers to."""
+    if kind in REPORT_KINDS or kind.startswith(UNION_PREFIX):
+        return "sr"
+    return "seg" if kind.startswith(CARRIED_PREFIX) else kind
+
+
 def member(kind: str, report: str, number: int) -> str:
     """The name of an object: its kind, in the set of the report of the kind `report`."""
     if kind in REPORT_KINDS:

@@ -13,7 +13,7 @@ from dicom_sr.checks.content import check_report
 from dicom_sr.checks.identity import check_identity
 from dicom_sr.copied_identity import readable
 from dicom_sr.key_slices import key_slices
-from dicom_sr.kinds import carried_kind, member, union_kind
+from dicom_sr.kinds import asked_as, carried_kind, member, union_kind
 from dicom_sr.measurement_groups import is_several
 from dicom_sr.object_set import (
     content_key,
@@ -63,8 +63,8 @@ def render(
     """Everything that a result is sent as. The same input gives the same bytes and UIDs.
 
     `regions`: each region on each grid, where segmentations are to be written. `further`: kinds of the report in other
-    classes than `sr`. `others`: what further destinations took before, where that is not what `source` says. There is
-    a set of objects for each class and each destination that differs.
+    classes than `sr`. `others`: what further destinations took before and get, where that is not what `source` says.
+    There is a set of objects for each class and each destination that differs.
 
     Raises ReportRejected where result and source are not about the same exam, and where the finished report fails its
     own check: such a report is not sent.
@@ -162,6 +162,7 @@ def _with_objects(
     }
     classes |= dict.fromkeys(segmented, SEGMENTATION)
     kinds = [kind for kind in dict.fromkeys((*settings.report.what, *segmented)) if classes.get(kind)]
+    kinds = [kind for kind in kinds if source.what is None or asked_as(kind) in source.what]
     named = {source.report if kind == "sr" else kind: classes[kind] for kind in kinds}
     return replace(source, objects={kind: reference_of(key, kind, c, result, settings) for kind, c in named.items()})
 

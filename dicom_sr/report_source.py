@@ -23,11 +23,12 @@ from pipeline.records import InstanceRef
 @dataclass(frozen=True, slots=True)
 class Earlier:
     """What a destination took of an earlier revision: its report, and everything of that revision. `other_patient`: it
-    was issued under another Patient ID."""
+    was issued under another Patient ID. `what`: what of `report.what` goes there at all; None: everything."""
 
     report: InstanceRef | None = None
     objects: tuple[InstanceRef, ...] = ()
     other_patient: bool = False
+    what: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class ReportSource:
     another Patient ID. `timezone_offset`: (0008,0201) of the source, for example
     "+0800". `requests`: the items of its Request Attributes Sequence. `pictures`: a digest of what the page shows.
     `objects`: how each object of this result is referred to, by kind; empty where only one object is written. `report`:
-    the kind of the report that these objects go with.
+    the kind of the report that these objects go with. `what`: as in Earlier; nothing names an object that does not go.
     """
 
     patient_study: Dataset
@@ -59,6 +60,7 @@ class ReportSource:
     pictures: str = ""
     objects: Mapping[str, InstanceRef] = field(default_factory=dict)
     report: str = "sr"
+    what: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.began.tzinfo is None:
@@ -76,6 +78,7 @@ class ReportSource:
             predecessor=earlier.report,
             superseded=earlier.objects,
             corrected_patient=earlier.other_patient,
+            what=earlier.what,
         )
 
     @classmethod

@@ -23,7 +23,7 @@ from daemon.cli.options import config_option, json_option
     "--source",
     "source_path",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="An image of the exam: patient and study are held against it.",
+    help="An image of the exam: patient and study are held against it, in a character_set of a [[peer]] if need be.",
 )
 @config_option
 @json_option
@@ -33,6 +33,7 @@ def check_sr(
     """Read the report FILE back: every number, every reference, every code, and whose it is."""
     from pydantic import ValidationError
 
+    from config.load import load
     from dicom_sr.checks.content import check_report
     from dicom_sr.checks.identity import check_identity
     from dicom_sr.report_source import read_header
@@ -47,7 +48,8 @@ def check_sr(
             raise InputRejected(f"{result_path.name} is no result of schema axrad.result/1") from error
     findings = check_report(file.read_bytes(), result)
     if source_path is not None:
-        findings += check_identity(file.read_bytes(), read_header(source_path))
+        senders = [peer.character_set for peer in load(config_path, writes=False).peer if peer.character_set]
+        findings += check_identity(file.read_bytes(), read_header(source_path), senders)
     if as_json:
         click.echo(json.dumps({"ok": not findings, "findings": [dataclasses.asdict(f) for f in findings]}))
     else:

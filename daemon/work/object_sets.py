@@ -1,12 +1,17 @@
-"""Which destinations share a set of objects: a report names as its predecessor what just that destination took."""
+"""Which destinations share a set of objects: they took the same before, and get the same.
+
+A report names as its predecessor what just that destination took, and no object that does not go there.
+"""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import sqlalchemy as sa
 
+from config.schema import Destination, Settings
 from daemon.ledger.tables import deliveries
 from daemon.share.exam_files import Files
 from daemon.work import correction
@@ -21,15 +26,19 @@ SETS_FILE = "sets.json"
 def sets_of(
     context: Context, study_id: str, revision_id: str, number: int, source: ReportSource
 ) -> tuple[list[Earlier], dict[str, int]]:
-    """What the destinations of each number took before, and the number of each destination.
+    """What the destinations of each number took before and get, and the number of each destination.
 
-    Destinations that took the same have one number. Those that are named later have taken nothing.
+    Destinations alike in both have one number. Those that are named later have taken nothing.
     """
     earlier = {
-        destination.name: correction.earlier_at(context, study_id, number, destination.name, source.patient_study)
+        destination.name: replace(
+            correction.earlier_at(context, study_id, number, destination.name, source.patient_study),
+            what=_what(destination, context.settings),
+        )
         for destination in context.settings.destination
     }
-    earlier[""] = Earlier()
+    # No set is made for them alone where there is one that says of no predecessor.
+    earlier[""] = next((mine for mine in earlier.values() if mine == Earlier(what=mine.what)), Earlier())
     groups: list[Earlier] = []
     numbers = _opened(context, revision_id)
     for name in [*sorted(numbers, key=lambda n: numbers[n]), *earlier]:
@@ -45,6 +54,12 @@ def sets_of(
         else:
             numbers[name] = 0
     return groups, numbers
+
+
+def _what(destination: Destination, settings: Settings) -> tuple[str, ...] | None:
+    """What of all that is made goes there; None: everything."""
+    goes = tuple(kind for kind in settings.report.what if kind in destination.what)
+    return None if goes == settings.report.what else goes
 
 
 def _opened(context: Context, revision_id: str) -> dict[str, int]:

@@ -1,4 +1,5 @@
-"""The mark of a segmentation that axrad wrote: a private element that holds the digest of its voxels.
+"""The mark of a segmentation that axrad wrote: the digest of its voxels, in a private element and beside it in each
+segment's algorithm, since archives may remove private elements.
 
 Such an object (a proposal, a union, regions as carried onto another sequence) never counts as a region. A copy whose
 voxels somebody has changed is a reader's, whatever else it says: the digest tells. The maker's name would not do:
@@ -19,6 +20,8 @@ from pydicom.dataset import Dataset
 GROUP = 0x4A5D
 CREATOR = "AXRAD SEGMENTATION"
 _DIGEST, _KIND = 0x01, 0x02
+_PARAMETERS = "sha256 of the voxels: "
+_FAMILY = ("123104", "DCM", "Morphological Operations")
 LABELMAP = "LABELMAP"
 State = Literal["none", "ours", "changed"]
 # What numpy and pydicom read without a decoder of their own; what else there may be cannot be held against the mark.
@@ -27,9 +30,23 @@ _UNREADABLE = (AttributeError, ValueError, TypeError, KeyError, IndexError, NotI
 
 def put_mark(ds: Dataset, kind: str) -> None:
     """Mark a finished segmentation. `kind` says what it is for, e.g. `union`."""
+    digest = voxel_digest(ds)
     block = ds.private_block(GROUP, CREATOR, create=True)
-    block.add_new(_DIGEST, "LO", voxel_digest(ds))
+    block.add_new(_DIGEST, "LO", digest)
     block.add_new(_KIND, "CS", kind.upper())
+    for segment in ds.SegmentSequence:
+        segment.SegmentationAlgorithmIdentificationSequence = [_algorithm(digest, kind)]
+
+
+def _algorithm(digest: str, kind: str) -> Dataset:
+    """The Algorithm Identification Macro (PS3.3 10-19)."""
+    family, item = Dataset(), Dataset()
+    family.CodeValue, family.CodingSchemeDesignator, family.CodeMeaning = _FAMILY
+    item.AlgorithmFamilyCodeSequence = [family]
+    item.AlgorithmName = f"axrad {kind}"
+    item.AlgorithmVersion = "1"
+    item.AlgorithmParameters = f"{_PARAMETERS}{digest}"
+    return item
 
 
 def has_mark(ds: Dataset) -> bool:
@@ -101,6 +118,19 @@ def _first(groups: Dataset, shared: Dataset, keyword: str) -> Dataset:
 
 
 def _marked_digest(ds: Any) -> str:
+    return _private_digest(ds) or _digest_of_algorithm(ds)
+
+
+def _digest_of_algorithm(ds: Any) -> str:
+    for segment in ds.get("SegmentSequence") or ():
+        for algorithm in segment.get("SegmentationAlgorithmIdentificationSequence") or ():
+            name, parameters = (str(algorithm.get(k) or "") for k in ("AlgorithmName", "AlgorithmParameters"))
+            if name.startswith("axrad ") and parameters.startswith(_PARAMETERS):
+                return parameters.removeprefix(_PARAMETERS).strip("\0 ")
+    return ""
+
+
+def _private_digest(ds: Any) -> str:
     for offset in range(0x10, 0x100):
         creator = ds.get((GROUP, offset))
         if creator is None:

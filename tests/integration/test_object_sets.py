@@ -118,6 +118,26 @@ def test_a_destination_that_took_nothing_is_told_of_no_predecessor(make_desk: An
     assert names(received(other)[SECONDARY_CAPTURE]) == received(other)[COMPREHENSIVE].SOPInstanceUID
 
 
+def test_nothing_names_an_object_that_does_not_go_to_its_destination(make_desk: Any) -> None:
+    with archive(classes=ALL) as whole, archive(classes=ALL) as some, archive(classes=ALL) as picture:
+        at = make_desk(
+            to("whole", whole.port, WHAT), to("some", some.port), to("picture", picture.port, ["page"]), **SETTINGS
+        )
+        for number in (1, 2):
+            revision = make(at, number)
+            assert [at.deliver(f"{revision}-{name}") for name in ("whole", "some", "picture")] == ["", "", ""]
+    ours = {uid for there in (whole, some, picture) for uid, _ in there.received}
+    assert [len(there.received) for there in (whole, some, picture)] == [6, 4, 2]
+    for there in (whole, some, picture):
+        sets = [read(data) for _, data in there.received]
+        assert {uid for ds in sets for uid in referred(ds)} & ours <= there.stored
+    assert received(some)[SECONDARY_CAPTURE].SOPInstanceUID in evidence(received(some)[COMPREHENSIVE])
+
+
+def referred(ds: Dataset) -> set[str]:
+    return {str(e.value) for e in ds.iterall() if e.keyword == "ReferencedSOPInstanceUID"}
+
+
 def test_a_result_that_is_made_again_has_the_sets_that_its_deliveries_are_of(make_desk: Any) -> None:
     with archive(classes=ALL) as one, archive(classes=ALL) as other:
         at = make_desk(to("other", other.port), to("one", one.port), **SETTINGS)

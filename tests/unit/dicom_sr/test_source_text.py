@@ -75,6 +75,46 @@ def test_a_name_is_decoded_as_what_it_is(
         assert check_identity(data, read_header(path)) == []
 
 
+JAPANESE = b"Yamamoto^Junko=\x1b$B;3K\\\x1b(B^\x1b$B=g;R\x1b(B=\x1b$B$d$^$b$H\x1b(B^\x1b$B$8$e$s$3\x1b(B"
+KOREAN = b"Hong^Gildong=\x1b$)C\xfb\xf3^\x1b$)C\xd1\xce\xd4\xd7=\x1b$)C\xc8\xab^\x1b$)C\xb1\xe6\xb5\xbf"
+
+
+@pytest.mark.parametrize("declared", [None, "ISO_IR 100", "ISO_IR 192"])
+@pytest.mark.parametrize(
+    ("name", "decoded"),
+    [(JAPANESE, "Yamamoto^Junko=山本^順子=やまもと^じゅんこ"), (KOREAN, "Hong^Gildong=洪^吉洞=홍^길동")],
+    ids=["japanese", "korean"],
+)
+def test_escape_sequences_tell_the_character_set_that_nothing_declares(
+    tmp_path: Path, name: bytes, decoded: str, declared: str | None
+) -> None:
+    path = source_file(tmp_path, name, declared)
+    for kind, data in written(path).items():
+        assert (kind, name_of(data)) == (kind, decoded)
+        assert check_identity(data, read_header(path)) == []
+
+
+def test_escape_sequences_that_nobody_knows_stay_the_bytes_that_they_are(tmp_path: Path) -> None:
+    name = b"Doe=\x1b$Z\xff\xfe"
+    assert {raw_name(data) for data in written(source_file(tmp_path, name)).values()} == {name}
+
+
+@pytest.mark.parametrize(
+    ("name", "sender"),
+    [("Muñoz^María".encode("latin-1"), "ISO_IR 100"), ("Иванова^Анна".encode("iso8859_5"), "ISO_IR 144")],
+)
+def test_a_report_in_another_character_set_is_compared_in_that_of_the_sender(
+    tmp_path: Path, name: bytes, sender: str
+) -> None:
+    path, example = source_file(tmp_path, name), case("high")
+    source = replace(ReportSource.from_files(path, began=BEGAN, character_set=(sender,)), rois=example.source.rois)
+    chinese = Settings(report=Report(what=("sr",), language="zh"))
+    data = render(example.result, source, (), chinese).objects["sr"]
+    assert pydicom.dcmread(io.BytesIO(data)).SpecificCharacterSet == "ISO_IR 192"
+    assert check_identity(data, read_header(path), [sender]) == []
+    assert check_identity(data, read_header(path)) != []
+
+
 @pytest.mark.parametrize("declared", [None, "ISO_IR 192"])
 @pytest.mark.parametrize(
     "name",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,49 @@ def test_one_voxel_makes_it_a_readers(path: Path) -> None:
     facts = read_facts(path)
     assert not facts.ours
     assert facts.tags["own_mark"] == "changed"
+
+
+def without_private_elements(path: Path) -> None:
+    ds = pydicom.dcmread(path)
+    ds.remove_private_tags()
+    ds.save_as(path)
+
+
+def test_it_stays_ours_where_an_archive_removed_private_elements(path: Path) -> None:
+    marked(path)
+    without_private_elements(path)
+    assert read_facts(path).ours
+
+
+def test_without_private_elements_too_one_voxel_makes_it_a_readers(path: Path) -> None:
+    ds = marked(path)
+    bits = bytearray(ds.PixelData)
+    bits[next(i for i, byte in enumerate(bits) if byte)] ^= 1
+    ds.PixelData = bytes(bits)
+    ds.save_as(path)
+    without_private_elements(path)
+    facts = read_facts(path)
+    assert not facts.ours
+    assert facts.tags["own_mark"] == "changed"
+
+
+def test_a_segment_that_a_reader_adds_to_it_makes_it_a_readers(path: Path) -> None:
+    ds = marked(path)
+    groups = [copy.deepcopy(g) for g in ds.PerFrameFunctionalGroupsSequence]
+    segment = copy.deepcopy(ds.SegmentSequence[0])
+    segment.SegmentNumber = 99
+    del segment.SegmentationAlgorithmIdentificationSequence
+    ds.SegmentSequence.append(segment)
+    for group in groups:
+        group.SegmentIdentificationSequence[0].ReferencedSegmentNumber = 99
+    frames = ds.pixel_array
+    ds.PerFrameFunctionalGroupsSequence = [*ds.PerFrameFunctionalGroupsSequence, *groups]
+    ds.NumberOfFrames = len(ds.PerFrameFunctionalGroupsSequence)
+    bits = np.packbits(np.concatenate([frames, frames]).ravel(), bitorder="little").tobytes()
+    ds.PixelData = bits + b"\0" * (len(bits) % 2)
+    ds.save_as(path)
+    without_private_elements(path)
+    assert not read_facts(path).ours
 
 
 def test_without_its_mark_it_is_told_by_no_maker(path: Path) -> None:
