@@ -106,7 +106,8 @@ def _by_escapes(element: RawDataElement, keyword: str, sets: tuple[str, ...]) ->
         value = convert_value(vr, element._replace(VR=vr), [first, *_EXTENSIONS])
     values = [plain(str(v)) for v in (value if isinstance(value, MultiValue) else [value])]
     if any(_UNKNOWN in text for text in values):
-        return _values(raw.decode("utf-8", "surrogateescape"), vr)
+        text = raw.decode("utf-8", "surrogateescape")
+        return _values(text if is_undecoded(text) else plain(text), vr)
     return [text.rstrip(" \0") for text in values]
 
 
