@@ -205,6 +205,14 @@ def test_the_sources_character_set_is_kept_where_it_can_say_everything(kind: str
     assert read(case(kind)).get("SpecificCharacterSet") == wanted
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_an_exam_without_diffusion_is_nowhere_said_to_be_evaluated_on_it(language: str) -> None:
+    ds = read(case("high"), Settings(report=Report(language=language)))
+    said = ds.ContributingEquipmentSequence[0].ContributionDescription
+    assert "MRI" in said
+    assert not [sequence for sequence in ("ADC", "T2", "T1") if sequence in said], "which ones, the signature says"
+
+
 def test_comprehensive_3d_is_a_setting() -> None:
     ds = read(case("high"), Settings(report=Report(comprehensive_3d=True)))
     assert ds.SOPClassUID == "1.2.840.10008.5.1.4.1.1.88.34"
