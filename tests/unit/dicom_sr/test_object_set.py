@@ -234,7 +234,11 @@ def without_own_tracking(example: Case) -> Case:
 def test_tracking_uids_outlive_a_revision() -> None:
     old = without_own_tracking(case("three_segments"))
     new = of_result(input_digest="another", revision=2, prediction=prediction(0.2))(old)
-    assert tracked(report(old)) == tracked(report(new))
+    before, after = tracked(report(old)), tracked(report(new))
+    assert [uid for _, uid in before] == [uid for _, uid in after]
+    # That of the answer says the answer.
+    assert (before[0][0], after[0][0]) == ("Prediction, left side: high risk", "Prediction, left side: low risk")
+    assert before[1:] == after[1:]
     assert report(old).SOPInstanceUID != report(new).SOPInstanceUID
 
 
