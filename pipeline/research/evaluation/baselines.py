@@ -20,8 +20,8 @@ CASES_PER_COLUMN = 10
 
 def baselines(cohort: Scored) -> list[Json]:
     """AUC of each single variable that the table has, beside the signature's on the same cases (DeLong's P)."""
-    found = [("tumour volume", _volume(cohort)), ("clinical N", _stage(cohort))]
-    return [_beside(cohort, title, values) for title, values in found if values is not None]
+    alone = [("tumour volume", _volume(cohort)), ("clinical N", _stage(cohort))]
+    return [_beside(cohort, title, values) for title, values in alone if values is not None]
 
 
 def beyond_clinical(cohort: Scored) -> Json:
@@ -99,12 +99,12 @@ def _stage(cohort: Scored) -> Floats | None:
 
 def _independent(values: Floats) -> Floats:
     """The columns that the ones before them and a constant do not already say: of four subtypes three."""
-    kept: list[int] = []
+    chosen: list[int] = []
     for j in range(values.shape[1]):
-        tried = np.column_stack([np.ones(len(values)), values[:, [*kept, j]]])
-        if len(values) and np.linalg.matrix_rank(tried) == len(kept) + 2:
-            kept.append(j)
-    return values[:, kept]
+        tried = np.column_stack([np.ones(len(values)), values[:, [*chosen, j]]])
+        if len(values) and np.linalg.matrix_rank(tried) == len(chosen) + 2:
+            chosen.append(j)
+    return values[:, chosen]
 
 
 def _columns(values: Floats, *more: Floats) -> Floats:

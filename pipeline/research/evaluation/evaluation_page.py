@@ -138,22 +138,22 @@ def _baselines(row: Mapping[str, Json]) -> list[str]:
         parts = ["<h3>What it has to beat</h3>", html_tables.table(heads, lines)]
     clinical = row.get("beyond_clinical")
     if isinstance(clinical, dict):
-        told = clinical["why_not"] or (
+        sentence = clinical["why_not"] or (
             f"AUC {html_tables.interval(clinical['auc_clinical'])} by clinical facts alone, "
             f"{html_tables.interval(clinical['auc_with_signature'])} with the signature; likelihood ratio "
             f"{html_tables.number(clinical['likelihood_ratio'])}, P = {html_tables.number(clinical['p'])}. "
             "Both are fitted to these cases."
         )
-        parts.append(f"<p>Beyond clinical facts ({clinical.get('n', 0)} cases): {html.escape(str(told))}</p>")
+        parts.append(f"<p>Beyond clinical facts ({clinical.get('n', 0)} cases): {html.escape(str(sentence))}</p>")
     return parts
 
 
-def _sites(found: Json) -> list[str]:
-    if not isinstance(found, dict):
+def _sites(by_site: Json) -> list[str]:
+    if not isinstance(by_site, dict):
         return []
     lines: list[list[Json]] = [
         [r["site"], r["n"], r["positives"], html_tables.interval(r["auc"]) or r["why_not"]]
-        for r in html_tables.rows(found["sites"])
+        for r in html_tables.rows(by_site["sites"])
     ]
     heads = ["left out", "cases", "positive", "AUC by a signature of the other sites"]
     return ["<h2>Each site by the others</h2>", html_tables.table(heads, lines)]
