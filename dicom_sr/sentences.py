@@ -116,8 +116,8 @@ def change(result: StudyResult, say: Words) -> str:
 def _change(changed: FeatureChange, say: Words, divisor: float = 1.0, unit: str = "") -> str:
     after, was = (f"{value / divisor:.4g}{unit}" for value in (changed.after, changed.before))
     if changed.relative is None:
-        return say("change", after=after, was=was)
-    return say("change_relative", after=after, was=was, relative=relative(changed))
+        return say("change", after=after, before=was)
+    return say("change_relative", after=after, before=was, relative=relative(changed))
 
 
 def relative(changed: FeatureChange) -> str:
