@@ -212,6 +212,16 @@ def test_activation_alone_makes_no_revision_and_neither_does_what_its_signature_
     assert story.names == ["t1c@1"]
 
 
+def test_what_comes_after_activation_makes_no_revision_where_the_higher_answer_was_possible_before() -> None:
+    story = Told(in_use=signatures(("t1c.tumor",)))
+    story.send(exam.images, exam.seg("900.1", (TUMOR,)), exam.seg("901.1", (NODES,)))
+    story.until_after(HOUR)
+    story.in_use = signatures(("t1c", "t2", "adc"), ("t1c.tumor",))
+    story.send(exam.seg("902.1", (NODES,), author_key="b"))
+    story.until_after(HOUR)
+    assert (story.names, story.outcome) == (["t1c.tumor@1"], NOTHING_NEW)
+
+
 def test_a_region_drawn_anew_replaces_what_the_answer_read() -> None:
     story = Told()
     story.send(exam.images, exam.seg("900.1", ContentTime="1000"))
@@ -273,6 +283,17 @@ def test_no_arrival_that_the_answer_does_not_read_makes_a_revision() -> None:
         story.send(later)
         story.until_after(HOUR)
         assert (story.names, story.outcome) == (["t1c.tumor@1"], NOTHING_NEW)
+
+
+def test_a_region_that_only_the_second_side_read_is_replaced() -> None:
+    story = Told(in_use=signatures(("t1c.tumor",), ("t1c.lymph_nodes",)))
+    story.send(exam.pre, exam.t1c, exam.seg("900.1", (TUMOR,)), exam.seg("901.1", (NODES,), ContentTime="1000"))
+    story.until_after(HOUR)
+    left, right = map(side_answer, story.in_use.signatures)
+    story.answers[-1]["sides"] = {"L": left, "R": right}
+    story.send(exam.seg("901.2", (NODES,), ContentTime="1100"))
+    story.until_after(HOUR)
+    assert (len(story.answers), story.outcome.new) == (2, REPLACED)
 
 
 def test_a_second_author_changes_what_the_answer_reads() -> None:
