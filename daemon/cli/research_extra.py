@@ -9,7 +9,7 @@ import click
 
 from pipeline.errors import NotInstalled
 
-LIBRARIES: Final = ("dcurves", "lifelines", "pandas", "pyarrow")
+LIBRARIES: Final = ("dcurves", "lifelines", "pandas", "pyarrow", "statsmodels")
 
 
 def require_research() -> None:
