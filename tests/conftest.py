@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -137,9 +138,8 @@ def ledger(ledger_url: str, tmp_path: Path) -> Iterator[Ledger]:
     opened.close()
 
 
-@pytest.fixture(autouse=True)
-def logs_as_before() -> Iterator[None]:
-    """A test that configures logging, as a command in this process does, leaves it to the next as it was."""
+@contextmanager
+def _logs_as_before() -> Iterator[None]:
     import logging
 
     import structlog
@@ -158,3 +158,17 @@ def logs_as_before() -> Iterator[None]:
         structlog.configure(**known)
     else:
         structlog.reset_defaults()
+
+
+@pytest.fixture(autouse=True)
+def logs_as_before() -> Iterator[None]:
+    """A test that configures logging, as a command in this process does, leaves it to the next as it was."""
+    with _logs_as_before():
+        yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def logs_as_before_the_file() -> Iterator[None]:
+    """So does a file whose own fixtures run a command: they come before what a single test can take back."""
+    with _logs_as_before():
+        yield
