@@ -162,16 +162,9 @@ def judged_again(row: Mapping[str, Json], minimum_per_class: int) -> dict[str, J
     if not isinstance(scores, dict):
         return None
     decisions, positive = np.array(scores["decisions"], np.float64), np.array(scores["positive"], np.bool_)
-    discrimination = gate.discrimination(decisions, positive, np.array(scores["patients"], np.intp))
-    return {
-        **row,
-        "auc": discrimination.auc,
-        "ci": [discrimination.low, discrimination.high],
-        "p_above_chance": discrimination.p_above,
-        "p_below_chance": discrimination.p_below,
-        "orientation": gate.verdict(discrimination, minimum_per_class),
-        "minimum_per_class": minimum_per_class,
-    }
+    patients = np.array(scores.get("patients", range(len(positive))), np.intp)
+    discrimination = gate.discrimination(decisions, positive, patients)
+    return {**row, **gate.facts(discrimination, minimum_per_class)}
 
 
 def merge(evaluations: Sequence[Mapping[str, Json]]) -> dict[str, Json] | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.records import Json
 from pipeline.signature import clustered
 from pipeline.signature.clustered import Bools, Numbers, auc, doubled_ranks
 from pipeline.signature.record import Floats
@@ -74,6 +75,18 @@ def verdict(discrimination: Discrimination, minimum_per_class: int = MINIMUM_PER
     if discrimination.high < 0.5 and discrimination.p_below <= LEVEL:
         return INVERTED
     return NO_EVIDENCE
+
+
+def facts(measured: Discrimination, minimum_per_class: int) -> dict[str, Json]:
+    """What `evaluation.json` says of how well a cohort's classes are separated."""
+    return {
+        "auc": measured.auc,
+        "ci": [measured.low, measured.high],
+        "p_above_chance": measured.p_above,
+        "p_below_chance": measured.p_below,
+        "orientation": verdict(measured, minimum_per_class),
+        "minimum_per_class": minimum_per_class,
+    }
 
 
 def newcombe(value: float, positives: float, negatives: float) -> tuple[float, float]:

@@ -154,12 +154,7 @@ def figures(signature: Signature, cohort: Scored, alpha: float | None, minimum_p
         "negatives": int((~positive).sum()),
         "incomplete_cases_left_out": cohort.left_out,
         "table_sha256": cohort.table.sha256,
-        "auc": discrimination.auc,
-        "ci": [discrimination.low, discrimination.high],
-        "p_above_chance": discrimination.p_above,
-        "p_below_chance": discrimination.p_below,
-        "orientation": gate.verdict(discrimination, minimum_per_class),
-        "minimum_per_class": minimum_per_class,
+        **gate.facts(discrimination, minimum_per_class),
         # With these the gate can judge again, by whatever rule it has when the signature is to become active.
         "scores": {
             "decisions": cohort.decisions.tolist(),
