@@ -30,25 +30,14 @@ def newcombe(scores: Floats, positive: Bools, patients: npt.NDArray[np.intp] | N
 
     `patients`: the number of each case's patient; several cases of one are not independent.
     """
-    value, effect = auc(scores, positive), 1.0
-    if patients is not None and len(np.unique(patients)) < len(patients):
-        effect = clustered.design_effect(scores, positive, patients)
+    value = auc(scores, positive)
+    effect = 1.0 if patients is None else clustered.design_effect(scores, positive, patients)
     return Interval(value, *gate.newcombe(value, positive.sum() / effect, (~positive).sum() / effect))
-
-
-def _placements(scores: Floats, positive: Bools) -> tuple[Floats, Floats]:
-    """DeLong's structural components: per positive the share of negatives below it, per negative of positives above."""
-    n1 = int(positive.sum())
-    n0 = len(positive) - n1
-    overall = stats.rankdata(scores)
-    v10 = (overall[positive] - stats.rankdata(scores[positive])) / n0
-    v01 = 1 - (overall[~positive] - stats.rankdata(scores[~positive])) / n1
-    return v10, v01
 
 
 def delong(scores: Floats, positive: Bools, level: float = 0.95) -> Interval:
     """AUC with DeLong's interval (DeLong 1988; ranks as in Sun and Xu 2014), clipped to 0..1."""
-    v10, v01 = _placements(scores, positive)
+    v10, v01 = clustered.placements(scores, positive)
     value = float(v10.mean())
     if len(v10) < 2 or len(v01) < 2:
         return Interval(value, 0.0, 1.0)
@@ -59,8 +48,8 @@ def delong(scores: Floats, positive: Bools, level: float = 0.95) -> Interval:
 
 def delong_difference(a: Floats, b: Floats, positive: Bools) -> tuple[Interval, float]:
     """AUC of `a` minus AUC of `b` on the same cases, with its interval, and the two-sided P of no difference."""
-    a10, a01 = _placements(a, positive)
-    b10, b01 = _placements(b, positive)
+    a10, a01 = clustered.placements(a, positive)
+    b10, b01 = clustered.placements(b, positive)
     value = float(a10.mean() - b10.mean())
     d10, d01 = a10 - b10, a01 - b01
     error = math.sqrt(d10.var(ddof=1) / len(d10) + d01.var(ddof=1) / len(d01))

@@ -30,7 +30,9 @@ def design_effect(scores: Floats, positive: Bools, patients: Numbers) -> float:
     """
     numbers, patients = np.unique(patients, return_inverse=True)
     count, patients = len(numbers), patients.reshape(-1)
-    above, below = _components(scores, positive)
+    if count == len(scores):
+        return 1.0
+    above, below = placements(scores, positive)
     value = float(above.mean())
     one, none = np.zeros(count), np.zeros(count)
     np.add.at(one, patients[positive], above - value)
@@ -39,7 +41,7 @@ def design_effect(scores: Floats, positive: Bools, patients: Numbers) -> float:
     has_one, has_none = (len(np.unique(patients[where])) for where in (positive, ~positive))
     independent = float(above.var() / n1 + below.var() / n0)
     if has_one < 2 or has_none < 2 or independent <= 0:
-        return len(scores) / len(np.unique(patients))
+        return len(scores) / count
     s1 = has_one / (has_one - 1) * float((one**2).sum()) / n1**2
     s0 = has_none / (has_none - 1) * float((none**2).sum()) / n0**2
     both = count / (count - 1) * float((one * none).sum()) / (n1 * n0)
@@ -71,11 +73,14 @@ def _patients_by_size(patients: Numbers) -> list[Numbers]:
     return [np.array([r for r, c in zip(rows, counts, strict=True) if c == size]) for size in np.unique(counts)]
 
 
-def _components(scores: Floats, positive: Bools) -> tuple[Floats, Floats]:
-    """Per positive the share of negatives below it, per negative the share of positives above; ties a half."""
-    higher, lower = scores[positive][:, None], scores[~positive][None, :]
-    wins = (higher > lower) + 0.5 * (higher == lower)
-    return wins.mean(axis=1), wins.mean(axis=0)
+def placements(scores: Floats, positive: Bools) -> tuple[Floats, Floats]:
+    """DeLong's structural components: per positive the share of negatives below it, per negative of positives above."""
+    n1 = int(positive.sum())
+    n0 = len(positive) - n1
+    overall = doubled_ranks(scores)[0]
+    above = (overall[positive] - doubled_ranks(scores[positive])[0]) / (2 * n0)
+    below = 1 - (overall[~positive] - doubled_ranks(scores[~positive])[0]) / (2 * n1)
+    return above, below
 
 
 def doubled_ranks(scores: Floats) -> tuple[npt.NDArray[np.int64], tuple[int, ...]]:

@@ -8,9 +8,9 @@ import numpy as np
 
 from pipeline.records import Json
 from pipeline.research import metrics
-from pipeline.research.evaluation.scored_cohort import Scored, interval
+from pipeline.research.evaluation.scored_cohort import Scored, how_far_outside, interval
 from pipeline.research.metrics import Bools
-from pipeline.signature import conformal, prediction, ranges
+from pipeline.signature import conformal
 from pipeline.signature.record import Floats, Signature
 
 
@@ -55,11 +55,8 @@ def as_answered(signature: Signature, cohort: Scored, rules: Rules) -> dict[str,
 
 def refused(signature: Signature, cohort: Scored, rules: Rules) -> tuple[Bools, Bools]:
     """Per case (cases,): too many features outside their range, too far away; by the daemon's own limits."""
-    raw = cohort.raw
-    out = (raw < signature.array("range_low")) | (raw > signature.array("range_high"))
-    far = ranges.distances(prediction.standardise(signature, raw), signature.array("precision"))
-    ratio = far / signature.header.distance_quantiles["0.99"]
-    return out.mean(axis=1) > rules.max_outside, ratio > rules.max_distance
+    share, ratio = how_far_outside(signature, cohort.raw)
+    return share > rules.max_outside, ratio > rules.max_distance
 
 
 def _calls(signature: Signature, probabilities: Floats, alpha: float | None) -> tuple[Bools, Bools]:

@@ -168,11 +168,10 @@ def _as_answered(row: Mapping[str, Json]) -> list[str]:
     assert isinstance(all_cases, dict)
     why = f"{answered['refused_by_features']} by their features, {answered['refused_by_distance']} by their distance"
     calls = f"{answered['high']} high, {answered['low']} low, {answered['indeterminate']} indeterminate"
-    whole = html_tables.interval({"value": row["auc"], "ci": row["ci"]})
     lines: list[list[Json]] = [
         ["cases", row["n"], answered["answered"]],
         ["not evaluated", "", f"{answered['refused']}: {why}"],
-        ["AUC", whole, html_tables.interval(answered["auc"])],
+        ["AUC", _estimate(row), html_tables.interval(answered["auc"])],
     ]
     for name, value in accuracy.items():
         lines.append([name, html_tables.interval(all_cases[name]), html_tables.interval(value)])

@@ -223,7 +223,12 @@ def _conformal(signature: Signature, cohort: Scored, alpha: float | None) -> Jso
 
 def outside_flags(signature: Signature, raw: Floats) -> npt.NDArray[np.bool_]:
     """Whether each case (cases, p) would be flagged as outside the training range by its features or distance."""
-    low, high = signature.array("range_low"), signature.array("range_high")
+    share, ratio = how_far_outside(signature, raw)
+    return np.asarray((share > 0) | (ratio > 1), dtype=np.bool_)
+
+
+def how_far_outside(signature: Signature, raw: Floats) -> tuple[Floats, Floats]:
+    """Per case (cases, p) the share of columns outside their range, and the distance in 99 % training distances."""
+    out = (raw < signature.array("range_low")) | (raw > signature.array("range_high"))
     far = ranges.distances(prediction.standardise(signature, raw), signature.array("precision"))
-    out = ((raw < low) | (raw > high)).any(axis=1) | (far > signature.header.distance_quantiles["0.99"])
-    return np.asarray(out, dtype=np.bool_)
+    return out.mean(axis=1), far / signature.header.distance_quantiles["0.99"]
