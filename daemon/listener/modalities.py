@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from io import BytesIO
-
-from pydicom.filereader import data_element_generator
-
-from daemon.listener import data_set_uids
+from daemon.listener import data_set_uids, first_elements
 
 MODALITY = 0x00080060
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
@@ -44,18 +40,9 @@ def of_class(sop_class_uid: str) -> str | None:
 def of_data_set(head: bytes, transfer_syntax_uid: str) -> str | None:
     """The Modality (0008,0060) in the first bytes of an encoded data set; None: not there, or it cannot be told."""
     try:
-        if transfer_syntax_uid in data_set_uids.DEFLATED:
-            head = data_set_uids.inflated(head)
-        elements = data_element_generator(
-            BytesIO(head),
-            is_implicit_VR=transfer_syntax_uid == data_set_uids.IMPLICIT,
-            is_little_endian=transfer_syntax_uid != data_set_uids.BIG_ENDIAN,
-            stop_when=lambda tag, vr, length: tag > MODALITY,
-        )
-        for element in elements:
+        for element in first_elements.up_to(MODALITY, head, transfer_syntax_uid, data_set_uids.HEAD_BYTES):
             if element.tag == MODALITY:
-                raw = element.value
-                return raw.decode("ascii", "replace").strip("\0 ") if isinstance(raw, bytes) else str(raw or "")
+                return first_elements.text_of(element)
     except Exception:  # noqa: BLE001 - whatever pydicom raises for bytes that are cut off or no data set
         return None
     return None

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from io import BytesIO
-
-from pydicom.filereader import data_element_generator
-
-from daemon.listener import data_set_uids
+from daemon.listener import first_elements
 from daemon.spool.requested_moves import RequestedMoves
 
 STUDY_UID, SERIES_UID = 0x0020000D, 0x0020000E
@@ -23,19 +19,9 @@ def study_and_series(head: bytes, transfer_syntax_uid: str) -> tuple[str, str]:
     """From the first bytes of an encoded data set; empty where they are not there, or cannot be told."""
     uids = {STUDY_UID: "", SERIES_UID: ""}
     try:
-        if transfer_syntax_uid in data_set_uids.DEFLATED:
-            head = data_set_uids.inflated(head, HEAD_BYTES)
-        elements = data_element_generator(
-            BytesIO(head),
-            is_implicit_VR=transfer_syntax_uid == data_set_uids.IMPLICIT,
-            is_little_endian=transfer_syntax_uid != data_set_uids.BIG_ENDIAN,
-            stop_when=lambda tag, vr, length: tag > SERIES_UID,
-        )
-        for element in elements:
+        for element in first_elements.up_to(SERIES_UID, head, transfer_syntax_uid, HEAD_BYTES):
             if element.tag in uids:
-                raw = element.value
-                text = raw.decode("ascii", "replace") if isinstance(raw, bytes) else str(raw or "")
-                uids[int(element.tag)] = text.strip("\0 ")
+                uids[int(element.tag)] = first_elements.text_of(element).strip("\0 ")
     except Exception:  # noqa: BLE001 - whatever pydicom raises for bytes that are cut off or no data set
         return "", ""
     return uids[STUDY_UID], uids[SERIES_UID]
