@@ -206,7 +206,9 @@ def print_studies(out: Console, listed: Sequence[JsonObject], now: float) -> Non
     settled = [s for s in listed if s["state"] not in LACK_UNTOLD]
     lacked = Counter(", ".join(INPUTS[name] for name in s["lacked"]) for s in settled if s["lacked"])
     if lacked:
-        counted = "; ".join(f"{words}: {number}" for words, number in lacked.most_common())
+        # The most frequent first; of equals not whatever exam was listed first, which changes from one day to the next.
+        by_number = sorted(lacked.items(), key=lambda item: (-item[1], item[0]))
+        counted = "; ".join(f"{words}: {number}" for words, number in by_number)
         hanging(out, f"lacked, of what the first signature reads: {counted}")
 
 

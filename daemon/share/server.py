@@ -11,6 +11,7 @@ for is a path: UIDs become hashes, digests and revisions are checked, names come
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -110,9 +111,9 @@ class Share:
             parts = ()
         match request.method, parts:
             case "GET", ("instances", uid, digest) if is_uid(uid) and is_digest(digest):
-                return await _file(request, self._root / relative_path(uid, digest), "application/dicom")
+                return _file(request, self._root / relative_path(uid, digest), "application/dicom")
             case "GET", ("results", revision, name) if is_result_file(revision, name):
-                return await _file(request, self._root / "results" / revision / name, "application/octet-stream")
+                return _file(request, self._root / "results" / revision / name, "application/octet-stream")
             case "PUT", ("results", revision, name) if is_result_file(revision, name):
                 return await _keep(request, self._root / "results" / revision / name)
             case _:
@@ -130,26 +131,31 @@ def _refused(request: Request, status: HTTPStatus, retry_after_s: int | None = N
     return status_only(status) if retry_after_s is None else status_only(status, Retry_After=str(retry_after_s))
 
 
-async def _file(request: Request, path: Path, kind: str) -> Response:
+def _file(request: Request, path: Path, kind: str) -> Response:
     if "content-length" in request.headers or "transfer-encoding" in request.headers:
         # A body that nobody reads would be taken for the next request.
         return _refused(request, HTTPStatus.BAD_REQUEST)
     try:
-        file, size = await to_thread.run_sync(_opened, path)
+        # Not in a thread: a task that is cancelled meanwhile would leave the file open.
+        return FileAnswer(path.open("rb"), kind)
     except FileNotFoundError:
         return Response(status_code=HTTPStatus.NOT_FOUND)
-    return StreamingResponse(_pieces(file), headers={"Content-Length": str(size)}, media_type=kind)
 
 
-def _opened(path: Path) -> tuple[BinaryIO, int]:
-    file = path.open("rb")
-    return file, file.seek(0, 2)
+class FileAnswer(StreamingResponse):
+    """The file from its first byte to its last; closed however the answer ends, before its first piece too."""
 
+    def __init__(self, file: BinaryIO, kind: str) -> None:
+        self._file = file
+        size = os.fstat(file.fileno()).st_size
+        super().__init__(self._pieces(), headers={"Content-Length": str(size)}, media_type=kind)
 
-async def _pieces(file: BinaryIO) -> AsyncIterator[bytes]:
-    with file:
-        file.seek(0)
-        while piece := await to_thread.run_sync(file.read, PIECE_BYTES):
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._file:
+            await super().__call__(scope, receive, send)
+
+    async def _pieces(self) -> AsyncIterator[bytes]:
+        while piece := await to_thread.run_sync(self._file.read, PIECE_BYTES):
             yield piece
 
 

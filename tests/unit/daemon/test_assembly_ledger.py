@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -731,6 +732,23 @@ def test_studies_are_counted_by_what_they_lacked_once_nothing_more_is_arriving(h
         listed = views.list_studies(connection)
     overview.print_studies(Console(file=printed, width=100), listed, house.now)
     assert "lacked, of what the first signature reads: T2, ADC: 1" in printed.getvalue()
+
+
+def test_what_as_many_studies_lacked_is_listed_in_one_order_whichever_changed_last(house: House) -> None:
+    house.arrive(exam.pre, exam.t1c, exam.seg())
+    house.later(121)
+    with house.ledger.read() as connection:
+        one = dict(views.list_studies(connection)[0])
+    lacking = [
+        {**one, "lacked": ["t2"]},
+        {**one, "lacked": ["t2"]},
+        {**one, "lacked": ["adc"]},
+        {**one, "lacked": ["t1c"]},
+    ]
+    for listed in itertools.permutations(lacking):
+        printed = io.StringIO()
+        overview.print_studies(Console(file=printed, width=100), list(listed), house.now)
+        assert "first signature reads: T2: 2; ADC: 1; T1+C: 1\n" in printed.getvalue()
 
 
 def _cancel(house: House) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import os
 import re
@@ -16,6 +17,7 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from starlette.types import Message
 
 from config.load import load
 from config.schema import Settings
@@ -24,7 +26,7 @@ from daemon.serving.server import HttpServer
 from daemon.share.client import ShareClient, ShareRefused
 from daemon.share.exam_files import CacheFull, CopyDamaged, LocalFiles, RemoteFiles, files_of
 from daemon.share.names import RESULT_FILES, is_result_file
-from daemon.share.server import sharing
+from daemon.share.server import PIECE_BYTES, FileAnswer, sharing
 from daemon.spool import Description, Spool, Stored
 from pipeline.errors import PeerUnreachable
 from tests.support.certificates import make_certificates
@@ -274,6 +276,32 @@ def test_a_worker_waits_for_an_intake_host_that_restarts(tmp_path: Path, monkeyp
     finally:
         client.close()
         came_back[1].__exit__(None, None, None)  # type: ignore[attr-defined]
+
+
+class CutOff(Exception):
+    """The other side is gone."""
+
+
+@pytest.mark.parametrize("messages", [0, 1, 2])
+def test_a_file_that_is_answered_with_is_closed_wherever_the_answer_is_cut(tmp_path: Path, messages: int) -> None:
+    (tmp_path / "image.dcm").write_bytes(b"x" * 3 * PIECE_BYTES)
+    file = (tmp_path / "image.dcm").open("rb")
+    sent: list[str] = []
+
+    async def send(message: Message) -> None:
+        if len(sent) == messages:
+            raise CutOff
+        sent.append(message["type"])
+
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError("nothing is received")
+
+    scope = {"type": "http", "asgi": {"spec_version": "2.4"}}
+    with pytest.raises(CutOff):
+        asyncio.run(FileAnswer(file, "application/dicom")(scope, receive, send))
+    assert file.closed
+    assert len(sent) == messages
 
 
 # The bound of the copies
