@@ -30,7 +30,7 @@ from daemon.listener.statuses import Rejection
 from daemon.logs import Recurring, guard_last_words, set_up
 from daemon.metrics import counters
 from daemon.network.accept_backoff import REST_S, SHORT
-from daemon.network.server_tls import CurrentTls, listener_files
+from daemon.network.server_tls import TLS_HANDSHAKE, CurrentTls, listener_files
 from daemon.spool import Spool, Syncer
 from daemon.spool.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
@@ -70,6 +70,8 @@ class Acceptor:
         self._out_of_descriptors = Recurring(log, "no connection is taken")
 
     def run(self, stop: threading.Event) -> None:
+        refused = [refusal.status for refusal in statuses.ALL]
+        counters.begin_intake(refused, [*(r.reason for r in statuses.ALL_REJECTIONS), TLS_HANDSHAKE])
         poll = select.poll()
         poll.register(self._listening, select.POLLIN)
         while not stop.is_set():

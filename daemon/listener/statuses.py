@@ -76,5 +76,7 @@ TOO_MANY = Rejection(2, 3, 2, "too-many-associations")
 TOO_MANY_OF_PEER = Rejection(2, 3, 2, "too-many-associations-of-peer")
 CONGESTED = Rejection(2, 3, 1, "disk-low")
 
+ALL_REJECTIONS = (UNKNOWN_PEER, OTHER_CALLED_TITLE, NOT_ITS_CERTIFICATE, TOO_MANY, TOO_MANY_OF_PEER, CONGESTED)
+
 # Of other services where the right is lacking; PS3.7 has no "not authorised" for C-ECHO and N-EVENT-REPORT.
 ECHO_REFUSED, ACTION_REFUSED, REPORT_REFUSED = 0x0122, 0x0124, 0x0110

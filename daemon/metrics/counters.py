@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -46,7 +46,22 @@ SIGNATURE_USED = Gauge(
     multiprocess_mode="max",
 )
 NOTICES = Counter("axrad_notices", "Notices to people, by channel and outcome.", ["channel", "outcome"])
+NOTICE_OUTCOMES = TOLD, NOT_TOLD = "told", "failed"
 AUDIT_FAILURES = Counter("axrad_audit_failures", "Lines of the audit trail that could not be written.")
+
+
+def begin_intake(statuses: Iterable[int], outcomes: Iterable[str]) -> None:
+    """Count from 0: a series that begins with its first event shows no increase, and its alert comes one event late."""
+    for status in statuses:
+        INSTANCES.labels(f"{status:04X}")
+    for outcome in outcomes:
+        ASSOCIATIONS.labels(outcome)
+
+
+def begin_notices(channels: Iterable[str]) -> None:
+    for channel in channels:
+        for outcome in NOTICE_OUTCOMES:
+            NOTICES.labels(channel, outcome)
 
 
 def association_ended(how: str, stored: int, duplicates: int, size: int) -> None:

@@ -65,6 +65,7 @@ class Notifier:
         self._ledger = ledger
         self._clock = clock
         self._channels = channels
+        counters.begin_notices(channels)
         self._not_before = float("-inf")
         # Notices that some channels took and others did not: by whom.
         self._partly: dict[tuple[str, bool, str], set[str]] = {}
@@ -125,7 +126,7 @@ class Notifier:
                 took.add(name)
             except OSError as error:
                 log.warning("not-told", channel=name, kind=notice.kind, error=type(error).__name__)
-            counters.NOTICES.labels(name, "told" if name in took else "failed").inc()
+            counters.NOTICES.labels(name, counters.TOLD if name in took else counters.NOT_TOLD).inc()
         if took < self._channels.keys():
             return False
         del self._partly[key]

@@ -83,6 +83,13 @@ def test_probing_leaves_nothing_behind(daemon: Daemon) -> None:
     assert list((daemon.settings.spool.path / "instances").rglob("*.dcm")) == []
 
 
+def test_refusals_are_counted_from_0_since_alerts_see_no_increase_in_a_series_that_begins_with_1(
+    daemon: Daemon,
+) -> None:
+    for line in ('axrad_instances_total{status="A700"}', 'axrad_associations_total{outcome="other-called-title"}'):
+        wait_for(lambda line=line: f"{line} 0.0" in ask(daemon, "/metrics")[1], line)  # type: ignore[misc]
+
+
 def test_what_is_sent_and_who_is_refused_is_counted(daemon: Daemon) -> None:
     association = sender(daemon)
     assert [send(association, mr_image(f"1.2.3.{n}")) for n in range(3)] == [0, 0, 0]
