@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 
-from pipeline.research.metrics import Bools
+from pipeline.research.metrics import Bools, Patients, has_repeats, sums_by_patient
 from pipeline.signature.record import Floats
 
 # Coefficients beyond this (of standardised columns) mean that the classes are separated: there is no maximum.
@@ -24,8 +24,14 @@ class Fitted:
     log_likelihood: float
 
 
-def fit(columns: Floats, positive: Bools, offset: Floats | None = None) -> Fitted | None:
-    """By Newton's method on columns (cases, p), an intercept among them if wanted; None without a finite maximum."""
+def fit(
+    columns: Floats, positive: Bools, offset: Floats | None = None, patients: Patients | None = None
+) -> Fitted | None:
+    """By Newton's method on columns (cases, p), an intercept among them if wanted; None without a finite maximum.
+
+    `patients`: the number of each case's patient. Where some have several cases, the covariance is the sandwich of
+    the scores added up per patient (Liang and Zeger 1986), times G / (G - 1) for G patients.
+    """
     offset = np.zeros(len(positive)) if offset is None else offset
     weights = np.zeros(columns.shape[1])
     for _ in range(100):
@@ -43,5 +49,10 @@ def fit(columns: Floats, positive: Bools, offset: Floats | None = None) -> Fitte
             return None
         if largest < 1e-10:
             likelihood = float(np.sum(positive * linear - np.logaddexp(0, linear)))
-            return Fitted(weights, np.linalg.inv(information), linear, likelihood)
+            bread = np.linalg.inv(information)
+            if patients is None or not has_repeats(patients):
+                return Fitted(weights, bread, linear, likelihood)
+            scores = sums_by_patient(columns * (positive - p)[:, None], patients)
+            meat = len(scores) / max(1, len(scores) - 1) * scores.T @ scores
+            return Fitted(weights, bread @ meat @ bread, linear, likelihood)
     return None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any  # Any: NumPy's precision of a float
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +16,7 @@ from pipeline.signature.clustered import auc as auc
 from pipeline.signature.record import Floats
 
 Bools = npt.NDArray[np.bool_]
+Patients = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Interval:
     high: float
 
 
-def newcombe(scores: Floats, positive: Bools, patients: npt.NDArray[np.intp] | None = None) -> Interval:
+def newcombe(scores: Floats, positive: Bools, patients: Patients | None = None) -> Interval:
     """AUC with the interval that the gate uses: Newcombe's method 5, which has a width at AUC 1 as well.
 
     `patients`: the number of each case's patient; several cases of one are not independent.
@@ -46,13 +49,24 @@ def delong(scores: Floats, positive: Bools, level: float = 0.95) -> Interval:
     return Interval(value, max(0.0, value - half), min(1.0, value + half))
 
 
-def delong_difference(a: Floats, b: Floats, positive: Bools) -> tuple[Interval, float]:
-    """AUC of `a` minus AUC of `b` on the same cases, with its interval, and the two-sided P of no difference."""
+def delong_difference(
+    a: Floats, b: Floats, positive: Bools, patients: Patients | None = None
+) -> tuple[Interval, float]:
+    """AUC of `a` minus AUC of `b` on the same cases, with its interval, and the two-sided P of no difference.
+
+    `patients`: as in `newcombe`; the variance is then Obuchowski's (1997).
+    """
     a10, a01 = clustered.placements(a, positive)
     b10, b01 = clustered.placements(b, positive)
     value = float(a10.mean() - b10.mean())
     d10, d01 = a10 - b10, a01 - b01
-    error = math.sqrt(d10.var(ddof=1) / len(d10) + d01.var(ddof=1) / len(d01))
+    variance = d10.var(ddof=1) / len(d10) + d01.var(ddof=1) / len(d01)
+    if patients is not None and has_repeats(patients):
+        by_patient = clustered.variance_by_patient(d10, d01, positive, patients)
+        if by_patient is None:
+            return Interval(value, -1.0, 1.0), 1.0
+        variance = max(variance, by_patient)
+    error = math.sqrt(variance)
     if error == 0:
         return Interval(value, value, value), 1.0 if value == 0 else 0.0
     half = float(stats.norm.ppf(0.975)) * error
@@ -61,27 +75,80 @@ def delong_difference(a: Floats, b: Floats, positive: Bools) -> tuple[Interval, 
     )
 
 
-def wilson(hits: int, total: int) -> Interval | None:
-    """A proportion with Wilson's interval; None where there is nothing to count."""
+def has_repeats(patients: Patients) -> bool:
+    """Whether a patient has several cases."""
+    return len(np.unique(patients)) < len(patients)
+
+
+def sums_by_patient(values: npt.NDArray[np.floating[Any]], patients: Patients) -> Floats:
+    """Rows of the same patient (cases, …) added up: (patients, …)."""
+    numbers, place = np.unique(patients, return_inverse=True)
+    sums = np.zeros((len(numbers), *values.shape[1:]))
+    np.add.at(sums, place.reshape(-1), values)
+    return sums
+
+
+def difference(a: Interval | None, b: Interval | None) -> Interval | None:
+    """`a` minus `b`, estimated on other cases, with the interval that follows from both; None where one is lacking.
+
+    Zou and Donner 2008 (Statistics in Medicine 27: 1693-1702); of two proportions it is Newcombe's method 10 (1998).
+    """
+    if a is None or b is None:
+        return None
+    value = a.value - b.value
+    low = value - math.hypot(a.value - a.low, b.high - b.value)
+    return Interval(value, low, value + math.hypot(a.high - a.value, b.value - b.low))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P values adjusted by Holm (1979): the chance of any false alarm among them is at most the level."""
+    order = np.argsort(p_values, kind="stable")
+    adjusted = np.empty(len(order))
+    adjusted[order] = np.maximum.accumulate([(len(order) - i) * p_values[j] for i, j in enumerate(order)])
+    return [min(1.0, float(p)) for p in adjusted]
+
+
+def share(hits: Bools, patients: Patients | None = None) -> Interval | None:
+    """The share of true ones with Wilson's interval, as wide as for the number of independent cases there are.
+
+    `patients`: as in `newcombe`. Where all are hits or none is, a patient counts as one case.
+    """
+    total, hit = len(hits), int(hits.sum())
+    if patients is None or not has_repeats(patients):
+        return wilson(hit, total)
+    count = len(np.unique(patients))
+    mean = hit / total
+    if hit in (0, total) or count < 2:
+        return wilson(hit, total, total / count)
+    by_patient = count / (count - 1) * float((sums_by_patient(hits - mean, patients) ** 2).sum()) / total**2
+    return wilson(hit, total, max(1.0, by_patient / (mean * (1 - mean) / total)))
+
+
+def wilson(hits: float, total: float, effect: float = 1.0) -> Interval | None:
+    """A proportion with Wilson's interval; None where there is nothing to count.
+
+    `effect`: how many cases tell as much as an independent one.
+    """
     if total == 0:
         return None
-    z, share = float(stats.norm.ppf(0.975)), hits / total
-    centre = (share + z * z / (2 * total)) / (1 + z * z / total)
-    half = z / (1 + z * z / total) * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
-    return Interval(share, max(0.0, centre - half), min(1.0, centre + half))
+    hits, total = hits / effect, total / effect
+    z, value = float(stats.norm.ppf(0.975)), hits / total
+    centre = (value + z * z / (2 * total)) / (1 + z * z / total)
+    half = z / (1 + z * z / total) * math.sqrt(value * (1 - value) / total + z * z / (4 * total * total))
+    return Interval(value, max(0.0, centre - half), min(1.0, centre + half))
 
 
-def accuracy_table(called: Bools, positive: Bools) -> dict[str, Interval | None]:
-    """Sensitivity, specificity, predictive values and accuracy of calls."""
-    tp, fp = int((called & positive).sum()), int((called & ~positive).sum())
-    fn, tn = int((~called & positive).sum()), int((~called & ~positive).sum())
-    return {
-        "sensitivity": wilson(tp, tp + fn),
-        "specificity": wilson(tn, tn + fp),
-        "ppv": wilson(tp, tp + fp),
-        "npv": wilson(tn, tn + fn),
-        "accuracy": wilson(tp + tn, tp + tn + fp + fn),
+def accuracy_table(called: Bools, positive: Bools, patients: Patients | None = None) -> dict[str, Interval | None]:
+    """Sensitivity, specificity, predictive values and accuracy of calls. `patients`: as in `newcombe`."""
+    right = called == positive
+    parts = {
+        "sensitivity": positive,
+        "specificity": ~positive,
+        "ppv": called,
+        "npv": ~called,
+        "accuracy": np.ones(len(positive), np.bool_),
     }
+    return {name: share(right[w], None if patients is None else patients[w]) for name, w in parts.items()}
 
 
 def mcnemar(a_right: Bools, b_right: Bools) -> tuple[int, int, float]:

@@ -33,19 +33,31 @@ def design_effect(scores: Floats, positive: Bools, patients: Numbers) -> float:
     if count == len(scores):
         return 1.0
     above, below = placements(scores, positive)
-    value = float(above.mean())
+    independent = float(above.var() / len(above) + below.var() / len(below))
+    variance = variance_by_patient(above, below, positive, patients)
+    if variance is None or independent <= 0:
+        return len(scores) / count
+    return max(1.0, variance / independent)
+
+
+def variance_by_patient(above: Floats, below: Floats, positive: Bools, patients: Numbers) -> float | None:
+    """Obuchowski's variance of the mean structural component, or of a difference of two; None with one patient.
+
+    `above` has a component per positive, `below` one per negative. With one case per patient it is DeLong's.
+    """
+    numbers, patients = np.unique(patients, return_inverse=True)
+    count, patients = len(numbers), patients.reshape(-1)
     one, none = np.zeros(count), np.zeros(count)
-    np.add.at(one, patients[positive], above - value)
-    np.add.at(none, patients[~positive], below - value)
+    np.add.at(one, patients[positive], above - above.mean())
+    np.add.at(none, patients[~positive], below - below.mean())
     n1, n0 = len(above), len(below)
     has_one, has_none = (len(np.unique(patients[where])) for where in (positive, ~positive))
-    independent = float(above.var() / n1 + below.var() / n0)
-    if has_one < 2 or has_none < 2 or independent <= 0:
-        return len(scores) / count
+    if has_one < 2 or has_none < 2:
+        return None
     s1 = has_one / (has_one - 1) * float((one**2).sum()) / n1**2
     s0 = has_none / (has_none - 1) * float((none**2).sum()) / n0**2
     both = count / (count - 1) * float((one * none).sum()) / (n1 * n0)
-    return max(1.0, (s1 + s0 + 2 * both) / independent)
+    return s1 + s0 + 2 * both
 
 
 def permutation(scores: Floats, positive: Bools, patients: Numbers) -> tuple[float, float]:

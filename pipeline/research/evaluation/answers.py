@@ -33,11 +33,11 @@ def as_answered(signature: Signature, cohort: Scored, rules: Rules) -> dict[str,
     answered = ~(refused_features | refused_distance)
     positive, p = cohort.positive[answered], cohort.probabilities[answered]
     high, low = _calls(signature, p, rules.alpha)
-    wrong = int((high & ~positive).sum() + (low & positive).sum())
-    calls = int(high.sum() + low.sum())
+    wrong, called = (high & ~positive) | (low & positive), high | low
+    calls = int(called.sum())
     both = bool(positive.any() and (~positive).any())
     patients = cohort.patients[answered]
-    accuracy = metrics.accuracy_table(p >= signature.header.cutoff, positive)
+    accuracy = metrics.accuracy_table(p >= signature.header.cutoff, positive, patients)
     return {
         "refused": int((~answered).sum()),
         "refused_by_features": int(refused_features.sum()),
@@ -48,8 +48,8 @@ def as_answered(signature: Signature, cohort: Scored, rules: Rules) -> dict[str,
         "high": int(high.sum()),
         "low": int(low.sum()),
         "indeterminate": len(positive) - calls,
-        "wrong_calls": wrong,
-        "error_of_calls": interval(metrics.wilson(wrong, calls)),
+        "wrong_calls": int(wrong.sum()),
+        "error_of_calls": interval(metrics.share(wrong[called], patients[called])),
     }
 
 

@@ -64,14 +64,13 @@ def beyond_clinical(cohort: Scored) -> Json:
 
 def _beside(cohort: Scored, title: str, values: Floats) -> Json:
     known = ~np.isnan(values)
-    positive = cohort.positive[known]
+    positive, patients = cohort.positive[known], cohort.patients[known]
     row: dict[str, Json] = {"variable": title, "n": int(known.sum())}
     if positive.all() or not positive.any():
         return {**row, "why_not": "no case of one class has a value"}
     if len(positive) < 4 or min(positive.sum(), (~positive).sum()) < 2:
         return {**row, "why_not": "fewer than two cases of a class have a value"}
-    difference, p = metrics.delong_difference(cohort.decisions[known], values[known], positive)
-    patients = cohort.patients[known]
+    difference, p = metrics.delong_difference(cohort.decisions[known], values[known], positive, patients)
     return {
         **row,
         "why_not": None,

@@ -11,18 +11,16 @@ import pandas as pd
 from pipeline.errors import InputRejected
 from pipeline.records import Json
 from pipeline.research import agreement, calibration, metrics
-from pipeline.research.evaluation import answers, baselines, by_site, subgroups, survival
+from pipeline.research.evaluation import answers, baselines, by_site, curves, subgroups, survival
 from pipeline.research.evaluation import scored_cohort as cohorts
 from pipeline.research.evaluation.scored_cohort import Scored
-from pipeline.research.metrics import Bools
 from pipeline.research.tables import design
 from pipeline.research.tables.feature_table import Table
 from pipeline.research.training import fitting, nested
 from pipeline.signature.gate import MINIMUM_PER_CLASS
-from pipeline.signature.record import Floats, Signature
+from pipeline.signature.record import Signature
 
 SCHEMA = "axrad.evaluation/1"
-THRESHOLDS = np.round(np.arange(0.01, 1.0, 0.01), 2)
 
 
 @dataclass(frozen=True)
@@ -87,20 +85,23 @@ def evaluate(
     }
     if training is not None:
         facts["leave_one_site_out"] = by_site.leave_one_site_out(tables[training], signature.header.recipe)
-    curves: dict[str, tuple[survival.Curve, ...]] = {}
+    survival_curves: dict[str, tuple[survival.Curve, ...]] = {}
     rows: dict[str, Json] = {}
     for cohort in scored:
-        row, curves[cohort.name] = _cohort(signature, cohort, questions, others)
+        row, survival_curves[cohort.name] = _cohort(signature, cohort, questions, others)
         rows[cohort.name] = {
             **row,
             "rows_with_repeated_values": [*repeated[cohort.name]],
             "patients_not_compared_with": [*unchecked[cohort.name]],
         }
     facts["cohorts"] = rows
-    csv = {} if cross_validated is None else {"nested_cv.csv": _nested_table(cross_validated)}
+    csv: dict[str, pd.DataFrame] = {}
+    if cross_validated is not None:
+        csv = {f"{name}_nested.csv": table for name, table in _curves(cross_validated).items()}
+        csv["nested_cv.csv"] = _nested_table(cross_validated)
     for cohort in scored:
         csv.update(_tables(cohort, rows[cohort.name]))
-    return Evaluation(signature, facts, tuple(scored), cross_validated, csv, curves)
+    return Evaluation(signature, facts, tuple(scored), cross_validated, csv, survival_curves)
 
 
 def _cohort(
@@ -125,8 +126,8 @@ def _cohort(
     facts["comparisons"] = [compare(signature, other, cohort, questions.complete_cases) for other in others]
     pair = questions.survival or ("survival_time", "survival_event")
     if all(c in present for c in pair):
-        facts["survival"], curves = survival.analyse(signature, cohort, *pair)
-        return facts, curves
+        facts["survival"], drawn = survival.analyse(signature, cohort, *pair)
+        return facts, drawn
     return facts, ()
 
 
@@ -145,7 +146,9 @@ def compare(signature: Signature, other: Signature, cohort: Scored, complete_cas
         )
     ours = cohort.probabilities >= signature.header.cutoff
     others = other_scored.probabilities >= other.header.cutoff
-    difference, p = metrics.delong_difference(cohort.decisions, other_scored.decisions, cohort.positive)
+    difference, p = metrics.delong_difference(
+        cohort.decisions, other_scored.decisions, cohort.positive, cohort.patients
+    )
     return {
         "other": other.header.title,
         "other_sha256": other.sha256,
@@ -157,7 +160,7 @@ def compare(signature: Signature, other: Signature, cohort: Scored, complete_cas
 
 
 def _nested(result: nested.Nested, cases: design.Design) -> dict[str, Json]:
-    accuracy = metrics.accuracy_table(result.called, cases.positive)
+    accuracy = metrics.accuracy_table(result.called, cases.positive, result.patients)
     return {
         "auc": result.auc.value,
         "ci": [result.auc.low, result.auc.high],
@@ -166,7 +169,7 @@ def _nested(result: nested.Nested, cases: design.Design) -> dict[str, Json]:
         "empty_folds": result.empty_folds,
         "n": len(cases.positive),
         "at_cutoff": {k: cohorts.interval(v) for k, v in accuracy.items()},
-        **cohorts.calibration_figures(result.probabilities, cases.positive),
+        **cohorts.calibration_figures(result.probabilities, cases.positive, result.patients),
     }
 
 
@@ -181,6 +184,14 @@ def _nested_table(result: nested.Nested) -> pd.DataFrame:
     )
 
 
+def _curves(cohort: curves.Predicted) -> dict[str, pd.DataFrame]:
+    return {
+        "calibration": curves.calibration_table(cohort),
+        "calibration_curve": calibration.smooth_curve(cohort.probabilities, cohort.positive, cohort.patients),
+        "decision_curve": curves.decision_curve_table(cohort),
+    }
+
+
 def _tables(cohort: Scored, facts: Json) -> dict[str, pd.DataFrame]:
     assert isinstance(facts, dict)
     tables = {
@@ -193,71 +204,13 @@ def _tables(cohort: Scored, facts: Json) -> dict[str, pd.DataFrame]:
                 "outside_training_range": cohort.outside.astype(int),
             }
         ),
-        "roc": roc_table(cohort),
-        "precision_recall": precision_recall_table(cohort),
+        "roc": curves.roc_table(cohort.decisions, cohort.positive),
+        "precision_recall": curves.precision_recall_table(cohort.decisions, cohort.positive),
     }
     if not cohort.training:
-        tables["calibration"] = calibration_table(cohort)
-        tables["calibration_curve"] = calibration.smooth_curve(cohort.probabilities, cohort.positive)
-        tables["decision_curve"] = decision_curve_table(cohort)
+        tables.update(_curves(cohort))
     for name in ("subgroups", "positive_nodes"):
         rows = facts.get(name)
         if rows:
             tables[name] = pd.json_normalize(rows)
     return {f"{name}_{cohort.name}.csv": table for name, table in tables.items()}
-
-
-def roc_table(cohort: Scored) -> pd.DataFrame:
-    """False and true positive rate at every distinct score."""
-    from sklearn.metrics import roc_curve
-
-    fpr, tpr, _ = roc_curve(cohort.positive, cohort.decisions, drop_intermediate=False)
-    return pd.DataFrame({"false_positive_rate": fpr, "true_positive_rate": tpr})
-
-
-def precision_recall_table(cohort: Scored) -> pd.DataFrame:
-    """Precision and recall at every distinct score."""
-    from sklearn.metrics import precision_recall_curve
-
-    precision, recall, _ = precision_recall_curve(cohort.positive, cohort.decisions)
-    return pd.DataFrame({"recall": recall, "precision": precision})
-
-
-def calibration_table(cohort: Scored, bins: int = 10) -> pd.DataFrame:
-    """Observed share of the positive class, with Wilson's interval, in bins of equally many cases."""
-    order = np.argsort(cohort.probabilities, kind="stable")
-    rows = []
-    for part in np.array_split(order, min(bins, max(1, len(order) // 5))):
-        observed = metrics.wilson(int(cohort.positive[part].sum()), len(part))
-        assert observed is not None
-        mean = float(cohort.probabilities[part].mean())
-        rows.append((mean, observed.value, observed.low, observed.high, len(part)))
-    return pd.DataFrame(rows, columns=["predicted", "observed", "observed_low", "observed_high", "n"])
-
-
-def decision_curve_table(cohort: Scored) -> pd.DataFrame:
-    """Net benefit per threshold probability (Vickers and Elkin 2006), by dcurves."""
-    from dcurves import dca
-
-    data = pd.DataFrame({"outcome": cohort.positive.astype(int), "signature": cohort.probabilities})
-    curve = dca(data=data, outcome="outcome", modelnames=["signature"], thresholds=THRESHOLDS)
-    low, high = net_benefit_band(cohort.probabilities, cohort.positive)
-    of_signature = curve["model"] == "signature"
-    for column, ends in (("net_benefit_low", low), ("net_benefit_high", high)):
-        band = dict(zip(np.round(THRESHOLDS, 2).tolist(), ends.tolist(), strict=True))
-        curve[column] = curve["threshold"].round(2).map(band).where(of_signature)
-    return curve[["model", "threshold", "net_benefit", "net_benefit_low", "net_benefit_high", "test_pos_rate"]]
-
-
-def net_benefit_band(probabilities: Floats, positive: Bools) -> tuple[Floats, Floats]:
-    """The bootstrap's 95 % band of the net benefit at every threshold."""
-    rng, count = np.random.default_rng(calibration.SEED), len(positive)
-    weight = THRESHOLDS / (1 - THRESHOLDS)
-    samples = []
-    for _ in range(calibration.SAMPLES):
-        drawn = rng.integers(0, count, count)
-        acted = probabilities[drawn][:, None] >= THRESHOLDS
-        benefit, harm = acted & positive[drawn][:, None], acted & ~positive[drawn][:, None]
-        samples.append((benefit.sum(axis=0) - harm.sum(axis=0) * weight) / count)
-    low, high = np.quantile(np.array(samples), (0.025, 0.975), axis=0)
-    return low, high

@@ -36,7 +36,7 @@ def page(evaluation: Evaluation) -> str:
     plots, header = figures.all_figures(evaluation), evaluation.signature.header
     loud = "".join(f'<p class="loud">{html.escape(sentence)}</p>' for sentence in card.conclusions(evaluation.facts))
     warnings = "".join(f"<li>{html.escape(s)}</li>" for s in card.limits(evaluation.signature, evaluation.facts))
-    sections = [_overview(evaluation), _figures(plots[""]), *_nested(evaluation.facts["nested_cv"])]
+    sections = [_overview(evaluation), _figures(plots[""]), *_nested(evaluation.facts["nested_cv"], plots)]
     sections += _sites(evaluation.facts.get("leave_one_site_out"))
     for name, row in _judged(evaluation.facts):
         sections += [f"<h2>Cohort {html.escape(name)}</h2>", _cohort(row), _figures(plots[name]), *_details(row)]
@@ -82,7 +82,7 @@ def _rows(facts: Mapping[str, Json]) -> list[tuple[str, dict[str, Json]]]:
     return [(name, row) for name, row in rows.items() if isinstance(row, dict)]
 
 
-def _nested(nested: Json) -> list[str]:
+def _nested(nested: Json, plots: Mapping[str, list[str]]) -> list[str]:
     if not isinstance(nested, dict):
         return []
     accuracy = nested["at_cutoff"]
@@ -92,6 +92,7 @@ def _nested(nested: Json) -> list[str]:
         "<h2>Training cohort, nested cross-validation</h2>",
         html_tables.table(["each case by a signature that had not seen it", "value (95 % interval)"],
                           [*lines, *_calibration(nested)]),
+        _figures(plots[figures.NESTED]),
     ]  # fmt: skip
 
 
@@ -111,9 +112,10 @@ def _cohort(row: Mapping[str, Json]) -> str:
     accuracy = row["at_cutoff"]
     assert isinstance(accuracy, dict)
     lines: list[list[Json]] = [[name, html_tables.interval(value)] for name, value in accuracy.items()]
-    names = ("average_precision", "mean_probability", "prevalence")
     lines += _calibration(row)
-    lines += [[n.replace("_", " "), html_tables.number(row[n])] for n in names]
+    for name in ("average_precision", "prevalence"):
+        lines.append([name.replace("_", " "), html_tables.interval({"value": row[name], "ci": row[f"{name}_ci"]})])
+    lines.append(["mean probability", row["mean_probability"]])
     outside, conformal = row["outside_training_range"], row["conformal"]
     assert isinstance(outside, dict)
     lines.append(["outside the training range", outside["n"]])

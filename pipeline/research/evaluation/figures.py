@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.research import calibration as calibration_of
 from pipeline.research import metrics
-from pipeline.research.evaluation import evaluate
+from pipeline.research.evaluation import curves
 from pipeline.research.evaluation.evaluate import Evaluation
 from pipeline.research.evaluation.scored_cohort import Scored
 from pipeline.research.evaluation.survival import Curve
@@ -43,7 +43,7 @@ def roc(scored: Sequence[Scored]) -> str:
 
     def paint(axes: Axes) -> None:
         for cohort in scored:
-            table = evaluate.roc_table(cohort)
+            table = curves.roc_table(cohort.decisions, cohort.positive)
             area = metrics.newcombe(cohort.decisions, cohort.positive, cohort.patients)
             label = f"{cohort.name}: {area.value:.2f} ({area.low:.2f} to {area.high:.2f})"
             axes.plot(table["false_positive_rate"], table["true_positive_rate"], label=label)
@@ -59,7 +59,7 @@ def precision_recall(scored: Sequence[Scored]) -> str:
 
     def paint(axes: Axes) -> None:
         for cohort in scored:
-            table = evaluate.precision_recall_table(cohort)
+            table = curves.precision_recall_table(cohort.decisions, cohort.positive)
             (line,) = axes.step(table["recall"], table["precision"], where="post", label=cohort.name)
             axes.axhline(cohort.positive.mean(), linestyle=":", color=line.get_color())
         axes.set(xlabel="recall (sensitivity)", ylabel="precision (PPV)", ylim=(0, 1.02))
@@ -68,14 +68,14 @@ def precision_recall(scored: Sequence[Scored]) -> str:
     return draw(paint)
 
 
-def calibration(cohort: Scored) -> str:
+def calibration(cohort: curves.Predicted) -> str:
     """Observed against predicted: a smooth curve with its band, and groups of equally many cases with intervals."""
 
     def paint(axes: Axes) -> None:
-        table = evaluate.calibration_table(cohort)
+        table = curves.calibration_table(cohort)
         error = [table["observed"] - table["observed_low"], table["observed_high"] - table["observed"]]
         axes.plot([0, 1], [0, 1], ":", color="grey")
-        curve = calibration_of.smooth_curve(cohort.probabilities, cohort.positive)
+        curve = calibration_of.smooth_curve(cohort.probabilities, cohort.positive, cohort.patients)
         axes.plot(curve["predicted"], curve["observed"])
         axes.fill_between(curve["predicted"], curve["observed_low"], curve["observed_high"], alpha=0.2)
         axes.errorbar(
@@ -87,11 +87,11 @@ def calibration(cohort: Scored) -> str:
     return draw(paint)
 
 
-def decision_curve(cohort: Scored) -> str:
+def decision_curve(cohort: curves.Predicted) -> str:
     """Net benefit of acting on the signature, on everyone, on no one."""
 
     def paint(axes: Axes) -> None:
-        table = evaluate.decision_curve_table(cohort)
+        table = curves.decision_curve_table(cohort)
         for model, rows in table.groupby("model", sort=True):
             axes.plot(rows["threshold"], rows["net_benefit"], label=model)
             if model == "signature":
@@ -124,11 +124,11 @@ def scores(cohort: Scored, cutoff: float) -> str:
     return draw(paint)
 
 
-def survival_curves(curves: Sequence[Curve], title: str) -> str:
+def survival_curves(estimates: Sequence[Curve], title: str) -> str:
     """Kaplan and Meier's curves with their intervals."""
 
     def paint(axes: Axes) -> None:
-        for curve in curves:
+        for curve in estimates:
             (line,) = axes.step(curve.times, curve.survival, where="post", label=curve.title)
             axes.fill_between(curve.times, curve.low, curve.high, step="post", alpha=0.15, color=line.get_color())
         axes.set(xlabel="time", ylabel="free of the event", ylim=(0, 1.02))
@@ -152,13 +152,17 @@ def nested(evaluation: Evaluation) -> str:
     return draw(paint)
 
 
+# Where the plots of nested cross-validation are in `all_figures`: no cohort has such a name.
+NESTED = "\0nested"
+
+
 def all_figures(evaluation: Evaluation) -> dict[str, list[str]]:
-    """All figures by cohort name; those of all cohorts together under ""."""
+    """All figures by cohort name; those of all cohorts together under "", of held-out cases under `NESTED`."""
     cutoff = evaluation.signature.header.cutoff
     judged = [cohort for cohort in evaluation.scored if not cohort.training]
     plots: dict[str, list[str]] = {"": [roc(judged), precision_recall(judged)] if judged else []}
     if evaluation.nested is not None:
-        plots[""].append(nested(evaluation))
+        plots[NESTED] = [nested(evaluation), calibration(evaluation.nested), decision_curve(evaluation.nested)]
     for cohort in evaluation.scored:
         plots[cohort.name] = [scores(cohort, cutoff)]
         if not cohort.training:

@@ -146,7 +146,7 @@ def figures(signature: Signature, cohort: Scored, alpha: float | None, minimum_p
     """The numbers of one cohort: discrimination, accuracy at the cutoff, calibration, abstention."""
     positive, p = cohort.positive, cohort.probabilities
     discrimination = gate.discrimination(cohort.decisions, positive, cohort.patients)
-    called = p >= signature.header.cutoff
+    accuracy = metrics.accuracy_table(p >= signature.header.cutoff, positive, cohort.patients)
     return {
         "role": "training (resubstitution)" if cohort.training else "external",
         "n": len(positive),
@@ -163,19 +163,22 @@ def figures(signature: Signature, cohort: Scored, alpha: float | None, minimum_p
         },
         "patients": len(np.unique(cohort.patients)),
         "average_precision": average_precision(cohort.decisions, positive),
+        "average_precision_ci": _average_precision_interval(cohort),
         "cutoff": signature.header.cutoff,
-        "at_cutoff": {name: interval(i) for name, i in metrics.accuracy_table(called, positive).items()},
-        **calibration_figures(p, positive),
+        "at_cutoff": {name: interval(i) for name, i in accuracy.items()},
+        **calibration_figures(p, positive, cohort.patients),
         "mean_probability": float(p.mean()),
         "prevalence": float(positive.mean()),
+        "prevalence_ci": _ends(metrics.share(positive, cohort.patients)),
         "outside_training_range": _abstention(cohort),
         "conformal": _conformal(signature, cohort, alpha),
     }
 
 
-def calibration_figures(probabilities: Floats, positive: Bools) -> dict[str, Json]:
+def calibration_figures(probabilities: Floats, positive: Bools, patients: metrics.Patients) -> dict[str, Json]:
     """Brier score, slope and intercepts as JSON. The intercept is fitted with the slope; in the large, without it."""
-    score, line = calibration.brier(probabilities, positive), calibration.calibration(probabilities, positive)
+    score = calibration.brier(probabilities, positive, patients)
+    line = calibration.calibration(probabilities, positive, patients)
     return {
         "brier": score.value,
         "brier_ci": [score.low, score.high],
@@ -192,6 +195,20 @@ def average_precision(scores: Floats, positive: Bools) -> float:
     from sklearn.metrics import average_precision_score
 
     return float(average_precision_score(positive, scores))
+
+
+def _average_precision_interval(cohort: Scored) -> Json:
+    """The 95 % interval by a bootstrap of patients."""
+    samples = [
+        average_precision(cohort.decisions[drawn], cohort.positive[drawn])
+        for drawn in calibration.resampled(cohort.patients)
+        if cohort.positive[drawn].any()
+    ]
+    return [float(end) for end in np.quantile(samples, (0.025, 0.975))]
+
+
+def _ends(estimate: Interval | None) -> Json:
+    return None if estimate is None else [estimate.low, estimate.high]
 
 
 def _abstention(cohort: Scored) -> dict[str, Json]:

@@ -33,7 +33,7 @@ def by_column(signature: Signature, cohort: Scored, column: str) -> list[Json]:
         enough = min(int(positive.sum()), int((~positive).sum())) >= 2
         area = metrics.newcombe(cohort.decisions[which], positive, cohort.patients[which]) if enough else None
         called = cohort.probabilities[which] >= signature.header.cutoff
-        accuracy = metrics.accuracy_table(called, positive)
+        accuracy = metrics.accuracy_table(called, positive, cohort.patients[which])
         rows.append(
             {
                 "column": column,
@@ -96,9 +96,10 @@ def against_reading(signature: Signature, cohort: Scored, column: str) -> dict[s
     has_reading = np.array([c in meaning for c in cells])
     reader = np.array([meaning.get(c, False) for c in cells])[has_reading]
     positive, called = cohort.positive[has_reading], (cohort.probabilities >= header.cutoff)[has_reading]
+    patients = cohort.patients[has_reading]
     result: dict[str, Json] = {"column": column, "n": int(has_reading.sum())}
     for who, calls in (("signature", called), ("reader", reader)):
-        result[who] = {k: interval(v) for k, v in metrics.accuracy_table(calls, positive).items()}
+        result[who] = {k: interval(v) for k, v in metrics.accuracy_table(calls, positive, patients).items()}
     tests: dict[str, Json] = {}
     for measure, which in (
         ("accuracy", np.ones(len(positive), bool)),

@@ -24,13 +24,19 @@ from pipeline.signature.record import Floats
 
 @dataclass(frozen=True)
 class Nested:
-    """`fold_aucs`: (repeats, folds). `probabilities` and `called`: of the first repeat, per case, out of fold."""
+    """`fold_aucs`: (repeats, folds). `probabilities` and `called`: of the first repeat, per case, out of fold.
+
+    `positive`, `patients`: class of each case, and the number of its patient.
+    """
 
     auc: metrics.Interval
     fold_aucs: Floats
     empty_folds: int
     probabilities: Floats
     called: npt.NDArray[np.bool_]
+    positive: npt.NDArray[np.bool_]
+    patients: npt.NDArray[np.intp]
+    name: str = "nested cross-validation"
 
 
 def nested_cv(
@@ -61,7 +67,8 @@ def nested_cv(
                 called[held_out] = probabilities[held_out] >= cutoff
             if progress is not None:
                 progress(repeat * recipe.folds + fold + 1, repeats * recipe.folds)
-    return Nested(_interval(aucs), aucs, empty, probabilities, called)
+    patients = np.arange(len(design.positive)) if design.patients is None else design.patients
+    return Nested(_interval(aucs), aucs, empty, probabilities, called, design.positive, patients)
 
 
 def auc_difference(a: Nested, b: Nested) -> metrics.Interval:

@@ -153,7 +153,7 @@ def test_what_the_signature_was_fitted_to_is_shown_apart_and_never_in_parts() ->
 
 
 def test_the_band_of_the_net_benefit_holds_it() -> None:
-    from pipeline.research.evaluation.evaluate import decision_curve_table
+    from pipeline.research.evaluation.curves import decision_curve_table
 
     curve = decision_curve_table(_scored())
     ours = curve[curve["model"] == "signature"]
@@ -303,7 +303,7 @@ def test_the_report_stands_alone_and_the_files_are_there(tmp_path: Path) -> None
     found = evaluate(SIGNATURE, {"training": table(TRAINING), "external": _external()}, QUICK)
     evaluation_page.write_evaluation(found, tmp_path)
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert text.count("<svg") == 7
+    assert text.count("<svg") == 9
     assert not re.search(r"<script|<link|<img|src=|href=\"(?!#)|url\((?!#)", text)
     names = {p.name for p in tmp_path.iterdir()}
     assert {"evaluation.json", "card.json", "card.md", "nested_cv.csv", "roc_external.csv"} <= names
@@ -326,7 +326,7 @@ def test_names_in_the_report_cannot_inject_markup() -> None:
 
 
 def test_the_net_benefit_of_treating_everyone_is_its_formula() -> None:
-    from pipeline.research.evaluation.evaluate import decision_curve_table
+    from pipeline.research.evaluation.curves import decision_curve_table
 
     curve = decision_curve_table(_scored())
     row = curve[(curve["model"] == "all") & (curve["threshold"] == 0.2)].iloc[0]
