@@ -17,7 +17,7 @@ from pipeline.analysis.bias_correction import correct_volumes
 from pipeline.analysis.choice_by_regions import decide
 from pipeline.analysis.inputs import Inputs
 from pipeline.analysis.inventory import Inventory
-from pipeline.analysis.provenance import settings_hash, software
+from pipeline.analysis.provenance import software
 from pipeline.analysis.region_carrying import carry_regions
 from pipeline.analysis.region_reading import read_regions, sides_of
 from pipeline.analysis.result_draft import Draft, Timer, choice_of, summary_of
@@ -27,6 +27,7 @@ from pipeline.analysis.signatures_in_use import Signatures
 from pipeline.analysis.volume_loading import load_volumes
 from pipeline.catalog import Exam, exam_in
 from pipeline.errors import ExamRejected
+from pipeline.extraction_settings import settings_hash
 from pipeline.parallel.thread_counts import fixed_threads
 from pipeline.pictures import Panel, make_panels
 from pipeline.records import Roi, Side, Volume
@@ -57,10 +58,16 @@ def analyse(
 ) -> Analysis:
     """Evaluate one exam whose facts carry paths. Never raises ExamRejected: that becomes the result's reason.
 
-    `clinical` None: not looked up, because no signature in use reads any.
+    Features are extracted as the first signature in use was trained, whatever the settings say of that. `clinical`
+    None: not looked up, because no signature in use reads any.
     """
     started = timer()
     draft = Draft(exam.study_uid, timer)
+    unusable: ExamRejected | None = None
+    try:
+        settings = signatures.as_trained(settings)
+    except ExamRejected as error:
+        unusable = error
     draft.fields |= {
         "revision": revision,
         "input_digest": input_digest,
@@ -71,6 +78,8 @@ def analyse(
         "clinical": clinical,
     }
     try:
+        if unusable is not None:
+            raise unusable
         with fixed_threads():
             reasons = _evaluate(Inputs(exam, settings, signatures, clinical or Clinical()), draft)
     except ExamRejected as error:

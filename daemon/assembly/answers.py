@@ -47,11 +47,15 @@ class RecordedAnswer(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class InUse:
-    """The signatures that may answer. `trouble`: why there are none, where they could not be read; `code`: its kind."""
+    """The signatures that may answer. `trouble`: why there are none, where they could not be read; `code`: its kind.
+
+    `phase`: the one of T1+C that they were trained on; None: that of the settings.
+    """
 
     signatures: tuple[SignatureNeeds, ...]
     trouble: str = ""
     code: str = ""
+    phase: str | None = None
 
 
 # What axrad ships with reads everything.

@@ -117,8 +117,9 @@ def _complete_or_not(
     exam: Arrived, content: Exam, counting: list[Stored], now: float, settings: Settings, in_use: InUse, *, whole: bool
 ) -> Verdict:
     """`whole`: the archives have nothing of this exam that is not here."""
-    matched = match(content, settings.sequences, brightness=_unseen)
-    images = images_by_sequence(content, matched, settings.sequences.phase)
+    phase = in_use.phase or settings.sequences.phase
+    matched = match(content, settings.sequences.model_copy(update={"phase": phase}), brightness=_unseen)
+    images = images_by_sequence(content, matched, phase)
     inputs = all_inputs(content, images)
     present = what_is_there(content, matched, settings)
     needed = requirements(present, in_use.signatures, settings.assembly)

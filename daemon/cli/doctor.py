@@ -224,7 +224,9 @@ def _signature(settings: Settings) -> str:
     signatures = Signatures.from_settings(settings.signature)
     words = briefly([s.header.title for s in signatures.known])
     demonstration = " (demonstration, not for clinical use)" if signatures.demonstration else ""
-    return f"{words}{demonstration}; answers exams with {coverage(s.inputs for s in signatures.order)}"
+    odd = briefly([s.header.title for s in signatures.at_odds(settings)])
+    apart = f"; trained with other extraction settings than the first, so abstains: {odd}" if odd else ""
+    return f"{words}{demonstration}; answers exams with {coverage(s.inputs for s in signatures.order)}{apart}"
 
 
 def _fonts() -> Finding:

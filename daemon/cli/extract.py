@@ -128,11 +128,11 @@ def _many_exams(paths: tuple[Path, ...], out: Path, settings: Settings, patients
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from pipeline.analysis.provenance import settings_hash
     from pipeline.analysis.signatures_in_use import Signatures
     from pipeline.catalog import exams, scan
     from pipeline.dicom_file.reading_marker import set_aside
     from pipeline.errors import ExamRejected, FileSetAside
+    from pipeline.extraction_settings import settings_hash, text_of
     from pipeline.features.feature_table import fill
     from pipeline.result import StudyResult
     from pipeline.run import analyse
@@ -159,7 +159,8 @@ def _many_exams(paths: tuple[Path, ...], out: Path, settings: Settings, patients
         if not studies:
             raise ExamRejected(f"No MR exam among {len(facts)} DICOM files and {len(unreadable)} other files.")
         working = progress.add_task("exams", total=len(studies))
-        outcome = fill(out, studies, evaluate, lambda: progress.advance(working), settings_hash(settings), patients)
+        advance = lambda: progress.advance(working)  # noqa: E731
+        outcome = fill(out, studies, evaluate, advance, settings_hash(settings), patients, text_of(settings))
     _print_outcome(out, outcome, as_json)
     if outcome.failures:
         raise ExamRejected(f"{len(outcome.failures)} of {len(studies)} exams have no row; see {out.name}.failed.json")

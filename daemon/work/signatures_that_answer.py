@@ -95,7 +95,7 @@ def _read(settings: SignatureSettings, _written: tuple[tuple[int, int] | None, .
             return InUse((), f"there is no registry of signatures at {registry}")
         if not active:
             return InUse((), f"no signature is active in {registry}")
-        return InUse(needs_of(active))
+        return InUse(needs_of(active), phase=active[0].trained_phase)
     except AxradError as error:
         return InUse((), error.message, error.code)
     except OSError as error:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from config.schema import SignatureSettings
+from config.schema import Settings, SignatureSettings
 from pipeline import signature as signature_room
 from pipeline.errors import ExamRejected, InputRejected
+from pipeline.extraction_settings import settings_hash
 from pipeline.needs import Group, SignatureNeeds
 from pipeline.records import FeatureSet, Json
 from pipeline.result import Clinical, Prediction
@@ -82,6 +83,21 @@ class Signatures:
     def clinical(self) -> frozenset[str]:
         """Every clinical variable that some signature reads."""
         return frozenset(name for s in self.known for name in s.header.clinical)
+
+    def as_trained(self, settings: Settings) -> Settings:
+        """The settings with which this exam is extracted: as the first signature in the written order says.
+
+        Those that were trained on features of other settings, shadows too, abstain by their hash.
+
+        Raises:
+            FeatureRejected: the signature's settings are not known to this version.
+        """
+        return self.order[0].as_trained(settings) if self.order else settings
+
+    def at_odds(self, settings: Settings) -> tuple[Signature, ...]:
+        """The signatures in use that cannot answer because the first one is extracted for with other settings."""
+        used = settings_hash(self.as_trained(settings))
+        return tuple(s for s in self.known if s.header.extraction_hash not in (None, used))
 
     def provenance(self, answered_by: Signature | None) -> dict[str, Json]:
         """For the result: name and content hash of the signature that answered (or would have)."""

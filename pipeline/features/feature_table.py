@@ -29,6 +29,8 @@ from pipeline.whole_file import replacing, write_whole
 
 FEATURE = re.compile(rf"({'|'.join(SEQUENCES)})\.({'|'.join(ROLES)})\..+")
 KEYS = ("study_uid", "side")
+EXTRACTION = "extraction_settings"
+TEXTS = (*KEYS, COLUMN, KEY_ID, EXTRACTION)
 
 Cell = str | float | int | bool | None
 Row = dict[str, Cell]
@@ -61,12 +63,14 @@ def fill(
     advance: Callable[[], None] = lambda: None,
     extraction_hash: str | None = None,
     patients: PatientKey | None = None,
+    extraction: str | None = None,
 ) -> Outcome:
     """Add a row for every exam that the table at `path` does not have; the rest goes on when one fails.
 
     A row has the side, facts about the acquisition, and the features. `advance` is called after each exam.
     `extraction_hash` stands for the settings: rows that were extracted with other ones do not belong in one table.
-    `patients`: the key under which a row names its patient; without, it names none.
+    `extraction`: these settings as text, kept in every row. `patients`: the key under which a row names its patient;
+    without, it names none.
     Failures and features that are missing go to `TABLE.failed.json`, which exists only if there are any.
 
     Raises: InputRejected if `path` is neither .csv nor .parquet, is no table of this kind, was extracted with other
@@ -96,6 +100,8 @@ def fill(
                     skipped += 1
                 else:
                     new, lacking = _attempt(exam, analyse, failures, patients)
+                    if extraction is not None:
+                        new = [{**row, EXTRACTION: extraction} for row in new]
                     for row in new:
                         stream.write(json.dumps(row, allow_nan=False) + "\n")
                     stream.flush()
@@ -278,6 +284,6 @@ def _write_parquet(file: BinaryIO, columns: list[str], rows: list[Row]) -> None:
     pa, pq = _arrow(Path(file.name))
     arrays: dict[str, Any] = {}
     for name in columns:
-        kind = pa.float64() if FEATURE.fullmatch(name) else pa.string() if name in (*KEYS, COLUMN, KEY_ID) else None
+        kind = pa.float64() if FEATURE.fullmatch(name) else pa.string() if name in TEXTS else None
         arrays[name] = pa.array([row.get(name) for row in rows], type=kind)
     pq.write_table(pa.table(arrays), file)

@@ -12,6 +12,8 @@ from pipeline.errors import InputRejected
 FEATURE: Final = re.compile(r"(t1c|t2|adc)\.(tumor|lymph_nodes)\.[A-Za-z0-9][\w.\-]*")
 PROTOCOL: Final = "protocol."
 EXTRACTION_HASH: Final = "extraction_hash"
+# The settings that the hash stands for, as JSON; a table of the first defaults has no such column.
+EXTRACTION: Final = "extraction_settings"
 # The patient of a row under a key, and the key's id. They say nothing of the table: one under another key is the same.
 PATIENT: Final = ("patient_key", "patient_key_id")
 # Taken for the id without being asked; `id` and the like may be mere row numbers, so they must be named with --id.
@@ -23,7 +25,7 @@ CLINICAL: Final = ("age_years", "clinical_t", "clinical_n", "ki67_percent", "mol
 COMPANIONS: Final = frozenset(
     (
         *ID_COLUMNS, *PATIENT, "id", "ID", "case_id", "exam_id",
-        *CLINICAL, EXTRACTION_HASH, "settings_hash", "series_uid", "laterality", "side", "status",
+        *CLINICAL, EXTRACTION_HASH, EXTRACTION, "settings_hash", "series_uid", "laterality", "side", "status",
         "er_percent", "pr_percent", "er", "pr", "her2", "er_status", "pr_status", "her2_status",
         "manufacturer", "scanner", "model", "field_strength_t", "centre", "site", "cohort", "split",
         "positive_nodes", "reading", "survival_time", "survival_event",

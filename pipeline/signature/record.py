@@ -12,10 +12,11 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from config.schema import Classifier, Training
+from config.schema import Classifier, Settings, Training
 from pipeline.errors import InputRejected
+from pipeline.extraction_settings import Form, as_trained, hash_of, phase_of
 from pipeline.needs import GROUPS, SignatureNeeds
 from pipeline.records import Json
 from pipeline.result import Record
@@ -57,7 +58,11 @@ class OutOfFold(Record):
 
 
 class Header(Record):
-    """Everything about a signature that is not an array."""
+    """Everything about a signature that is not an array.
+
+    `extraction`: the settings that its features were extracted with; None: those that `extraction_hash` names by
+    itself (the first defaults), or that were not told.
+    """
 
     schema_: Literal["axrad.signature/1"] = Field("axrad.signature/1", alias="schema")
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+\-]*$")
@@ -70,6 +75,7 @@ class Header(Record):
     positive_class: str
     table_sha256: str
     extraction_hash: str | None = None
+    extraction: Form | None = None
     foreign_columns: bool = False
     positives: int
     negatives: int
@@ -94,6 +100,19 @@ class Header(Record):
         if self.positive_value == self.negative_value:
             raise ValueError("the positive and the negative class have the same label")
         return self
+
+    @model_validator(mode="after")
+    def _extraction_is_that_of_its_hash(self) -> Header:
+        if self.extraction is not None and hash_of(self.extraction) != self.extraction_hash:
+            raise ValueError("its extraction settings are not those of its extraction hash")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _bytes_of_files_without_it_stay(self, serialise: SerializerFunctionWrapHandler) -> dict[str, object]:
+        facts: dict[str, object] = serialise(self)
+        if facts.get("extraction") is None:
+            facts.pop("extraction", None)
+        return facts
 
     @property
     def title(self) -> str:
@@ -138,6 +157,19 @@ class Signature:
         groups = {tuple(name.split(".", 1)) for name in self.inputs - frozenset(self.header.clinical)}
         read = frozenset(group for group in GROUPS if group in groups)
         return SignatureNeeds(self.header.title, read, frozenset(self.header.clinical), rank, self.sha256)
+
+    def as_trained(self, settings: Settings) -> Settings:
+        """The settings with which features are extracted for it.
+
+        Raises:
+            FeatureRejected: it was trained with settings that this version does not know.
+        """
+        return as_trained(self.header.extraction_hash, self.header.extraction, settings, self.header.title)
+
+    @property
+    def trained_phase(self) -> str | None:
+        """The phase of T1+C that it was trained on (`sequences.phase`), where that is known."""
+        return phase_of(self.header.extraction_hash, self.header.extraction)
 
     def array(self, name: str) -> Floats:
         """An array of numbers as float64."""

@@ -13,6 +13,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.errors import InputRejected
+from pipeline.extraction_settings import Form
+from pipeline.extraction_settings import read as read_form
 from pipeline.research.tables.reading import read_frame, refuse_repeated_columns, shortened
 from pipeline.signature import names
 
@@ -42,6 +44,7 @@ class Table:
     others: Mapping[str, npt.NDArray[np.object_]]
     extraction_hash: str | None = None
     foreign_columns: bool = False
+    extraction: Form | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -62,7 +65,7 @@ class Table:
             self.name, self.sha256, self.label_column, self.positive_value, self.negative_value, self.id_column,
             tuple(i for i, keep in zip(self.ids, which, strict=True) if keep), self.positive[which], self.columns,
             self.features[which], {k: v[which] for k, v in self.others.items()}, self.extraction_hash,
-            self.foreign_columns,
+            self.foreign_columns, self.extraction,
         )  # fmt: skip
 
 
@@ -122,9 +125,11 @@ def from_frame(
     positive, negative = _text(positive), None if negative is None else _text(negative)
     is_positive, negative = _labels(frame[label], positive, negative, f"{name}, column {label}")
     others = {c: frame[c].to_numpy(dtype=object) for c in frame.columns if c not in (*columns, label, id_column)}
+    extraction_hash = _extraction_hash(frame, name)
     return Table(
         name, sha256, label, positive, negative, id_column, ids, is_positive, columns,
-        _numbers(frame, columns, name), others, _extraction_hash(frame, name), foreign_columns,
+        _numbers(frame, columns, name), others, extraction_hash, foreign_columns,
+        _extraction(frame, extraction_hash, name),
     )  # fmt: skip
 
 
@@ -235,3 +240,12 @@ def _extraction_hash(frame: pd.DataFrame, name: str) -> str | None:
             code="other-extraction-settings",
         )
     return hashes[0] if hashes else None
+
+
+def _extraction(frame: pd.DataFrame, extraction_hash: str | None, name: str) -> Form | None:
+    """The settings behind the hash, where rows tell them. Rows of one hash have one such text."""
+    if names.EXTRACTION not in frame.columns or extraction_hash is None:
+        return None
+    texts = {str(cell).strip() for cell in frame[names.EXTRACTION]} - {"", "nan", "None"}
+    forms = [read_form(text, extraction_hash, f"{name}, column {names.EXTRACTION}") for text in sorted(texts)]
+    return forms[0] if forms else None

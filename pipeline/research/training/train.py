@@ -81,6 +81,7 @@ def _train(table: Table, recipe: Training, identity: Identity, progress: fitting
         positive_class=identity.positive_class or _class_name(table),
         table_sha256=table.sha256,
         extraction_hash=table.extraction_hash,
+        extraction=table.extraction,
         foreign_columns=table.foreign_columns,
         positives=int(cases.positive.sum()),
         negatives=int((~cases.positive).sum()),

@@ -13,9 +13,9 @@ import pytest
 from pydicom import dcmread
 
 from config.schema import Bias, Features, RoiSettings, Settings, SignatureSettings
-from pipeline.analysis.provenance import settings_hash
 from pipeline.analysis.signatures_in_use import Signatures
 from pipeline.catalog import Exam, InstanceFacts, SeriesFacts, exam_in, exam_of
+from pipeline.extraction_settings import settings_hash
 from pipeline.features.feature_table import fill
 from pipeline.needs import REGION_NAMES, SEQUENCE_TITLES
 from pipeline.phantom import PhantomExam, PhantomSpec, write_exam
