@@ -56,7 +56,14 @@ def shown(finding: Finding) -> str:
 
 def examine(settings: Settings) -> Iterator[Finding]:
     """Every line, in the order in which things depend on each other."""
-    from daemon.health import admission_checks, installation_checks, report_language, share_checks, standing_checks
+    from daemon.health import (
+        admission_checks,
+        installation_checks,
+        report_language,
+        share_checks,
+        signature_checks,
+        standing_checks,
+    )
     from daemon.health.file_modes import file_modes
     from daemon.health.limits import examine as limits
     from daemon.health.peers import ask_destination
@@ -98,6 +105,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     if not settings.destination:
         yield Finding("destinations", "fail", "no [[destination]] is configured: results stay here", "add one")
     yield guarded("signature", lambda: _signature(settings), "see `axrad signature list`")
+    yield from signature_checks.examine(settings)
     yield _fonts()
 
 

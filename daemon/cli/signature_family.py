@@ -49,15 +49,18 @@ def family(
     """
     require_research()
     from config.load import load
+    from pipeline.features import columns_made
     from pipeline.research.families import family_page
     from pipeline.research.families.train_family import train_family
     from pipeline.research.tables import feature_table
     from pipeline.research.training.train import Identity
 
-    recipe = recipe_of(load(config_path, writes=False).signature.training, steps)
+    settings = load(config_path, writes=False)
+    recipe = recipe_of(settings.signature.training, steps)
     read = feature_table.read(
-        table, label=label, positive=positive, negative=negative, id_column=id_column, ignore=ignore
-    )
+        table, label=label, positive=positive, negative=negative, id_column=id_column, ignore=ignore,
+        made=columns_made(settings.features),
+    )  # fmt: skip
     identity = Identity(name or out.resolve().name.replace(" ", "-"), version, positive_name)
     with progress_bar("signatures") as progress:
         trained = train_family(read, recipe, identity, repeats, progress)

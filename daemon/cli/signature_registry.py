@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,9 +51,9 @@ def find_signature(reference: str, registry: Registry | None) -> Signature:
     return load(Path(reference))
 
 
-def activate_family(registry: Registry, family: Family, *, unevaluated: bool) -> None:
+def activate_family(registry: Registry, family: Family, made: Collection[str], *, unevaluated: bool) -> None:
     """Activate a family's members together; print which, in which order, and which are left out and why."""
-    done = registry.activate_family(family, unevaluated=unevaluated)
+    done = registry.activate_family(family, made, unevaluated=unevaluated)
     for member, why in done.left_out:
         click.secho(f"{member.header.title} is left out: {why}", err=True, fg="red", bold=True)
     click.echo(f"{family.title} is active: {len(done.members)} signatures, asked in this order")

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
-
-from pipeline.errors import InputRejected
 
 FEATURE: Final = re.compile(r"(t1c|t2|adc)\.(tumor|lymph_nodes)\.[A-Za-z0-9][\w.\-]*")
 PROTOCOL: Final = "protocol."
@@ -51,21 +49,35 @@ def group_of(name: str) -> str:
     return re.sub(r"\d+$", "", name) or name
 
 
-def check(columns: Iterable[str], allowed: Iterable[str], place: str) -> None:
-    """Refuse columns that are neither features, companions, protocol facts nor in `allowed`, naming each."""
+def strange(columns: Iterable[str], allowed: Iterable[str], made: Collection[str] | None = None) -> list[str]:
+    """Columns that are neither features, companions, protocol facts nor in `allowed`.
+
+    `made`: every feature that the extraction makes; then a feature of another name is strange as well. None: a name
+    need only have the form of one.
+    """
     known = set(allowed) | COMPANIONS
-    strange = [c for c in columns if not (is_feature(c) or c in known or c.startswith(PROTOCOL))]
-    if not strange:
-        return
-    hints = [
-        f"{c} (did you mean {near[0]}?)" if (near := difflib.get_close_matches(c, known, 1)) else c for c in strange
+    return [
+        c
+        for c in columns
+        if not (c in known or c.startswith(PROTOCOL) or (is_feature(c) if made is None else c in made))
     ]
-    shown = ", ".join(hints[:10]) + (f" and {len(hints) - 10} more" if len(hints) > 10 else "")
-    raise InputRejected(
-        f"{place}: column names that are not ours: {shown}. Features are named sequence.roi.feature, for example "
-        "t1c.tumor.original_shape_Sphericity; leave other columns out with --ignore COLUMN.",
-        code="foreign-columns",
-    )
+
+
+def with_hints(columns: Sequence[str], known: Iterable[str], count: int = 10) -> str:
+    """The first columns, each with the known name that is nearest to it, and how many more there are."""
+    spelt = {_letters(name): name for name in known}
+    # Every name of an extraction is too many to measure each one's distance.
+    near = list(spelt.values()) if len(spelt) < 500 else []
+    shown = []
+    for column in columns[:count]:
+        same = spelt.get(_letters(column))
+        hint = [same] if same else difflib.get_close_matches(column, near, 1)
+        shown.append(f"{column} (did you mean {hint[0]}?)" if hint else column)
+    return ", ".join(shown) + (f" and {len(columns) - count} more" if len(columns) > count else "")
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def clinical_number(name: str, value: object) -> float | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from config.schema import SignatureSettings
 from pipeline.errors import InputRejected
 from pipeline.needs import SignatureNeeds
 from pipeline.records import Json
-from pipeline.signature import container, evidence, gate, written_order
+from pipeline.signature import container, evidence, fitness, gate, written_order
 from pipeline.signature.family import Family, demonstration
 from pipeline.signature.record import Signature
 from pipeline.signature.whole_files import write_atomically
@@ -151,15 +151,16 @@ class Registry:
         """The external cohorts it was scored on, by the digest of their table, judged by today's gate."""
         return evidence.external_cohorts(self.evaluations(sha256), self.minimum_per_class)
 
-    def activate(self, signature: Signature, *, unevaluated: bool = False) -> str | None:
+    def activate(self, signature: Signature, made: Collection[str], *, unevaluated: bool = False) -> str | None:
         """Make it the active one for its inputs; returns the SHA-256 of the one it replaces.
 
-        Raises:
-            InputRejected: an external cohort says inverted or no evidence, there is none (unless `unevaluated`), or
-                it cannot run on images.
+        `made`: every feature that the configured extraction makes.
+
+        Raises InputRejected: an external cohort says inverted or no evidence, there is none (unless `unevaluated`), or
+        it reads what no exam has.
         """
         sha256 = self.add(signature)
-        against = self._against(signature, sha256, unevaluated=unevaluated)
+        against = self._against(signature, sha256, made, unevaluated=unevaluated)
         if against:
             raise InputRejected(f"{signature.header.title} cannot be activated: {against}", code="not-activated")
         state, listed = self._state(), Listed(sha256, signature.inputs)
@@ -167,20 +168,20 @@ class Registry:
         self._write(written_order.activated(state, [listed], self._listed(state)))
         return None if before == sha256 else before
 
-    def activate_family(self, family: Family, *, unevaluated: bool = False) -> Activated:
+    def activate_family(self, family: Family, made: Collection[str], *, unevaluated: bool = False) -> Activated:
         """Make a family's members the active ones for their inputs, in their written order, instead of its former ones.
 
-        Members that an evaluation speaks against are left out.
+        Members that an evaluation speaks against, and those that read what is not in `made`, are left out.
 
         Raises:
             InputRejected: every member is left out, or one has no independent cohort (unless `unevaluated`).
         """
         digests = [self.add(member) for member in family.members]
         pairs = list(zip(family.members, digests, strict=True))
-        left_out = tuple((m, why) for m, sha in pairs if (why := self._against(m, sha, unevaluated=True)))
+        left_out = tuple((m, why) for m, sha in pairs if (why := self._against(m, sha, made, unevaluated=True)))
         refused = {m.header.title for m, _ in left_out}
         members = [(m, sha) for m, sha in pairs if m.header.title not in refused]
-        reasons = [(m.header.title, self._against(m, sha, unevaluated=unevaluated)) for m, sha in members]
+        reasons = [(m.header.title, self._against(m, sha, made, unevaluated=unevaluated)) for m, sha in members]
         unjudged = [(title, why) for title, why in reasons if why]
         if not members or unjudged:
             titles = ", ".join(title for title, _ in unjudged)
@@ -193,7 +194,9 @@ class Registry:
         return Activated(tuple(m for m, _ in members), left_out, tuple(self.load(s).header.title for s in gone))
 
     def shadow(self, signature: Signature, *, on: bool = True) -> None:
-        """Compute it beside the active one, without reporting it; or stop that."""
+        """Compute it beside the active one, without reporting it; or stop that. Raises as `activate` does."""
+        if on:
+            fitness.refuse_foreign(signature)
         sha256, state = self.add(signature), self._state()
         others = [s for s in state.shadow if s != sha256]
         self._write(replace(state, shadow=(*others, *([sha256] if on else []))))
@@ -209,11 +212,11 @@ class Registry:
             return choice
         return replace(choice, notes=(f"no signature is active in {self.folder}",))
 
-    def _against(self, signature: Signature, sha256: str, *, unevaluated: bool) -> str:
+    def _against(self, signature: Signature, sha256: str, made: Collection[str], *, unevaluated: bool) -> str:
         """Why it may not become active; "" where nothing speaks against it."""
-        if signature.header.foreign_columns:
-            return "its columns are not ours"
         cohorts = self.external_cohorts(sha256)
+        if unfit := fitness.unfit(signature, made):
+            return unfit
         return evidence.against(cohorts) or ("" if unevaluated else evidence.lacking(cohorts, self.minimum_per_class))
 
     def _listed(self, state: InUse) -> dict[str, Listed]:
@@ -242,20 +245,23 @@ class Registry:
 def in_order(settings: SignatureSettings) -> tuple[Signature, ...]:
     """The signatures in use by the settings, in the order of asking: one file, those of a registry, the demonstration.
 
-    Raises InputRejected: one cannot be read, or lacks an author whom the site trusts, where it requires that.
+    Raises InputRejected: one cannot be read, cannot run on images, or lacks an author whom the site trusts, where it
+    requires that.
     """
     if settings.path is not None:
-        return _of_authors(settings, (container.load(settings.path),))
-    return _of_authors(settings, Registry(settings.registry).in_order() if settings.registry else demonstration())
+        return _usable(settings, (container.load(settings.path),))
+    return _usable(settings, Registry(settings.registry).in_order() if settings.registry else demonstration())
 
 
 def in_shadow(settings: SignatureSettings) -> tuple[Signature, ...]:
     """The shadows of the settings' registry. Raises as `in_order`."""
     registry = None if settings.path is not None else settings.registry
-    return () if registry is None else _of_authors(settings, Registry(registry).shadows())
+    return () if registry is None else _usable(settings, Registry(registry).shadows())
 
 
-def _of_authors(settings: SignatureSettings, signatures: tuple[Signature, ...]) -> tuple[Signature, ...]:
+def _usable(settings: SignatureSettings, signatures: tuple[Signature, ...]) -> tuple[Signature, ...]:
+    for signature in signatures:
+        fitness.refuse_foreign(signature)
     if settings.require_author:
         from pipeline.signature.authors import require
 
@@ -287,11 +293,6 @@ def needs_of(order: Sequence[Signature]) -> tuple[SignatureNeeds, ...]:
     titles = Counter(signature.header.title for signature in order)
     needs = [signature.needs(rank) for rank, signature in enumerate(order)]
     return tuple(replace(n, name=f"{n.name}#{n.sha256[:12]}") if titles[n.name] > 1 else n for n in needs)
-
-
-def covered_inputs(registry: Registry) -> tuple[frozenset[str], ...]:
-    """The sets of inputs with which an exam is answered, in the order in which the signatures are asked."""
-    return tuple(signature.inputs for signature in registry.in_order())
 
 
 def _lacking(signature: Signature, available: frozenset[str], instead: Signature | None) -> str:

@@ -12,7 +12,7 @@ from daemon.ledger.tables import revisions
 from pipeline.phantom import PhantomSpec, write_exam
 from pipeline.signature.registry import Registry
 from tests.support.daemon import Daemon, running, storescu
-from tests.support.signature_tables import frame, trained
+from tests.support.signature_tables import MADE, frame, trained
 
 pytestmark = [pytest.mark.peer("storescu")]
 T1_AND_T2 = ("t1c.tumor", "t1c.lymph_nodes", "t2.tumor", "t2.lymph_nodes")
@@ -29,9 +29,9 @@ def test_t2_that_comes_after_a_report_without_diffusion_makes_a_revision_only_wh
 ) -> None:
     registry = Registry(tmp_path / "signatures")
     t1 = trained(frame(groups=T1_AND_T2[:2]), name="t1", version="1")
-    registry.activate(t1, unevaluated=True)
+    registry.activate(t1, MADE, unevaluated=True)
     if t2_is_read:
-        registry.activate(trained(frame(groups=T1_AND_T2), name="t1t2", version="1"), unevaluated=True)
+        registry.activate(trained(frame(groups=T1_AND_T2), name="t1t2", version="1"), MADE, unevaluated=True)
     exam = write_exam(tmp_path / "exam", PhantomSpec(seed=9, preset="small"))
     later = [p for series in exam.series if series.label.startswith("t2") for p in series.paths]
     for series in exam.series:

@@ -9,22 +9,14 @@ from config.schema import SignatureSettings
 from pipeline.analysis.signatures_in_use import Signatures
 from pipeline.signature.record import Signature
 from pipeline.signature.registry import Registry
-from tests.support.signature_tables import FAST, clinical, frame, trained
-
-# Features that every region has, in place of the invented ones of a small table.
-FEATURES = ("Mean", "Median", "Minimum", "Maximum", "Range", "Energy", "Entropy", "Uniformity")
+from tests.support.signature_tables import FAST, MADE, clinical, frame, trained
 
 
 def reading(name: str, groups: Sequence[str], facts: tuple[str, ...] = ()) -> Signature:
     """A signature that reads every one of these groups (`t1c.tumor`) and these clinical facts."""
     data = clinical(frame(60, groups=tuple(groups)))
-    named = {
-        f"{group}.original_firstorder_F{n}": f"{group}.original_firstorder_{feature}"
-        for group in groups
-        for n, feature in enumerate(FEATURES)
-    }
     recipe = FAST.model_copy(update={"top": None, "t_test_p": None, "clinical": facts})
-    made = trained(data.rename(columns=named), recipe, name=name)
+    made = trained(data, recipe, name=name)
     assert made.inputs == frozenset(groups) | frozenset(facts)
     return made
 
@@ -33,7 +25,7 @@ def in_registry(folder: Path, signatures: Sequence[Signature]) -> Signatures:
     """The signatures as active ones, asked in this order, whatever an exam's values are."""
     registry = Registry(folder)
     for signature in signatures:
-        registry.activate(signature, unevaluated=True)
+        registry.activate(signature, MADE, unevaluated=True)
     settings = SignatureSettings(registry=folder, max_outside=1.0, max_distance=1e9)
     found = Signatures.from_settings(settings)
     assert [s.header.name for s in found.order] == [s.header.name for s in signatures]

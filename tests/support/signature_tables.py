@@ -1,17 +1,31 @@
-"""Small feature tables for signature tests: noise, with or without a planted difference."""
+"""Small feature tables for signature tests: noise, with or without a planted difference, under names that are made."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 
-from config.schema import Training
+from config.schema import Features, Training
+from pipeline.features import columns_made, from_settings
 from pipeline.research.tables.feature_table import Table, from_frame
 from pipeline.research.training.train import Identity, train
 from pipeline.signature.record import Signature
 
 GROUPS = tuple(f"{s}.{r}" for s in ("t1c", "t2", "adc") for r in ("tumor", "lymph_nodes"))
 FAST = Training(trees=20, top=5)
+MADE = columns_made(Features())
+# Features that every region has, before all others.
+_SIMPLE = tuple(
+    f"original_firstorder_{name}"
+    for name in ("Mean", "Median", "Minimum", "Maximum", "Range", "Energy", "Entropy", "Uniformity")
+)
+_TEXTURE = ("_".join(parts) for parts in from_settings(Features()).names() if parts[1] != "shape")
+_NAMES = (*_SIMPLE, *(name for name in _TEXTURE if name not in _SIMPLE))
+
+
+def feature(number: int, group: str = "t1c.tumor") -> str:
+    """The column of a group's feature number 0, 1, …"""
+    return f"{group}.{_NAMES[number]}"
 
 
 def frame(
@@ -33,7 +47,7 @@ def frame(
         values = rng.normal(size=(cases, per_group))
         values[:, :2] += effect * positive[:, None]
         for j in range(per_group):
-            columns[f"{group}.original_firstorder_F{j}"] = values[:, j] * 3 + 7
+            columns[feature(j, group)] = values[:, j] * 3 + 7
     return pd.DataFrame(columns)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from config.schema import Training
+from config.schema import Features, Training
+from pipeline.features import columns_made
 from pipeline.records import Json
 from pipeline.research.families.family_page import write_family
 from pipeline.research.families.train_family import train_family
@@ -38,7 +39,8 @@ def train_demonstration(
 
     `shipped_first`: the first member as it was shipped before, whose file stays as it is so that its results do.
     """
-    phantoms = feature_table.read(table_csv, label=LABEL, positive="1", negative="0")
+    made = columns_made(Features())
+    phantoms = feature_table.read(table_csv, label=LABEL, positive="1", negative="0", made=made)
     identity = Identity(NAME, "1", "ALN metastasis", demonstration=True, intended_use=INTENDED_USE)
     trained = train_family(phantoms, recipe or Training(), identity, repeats, progress, MEMBERS)
     if shipped_first is not None:

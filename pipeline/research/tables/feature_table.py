@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,11 +79,13 @@ def read(
     ignore: Sequence[str] = (),
     companions: Sequence[str] = (),
     foreign_columns: bool = False,
+    made: Collection[str] | None = None,
 ) -> Table:
     """Read a CSV (UTF-8, else GB18030) or Parquet table.
 
-    `companions` are further columns to keep for evaluation. `foreign_columns` takes every numeric column of another
-    name as a feature: for published tables, whose signatures cannot run on images.
+    `companions` are further columns to keep for evaluation. `made`: every feature that the configured extraction
+    makes, by which the columns are judged; None: any name that has the form of one. `foreign_columns` takes every
+    numeric column of another name as a feature: for published tables, whose signatures cannot run on images.
 
     Raises:
         InputRejected: naming the rows or columns that are wrong.
@@ -91,7 +93,7 @@ def read(
     frame, digest = read_frame(path)
     return from_frame(
         frame, name=path.name, sha256=digest, label=label, positive=positive, negative=negative, id_column=id_column,
-        ignore=ignore, companions=companions, foreign_columns=foreign_columns,
+        ignore=ignore, companions=companions, foreign_columns=foreign_columns, made=made,
     )  # fmt: skip
 
 
@@ -106,6 +108,7 @@ def from_frame(
     ignore: Sequence[str] = (),
     companions: Sequence[str] = (),
     foreign_columns: bool = False,
+    made: Collection[str] | None = None,
     sha256: str | None = None,
 ) -> Table:
     """`read` from a data frame. Without `sha256` the table's digest is that of its CSV form."""
@@ -117,7 +120,7 @@ def from_frame(
     if missing:
         raise InputRejected(f"{name}: missing columns: {', '.join(missing)}", code="missing-columns")
     if not foreign_columns:
-        names.check(frame.columns, [c for c in (label, id_column) if c] + list(companions), name)
+        _ours(frame.columns, [*(c for c in (label, id_column) if c), *companions], made, name)
     columns = _feature_columns(frame, label, id_column, companions, foreign_columns)
     ids = tuple(map(_text, frame[id_column])) if id_column else tuple(str(i + 1) for i in range(len(frame)))
     ids = _by_side(ids, frame)
@@ -131,6 +134,29 @@ def from_frame(
         _numbers(frame, columns, name), others, extraction_hash, foreign_columns,
         _extraction(frame, extraction_hash, name),
     )  # fmt: skip
+
+
+def _ours(columns: Iterable[str], allowed: Sequence[str], made: Collection[str] | None, name: str) -> None:
+    """Refuse columns of other names than ours, each with the nearest."""
+    strange = names.strange(columns, allowed, made)
+    if not strange:
+        return
+    known = {*allowed, *names.COMPANIONS, *(made or ())}
+    features = [c for c in strange if names.is_feature(c)]
+    others = [c for c in strange if c not in features]
+    sentences = []
+    if others:
+        sentences.append(
+            f"column names that are not ours: {names.with_hints(others, known)}. Features are named "
+            "sequence.roi.feature, for example t1c.tumor.original_shape_Sphericity; leave other columns out with "
+            "--ignore COLUMN"
+        )
+    if features:
+        sentences.append(
+            f"features that the configured extraction does not make: {names.with_hints(features, known)}. Give the "
+            "settings that they were extracted with (--config); --foreign-columns trains on them for research alone"
+        )
+    raise InputRejected(f"{name}: {'. '.join(sentences)}.", code="foreign-columns")
 
 
 def _feature_columns(

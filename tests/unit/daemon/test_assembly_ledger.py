@@ -41,6 +41,7 @@ from pipeline.result import Part, Prediction, StudyResult
 from pipeline.signature import demonstration_path, load
 from pipeline.signature.registry import Registry
 from tests.support.facts import TUMOR, of_patient, ours
+from tests.support.signature_tables import MADE
 from tests.support.stories import DAY, HOUR, NOON, breast_exam, knee_exam
 
 exam = breast_exam()
@@ -658,7 +659,7 @@ def test_activation_has_waiting_exams_judged_again_and_never_reported_ones(house
     house.arrive(exam.images, exam.seg())
     house.later(121)
     assert (house.study().state, house.study().reason_code) == ("waiting", "no-signature")
-    registry.activate(load(demonstration_path()), unevaluated=True)
+    registry.activate(load(demonstration_path()), MADE, unevaluated=True)
     sweep.judge_again_if_changed(house.context)
     house.later(1)
     assert house.states() == {"1.2.3": "ready"}
@@ -687,7 +688,7 @@ def test_the_checks_tell_when_the_sweep_cannot_read_the_signatures(house: House,
 def test_the_sweep_sees_that_a_signature_in_use_was_lost_altered_or_put_back(tmp_path: Path) -> None:
     registry = Registry(tmp_path / "signatures")
     of_registry = SignatureSettings(registry=registry.folder)
-    registry.activate(load(demonstration_path()), unevaluated=True)
+    registry.activate(load(demonstration_path()), MADE, unevaluated=True)
     assert [needs.name for needs in signatures_in_use(of_registry).signatures] == ["demonstration@1"]
     (path,) = registry.folder.glob("*.axsig")
     whole = path.read_bytes()

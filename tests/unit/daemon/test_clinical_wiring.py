@@ -33,6 +33,7 @@ from pipeline.research.tables.feature_table import from_frame
 from pipeline.research.training.train import Identity, train
 from pipeline.result import StudyResult
 from pipeline.signature.registry import Registry
+from tests.support.signature_tables import MADE
 
 NOW = 1_800_000_000.0
 FEATURES = tuple(
@@ -121,7 +122,7 @@ def _registry(root: Path) -> Path:
     for name, clinical in (("radiomic", ()), ("multiomic", ("clinical_t", "age_years"))):
         recipe = Training(trees=10, top=3, clinical=clinical, t_test_p=None)
         table = from_frame(frame, name="t.csv", label="nodes", positive="R", id_column="id")
-        Registry(folder).activate(train(table, recipe, Identity(name=name)), unevaluated=True)
+        Registry(folder).activate(train(table, recipe, Identity(name=name)), MADE, unevaluated=True)
     return folder
 
 

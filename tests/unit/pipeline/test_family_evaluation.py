@@ -19,7 +19,7 @@ from pipeline.research.families.evaluate_family import FamilyEvaluation, evaluat
 from pipeline.signature import container, family
 from pipeline.signature.family import Family
 from pipeline.signature.registry import Registry
-from tests.support.signature_tables import FAST, frame, table, trained
+from tests.support.signature_tables import FAST, feature, frame, table, trained
 
 DATA = frame(cases=60, effect=2.5)
 WHOLE = trained(DATA, name="aln")
@@ -80,7 +80,7 @@ def test_a_member_that_no_exam_of_a_cohort_has_the_inputs_of_is_listed_with_the_
 
 def test_a_family_that_no_cohort_can_judge_is_refused_with_the_reason() -> None:
     with pytest.raises(InputRejected, match=r"no member of aln@1 can be judged: .*missing columns"):
-        _judged(OTHERS[["id", "nodes", "t2.tumor.original_firstorder_F0"]])
+        _judged(OTHERS[["id", "nodes", feature(0, "t2.tumor")]])
 
 
 def test_single_missing_values_and_patients_of_the_training_cohort_are_refused_as_for_one_signature() -> None:

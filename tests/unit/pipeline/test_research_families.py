@@ -16,7 +16,7 @@ from pipeline.research.families.train_family import train_family
 from pipeline.research.tables import design
 from pipeline.research.training.train import Identity, train
 from pipeline.signature import container, family
-from tests.support.signature_tables import FAST, GROUPS, clinical, frame, table
+from tests.support.signature_tables import FAST, GROUPS, clinical, feature, frame, table
 
 # Every group strong enough to keep some column in every fold.
 STRONG = frame(cases=60, effect=2.5)
@@ -81,7 +81,7 @@ def test_a_member_is_trained_on_the_exams_that_have_its_groups_and_counts_the_ot
 
 def test_single_missing_values_are_still_refused():
     data = STRONG.copy()
-    data.loc[4, f"{GROUPS[0]}.original_firstorder_F3"] = np.nan
+    data.loc[4, feature(3, GROUPS[0])] = np.nan
     with pytest.raises(InputRejected, match="rows 5"):
         _small(data)
 

@@ -17,7 +17,7 @@ from pipeline.errors import InputRejected
 from pipeline.research.families import demonstration
 from pipeline.signature import demonstration_path, family
 from pipeline.signature.container import load
-from tests.support.signature_tables import FAST, frame
+from tests.support.signature_tables import FAST, feature, frame
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_an_inverted_signature_is_told_loudly_and_not_activated(folder: Path) ->
 
 def test_complete_cases_prints_the_count(folder: Path) -> None:
     data = frame(cases=60)
-    data.loc[3, "t1c.tumor.original_firstorder_F0"] = np.nan
+    data.loc[3, feature(0)] = np.nan
     data.to_csv(folder / "train.csv", index=False)
     with pytest.raises(InputRejected, match="rows 4"):
         _train(folder)
@@ -166,6 +166,38 @@ def test_a_family_is_trained_judged_and_activated_from_the_command_line(folder: 
     )
     card = json.loads(_run("show", "aln.t1c@1", *registry, "--json").output)
     assert card["family"] == {"name": "aln@1", "members": ["aln@1", "aln.t1c@1", "aln.adc@1"]}
+
+
+def test_names_that_no_extraction_makes_are_trained_on_for_research_alone(folder: Path) -> None:
+    data = frame(cases=60).rename(
+        columns=lambda c: c.replace("original_firstorder_Mean", "wavelet_LLL_firstorder_Mean")
+    )
+    data.to_csv(folder / "train.csv", index=False)
+    for command, out in (("train", "s.axsig"), ("family", "f")):
+        columns = ("--label", "nodes", "--positive", "R", "--id", "id", "--out", folder / out)
+        with pytest.raises(InputRejected, match="does not make: t1c"):
+            _run(command, folder / "train.csv", *columns)
+    made = _train(folder, "--foreign-columns", "--id", "id")
+    assert load(made).header.foreign_columns
+    (folder / "registry").mkdir()
+    for how in ("--unevaluated", "--shadow"):
+        with pytest.raises(InputRejected, match="trained on foreign columns"):
+            _run("activate", made, how, "--registry", folder / "registry")
+
+
+def test_a_table_of_other_parameters_is_trained_with_their_settings(folder: Path) -> None:
+    data = frame(cases=60, groups=("t1c.tumor",))
+    names = {c: c.replace("original", "log-sigma-2-0-mm-3D") for c in data.columns}
+    data.rename(columns=names).to_csv(folder / "train.csv", index=False)
+    (folder / "p.yaml").write_text("imageType: {LoG: {sigma: [2.0]}}\n")
+    (folder / "axrad.toml").write_text(f'[features]\nparams = "{folder / "p.yaml"}"\n')
+    config = ("--config", folder / "axrad.toml")
+    made = _train(folder, "--id", "id", *config)
+    (folder / "registry").mkdir()
+    activate = ("activate", made, "--unevaluated", "--registry", folder / "registry")
+    with pytest.raises(InputRejected, match=r"set features\.params to the parameters it was trained with"):
+        _run(*activate)
+    assert "is active for t1c.tumor" in _run(*activate, *config).output
 
 
 def test_training_leaves_out_exams_without_a_sequence_and_says_how_many(folder: Path) -> None:

@@ -19,7 +19,7 @@ from pipeline.research.evaluation import by_site, evaluation_page
 from pipeline.research.evaluation.evaluate import Questions, evaluate
 from pipeline.research.training.sample_size import cases_needed, cox_snell
 from pipeline.signature import card
-from tests.support.signature_tables import FAST, clinical, frame, table, trained
+from tests.support.signature_tables import FAST, clinical, feature, frame, table, trained
 
 VOLUME = "t1c.tumor.original_shape_MeshVolume"
 TRAINING = clinical(frame(80, effect=0.8))
@@ -152,7 +152,7 @@ def test_the_signed_rank_test_is_exact_where_it_can_be() -> None:
     before = rng.normal(size=(12, 3))
     after = before + rng.normal(size=(12, 3)) + 0.5
     after[0, 1], after[1, 1] = before[0, 1] + 1, before[1, 1] + 1  # two changes of one size
-    columns = tuple(f"t1c.tumor.original_firstorder_F{j}" for j in range(3))
+    columns = tuple(feature(j) for j in range(3))
     found = delta(Pairs(columns, before, after, 0, 0, 0, ("", "")), "wilcoxon").features["p"]
     for j in range(3):
         ranks = stats.rankdata(np.abs(after[:, j] - before[:, j]))

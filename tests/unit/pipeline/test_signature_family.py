@@ -12,8 +12,8 @@ from pipeline.research.evaluation.evaluate import Questions, evaluate
 from pipeline.signature import container, demonstration_path, family
 from pipeline.signature.coverage import coverage
 from pipeline.signature.record import Signature
-from pipeline.signature.registry import Registry, covered_inputs
-from tests.support.signature_tables import FAST, GROUPS, clinical, frame, table, trained
+from pipeline.signature.registry import Registry
+from tests.support.signature_tables import FAST, GROUPS, MADE, clinical, frame, table, trained
 
 DATA = clinical(frame(cases=60))
 ALL = frozenset(GROUPS)
@@ -45,14 +45,14 @@ def _titles(registry: Registry) -> list[str]:
 
 def test_a_familys_members_become_active_together_in_their_written_order(registry, tmp_path):
     read = family.read(_write(tmp_path, NODES_ONLY, WHOLE, T1_ONLY))
-    registry.activate_family(read, unevaluated=True)
+    registry.activate_family(read, MADE, unevaluated=True)
     assert _titles(registry) == ["aln.lymph_nodes@1", "aln@1", "aln.t1c@1"]
     assert [(e.place, e.family) for e in registry.entries()] == [(1, "aln@1"), (2, "aln@1"), (3, "aln@1")]
-    assert covered_inputs(registry) == (NODES, ALL, T1)
+    assert tuple(s.inputs for s in registry.in_order()) == (NODES, ALL, T1)
 
 
 def test_the_first_whose_inputs_are_there_answers_and_says_once_what_those_before_it_lacked(registry, tmp_path):
-    registry.activate_family(family.read(_write(tmp_path, WHOLE, NODES_ONLY, T1_ONLY)), unevaluated=True)
+    registry.activate_family(family.read(_write(tmp_path, WHOLE, NODES_ONLY, T1_ONLY)), MADE, unevaluated=True)
     whole = registry.choose(ALL)
     assert (whole.signature.header.name, whole.notes) == ("aln", ())
     t1 = registry.choose(T1 | {"t2.tumor"})
@@ -68,7 +68,7 @@ def test_a_member_that_an_evaluation_speaks_against_is_left_out_with_the_reason(
     read = family.read(_write(tmp_path, WHOLE, T1_ONLY))
     noise = clinical(frame(60, effect=0.0, seed=5, prefix="external"))
     registry.record(evaluate(read.members[1], {"external": table(noise)}, Questions(repeats=1)).facts)
-    done = registry.activate_family(read, unevaluated=True)
+    done = registry.activate_family(read, MADE, unevaluated=True)
     assert _titles(registry) == ["aln@1"]
     ((left_out, why),) = done.left_out
     assert left_out.header.name == "aln.t1c"
@@ -78,22 +78,22 @@ def test_a_member_that_an_evaluation_speaks_against_is_left_out_with_the_reason(
 def test_a_family_without_an_independent_cohort_becomes_active_only_where_that_is_said(registry, tmp_path):
     read = family.read(_write(tmp_path, WHOLE, T1_ONLY))
     with pytest.raises(InputRejected, match=r"aln@1, aln\.t1c@1: no evaluation on an independent cohort"):
-        registry.activate_family(read)
+        registry.activate_family(read, MADE)
     assert _titles(registry) == []
 
 
 def test_a_new_version_takes_the_former_one_out_of_use_whole(registry, tmp_path):
-    registry.activate_family(family.read(_write(tmp_path / "1", WHOLE, T1_ONLY)), unevaluated=True)
+    registry.activate_family(family.read(_write(tmp_path / "1", WHOLE, T1_ONLY)), MADE, unevaluated=True)
     second = trained(DATA.iloc[:50], name="aln", version="2")
-    done = registry.activate_family(family.read(_write(tmp_path / "2", second, version="2")), unevaluated=True)
+    done = registry.activate_family(family.read(_write(tmp_path / "2", second, version="2")), MADE, unevaluated=True)
     assert _titles(registry) == ["aln@2"]
     assert set(done.replaced) == {"aln@1", "aln.t1c@1"}
     assert [f.title for f in registry.families()] == ["aln@2"]
 
 
 def test_a_signature_of_its_own_takes_the_place_of_a_member_with_the_same_inputs(registry, tmp_path):
-    registry.activate_family(family.read(_write(tmp_path, WHOLE, T1_ONLY, NODES_ONLY)), unevaluated=True)
-    registry.activate(trained(DATA, T1_ONLY.header.recipe, name="better"), unevaluated=True)
+    registry.activate_family(family.read(_write(tmp_path, WHOLE, T1_ONLY, NODES_ONLY)), MADE, unevaluated=True)
+    registry.activate(trained(DATA, T1_ONLY.header.recipe, name="better"), MADE, unevaluated=True)
     assert _titles(registry) == ["aln@1", "better@1", "aln.lymph_nodes@1"]
 
 

@@ -18,7 +18,7 @@ from pipeline.research.evaluation.evaluate import Questions, evaluate
 from pipeline.signature import card, gate
 from pipeline.signature.record import Signature
 from pipeline.signature.registry import Registry
-from tests.support.signature_tables import frame, table, trained
+from tests.support.signature_tables import MADE, frame, table, trained
 
 SIGNATURE = trained(frame(cases=80))
 
@@ -112,9 +112,9 @@ def _recorded(folder: Path, cases: int, effect: float, seed: int = 5) -> tuple[R
 def test_a_cohort_of_too_few_is_neither_evidence_nor_a_bar(tmp_path: Path) -> None:
     registry, kept = _recorded(tmp_path, cases=18, effect=3.0)
     with pytest.raises(InputRejected, match="at least 10 cases per class"):
-        registry.activate(kept)
+        registry.activate(kept, MADE)
     _recorded(tmp_path, cases=60, effect=1.5, seed=6)
-    registry.activate(kept)
+    registry.activate(kept, MADE)
 
 
 def _rewrite(registry: Registry, sha256: str, **changes: object) -> None:
@@ -133,16 +133,16 @@ def test_what_is_stored_is_judged_again_by_todays_gate(tmp_path: Path) -> None:
     _rewrite(registry, kept.sha256, orientation="as trained", ci=[0.9, 1.0])
     assert registry.entries()[0].orientations == ("no evidence",)
     with pytest.raises(InputRejected, match="NO EVIDENCE on cohort external"):
-        registry.activate(kept)
+        registry.activate(kept, MADE)
 
 
 def test_an_evaluation_without_scores_has_to_be_made_anew(tmp_path: Path) -> None:
     registry, kept = _recorded(tmp_path, cases=60, effect=1.5)
     _rewrite(registry, kept.sha256, scores=None)
     with pytest.raises(InputRejected, match=r"cohort external was judged before .* has to be judged anew"):
-        registry.activate(kept)
+        registry.activate(kept, MADE)
     registry.record(evaluate(kept, _cohort(60, 1.5), Questions(repeats=1)).facts)
-    registry.activate(kept)
+    registry.activate(kept, MADE)
 
 
 def test_the_card_says_that_there_were_too_few() -> None:

@@ -14,7 +14,7 @@ from pipeline.errors import FeatureRejected, InputRejected, OutsideTraining
 from pipeline.research.training import estimators
 from pipeline.research.training.train import train
 from pipeline.signature import classifiers, conformal, container, predict, prediction
-from tests.support.signature_tables import FAST, GROUPS, clinical, features, frame, trained
+from tests.support.signature_tables import FAST, GROUPS, clinical, feature, features, frame, trained
 
 DATA = frame(cases=80)
 SIGNATURE = trained(DATA, name="axilla", positive_class="ALN metastasis")
@@ -75,11 +75,11 @@ def test_far_away_is_not_evaluated_even_by_one_feature() -> None:
 def test_features_that_contradict_each_other_are_far_although_each_is_in_range() -> None:
     rng = np.random.default_rng(0)
     data = frame(cases=120, groups=("t1c.tumor",))
-    data["t1c.tumor.original_firstorder_F1"] = data["t1c.tumor.original_firstorder_F0"] + rng.normal(0, 0.1, 120)
+    data[feature(1)] = data[feature(0)] + rng.normal(0, 0.1, 120)
     signature = trained(data)
     odd = features(data, 0)
-    odd["t1c.tumor.original_firstorder_F0"] = float(data["t1c.tumor.original_firstorder_F0"].max())
-    odd["t1c.tumor.original_firstorder_F1"] = float(data["t1c.tumor.original_firstorder_F1"].min())
+    odd[feature(0)] = float(data[feature(0)].max())
+    odd[feature(1)] = float(data[feature(1)].min())
     with pytest.raises(OutsideTraining, match="training distance"):
         predict(signature, odd)
 

@@ -11,9 +11,9 @@ import pytest
 from pipeline.errors import InputRejected
 from pipeline.research.tables import design
 from pipeline.research.tables.feature_table import read
-from tests.support.signature_tables import FAST, clinical, frame, table, trained
+from tests.support.signature_tables import FAST, MADE, clinical, feature, frame, table, trained
 
-A = "t1c.tumor.original_firstorder_F0"
+A = feature(0)
 
 
 def _written(data: pd.DataFrame, folder: Path, encoding: str = "utf-8") -> Path:
@@ -64,6 +64,15 @@ def test_published_tables_pass_only_when_foreign_columns_are_asked_for(tmp_path:
     with pytest.raises(InputRejected, match="TT1C62"):
         read(path, label="nodes", positive="R")
     assert "TT1C62" in read(path, label="nodes", positive="R", foreign_columns=True).columns
+
+
+def test_a_feature_that_the_extraction_does_not_make_is_refused_with_the_name_that_it_does_make() -> None:
+    wrong = ["t1c.tumor.wavelet_LLL_firstorder_Mean", "t2.tumor.log-sigma-1-0-mm-3D_firstorder_Mean"]
+    data = frame().assign(**dict.fromkeys(wrong, 1.0))
+    with pytest.raises(InputRejected, match="features that the configured extraction does not make") as refused:
+        table(data, made=MADE)
+    assert f"{wrong[0]} (did you mean t1c.tumor.wavelet-LLL_firstorder_Mean?), {wrong[1]}." in refused.value.message
+    assert set(table(data, foreign_columns=True, made=MADE).columns) > set(wrong)
 
 
 def test_a_misspelt_column_is_met_with_the_nearest_name() -> None:

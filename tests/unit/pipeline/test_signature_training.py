@@ -25,7 +25,7 @@ from pipeline.research.training import calibration_fit, estimators, fitting, sel
 from pipeline.research.training.train import train
 from pipeline.signature import calibration, classifiers, prediction
 from pipeline.signature.container import load, save, to_bytes
-from tests.support.signature_tables import FAST, GROUPS, clinical, frame, table, trained
+from tests.support.signature_tables import FAST, GROUPS, clinical, feature, frame, table, trained
 
 RNG = np.random.default_rng(3)
 POSITIVE = np.arange(60) % 2 == 0
@@ -173,7 +173,7 @@ def test_a_case_is_scored_the_same_alone_and_in_company() -> None:
 
 def test_a_planted_effect_is_found() -> None:
     signature = trained(frame(cases=120, effect=1.2))
-    planted = {f"{g}.original_firstorder_F{j}" for g in GROUPS for j in (0, 1)}
+    planted = {feature(j, g) for g in GROUPS for j in (0, 1)}
     assert planted <= set(signature.features)
     found = signature.header.out_of_fold
     assert found is not None

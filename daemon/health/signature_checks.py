@@ -1,0 +1,26 @@
+"""Whether exams can have, with the configured settings, what the signatures in use read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from config.schema import Settings
+from daemon.finding import Finding, briefly
+from pipeline.errors import AxradError
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """What is wrong; a signature that cannot be read has a line of its own."""
+    # Not at the top: it loads the science.
+    from pipeline.analysis.signatures_in_use import Signatures
+    from pipeline.features import columns_made
+    from pipeline.signature.fitness import unfit
+
+    try:
+        known, made = Signatures.from_settings(settings.signature).known, columns_made(settings.features)
+    except AxradError:
+        return
+    reasons = {s.header.title: why for s in known if (why := unfit(s, made))}
+    if reasons:
+        text = f"{briefly(list(reasons))} cannot answer: {next(iter(reasons.values()))}"
+        yield Finding("features", "fail", text, "or take it out of use: `axrad signature activate SIGNATURE --off`")
