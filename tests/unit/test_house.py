@@ -31,6 +31,7 @@ INTERNAL = {
     "ProtocolViolation": "a PDU that is not allowed; the listener aborts the association",
     "Refusal": "one ROI's features; becomes a missing value with its reason",
     "TaskFailed": "what Flower and Celery see of an error: its code, without its cause",
+    "Unusable": "a measurement that is not used; listed with its reason",
     "Unreadable": "bytes that are no data elements; becomes status C000",
     "Broken": "a codestream that contradicts its header; PixelsRejected where an image is read",
     "Died": "the child that decodes ended; PixelsRejected where an image is read",

@@ -1,0 +1,15 @@
+"""Measurements that readers make in viewers: read from TID 1500 reports and presentation states, understood, placed."""
+
+from pipeline.measurements.reading import MEASUREMENT_CLASSES, read_file, read_measurements
+from pipeline.measurements.records import Graphic, ImageFrame, Measurement, MeasurementReport, NotUsed
+
+__all__ = [
+    "MEASUREMENT_CLASSES",
+    "Graphic",
+    "ImageFrame",
+    "Measurement",
+    "MeasurementReport",
+    "NotUsed",
+    "read_file",
+    "read_measurements",
+]
