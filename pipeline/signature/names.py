@@ -26,6 +26,7 @@ COMPANIONS: Final = frozenset(
         *CLINICAL, EXTRACTION_HASH, EXTRACTION, "settings_hash", "series_uid", "laterality", "side", "status",
         "er_percent", "pr_percent", "er", "pr", "her2", "er_status", "pr_status", "her2_status",
         "manufacturer", "scanner", "model", "field_strength_t", "centre", "site", "cohort", "split",
+        "menopausal_status", "breast_density",
         "positive_nodes", "reading", "survival_time", "survival_event",
     )
 )  # fmt: skip

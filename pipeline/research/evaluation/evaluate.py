@@ -10,7 +10,7 @@ import pandas as pd
 
 from pipeline.errors import InputRejected
 from pipeline.records import Json
-from pipeline.research import agreement, calibration, metrics
+from pipeline.research import agreement, calibration, html_tables, metrics
 from pipeline.research.evaluation import answers, baselines, by_site, curves, subgroups, survival
 from pipeline.research.evaluation import scored_cohort as cohorts
 from pipeline.research.evaluation.scored_cohort import Scored
@@ -117,7 +117,7 @@ def _cohort(
     facts["as_answered"] = answers.as_answered(signature, cohort, rules)
     present = cohort.table.others
     columns = [*questions.subgroups, *(c for c in subgroups.DEFAULT if c in present and c not in questions.subgroups)]
-    facts["subgroups"] = [row for c in columns for row in subgroups.by_column(signature, cohort, c)]
+    facts.update(subgroups.in_parts(signature, cohort, columns, questions.minimum_per_class))
     if "positive_nodes" in present:
         facts["positive_nodes"] = subgroups.by_positive_nodes(cohort)
     reading = questions.reading or ("reading" if "reading" in present else None)
@@ -213,4 +213,8 @@ def _tables(cohort: Scored, facts: Json) -> dict[str, pd.DataFrame]:
         rows = facts.get(name)
         if rows:
             tables[name] = pd.json_normalize(rows)
+    fairness = facts.get("fairness")
+    if isinstance(fairness, dict) and isinstance(columns := fairness["columns"], list) and columns:
+        rows = [row for row in html_tables.rows(facts["subgroups"]) if row["column"] in columns]
+        tables["fairness"] = pd.json_normalize(rows)
     return {f"{name}_{cohort.name}.csv": table for name, table in tables.items()}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipeline.records import Json
 from pipeline.research import html_tables
-from pipeline.research.evaluation import figures
+from pipeline.research.evaluation import figures, subgroup_sections
 from pipeline.research.evaluation.evaluate import Evaluation
 from pipeline.research.tables.reading import csv_of
 from pipeline.signature import card
@@ -184,13 +184,7 @@ def _as_answered(row: Mapping[str, Json]) -> list[str]:
 
 
 def _details(row: Mapping[str, Json]) -> list[str]:
-    parts = [*_baselines(row), *_as_answered(row)]
-    if row.get("subgroups"):
-        lines = [
-            [r["column"], r["level"], r["n"], r["positives"], html_tables.interval(r["auc"]) or r["why_not"]]
-            for r in html_tables.rows(row["subgroups"])
-        ]
-        parts += ["<h3>Subgroups</h3>", html_tables.table(["column", "level", "cases", "positive", "AUC"], lines)]
+    parts = [*_baselines(row), *_as_answered(row), *subgroup_sections.sections(row)]
     if row.get("positive_nodes"):
         lines = [
             [

@@ -2,51 +2,107 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import InputRejected
 from pipeline.records import Json
-from pipeline.research import metrics
+from pipeline.research import calibration, metrics
+from pipeline.research.evaluation import interactions
 from pipeline.research.evaluation.scored_cohort import Scored, interval
-from pipeline.signature import names
+from pipeline.signature import gate, names
 from pipeline.signature.record import Signature
 
 Bools = npt.NDArray[np.bool_]
-DEFAULT = (*names.CLINICAL, "manufacturer", "scanner", "model", "field_strength_t", "centre", "site")
+# Whom or what a signature must not serve worse: the patient and the place, not the tumour.
+FAIRNESS = (
+    "age_years", "menopausal_status", "breast_density", "manufacturer", "scanner", "model", "protocol.model",
+    "field_strength_t", "centre", "site",
+)  # fmt: skip
+DEFAULT = (*names.CLINICAL, *(c for c in FAIRNESS if c not in names.CLINICAL))
+NOT_TOLD = "not told"
 # Cut points of the paper's subgroups: age 50 years, Ki-67 20 % (St Gallen 2013).
 CUTS = {"age_years": 50.0, "ki67_percent": 20.0}
 MANY = 6
 
 
-def by_column(signature: Signature, cohort: Scored, column: str) -> list[Json]:
-    """AUC and accuracy at the cutoff in each level of a column.
+def in_parts(signature: Signature, cohort: Scored, columns: Sequence[str], minimum_per_class: int) -> dict[str, Json]:
+    """Rows of all levels of these columns (`subgroups`), tests between them (`interactions`), and `fairness`.
+
+    P values are adjusted by Holm: those of the levels' AUCs against chance are one family, those between levels
+    another.
+    """
+    rows = [row for column in columns for row in by_column(signature, cohort, column)]
+    tested = [row for row in rows if row["p_above_chance"] is not None]
+    for row, p in zip(tested, metrics.holm([float(str(row["p_above_chance"])) for row in tested]), strict=True):
+        row["p_adjusted"] = p
+    between = [
+        interactions.of_column(cohort, column, _told(levels(column, cohort.table.others[column])), minimum_per_class)
+        for column in columns
+    ]
+    count = interactions.adjust(between)
+    return {
+        "subgroups": [*rows],
+        "subgroup_tests": {"adjusted_by": "Holm", "tests": len(tested), "against": "AUC 0.5, exact, one-sided"},
+        "interactions": {
+            "adjusted_by": "Holm", "tests": count, "minimum_per_class": minimum_per_class, "columns": [*between],
+        },
+        "fairness": {
+            "columns": [c for c in columns if c in FAIRNESS or c not in names.CLINICAL],
+            "columns_not_in_table": [c for c in FAIRNESS if c not in cohort.table.others],
+        },
+    }  # fmt: skip
+
+
+def by_column(signature: Signature, cohort: Scored, column: str) -> list[dict[str, Json]]:
+    """AUC, accuracy at the cutoff and calibration in each level of a column, and differences to the largest level.
 
     A number is cut at its usual point, or at the cohort's median where it has more than six values. Levels with
-    fewer than two cases of a class have no AUC, and say so.
+    fewer than two cases of a class have no AUC, and say so. Differences: by the intervals of both (`difference`).
     """
-    rows: list[Json] = []
-    for level, which in _levels(column, cohort.table.others[column]):
+    parts = levels(column, cohort.table.others[column])
+    measured = [_measure(signature, cohort, which) for _, which in parts]
+    largest = max(_told(parts) or parts, key=lambda part: int(part[1].sum()))[0]
+    reference = measured[[level for level, _ in parts].index(largest)]
+    rows: list[dict[str, Json]] = []
+    for (level, which), figures in zip(parts, measured, strict=True):
         positive = cohort.positive[which]
-        enough = min(int(positive.sum()), int((~positive).sum())) >= 2
-        area = metrics.newcombe(cohort.decisions[which], positive, cohort.patients[which]) if enough else None
-        called = cohort.probabilities[which] >= signature.header.cutoff
-        accuracy = metrics.accuracy_table(called, positive, cohort.patients[which])
+        area = figures["auc"]
         rows.append(
             {
                 "column": column,
                 "level": level,
                 "n": int(which.sum()),
                 "positives": int(positive.sum()),
-                "auc": interval(area),
-                "why_not": None if enough else "fewer than two cases of a class",
-                "sensitivity": interval(accuracy["sensitivity"]),
-                "specificity": interval(accuracy["specificity"]),
+                "why_not": "fewer than two cases of a class" if area is None else None,
+                **{name: interval(value) for name, value in figures.items()},
+                "p_above_chance": None if area is None else _above_chance(cohort, which),
+                "p_adjusted": None,
+                "reference": largest,
+                "minus_reference": None if level == largest else {
+                    name: interval(metrics.difference(value, reference[name])) for name, value in figures.items()
+                },
             }
-        )
+        )  # fmt: skip
     return rows
+
+
+def _measure(signature: Signature, cohort: Scored, which: Bools) -> dict[str, metrics.Interval | None]:
+    positive, p, patients = cohort.positive[which], cohort.probabilities[which], cohort.patients[which]
+    enough = min(int(positive.sum()), int((~positive).sum())) >= 2
+    accuracy = metrics.accuracy_table(p >= signature.header.cutoff, positive, patients)
+    return {
+        "auc": metrics.newcombe(cohort.decisions[which], positive, patients) if enough else None,
+        "sensitivity": accuracy["sensitivity"],
+        "specificity": accuracy["specificity"],
+        "calibration_in_the_large": calibration.in_the_large(p, positive, patients) if enough else None,
+    }
+
+
+def _above_chance(cohort: Scored, which: Bools) -> float:
+    return gate.discrimination(cohort.decisions[which], cohort.positive[which], cohort.patients[which]).p_above
 
 
 def by_positive_nodes(cohort: Scored, column: str = "positive_nodes") -> list[Json]:
@@ -112,6 +168,15 @@ def against_reading(signature: Signature, cohort: Scored, column: str) -> dict[s
     return result
 
 
+def levels(column: str, cells: npt.NDArray[np.object_]) -> list[tuple[str, Bools]]:
+    """The levels of a column by name, and which cases (cases,) are of each; those without a value are the last."""
+    return list(_levels(column, cells))
+
+
+def _told(parts: Sequence[tuple[str, Bools]]) -> list[tuple[str, Bools]]:
+    return [(level, which) for level, which in parts if level != NOT_TOLD]
+
+
 def _levels(column: str, cells: npt.NDArray[np.object_]) -> Iterator[tuple[str, Bools]]:
     texts = np.array([str(c).strip() for c in cells])
     has_value = ~np.isin(texts, ("", "nan", "None", "NA"))
@@ -124,7 +189,7 @@ def _levels(column: str, cells: npt.NDArray[np.object_]) -> Iterator[tuple[str, 
         for level in sorted(set(texts[has_value])):
             yield level, texts == level
     if not has_value.all():
-        yield "not told", ~has_value
+        yield NOT_TOLD, ~has_value
 
 
 def _numbers(texts: npt.NDArray[np.str_], has_value: Bools) -> npt.NDArray[np.float64] | None:
