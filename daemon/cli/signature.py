@@ -14,6 +14,7 @@ from daemon.cli.research_extra import require_research
 from daemon.cli.signature_author import authors_of, authors_section, require_authors, sign, trust
 from daemon.cli.signature_evaluation import evaluate
 from daemon.cli.signature_family import family
+from daemon.cli.signature_methods import methods_of
 from daemon.cli.signature_registry import (
     activate_family,
     audit_use,
@@ -110,21 +111,34 @@ def train(
 
 @signature.command()
 @click.argument("signature_file", metavar="SIGNATURE", required=False)
+@click.option("--html", "page", type=out_file, help="Write the card to this HTML file instead.")
+@click.option("--methods", "as_methods", is_flag=True, help="Print a methods section for a paper instead.")
 @_registry_option
 @json_option
 @config_option
-def show(signature_file: str | None, registry_path: Path | None, as_json: bool, config_path: Path | None) -> None:
-    """Print the card of SIGNATURE: a file, a family's folder, or name@version or digest in the registry.
+def show(
+    signature_file: str | None,
+    page: Path | None,
+    as_methods: bool,
+    registry_path: Path | None,
+    as_json: bool,
+    config_path: Path | None,
+) -> None:
+    """Print the model card of SIGNATURE: a file, a family's folder, or name@version or digest in the registry.
 
     Default: the demonstration. A signature of a family shows the family as well.
     """
     from config.load import load
-    from pipeline.signature import card, demonstration_path
+    from pipeline.signature import card, demonstration_path, model_card
     from pipeline.signature.family import read
+    from pipeline.signature.whole_files import write_atomically
 
-    settings = load(config_path).signature
+    whole = load(config_path)
+    settings = whole.signature
     registry = registry_in(registry_path, settings)
     if signature_file is not None and Path(signature_file).is_dir():
+        if page is not None or as_methods:
+            raise click.UsageError("--html and --methods: name one member of the family")
         family = read(Path(signature_file))
         signed = authors_of(signature_file, registry, settings)
         if as_json:
@@ -135,12 +149,19 @@ def show(signature_file: str | None, registry_path: Path | None, as_json: bool, 
     shown = find_signature(signature_file or str(demonstration_path()), registry)
     known = registry.evaluations(shown.sha256) if registry is not None else []
     merged = card.merge(known)
+    if page is not None:
+        write_atomically(page, model_card.page(shown, merged).encode())
+        click.echo(f"card: {page}")
+        return
+    if as_methods:
+        click.echo(methods_of(shown, merged, whole))
+        return
     siblings = family_of(shown, registry)
     signed = authors_of(signature_file or str(demonstration_path()), registry, settings)
     if as_json:
         click.echo(json.dumps({**card.facts(shown, merged), "family": siblings, "authors": signed}, allow_nan=False))
     else:
-        click.echo(card.markdown(shown, merged) + authors_section(signed) + family_section(siblings))
+        click.echo(model_card.markdown(shown, merged) + authors_section(signed) + family_section(siblings))
 
 
 @signature.command("list")
@@ -223,8 +244,8 @@ def activate(
 
 
 def _sample_size(trained: Signature, auc: float) -> str:
-    from pipeline.research.training.sample_size import cases_needed
     from pipeline.signature import card
+    from pipeline.signature.sample_size import cases_needed
 
     cases, columns = trained.header.positives + trained.header.negatives, card.candidates(trained)
     needed = cases_needed(columns, auc, trained.header.positives / cases)

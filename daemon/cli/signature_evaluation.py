@@ -13,9 +13,11 @@ from daemon.cli.options import config_option, json_option, out_folder
 from daemon.cli.recipe_options import progress_bar
 from daemon.cli.research_extra import require_research
 from daemon.cli.signature_author import keep_authors
+from daemon.cli.signature_methods import making_of
 from daemon.cli.signature_registry import find_signature, registry_in
 
 if TYPE_CHECKING:
+    from config.schema import Settings
     from pipeline.research.evaluation.evaluate import Questions
     from pipeline.research.tables.feature_table import Table
     from pipeline.signature.family import Family
@@ -63,7 +65,8 @@ def evaluate(
     from pipeline.research.evaluation.evaluate import Questions
     from pipeline.signature.family import read
 
-    settings = load(config_path, writes=False).signature
+    whole = load(config_path, writes=False)
+    settings = whole.signature
     registry = registry_in(registry_path, settings)
     family = read(Path(reference)) if Path(reference).is_dir() else None
     if family is not None and others:
@@ -85,9 +88,9 @@ def evaluate(
         raise click.UsageError("two cohorts have the same name")
     if family is None:
         compared = [find_signature(other, registry) for other in others]
-        _evaluate_signature(signature, tables, questions, compared, out, registry, as_json=as_json)
+        _evaluate_signature(signature, tables, questions, compared, out, registry, whole, as_json=as_json)
     else:
-        _evaluate_family(family, tables, questions, out, registry, as_json=as_json)
+        _evaluate_family(family, tables, questions, out, registry, whole, as_json=as_json)
     if registry is not None:
         keep_authors(reference, registry)
 
@@ -99,6 +102,7 @@ def _evaluate_signature(
     others: Sequence[Signature],
     out: Path,
     registry: Registry | None,
+    settings: Settings,
     *,
     as_json: bool,
 ) -> None:
@@ -108,7 +112,7 @@ def _evaluate_signature(
 
     with progress_bar("nested cross-validation") as progress:
         evaluation = evaluate(signature, tables, questions, others, progress)
-    evaluation_page.write_evaluation(evaluation, out)
+    evaluation_page.write_evaluation(evaluation, out, making_of(signature, settings))
     if registry is not None:
         registry.add(signature)
         registry.record(evaluation.facts)
@@ -127,6 +131,7 @@ def _evaluate_family(
     questions: Questions,
     out: Path,
     registry: Registry | None,
+    settings: Settings,
     *,
     as_json: bool,
 ) -> None:
@@ -136,7 +141,8 @@ def _evaluate_family(
 
     with progress_bar("signatures") as progress:
         judged = evaluate_family(family, tables, questions, progress)
-    write_family_evaluation(judged, out)
+    members = [one.signature for one in judged.evaluations]
+    write_family_evaluation(judged, out, {member.sha256: making_of(member, settings) for member in members})
     for one in judged.evaluations:
         if registry is not None:
             registry.add(one.signature)

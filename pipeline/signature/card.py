@@ -10,6 +10,8 @@ from pipeline.records import Json
 from pipeline.signature import gate
 from pipeline.signature.record import Signature
 
+DEMONSTRATION = "DEMONSTRATION: trained on synthetic exams. Its results mean nothing for a patient."
+
 
 def facts(signature: Signature, evaluation: Mapping[str, Json] | None = None) -> dict[str, Json]:
     """The card as JSON; `evaluation` is what `evaluation.json` holds."""
@@ -48,7 +50,7 @@ def limits(signature: Signature, evaluation: Mapping[str, Json] | None) -> list[
     h = signature.header
     sentences = []
     if h.demonstration:
-        sentences.append("DEMONSTRATION: trained on synthetic exams. Its results mean nothing for a patient.")
+        sentences.append(DEMONSTRATION)
     if h.foreign_columns:
         sentences.append("Its columns are not features of axrad: it cannot be run on images.")
     sentences += conclusions(evaluation)
@@ -173,72 +175,46 @@ def merge(evaluations: Sequence[Mapping[str, Json]]) -> dict[str, Json] | None:
         return None
     cohorts: dict[str, Json] = {}
     nested: Json = None
+    sites: Json = None
     for evaluation in evaluations:
         rows = evaluation["cohorts"]
         assert isinstance(rows, dict)
         cohorts.update(rows)
         nested = evaluation["nested_cv"] or nested
-    return {"nested_cv": nested, "cohorts": cohorts}
-
-
-def markdown(signature: Signature, evaluation: Mapping[str, Json] | None = None) -> str:
-    """The card for people."""
-    h = signature.header
-    parts = [f"# Signature {h.title}", ""]
-    parts += [f"- {sentence}" for sentence in limits(signature, evaluation)]
-    parts += ["", "## Intended use", "", h.intended_use, "", "## Made from", ""]
-    parts += _table(
-        [
-            ("file (SHA-256)", signature.sha256),
-            ("positive class", f"{h.positive_class} ({h.label_column} = {h.positive_value}, else {h.negative_value})"),
-            ("cases", f"{h.positives} positive, {h.negatives} negative"),
-            ("training table (SHA-256)", h.table_sha256),
-            ("extraction settings", h.extraction_hash or "not told"),
-            ("classifier", h.classifier),
-            ("recipe", h.recipe.recipe),
-            ("made with", ", ".join(f"{name} {number}" for name, number in h.software.items()) or "not told"),
-            ("cutoff", f"{h.cutoff:.3f}"),
-            ("columns", str(len(h.columns))),
-            ("constant columns dropped", ", ".join(h.constant_columns) or "none"),
-            *[(f"trained with {name}", _fact(f.values, f.low, f.high)) for name, f in h.protocol.items()],
-        ]
-    )
-    parts += ["", "## Selection", "", "| group | candidates | passed | kept |", "|---|---|---|---|"]
-    parts += [f"| {name} | {g.candidates} | {g.passed} | {g.kept} |" for name, g in h.groups.items()]
-    parts += ["", "## Performance", ""]
-    parts += performance(signature, evaluation)
-    parts += ["", "## Columns", "", *[f"- `{c}`" for c in h.columns], ""]
-    return "\n".join(parts)
+        sites = evaluation.get("leave_one_site_out") or sites
+    return {"nested_cv": nested, "cohorts": cohorts, "leave_one_site_out": sites}
 
 
 def performance(signature: Signature, evaluation: Mapping[str, Json] | None) -> list[str]:
     """AUCs wherever it was scored, as lines of a Markdown table."""
-    lines = ["| where | cases | AUC | 95 % interval | orientation |", "|---|---|---|---|---|"]
+    head, *rows = performance_rows(signature, evaluation)
+    lines = ["|".join(["", *(f" {cell} " if cell else " " for cell in row), ""]) for row in (head, *rows)]
+    return [lines[0], "|---|---|---|---|---|", *lines[1:]]
+
+
+def performance_rows(
+    signature: Signature, evaluation: Mapping[str, Json] | None
+) -> list[tuple[str, str, str, str, str]]:
+    """AUCs wherever it was scored: the heads of a table, then its rows."""
+    lines = [("where", "cases", "AUC", "95 % interval", "orientation")]
     out_of_fold = signature.header.out_of_fold
     if out_of_fold is not None:
-        lines.append(f"| training, out of fold (once) | | {out_of_fold.auc:.3f} | | |")
+        lines.append(("training, out of fold (once)", "", f"{out_of_fold.auc:.3f}", "", ""))
     if evaluation is None:
         return lines
     nested = evaluation["nested_cv"]
     if isinstance(nested, dict):
-        low, high = nested["ci"]  # type: ignore[misc, str-unpack]
-        lines.append(f"| nested cross-validation | {nested['n']} | {nested['auc']:.3f} | {low:.3f} to {high:.3f} | |")
+        lines.append(("nested cross-validation", str(nested["n"]), *_auc(nested), ""))
     rows = evaluation["cohorts"]
     assert isinstance(rows, dict)
     for name, row in rows.items():
         assert isinstance(row, dict)
-        low, high = row["ci"]  # type: ignore[misc, str-unpack]
         where = name if row["role"] == "external" else f"{name}: {row['role']}"
-        orientation = row["orientation"] if row["role"] == "external" else ""
-        lines.append(f"| {where} | {row['n']} | {row['auc']:.3f} | {low:.3f} to {high:.3f} | {orientation} |")
+        orientation = str(row["orientation"]) if row["role"] == "external" else ""
+        lines.append((where, str(row["n"]), *_auc(row), orientation))
     return lines
 
 
-def _table(rows: list[tuple[str, str]]) -> list[str]:
-    return ["| | |", "|---|---|", *[f"| {name} | {value} |" for name, value in rows]]
-
-
-def _fact(values: tuple[str, ...], low: float | None, high: float | None) -> str:
-    if values:
-        return ", ".join(values)
-    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
+def _auc(row: Mapping[str, Json]) -> tuple[str, str]:
+    low, high = row["ci"]  # type: ignore[misc, str-unpack]
+    return f"{row['auc']:.3f}", f"{low:.3f} to {high:.3f}"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.signature import card
+from pipeline.signature import model_card
 from pipeline.signature.container import save
 from tests.support.other_pythons import CLASSIFIERS, made_by, make, others
 from tests.support.signature_tables import frame, trained
@@ -62,4 +62,6 @@ def test_the_card_says_on_what_a_signature_was_made(there: dict[str, Any], here:
         assert [*made["trained"]["svm"]["software"]] == ["python", "numpy", "scipy", "scikit-learn"]
     assert here["trained"]["svm"]["software"]["python"] != there["trained"]["svm"]["software"]["python"]
     signature = trained()
-    assert f"| made with | python {here['trained']['svm']['software']['python']}, numpy " in card.markdown(signature)
+    assert f"| made with | python {here['trained']['svm']['software']['python']}, numpy " in model_card.markdown(
+        signature
+    )

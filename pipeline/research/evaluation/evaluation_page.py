@@ -1,10 +1,9 @@
-"""The evaluation written out: `evaluation.json`, CSV tables, the card, and one HTML page that needs nothing else."""
+"""The evaluation written out: `evaluation.json`, CSV tables, one HTML page, and the files of `reporting`."""
 
 from __future__ import annotations
 
 import html
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,27 +11,28 @@ from pipeline.records import Json
 from pipeline.research import html_tables
 from pipeline.research.evaluation import figures, subgroup_sections
 from pipeline.research.evaluation.evaluate import Evaluation
+from pipeline.research.reporting import files
+from pipeline.research.reporting.answer import file_name
 from pipeline.research.tables.reading import csv_of
-from pipeline.signature import card
+from pipeline.signature import card, document, methods
+from pipeline.signature.methods import Making
 from pipeline.signature.whole_files import write_atomically
 
 
-def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
-    """Write everything into `folder`."""
+def write_evaluation(evaluation: Evaluation, folder: Path, making: Making | None = None) -> None:
+    """Write everything into `folder`; `making`: what is known of how its numbers were made."""
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(evaluation.facts, indent=1, sort_keys=True, allow_nan=False)
     write_atomically(folder / "evaluation.json", text.encode())
     for name, table in evaluation.tables.items():
-        safe = re.sub(r"[^\w.\-]+", "_", name)
-        write_atomically(folder / safe, csv_of(table))
-    facts = json.dumps(card.facts(evaluation.signature, evaluation.facts), indent=1, sort_keys=True, allow_nan=False)
-    write_atomically(folder / "card.json", facts.encode())
-    write_atomically(folder / "card.md", card.markdown(evaluation.signature, evaluation.facts).encode())
-    write_atomically(folder / "report.html", page(evaluation).encode())
+        write_atomically(folder / file_name(name), csv_of(table))
+    making = making or Making()
+    files.write(evaluation.signature, evaluation.facts, making, folder)
+    write_atomically(folder / "report.html", page(evaluation, making).encode())
 
 
-def page(evaluation: Evaluation) -> str:
-    """The report as one HTML document: no script, no file beside it, nothing from the network."""
+def page(evaluation: Evaluation, making: Making | None = None) -> str:
+    """The report as one HTML document: no script, and nothing from the network."""
     plots, header = figures.all_figures(evaluation), evaluation.signature.header
     loud = "".join(f'<p class="loud">{html.escape(sentence)}</p>' for sentence in card.conclusions(evaluation.facts))
     warnings = "".join(f"<li>{html.escape(s)}</li>" for s in card.limits(evaluation.signature, evaluation.facts))
@@ -46,12 +46,14 @@ def page(evaluation: Evaluation) -> str:
             f"how well it does on them is no result (AUC {html_tables.number(row['auc'])} of {row['n']} cases).</p>",
             _figures(plots[name]),
         ]
+    written = document.fragment(methods.sections(evaluation.signature, evaluation.facts, making), level=3)
+    sections.append(f"<h2>Methods section</h2><p>{html.escape(methods.NOTE)}</p>{written}")
     return (
         f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(header.title)}</title>'
         f"<style>{html_tables.STYLE}</style></head><body><h1>Evaluation of {html.escape(header.title)}</h1>{loud}"
         f"<p>Positive class: <b>{html.escape(header.positive_class)}</b> (<code>{html.escape(header.label_column)} = "
         f"{html.escape(header.positive_value)}</code>), everywhere. "
-        f"File <code>{evaluation.signature.sha256}</code>.</p>"
+        f"File <code>{evaluation.signature.sha256}</code>.</p>{files.links()}"
         f'<ul class="warn">{warnings}</ul>{"".join(sections)}</body></html>\n'
     )
 

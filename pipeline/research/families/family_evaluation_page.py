@@ -12,14 +12,20 @@ from pipeline.research import html_tables
 from pipeline.research.evaluation.evaluation_page import write_evaluation
 from pipeline.research.families.evaluate_family import FamilyEvaluation
 from pipeline.signature import card
+from pipeline.signature.methods import Making
 from pipeline.signature.whole_files import write_atomically
 
 
-def write_family_evaluation(judged: FamilyEvaluation, folder: Path) -> None:
-    """Write everything into `folder`; what is told of one member alone into a folder of its name."""
+def write_family_evaluation(
+    judged: FamilyEvaluation, folder: Path, makings: Mapping[str, Making] | None = None
+) -> None:
+    """Write everything into `folder`; what is told of one member alone into a folder of its name.
+
+    `makings`: by a member's SHA-256, what is known of how its numbers were made.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for one in judged.evaluations:
-        write_evaluation(one, folder / one.signature.header.name)
+        write_evaluation(one, folder / one.signature.header.name, (makings or {}).get(one.signature.sha256))
     text = json.dumps(judged.facts, indent=1, allow_nan=False, ensure_ascii=False)
     write_atomically(folder / "evaluation.json", text.encode())
     write_atomically(folder / "report.html", page(judged).encode())

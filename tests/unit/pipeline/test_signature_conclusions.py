@@ -17,8 +17,8 @@ from pipeline.research.change.paired_tests import delta
 from pipeline.research.change.pairs import Pairs
 from pipeline.research.evaluation import by_site, evaluation_page
 from pipeline.research.evaluation.evaluate import Questions, evaluate
-from pipeline.research.training.sample_size import cases_needed, cox_snell
-from pipeline.signature import card
+from pipeline.signature import card, model_card
+from pipeline.signature.sample_size import cases_needed, cox_snell
 from tests.support.signature_tables import FAST, clinical, feature, frame, table, trained
 
 VOLUME = "t1c.tumor.original_shape_MeshVolume"
@@ -142,7 +142,7 @@ def test_more_candidates_need_more_cases_and_a_better_model_fewer() -> None:
 
 
 def test_the_card_tells_events_per_candidate() -> None:
-    assert f"40 cases of the smaller class for {card.candidates(SIGNATURE)} candidate columns" in card.markdown(
+    assert f"40 cases of the smaller class for {card.candidates(SIGNATURE)} candidate columns" in model_card.markdown(
         SIGNATURE
     )
 
