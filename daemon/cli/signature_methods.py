@@ -14,12 +14,17 @@ if TYPE_CHECKING:
 
 
 def making_of(signature: Signature, settings: Settings) -> Making:
-    """The configured settings, where features of the signature's training table were extracted with them."""
-    from pipeline.analysis.provenance import settings_hash, software
+    """The settings of extraction, where the signature tells them or they are the configured ones, and versions."""
+    from pipeline.analysis.provenance import software
+    from pipeline.errors import FeatureRejected
+    from pipeline.extraction_settings import settings_hash
     from pipeline.signature.methods import Making
 
-    same = signature.header.extraction_hash == settings_hash(settings)
-    return Making(settings if same else None, software())
+    try:
+        used = signature.as_trained(settings)
+    except FeatureRejected:
+        return Making(None, software())
+    return Making(used if settings_hash(used) == signature.header.extraction_hash else None, software())
 
 
 def methods_of(signature: Signature, evaluation: Mapping[str, Json] | None, settings: Settings) -> str:

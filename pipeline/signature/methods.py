@@ -22,10 +22,7 @@ MODELS = {
     "boosting": "gradient-boosted trees with scikit-learn's defaults",
 }
 REGIONS = {"tumor": "the tumour", "lymph_nodes": "the axillary lymph nodes"}
-SETTINGS_UNKNOWN = (
-    "[the authors: bias correction, resampling, normalisation and bin width; `axrad signature show --methods` writes "
-    "them where the settings of extraction are the configured ones]"
-)
+SETTINGS_UNKNOWN = "[the authors: bias correction, resampling, normalisation and bin width]"
 
 NOTE = "Written by axrad from the settings that were used. In brackets stands what no file records."
 
@@ -34,7 +31,8 @@ NOTE = "Written by axrad from the settings that were used. In brackets stands wh
 class Making:
     """What is known of how the numbers were made.
 
-    `settings`: those of extraction, where their hash is the signature's; `software`: versions of what evaluated it.
+    `settings`: those of extraction, where they are known to have the signature's hash; `software`: versions of what
+    evaluated it.
     """
 
     settings: Settings | None = None

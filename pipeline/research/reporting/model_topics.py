@@ -32,7 +32,7 @@ def _intended_use(m: Material) -> Answer:
 
 
 def _by_settings(text: Callable[[Settings], str], missing: str, *, of_file: bool = True) -> Topic:
-    """Answered where the settings of extraction are the configured ones; `of_file`: a parameter file may say else."""
+    """Answered where the settings of extraction are known; `of_file`: a parameter file may say else."""
 
     def topic(m: Material) -> Answer:
         settings = m.making.settings
@@ -40,9 +40,7 @@ def _by_settings(text: Callable[[Settings], str], missing: str, *, of_file: bool
             return partly("The columns are not features of axrad.", missing)
         if settings is None:
             known = m.header.extraction_hash
-            return partly(
-                f"Settings of hash {known[:12]}, not those configured here." if known else "", missing, IMAGES
-            )
+            return partly(f"Settings of hash {known[:12]}, of which no more is told." if known else "", missing, IMAGES)
         if of_file and settings.features.params is not None:
             return partly("PyRadiomics' parameter file features.params.", missing, IMAGES)
         return answered(text(settings), IMAGES)
