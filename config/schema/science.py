@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from config.schema.base import Section
 from config.schema.values import BaseUrl, InFile, LongString, OwnFolder, Sequence, Uid
@@ -110,6 +111,14 @@ class Training(Section):
     seed: int = Field(20210628, ge=0, lt=2**32)
     range_margin: float = Field(0.1, ge=0)
     complete_cases: bool = False
+    cutoff: str = "youden"
+
+    @field_validator("cutoff")
+    @classmethod
+    def _is_a_rule(cls, text: str) -> str:
+        if not re.fullmatch(r"youden|sensitivity=(0?\.\d*[1-9]\d*|1(\.0+)?)|net-benefit=0?\.\d*[1-9]\d*", text):
+            raise ValueError("must be youden, sensitivity=S (0 < S <= 1) or net-benefit=T (0 < T < 1)")
+        return text
 
 
 class SignatureSettings(Section):

@@ -29,6 +29,9 @@ _OPTIONS = (
     click.option(
         "--recipe", type=click.Choice(["out_of_fold", "paper"]), help="paper: calibrate and cut by resubstitution."
     ),
+    click.option(
+        "--cutoff", metavar="RULE", help="youden, sensitivity=0.95 or net-benefit=0.2, on out-of-fold probabilities."
+    ),
     click.option("--folds", type=click.IntRange(2)),
     click.option("--trees", type=click.IntRange(1)),
     click.option("--seed", type=click.IntRange(0)),

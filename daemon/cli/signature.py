@@ -261,6 +261,7 @@ def _print_summary(trained: Signature, out: Path) -> None:
     click.echo(f"{out}: {header.title}, positive class {header.positive_class}, SHA-256 {trained.sha256}")
     click.echo(f"{header.positives} positive and {header.negatives} negative cases; kept {selected}")
     if header.out_of_fold is not None:
-        click.echo(f"out of fold: AUC {header.out_of_fold.auc:.3f}; cutoff {header.cutoff:.3f}")
+        rule = "" if header.recipe.cutoff == "youden" else f", {header.cutoff_rule}"
+        click.echo(f"out of fold: AUC {header.out_of_fold.auc:.3f}; cutoff {header.cutoff:.3f}{rule}")
     if header.constant_columns:
         click.echo(f"{len(header.constant_columns)} constant columns dropped: {', '.join(header.constant_columns[:5])}")

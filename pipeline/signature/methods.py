@@ -149,7 +149,7 @@ def classifier(header: Header) -> str:
 
 def output(header: Header) -> str:
     """Probability and cutoff."""
-    return f"{calibration(header.recipe)} The cutoff is {header.cutoff:.3f}, where Youden's index is largest."
+    return f"{calibration(header.recipe)} The cutoff is {header.cutoff:.3f}: {header.cutoff_rule}."
 
 
 def calibration(recipe: Training) -> str:

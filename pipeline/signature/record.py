@@ -23,6 +23,8 @@ from pipeline.result import Record
 
 Floats = npt.NDArray[np.float64]
 SCHEMA = "axrad.signature/1"
+# The rule by which every cutoff was chosen before there were others.
+YOUDEN = "youden"
 
 
 class GroupEvidence(Record):
@@ -108,15 +110,29 @@ class Header(Record):
         return self
 
     @model_serializer(mode="wrap")
-    def _bytes_of_files_without_it_stay(self, serialise: SerializerFunctionWrapHandler) -> dict[str, object]:
+    def _bytes_of_files_without_them_stay(self, serialise: SerializerFunctionWrapHandler) -> dict[str, object]:
         facts: dict[str, object] = serialise(self)
         if facts.get("extraction") is None:
             facts.pop("extraction", None)
+        recipe = facts.get("recipe")
+        if isinstance(recipe, dict) and recipe.get("cutoff") == YOUDEN:
+            del recipe["cutoff"]
         return facts
 
     @property
     def title(self) -> str:
         return f"{self.name}@{self.version}"
+
+    @property
+    def cutoff_rule(self) -> str:
+        """How the cutoff was chosen, in words."""
+        kind, _, number = self.recipe.cutoff.partition("=")
+        where = "on its training scores" if self.calibration.method == "paper" else "out of fold"
+        if kind == "sensitivity":
+            return f"the highest with sensitivity {float(number):g} {where}"
+        if kind == "net-benefit":
+            return f"the largest net benefit at threshold {float(number):g} {where}"
+        return f"the largest Youden index {where}"
 
 
 @dataclass(frozen=True)

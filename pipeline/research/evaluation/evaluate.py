@@ -169,6 +169,7 @@ def _nested(result: nested.Nested, cases: design.Design) -> dict[str, Json]:
         "empty_folds": result.empty_folds,
         "n": len(cases.positive),
         "at_cutoff": {k: cohorts.interval(v) for k, v in accuracy.items()},
+        "cutoffs": list(result.cutoffs),
         **cohorts.calibration_figures(result.probabilities, cases.positive, result.patients),
     }
 

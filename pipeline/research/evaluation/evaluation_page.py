@@ -53,6 +53,7 @@ def page(evaluation: Evaluation, making: Making | None = None) -> str:
         f"<style>{html_tables.STYLE}</style></head><body><h1>Evaluation of {html.escape(header.title)}</h1>{loud}"
         f"<p>Positive class: <b>{html.escape(header.positive_class)}</b> (<code>{html.escape(header.label_column)} = "
         f"{html.escape(header.positive_value)}</code>), everywhere. "
+        f"Cutoff {html_tables.number(header.cutoff)}: {header.cutoff_rule}. "
         f"File <code>{evaluation.signature.sha256}</code>.</p>{files.links()}"
         f'<ul class="warn">{warnings}</ul>{"".join(sections)}</body></html>\n'
     )
@@ -90,6 +91,9 @@ def _nested(nested: Json, plots: Mapping[str, list[str]]) -> list[str]:
     accuracy = nested["at_cutoff"]
     assert isinstance(accuracy, dict)
     lines: list[list[Json]] = [[name, html_tables.interval(value)] for name, value in accuracy.items()]
+    cutoffs = nested["cutoffs"]
+    assert isinstance(cutoffs, list)
+    lines.insert(0, ["each at the cutoff of its fold", ", ".join(html_tables.number(c) for c in cutoffs)])
     return [
         "<h2>Training cohort, nested cross-validation</h2>",
         html_tables.table(["each case by a signature that had not seen it", "value (95 % interval)"],

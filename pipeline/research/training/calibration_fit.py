@@ -1,6 +1,8 @@
-"""Platt's sigmoid fitted to decision values, and the cutoff by Youden's index."""
+"""Platt's sigmoid fitted to decision values, and the cutoff: by Youden's index, a sensitivity or net benefit."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import numpy.typing as npt
@@ -26,20 +28,54 @@ def platt(decision: Floats, positive: npt.NDArray[np.bool_]) -> tuple[float, flo
     return a / scale, b
 
 
+def cutoff(rule: str, probabilities: Floats, positive: npt.NDArray[np.bool_]) -> float:
+    """The cutoff by a rule of the settings: `youden`, `sensitivity=S` or `net-benefit=T`."""
+    kind, _, number = rule.partition("=")
+    if kind == "sensitivity":
+        return fixed_sensitivity(probabilities, positive, float(number))
+    if kind == "net-benefit":
+        return best_net_benefit(probabilities, positive, float(number))
+    return youden(probabilities, positive)
+
+
+def fixed_sensitivity(probabilities: Floats, positive: npt.NDArray[np.bool_], least: float) -> float:
+    """The highest cutoff at which at least this share of the positives is called; half-way to the next lower score."""
+    calls = math.ceil(least * int(positive.sum()) - 1e-9)
+    lowest = float(np.sort(probabilities[positive])[-calls])
+    below = probabilities[probabilities < lowest]
+    return (lowest + float(below.max())) / 2 if len(below) else lowest
+
+
+def best_net_benefit(probabilities: Floats, positive: npt.NDArray[np.bool_], threshold: float) -> float:
+    """The cutoff with the largest net benefit where a positive is worth threshold odds of negatives called.
+
+    Vickers and Elkin 2006. Half-way between the two neighbouring scores, the lowest of equally good ones; above all
+    scores where calling nobody is best.
+    """
+    order = np.unique(probabilities)
+    best, chosen = 0.0, (float(order[-1]) + 1) / 2
+    for i in range(len(order) - 1, -1, -1):
+        called = probabilities >= order[i]
+        benefit = float((called & positive).sum() - (called & ~positive).sum() * threshold / (1 - threshold))
+        if benefit >= best - 1e-12:
+            best, chosen = benefit, float(order[i] if i == 0 else (order[i - 1] + order[i]) / 2)
+    return chosen
+
+
 def youden(probabilities: Floats, positive: npt.NDArray[np.bool_]) -> float:
     """The cutoff with the largest sensitivity + specificity - 1, a case at the cutoff being positive.
 
     Half-way between the two neighbouring scores; the lowest of equally good ones.
     """
     order = np.unique(probabilities)
-    best, cutoff = -np.inf, 0.5
+    best, chosen = -np.inf, 0.5
     for i, value in enumerate(order):
         called = probabilities >= value
         index = called[positive].mean() - called[~positive].mean()
         if index > best + 1e-12:
             best = index
-            cutoff = float(value if i == 0 else (order[i - 1] + value) / 2)
-    return cutoff
+            chosen = float(value if i == 0 else (order[i - 1] + value) / 2)
+    return chosen
 
 
 def _newton(x: Floats, target: Floats, b: float) -> tuple[float, float]:

@@ -26,7 +26,7 @@ from pipeline.signature.record import Floats
 class Nested:
     """`fold_aucs`: (repeats, folds). `probabilities` and `called`: of the first repeat, per case, out of fold.
 
-    `positive`, `patients`: class of each case, and the number of its patient.
+    `positive`, `patients`: class of each case, and the number of its patient. `cutoffs`: the one of each fold.
     """
 
     auc: metrics.Interval
@@ -36,6 +36,7 @@ class Nested:
     called: npt.NDArray[np.bool_]
     positive: npt.NDArray[np.bool_]
     patients: npt.NDArray[np.intp]
+    cutoffs: tuple[float, ...] = ()
     name: str = "nested cross-validation"
 
 
@@ -54,7 +55,7 @@ def nested_cv(
     """
     aucs = np.empty((repeats, recipe.folds))
     probabilities, called = np.zeros(len(design.positive)), np.zeros(len(design.positive), dtype=np.bool_)
-    empty = 0
+    empty, cutoffs = 0, []
     for repeat in range(repeats):
         parts = fitting.folds(design.positive, recipe.folds, recipe.seed + repeat, design.patients)
         for fold, (training, held_out) in enumerate(parts):
@@ -65,10 +66,11 @@ def nested_cv(
                 a, b, cutoff = _calibrated(design, recipe, training)
                 probabilities[held_out] = calibration.probability(decisions, a, b)
                 called[held_out] = probabilities[held_out] >= cutoff
+                cutoffs.append(cutoff)
             if progress is not None:
                 progress(repeat * recipe.folds + fold + 1, repeats * recipe.folds)
     patients = np.arange(len(design.positive)) if design.patients is None else design.patients
-    return Nested(_interval(aucs), aucs, empty, probabilities, called, design.positive, patients)
+    return Nested(_interval(aucs), aucs, empty, probabilities, called, design.positive, patients, tuple(cutoffs))
 
 
 def auc_difference(a: Nested, b: Nested) -> metrics.Interval:
@@ -108,7 +110,7 @@ def _calibrated(design: Design, recipe: Training, training: fitting.Indices) -> 
         design.values[training], positive, design.columns, design.groups, inner, patients=patients
     )
     a, b = calibration_fit.platt(decisions, positive)
-    return a, b, calibration_fit.youden(calibration.probability(decisions, a, b), positive)
+    return a, b, calibration_fit.cutoff(recipe.cutoff, calibration.probability(decisions, a, b), positive)
 
 
 def _interval(aucs: Floats, least: float = 0.0) -> metrics.Interval:

@@ -154,19 +154,20 @@ def _calibrate(
     )
     a, b = calibration_fit.platt(decisions, cases.positive)
     probabilities = calibration.probability(decisions, a, b)
-    cutoff = calibration_fit.youden(probabilities, cases.positive)
+    cutoff = calibration_fit.cutoff(recipe.cutoff, probabilities, cases.positive)
     evidence = OutOfFold(auc=metrics.auc(decisions, cases.positive), folds=recipe.folds, empty_folds=empty)
     positive, negative = np.sort(probabilities[cases.positive]), np.sort(probabilities[~cases.positive])
     return _Calibrated(a, b, cutoff, positive, negative, evidence)
 
 
 def _calibrate_as_published(cases: design.Design, fitted: fitting.Fit, recipe: Training) -> _Calibrated:
-    """Platt's sigmoid as libsvm finds it for R's e1071, selection done on everyone; Youden on the training scores."""
+    """Platt's sigmoid as libsvm finds it for R's e1071, selection done on everyone; the cutoff from training scores."""
     standardised = fitted.scaling.apply(cases.values[:, fitted.kept])
     a, b = calibration_fit.platt(fitting.refit_out_of_fold(standardised, cases.positive, recipe), cases.positive)
     probabilities = calibration.probability(classifiers.decision(fitted.model, standardised), a, b)
     nobody = np.empty(0)
-    return _Calibrated(a, b, calibration_fit.youden(probabilities, cases.positive), nobody, nobody, None)
+    cutoff = calibration_fit.cutoff(recipe.cutoff, probabilities, cases.positive)
+    return _Calibrated(a, b, cutoff, nobody, nobody, None)
 
 
 def _class_name(table: Table) -> str:
