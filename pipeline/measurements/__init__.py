@@ -1,5 +1,7 @@
 """Measurements that readers make in viewers: read from TID 1500 reports and presentation states, understood, placed."""
 
+from pipeline.measurements.merging import Merged, merged, renumbered
+from pipeline.measurements.placing import Placed, Placement, placed
 from pipeline.measurements.reading import MEASUREMENT_CLASSES, read_file, read_measurements
 from pipeline.measurements.records import Graphic, ImageFrame, Measurement, MeasurementReport, NotUsed
 
@@ -9,7 +11,13 @@ __all__ = [
     "ImageFrame",
     "Measurement",
     "MeasurementReport",
+    "Merged",
     "NotUsed",
+    "Placed",
+    "Placement",
+    "merged",
+    "placed",
     "read_file",
     "read_measurements",
+    "renumbered",
 ]

@@ -106,6 +106,7 @@ def _read(dataset: Dataset, uid: str, rules: Rules) -> MeasurementReport:
     return MeasurementReport(
         source,
         patient_key(text_of(dataset, "PatientID"), text_of(dataset, "IssuerOfPatientID")),
+        patient_key(text_of(dataset, "PatientID"), ""),
         _reader(dataset, root),
         _written(dataset),
         text_of(dataset, "StudyDate"),

@@ -93,13 +93,14 @@ class NotUsed:
 class MeasurementReport:
     """All measurements of one object.
 
-    `patient_key` is that of `pipeline.catalog.facts`; `reader_key` a digest of the reader's name, empty where none is
-    written. `written`: content date and time, YYYYMMDDHHMMSS; `study_date`: YYYYMMDD. `references`: every image that
-    it names, with series and study where its evidence tells them.
+    `patient_key` is that of `pipeline.catalog.facts`, `patient_id_key` the same without issuer; `reader_key` a digest
+    of the reader's name, empty where none is written. `written`: content date and time, YYYYMMDDHHMMSS; `study_date`:
+    YYYYMMDD. `references`: every image that it names, with series and study where its evidence tells them.
     """
 
     source: InstanceRef
     patient_key: str
+    patient_id_key: str
     reader_key: str
     written: str
     study_date: str
