@@ -18,6 +18,7 @@ from dicom_sr.tracking import Tracking
 from pipeline.catalog import SEGMENTATION_CLASSES
 from pipeline.records import Code, InstanceRef, Role, Sequence, Side
 from pipeline.result import NodeSummary, Part, Prediction, RoiSummary, StudyResult
+from pipeline.signature.names import origin_word
 
 SITES: dict[Role, Code] = {"tumor": codes.BREAST, "lymph_nodes": codes.AXILLARY_NODE}
 # Codes of Segmented Property Type that say mass: SNOMED CT, its older form, and the one for mammography.
@@ -66,6 +67,11 @@ def _kind(coded: tuple[str, str, str] | None) -> Code:
 def is_several(roi: RoiSummary) -> bool:
     """Whether a region is made of several segments: a group refers to one, and so to a segmentation of their union."""
     return len(roi.segment_details) > 1
+
+
+def maker(roi: RoiSummary) -> str:
+    """The software that made a region, as its objects name it; empty where they do not, or a reader drew it."""
+    return ", ".join(dict.fromkeys(d.algorithm for d in roi.segment_details if d.origin != "drawn" and d.algorithm))
 
 
 def predictions(context: GroupContext) -> Iterator[Dataset]:
@@ -156,7 +162,19 @@ def _group(
     if side is not None:
         content_items.add(where, content_items.code(codes.LATERALITY, codes.SIDES[side], content_items.MODIFIER))
     content_items.add(group, where)
+    if roi.origin != "drawn":
+        content_items.add(group, *_region_algorithm(context, roi))
     return group
+
+
+def _region_algorithm(context: GroupContext, roi: RoiSummary) -> Iterator[Dataset]:
+    """TID 4019: who made the region, and whether a reader stands for it."""
+    say = words_of(context.settings)
+    yield content_items.text(codes.ALGORITHM_NAME, maker(roi) or say("software"), content_items.MODIFIER)
+    yield content_items.text(codes.ALGORITHM_VERSION, "none", content_items.MODIFIER)
+    stands = say("confirmed_short", who=roi.confirmed_by) if roi.confirmed_by else say("unconfirmed")
+    origin = say("region_origin", origin=say.named(origin_word(roi.origin)), stands=stands)
+    yield content_items.text(codes.ALGORITHM_PARAMETERS, origin, content_items.MODIFIER)
 
 
 def _segment(context: GroupContext, role: Role, side: Side | None, roi: RoiSummary) -> Iterator[Dataset]:

@@ -18,8 +18,12 @@ from pipeline.geometry import Geometry, box_of
 Sequence = Literal["t1c", "t2", "adc"]
 Role = Literal["tumor", "lymph_nodes"]
 Side = Literal["L", "R"]
+# Who made a region: a reader's hand, software from a reader's measurements, a model, or software from images alone.
+Origin = Literal["drawn", "measured", "model", "proposed"]
 SEQUENCES: tuple[Sequence, ...] = ("t1c", "t2", "adc")
 ROLES: tuple[Role, ...] = ("tumor", "lymph_nodes")
+# What a reader's hand made before what software did with a reader's help, and that before what it did alone.
+ORIGINS: tuple[Origin, ...] = ("drawn", "measured", "model", "proposed")
 
 # A named alias: pydantic follows a nameless recursive union without end.
 Json = TypeAliasType("Json", "bool | int | float | str | list[Json] | dict[str, Json] | None")
@@ -126,7 +130,8 @@ class Contradiction:
 class Segment:
     """One segment of a SEG, or one ROI of an RTSTRUCT, as its maker described it.
 
-    `notes` say what was done to bring it onto the grid (resampled, parts outside).
+    `notes` say what was done to bring it onto the grid (resampled, parts outside). `algorithm`: the name of the
+    software that made it, where its maker gives one. `confirmed_by`: who stands for a region that software made.
     """
 
     source: InstanceRef
@@ -141,6 +146,9 @@ class Segment:
     tracking_uid: str | None = None
     notes: tuple[str, ...] = ()
     contradictions: tuple[Contradiction, ...] = ()
+    origin: Origin = "drawn"
+    algorithm: str = ""
+    confirmed_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +193,17 @@ class Roi:
     @property
     def frame_of_reference_uid(self) -> str | None:
         return self.mask.geometry.frame_of_reference_uid
+
+    @property
+    def origin(self) -> Origin:
+        """That of the segment that a reader had the least part in."""
+        return max((s.origin for s in self.segments), key=ORIGINS.index, default="drawn")
+
+    @property
+    def confirmed_by(self) -> str | None:
+        """Who confirmed what of it software made; None where nobody did, or not all of it."""
+        made = [s.confirmed_by for s in self.segments if s.origin != "drawn"]
+        return "; ".join(dict.fromkeys(by for by in made if by)) if made and all(made) else None
 
 
 @dataclass(frozen=True, slots=True)

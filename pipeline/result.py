@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from pipeline.records import InstanceRef, Json, LeftOut, Role, Sequence, Side
+from pipeline.records import InstanceRef, Json, LeftOut, Origin, Role, Sequence, Side
 
 
 class Record(BaseModel):
@@ -34,7 +34,8 @@ class SequenceChoice(Record):
 class SegmentSummary(Record):
     """A segment as referred to from the report. `source` is the SEG or RTSTRUCT instance.
 
-    `property_type`: its Segmented Property Type, as value, scheme, meaning.
+    `property_type`: its Segmented Property Type, as value, scheme, meaning. `algorithm`: the software that made it,
+    where one did and its object names it.
     """
 
     source: InstanceRef
@@ -43,6 +44,8 @@ class SegmentSummary(Record):
     tracking_id: str | None = None
     tracking_uid: str | None = None
     property_type: tuple[str, str, str] | None = None
+    origin: Origin = "drawn"
+    algorithm: str = ""
 
 
 class NodeSummary(Record):
@@ -62,6 +65,9 @@ class RoiSummary(Record):
     `kept_volume` per other sequence: volume there / volume on the grid that it was drawn on.
     `count`: separate lymph nodes, or lesions of a tumour; `nodes`: the lymph nodes one by one. Results written before
     nodes were measured say the count as `nodes`.
+    `origin`: who made it: a reader (`drawn`), software from a reader's measurements (`measured`), a model (`model`) or
+    software from images alone (`proposed`); of several segments, what a reader had the least part in. `confirmed_by`:
+    who stands for what software made; None: nobody, or nobody needs to.
     """
 
     source_uid: str
@@ -74,6 +80,13 @@ class RoiSummary(Record):
     nodes: tuple[NodeSummary, ...] = ()
     why: str = ""
     segment_details: tuple[SegmentSummary, ...] = ()
+    origin: Origin = "drawn"
+    confirmed_by: str | None = None
+
+    @property
+    def unconfirmed(self) -> bool:
+        """Whether software made it and nobody stands for it."""
+        return self.origin != "drawn" and self.confirmed_by is None
 
     @model_validator(mode="before")
     @classmethod

@@ -130,6 +130,8 @@ class SignatureSettings(Section):
     training data above `max_distance` times its 99 % quantile. `alpha`: the conformal band's error rate per class;
     None leaves the category to the cutoff. `minimum_per_class`: an external cohort with fewer cases in either class is
     neither evidence for a signature nor a bar to it.
+    `allow_origins`: regions of these origins are evaluated although the signature was trained on others and no recorded
+    evaluation speaks for it there; the report says so. Otherwise it abstains from them.
     """
 
     path: InFile | None = None
@@ -140,6 +142,7 @@ class SignatureSettings(Section):
     max_distance: float = Field(3.0, gt=0)
     alpha: float | None = Field(0.1, gt=0, lt=1)
     minimum_per_class: int = Field(10, ge=2)
+    allow_origins: tuple[Literal["measured", "model", "proposed", "drawn"], ...] = ()
     training: Training = Training()
 
 

@@ -22,7 +22,7 @@ class SideAnswer(TypedDict):
 
 
 class RegionOrigin(TypedDict):
-    """Who made a region (`drawn`: a reader), and who confirmed one that software proposed."""
+    """Who made a region (an origin of `pipeline.records`), and who confirmed one that software made."""
 
     origin: str
     confirmed_by: str | None

@@ -9,13 +9,13 @@ from daemon.assembly.records import Stored
 from daemon.assembly.rois import recognise
 from pipeline.catalog import Exam, InstanceFacts, Selection
 from pipeline.needs import Available, SignatureNeeds
-from pipeline.records import ROLES, SEQUENCES, Role
+from pipeline.records import ORIGINS, ROLES, SEQUENCES, Role
 from pipeline.records import Sequence as SequenceName
+from pipeline.roi.describe import of_facts
 from pipeline.roi.rules import Rules
 from pipeline.sequences import Match
 from pipeline.sequences.records import T1C_LABELS
 
-DRAWN: RegionOrigin = {"origin": "drawn", "confirmed_by": None}
 Uids = frozenset[str]
 
 
@@ -74,7 +74,7 @@ def basis_of(
         objects = [roi for roi in exam.rois if _may_hold(roi, role, rules)]
         if objects:
             reads[role] = frozenset(pairs[roi.ref.sop_instance_uid] for roi in objects)
-    regions = {role: DRAWN for role in ROLES if role in reads}
+    regions = {role: region_origin(exam, role, rules) for role in ROLES if role in reads}
     ids = {(s.facts.ref.sop_instance_uid, s.digest): s.id for s in counting}
     return Basis(tuple(in_use), asked, available.groups, reads, ids, regions)
 
@@ -83,6 +83,17 @@ def _drawn_on(exam: Exam, images: Mapping[SequenceName, Uids]) -> set[SequenceNa
     """The sequences whose images the regions refer to; T1+C where they refer to none of them."""
     referred = {reference.sop_instance_uid for roi in exam.rois for reference in roi.references}
     return {name for name, uids in images.items() if uids & referred} or {"t1c"}
+
+
+def region_origin(exam: Exam, role: Role, rules: Rules) -> RegionOrigin:
+    """Who made a region, by what the objects say that may hold it: of several, what a reader had the least part in."""
+    named = [
+        of_facts(roi, segment).origin
+        for roi in exam.rois
+        for segment in roi.segments
+        if (r := recognise(roi, segment, rules)).role == role or r.unclear
+    ]
+    return {"origin": max(named, key=ORIGINS.index, default="drawn"), "confirmed_by": None}
 
 
 def _may_hold(roi: InstanceFacts, role: Role, rules: Rules) -> bool:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pipeline.features.feature_table import Outcome
     from pipeline.features.patient_column import PatientKey
     from pipeline.features.roi_features import RoiFeatures
+    from pipeline.records import Origin
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -35,6 +36,13 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     type=FILE,
     help="Key for patient_key in the table, the same file at every site that pools.  [default: a public salt]",
 )
+@click.option(
+    "--origin",
+    "origins",
+    multiple=True,
+    type=click.Choice(("drawn", "measured", "model", "proposed")),
+    help="Only rows all of whose regions are of these origins; may be given several times.  [default: all]",
+)
 def extract(
     config_path: Path | None,
     as_json: bool,
@@ -45,6 +53,7 @@ def extract(
     label: int | None,
     params: Path | None,
     patient_key: Path | None,
+    origins: tuple[Origin, ...],
 ) -> None:
     """Features of one ROI (--image, --mask), or of every exam in the folders PATH as one row of a table (--out).
 
@@ -65,6 +74,8 @@ def extract(
             raise click.UsageError("--image and --mask belong together.")
         if patient_key is not None:
             raise click.UsageError("--patient-key belongs to a table of exams (--out).")
+        if origins:
+            raise click.UsageError("--origin belongs to a table of exams (--out).")
         _one_roi(image, mask, label, settings, as_json)
     else:
         if not paths or out is None:
@@ -76,7 +87,7 @@ def extract(
         from daemon.recovery.unreadable_files import noting
 
         with noting(out.with_name(out.name + ".notes"), "axrad extract", time.time()):
-            _many_exams(paths, out, settings, _patients(patient_key), as_json)
+            _many_exams(paths, out, settings, _patients(patient_key), origins, as_json)
 
 
 def _patients(path: Path | None) -> PatientKey:
@@ -124,7 +135,14 @@ def _print_listing(features: RoiFeatures) -> None:
             click.echo(f"{name:<{width}}  missing: {why}")
 
 
-def _many_exams(paths: tuple[Path, ...], out: Path, settings: Settings, patients: PatientKey, as_json: bool) -> None:
+def _many_exams(
+    paths: tuple[Path, ...],
+    out: Path,
+    settings: Settings,
+    patients: PatientKey,
+    origins: tuple[Origin, ...],
+    as_json: bool,
+) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -134,6 +152,7 @@ def _many_exams(paths: tuple[Path, ...], out: Path, settings: Settings, patients
     from pipeline.errors import ExamRejected, FileSetAside
     from pipeline.extraction_settings import settings_hash, text_of
     from pipeline.features.feature_table import fill
+    from pipeline.records import ORIGINS
     from pipeline.result import StudyResult
     from pipeline.run import analyse
 
@@ -160,7 +179,8 @@ def _many_exams(paths: tuple[Path, ...], out: Path, settings: Settings, patients
             raise ExamRejected(f"No MR exam among {len(facts)} DICOM files and {len(unreadable)} other files.")
         working = progress.add_task("exams", total=len(studies))
         advance = lambda: progress.advance(working)  # noqa: E731
-        outcome = fill(out, studies, evaluate, advance, settings_hash(settings), patients, text_of(settings))
+        form, wanted = (settings_hash(settings), patients, text_of(settings)), origins or ORIGINS
+        outcome = fill(out, studies, evaluate, advance, *form, wanted)
     _print_outcome(out, outcome, as_json)
     if outcome.failures:
         raise ExamRejected(f"{len(outcome.failures)} of {len(studies)} exams have no row; see {out.name}.failed.json")
@@ -173,9 +193,12 @@ def _print_outcome(out: Path, outcome: Outcome, as_json: bool) -> None:
         click.echo(f"{where}: {len(missing)} features missing, e.g. {next(iter(missing.values()))}", err=True)
     if as_json:
         failed = [{"study_uid": f.study_uid, "code": f.code, "reason": f.reason} for f in outcome.failures]
-        summary = {"table": str(out), "rows": outcome.rows, "skipped": outcome.skipped, "failed": failed}
+        summary = {"table": str(out), "rows": outcome.rows, "skipped": outcome.skipped}
+        if outcome.other_origins:
+            summary["other_origins"] = outcome.other_origins
+        summary["failed"] = failed
         click.echo(json.dumps(summary))
     else:
-        click.echo(
-            f"{out}: {outcome.rows} rows added, {outcome.skipped} exams were there, {len(outcome.failures)} failed"
-        )
+        others = f", {outcome.other_origins} rows are of other origins" if outcome.other_origins else ""
+        failed_count = f"{len(outcome.failures)} failed"
+        click.echo(f"{out}: {outcome.rows} rows added, {outcome.skipped} exams were there{others}, {failed_count}")

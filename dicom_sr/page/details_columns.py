@@ -188,7 +188,7 @@ def region_words(result: StudyResult, side: Side | None, part: Part, role: Role,
     if role == "lymph_nodes":
         count = say("one_node") if roi.count == 1 else say("nodes", count=roi.count)
         text = say("beside_region", region=text, fact=count)
-    return text
+    return say("beside_region", region=text, fact=say("unconfirmed")) if roi.unconfirmed else text
 
 
 def short_axes(roi: RoiSummary, say: Words) -> str:

@@ -182,6 +182,9 @@ def _pictures(
 ) -> None:
     """Two rows (tumor, nodes) of three sequences; an empty frame says what there is no picture of, and why."""
     label = 16 if size > 200 else 13
+    unconfirmed = frozenset(
+        (role, on) for on, other in result.parts() for role, roi in other.rois.items() if roi.unconfirmed
+    )
     for row, role in enumerate(_ROWS):
         top = y + row * (size + label + 12)
         mine = [p for p in panels if p.focus == role and side in (None, p.side)]
@@ -199,7 +202,7 @@ def _pictures(
                 why = sentences.why_absent(result, part, sequence, role, say)
                 _empty_picture(sheet, say, why, left, top + label, size, label)
                 continue
-            draw_panel(sheet, panel, left, top + label + 6, size)
+            draw_panel(sheet, panel, left, top + label + 6, size, unconfirmed, say("unconfirmed"))
 
 
 def _empty_picture(sheet: Sheet, say: Words, why: str, left: float, top: float, size: float, label: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from config.schema import Settings
-from dicom_sr import common_attributes, sentences
+from dicom_sr import common_attributes, measurement_groups, sentences
 from dicom_sr.codes import SEQUENCE_NAMES
 from dicom_sr.language import Words, words_of
 from dicom_sr.page import details_columns, fonts, paper, text_fitting
@@ -171,7 +171,12 @@ def _regions(pages: Pages, result: StudyResult) -> None:
         for role, roi in sorted(part.rois.items(), reverse=True):
             segments = say.listed((d.label or say("segment", number=d.number) for d in roi.segment_details), "comma")
             what = details_columns.region_words(result, side, part, role, say)
-            pages.text(say("drawn_as", what=what, segments=segments) if segments else what)
+            what = say("drawn_as", what=what, segments=segments) if segments else what
+            if roi.origin != "drawn":
+                what = say("made_by", what=what, algorithm=measurement_groups.maker(roi) or say("software"))
+            if roi.confirmed_by:
+                what = say("confirmed_by", what=what, who=roi.confirmed_by)
+            pages.text(what)
             if roi.nodes:
                 pages.table(
                     [say(f"head_{column}") for column in ("node", "segment", "short", "long", "volume")],

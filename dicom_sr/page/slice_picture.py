@@ -11,7 +11,7 @@ from dicom_sr.page import text_fitting
 from dicom_sr.page.node_labels import Box, Label, placed
 from dicom_sr.page.sheet import DPI, INK, PINK, QUIET, YELLOW, Sheet
 from pipeline.pictures import Contour, Panel
-from pipeline.records import Role
+from pipeline.records import Role, Side
 
 COLOURS: dict[Role, str] = {"tumor": YELLOW, "lymph_nodes": PINK}
 BAR_MM = 20.0
@@ -21,8 +21,17 @@ _OUTLINE = [patheffects.withStroke(linewidth=3 * POINT, foreground="black")]
 _FEW, _SMALL_PX = 6, 150.0
 
 
-def draw_panel(sheet: Sheet, panel: Panel, x: float, y: float, size: float) -> None:
-    """The panel in a square of `size` pixels; pixels are shown in their true proportions."""
+Regions = frozenset[tuple[Role, Side | None]]
+
+
+def draw_panel(
+    sheet: Sheet, panel: Panel, x: float, y: float, size: float, unconfirmed: Regions = frozenset(), note: str = ""
+) -> None:
+    """The panel in a square of `size` pixels; pixels are shown in their true proportions.
+
+    `unconfirmed`: regions that software made and nobody stands for are outlined in dashes, and a picture of one says so
+    (`note`).
+    """
     axes = sheet.axes(x, y, size, size)
     axes.set_facecolor("black")
     rows, columns = panel.image_yx.shape
@@ -41,9 +50,11 @@ def draw_panel(sheet: Sheet, panel: Panel, x: float, y: float, size: float) -> N
     axes.autoscale(False)
     _square(axes, (left + columns / 2) * dx, (top + rows / 2) * dy, max(rows * dy, columns * dx))
     for contour in panel.contours:
-        _contour(axes, contour, panel)
+        _contour(axes, contour, panel, dashed=(contour.role, contour.side) in unconfirmed)
     px_per_mm = size / max(rows * dy, columns * dx)
     taken = [*_letters(axes, panel, size), _bar(axes, px_per_mm, size)]
+    if (panel.focus, panel.side) in unconfirmed:
+        taken.append(_note(axes, note, size))
     if panel.focus == "lymph_nodes":
         _numbers(axes, panel, size, px_per_mm, taken)
     axes.set_xticks([])
@@ -58,8 +69,8 @@ def _square(axes: Axes, x: float, y: float, side: float) -> None:
     axes.set_ylim(y + side / 2, y - side / 2)
 
 
-def _contour(axes: Axes, contour: Contour, panel: Panel) -> None:
-    """The panel's own ROI with a full line, the other one dashed."""
+def _contour(axes: Axes, contour: Contour, panel: Panel, *, dashed: bool) -> None:
+    """The panel's own ROI with a full line, or in long dashes; the other one in short ones."""
     points = contour.points_xy * np.array([panel.spacing_yx_mm[1], panel.spacing_yx_mm[0]])
     own = contour.role == panel.focus and contour.side == panel.side
     below = patheffects.withStroke(linewidth=(3.9 if own else 2.8) * POINT, foreground="black")
@@ -68,7 +79,7 @@ def _contour(axes: Axes, contour: Contour, panel: Panel) -> None:
         points[:, 1],
         color=COLOURS[contour.role],
         linewidth=(2.1 if own else 1.4) * POINT,
-        linestyle="-" if own else (0, (3, 2)),
+        linestyle=((0, (5, 3)) if dashed else "-") if own else (0, (3, 2)),
         solid_joinstyle="round",
         path_effects=[below, patheffects.Normal()],
     )
@@ -129,6 +140,14 @@ def _letters(axes: Axes, panel: Panel, size: float) -> list[Box]:
         boxes.append(Box(at_x - width / 2, at_y - height / 2, at_x + width / 2, at_y + height / 2))
         _write(axes, letter, (at_x / size, 1 - at_y / size), 14, colour=INK, bold=True)
     return boxes
+
+
+def _note(axes: Axes, note: str, size: float) -> Box:
+    """A line of text below the letter of the upper edge; where it stands."""
+    px = 12.0 if size > 200 else 10.0
+    width, at_y = text_fitting.width(note, px, bold=True) + 4, 22 + px
+    _write(axes, note, (0.5, 1 - at_y / size), px, colour=YELLOW, bold=True)
+    return Box((size - width) / 2, at_y - px, (size + width) / 2, at_y + px)
 
 
 def _bar(axes: Axes, px_per_mm: float, size: float) -> Box:

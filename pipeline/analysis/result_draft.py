@@ -83,6 +83,8 @@ def summary_of(region: Roi, masks: Masks, kept_volumes: KeptVolumes) -> RoiSumma
         count=region.count,
         nodes=tuple(NodeSummary.model_validate(asdict(node)) for node in region.nodes),
         why=region.why,
+        origin=region.origin,
+        confirmed_by=region.confirmed_by,
         segment_details=tuple(
             SegmentSummary(
                 source=s.source,
@@ -91,6 +93,8 @@ def summary_of(region: Roi, masks: Masks, kept_volumes: KeptVolumes) -> RoiSumma
                 tracking_id=s.tracking_id,
                 tracking_uid=s.tracking_uid,
                 property_type=(t.value, t.scheme, t.meaning) if (t := s.property_type) is not None else None,
+                origin=s.origin,
+                algorithm=s.algorithm,
             )
             for s in region.segments
         ),

@@ -74,7 +74,8 @@ def _prediction(
         stop = stop or (inventory.fault(first, side) if first else None)
         if stop is not None:
             return Outcome(None, ((stop.code, stop.message),))
-    return inputs.signatures.predict(measured, available.groups, inputs.clinical, protocol)
+    origins = {role: summary.origin for role, summary in summaries.items()}
+    return inputs.signatures.predict(measured, available.groups, inputs.clinical, protocol, origins)
 
 
 def join_sides(

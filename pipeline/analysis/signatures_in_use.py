@@ -10,9 +10,9 @@ from pipeline import signature as signature_room
 from pipeline.errors import ExamRejected, InputRejected
 from pipeline.extraction_settings import settings_hash
 from pipeline.needs import Group, SignatureNeeds
-from pipeline.records import FeatureSet, Json
+from pipeline.records import FeatureSet, Json, Origin, Role
 from pipeline.result import Clinical, Prediction
-from pipeline.signature import Signature
+from pipeline.signature import Signature, trained_origins
 from pipeline.signature.registry import choose, in_order, in_shadow, needs_of
 
 
@@ -112,9 +112,16 @@ class Signatures:
         }
 
     def predict(
-        self, measured: FeatureSet, there: frozenset[Group], clinical: Clinical, protocol: Mapping[str, object]
+        self,
+        measured: FeatureSet,
+        there: frozenset[Group],
+        clinical: Clinical,
+        protocol: Mapping[str, object],
+        origins: Mapping[Role, Origin],
     ) -> Outcome:
         """Ask the first signature in the written order whose inputs this exam has; shadows are never reported.
+
+        `origins`: who made each region. One that was not trained on regions of such an origin abstains.
 
         What it abstains from stays unanswered: the next one is asked only where an input is absent or ambiguous.
         """
@@ -122,14 +129,16 @@ class Signatures:
             return Outcome(None, (("no-signature", "no signature was asked"),))
         groups = {".".join(group) for group in there}
         choice = choose(self.order, self.shadows, frozenset(groups | set(clinical.known)))
-        shadow = tuple(p for s in choice.shadows if (p := self._watch(s, measured, clinical, protocol)) is not None)
+        shadow = tuple(
+            p for s in choice.shadows if (p := self._watch(s, measured, clinical, protocol, origins)) is not None
+        )
         fallback = "; ".join([*choice.notes, *self._why_missing(clinical)]) if choice.notes else ""
         # A file that was named is asked whatever there is: it says itself which features it lacks, and why.
         asked = choice.signature or (self.order[0] if self.settings.registry is None and len(self.order) == 1 else None)
         if asked is None:
             return Outcome(None, (("no-signature-fits", fallback),), shadow)
         try:
-            prediction = self._ask(asked, measured, clinical, protocol)
+            prediction = self._ask(asked, measured, clinical, protocol, origins)
         except ExamRejected as error:
             return Outcome(None, ((error.code, error.message),), shadow)
         return Outcome(prediction.model_copy(update={"fallback": fallback}), (), shadow, asked)
@@ -138,18 +147,31 @@ class Signatures:
         return [f"{name}: {clinical.missing[name]}" for name in sorted(self.clinical & set(clinical.missing))]
 
     def _ask(
-        self, asked: Signature, measured: FeatureSet, clinical: Clinical, protocol: Mapping[str, object]
+        self,
+        asked: Signature,
+        measured: FeatureSet,
+        clinical: Clinical,
+        protocol: Mapping[str, object],
+        origins: Mapping[Role, Origin],
     ) -> Prediction:
+        assert self.settings is not None
+        notes = trained_origins.notes_on(asked, origins, self.settings)
         missing = {**measured.missing, **clinical.missing}
-        return signature_room.predict(
+        prediction = signature_room.predict(
             asked, measured.values, missing=missing, clinical=clinical.known, protocol=protocol, settings=self.settings
         )
+        return prediction.model_copy(update={"notes": (*prediction.notes, *notes)})
 
     def _watch(
-        self, asked: Signature, measured: FeatureSet, clinical: Clinical, protocol: Mapping[str, object]
+        self,
+        asked: Signature,
+        measured: FeatureSet,
+        clinical: Clinical,
+        protocol: Mapping[str, object],
+        origins: Mapping[Role, Origin],
     ) -> Prediction | None:
         """A shadow that abstains has nothing to keep."""
         try:
-            return self._ask(asked, measured, clinical, protocol)
+            return self._ask(asked, measured, clinical, protocol, origins)
         except ExamRejected:
             return None

@@ -39,11 +39,14 @@ Value = None | int | float | str | list[int] | list[float] | list[str]
 
 @dataclass(frozen=True, slots=True)
 class SegmentFacts:
+    """`algorithm_type`: as the object says it; empty where it does not, and of facts of an earlier version."""
+
     number: int
     label: str
     property_category: Code | None = None
     property_type: Code | None = None
     anatomy: Code | None = None
+    algorithm_type: str = ""
 
 
 @dataclass(frozen=True, slots=True)

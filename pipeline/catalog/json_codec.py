@@ -57,6 +57,8 @@ def _segment_to_json(segment: SegmentFacts) -> dict[str, object]:
         code: Code | None = getattr(segment, name)
         if code is not None:
             document[name] = [code.value, code.scheme, code.meaning]
+    if segment.algorithm_type:
+        document["algorithm_type"] = segment.algorithm_type
     return document
 
 
@@ -64,4 +66,5 @@ def _segment_from_json(document: dict[str, Any]) -> SegmentFacts:
     codes = {
         name: Code(*document[name]) for name in ("property_category", "property_type", "anatomy") if name in document
     }
-    return SegmentFacts(document["number"], document["label"], **codes)
+    made = str(document.get("algorithm_type", ""))
+    return SegmentFacts(document["number"], document["label"], **codes, algorithm_type=made)

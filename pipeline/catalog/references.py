@@ -66,6 +66,7 @@ def segments(dataset: Dataset) -> tuple[SegmentFacts, ...]:
             _code(item, "SegmentedPropertyCategoryCodeSequence"),
             _code(item, "SegmentedPropertyTypeCodeSequence"),
             _code(item, "AnatomicRegionSequence"),
+            text_of(item, "SegmentAlgorithmType").upper(),
         )
         for item in dataset.get("SegmentSequence") or []
     ]
@@ -75,7 +76,8 @@ def segments(dataset: Dataset) -> tuple[SegmentFacts, ...]:
         observation = observed.get(number, Dataset())
         property_type = _code(observation, "RTROIIdentificationCodeSequence")
         label = text_of(item, "ROIName") or text_of(observation, "ROIObservationLabel")
-        described.append(SegmentFacts(number, label, None, property_type, None))
+        made = text_of(item, "ROIGenerationAlgorithm").upper()
+        described.append(SegmentFacts(number, label, None, property_type, None, made))
     return tuple(sorted(described, key=lambda s: s.number))
 
 

@@ -13,7 +13,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,14 +23,15 @@ from pipeline.catalog import Exam
 from pipeline.csv_cells import escaped, quoted, unescaped
 from pipeline.errors import AxradError, InputRejected, NotInstalled
 from pipeline.features.patient_column import COLUMN, KEY_ID, PatientKey, refuse_others
-from pipeline.records import ROLES, SEQUENCES
+from pipeline.records import ORIGINS, ROLES, SEQUENCES, Origin
 from pipeline.result import Part, StudyResult
 from pipeline.whole_file import replacing, write_whole
 
 FEATURE = re.compile(rf"({'|'.join(SEQUENCES)})\.({'|'.join(ROLES)})\..+")
 KEYS = ("study_uid", "side")
 EXTRACTION = "extraction_settings"
-TEXTS = (*KEYS, COLUMN, KEY_ID, EXTRACTION)
+ORIGIN = "origin"
+TEXTS = (*KEYS, COLUMN, KEY_ID, EXTRACTION, ORIGIN)
 
 Cell = str | float | int | bool | None
 Row = dict[str, Cell]
@@ -48,10 +49,13 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run did: rows written, exams passed over because the table has them, exams that failed."""
+    """What a run did: rows written, exams passed over because the table has them, rows left out whose regions are
+    of another origin than asked for, exams that failed.
+    """
 
     rows: int = 0
     skipped: int = 0
+    other_origins: int = 0
     failures: tuple[Failure, ...] = ()
     incomplete: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
@@ -64,10 +68,12 @@ def fill(
     extraction_hash: str | None = None,
     patients: PatientKey | None = None,
     extraction: str | None = None,
+    origins: Collection[Origin] = ORIGINS,
 ) -> Outcome:
     """Add a row for every exam that the table at `path` does not have; the rest goes on when one fails.
 
-    A row has the side, facts about the acquisition, and the features. `advance` is called after each exam.
+    A row has the side, who made its regions, facts about the acquisition, and the features. `advance` is called after
+    each exam. `origins`: rows that have a region of another origin are not written.
     `extraction_hash` stands for the settings: rows that were extracted with other ones do not belong in one table.
     `extraction`: these settings as text, kept in every row. `patients`: the key under which a row names its patient;
     without, it names none.
@@ -80,6 +86,7 @@ def fill(
     journal = path.with_name(path.name + ".rows.jsonl")
     rows = 0
     skipped = 0
+    other_origins = 0
     failures: list[Failure] = []
     incomplete: dict[str, Mapping[str, str]] = {}
     with _locked(journal) as stream:
@@ -99,7 +106,9 @@ def fill(
                 if exam.study_uid in known:
                     skipped += 1
                 else:
-                    new, lacking = _attempt(exam, analyse, failures, patients)
+                    every, lacking = _attempt(exam, analyse, failures, patients)
+                    new = [row for row in every if set(str(row[ORIGIN]).split("+")) <= set(origins)]
+                    other_origins += len(every) - len(new)
                     if extraction is not None:
                         new = [{**row, EXTRACTION: extraction} for row in new]
                     for row in new:
@@ -116,7 +125,7 @@ def fill(
                     write(file, _columns(table), table)
             _report(path, failures, incomplete)
             journal.unlink(missing_ok=True)
-    return Outcome(rows, skipped, tuple(failures), incomplete)
+    return Outcome(rows, skipped, other_origins, tuple(failures), incomplete)
 
 
 def _attempt(
@@ -136,7 +145,8 @@ def _attempt(
     for side, part in result.parts():
         if part.features:
             measured = {**_empty_cells(part), **part.features}
-            rows.append({"study_uid": result.study_uid, "side": side, **patient, **result.protocol, **measured})
+            first: Row = {"study_uid": result.study_uid, "side": side, ORIGIN: _origin(part)}
+            rows.append({**first, **patient, **result.protocol, **measured})
             if part.missing_features:
                 lacking[f"{result.study_uid} {side or ''}".strip()] = dict(part.missing_features)
     if not rows:
@@ -144,6 +154,12 @@ def _attempt(
         reason = "; ".join(result.reasons) or "no feature could be computed"
         failures.append(Failure(exam.study_uid, code, reason, _folder(exam)))
     return rows, lacking
+
+
+def _origin(part: Part) -> str:
+    """Who made the regions: `drawn`, or several as `drawn+measured`."""
+    here = {roi.origin for roi in part.rois.values()} or {"drawn"}
+    return "+".join(origin for origin in ORIGINS if origin in here)
 
 
 def _empty_cells(part: Part) -> Row:

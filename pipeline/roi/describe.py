@@ -11,16 +11,20 @@ from pydicom import Dataset
 from pipeline.catalog.facts import InstanceFacts, SegmentFacts
 from pipeline.dicom_file.text_values import text_of
 from pipeline.errors import RoiRejected
-from pipeline.records import Code, InstanceRef
+from pipeline.records import Code, InstanceRef, Origin
 from pipeline.volumes.frames import SEGMENTATIONS
 
 RTSTRUCT_CLASS = "1.2.840.10008.5.1.4.1.1.481.3"
 BACKGROUND = ("125040", "DCM")
+MANUAL = "MANUAL"
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """One segment, or one ROI of an RTSTRUCT. `anatomies` and `modifiers`: every region and modifier code given."""
+    """One segment, or one ROI of an RTSTRUCT. `anatomies` and `modifiers`: every region and modifier code given.
+
+    `algorithm_type`: MANUAL, SEMIAUTOMATIC, AUTOMATIC, or empty where it is not told; `algorithm`: the software's name.
+    """
 
     path: Path
     source: InstanceRef
@@ -33,6 +37,13 @@ class Description:
     modifiers: tuple[Code, ...] = ()
     tracking_id: str | None = None
     tracking_uid: str | None = None
+    algorithm_type: str = ""
+    algorithm: str = ""
+
+    @property
+    def origin(self) -> Origin:
+        """Who made it: a reader, where the object does not say that software did."""
+        return "drawn" if self.algorithm_type in ("", MANUAL) else "model"
 
     @property
     def name(self) -> str:
@@ -51,6 +62,7 @@ def of_facts(roi: InstanceFacts, segment: SegmentFacts) -> Description:
         category=segment.property_category,
         type=segment.property_type,
         anatomies=(segment.anatomy,) if segment.anatomy else (),
+        algorithm_type=segment.algorithm_type,
     )
 
 
@@ -92,6 +104,8 @@ def _segment(item: Dataset, ref: InstanceRef, path: Path) -> Description:
         _codes(modifiers),
         text_of(item, "TrackingID") or None,
         text_of(item, "TrackingUID") or None,
+        text_of(item, "SegmentAlgorithmType").upper(),
+        text_of(item, "SegmentAlgorithmName"),
     )
 
 
@@ -111,6 +125,7 @@ def _structures(ds: Dataset, ref: InstanceRef, path: Path) -> tuple[Description,
                 None,
                 _code(observation, "RTROIIdentificationCodeSequence"),
                 _codes(observation.get("AnatomicRegionSequence") or []),
+                algorithm_type=text_of(item, "ROIGenerationAlgorithm").upper(),
             )
         )
     return tuple(segments)

@@ -166,6 +166,8 @@ def segment_of(described: Description, canvas: Canvas, rules: Rules, laterality:
         described.tracking_uid,
         tuple(_notes(canvas)),
         canvas.contradictions,
+        described.origin,
+        described.algorithm,
     )
 
 

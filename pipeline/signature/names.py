@@ -7,6 +7,8 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
+from pipeline.records import ORIGINS, Origin
+
 FEATURE: Final = re.compile(r"(t1c|t2|adc)\.(tumor|lymph_nodes)\.[A-Za-z0-9][\w.\-]*")
 PROTOCOL: Final = "protocol."
 EXTRACTION_HASH: Final = "extraction_hash"
@@ -14,6 +16,8 @@ EXTRACTION_HASH: Final = "extraction_hash"
 EXTRACTION: Final = "extraction_settings"
 # The patient of a row under a key, and the key's id. They say nothing of the table: one under another key is the same.
 PATIENT: Final = ("patient_key", "patient_key_id")
+# Who made the regions of a row. Where all were drawn, it says nothing of the table: without the column it is the same.
+ORIGIN: Final = "origin"
 # Taken for the id without being asked; `id` and the like may be mere row numbers, so they must be named with --id.
 ID_COLUMNS: Final = ("patient_id", "study_uid")
 
@@ -22,7 +26,7 @@ CLINICAL: Final = ("age_years", "clinical_t", "clinical_n", "ki67_percent", "mol
 # Columns a table may carry beside features, label and clinical variables; evaluation reads them, training does not.
 COMPANIONS: Final = frozenset(
     (
-        *ID_COLUMNS, *PATIENT, "id", "ID", "case_id", "exam_id",
+        *ID_COLUMNS, *PATIENT, ORIGIN, "id", "ID", "case_id", "exam_id",
         *CLINICAL, EXTRACTION_HASH, EXTRACTION, "settings_hash", "series_uid", "laterality", "side", "status",
         "er_percent", "pr_percent", "er", "pr", "her2", "er_status", "pr_status", "her2_status",
         "manufacturer", "scanner", "model", "field_strength_t", "centre", "site", "cohort", "split",
@@ -79,6 +83,25 @@ def with_hints(columns: Sequence[str], known: Iterable[str], count: int = 10) ->
 
 def _letters(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def origin_word(origin: Origin) -> str:
+    """An origin in a sentence: `drawn`, `model-made`."""
+    return "model-made" if origin == "model" else origin
+
+
+def origins_in(cell: object) -> tuple[Origin, ...]:
+    """Who made the regions of a row: `drawn`, or several as `drawn+measured`; an empty cell: drawn.
+
+    Raises:
+        ValueError: it names something else.
+    """
+    text = "" if cell is None else str(cell).strip()
+    words = ["drawn"] if text in ("", "nan", "NaN", "NA", "None") else [word.strip() for word in text.split("+")]
+    unknown = [word for word in words if word not in ORIGINS]
+    if unknown:
+        raise ValueError(f"{unknown[0]!r} is no origin of a region ({', '.join(ORIGINS)})")
+    return tuple(o for o in ORIGINS if o in words)
 
 
 def clinical_number(name: str, value: object) -> float | None:

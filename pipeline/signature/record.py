@@ -18,13 +18,14 @@ from config.schema import Classifier, Settings, Training
 from pipeline.errors import InputRejected
 from pipeline.extraction_settings import Form, as_trained, hash_of, phase_of
 from pipeline.needs import GROUPS, SignatureNeeds
-from pipeline.records import Json
+from pipeline.records import Json, Origin
 from pipeline.result import Record
 
 Floats = npt.NDArray[np.float64]
 SCHEMA = "axrad.signature/1"
 # The rule by which every cutoff was chosen before there were others.
 YOUDEN = "youden"
+DRAWN_ONLY: tuple[Origin, ...] = ("drawn",)
 
 
 class GroupEvidence(Record):
@@ -63,7 +64,8 @@ class Header(Record):
     """Everything about a signature that is not an array.
 
     `extraction`: the settings that its features were extracted with; None: those that `extraction_hash` names by
-    itself (the first defaults), or that were not told.
+    itself (the first defaults), or that were not told. `origins`: who made the regions that it was trained on. Files of
+    before this was kept have none: drawn by readers.
     """
 
     schema_: Literal["axrad.signature/1"] = Field("axrad.signature/1", alias="schema")
@@ -94,6 +96,7 @@ class Header(Record):
     out_of_fold: OutOfFold | None = None
     distance_quantiles: dict[str, float]
     protocol: dict[str, ProtocolFact] = Field(default_factory=dict)
+    origins: tuple[Origin, ...] = DRAWN_ONLY
     intended_use: str = ""
     software: dict[str, str] = Field(default_factory=dict)
 
@@ -117,6 +120,8 @@ class Header(Record):
         recipe = facts.get("recipe")
         if isinstance(recipe, dict) and recipe.get("cutoff") == YOUDEN:
             del recipe["cutoff"]
+        if self.origins == DRAWN_ONLY:
+            facts.pop("origins", None)
         return facts
 
     @property
@@ -161,6 +166,11 @@ class Signature:
         from pipeline.signature.names import group_of
 
         return frozenset(group_of(f) for f in self.features) | frozenset(self.header.clinical)
+
+    @property
+    def roles(self) -> frozenset[str]:
+        """The regions that it reads."""
+        return frozenset(name.split(".")[1] for name in self.inputs if name.count(".") == 1)
 
     def needs(self, rank: int = 0) -> SignatureNeeds:
         """What it reads; `rank` is its place in the written order of the signatures in use.
@@ -207,6 +217,7 @@ class Signature:
             "features": len(self.features),
             "clinical": list(h.clinical),
             "extraction_hash": h.extraction_hash,
+            "origins": list(h.origins),
         }
 
     def require_positive(self, name: str) -> None:

@@ -21,7 +21,16 @@ from dicom_sr.checks.content import check_report
 from dicom_sr.checks.identity import check_identity
 from dicom_sr.structured_report import structured_report
 from tests.support import validators
-from tests.support.report_variants import INVALID, NAMES, REASONS, invalid, named, not_evaluated, one_side_only
+from tests.support.report_variants import (
+    INVALID,
+    NAMES,
+    REASONS,
+    invalid,
+    made_by_software,
+    named,
+    not_evaluated,
+    one_side_only,
+)
 from tests.support.reports import KINDS, Case, case, regions_of, write
 
 TREES = ("sr", "sr_3d", "sr_enhanced")
@@ -29,6 +38,7 @@ CLASSES = (*TREES, "sr_basic_text")
 CASES: dict[str, Callable[[], Case]] = {kind: partial(case, kind) for kind in KINDS}
 CASES |= {code: partial(not_evaluated, code) for code in REASONS}
 CASES["one_side"] = one_side_only
+CASES["made_by_software"] = made_by_software
 # What changes patient and study alone.
 NAMED = [f"name_{script}" for script in NAMES]
 CASES |= {f"name_{script}": partial(named, script) for script in NAMES}

@@ -63,6 +63,16 @@ def one_side_only() -> Case:
     return replace(given, kind="one_side", result=given.result.model_copy(update={"sides": sides}))
 
 
+def made_by_software(confirmed_by: str | None = None) -> Case:
+    """A tumour that software grew from a reader's measurements, beside lymph nodes that a reader drew."""
+    given = case("high")
+    tumor = given.result.rois["tumor"]
+    details = tuple(d.model_copy(update={"origin": "measured", "algorithm": "Grower"}) for d in tumor.segment_details)
+    changes = {"origin": "measured", "confirmed_by": confirmed_by, "segment_details": details}
+    rois = {**given.result.rois, "tumor": tumor.model_copy(update=changes)}
+    return replace(given, kind="made_by_software", result=given.result.model_copy(update={"rois": rois}))
+
+
 def named(script: str) -> Case:
     """A patient whose name is in one of NAMES."""
     character_set, name = NAMES[script]

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import InputRejected
-from pipeline.records import Json
+from pipeline.records import ORIGINS, Json
 from pipeline.research import calibration, metrics
 from pipeline.research.metrics import Interval
 from pipeline.research.tables import design, patients
@@ -154,6 +154,8 @@ def figures(signature: Signature, cohort: Scored, alpha: float | None, minimum_p
         "negatives": int((~positive).sum()),
         "incomplete_cases_left_out": cohort.left_out,
         "table_sha256": cohort.table.sha256,
+        # Those that every case has: only then does the cohort speak of such regions.
+        "origins": [o for o in ORIGINS if all(o in row for row in cohort.table.origins)],
         **gate.facts(discrimination, minimum_per_class),
         # With these the gate can judge again, by whatever rule it has when the signature is to become active.
         "scores": {

@@ -15,6 +15,7 @@ import pandas as pd
 from pipeline.errors import InputRejected
 from pipeline.extraction_settings import Form
 from pipeline.extraction_settings import read as read_form
+from pipeline.records import Origin
 from pipeline.research.tables.reading import read_frame, refuse_repeated_columns, shortened
 from pipeline.signature import names
 
@@ -54,6 +55,24 @@ class Table:
         """The side of each row, where the table has such a column."""
         column = next((self.others[c] for c in SIDES if c in self.others), None)
         return None if column is None else [str(cell).strip() for cell in column]
+
+    @property
+    def origins(self) -> tuple[tuple[Origin, ...], ...]:
+        """Who made the regions of each row; drawn by readers, where the table does not say.
+
+        Raises:
+            InputRejected: a cell says something else.
+        """
+        cells = self.others.get(names.ORIGIN)
+        if cells is None:
+            return (("drawn",),) * len(self)
+        rows = []
+        for index, cell in enumerate(cells):
+            try:
+                rows.append(names.origins_in(cell))
+            except ValueError as error:
+                raise InputRejected(f"{self.name}, {self.row(index)}: {error}", code="unknown-origin") from None
+        return tuple(rows)
 
     def row(self, index: int) -> str:
         """How a row is called in messages: its number, never its id, which may identify a person."""

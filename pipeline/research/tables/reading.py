@@ -5,21 +5,21 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from pipeline.csv_cells import escaped, quoted, unescaped
 from pipeline.errors import InputRejected
-from pipeline.signature.names import PATIENT
+from pipeline.signature.names import ORIGIN, PATIENT
 
 
 def read_frame(path: Path) -> tuple[pd.DataFrame, str]:
     """A CSV table (UTF-8, else GB18030), every cell as text, or a Parquet table as it is; and its naming SHA-256.
 
     That is the file's own; of a table with columns for the patient, that of the table without them, so that it is one
-    table under whatever key.
+    table under whatever key. A column that says of every row that readers drew its regions counts as little.
 
     Raises:
         InputRejected: it cannot be read, or is no such table.
@@ -30,10 +30,19 @@ def read_frame(path: Path) -> tuple[pd.DataFrame, str]:
         raise InputRejected(f"cannot read the table {path}: {error.strerror}", code="table-unreadable") from error
     if path.suffix.lower() in (".parquet", ".pq"):
         frame = _parquet(path, data)
-        others = frame.drop(columns=[c for c in PATIENT if c in frame.columns])
+        others = frame.drop(columns=_beside(frame))
         return frame, sha256_of(data if len(others.columns) == len(frame.columns) else csv_of(others))
     frame = _csv(path, data)
-    return frame, sha256_of(_without_patients(_text(path, data)) if set(PATIENT) & set(frame.columns) else data)
+    beside = _beside(frame)
+    return frame, sha256_of(_without(beside, _text(path, data)) if beside else data)
+
+
+def _beside(frame: pd.DataFrame) -> list[str]:
+    """Columns that say nothing of what a signature is made from."""
+    names = [*PATIENT]
+    if ORIGIN in frame.columns and set(frame[ORIGIN].astype(str)) <= {"drawn", ""}:
+        names.append(ORIGIN)
+    return [name for name in names if name in frame.columns]
 
 
 def sha256_of(data: bytes) -> str:
@@ -71,10 +80,10 @@ def shortened(items: Sequence[int] | Sequence[str], count: int = 10) -> str:
     return ", ".join(map(str, items[:count])) + more
 
 
-def _without_patients(text: str) -> bytes:
-    """A CSV table as `axrad extract` would have written it without the columns for the patient, cells as they stand."""
+def _without(beside: Collection[str], text: str) -> bytes:
+    """A CSV table as `axrad extract` would have written it without some columns, cells as they stand."""
     rows = list(csv.reader(io.StringIO(text, newline="")))
-    columns = [index for index, title in enumerate(rows[0]) if title.strip() not in PATIENT]
+    columns = [index for index, title in enumerate(rows[0]) if title.strip() not in beside]
     return "".join(",".join(quoted(row[i]) for i in columns if i < len(row)) + "\n" for row in rows if row).encode()
 
 

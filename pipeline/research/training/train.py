@@ -11,6 +11,7 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from config.schema import Training
+from pipeline.records import ORIGINS, Origin
 from pipeline.research import metrics
 from pipeline.research.tables import design
 from pipeline.research.tables.feature_table import Table
@@ -98,6 +99,7 @@ def _train(table: Table, recipe: Training, identity: Identity, progress: fitting
         out_of_fold=calibrated.evidence,
         distance_quantiles=training_ranges.held_out_quantiles(raw, recipe.seed),
         protocol=training_ranges.protocol_of(table, cases.kept_rows),
+        origins=_origins(table, cases.kept_rows),
         intended_use=identity.intended_use,
         software=software(),
     )
@@ -168,6 +170,12 @@ def _calibrate_as_published(cases: design.Design, fitted: fitting.Fit, recipe: T
     nobody = np.empty(0)
     cutoff = calibration_fit.cutoff(recipe.cutoff, probabilities, cases.positive)
     return _Calibrated(a, b, cutoff, nobody, nobody, None)
+
+
+def _origins(table: Table, kept_rows: npt.NDArray[np.bool_]) -> tuple[Origin, ...]:
+    """Who made the regions of the cases."""
+    here = {origin for row, is_case in zip(table.origins, kept_rows, strict=True) if is_case for origin in row}
+    return tuple(origin for origin in ORIGINS if origin in here)
 
 
 def _class_name(table: Table) -> str:

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from config.schema import Assembly, Settings
 from daemon.assembly import InUse, RecordedAnswer, Verdict, expected_answer, side_answer
 from daemon.assembly.answers import RegionOrigin, groups_of
-from daemon.assembly.basis import DRAWN
 from daemon.assembly.revision_rule import CHANGED, HIGHER, REGION, REPLACED, STAYS, Outcome, compare, is_preliminary
 from pipeline.catalog import InstanceFacts
 from pipeline.needs import GROUPS, Group, SignatureNeeds
@@ -21,6 +20,7 @@ from tests.support.exams import T2, series
 from tests.support.facts import NODES, TUMOR, ours
 from tests.support.stories import HOUR, MINUTE, NOON, STUDY, Story, breast_exam
 
+DRAWN: RegionOrigin = {"origin": "drawn", "confirmed_by": None}
 exam = breast_exam()
 NOTHING_NEW = Outcome()
 

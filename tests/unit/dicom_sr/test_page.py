@@ -18,11 +18,14 @@ from PIL import Image
 from config.schema import Report, Settings, Work
 from dicom_sr import render
 from dicom_sr.page import draw_page, drawn, fonts, pdf_of, png_of
+from dicom_sr.page.first_page import Drawing
 from dicom_sr.page.readable_names import day, person_name
 from dicom_sr.page.sheet import PINK, SIDE_PX, YELLOW
+from tests.support.report_variants import made_by_software
 from tests.support.reports import Case, case
 
 ROOT = Path(__file__).resolve().parents[3]
+NOTE = "proposed, not confirmed"
 
 
 def page_of(example: Case) -> np.ndarray:
@@ -50,6 +53,26 @@ def test_contours_of_both_regions_are_drawn() -> None:
     pixels = page_of(case("high"))
     assert has_colour(pixels, YELLOW) > 100
     assert has_colour(pixels, PINK) > 100
+
+
+def test_a_region_that_nobody_confirmed_is_outlined_in_dashes_and_said_to_be_proposed() -> None:
+    drawn_by_hand, proposed, confirmed = (
+        drawn(example.result, example.source, example.panels, Settings())
+        for example in (case("high"), made_by_software(), made_by_software("dr.a"))
+    )
+
+    def own_lines_dashed(drawing: Drawing, colour: str) -> set[bool]:
+        widest = [line for axes in drawing.sheet.figure.axes for line in axes.get_lines() if line.get_color() == colour]
+        most = max(line.get_linewidth() for line in widest)
+        return {line.get_linestyle() != "-" for line in widest if line.get_linewidth() == most}
+
+    assert own_lines_dashed(drawn_by_hand, YELLOW) == own_lines_dashed(confirmed, YELLOW) == {False}
+    assert (own_lines_dashed(proposed, YELLOW), own_lines_dashed(proposed, PINK)) == ({True}, {False})
+    page, *pictures = proposed.sheet.figure.axes
+    said = [[text.get_text() for text in axes.texts] for axes in (page, *pictures)]
+    assert [NOTE in texts for texts in said[1:]].count(True) == 3
+    assert NOTE in " ".join(said[0])
+    assert not any(NOTE in text.get_text() for axes in confirmed.sheet.figure.axes for text in axes.texts)
 
 
 def test_the_marker_on_the_scale_stands_at_the_probability() -> None:

@@ -14,7 +14,7 @@ from dicom_sr.checks.content import ASSERT_DISEASE, check_report
 from dicom_sr.language import ENGLISH
 from dicom_sr.sentences import comparison
 from dicom_sr.structured_report import structured_report
-from tests.support.report_variants import one_side_only
+from tests.support.report_variants import made_by_software, one_side_only
 from tests.support.reports import KINDS, Case, case, prediction
 
 
@@ -302,3 +302,21 @@ def test_reasons_are_told_in_words() -> None:
 )
 def test_the_probability_has_as_many_digits_as_tell_its_side(probability: float, cutoff: float, shown: str) -> None:
     assert comparison(prediction(probability, cutoff=cutoff), ENGLISH) == shown
+
+
+@pytest.mark.parametrize(("who", "stands"), [(None, "proposed, not confirmed"), ("dr.a", "confirmed by dr.a")])
+def test_every_group_of_a_region_that_software_made_names_it_and_who_stands_for_it(
+    who: str | None, stands: str
+) -> None:
+    example = made_by_software(who)
+    report = read(example, Settings(report=Report(all_features=True)))
+    assert check_report(structured_report(example.result, example.source, Settings()), example.result) == []
+    by_region: dict[str, list[Dataset]] = {}
+    for group in groups(report)[1:]:
+        finding = next(c.ConceptCodeSequence[0].CodeValue for c in group.ContentSequence if name(c) == "121071")
+        by_region.setdefault("lymph_nodes" if finding == "68171009" else "tumor", []).append(group)
+    assert len(by_region["tumor"]) > 2
+    for group in by_region["tumor"]:
+        assert text_of(group, "111001") == "Grower"
+        assert text_of(group, "111002") == f"region measured; {stands}"
+    assert not [c for group in by_region["lymph_nodes"] for c in group.ContentSequence if name(c) == "111001"]

@@ -139,7 +139,7 @@ def test_facts_about_the_acquisition_stand_between_the_keys_and_the_features(tab
     protocol = {"extraction_hash": "ab", "field_strength_t": 3.0, "manufacturer": "ACME"}
     fill(table, [exam("1.2.1")], lambda one: result(one.study_uid, protocol=protocol), extraction_hash="ab")
     (row,) = rows_of(table)
-    assert [name for name in row if name != "side"] == ["study_uid", *protocol, A, B]
+    assert [name for name in row if name != "side"] == ["study_uid", "origin", *protocol, A, B]
     assert float(row["field_strength_t"]) == 3.0
 
 
