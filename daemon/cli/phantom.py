@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Seed of the first exam.")
 @click.option("--exams", type=click.IntRange(min=1), default=1, show_default=True, help="How many; seeds count up.")
 @click.option("--vendor", type=click.Choice(["siemens", "ge", "philips"]), default="siemens", show_default=True)
-@click.option("--preset", type=click.Choice(["small", "demo", "reference"]), default="demo", show_default=True)
+@click.option("--preset", type=click.Choice(["small", "demo", "reference", "hard"]), default="demo", show_default=True)
 @click.option(
     "--layout", type=click.Choice(["series_per_phase", "one_series"]), help="Of the dynamic; else the vendor's."
 )

@@ -88,6 +88,14 @@ class Anatomy:
 
     def labels(self, axes_zyx_mm: Axes) -> npt.NDArray[np.uint8]:
         """The tissue at every point of a grid: uint8 (z, y, x)."""
+        labels = self.healthy(axes_zyx_mm)
+        for lesion in self.lesions:
+            window = lesion.shape.window(axes_zyx_mm)
+            labels[window][lesion.radius(cut(axes_zyx_mm, window)) < 1] = lesion.tissue
+        return labels
+
+    def healthy(self, axes_zyx_mm: Axes) -> npt.NDArray[np.uint8]:
+        """As `labels`, without any lesion."""
         z, y, x = axes_zyx_mm
         torso = np.sqrt(
             (((y - _TORSO_CENTRE[1]) / _TORSO_AXES[1]) ** 2)[:, None]
@@ -106,9 +114,6 @@ class Anatomy:
         heart = Ellipsoid((32.0, 105.0, -18.0), (52.0, 44.0, 60.0)).radius(axes_zyx_mm)
         labels[(heart < 1) & (torso < 0.80)] = MUSCLE
         labels[(heart < 0.75) & (torso < 0.80)] = BLOOD
-        for lesion in self.lesions:
-            window = lesion.shape.window(axes_zyx_mm)
-            labels[window][lesion.radius(cut(axes_zyx_mm, window)) < 1] = lesion.tissue
         return labels
 
     def _paint_breast(self, labels: npt.NDArray[np.uint8], axes_zyx_mm: Axes, side: int) -> None:

@@ -14,9 +14,9 @@ from pipeline.phantom.fields import Axes, Floats
 from pipeline.phantom.spec import Drawn
 
 # Signal before contrast of fat-suppressed T1, by tissue: air fat gland skin muscle lung blood tumour node
-_T1 = (0.0, 75.0, 170.0, 150.0, 160.0, 12.0, 110.0, 165.0, 150.0)
+T1 = (0.0, 75.0, 170.0, 150.0, 160.0, 12.0, 110.0, 165.0, 150.0)
 # Relative enhancement of each tissue in the four phases after contrast (tumour: fast, then washout)
-_ENHANCEMENT = (
+ENHANCEMENT = (
     (0.0, 0.03, 0.12, 0.25, 0.10, 0.0, 2.2, 1.25, 1.05),
     (0.0, 0.04, 0.20, 0.32, 0.14, 0.0, 1.7, 1.35, 1.25),
     (0.0, 0.05, 0.27, 0.36, 0.16, 0.0, 1.5, 1.25, 1.28),
@@ -61,9 +61,9 @@ class Scene:
 
     def t1(self, phase: int, rng: np.random.Generator) -> Floats:
         """Magnitude of one phase; 0 is before contrast."""
-        lut = np.array(_T1, dtype=np.float32)
+        lut = np.array(T1, dtype=np.float32)
         if phase:
-            lut = lut * (1 + np.array(_ENHANCEMENT[phase - 1], dtype=np.float32))
+            lut = lut * (1 + np.array(ENHANCEMENT[phase - 1], dtype=np.float32))
         return RECEIVER_GAIN * self._magnitude(self._textured(lut, 1.0 if phase else 0.35, 1.0), rng)
 
     def t2(self, rng: np.random.Generator) -> Floats:

@@ -16,7 +16,7 @@ from pipeline.records import Mask, Role, Sequence, Side
 _FAR = 1.8  # nuisance stays within so many standard deviations: no exam is outlandish
 Vendor = Literal["siemens", "ge", "philips"]
 VENDORS: tuple[Vendor, ...] = ("siemens", "ge", "philips")
-Preset = Literal["small", "demo", "reference"]
+Preset = Literal["small", "demo", "reference", "hard"]
 Matrix = tuple[int, int, int]
 Spacing = tuple[float, float, float]
 
@@ -44,6 +44,10 @@ PRESETS: dict[Preset, Protocol] = {
     ),
     "reference": Protocol(
         (448, 448, 160), (0.76, 0.76, 1.0), (512, 512, 40), (0.66, 0.66, 4.0), (192, 192, 36), (1.77, 1.77, 4.4)
+    ),
+    # Regions as hard to draw as a patient's: `hard_anatomy`.
+    "hard": Protocol(
+        (160, 160, 64), (0.9, 0.9, 1.8), (128, 128, 28), (1.15, 1.15, 4.0), (72, 72, 26), (2.0, 2.0, 4.4), one_side=True
     ),
 }
 
@@ -104,6 +108,9 @@ class PhantomSpec:
         coin, side, gain, noise, bias, size, *hidden = np.clip(rng.standard_normal(12), -_FAR, _FAR)
         positive = bool(coin > 0) if self.node_positive is None else self.node_positive
         diameter = 26.0 if self.preset == "reference" else float(np.clip(22.0 * np.exp(0.18 * size), 14.0, 28.0))
+        if self.preset == "hard":
+            diameter = float(np.clip(22.0 * np.exp(0.35 * size), 12.0, 40.0))
+        shading, grain = (0.6, 0.09) if self.preset == "hard" else (0.35, 0.06)
         shift = self.effect * (0.5 if positive else -0.5)
         shared, own_tumor, own_nodes = hidden[:3]
         jitter = 1 + self.spacing_jitter * self.rng("spacing").uniform(-1, 1, 9)
@@ -112,8 +119,8 @@ class PhantomSpec:
             positive,
             self.laterality or ("L" if side > 0 else "R"),
             float(np.exp(0.10 * gain)) if self.gain is None else self.gain,
-            float(0.06 * np.exp(0.2 * noise)) if self.noise is None else self.noise,
-            float(0.35 * np.exp(0.25 * bias)) if self.bias is None else self.bias,
+            float(grain * np.exp(0.2 * noise)) if self.noise is None else self.noise,
+            float(shading * np.exp(0.25 * bias)) if self.bias is None else self.bias,
             diameter if self.tumor_diameter_mm is None else self.tumor_diameter_mm,
             float(np.exp(0.3 * (shift + np.sqrt(0.7) * shared + np.sqrt(0.3) * own_tumor))),
             float(np.exp(0.3 * (shift + np.sqrt(0.7) * shared + np.sqrt(0.3) * own_nodes))),

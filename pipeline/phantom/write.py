@@ -11,6 +11,8 @@ from pydicom import dcmread
 
 from pipeline.geometry import Geometry
 from pipeline.phantom import anatomy as body
+from pipeline.phantom.hard_anatomy import make_hard
+from pipeline.phantom.hard_scene import HardScene
 from pipeline.phantom.headers import clock, save
 from pipeline.phantom.seg import drawings_of, make_seg
 from pipeline.phantom.series import ExamWriter
@@ -24,14 +26,16 @@ def write_exam(folder: Path, spec: PhantomSpec) -> PhantomExam:
     """Write one exam below `folder` (made if missing; the exam's series folders must not exist in it yet).
 
     Equal specs give equal bytes. Series: localizer, T2, DWI (b 0 and 800), ADC map, the dynamic (one phase before
-    and four after contrast), subtraction, MIP; and a SEG on the first phase after contrast.
+    and four after contrast), subtraction, MIP; and a SEG on the first phase after contrast. The preset "hard" has other
+    lesions (`hard_anatomy`) in T1 of its own (`hard_scene`).
     """
     drawn = spec.drawn()
-    anatomy = body.make(spec, drawn)
+    hard = make_hard(spec, drawn) if spec.preset == "hard" else None
+    anatomy = hard or body.make(spec, drawn)
     writer = ExamWriter(folder, spec)
     folder.mkdir(parents=True, exist_ok=True)
     t1_grid = body.grid(spec, drawn, spec.grids.t1_matrix, drawn.t1_spacing_mm)
-    scene = Scene.on(anatomy, drawn, t1_grid)
+    scene = HardScene.of(spec, hard, t1_grid) if hard else Scene.on(anatomy, drawn, t1_grid)
     phases = [np.rint(scene.t1(p, spec.rng(f"noise t1 {p}"))) for p in range(PHASES)]
     series = [_localizer(writer, anatomy, drawn), _t2(writer, anatomy, drawn), *_diffusion(writer, anatomy, drawn)]
     dynamic = list(_dce(writer, t1_grid, phases))
