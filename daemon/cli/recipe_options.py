@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args  # Any: parameters of commands, values of options
 
 import click
@@ -20,7 +21,12 @@ _TABLE_OPTIONS = (
     click.option("--negative", help="Its value for the other class; found out where there are only two."),
     click.option("--positive-name", help="What the positive class is called in reports; default: its value."),
     click.option("--id", "id_column", help="Column with the patient or exam."),
-)
+    click.option("--ignore", multiple=True, metavar="COLUMN", help="Leave a column out; repeatable."),
+    click.option(
+        "--map", "map_path", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="What columns and cells of a table from elsewhere are here (TOML).",
+    ),
+)  # fmt: skip
 _OPTIONS = (
     click.option("--sequences", help="Comma-separated, of t1c,t2,adc."),
     click.option("--rois", help="Comma-separated, of tumor,lymph_nodes."),

@@ -54,7 +54,6 @@ for _command in (evaluate, family, sign, trust):
     "--anticipated-auc", type=click.FloatRange(0.5, 1, min_open=True, max_open=True),
     help="Say how many cases this AUC would need with so many candidate columns.",
 )  # fmt: skip
-@click.option("--ignore", multiple=True, metavar="COLUMN", help="Leave a column out; repeatable.")
 @click.option(
     "--foreign-columns", is_flag=True,
     help="Take every numeric column as a feature, whatever its name; the signature can never become active.",
@@ -72,6 +71,7 @@ def train(
     name: str | None,
     version: str,
     ignore: tuple[str, ...],
+    map_path: Path | None,
     foreign_columns: bool,
     anticipated_auc: float | None,
     as_json: bool,
@@ -81,9 +81,9 @@ def train(
     """Train a signature on TABLE and write it to one file."""
     require_research()
     from config.load import load
-    from pipeline.features import columns_made
     from pipeline.research.tables import design
     from pipeline.research.tables import feature_table as tables
+    from pipeline.research.tables.column_map import NOTHING, read_map
     from pipeline.research.training import train as training
     from pipeline.signature import card, container
 
@@ -91,7 +91,7 @@ def train(
     recipe = recipe_of(settings.signature.training, steps)
     read = tables.read(
         table, label=label, positive=positive, negative=negative, id_column=id_column, ignore=ignore,
-        foreign_columns=foreign_columns, made=columns_made(settings.features),
+        foreign_columns=foreign_columns, settings=settings, mapping=NOTHING if map_path is None else read_map(map_path),
     )  # fmt: skip
     identity = training.Identity(name or out.stem.replace(" ", "-"), version, positive_name)
     with progress_bar("out of fold") as progress:
@@ -213,18 +213,15 @@ def activate(
     config_path: Path | None,
 ) -> None:
     """Make SIGNATURE the active one for the inputs it needs; of a family's folder, all its members in their order."""
-    from config.load import load
-    from pipeline.features import columns_made
     from pipeline.signature.family import read
 
     registry = required_registry(registry_path, config_path)
     if not off:
         require_authors(config_path, signature_file, registry)
     folder = Path(signature_file)
-    made = frozenset() if shadow or off else columns_made(load(config_path).features)
     if folder.is_dir() and not (shadow or off):
         members = read(folder)
-        activate_family(registry, members, made, unevaluated=unevaluated)
+        activate_family(registry, members, _made_for(members.members[0], config_path), unevaluated=unevaluated)
         audit_use(registry.folder, members.members, config_path)
         return
     chosen = read(folder).members if folder.is_dir() else (registry.find(signature_file),)
@@ -237,10 +234,18 @@ def activate(
             registry.deactivate(one)
             click.echo(f"{title} is not active")
         else:
-            before = registry.activate(one, made, unevaluated=unevaluated)
+            before = registry.activate(one, _made_for(one, config_path), unevaluated=unevaluated)
             instead = f", instead of {before[:12]}" if before else ""
             click.echo(f"{title} is active for {' + '.join(sorted(one.inputs))}{instead}")
     audit_use(registry.folder, () if shadow else chosen, config_path)
+
+
+def _made_for(asked: Signature, config_path: Path | None) -> frozenset[str]:
+    """Every feature that exams have where it is asked first: they are extracted as it was trained."""
+    from config.load import load
+    from pipeline.features import columns_made
+
+    return columns_made(asked.as_trained(load(config_path)).features)
 
 
 def _sample_size(trained: Signature, auc: float) -> str:

@@ -38,6 +38,10 @@ _folder = click.Path(file_okay=False, path_type=Path)
 @click.option("--repeats", default=10, show_default=True, type=click.IntRange(1), help="Of nested cross-validation.")
 @click.option("--complete-cases", is_flag=True, help="Leave out cases with missing values.")
 @click.option("--ignore", multiple=True, metavar="COLUMN", help="Leave a column out; repeatable.")
+@click.option(
+    "--map", "maps", multiple=True, metavar="[NAME=]FILE",
+    help="What columns and cells of a cohort's table, or of all of them, are here (TOML); repeatable.",
+)  # fmt: skip
 @click.option("--registry", "registry_path", type=_folder, help="Overrides signature.registry.")
 @json_option
 @config_option
@@ -52,6 +56,7 @@ def evaluate(
     repeats: int,
     complete_cases: bool,
     ignore: tuple[str, ...],
+    maps: tuple[str, ...],
     registry_path: Path | None,
     as_json: bool,
     config_path: Path | None,
@@ -83,7 +88,10 @@ def evaluate(
         settings.max_outside,
         settings.max_distance,
     )
-    tables = dict(_cohort(signature, text, questions.columns, ignore) for text in named)
+    strange = [m for m in maps if "=" in m and m.partition("=")[0] not in {n.partition("=")[0] for n in named}]
+    if strange:
+        raise click.UsageError(f"--map {strange[0]}: no --table has that name")
+    tables = dict(_cohort(signature, text, questions.columns, ignore, maps) for text in named)
     if len(tables) != len(named):
         raise click.UsageError("two cohorts have the same name")
     if family is None:
@@ -158,13 +166,17 @@ def _evaluate_family(
     click.echo(f"report: {out / 'report.html'}")
 
 
-def _cohort(signature: Signature, text: str, companions: tuple[str, ...], ignore: tuple[str, ...]) -> tuple[str, Table]:
+def _cohort(
+    signature: Signature, text: str, companions: tuple[str, ...], ignore: tuple[str, ...], maps: tuple[str, ...]
+) -> tuple[str, Table]:
     from pipeline.research.tables import feature_table
+    from pipeline.research.tables.column_map import NOTHING, read_map
 
     name, equals, path = text.partition("=")
     if not (name and equals and path):
         raise click.UsageError(f"--table {text}: give NAME=TABLE")
     header = signature.header
+    own = [m.removeprefix(f"{name}=") for m in maps if m.startswith(f"{name}=")] or [m for m in maps if "=" not in m]
     return name, feature_table.read(
         Path(path),
         label=header.label_column,
@@ -174,6 +186,7 @@ def _cohort(signature: Signature, text: str, companions: tuple[str, ...], ignore
         companions=companions,
         ignore=ignore,
         foreign_columns=header.foreign_columns,
+        mapping=read_map(Path(own[0])) if own else NOTHING,
     )
 
 

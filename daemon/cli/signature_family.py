@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 @click.option("--version", default="1", show_default=True)
 @recipe_options
 @click.option("--repeats", default=10, show_default=True, type=click.IntRange(1), help="Of nested cross-validation.")
-@click.option("--ignore", multiple=True, metavar="COLUMN", help="Leave a column out; repeatable.")
 @json_option
 @config_option
 def family(
@@ -39,6 +38,7 @@ def family(
     version: str,
     repeats: int,
     ignore: tuple[str, ...],
+    map_path: Path | None,
     as_json: bool,
     config_path: Path | None,
     **steps: Any,
@@ -49,17 +49,17 @@ def family(
     """
     require_research()
     from config.load import load
-    from pipeline.features import columns_made
     from pipeline.research.families import family_page
     from pipeline.research.families.train_family import train_family
     from pipeline.research.tables import feature_table
+    from pipeline.research.tables.column_map import NOTHING, read_map
     from pipeline.research.training.train import Identity
 
     settings = load(config_path, writes=False)
     recipe = recipe_of(settings.signature.training, steps)
     read = feature_table.read(
         table, label=label, positive=positive, negative=negative, id_column=id_column, ignore=ignore,
-        made=columns_made(settings.features),
+        settings=settings, mapping=NOTHING if map_path is None else read_map(map_path),
     )  # fmt: skip
     identity = Identity(name or out.resolve().name.replace(" ", "-"), version, positive_name)
     with progress_bar("signatures") as progress:

@@ -17,10 +17,12 @@ def examine(settings: Settings) -> Iterator[Finding]:
     from pipeline.signature.fitness import unfit
 
     try:
-        known, made = Signatures.from_settings(settings.signature).known, columns_made(settings.features)
+        signatures = Signatures.from_settings(settings.signature)
+        # An exam is extracted as the first of them was trained.
+        made = columns_made(signatures.as_trained(settings).features)
     except AxradError:
         return
-    reasons = {s.header.title: why for s in known if (why := unfit(s, made))}
+    reasons = {s.header.title: why for s in signatures.known if (why := unfit(s, made))}
     if reasons:
         text = f"{briefly(list(reasons))} cannot answer: {next(iter(reasons.values()))}"
         yield Finding("features", "fail", text, "or take it out of use: `axrad signature activate SIGNATURE --off`")

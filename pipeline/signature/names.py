@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from pipeline.records import ORIGINS, Origin
+from pipeline.signature.cells import is_missing, is_number, why_no_number
 
 FEATURE: Final = re.compile(r"(t1c|t2|adc)\.(tumor|lymph_nodes)\.[A-Za-z0-9][\w.\-]*")
 PROTOCOL: Final = "protocol."
@@ -35,6 +36,30 @@ COMPANIONS: Final = frozenset(
     )
 )  # fmt: skip
 _STAGE: Final = re.compile(r"(?:y?[cp])?\s*[TN]?\s*([0-4])(?:[a-dm]|mi|is)*(?:\(.*\))?", re.IGNORECASE)
+_NOT_ASSESSED: Final = re.compile(r"y?[cp]?[TN]X(\(.*\))?", re.IGNORECASE)
+_SIGN: Final = re.compile(r"her-?2(?:/?neu)?\s*\(?\s*(?:([+])|[-\u2212\u2013](?!\s*[a-z]))\s*\)?", re.IGNORECASE)
+_UNCLASSIFIED: Final = frozenset(("unclassified", "unknown", "notassessed", "notavailable"))
+_HER2_STATES: Final = ("her2positive", "her2pos", "her2negative", "her2neg")
+_SPELLINGS: Final[Mapping[str, str]] = {
+    **{f"{luminal}{state}": "luminal A" for luminal in ("luminala", "luma") for state in ("", *_HER2_STATES[2:])},
+    **{f"{luminal}{state}": "luminal B" for luminal in ("luminalb", "lumb") for state in ("", *_HER2_STATES)},
+    **dict.fromkeys(
+        (
+            "her2",
+            "her2positive",
+            "her2pos",
+            "her2enriched",
+            "her2e",
+            "her2overexpressing",
+            "her2overexpression",
+            "her2positivenonluminal",
+            "her2posnonluminal",
+            "nonluminalher2positive",
+        ),
+        "HER2-positive",
+    ),
+    **dict.fromkeys(("triplenegative", "tripleneg", "tnbc", "tn", "basal", "triplenegativeductal"), "triple-negative"),
+}
 _RANGES: Final = {"age_years": (0.0, 120.0), "ki67_percent": (0.0, 100.0)}
 
 
@@ -97,7 +122,7 @@ def origins_in(cell: object) -> tuple[Origin, ...]:
         ValueError: it names something else.
     """
     text = "" if cell is None else str(cell).strip()
-    words = ["drawn"] if text in ("", "nan", "NaN", "NA", "None") else [word.strip() for word in text.split("+")]
+    words = ["drawn"] if is_missing(text) else [word.strip() for word in text.split("+")]
     unknown = [word for word in words if word not in ORIGINS]
     if unknown:
         raise ValueError(f"{unknown[0]!r} is no origin of a region ({', '.join(ORIGINS)})")
@@ -107,18 +132,27 @@ def origins_in(cell: object) -> tuple[Origin, ...]:
 def clinical_number(name: str, value: object) -> float | None:
     """A clinical cell as a number: stages as 0..4, age in years, Ki-67 in percent; None where it is empty.
 
+    A stage that could not be assessed (TX, NX) is none. A bound (`<5`) is no value.
+
     Raises:
         ValueError: the cell is none of these.
     """
     text = "" if value is None else str(value).strip()
-    if text in ("", "nan", "NaN", "NA", "None"):
+    if is_missing(text):
         return None
     if name in ("clinical_t", "clinical_n"):
+        if _NOT_ASSESSED.fullmatch(text):
+            return None
         stage = _STAGE.fullmatch(text.removesuffix(".0"))
         if stage is None:
-            raise ValueError(f"{text!r} is no stage")
+            why = why_no_number(text)
+            raise ValueError(f"{text!r} is no stage{f': {why}' if why else ''}")
         return float(stage.group(1))
-    number = float(text.removesuffix("%"))
+    number_text = text.removesuffix("%").strip()
+    if not is_number(number_text):
+        why = why_no_number(text)
+        raise ValueError(f"{text!r} is no number{f': {why}' if why else ''}")
+    number = float(number_text)
     low, high = _RANGES.get(name, (float("-inf"), float("inf")))
     if not low <= number <= high:
         raise ValueError(f"{text!r} is not in {low:g}..{high:g}")
@@ -128,25 +162,18 @@ def clinical_number(name: str, value: object) -> float | None:
 def clinical_category(name: str, value: object) -> str | None:
     """A molecular subtype in one spelling; None where it is empty or unclassified.
 
+    `Luminal B (HER2-)` and the words of St Gallen (`luminal A-like`) and of intrinsic subtypes (`basal-like`) are read.
+
     Raises:
         ValueError: no subtype is called that.
     """
     text = "" if value is None else str(value).strip()
-    key = re.sub(r"[^a-z0-9]", "", text.lower())
-    if key in ("", "nan", "na", "none", "unclassified"):
+    # The sign of HER2- and HER2+ is a word; every other hyphen only joins.
+    spelt = _SIGN.sub(lambda m: " her2 positive " if m.group(1) == "+" else " her2 negative ", text.lower())
+    words = re.findall(r"[a-z0-9]+", spelt)
+    key = "".join(word for word in words if word not in ("like", "subtype", "type"))
+    if is_missing(text) or key in _UNCLASSIFIED:
         return None
-    spellings: Mapping[str, str] = {
-        "luminala": "luminal A",
-        "luminalb": "luminal B",
-        "luminalbher2negative": "luminal B",
-        "luminalbher2positive": "luminal B",
-        "her2positive": "HER2-positive",
-        "her2": "HER2-positive",
-        "her2enriched": "HER2-positive",
-        "triplenegative": "triple-negative",
-        "tnbc": "triple-negative",
-        "basallike": "triple-negative",
-    }
-    if key not in spellings:
+    if key not in _SPELLINGS:
         raise ValueError(f"{text!r} is no {name.replace('_', ' ')}")
-    return spellings[key]
+    return _SPELLINGS[key]

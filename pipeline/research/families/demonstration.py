@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from config.schema import Features, Training
-from pipeline.features import columns_made
+from config.schema import Settings, Training
 from pipeline.records import Json
 from pipeline.research.families.family_page import write_family
 from pipeline.research.families.train_family import train_family
@@ -39,8 +38,7 @@ def train_demonstration(
 
     `shipped_first`: the first member as it was shipped before, whose file stays as it is so that its results do.
     """
-    made = columns_made(Features())
-    phantoms = feature_table.read(table_csv, label=LABEL, positive="1", negative="0", made=made)
+    phantoms = feature_table.read(table_csv, label=LABEL, positive="1", negative="0", settings=Settings())
     identity = Identity(NAME, "1", "ALN metastasis", demonstration=True, intended_use=INTENDED_USE)
     trained = train_family(phantoms, recipe or Training(), identity, repeats, progress, MEMBERS)
     if shipped_first is not None:

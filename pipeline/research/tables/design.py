@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from config.schema import Training
 from pipeline.errors import InputRejected
+from pipeline.research.tables.faults import row_list
 from pipeline.research.tables.feature_table import Table
 from pipeline.research.tables.patients import Numbers, patients_of
 from pipeline.research.tables.reading import shortened
@@ -112,21 +113,25 @@ def matrix(table: Table, columns: tuple[str, ...], clinical: tuple[str, ...]) ->
     """Values of `columns` (features and clinical columns), (rows, columns), NaN where missing.
 
     Raises:
-        InputRejected: the table lacks a column, or a clinical cell cannot be read.
+        InputRejected: the table lacks a column, or clinical cells cannot be read; all of them are named.
     """
     place = {name: i for i, name in enumerate(table.columns)}
     lacking = [c for c in columns if c.split("=")[0] not in clinical and c not in place]
     if lacking:
         raise InputRejected(f"{table.name}: missing columns: {shortened(lacking)}", code="missing-columns")
-    values = np.empty((len(table), len(columns)))
+    values = np.full((len(table), len(columns)), np.nan)
+    wrong: dict[str, None] = {}
     for j, column in enumerate(columns):
         if column in place:
             values[:, j] = table.features[:, place[column]]
-        else:
-            values[:, j] = [
-                clinical_value(column, cell, f"{table.name}, {table.row(r)}")
-                for r, cell in enumerate(table.others[column.split("=")[0]])
-            ]
+            continue
+        for row, cell in enumerate(table.others[column.split("=")[0]]):
+            try:
+                values[row, j] = clinical_value(column, cell, table.row(row))
+            except InputRejected as error:
+                wrong[error.message] = None
+    if wrong:
+        raise InputRejected(f"{table.name}, {'; '.join(wrong)}", code="clinical-value")
     return values
 
 
@@ -142,11 +147,11 @@ def complete(values: Floats, columns: tuple[str, ...], table: Table, complete_ca
     lacks_a_group = np.any(without, axis=0) if without else np.zeros(len(table), dtype=np.bool_)
     incomplete = missing.any(axis=1) & ~lacks_a_group
     if incomplete.any() and not complete_cases:
-        rows = (np.flatnonzero(incomplete) + 1).tolist()
+        rows = row_list((np.flatnonzero(incomplete) + 1).tolist())
         which = [columns[j] for j in np.flatnonzero(missing[incomplete].any(axis=0))]
         raise InputRejected(
-            f"{table.name}: {len(rows)} of {len(table)} cases have missing values: rows {shortened(rows)}; columns "
-            f"{shortened(which)}. Nothing is imputed; --complete-cases leaves these cases out.",
+            f"{table.name}: {incomplete.sum()} of {len(table)} cases have missing values: rows {rows}; columns "
+            f"{shortened(which, 100)}. Nothing is imputed; --complete-cases leaves these cases out.",
             code="missing-values",
         )
     return np.asarray(~missing.any(axis=1), dtype=np.bool_)

@@ -10,16 +10,19 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.csv_cells import escaped, quoted, unescaped
+from pipeline.csv_cells import escaped, quoted
 from pipeline.errors import InputRejected
+from pipeline.research.tables.column_map import NOTHING, ColumnMap
+from pipeline.research.tables.separated import Separated, separated, text_of, without_row_numbers
 from pipeline.signature.names import ORIGIN, PATIENT
 
 
-def read_frame(path: Path) -> tuple[pd.DataFrame, str]:
-    """A CSV table (UTF-8, else GB18030), every cell as text, or a Parquet table as it is; and its naming SHA-256.
+def read_frame(path: Path, mapping: ColumnMap = NOTHING) -> tuple[pd.DataFrame, str]:
+    """A table of separated values, every cell as text, or a Parquet table as it is; and its naming SHA-256.
 
     That is the file's own; of a table with columns for the patient, that of the table without them, so that it is one
-    table under whatever key. A column that says of every row that readers drew its regions counts as little.
+    table under whatever key. A column that says of every row that readers drew its regions counts as little. Of
+    `mapping` the separator counts, and whether the first column has a name there.
 
     Raises:
         InputRejected: it cannot be read, or is no such table.
@@ -32,15 +35,24 @@ def read_frame(path: Path) -> tuple[pd.DataFrame, str]:
         frame = _parquet(path, data)
         others = frame.drop(columns=_beside(frame))
         return frame, sha256_of(data if len(others.columns) == len(frame.columns) else csv_of(others))
-    frame = _csv(path, data)
+    text = text_of(data, path.name)
+    table = separated(text, path.name, mapping.separator)
+    # Every cell as text first: an id 007 stays 007, and a number is parsed once, exactly.
+    frame = _frame(table)
     beside = _beside(frame)
-    return frame, sha256_of(_without(beside, _text(path, data)) if beside else data)
+    digest = sha256_of(_without(beside, text, table.separator) if beside else data)
+    rest = table if mapping.names_the_first_column else without_row_numbers(table)
+    return frame if rest is table else _frame(rest), digest
+
+
+def _frame(table: Separated) -> pd.DataFrame:
+    return pd.DataFrame(list(table.rows), columns=list(table.titles), dtype=object)
 
 
 def _beside(frame: pd.DataFrame) -> list[str]:
     """Columns that say nothing of what a signature is made from."""
     names = [*PATIENT]
-    if ORIGIN in frame.columns and set(frame[ORIGIN].astype(str)) <= {"drawn", ""}:
+    if list(frame.columns).count(ORIGIN) == 1 and set(frame[ORIGIN].astype(str)) <= {"drawn", ""}:
         names.append(ORIGIN)
     return [name for name in names if name in frame.columns]
 
@@ -80,9 +92,9 @@ def shortened(items: Sequence[int] | Sequence[str], count: int = 10) -> str:
     return ", ".join(map(str, items[:count])) + more
 
 
-def _without(beside: Collection[str], text: str) -> bytes:
-    """A CSV table as `axrad extract` would have written it without some columns, cells as they stand."""
-    rows = list(csv.reader(io.StringIO(text, newline="")))
+def _without(beside: Collection[str], text: str, separator: str) -> bytes:
+    """A table as `axrad extract` would have written it without some columns, cells as they stand."""
+    rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
     columns = [index for index, title in enumerate(rows[0]) if title.strip() not in beside]
     return "".join(",".join(quoted(row[i]) for i in columns if i < len(row)) + "\n" for row in rows if row).encode()
 
@@ -92,29 +104,3 @@ def _parquet(path: Path, data: bytes) -> pd.DataFrame:
         return pd.read_parquet(io.BytesIO(data))
     except (ValueError, OSError) as error:
         raise InputRejected(f"{path.name} is no Parquet table: {error}", code="table-unreadable") from error
-
-
-def _csv(path: Path, data: bytes) -> pd.DataFrame:
-    text = _text(path, data)
-    if not text.split("\n", 1)[0].strip():
-        raise InputRejected(f"{path.name} is empty", code="table-unreadable")
-    try:
-        # Every cell as text first: an id 007 stays 007, and a number is parsed once, exactly.
-        frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, header=None)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise InputRejected(f"{path.name} is no CSV table: {error}", code="table-unreadable") from error
-    if "'" in text:
-        frame = frame.map(lambda cell: unescaped(cell) if isinstance(cell, str) else cell)
-    titles = [str(title).strip() for title in frame.iloc[0]]
-    frame = frame.iloc[1:].reset_index(drop=True)
-    frame.columns = pd.Index(titles)
-    return frame
-
-
-def _text(path: Path, data: bytes) -> str:
-    for encoding in ("utf-8-sig", "gb18030"):
-        try:
-            return data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    raise InputRejected(f"{path.name} is neither UTF-8 nor GB18030 text", code="table-unreadable")

@@ -227,6 +227,8 @@ def test_a_refused_table_is_exit_1_with_one_sentence(folder: Path) -> None:
         folder / "train.csv",
         "--label",
         "none",
+        "--ignore",
+        "nodes",
         "--positive",
         "R",
         "--out",

@@ -178,10 +178,16 @@ def test_doctor_tells_of_an_active_signature_whose_features_are_not_made(registr
     assert "signature@1 cannot answer: the configured extraction does not make 6 of the 16 features" in finding.text
 
 
-def test_doctor_tells_where_other_parameters_of_extraction_leave_out_what_is_read(tmp_path: Path) -> None:
-    (tmp_path / "p.yaml").write_text("imageType: {Original: {}}\n")
-    (finding,) = examine(Settings(features=Features(params=tmp_path / "p.yaml")))
-    assert "demonstration@1 and 8 more cannot answer" in finding.text
+def test_doctor_tells_where_other_parameters_of_extraction_leave_out_what_is_read(
+    registry: Registry, tmp_path: Path
+) -> None:
+    (tmp_path / "p.yaml").write_text("imageType: {Original: {}}\nfeatureClass: {glcm: }\n")
+    registry.activate(RADIOMIC, MADE, unevaluated=True)
+    features = Features(params=tmp_path / "p.yaml")
+    (finding,) = examine(Settings(features=features, signature=SignatureSettings(registry=registry.folder)))
+    assert "radiomic@1 cannot answer: the configured extraction does not make 16 of the 16" in finding.text
+    # The demonstration says with which settings it was trained, and is extracted for with these.
+    assert list(examine(Settings(features=features))) == []
 
 
 def test_the_settings_say_which_signatures_are_in_use(registry: Registry, tmp_path: Path) -> None:

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from config.schema import Settings
 from pipeline.errors import InputRejected
 from pipeline.research.tables import design
 from pipeline.research.tables.feature_table import read
-from tests.support.signature_tables import FAST, MADE, clinical, feature, frame, table, trained
+from tests.support.signature_tables import FAST, clinical, feature, frame, table, trained
 
 A = feature(0)
 
@@ -70,9 +71,9 @@ def test_a_feature_that_the_extraction_does_not_make_is_refused_with_the_name_th
     wrong = ["t1c.tumor.wavelet_LLL_firstorder_Mean", "t2.tumor.log-sigma-1-0-mm-3D_firstorder_Mean"]
     data = frame().assign(**dict.fromkeys(wrong, 1.0))
     with pytest.raises(InputRejected, match="features that the configured extraction does not make") as refused:
-        table(data, made=MADE)
+        table(data, settings=Settings())
     assert f"{wrong[0]} (did you mean t1c.tumor.wavelet-LLL_firstorder_Mean?), {wrong[1]}." in refused.value.message
-    assert set(table(data, foreign_columns=True, made=MADE).columns) > set(wrong)
+    assert set(table(data, foreign_columns=True, settings=Settings()).columns) > set(wrong)
 
 
 def test_a_misspelt_column_is_met_with_the_nearest_name() -> None:
