@@ -36,6 +36,10 @@ _folder = click.Path(file_okay=False, path_type=Path)
 @click.option("--reading", metavar="COLUMN", help="A reader's calls, for McNemar's test.")
 @click.option("--survival", metavar="TIME,EVENT", help="Columns; default survival_time,survival_event.")
 @click.option("--repeats", default=10, show_default=True, type=click.IntRange(1), help="Of nested cross-validation.")
+@click.option(
+    "--prevalence", type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Of the positive class at another site: say what probabilities, PPV and NPV would be there.",
+)  # fmt: skip
 @click.option("--complete-cases", is_flag=True, help="Leave out cases with missing values.")
 @click.option("--ignore", multiple=True, metavar="COLUMN", help="Leave a column out; repeatable.")
 @click.option(
@@ -54,6 +58,7 @@ def evaluate(
     reading: str | None,
     survival: str | None,
     repeats: int,
+    prevalence: float | None,
     complete_cases: bool,
     ignore: tuple[str, ...],
     maps: tuple[str, ...],
@@ -87,6 +92,7 @@ def evaluate(
         settings.minimum_per_class,
         settings.max_outside,
         settings.max_distance,
+        prevalence,
     )
     strange = [m for m in maps if "=" in m and m.partition("=")[0] not in {n.partition("=")[0] for n in named}]
     if strange:

@@ -56,3 +56,23 @@ def fit(
             meat = len(scores) / max(1, len(scores) - 1) * scores.T @ scores
             return Fitted(weights, bread @ meat @ bread, linear, likelihood)
     return None
+
+
+def score_test(columns: Floats, more: Floats, positive: Bools, patients: Patients) -> tuple[float, int] | None:
+    """Whether `more` (cases, q) adds to `columns`: chi squared statistic by patient, and its degrees of freedom.
+
+    The generalised score test (Boos 1992; The American Statistician 46: 327-333) with scores added up per patient:
+    unlike Wald's it does not lose its power where the effect is strong. None where `columns` have no finite fit, or
+    patients are too few.
+    """
+    fitted = fit(columns, positive)
+    if fitted is None:
+        return None
+    p = expit(fitted.linear)
+    weighted = columns * (p * (1 - p))[:, None]
+    rest = more - columns @ np.linalg.solve(weighted.T @ columns, weighted.T @ more)
+    scores = sums_by_patient(rest * (positive - p)[:, None], patients)
+    total, spread = scores.sum(axis=0), scores.T @ scores
+    if np.linalg.matrix_rank(spread) < more.shape[1]:
+        return None
+    return float(total @ np.linalg.solve(spread, total)), more.shape[1]

@@ -113,15 +113,18 @@ def share(hits: Bools, patients: Patients | None = None) -> Interval | None:
 
     `patients`: as in `newcombe`. Where all are hits or none is, a patient counts as one case.
     """
-    total, hit = len(hits), int(hits.sum())
-    if patients is None or not has_repeats(patients):
-        return wilson(hit, total)
-    count = len(np.unique(patients))
-    mean = hit / total
-    if hit in (0, total) or count < 2:
-        return wilson(hit, total, total / count)
+    return wilson(int(hits.sum()), len(hits), 1.0 if patients is None else effect(hits, patients))
+
+
+def effect(hits: Bools, patients: Patients) -> float:
+    """How many cases tell as much of the share of hits as an independent one; the mean number where all are equal."""
+    if not has_repeats(patients):
+        return 1.0
+    total, count, mean = len(hits), len(np.unique(patients)), float(hits.mean())
+    if mean in (0, 1) or count < 2:
+        return total / count
     by_patient = count / (count - 1) * float((sums_by_patient(hits - mean, patients) ** 2).sum()) / total**2
-    return wilson(hit, total, max(1.0, by_patient / (mean * (1 - mean) / total)))
+    return max(1.0, by_patient / (mean * (1 - mean) / total))
 
 
 def wilson(hits: float, total: float, effect: float = 1.0) -> Interval | None:

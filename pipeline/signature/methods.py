@@ -196,7 +196,7 @@ def judging(evaluation: Mapping[str, Json]) -> list[str]:
 
 
 def _comparisons(rows: list[dict[str, Json]]) -> list[str]:
-    variables = [str(r["variable"]) for row in rows for r in _records(row.get("baselines"))]
+    variables = [str(r["variable"]) for row in rows for r in _records(row.get("baselines")) if not r["why_not"]]
     sentences = {
         "baselines": f"AUCs of {_joined(variables)} alone were compared with the model's on the same cases (DeLong's "
         "test).",

@@ -11,7 +11,7 @@ import pandas as pd
 from pipeline.errors import InputRejected
 from pipeline.records import Json
 from pipeline.research import agreement, calibration, html_tables, metrics
-from pipeline.research.evaluation import answers, baselines, by_site, curves, subgroups, survival
+from pipeline.research.evaluation import answers, baselines, by_site, curves, prevalence, subgroups, survival
 from pipeline.research.evaluation import scored_cohort as cohorts
 from pipeline.research.evaluation.scored_cohort import Scored
 from pipeline.research.tables import design
@@ -36,6 +36,7 @@ class Questions:
     minimum_per_class: int = MINIMUM_PER_CLASS
     max_outside: float = 0.05
     max_distance: float = 3.0
+    prevalence: float | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -101,6 +102,9 @@ def evaluate(
         csv["nested_cv.csv"] = _nested_table(cross_validated)
     for cohort in scored:
         csv.update(_tables(cohort, rows[cohort.name]))
+        if questions.prevalence is not None and not cohort.training:
+            moved = prevalence.probabilities(signature, cohort, questions.prevalence)
+            csv[f"scores_{cohort.name}.csv"]["probability_at_prevalence"] = moved
     return Evaluation(signature, facts, tuple(scored), cross_validated, csv, survival_curves)
 
 
@@ -112,8 +116,10 @@ def _cohort(
         # Scores of the cases that the signature was fitted to say nothing of subgroups, readers or other signatures.
         return facts, ()
     rules = answers.Rules(questions.max_outside, questions.max_distance, questions.alpha)
-    facts["baselines"] = baselines.baselines(cohort)
+    facts["baselines"], facts["baselines_missing"] = baselines.baselines(cohort)
     facts["beyond_clinical"] = baselines.beyond_clinical(cohort)
+    if questions.prevalence is not None:
+        facts["at_prevalence"] = prevalence.at_prevalence(signature, cohort, questions.prevalence)
     facts["as_answered"] = answers.as_answered(signature, cohort, rules)
     present = cohort.table.others
     columns = [*questions.subgroups, *(c for c in subgroups.DEFAULT if c in present and c not in questions.subgroups)]

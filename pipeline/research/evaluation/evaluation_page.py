@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeline.records import Json
 from pipeline.research import html_tables
-from pipeline.research.evaluation import figures, subgroup_sections
+from pipeline.research.evaluation import baseline_sections, figures, subgroup_sections
 from pipeline.research.evaluation.evaluate import Evaluation
 from pipeline.research.reporting import files
 from pipeline.research.reporting.answer import file_name
@@ -134,28 +134,6 @@ def _cohort(row: Mapping[str, Json]) -> str:
     return html_tables.table([f"at cutoff {html_tables.number(row['cutoff'])}", "value (95 % interval)"], lines)
 
 
-def _baselines(row: Mapping[str, Json]) -> list[str]:
-    lines: list[list[Json]] = []
-    for r in html_tables.rows(row.get("baselines", [])):
-        alone, why = html_tables.interval(r.get("auc")), r["why_not"]
-        line = [r["variable"], r["n"], alone or why, html_tables.interval(r.get("auc_signature"))]
-        lines.append([*line, html_tables.interval(r.get("difference")), html_tables.number(r.get("p"))])
-    parts = []
-    if lines:
-        heads = ["alone", "cases", "its AUC", "the signature's AUC", "signature minus it", "P (DeLong)"]
-        parts = ["<h3>What it has to beat</h3>", html_tables.table(heads, lines)]
-    clinical = row.get("beyond_clinical")
-    if isinstance(clinical, dict):
-        sentence = clinical["why_not"] or (
-            f"AUC {html_tables.interval(clinical['auc_clinical'])} by clinical facts alone, "
-            f"{html_tables.interval(clinical['auc_with_signature'])} with the signature; likelihood ratio "
-            f"{html_tables.number(clinical['likelihood_ratio'])}, P = {html_tables.number(clinical['p'])}. "
-            "Both are fitted to these cases."
-        )
-        parts.append(f"<p>Beyond clinical facts ({clinical.get('n', 0)} cases): {html.escape(str(sentence))}</p>")
-    return parts
-
-
 def _sites(by_site: Json) -> list[str]:
     if not isinstance(by_site, dict):
         return []
@@ -190,7 +168,7 @@ def _as_answered(row: Mapping[str, Json]) -> list[str]:
 
 
 def _details(row: Mapping[str, Json]) -> list[str]:
-    parts = [*_baselines(row), *_as_answered(row), *subgroup_sections.sections(row)]
+    parts = [*baseline_sections.sections(row), *_as_answered(row), *subgroup_sections.sections(row)]
     if row.get("positive_nodes"):
         lines = [
             [

@@ -21,7 +21,7 @@ def of_column(cohort: Scored, column: str, levels: Sequence[Level], minimum: int
     """Whether slope and AUC of the score differ between the levels of a column (name, bool per case).
 
     Slope: logistic regression of the outcome on level, score, and score x level; likelihood ratio of the last, or
-    Wald's test with the sandwich by patient where patients have several cases. AUC: Wald's test of equal logits,
+    the score test by patient where patients have several cases. AUC: Wald's test of equal logits,
     variances and covariances by patient (DeLong's where each has one case). Levels with fewer than `minimum` patients
     of a class are left out; with fewer than two others nothing is tested.
     """
@@ -60,15 +60,15 @@ def _slopes(cohort: Scored, used: Sequence[Level]) -> Json:
     alike = np.column_stack([level, score])
     whole = np.column_stack([alike, level[:, 1:] * score[:, None]])
     positive, more = cohort.positive[some], level.shape[1] - 1
-    without, both = (logistic.fit(columns, positive, patients=patients) for columns in (alike, whole))
+    without, both = logistic.fit(alike, positive), logistic.fit(whole, positive)
     if without is None or both is None:
         return {"why_not": "the regression has no finite fit"}
+    name, value = "likelihood ratio", max(0.0, 2 * (both.log_likelihood - without.log_likelihood))
     if metrics.has_repeats(patients):
-        name, value = "Wald by patient", _wald(both.weights[-more:], both.covariance[-more:, -more:])
-    else:
-        name, value = "likelihood ratio", max(0.0, 2 * (both.log_likelihood - without.log_likelihood))
-    if value is None:
-        return {"why_not": "too few patients for so many levels"}
+        by_patient = logistic.score_test(alike, whole[:, -more:], positive, patients)
+        if by_patient is None:
+            return {"why_not": "too few patients for so many levels"}
+        name, value = "score test by patient", by_patient[0]
     slopes = both.weights[-more - 1] + np.concatenate([[0.0], both.weights[-more:]])
     return {
         "test": name,

@@ -38,9 +38,9 @@ def _row(data: pd.DataFrame) -> dict[str, object]:
 
 def test_the_signature_stands_beside_volume_and_clinical_stage_on_the_same_cases() -> None:
     data = _external()
-    volume, stage = _row(data)["baselines"]
+    volume, stage, together = _row(data)["baselines"]
     positive = data["nodes"] == "R"
-    assert (volume["variable"], stage["variable"]) == ("tumour volume", "clinical N")
+    assert [r["variable"] for r in (volume, stage, together)] == ["tumour volume", "clinical N", "clinical facts"]
     assert volume["auc"]["value"] == pytest.approx(roc_auc_score(positive, data[VOLUME]))
     assert stage["auc"]["value"] == pytest.approx(roc_auc_score(positive, data["clinical_n"]))
     assert volume["difference"]["value"] == pytest.approx(volume["auc_signature"]["value"] - volume["auc"]["value"])
@@ -48,7 +48,74 @@ def test_the_signature_stands_beside_volume_and_clinical_stage_on_the_same_cases
 
 def test_a_baseline_without_values_says_so() -> None:
     data = _external(clinical_n="")
-    assert [r["why_not"] for r in _row(data)["baselines"]] == [None, "no case of one class has a value"]
+    nothing, few = "no case of one class has a value", "too few cases, or no finite fit"
+    assert [r["why_not"] for r in _row(data)["baselines"]] == [None, nothing, few]
+
+
+def test_what_the_table_does_not_have_is_named() -> None:
+    judged = evaluate(SIGNATURE, {"x": table(frame(60, effect=0.8, seed=5, prefix="x"))}, Questions(repeats=1))
+    row = judged.facts["cohorts"]["x"]
+    assert row["baselines"] == []
+    assert row["baselines_missing"] == ["tumour volume", "clinical N", "clinical facts"]
+    page = evaluation_page.page(judged)
+    assert "Not in the table, so not compared: tumour volume, clinical N, clinical facts." in page
+    assert "Beyond clinical facts: the table has none." in page
+
+
+def test_clinical_facts_stand_alone_and_with_the_signature_on_held_out_cases() -> None:
+    data = _external(200, ki67_percent=15).drop(columns="molecular_subtype")
+    row = _row(data)
+    alone, held_out = row["baselines"][2], row["beyond_clinical"]["cross_validated"]
+    assert alone["auc"]["value"] == pytest.approx(held_out["auc_clinical"]["value"])
+    fitted = row["beyond_clinical"]["auc_clinical"]["value"]
+    # Fitted and judged on the same cases it looks better than on held-out ones.
+    assert fitted - 0.1 < held_out["auc_clinical"]["value"] <= fitted + 0.01
+    benefits = held_out["net_benefit"]
+    assert [b["threshold"] for b in benefits] == [0.1, 0.2, 0.3, 0.4, 0.5]
+    for b in benefits:
+        assert b["difference"]["value"] == pytest.approx(b["with_signature"] - b["clinical"])
+        assert b["difference"]["ci"][0] <= b["difference"]["value"] <= b["difference"]["ci"][1]
+
+
+def test_clinical_facts_of_noise_have_no_auc_on_held_out_cases() -> None:
+    rng, data = np.random.default_rng(0), _external(200)
+    noise = data.drop(columns=["molecular_subtype", "clinical_n"]).assign(ki67_percent=rng.integers(0, 100, 200))
+    alone = next(r for r in _row(noise)["baselines"] if r["variable"] == "clinical facts")
+    assert alone["auc"]["ci"][0] < 0.5
+
+
+def test_beyond_clinical_facts_several_exams_of_a_patient_are_no_more_evidence() -> None:
+    data = clinical(frame(120, effect=0.1, seed=5, prefix="external")).assign(ki67_percent=15, patient_key_id="a" * 16)
+    data = data.assign(clinical_n=np.arange(120) % 3).drop(columns="molecular_subtype")
+    once = data.assign(patient_key=[f"p{i}" for i in range(120)])
+    features = [c for c in data.columns if c.count(".") == 2]
+    again = once.assign(id=[f"again{i}" for i in range(120)], **{c: once[c] * (1 + 1e-4) for c in features})
+    one, two = _row(once)["beyond_clinical"], _row(pd.concat([once, again], ignore_index=True))["beyond_clinical"]
+    assert (one["test"], two["test"]) == ("likelihood ratio", "score test by patient")
+    assert two["likelihood_ratio"] == pytest.approx(2 * one["likelihood_ratio"], rel=0.05)
+    assert np.log(two["p"]) == pytest.approx(np.log(one["p"]), rel=0.15)
+
+
+def test_the_score_test_by_patient_counts_copies_once_and_keeps_its_level() -> None:
+    rng, hits = np.random.default_rng(0), 0
+    patients = np.repeat(np.arange(60), 2)
+    for draw in range(300):
+        positive = rng.random(60) < 0.5
+        columns = np.column_stack([np.ones(60), rng.normal(size=60)])
+        more = rng.normal(size=(60, 2))
+        copied = logistic.score_test(columns[patients], more[patients], positive[patients], patients)
+        assert copied is not None
+        hits += stats.chi2.sf(*copied) < 0.05
+        if draw == 0:
+            once = logistic.score_test(columns, more, positive, np.arange(60))
+            assert once is not None
+            assert copied == pytest.approx(once)
+            # Independent cases: near the likelihood ratio of the same columns.
+            wide, narrow = (logistic.fit(c, positive) for c in (np.column_stack([columns, more]), columns))
+            assert wide is not None
+            assert narrow is not None
+            assert once[0] == pytest.approx(2 * (wide.log_likelihood - narrow.log_likelihood), abs=0.6)
+    assert hits / 300 <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 300)
 
 
 def test_what_radiomics_adds_to_clinical_facts_is_a_likelihood_ratio() -> None:

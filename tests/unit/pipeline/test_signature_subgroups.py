@@ -94,7 +94,7 @@ def test_equal_copies_of_patients_change_neither_test_much() -> None:
     thrice = replace(one, table=labels, decisions=one.decisions[rows], patients=rows)
     a, b = _tests(one), _tests(thrice)
     assert b["auc"]["p"] == pytest.approx(a["auc"]["p"], rel=0.02)
-    assert b["slope"]["test"] == "Wald by patient"
+    assert b["slope"]["test"] == "score test by patient"
     assert np.log(b["slope"]["p"]) == pytest.approx(np.log(a["slope"]["p"]), rel=0.35)
 
 
