@@ -20,7 +20,7 @@ from dicom_sr.sop_classes import SEGMENTATION
 from dicom_sr.uids import derived
 from pipeline.catalog.own_mark import put_mark
 from pipeline.geometry import Geometry
-from pipeline.records import Code, Role, SliceSource
+from pipeline.records import Code, Role, Side, SliceSource
 from pipeline.result import StudyResult
 from pipeline.roi.grid_regions import GridRegion
 
@@ -50,13 +50,12 @@ def segmentation(
     ds.LossyImageCompression = "00"
     ds.SegmentationType = "BINARY"
     ds.SegmentSequence = [_segment(n, r, result, settings, union) for n, r in enumerate(regions, 1)]
-    _frames(ds, regions, grid, settings)
+    put_frames(ds, regions, settings)
     put_mark(ds, "union" if union else "carried")
     return common_attributes.to_bytes(ds, source)
 
 
 def _segment(number: int, region: GridRegion, result: StudyResult, settings: Settings, union: bool) -> Dataset:
-    category, kind, place = _CODED[region.role]
     part = next((part for side, part in result.parts() if side == region.side), None)
     roi = part.rois.get(region.role) if part is not None else None
     item = Dataset()
@@ -68,17 +67,27 @@ def _segment(number: int, region: GridRegion, result: StudyResult, settings: Set
         item.SegmentLabel = words_of(settings)(f"tracked_{region.role}")
     item.SegmentAlgorithmType = "SEMIAUTOMATIC"
     item.SegmentAlgorithmName = "axrad union" if union else "axrad resampling"
-    item.SegmentedPropertyCategoryCodeSequence = [common_attributes.code_item(category)]
-    item.SegmentedPropertyTypeCodeSequence = [common_attributes.code_item(kind)]
-    anatomy = common_attributes.code_item(place)
-    if region.side is not None:
-        anatomy.AnatomicRegionModifierSequence = [common_attributes.code_item(codes.SIDES[region.side])]
-    item.AnatomicRegionSequence = [anatomy]
+    coded_region(item, region.role, region.side)
     return item
 
 
-def _frames(ds: Dataset, regions: Sequence[GridRegion], grid: Geometry, settings: Settings) -> None:
-    """Multi-frame modules (PS3.3 C.7.6.16, C.7.6.17): one frame per segment and slice that has a voxel of it."""
+def coded_region(item: Dataset, role: Role, side: Side | None) -> None:
+    """Category, type and place of a segment."""
+    category, kind, place = _CODED[role]
+    item.SegmentedPropertyCategoryCodeSequence = [common_attributes.code_item(category)]
+    item.SegmentedPropertyTypeCodeSequence = [common_attributes.code_item(kind)]
+    anatomy = common_attributes.code_item(place)
+    if side is not None:
+        anatomy.AnatomicRegionModifierSequence = [common_attributes.code_item(codes.SIDES[side])]
+    item.AnatomicRegionSequence = [anatomy]
+
+
+def put_frames(ds: Dataset, regions: Sequence[GridRegion], settings: Settings) -> None:
+    """Multi-frame modules (PS3.3 C.7.6.16, C.7.6.17): one frame per segment and slice that has a voxel of it.
+
+    All regions lie on one grid; the first is segment 1.
+    """
+    grid = regions[0].geometry
     frames = [
         (number, z, drawn, region.sources_z) for number, region in enumerate(regions, 1) for z, drawn in region.slices()
     ]

@@ -29,6 +29,16 @@ if TYPE_CHECKING:
 )
 @click.option("--no-adc-map", is_flag=True, help="Leave the ADC map out: it has to be computed from the DWI.")
 @click.option("--no-seg", is_flag=True, help="Leave the ROIs out.")
+@click.option(
+    "--measurements", is_flag=True, help="Add a reader's long and short axes of every lesion, as OHIF saves them."
+)
+@click.option(
+    "--jitter",
+    type=click.FloatRange(0, 5),
+    default=0.0,
+    show_default=True,
+    help="How far axes end off their place, mm.",
+)
 @config_option
 @json_option
 def phantom(
@@ -40,12 +50,15 @@ def phantom(
     layout: Literal["series_per_phase", "one_series"] | None,
     no_adc_map: bool,
     no_seg: bool,
+    measurements: bool,
+    jitter: float,
     config_path: Path | None,
     as_json: bool,
 ) -> None:
     """Write synthetic breast MR exams with SEG. Equal arguments give equal files."""
     from pipeline.errors import InputRejected
     from pipeline.phantom import PhantomSpec, write_exam
+    from pipeline.phantom.measurements import write_measurements
 
     manifest = []
     for number in track(range(exams), "Writing exams", console=Console(stderr=True), disable=exams == 1):
@@ -55,7 +68,9 @@ def phantom(
         folder = out / f"exam_{spec.seed:06d}"
         if folder.exists():
             raise InputRejected(f"The folder {folder} exists already; choose another --out or --seed.")
-        manifest.append(_entry(write_exam(folder, spec)))
+        exam = write_exam(folder, spec)
+        report = write_measurements(exam, jitter) if measurements else None
+        manifest.append(_entry(exam, report))
     if as_json:
         click.echo(json.dumps({"exams": manifest}, indent=1))
         return
@@ -63,11 +78,11 @@ def phantom(
         click.echo(f"{entry['folder']}: {entry['files']} files, study {entry['study_uid']}")
 
 
-def _entry(exam: PhantomExam) -> dict[str, object]:
+def _entry(exam: PhantomExam, report: Path | None) -> dict[str, object]:
     """One exam of the manifest."""
     return {
         "folder": str(exam.folder),
-        "files": len(exam.paths),
+        "files": len(exam.paths) + (report is not None),
         "seed": exam.spec.seed,
         "vendor": exam.spec.vendor,
         "study_uid": exam.study_uid,
@@ -75,6 +90,7 @@ def _entry(exam: PhantomExam) -> dict[str, object]:
         "chosen": dict(exam.chosen),
         "seg": None if exam.seg_path is None else str(exam.seg_path),
         "seg_uid": exam.seg_uid,
+        "measurements": None if report is None else str(report),
         "voxels": {role: mask.voxels for role, mask in exam.masks.items()},
         "volume_mm3": {role: round(mask.volume_mm3, 3) for role, mask in exam.masks.items()},
         "truth": asdict(exam.truth),

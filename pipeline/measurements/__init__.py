@@ -2,6 +2,7 @@
 
 from pipeline.measurements.merging import Merged, merged, renumbered
 from pipeline.measurements.placing import Placed, Placement, placed
+from pipeline.measurements.proposing import ProposedRegion, ProposedRegions, propose_regions
 from pipeline.measurements.reading import MEASUREMENT_CLASSES, read_file, read_measurements
 from pipeline.measurements.records import Graphic, ImageFrame, Measurement, MeasurementReport, NotUsed
 
@@ -15,8 +16,11 @@ __all__ = [
     "NotUsed",
     "Placed",
     "Placement",
+    "ProposedRegion",
+    "ProposedRegions",
     "merged",
     "placed",
+    "propose_regions",
     "read_file",
     "read_measurements",
     "renumbered",

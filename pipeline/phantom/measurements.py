@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pydicom.config
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import ComprehensiveSRStorage
@@ -74,7 +75,9 @@ def write_measurements(exam: PhantomExam, jitter_mm: float = 0.0) -> Path:
         drawn.append(DrawnTool("Bidirectional", label, image, points, tuple(map(float, lengths))))
     report = ohif_report(spec, drawn, time=clock(4 * 3600))
     path = exam.folder / "0950_measurements.dcm"
-    save(report, path)
+    # The viewer's code for free text is longer than a Code Value may be.
+    with pydicom.config.disable_value_validation():
+        save(report, path)
     return path
 
 
@@ -107,7 +110,10 @@ def axis_ends(mask_zyx: Bools, grid: Geometry) -> tuple[int, Floats]:
         near = centres[np.abs(centres @ along - place) <= spacing.max() / 2]
         reach = near @ across
         chords.append((np.ptp(reach), place, reach.min() - edge, reach.max() + edge))
-    _, place, low, high = max(chords)
+    # Of chords about equally long the one nearest to the middle of the long axis, where a reader draws it.
+    longest = max(chord[0] for chord in chords)
+    centre = float((centres[one] + centres[other]) @ along) / 2
+    _, place, low, high = min((c for c in chords if c[0] >= 0.95 * longest), key=lambda c: abs(c[1] - centre))
     middle = along * place
     ends = np.stack(
         [centres[one] + along * edge, centres[other] - along * edge, middle + across * low, middle + across * high]

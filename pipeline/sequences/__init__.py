@@ -1,6 +1,7 @@
 """Sequence matching: from a whole exam to T1+C, T2 and ADC or DWI, with evidence."""
 
+from pipeline.sequences.before_contrast import before_contrast
 from pipeline.sequences.match import match
 from pipeline.sequences.records import T1C_LABELS, Label, Match, Region, SeriesLabel
 
-__all__ = ["T1C_LABELS", "Label", "Match", "Region", "SeriesLabel", "match"]
+__all__ = ["T1C_LABELS", "Label", "Match", "Region", "SeriesLabel", "before_contrast", "match"]

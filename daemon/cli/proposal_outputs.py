@@ -1,0 +1,204 @@
+"""What `axrad propose` and `axrad roi --from-sr` share: regions from readers' measurements, written into a folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any  # Any: values of JSON
+from zoneinfo import ZoneInfo
+
+from daemon.cli.helper_process import another_process
+from pipeline.errors import ExamRejected, InputRejected, RoiRejected
+
+if TYPE_CHECKING:
+    from config.schema import Settings
+    from pipeline.catalog import Exam, InstanceFacts
+    from pipeline.measurements import MeasurementReport, NotUsed, ProposedRegion, ProposedRegions
+    from pipeline.pictures.region_sheet import RegionPicture
+    from pipeline.records import Volume
+
+SEGMENTATION, PICTURE, DOCUMENT = "proposal.dcm", "regions.png", "proposal.json"
+
+
+def propose_into(out: Path, path: Path, reports: Sequence[Path], settings: Settings, *, masks: bool) -> dict[str, Any]:
+    """Propose the regions of the exam in `path` and write them into `out`; what was written, as JSON types.
+
+    `reports`: files of measurements; none: all that lie in `path`. `masks`: also each region as NRRD. The document says
+    of every measurement what became of it, also where that is nothing; then RoiRejected (`no-proposal`) is raised.
+    Raises ExamRejected and InputRejected where there is no exam, no T1+C or no measurement.
+    """
+    from pipeline import sequences, volumes
+    from pipeline.measurements import propose_regions
+
+    with another_process(risky=True) as ask:
+        exam, in_folder = ask(_scanned, path)()
+    files = list(reports) or in_folder
+    if not files:
+        raise InputRejected(f"{path} holds no reader's measurements: no TID 1500 report and no presentation state")
+    readable, faults = _read(files, settings)
+    matched = sequences.match(exam, settings.sequences)
+    chosen = matched.chosen.get("t1c")
+    if chosen is None:
+        raise ExamRejected("no T1+C to propose regions on: " + "; ".join(matched.reasons), code="t1c-missing")
+    t1c = volumes.load(chosen, settings.sequences)
+    before = sequences.before_contrast(exam, settings.sequences, chosen)
+    pre = volumes.load(before, settings.sequences) if before is not None else None
+    if pre is not None and not pre.geometry.same_grid(t1c.geometry):
+        pre = None
+    proposed = propose_regions(readable, t1c, pre, exam.images)
+    document = _document(exam, t1c, pre, proposed, faults)
+    out.mkdir(parents=True, exist_ok=True)
+    document["files"] = _write(out, exam, t1c, proposed, settings, masks=masks) if proposed.regions else []
+    (out / DOCUMENT).write_text(json.dumps(document, ensure_ascii=False, indent=1), encoding="utf-8")
+    if not proposed.regions:
+        raise RoiRejected("no region is proposed: " + "; ".join(reasons_in(document)), code="no-proposal")
+    return document
+
+
+def lines_of(document: dict[str, Any], out: Path) -> list[str]:
+    """The document for a person."""
+    lines = [f"T1+C: series {document['t1c']}"]
+    for region in document["regions"]:
+        lines.append(
+            f"{region['label']}: {region['verdict']}, {region['method']}, {region['volume_mm3']:.1f} mm3, from "
+            f"{region['shape']} of measurement {region['measurement']} ({region['written_label']})"
+        )
+        lines += [f"  {text}" for text in (*region["why"], *region["notes"])]
+    lines += [f"not used: {reason}" for reason in reasons_in(document)]
+    return [*lines, f"written to {out}: {', '.join([*document['files'], DOCUMENT])}"]
+
+
+def reasons_in(document: dict[str, Any]) -> list[str]:
+    """Each measurement and file that is not used, with why."""
+    return [_reason(each) for each in document["not_used"]] + [
+        f"{each['file']}: {each['why']}" for each in document["unreadable"]
+    ]
+
+
+def _reason(entry: dict[str, Any]) -> str:
+    label = f" ({entry['label']})" if entry["label"] else ""
+    number = f"measurement {entry['measurement']}{label} of " if entry["measurement"] is not None else ""
+    return f"{number}{entry['source_uid']}: {entry['why']}"
+
+
+def _scanned(path: Path) -> tuple[Exam, list[Path]]:
+    """The exam, and the files of measurements beside it that no axrad wrote."""
+    from pipeline.catalog import exam_in, scan
+    from pipeline.measurements import MEASUREMENT_CLASSES
+
+    facts, _ = scan([path])
+    measured = [i for i in facts if i.ref.sop_class_uid in MEASUREMENT_CLASSES and not i.ours]
+    return exam_in(path), sorted(i.path for i in measured if i.path is not None)
+
+
+def _read(files: Sequence[Path], settings: Settings) -> tuple[list[MeasurementReport], list[tuple[Path, ExamRejected]]]:
+    """The reports, and the files that are none. Raises the first fault where no file is one."""
+    from pipeline.measurements import read_file
+    from pipeline.roi import load_rules
+
+    rules = load_rules(settings.roi.rules)
+    readable: list[MeasurementReport] = []
+    faults: list[tuple[Path, ExamRejected]] = []
+    for file in files:
+        try:
+            readable.append(read_file(file, rules))
+        except ExamRejected as error:
+            faults.append((file, error))
+    if faults and not readable:
+        raise faults[0][1]
+    return readable, faults
+
+
+def _document(
+    exam: Exam, t1c: Volume, pre: Volume | None, proposed: ProposedRegions, faults: list[tuple[Path, ExamRejected]]
+) -> dict[str, Any]:
+    return {
+        "study_uid": exam.study_uid,
+        "t1c": t1c.series_uid,
+        "before_contrast": None if pre is None else pre.series_uid,
+        "regions": [_region(n, r, t1c) for n, r in enumerate(proposed.regions, 1)],
+        "not_used": [_not_used(n) for n in proposed.not_used],
+        "unreadable": [{"file": str(f), "code": e.code, "why": e.message} for f, e in faults],
+    }
+
+
+def _region(number: int, region: ProposedRegion, t1c: Volume) -> dict[str, Any]:
+    measurement, proposal = region.placed.measurement, region.proposal
+    voxels = int(proposal.mask.sum())
+    return {
+        "segment": number,
+        "label": region.label,
+        "role": measurement.role,
+        "side": region.side,
+        "number": measurement.lesion,
+        "method": proposal.method,
+        "verdict": proposal.verdict,
+        "quality": asdict(proposal.quality),
+        "why": list(proposal.why),
+        "voxels": voxels,
+        "volume_mm3": round(voxels * t1c.geometry.voxel_mm3, 3),
+        "source_uid": measurement.source.sop_instance_uid,
+        "measurement": measurement.number,
+        "shape": measurement.shape,
+        "written_label": measurement.label,
+        "understood": measurement.why,
+        "notes": [*measurement.notes, *region.placed.notes],
+    }
+
+
+def _not_used(entry: NotUsed) -> dict[str, Any]:
+    return {
+        "source_uid": entry.source.sop_instance_uid,
+        "measurement": entry.number,
+        "label": entry.label,
+        "code": entry.code,
+        "why": entry.why,
+    }
+
+
+def _write(
+    out: Path, exam: Exam, t1c: Volume, proposed: ProposedRegions, settings: Settings, *, masks: bool
+) -> list[str]:
+    from dicom_sr.proposal_segmentation import proposal_segmentation
+    from dicom_sr.report_source import ReportSource
+    from pipeline.pictures.region_sheet import draw_regions
+    from pipeline.records import Mask
+    from pipeline.roi.export import write_mask
+
+    source = ReportSource.from_files(_file_of(exam.images, t1c), began=_now(settings))
+    (out / SEGMENTATION).write_bytes(proposal_segmentation(proposed.regions, t1c, source, settings))
+    draw_regions(t1c, [_picture(region, t1c) for region in proposed.regions], out / PICTURE)
+    names = [SEGMENTATION, PICTURE]
+    for number, region in enumerate(proposed.regions if masks else (), 1):
+        names.append(f"segment_{number}.nrrd")
+        write_mask(Mask(region.proposal.mask, t1c.geometry), out / names[-1])
+    return names
+
+
+def _now(settings: Settings) -> datetime:
+    return datetime.now(UTC).astimezone(ZoneInfo(settings.site.timezone))
+
+
+def _file_of(images: Sequence[InstanceFacts], t1c: Volume) -> Path:
+    return next(i.path for i in images if i.ref.series_uid == t1c.series_uid and i.path is not None)
+
+
+def _picture(region: ProposedRegion, t1c: Volume) -> RegionPicture:
+    import numpy as np
+
+    from pipeline.pictures.region_sheet import RegionPicture
+    from pipeline.proposal.records import Axes
+    from pipeline.records import Mask
+
+    marking, proposal = region.placed.marking, region.proposal
+    if isinstance(marking, Axes):
+        lines = tuple(np.array(axis) for axis in (marking.long, marking.short) if axis)
+    else:
+        lines = (np.array([*marking.points, marking.points[0]]),)
+    volume = int(proposal.mask.sum()) * t1c.geometry.voxel_mm3 / 1000
+    words = (region.label, f"{proposal.verdict}, {proposal.method}, {volume:.2f} ml", *proposal.why)
+    mask = Mask(proposal.mask, t1c.geometry)
+    return RegionPicture(mask, region.placed.measurement.role, region.side, lines, words)

@@ -1,0 +1,94 @@
+"""Proposed regions as a segmentation for a reader to look at: marked as ours, so that it never counts as drawn.
+
+Its labels are in English whatever the language of reports, for it is by them that an edited copy is understood: label
+and number are all that some viewers keep of a segment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from importlib.metadata import version
+
+import numpy as np
+from pydicom.dataset import Dataset
+
+from config.schema import Settings
+from dicom_sr import common_attributes
+from dicom_sr.report_source import ReportSource
+from dicom_sr.segmentation import coded_region, put_frames
+from dicom_sr.sop_classes import SEGMENTATION
+from dicom_sr.uids import derived
+from pipeline.catalog.own_mark import put_mark
+from pipeline.measurements.proposing import ProposedRegion
+from pipeline.records import Mask, Volume
+from pipeline.roi.grid_regions import GridRegion, grid_regions
+
+SERIES_NUMBER = 9909
+NOT_VERIFIED = "Proposed by software, not verified"
+
+
+def proposal_segmentation(
+    regions: Sequence[ProposedRegion], t1c: Volume, source: ReportSource, settings: Settings
+) -> bytes:
+    """A BINARY SEG (PS3.3 A.51) on the slices of T1+C, one segment per region; equal regions give equal UIDs.
+
+    Raises ValueError without a region.
+    """
+    on_grid = [_on_grid(region, t1c) for region in regions]
+    key = hashlib.sha256()
+    for region, part in zip(regions, on_grid, strict=True):
+        key.update(f"{region.label}\0{part.series_uid}\0{part.offset_zyx}\0{part.voxels_zyx.shape}\0".encode())
+        key.update(np.packbits(part.voxels_zyx).tobytes())
+    ds = _start(source, settings, key.hexdigest())
+    ds.FrameOfReferenceUID = t1c.geometry.frame_of_reference_uid or derived(
+        settings.site.uid_root, "frame of reference", t1c.series_uid
+    )
+    ds.SegmentSequence = [_segment(n, region, settings, source) for n, region in enumerate(regions, 1)]
+    put_frames(ds, on_grid, settings)
+    put_mark(ds, "proposal")
+    return common_attributes.to_bytes(ds, source)
+
+
+def _on_grid(region: ProposedRegion, t1c: Volume) -> GridRegion:
+    role, side = region.placed.measurement.role, region.side
+    parts = grid_regions({"t1c": t1c}, {("t1c", role, side): Mask(region.proposal.mask, t1c.geometry)})
+    if not parts:
+        raise ValueError(f"the region {region.label} has no voxel")
+    return parts[0]
+
+
+def _start(source: ReportSource, settings: Settings, key: str) -> Dataset:
+    ds = Dataset()
+    for element in source.patient_study:
+        ds.add(element)
+    root = settings.site.uid_root
+    ds.SOPClassUID, ds.Modality = SEGMENTATION, "SEG"
+    ds.SOPInstanceUID = derived(root, "proposal", source.study_uid, key)
+    ds.SeriesInstanceUID = derived(root, "proposal series", source.study_uid, key)
+    ds.SeriesNumber, ds.InstanceNumber = SERIES_NUMBER, 1
+    began = common_attributes.began_local(source, settings)
+    ds.ContentDate = ds.SeriesDate = ds.InstanceCreationDate = began.strftime("%Y%m%d")
+    ds.ContentTime = ds.SeriesTime = ds.InstanceCreationTime = began.strftime("%H%M%S")
+    if source.timezone_offset:
+        ds.TimezoneOffsetFromUTC = source.timezone_offset
+    ds.Manufacturer, ds.ManufacturerModelName = settings.report.manufacturer, "axrad proposal"
+    ds.InstitutionName = settings.site.institution or None
+    ds.DeviceSerialNumber, ds.SoftwareVersions = "none", f"axrad {version('axrad')}"
+    ds.SeriesDescription = NOT_VERIFIED
+    ds.PositionReferenceIndicator = None
+    ds.ImageType = ["DERIVED", "PRIMARY"]
+    ds.ContentLabel, ds.ContentDescription, ds.ContentCreatorName = "PROPOSAL", NOT_VERIFIED, None
+    ds.LossyImageCompression, ds.SegmentationType = "00", "BINARY"
+    return ds
+
+
+def _segment(number: int, region: ProposedRegion, settings: Settings, source: ReportSource) -> Dataset:
+    item = Dataset()
+    item.SegmentNumber = number
+    item.SegmentLabel = item.TrackingID = region.label[:64]
+    item.TrackingUID = derived(settings.site.uid_root, "proposal tracking", source.study_uid, region.label)
+    item.SegmentDescription = f"{NOT_VERIFIED}; {region.proposal.verdict}, {region.proposal.method}"
+    item.SegmentAlgorithmType, item.SegmentAlgorithmName = "SEMIAUTOMATIC", "axrad proposal"
+    coded_region(item, region.placed.measurement.role, region.side)
+    return item

@@ -1,0 +1,102 @@
+"""From what readers measured to proposed regions on T1+C, each with its label, and all that none was made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from pipeline.catalog.facts import InstanceFacts
+from pipeline.errors import InputRejected, RoiRejected
+from pipeline.measurements.merging import merged, renumbered
+from pipeline.measurements.placing import Placed, placed
+from pipeline.measurements.records import MeasurementReport, NotUsed
+from pipeline.proposal.records import Proposal
+from pipeline.proposal.region import propose
+from pipeline.records import Mask, Segment, Side, Volume
+from pipeline.roi.sides import side_by_position
+
+_SIDES: dict[Side, str] = {"L": "left", "R": "right"}
+
+
+@dataclass(frozen=True, slots=True)
+class ProposedRegion:
+    """A region proposed for one measurement. `label`: in our own vocabulary, by which it is understood again."""
+
+    placed: Placed
+    proposal: Proposal
+    side: Side | None
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProposedRegions:
+    """Regions in the order of role, side and number; `not_used`: every measurement that none was made of."""
+
+    regions: tuple[ProposedRegion, ...]
+    not_used: tuple[NotUsed, ...]
+
+
+def propose_regions(
+    reports: Sequence[MeasurementReport],
+    t1c: Volume,
+    pre: Volume | None,
+    images: Sequence[InstanceFacts],
+    *,
+    check_patient: bool = True,
+) -> ProposedRegions:
+    """The regions that several reports measure on `t1c`. Arguments as in `placed` and `propose`."""
+    own = frozenset(s.ref.sop_instance_uid for s in t1c.sources_z)
+    together = merged([placed(r, images, t1c.geometry, own, check_patient=check_patient) for r in reports])
+    not_used = list(together.not_used)
+    proposals: list[tuple[Placed, Proposal, Side | None]] = []
+    for n, one in enumerate(together.placed):
+        others = [o.marking for m, o in enumerate(together.placed) if m != n]
+        try:
+            proposal = propose(t1c, pre, one.marking, one.measurement.role, others)
+            proposals.append((one, proposal, _side(one, proposal, t1c)))
+        except (InputRejected, RoiRejected) as error:
+            m = one.measurement
+            not_used.append(NotUsed(m.source, m.number, m.label, error.code, error.message))
+    sided = [replace(one, measurement=replace(one.measurement, side=side)) for one, _, side in proposals]
+    numbered = renumbered(sided)
+    regions = [
+        ProposedRegion(one, proposal, side, label)
+        for one, (_, proposal, side), label in zip(numbered, proposals, _labels(numbered), strict=True)
+    ]
+    return ProposedRegions(tuple(regions), tuple(not_used))
+
+
+def _side(one: Placed, proposal: Proposal, t1c: Volume) -> Side | None:
+    """The side of the label, else that of the place where it is certain. Raises RoiRejected where they differ."""
+    measurement = one.measurement
+    segment = Segment(measurement.source, measurement.number, measurement.label, Mask(proposal.mask, t1c.geometry))
+    by_place = side_by_position(segment) if np.any(proposal.mask) else None
+    if measurement.side and by_place and measurement.side != by_place:
+        raise RoiRejected(
+            f"it is said to be on the {_SIDES[measurement.side]} and lies on the {_SIDES[by_place]}",
+            code="side-contradicts",
+        )
+    return measurement.side or by_place
+
+
+def _labels(placed: Sequence[Placed]) -> list[str]:
+    """`Tumor, left`, `Lymph node 2, left`; tumours are numbered where a side has several."""
+    tumors: dict[Side | None, int] = {}
+    counts = [sum(_of(p) == _of(o) for o in placed) for p in placed]
+    labels = []
+    for one, count in zip(placed, counts, strict=True):
+        measurement = one.measurement
+        number = measurement.lesion
+        if measurement.role == "tumor":
+            tumors[measurement.side] = tumors.get(measurement.side, 0) + 1
+            number = tumors[measurement.side] if count > 1 else None
+        name = "Tumor" if measurement.role == "tumor" else "Lymph node"
+        side = f", {_SIDES[measurement.side]}" if measurement.side else ""
+        labels.append(f"{name} {number}{side}" if number else f"{name}{side}")
+    return labels
+
+
+def _of(one: Placed) -> tuple[str, Side | None]:
+    return one.measurement.role, one.measurement.side
