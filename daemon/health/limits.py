@@ -15,6 +15,7 @@ from daemon.health.standing_checks import oldest_file
 from daemon.ledger import Ledger
 from daemon.ledger.states import FETCH_OPEN, REVISION_OPEN, SETTLED, UNJUDGED, UNSENT
 from daemon.ledger.tables import deliveries, fetches, instances, revisions, studies
+from daemon.ledger.tables.columns import HERE
 
 # Fraction of a limit above which an operator is warned.
 NEAR = 0.8
@@ -83,13 +84,15 @@ def of_ledger(settings: Settings, ledger: Ledger, now: float) -> Iterator[Findin
     with ledger.read() as connection:
         largest, held_bytes, files = connection.execute(
             sa.select(sa.func.max(instances.c.size), sa.func.sum(instances.c.size), sa.func.count()).where(
-                instances.c.state == "stored"
+                HERE, instances.c.state == "stored"
             )
         ).one()
         oldest = connection.execute(
             sa.select(sa.func.min(studies.c.last_arrival_at)).where(
                 studies.c.state.in_(SETTLED),
-                studies.c.study_uid.in_(sa.select(instances.c.exam_uid).where(instances.c.state == "stored")),
+                studies.c.study_uid.in_(
+                    sa.select(instances.c.exam_uid).where(HERE, instances.c.state == "stored").distinct()
+                ),
             )
         ).scalar_one()
         waiting = _queue(connection, studies, UNJUDGED, studies.c.first_arrival_at)

@@ -19,6 +19,7 @@ from daemon.ledger import deliveries as ledger_deliveries
 from daemon.ledger import heartbeats, set_aside
 from daemon.ledger.states import JUDGING_FAILED, UNSENT
 from daemon.ledger.tables import deliveries, fetches, studies
+from daemon.ledger.tables.columns import REASONED
 from daemon.machine import disk_space
 from pipeline.errors import PeerUnreachable
 
@@ -129,7 +130,7 @@ def beat(connection: sa.Connection, swept: Finding, now: float) -> Finding:
 
 def judging(connection: sa.Connection) -> Finding:
     """Exams whose judging fails: they wait for nothing that could come."""
-    stuck = studies.c.reason_code == JUDGING_FAILED
+    stuck = REASONED & (studies.c.reason_code == JUDGING_FAILED)
     count = connection.execute(sa.select(sa.func.count()).where(stuck)).scalar_one()
     if not count:
         return Finding("judging", "ok", "no exam fails to be judged", value=0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -11,10 +11,12 @@ import structlog
 
 from daemon.indexing.arrivals import describe, remove_torn
 from daemon.ledger import Ledger
+from daemon.ledger.chunks import in_chunks
 from daemon.ledger.instances import is_known, mark_lost, record
 from daemon.ledger.site_key import SiteKey
-from daemon.ledger.states import IN_SPOOL, SETTLED, WITHOUT_FILE
+from daemon.ledger.states import IN_SPOOL, UNSETTLED, WITHOUT_FILE
 from daemon.ledger.tables import instances, studies
+from daemon.ledger.tables.columns import HERE
 from daemon.logs import place_of
 from daemon.spool import Spool, read_meta
 from pipeline.errors import TryLater
@@ -24,6 +26,7 @@ log = structlog.get_logger("axrad.indexer")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 # What came in so long before the machine stopped may not have been on the disk.
 UNSYNCED_S = 3600.0
+ROWS_AT_ONCE = 5000
 
 
 def reconcile(
@@ -37,18 +40,45 @@ def reconcile(
 
     What arrives meanwhile is left to its journal, which also knows who sent it: `index` brings the journals in.
     """
-    with ledger.read() as connection:
-        rows = connection.execute(sa.select(instances.c.id, instances.c.path, instances.c.state)).all()
-    in_ledger = {row.path for row in rows if row.state not in WITHOUT_FILE}
-    unrecorded = [path for path in spool.walk() if path not in in_ledger]
+    unrecorded = [path for paths in in_chunks(spool.walk()) for path in _without_row(ledger, paths)]
     if unrecorded:
         index()
     recorded = sum(_record_file(ledger, spool, path, now, key) for path in unrecorded)
-    lost = [row.id for row in rows if row.state in IN_SPOOL and not (spool.root / row.path).exists()]
-    if lost:
+    lost = [row_id for row_id, path in rows_with_files(ledger) if not (spool.root / path).exists()]
+    for ids in in_chunks(lost):
         with ledger.write() as connection:
-            mark_lost(connection, lost, now)
+            mark_lost(connection, ids, now)
     return recorded, len(lost)
+
+
+def _without_row(ledger: Ledger, paths: list[str]) -> list[str]:
+    """Those of some files that the ledger does not know to be here."""
+    with ledger.read() as connection:
+        in_ledger = set(
+            connection.execute(
+                sa.select(instances.c.path).where(
+                    HERE, instances.c.path.in_(paths), instances.c.state.not_in(WITHOUT_FILE)
+                )
+            ).scalars()
+        )
+    return [path for path in paths if path not in in_ledger]
+
+
+def rows_with_files(ledger: Ledger) -> Iterator[tuple[int, str]]:
+    """Id and path of every row that should have a file: some at a time, whatever their number, in no order."""
+    last = ""
+    while True:
+        with ledger.read() as connection:
+            rows = connection.execute(
+                sa.select(instances.c.id, instances.c.path, instances.c.state)
+                .where(HERE, instances.c.path > last)
+                .order_by(instances.c.path)
+                .limit(ROWS_AT_ONCE)
+            ).all()
+        if not rows:
+            return
+        last = rows[-1].path
+        yield from ((row.id, row.path) for row in rows if row.state in IN_SPOOL)
 
 
 def _record_file(ledger: Ledger, spool: Spool, path: str, now: float, key: SiteKey | None) -> bool:
@@ -94,7 +124,7 @@ def verify_after_boot(ledger: Ledger, spool: Spool, now: float, boot_id: str | N
     before = mark.read_text().strip() if mark.exists() else None
     torn: list[int] = []
     if before not in (None, current):
-        for instance_id, path in _in_doubt(ledger):
+        for instance_id, path in in_doubt(ledger):
             if _is_torn(spool, path):
                 remove_torn(spool, path)
                 torn.append(instance_id)
@@ -115,15 +145,14 @@ def _is_torn(spool: Spool, path: str) -> bool:
         return False
 
 
-def _in_doubt(ledger: Ledger) -> list[tuple[int, str]]:
+def in_doubt(ledger: Ledger) -> list[tuple[int, str]]:
     """Id and path of what may be torn."""
+    columns = sa.select(instances.c.id, instances.c.path, instances.c.state)
     with ledger.read() as connection:
-        newest = connection.execute(sa.select(sa.func.max(instances.c.received_at))).scalar_one() or 0.0
-        unfinished = sa.select(studies.c.study_uid).where(studies.c.state.not_in(SETTLED))
-        rows = connection.execute(
-            sa.select(instances.c.id, instances.c.path).where(
-                instances.c.state.in_(IN_SPOOL),
-                (instances.c.received_at >= newest - UNSYNCED_S) | instances.c.exam_uid.in_(unfinished),
-            )
-        )
-        return [(row.id, row.path) for row in rows]
+        newest = connection.execute(sa.select(sa.func.max(instances.c.received_at)).where(HERE)).scalar_one() or 0.0
+        # The states are looked at here: asked for them, a database may prefer to look through all rows in them.
+        rows = list(connection.execute(columns.where(HERE, instances.c.received_at >= newest - UNSYNCED_S)))
+        unfinished = connection.execute(sa.select(studies.c.study_uid).where(studies.c.state.in_(UNSETTLED))).scalars()
+        for exams in in_chunks(unfinished.all()):
+            rows += connection.execute(columns.where(instances.c.exam_uid.in_(exams)))
+    return list({row.id: (row.id, row.path) for row in rows if row.state in IN_SPOOL}.values())

@@ -15,13 +15,14 @@ from typing import TextIO
 import sqlalchemy as sa
 
 from daemon.ledger.rows import JsonObject
+from daemon.ledger.tally_triggers import recount
 from pipeline.errors import InputRejected
 from pipeline.whole_file import replacing
 
 FORMAT = "axrad.ledger/1"
 ROWS_PER_BATCH = 500
-# The audit trail is not in a backup, and so what was noted of it is not either.
-NOT_DUMPED = ("alembic_version", "audit_anchors")
+# The audit trail is not in a backup, and so what was noted of it is not either. Tallies are made of the other rows.
+NOT_DUMPED = ("alembic_version", "audit_anchors", "tallies")
 
 
 class NoLedgerDump(InputRejected):
@@ -84,6 +85,8 @@ def load(connection: sa.Connection, path: Path) -> int:
     if not ended:
         raise NoLedgerDump(f"{path.name} is cut off after {rows} rows")
     _advance_sequences(connection, list(tables.values()))
+    if sa.inspect(connection).has_table("tallies"):
+        recount(connection)
     return rows
 
 

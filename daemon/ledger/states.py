@@ -132,6 +132,7 @@ WOKEN_BY_ARRIVALS = ("waiting", "expired", "not_ours")
 UNJUDGED = ("assembling", "waiting")
 # Nothing is under way and nothing is waited for.
 SETTLED = frozenset({"delivered", "not_evaluated", "expired", "not_ours", "cancelled"})
+UNSETTLED = tuple(name for name in STUDY if name not in SETTLED)
 # Somebody has to do something: what `axrad status` lists.
 STUCK = ("held", "failed", "waiting")
 # A verdict after which nothing more is fetched for the study.

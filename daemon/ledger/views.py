@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import sqlalchemy as sa
 
-from daemon.ledger import set_aside
+from daemon.ledger import set_aside, tallies
 from daemon.ledger.rows import DeliveryRow, JsonObject, RevisionRow, StudyRow, rows_where
 from daemon.ledger.states import SETTLED, CountsAs
 from daemon.ledger.studies import newest_revision
@@ -17,25 +19,25 @@ NO_RESULT = instances.c.counts_as != CountsAs.RESULT
 
 def counts(connection: sa.Connection, now: float) -> JsonObject:
     """Studies per state with the age of the oldest, deliveries per state, instances per state."""
-    study_rows = connection.execute(
-        sa.select(studies.c.state, sa.func.count(), sa.func.min(studies.c.changed_at)).group_by(studies.c.state)
-    ).all()
-    delivery_rows = connection.execute(
-        sa.select(deliveries.c.destination, deliveries.c.state, sa.func.count()).group_by(
-            deliveries.c.destination, deliveries.c.state
-        )
-    ).all()
-    instance_rows = connection.execute(
-        sa.select(instances.c.state, sa.func.count(), sa.func.sum(instances.c.size)).group_by(instances.c.state)
-    ).all()
+    studies_in = {t.state: t.number for t in tallies.tallied(connection, "study")}
+    oldest = _oldest_change(connection, studies_in)
     by_destination: dict[str, dict[str, int]] = {}
-    for destination, state, number in delivery_rows:
-        by_destination.setdefault(destination, {})[state] = number
+    for tally in tallies.tallied(connection, "delivery"):
+        by_destination.setdefault(tally.subject, {})[tally.state] = tally.number
     return {
-        "studies": {state: {"count": n, "oldest_s": round(now - oldest, 1)} for state, n, oldest in study_rows},
+        "studies": {state: {"count": n, "oldest_s": round(now - oldest[state], 1)} for state, n in studies_in.items()},
         "deliveries": by_destination,
-        "instances": {state: {"count": n, "bytes": int(size or 0)} for state, n, size in instance_rows},
+        "instances": {t.state: {"count": t.number, "bytes": t.bytes} for t in tallies.tallied(connection, "instance")},
     }
+
+
+def _oldest_change(connection: sa.Connection, states: Iterable[str]) -> dict[str, float]:
+    """When the study that has been longest in each state came into it: one look into an index per state."""
+    looks = [
+        sa.select(sa.literal(state), sa.func.min(studies.c.changed_at)).where(studies.c.state == state)
+        for state in states
+    ]
+    return {state: float(at) for state, at in connection.execute(sa.union_all(*looks))} if looks else {}
 
 
 def list_studies(connection: sa.Connection, state: str | None = None, limit: int = 1000) -> list[JsonObject]:

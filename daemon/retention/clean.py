@@ -6,7 +6,7 @@ the very moment is `stored` again by then; if its file went all the same, the ro
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -14,11 +14,13 @@ import structlog
 
 from config.schema import Settings
 from daemon.ledger import Ledger
+from daemon.ledger.chunks import in_chunks
 from daemon.ledger.engine import note
 from daemon.ledger.instances import mark_lost
 from daemon.ledger.moves import move_all
 from daemon.ledger.states import SETTLED, UNUSED
 from daemon.ledger.tables import instances, studies
+from daemon.ledger.tables.columns import HERE
 from daemon.machine import disk_space
 from daemon.spool import Spool
 from pipeline.catalog.free_text import after_the_files
@@ -46,43 +48,50 @@ def clean(ledger: Ledger, settings: Settings, now: float, files_at_once: int = F
     if not settings.retention.enabled or not (root / "instances").is_dir():
         return Cleaned()
     spool = Spool(root)
-    files, size = _finish(ledger, spool, now)
-    for exam_uid, why in _candidates(ledger, spool, settings, now):
+    files, size = finish(ledger, spool, now)
+    for exam_uid, why in candidates(ledger, spool, settings, now):
         if files >= files_at_once:
             return Cleaned(files, size, more=True)
         more_files, more_bytes = _clean_exam(ledger, spool, exam_uid, why, now)
         files, size = files + more_files, size + more_bytes
-    more_files, more_bytes = _clean_unused(ledger, spool, settings, now, files_at_once)
+    more_files, more_bytes = clean_unused(ledger, spool, settings, now, files_at_once)
     files, size = files + more_files, size + more_bytes
     if files:
         log.info("cleaned", files=files, bytes=size)
     return Cleaned(files, size, more=more_files >= files_at_once)
 
 
-def _candidates(ledger: Ledger, spool: Spool, settings: Settings, now: float) -> Iterator[tuple[str, str]]:
+def candidates(ledger: Ledger, spool: Spool, settings: Settings, now: float) -> Iterator[tuple[str, str]]:
     """Exams to clean, the oldest first: by age all of them, then, while the disk is too full, younger ones."""
     keep = settings.retention
     limits = settings.spool
     if keep.keep_free_bytes is not None:
         limits = limits.model_copy(update={"warn_free_bytes": keep.keep_free_bytes, "refuse_free_bytes": 0})
-    has_files = sa.select(instances.c.exam_uid).where(instances.c.state == "stored").distinct()
+    before = now - min(keep.keep_days, keep.at_least_days) * DAY_S
     with ledger.read() as connection:
-        rows = connection.execute(
-            sa.select(studies.c.study_uid, studies.c.last_arrival_at)
-            .where(
-                DONE,
-                studies.c.last_arrival_at <= now - min(keep.keep_days, keep.at_least_days) * DAY_S,
-                studies.c.study_uid.in_(has_files),
-            )
-            .order_by(studies.c.last_arrival_at, studies.c.id)
-        ).all()
-    for row in rows:
-        if row.last_arrival_at <= now - keep.keep_days * DAY_S:
-            yield row.study_uid, f"nothing came for {keep.keep_days:g} days"
+        rows = sorted(_done_with_files(connection, before))
+    for last_arrival_at, _, study_uid in rows:
+        if last_arrival_at <= now - keep.keep_days * DAY_S:
+            yield study_uid, f"nothing came for {keep.keep_days:g} days"
         elif disk_space.level_of(disk_space.room(spool.root), limits) != "ok":
-            yield row.study_uid, "the disk is too full"
+            yield study_uid, "the disk is too full"
         else:
             return
+
+
+def _done_with_files(connection: sa.Connection, before: float) -> Iterator[tuple[float, str, str]]:
+    """Last arrival, id and Study Instance UID of exams with files that are done and to which nothing came since."""
+    with_files = sa.select(instances.c.exam_uid).where(HERE, instances.c.state == "stored").distinct()
+    for exams in in_chunks(connection.execute(with_files).scalars().all()):
+        # By the exams alone, which are few: asked for states as well, SQLite would look through all studies in them.
+        rows = connection.execute(
+            sa.select(
+                studies.c.last_arrival_at, studies.c.id, studies.c.study_uid, studies.c.state, studies.c.dirty
+            ).where(studies.c.study_uid.in_(exams))
+        )
+        for row in rows:
+            if row.last_arrival_at <= before and row.state in SETTLED and (not row.dirty or row.state == "cancelled"):
+                yield row.last_arrival_at, row.id, row.study_uid
 
 
 def _clean_exam(ledger: Ledger, spool: Spool, exam_uid: str, why: str, now: float) -> tuple[int, int]:
@@ -99,44 +108,45 @@ def _clean_exam(ledger: Ledger, spool: Spool, exam_uid: str, why: str, now: floa
         ).one()
         move_all(connection, "instance", stored_of_exam, ("stored",), "purging")
         note(connection, now, "purged", f"{count} files, {int(size) / 1e6:.1f} MB: {why}", study.id)
-    return _finish(ledger, spool, now)
+    return finish(ledger, spool, now)
 
 
-def _clean_unused(ledger: Ledger, spool: Spool, settings: Settings, now: float, limit: int) -> tuple[int, int]:
+def clean_unused(ledger: Ledger, spool: Spool, settings: Settings, now: float, limit: int) -> tuple[int, int]:
     """What was kept without being of use: documents, other modalities, our own reports come back, unreadable files."""
     before = now - settings.retention.keep_days * DAY_S
-    with ledger.write() as connection:
+    with ledger.read() as connection:
         ids = (
             connection.execute(
                 sa.select(instances.c.id)
-                .where(instances.c.state.in_(UNUSED), instances.c.received_at <= before)
+                .where(HERE, instances.c.state.in_(UNUSED), instances.c.received_at <= before)
                 .order_by(instances.c.received_at)
                 .limit(limit)
             )
             .scalars()
             .all()
         )
-        if not ids:
-            return 0, 0
-        for chunk in _chunks(ids):
+    if not ids:
+        return 0, 0
+    with ledger.write() as connection:
+        for chunk in in_chunks(ids):
             move_all(connection, "instance", instances.c.id.in_(chunk), UNUSED, "purging")
         days = settings.retention.keep_days
         note(connection, now, "purged", f"{len(ids)} files that axrad does not use: older than {days:g} days")
-    return _finish(ledger, spool, now)
+    return finish(ledger, spool, now)
 
 
-def _finish(ledger: Ledger, spool: Spool, now: float) -> tuple[int, int]:
+def finish(ledger: Ledger, spool: Spool, now: float) -> tuple[int, int]:
     """Delete what is going, and say that it is gone."""
     with ledger.read() as connection:
         going = connection.execute(
-            sa.select(instances.c.id, instances.c.path, instances.c.size).where(instances.c.state == "purging")
+            sa.select(instances.c.id, instances.c.path, instances.c.size).where(HERE, instances.c.state == "purging")
         ).all()
     if not going:
         return 0, 0
     for row in going:
         spool.remove(row.path)
-    with ledger.write() as connection:
-        for chunk in _chunks([row.id for row in going]):
+    for chunk in in_chunks([row.id for row in going]):
+        with ledger.write() as connection:
             move_all(connection, "instance", instances.c.id.in_(chunk), ("purging",), "purged")
             _forget_texts(connection, chunk)
             back = connection.execute(
@@ -159,10 +169,3 @@ def _forget_texts(connection: sa.Connection, ids: list[int]) -> None:
     if changed:
         one = instances.c.id == sa.bindparam("instance")
         connection.execute(instances.update().where(one).values(facts=sa.bindparam("remaining")), changed)
-
-
-def _chunks(ids: Iterable[int]) -> Iterator[list[int]]:
-    """As many at a time as a statement takes."""
-    listed = list(ids)
-    for start in range(0, len(listed), 500):
-        yield listed[start : start + 500]

@@ -9,7 +9,7 @@ import structlog
 
 from daemon import audit
 from daemon.assembly import Verdict, judge, settling_verdict, too_many_verdict
-from daemon.ledger import deliveries, fetches, heartbeats, obsolete, periodic_jobs, verdicts
+from daemon.ledger import deliveries, fetches, heartbeats, obsolete, periodic_jobs, tallies, verdicts
 from daemon.ledger.claims import Claimable, announced, forget_announcements
 from daemon.ledger.clock_jumps import TOLERANCE_S, JumpWatch, mend
 from daemon.ledger.rows import StudyRow
@@ -26,6 +26,7 @@ from pipeline.errors import TryLater
 log = structlog.get_logger("axrad.sweep")
 SWEEP_SIGN_EVERY_S = 10.0
 OBSOLETE_EVERY_S = 10.0
+SUM_UP_EVERY_S = 60.0
 TASKS = {"delivery": "axrad.deliver", "fetch": "axrad.fetch"}
 
 
@@ -40,6 +41,7 @@ def sweep(context: Context, watch: JumpWatch | None = None, large_exams: LargeEx
     dispatch_revisions(context)
     announce_due(context)
     clean_up(context)
+    sum_up_tallies(context)
     _sign(context)
 
 
@@ -165,6 +167,17 @@ def clean_up(context: Context) -> None:
     if clean(context.ledger, context.settings, context.clock()).more:
         with context.ledger.write() as connection:
             periodic_jobs.make_due(connection, "retention")
+
+
+def sum_up_tallies(context: Context) -> None:
+    """Keep what counts are read from small, whatever came."""
+    with context.ledger.write() as connection:
+        if not periodic_jobs.take_if_due(connection, "tallies", context.clock(), SUM_UP_EVERY_S):
+            return
+        more = tallies.sum_up(connection)
+    if more:
+        with context.ledger.write() as connection:
+            periodic_jobs.make_due(connection, "tallies")
 
 
 def _sign(context: Context) -> None:

@@ -16,10 +16,11 @@ import structlog
 from daemon.ledger.database_errors import RESTORE, LedgerDamaged
 from daemon.ledger.dump import dump
 from daemon.ledger.tables import metadata
+from daemon.ledger.tally_triggers import make_triggers
 from pipeline.errors import InputRejected
 
 log = structlog.get_logger("axrad.ledger")
-HEAD = "0015"
+HEAD = "0016"
 FIRST = "0001"
 KEPT_BACKUPS = 10
 _version = sa.table("alembic_version", sa.column("version_num", sa.String))
@@ -73,6 +74,7 @@ def _create(connection: sa.Connection, to: str) -> None:
     """An empty database gets today's tables at once; a test holds that the steps lead to the same."""
     if to == HEAD:
         metadata.create_all(connection)
+        make_triggers(connection)
         _run(connection, "stamp", HEAD)
     else:
         _run(connection, "upgrade", to)

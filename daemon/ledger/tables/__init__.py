@@ -21,6 +21,7 @@ from daemon.ledger.tables.records import (
     set_aside,
     signs_of_life,
     site_key,
+    tallies,
 )
 from daemon.ledger.tables.sending import breakers, commitments, deliveries, report_classes, sent_objects
 
@@ -48,4 +49,5 @@ __all__ = [
     "signs_of_life",
     "site_key",
     "studies",
+    "tallies",
 ]

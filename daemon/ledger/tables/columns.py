@@ -34,3 +34,11 @@ def claim_columns() -> tuple[sa.Column[Any], ...]:  # Any: of several types
 def key_id_column() -> sa.Column[str]:
     """Which key of the site the row's digests of identifiers were made with; empty: none, as before version 0014."""
     return sa.Column("key_id", sa.String(16), nullable=False, server_default="", index=True)
+
+
+# Conditions of partial indexes. A query has to say them in the same words, beside its own, for either database to use
+# the index. Of instances: their files have not been removed by retention. Of studies: they are judged again some time,
+# and there is a reason for their state.
+HERE = sa.text("state <> 'purged'")
+DUE = sa.text("due_at IS NOT NULL")
+REASONED = sa.text("reason_code <> ''")

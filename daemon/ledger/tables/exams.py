@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from daemon.ledger.tables.columns import Key, Time, Uid, claim_columns, key_id_column, metadata
+from daemon.ledger.tables.columns import DUE, HERE, REASONED, Key, Time, Uid, claim_columns, key_id_column, metadata
 
 instances = sa.Table(
     "instances",
@@ -31,6 +31,10 @@ instances = sa.Table(
     sa.Column("counts_as", sa.String(16), nullable=False, server_default=""),
     key_id_column(),
     sa.UniqueConstraint("sop_uid", "digest"),
+    # Partial: what retention removed is most of the table, and costs none of those who ask after files.
+    sa.Index("ix_instances_here_by_state", "state", "size", "exam_uid", sqlite_where=HERE, postgresql_where=HERE),
+    sa.Index("ix_instances_here_by_path", "path", sqlite_where=HERE, postgresql_where=HERE),
+    sa.Index("ix_instances_here_by_time", "received_at", sqlite_where=HERE, postgresql_where=HERE),
 )
 
 roi_references = sa.Table(
@@ -47,7 +51,7 @@ studies = sa.Table(
     sa.Column("study_uid", Uid, nullable=False, unique=True),
     # current | prior | backfill
     sa.Column("role", sa.String(16), nullable=False, server_default="current"),
-    sa.Column("state", sa.String(16), nullable=False, index=True),
+    sa.Column("state", sa.String(16), nullable=False),
     sa.Column("reason", sa.Text, nullable=False, server_default=""),
     sa.Column("reason_code", sa.String(64), nullable=False, server_default=""),
     sa.Column("patient_key", sa.String(32), nullable=False, index=True),
@@ -74,6 +78,13 @@ studies = sa.Table(
     # What the first signature in the written order reads and the exam does not have: `t2,adc`.
     sa.Column("lacked", sa.String(64), nullable=False, server_default=""),
     key_id_column(),
+    sa.Index("ix_studies_state_changed_at", "state", "changed_at"),
+    sa.Index("ix_studies_changed_at_id", "changed_at", "id"),
+    sa.Index(
+        "ix_studies_dirty", "last_arrival_at", sqlite_where=sa.text("dirty = 1"), postgresql_where=sa.text("dirty")
+    ),
+    sa.Index("ix_studies_due_at", "due_at", sqlite_where=DUE, postgresql_where=DUE),
+    sa.Index("ix_studies_reason_code", "reason_code", sqlite_where=REASONED, postgresql_where=REASONED),
 )
 
 revisions = sa.Table(

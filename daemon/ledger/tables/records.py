@@ -88,6 +88,21 @@ chores = sa.Table(
     sa.Column("done_at", Time, nullable=False),
 )
 
+# How many rows of a kind are in each state: changes, written by triggers (daemon/ledger/tally_triggers.py) and summed
+# up from time to time. Never one row per state, for which writers would wait.
+tallies = sa.Table(
+    "tallies",
+    metadata,
+    sa.Column("id", Key, primary_key=True),
+    # study | delivery | instance
+    sa.Column("kind", sa.String(16), nullable=False),
+    # Of deliveries, their destination.
+    sa.Column("subject", sa.String(64), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("number", sa.BigInteger, nullable=False),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+)
+
 journal_positions = sa.Table(
     "journal_positions",
     metadata,
