@@ -99,6 +99,18 @@ def external(evaluation: Mapping[str, Json] | None) -> dict[str, dict[str, Json]
     return {n: row for n, row in rows.items() if isinstance(row, dict) and row["role"] == "external"}
 
 
+def columns_of_fairness(tables: Sequence[Mapping[str, Json]]) -> tuple[list[str], list[str]]:
+    """Columns by which fairness tables of cohorts were made, and those of whom or what that none of them has."""
+
+    def names(table: Mapping[str, Json], key: str) -> set[str]:
+        listed = table.get(key)
+        return set(map(str, listed)) if isinstance(listed, list) else set()
+
+    made = [names(table, "columns") for table in tables if table]
+    absent = [names(table, "columns_not_in_table") for table in tables if table]
+    return sorted(set().union(*made)), sorted(set.intersection(*absent)) if absent else []
+
+
 def repeated_rows(row: Mapping[str, Json]) -> list[Json]:
     """Rows of a cohort that may be cases of another one under another id."""
     rows = row.get("rows_with_repeated_values", [])

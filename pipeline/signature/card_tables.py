@@ -40,6 +40,8 @@ def at_cutoff(row: Mapping[str, Json]) -> Grid:
         if row.get(name) is not None:
             value: Json = {"value": row[name], "ci": row[f"{name}_ci"]} if f"{name}_ci" in row else row[name]
             lines.append((name.replace("_", " "), number(value)))
+    if dictionary(row.get("calibration_in_the_large")):
+        lines.append(("calibration in the large", number(row["calibration_in_the_large"])))
     if answered := dictionary(row.get("as_answered")):
         calls = f"{answered['high']} high, {answered['low']} low, {answered['indeterminate']} indeterminate"
         lines.append(("as the software answers", f"{answered['refused']} refused, {calls}"))

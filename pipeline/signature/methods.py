@@ -186,10 +186,10 @@ def judging(evaluation: Mapping[str, Json]) -> list[str]:
     paragraphs.append(
         f"The model was evaluated unchanged on {cohorts}. AUCs have Newcombe's 95 % interval (method 5) and the exact "
         "one-sided P of the Mann-Whitney test; several exams of one patient count as one. Sensitivity, specificity "
-        "and the other rates at the cutoff have Wilson's intervals. Calibration was assessed by slope, intercept, "
-        "calibration in the large and a smooth curve, overall accuracy by the Brier score, clinical utility by "
-        "decision curves with a bootstrap band. Evidence of discrimination is an interval above 0.5 with P at most "
-        "0.025, with at least "
+        "and the other rates at the cutoff have Wilson's intervals, which count patients. Calibration was assessed by "
+        "slope, intercept, calibration in the large and a smooth curve, overall accuracy by the Brier score, clinical "
+        "utility by decision curves with a bootstrap band. Evidence of discrimination is an interval above 0.5 with P "
+        "at most 0.025, with at least "
         f"{next(iter(external.values())).get('minimum_per_class', 10)} cases of each class."
     )
     return [*paragraphs, *_comparisons(list(external.values()))]
@@ -205,6 +205,9 @@ def _comparisons(rows: list[dict[str, Json]]) -> list[str]:
         "as_answered": "Rates are also given for the cases that the software would answer: exams unlike those of "
         "training are refused by their features' ranges and by Mahalanobis's distance.",
         "subgroups": "AUC, sensitivity and specificity are given in subgroups.",
+        "interactions": "Subgroups were compared by score x level in a logistic regression and by Wald's test of "
+        "equal AUCs; P values were adjusted by Holm's method, those against chance and those between levels each as "
+        "one family.",
         "reading": "The model was compared with a reader's calls by McNemar's exact test.",
         "comparisons": "Models were compared on the same cases by DeLong's test, agreement and net reclassification.",
         "survival": "Survival was compared by Kaplan-Meier curves, the log-rank test and Cox regression.",

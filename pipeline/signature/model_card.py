@@ -94,6 +94,9 @@ def _factors(signature: Signature, evaluation: Evaluation) -> Iterable[Block]:
     columns = sorted({str(row["column"]) for cohort in card.external(evaluation).values() for row in subgroups(cohort)})
     if columns:
         yield f"Groups for which performance is given below: {', '.join(columns)}."
+    _, absent = card.columns_of_fairness([dictionary(r.get("fairness")) for r in card.external(evaluation).values()])
+    if absent:
+        yield f"Groups that no cohort's table names: {', '.join(absent)}."
     sites = dictionary((evaluation or {}).get("leave_one_site_out"))
     if sites:
         yield f"Each site of the training table was judged by the others (column {sites['column']})."

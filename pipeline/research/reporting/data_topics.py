@@ -78,7 +78,7 @@ def _outcome(m: Material) -> Answer:
 
 
 def _overlap(m: Material) -> Answer:
-    parts = ["No patient is in two cohorts by id or patient key."]
+    parts = ["A patient who is in two cohorts by id or patient key is refused; none is."]
     for name, row in m.external.items():
         if count := len(card.repeated_rows(row)):
             parts.append(f"{count} cases of {name} have the values of other cases.")
@@ -97,7 +97,9 @@ def _protocol(m: Material) -> Answer:
 
 
 def _fact(values: tuple[str, ...], low: float | None, high: float | None) -> str:
-    return " / ".join(values) if values else f"{low:g} to {high:g}"
+    if values:
+        return " / ".join(values)
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
 
 
 def _clinical_predictors(m: Material) -> Answer:

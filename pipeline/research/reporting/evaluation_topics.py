@@ -47,7 +47,7 @@ def _measures(m: Material) -> Answer:
 def _uncertainty(_: Material) -> Answer:
     return answered(
         "95 % intervals: Newcombe's for AUCs, Wilson's for rates, Nadeau and Bengio's for cross-validation, bootstrap "
-        "bands; patients, not exams, are counted.",
+        "bands; patients, not exams, are counted. P values of subgroups are adjusted by Holm.",
         METHOD,
     )
 
@@ -95,10 +95,12 @@ def _updating(m: Material) -> Answer:
 
 
 def _fairness(m: Material) -> Answer:
-    groups = sorted({str(r["column"]) for row in m.external.values() for r in listed(row.get("subgroups"))})
-    text = f"AUC and rates by {', '.join(groups)}." if groups else ""
+    tables = [record(row.get("fairness")) for row in m.external.values()]
+    columns, absent = card.columns_of_fairness(tables)
+    text = f"AUC, rates and calibration by {', '.join(columns)}. " if columns else ""
+    text += f"No table names {', '.join(absent)}." if absent else ""
     missing = "which groups of patients matter here, and what was done for fairness; the software does nothing"
-    return partly(text, missing, *m.pages("Subgroups"))
+    return partly(text.strip(), missing, *m.pages("Fairness"))
 
 
 def _shift(m: Material) -> Answer:
@@ -128,7 +130,9 @@ def _performance(m: Material) -> Answer:
     parts += [f"{name} {auc(row)}, {row['orientation']}" for name, row in m.external.items()]
     if not parts:
         return partly("", "an evaluation: `axrad signature evaluate` with the training table or another cohort")
-    return answered(f"{'; '.join(parts)}.", *([NESTED] if m.nested else []), *m.pages())
+    columns = sorted({str(r["column"]) for row in m.external.values() for r in listed(row.get("subgroups"))})
+    also = f" Subgroups by {', '.join(columns)}: in the report." if columns else ""
+    return answered(f"{'; '.join(parts)}.{also}", *([NESTED] if m.nested else []), *m.pages())
 
 
 def _interpretation(m: Material) -> Answer:

@@ -106,7 +106,7 @@ def _row(item: Item, answer: Answer) -> str:
     notes = [f"{item.of} only"] if item.of else []
     notes += [] if item.essential else ["not essential"]
     subject = html.escape(item.subject) + (f" <small>({', '.join(notes)})</small>" if notes else "")
-    missing = f"<b>{html.escape(_who(item, answer))}</b>: {html.escape(answer.missing)}" if answer.missing else ""
+    missing = f"<b>{html.escape(_who(item, answer))}</b>: {document.inline(answer.missing)}" if answer.missing else ""
     where = "<br>".join(_place(place) for place in answer.where)
     return (
         f'<tr class="{CLASSES[answer.status]}"><td>{item.number}</td><td>{subject}</td><td class="status">'

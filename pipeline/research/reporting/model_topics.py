@@ -151,7 +151,7 @@ def _diagram(_: Material) -> Answer:
 
 
 def _checklists(_: Material) -> Answer:
-    return answered("TRIPOD+AI and CLEAR, on this page.", "checklists.html")
+    return answered("TRIPOD+AI and CLEAR, on this page as far as files know.", "checklists.html")
 
 
 def _poor_input(m: Material) -> Answer:

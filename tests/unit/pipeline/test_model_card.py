@@ -53,6 +53,7 @@ def test_the_card_holds_nested_figures_verdict_cutoff_calibration_and_sample_siz
     assert f"The cutoff is {SIGNATURE.header.cutoff:.3f}" in text
     assert "| ki67_percent | >= 20 |" in text
     assert card.events_per_candidate(SIGNATURE) in text
+    assert "Groups that no cohort's table names: breast_density" in text
     assert "(Riley 2020); there were 60." in text
 
 

@@ -97,6 +97,7 @@ def test_figures_of_the_evaluation_answer_the_items_on_performance() -> None:
         assert "nested cross-validation AUC" in answers[place].text
     assert "north: " in answers["TRIPOD+AI", "23b"].text
     assert "clinical N AUC" in answers["CLEAR", "48"].text
+    assert "by age_years. No table names breast_density" in answers["TRIPOD+AI", "14"].text
     assert "60 cases, 30 positive" in answers["TRIPOD+AI", "21"].text
 
 
