@@ -28,8 +28,10 @@ def cohorts(rows: Mapping[str, Mapping[str, Json]]) -> Grid:
     for name, row in rows.items():
         outside = dictionary(row.get("outside_training_range")).get("n", "")
         cells = (row["n"], row.get("patients"), row["positives"], row.get("prevalence"), outside)
-        lines.append((name, *map(number, cells), str(row["table_sha256"])[:12]))
-    heads = ("cohort", "cases", "patients", "positive", "prevalence", "unlike training", "table")
+        origins = row.get("origins")
+        regions = ", ".join(map(str, origins)) if isinstance(origins, list) else ""
+        lines.append((name, *map(number, cells), regions, str(row["table_sha256"])[:12]))
+    heads = ("cohort", "cases", "patients", "positive", "prevalence", "unlike training", "regions", "table")
     return Grid(heads, tuple(lines))
 
 

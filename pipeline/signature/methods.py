@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from config.schema import Settings, Training
 from pipeline.needs import SEQUENCE_TITLES
-from pipeline.records import Json
+from pipeline.records import Json, Origin
 from pipeline.signature import card, document
 from pipeline.signature.document import Section
 from pipeline.signature.record import Header, Signature
@@ -22,6 +22,12 @@ MODELS = {
     "boosting": "gradient-boosted trees with scikit-learn's defaults",
 }
 REGIONS = {"tumor": "the tumour", "lymph_nodes": "the axillary lymph nodes"}
+ORIGINS: Mapping[Origin, str] = {
+    "drawn": "drawn by [the authors: readers, their experience, blinding] and read from DICOM SEG or RTSTRUCT",
+    "measured": "built by software from measurements of [the authors: readers, their experience]",
+    "model": "made by [the authors: model, version, who checked it] and read from DICOM SEG or RTSTRUCT",
+    "proposed": "proposed by software from the images [the authors: who confirmed them]",
+}
 SETTINGS_UNKNOWN = "[the authors: bias correction, resampling, normalisation and bin width]"
 
 NOTE = "Written by axrad from the settings that were used. In brackets stands what no file records."
@@ -63,9 +69,7 @@ def images(header: Header, making: Making) -> str:
     """How features were measured."""
     if header.foreign_columns:
         return "[the authors: images, regions and features; the columns of the table are not features of axrad]"
-    regions = (
-        "Regions were drawn by [the authors: readers, their experience, blinding] and read as DICOM SEG or RTSTRUCT. "
-    )
+    regions = f"Regions were {_joined([ORIGINS[origin] for origin in header.origins])}. "
     if making.settings is None:
         known = f" (settings `{header.extraction_hash[:12]}`)" if header.extraction_hash else ""
         return f"{regions}Features were extracted with axrad{known}: {SETTINGS_UNKNOWN}."
@@ -204,6 +208,7 @@ def _comparisons(rows: list[dict[str, Json]]) -> list[str]:
         "two logistic regressions.",
         "as_answered": "Rates are also given for the cases that the software would answer: exams unlike those of "
         "training are refused by their features' ranges and by Mahalanobis's distance.",
+        "at_prevalence": "Probabilities were also moved to another prevalence by the difference of the log odds.",
         "subgroups": "AUC, sensitivity and specificity are given in subgroups.",
         "interactions": "Subgroups were compared by score x level in a logistic regression and by Wald's test of "
         "equal AUCs; P values were adjusted by Holm's method, those against chance and those between levels each as "
@@ -212,8 +217,15 @@ def _comparisons(rows: list[dict[str, Json]]) -> list[str]:
         "comparisons": "Models were compared on the same cases by DeLong's test, agreement and net reclassification.",
         "survival": "Survival was compared by Kaplan-Meier curves, the log-rank test and Cox regression.",
     }
-    given = [text for key, text in sentences.items() if any(row.get(key) for row in rows)]
+    given = [text for key, text in sentences.items() if any(made(row.get(key)) for row in rows)]
     return [" ".join(given)] if given else []
+
+
+def made(analysis: Json) -> bool:
+    """Whether an analysis came to a result for a cohort."""
+    if isinstance(analysis, list):
+        return any(isinstance(row, dict) and made(row) for row in analysis)
+    return isinstance(analysis, dict) and bool(analysis) and (not analysis.get("why_not") or "level" in analysis)
 
 
 def software(header: Header, making: Making) -> str:

@@ -111,7 +111,11 @@ def _clinical_predictors(m: Material) -> Answer:
 
 
 def _segmentation(m: Material) -> Answer:
-    text = "Regions of tumour and nodes on T1+C, from DICOM SEG or RTSTRUCT."
+    origins = [f"training {', '.join(m.header.origins)}"]
+    for name, row in m.external.items():
+        if isinstance(own := row.get("origins"), list) and own:
+            origins.append(f"{name} {', '.join(map(str, own))}")
+    text = f"Regions of tumour and nodes on T1+C. Who made them: {'; '.join(origins)}."
     missing = "manual or automatic, 2D or 3D, with which program, by which rules"
     return partly("" if m.header.foreign_columns else text, missing, "methods.md: Images and features")
 

@@ -20,7 +20,7 @@ from pipeline.research.reporting.answer import (
     partly,
     record,
 )
-from pipeline.signature import card
+from pipeline.signature import card, methods
 
 METHOD = f"{METHODS}: Evaluation"
 NESTED = "report.html: Training cohort, nested cross-validation"
@@ -59,10 +59,10 @@ def _comparison_tests(m: Material) -> Answer:
         "comparisons": "DeLong against other signatures",
         "reading": "McNemar against a reader",
     }
-    made = [text for key, text in tests.items() if any(row.get(key) for row in m.external.values())]
-    if not made:
+    given = [t for key, t in tests.items() if any(methods.made(row.get(key)) for row in m.external.values())]
+    if not given:
         return does_not_apply("Nothing was compared.")
-    return answered(f"{'; '.join(made)}.", METHOD, *m.pages())
+    return answered(f"{'; '.join(given)}.", METHOD, *m.pages())
 
 
 def _baselines(m: Material) -> Answer:
@@ -91,6 +91,15 @@ def _clusters(m: Material) -> Answer:
 
 
 def _updating(m: Material) -> Answer:
+    parts = []
+    for name, row in m.external.items():
+        if moved := record(row.get("at_prevalence")):
+            parts.append(
+                f"{name}: log odds moved by {moved['log_odds_offset']:.3f} to a prevalence of {moved['prevalence']:g}, "
+                f"PPV {interval(moved['ppv'])}, NPV {interval(moved['npv'])}"
+            )
+    if parts:
+        return answered(f"{'; '.join(parts)}. The file stays as it is.", *m.pages("At a prevalence"))
     return does_not_apply("The model was evaluated unchanged." if m.external else NOT_SEEN)
 
 

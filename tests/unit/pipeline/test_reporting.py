@@ -110,6 +110,16 @@ def test_what_was_not_done_is_not_answered() -> None:
     assert _answers(SIGNATURE, NOTHING)["CLEAR", "23"].text == "Fixed bin width of 25."
 
 
+def test_an_update_of_the_prevalence_is_told_and_an_analysis_that_failed_is_not() -> None:
+    cohorts = {"hospital b": table(EXTERNAL.drop(columns="clinical_n").assign(ki67_percent=""), name="b.csv")}
+    facts = evaluate(SIGNATURE, cohorts, Questions(prevalence=0.2)).facts
+    assert "to a prevalence of 0.2, PPV " in _answers(SIGNATURE, facts)["TRIPOD+AI", "12f"].text
+    text = methods.markdown(SIGNATURE, facts)
+    assert "moved to another prevalence" in text
+    for absent in ("nested", "of  alone", "Each site", "McNemar", "Kaplan", "clinical N"):
+        assert absent not in text, absent
+
+
 def test_columns_of_other_programs_leave_what_is_on_images_open() -> None:
     foreign = SIGNATURE.header.model_copy(update={"foreign_columns": True})
     answers = _answers(Signature(foreign, SIGNATURE.arrays, SIGNATURE.sha256), JUDGED.facts)
@@ -156,6 +166,15 @@ def test_the_methods_section_tells_the_settings_that_were_used() -> None:
         f"The cutoff is {SIGNATURE.header.cutoff:.3f}",
     ):
         assert part in text
+
+
+def test_the_methods_section_says_who_made_the_regions() -> None:
+    header = SIGNATURE.header.model_copy(update={"origins": ("drawn", "model")})
+    text = methods.markdown(Signature(header, SIGNATURE.arrays), NOTHING)
+    assert "Regions were drawn by [the authors: readers" in text
+    assert "made by [the authors: model, version" in text
+    assert "made by [" not in methods.markdown(SIGNATURE, NOTHING)
+    assert "training drawn; hospital b drawn." in _answers(SIGNATURE, JUDGED.facts)["CLEAR", "19"].text
 
 
 def test_the_methods_section_claims_nothing_that_was_not_done() -> None:
