@@ -12,7 +12,7 @@ import click
 from config.schema import Classifier
 
 if TYPE_CHECKING:
-    from config.schema import Training
+    from config.schema import Settings, Training
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _TABLE_OPTIONS = (
@@ -21,6 +21,10 @@ _TABLE_OPTIONS = (
     click.option("--negative", help="Its value for the other class; found out where there are only two."),
     click.option("--positive-name", help="What the positive class is called in reports; default: its value."),
     click.option("--id", "id_column", help="Column with the patient or exam."),
+    click.option(
+        "--ki67-high", "ki67_high", type=click.FloatRange(0, 100), metavar="PERCENT",
+        help="From where on Ki-67 is high in the table's molecular subtypes; default: clinical.ki67_high_percent.",
+    ),
     click.option("--ignore", multiple=True, metavar="COLUMN", help="Leave a column out; repeatable."),
     click.option(
         "--map", "map_path", type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -72,6 +76,14 @@ def recipe_of(defaults: Training, steps: dict[str, Any]) -> Training:
     except ValidationError as error:
         problem = error.errors()[0]
         raise click.UsageError(f"--{problem['loc'][0]}: {problem['msg']}") from None
+
+
+def with_ki67(settings: Settings, percent: float | None) -> Settings:
+    """The settings with this cutoff of Ki-67, where one is given."""
+    if percent is None:
+        return settings
+    clinical = settings.clinical.model_copy(update={"ki67_high_percent": percent})
+    return settings.model_copy(update={"clinical": clinical})
 
 
 @contextmanager

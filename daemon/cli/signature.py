@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any  # Any: values of options; the recipe chec
 import click
 
 from daemon.cli.options import config_option, json_option, out_file
-from daemon.cli.recipe_options import progress_bar, recipe_of, recipe_options, table_options
+from daemon.cli.recipe_options import progress_bar, recipe_of, recipe_options, table_options, with_ki67
 from daemon.cli.research_extra import require_research
 from daemon.cli.signature_author import authors_of, authors_section, require_authors, sign, trust
 from daemon.cli.signature_evaluation import evaluate
@@ -72,6 +72,7 @@ def train(
     version: str,
     ignore: tuple[str, ...],
     map_path: Path | None,
+    ki67_high: float | None,
     foreign_columns: bool,
     anticipated_auc: float | None,
     as_json: bool,
@@ -87,7 +88,7 @@ def train(
     from pipeline.research.training import train as training
     from pipeline.signature import card, container
 
-    settings = load(config_path, writes=False)
+    settings = with_ki67(load(config_path, writes=False), ki67_high)
     recipe = recipe_of(settings.signature.training, steps)
     read = tables.read(
         table, label=label, positive=positive, negative=negative, id_column=id_column, ignore=ignore,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any  # Any: values of options; the recipe chec
 import click
 
 from daemon.cli.options import config_option, json_option, out_folder
-from daemon.cli.recipe_options import progress_bar, recipe_of, recipe_options, table_options
+from daemon.cli.recipe_options import progress_bar, recipe_of, recipe_options, table_options, with_ki67
 from daemon.cli.research_extra import require_research
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def family(
     repeats: int,
     ignore: tuple[str, ...],
     map_path: Path | None,
+    ki67_high: float | None,
     as_json: bool,
     config_path: Path | None,
     **steps: Any,
@@ -55,7 +56,7 @@ def family(
     from pipeline.research.tables.column_map import NOTHING, read_map
     from pipeline.research.training.train import Identity
 
-    settings = load(config_path, writes=False)
+    settings = with_ki67(load(config_path, writes=False), ki67_high)
     recipe = recipe_of(settings.signature.training, steps)
     read = feature_table.read(
         table, label=label, positive=positive, negative=negative, id_column=id_column, ignore=ignore,

@@ -22,6 +22,17 @@ def examine(settings: Settings) -> Iterator[Finding]:
         made = columns_made(signatures.as_trained(settings).features)
     except AxradError:
         return
+    here = settings.clinical.ki67_high_percent
+    others = [s for s in signatures.known if s.header.ki67_high_percent not in (None, here)]
+    if others:
+        percents = ", ".join(sorted({f"{s.header.ki67_high_percent:g} %" for s in others}))
+        yield Finding(
+            "ki67",
+            "warn",
+            f"{briefly([s.header.title for s in others])} was trained on subtypes in which Ki-67 is high from "
+            f"{percents} on, here from {here:g} % on: it abstains where that decides between luminal A and B",
+            "set clinical.ki67_high_percent to it, if the site's subtypes follow from it",
+        )
     reasons = {s.header.title: why for s in signatures.known if (why := unfit(s, made))}
     if reasons:
         text = f"{briefly(list(reasons))} cannot answer: {next(iter(reasons.values()))}"

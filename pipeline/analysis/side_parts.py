@@ -75,7 +75,8 @@ def _prediction(
         if stop is not None:
             return Outcome(None, ((stop.code, stop.message),))
     origins = {role: summary.origin for role, summary in summaries.items()}
-    return inputs.signatures.predict(measured, available.groups, inputs.clinical, protocol, origins)
+    ki67_high_percent = inputs.settings.clinical.ki67_high_percent
+    return inputs.signatures.predict(measured, available.groups, inputs.clinical, protocol, origins, ki67_high_percent)
 
 
 def join_sides(

@@ -118,10 +118,12 @@ class Signatures:
         clinical: Clinical,
         protocol: Mapping[str, object],
         origins: Mapping[Role, Origin],
+        ki67_high_percent: float,
     ) -> Outcome:
         """Ask the first signature in the written order whose inputs this exam has; shadows are never reported.
 
         `origins`: who made each region. One that was not trained on regions of such an origin abstains.
+        `ki67_high_percent`: from where on Ki-67 is high in the site's subtypes; where it was another, it abstains too.
 
         What it abstains from stays unanswered: the next one is asked only where an input is absent or ambiguous.
         """
@@ -130,7 +132,9 @@ class Signatures:
         groups = {".".join(group) for group in there}
         choice = choose(self.order, self.shadows, frozenset(groups | set(clinical.known)))
         shadow = tuple(
-            p for s in choice.shadows if (p := self._watch(s, measured, clinical, protocol, origins)) is not None
+            p
+            for s in choice.shadows
+            if (p := self._watch(s, measured, clinical, protocol, origins, ki67_high_percent)) is not None
         )
         fallback = "; ".join([*choice.notes, *self._why_missing(clinical)]) if choice.notes else ""
         # A file that was named is asked whatever there is: it says itself which features it lacks, and why.
@@ -138,7 +142,7 @@ class Signatures:
         if asked is None:
             return Outcome(None, (("no-signature-fits", fallback),), shadow)
         try:
-            prediction = self._ask(asked, measured, clinical, protocol, origins)
+            prediction = self._ask(asked, measured, clinical, protocol, origins, ki67_high_percent)
         except ExamRejected as error:
             return Outcome(None, ((error.code, error.message),), shadow)
         return Outcome(prediction.model_copy(update={"fallback": fallback}), (), shadow, asked)
@@ -153,8 +157,10 @@ class Signatures:
         clinical: Clinical,
         protocol: Mapping[str, object],
         origins: Mapping[Role, Origin],
+        ki67_high_percent: float,
     ) -> Prediction:
         assert self.settings is not None
+        signature_room.same_ki67_cutoff(asked, clinical.known, ki67_high_percent)
         notes = trained_origins.notes_on(asked, origins, self.settings)
         missing = {**measured.missing, **clinical.missing}
         prediction = signature_room.predict(
@@ -169,9 +175,10 @@ class Signatures:
         clinical: Clinical,
         protocol: Mapping[str, object],
         origins: Mapping[Role, Origin],
+        ki67_high_percent: float,
     ) -> Prediction | None:
         """A shadow that abstains has nothing to keep."""
         try:
-            return self._ask(asked, measured, clinical, protocol, origins)
+            return self._ask(asked, measured, clinical, protocol, origins, ki67_high_percent)
         except ExamRejected:
             return None

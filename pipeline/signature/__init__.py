@@ -7,7 +7,7 @@ signatures is `pipeline.research`.
 from __future__ import annotations
 
 from pipeline.signature.container import demonstration_path, load, save
-from pipeline.signature.prediction import predict
+from pipeline.signature.prediction import predict, same_ki67_cutoff
 from pipeline.signature.record import Header, Signature
 
-__all__ = ["Header", "Signature", "demonstration_path", "load", "predict", "save"]
+__all__ = ["Header", "Signature", "demonstration_path", "load", "predict", "same_ki67_cutoff", "save"]

@@ -59,6 +59,7 @@ def _details(signature: Signature) -> Iterable[Block]:
         ("inputs", ", ".join(sorted(signature.inputs))),
         ("columns", str(len(h.columns))),
         ("trained on regions that were", ", ".join(h.origins)),
+        *([] if h.ki67_high_percent is None else [("Ki-67 high from", f"{h.ki67_high_percent:g} %")]),
         ("output", f"probability of the positive class; high from {h.cutoff:.3f}, {h.cutoff_rule}"),
         ("made with", ", ".join(f"{name} {version}" for name, version in h.software.items()) or "not told"),
         ("date", "none in the file: the same table gives the same bytes at any time"),

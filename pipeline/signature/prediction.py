@@ -14,6 +14,7 @@ from pipeline.signature.names import EXTRACTION_HASH
 from pipeline.signature.record import Floats, Signature
 
 TOP = 5
+LUMINAL = ("luminal A", "luminal B")
 
 
 def standardise(signature: Signature, raw: Floats) -> Floats:
@@ -82,6 +83,26 @@ def _same_extraction(signature: Signature, protocol: Mapping[str, object]) -> No
             f"these ({str(now)[:12]}); extract with its settings, or use a signature trained with yours.",
             code="other-extraction-settings",
         )
+
+
+def same_ki67_cutoff(signature: Signature, clinical: Mapping[str, object], ki67_high_percent: float) -> None:
+    """Whether luminal A and B mean here what they meant in training. `ki67_high_percent`: the site's.
+
+    A Ki-67 on one side of both cutoffs, where it is known, makes no difference; nor do other subtypes.
+
+    Raises:
+        FeatureRejected: the two are told apart at another Ki-67 than in training.
+    """
+    trained, ki67 = signature.header.ki67_high_percent, clinical.get("ki67_percent")
+    if trained is None or trained == ki67_high_percent or clinical.get("molecular_subtype") not in LUMINAL:
+        return
+    if isinstance(ki67, int | float) and (ki67 >= trained) == (ki67 >= ki67_high_percent):
+        return
+    raise FeatureRejected(
+        f"{signature.header.title} was trained on subtypes in which Ki-67 is high from {trained:g} % on, here from "
+        f"{ki67_high_percent:g} % on (clinical.ki67_high_percent): luminal A and B are told apart otherwise",
+        code="other-ki67-cutoff",
+    )
 
 
 def _incomplete(signature: Signature, lacking: list[str], missing: Mapping[str, str]) -> FeatureRejected:

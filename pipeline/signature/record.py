@@ -64,8 +64,9 @@ class Header(Record):
     """Everything about a signature that is not an array.
 
     `extraction`: the settings that its features were extracted with; None: those that `extraction_hash` names by
-    itself (the first defaults), or that were not told. `origins`: who made the regions that it was trained on. Files of
-    before this was kept have none: drawn by readers.
+    itself (the first defaults), or that were not told. `ki67_high_percent`: from where on Ki-67 was high in the
+    molecular subtypes that it was trained on; None: it reads none, or it was not told. `origins`: who made the regions
+    that it was trained on. Files of before this was kept have none: drawn by readers.
     """
 
     schema_: Literal["axrad.signature/1"] = Field("axrad.signature/1", alias="schema")
@@ -80,6 +81,7 @@ class Header(Record):
     table_sha256: str
     extraction_hash: str | None = None
     extraction: Form | None = None
+    ki67_high_percent: float | None = Field(None, ge=0, le=100)
     foreign_columns: bool = False
     positives: int
     negatives: int
@@ -115,8 +117,9 @@ class Header(Record):
     @model_serializer(mode="wrap")
     def _bytes_of_files_without_them_stay(self, serialise: SerializerFunctionWrapHandler) -> dict[str, object]:
         facts: dict[str, object] = serialise(self)
-        if facts.get("extraction") is None:
-            facts.pop("extraction", None)
+        for name in ("extraction", "ki67_high_percent"):
+            if facts.get(name) is None:
+                facts.pop(name, None)
         recipe = facts.get("recipe")
         if isinstance(recipe, dict) and recipe.get("cutoff") == YOUDEN:
             del recipe["cutoff"]

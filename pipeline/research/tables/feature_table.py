@@ -50,6 +50,7 @@ class Table:
     extraction_hash: str | None = None
     foreign_columns: bool = False
     extraction: Form | None = None
+    ki67_high_percent: float | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -88,7 +89,7 @@ class Table:
             self.name, self.sha256, self.label_column, self.positive_value, self.negative_value, self.id_column,
             tuple(i for i, keep in zip(self.ids, which, strict=True) if keep), self.positive[which], self.columns,
             self.features[which], {k: v[which] for k, v in self.others.items()}, self.extraction_hash,
-            self.foreign_columns, self.extraction,
+            self.foreign_columns, self.extraction, self.ki67_high_percent,
         )  # fmt: skip
 
 
@@ -108,7 +109,8 @@ def read(
     """Read a table of separated values or Parquet.
 
     `companions` are further columns to keep for evaluation. `settings`: the site's; then a feature must be one that
-    extraction makes with them, or with those that the table names. `foreign_columns` takes every numeric column of
+    extraction makes with them, or with those that the table names, and its molecular subtypes follow from their
+    `clinical.ki67_high_percent`. `foreign_columns` takes every numeric column of
     another name as a feature: for published tables, whose signatures cannot run on images. `mapping`: what columns
     and cells of a table from elsewhere are here.
 
@@ -162,7 +164,7 @@ def from_frame(
     others = {c: frame[c].to_numpy(dtype=object) for c in frame.columns if c not in (*columns, label, id_column)}
     return Table(
         name, sha256, label, positive, negative or "", id_column, ids, is_positive, columns, features, others,
-        extraction_hash, foreign_columns, extraction,
+        extraction_hash, foreign_columns, extraction, None if settings is None else settings.clinical.ki67_high_percent,
     )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ INTENDED_USE = (
     "examination of the axilla."
 )
 DIGEST_BYTES = 6
+SUBTYPE = "molecular_subtype"
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ def _train(table: Table, recipe: Training, identity: Identity, progress: fitting
         table_sha256=table.sha256,
         extraction_hash=table.extraction_hash,
         extraction=table.extraction,
+        ki67_high_percent=table.ki67_high_percent if SUBTYPE in kept_clinical else None,
         foreign_columns=table.foreign_columns,
         positives=int(cases.positive.sum()),
         negatives=int((~cases.positive).sum()),

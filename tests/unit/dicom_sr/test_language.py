@@ -46,6 +46,8 @@ SAID = (
     "for it, and signature.allow_origins does not name them",
     "aln@3 was trained on drawn, measured regions, these are proposed: the settings allow it",
     "aln@3 was trained on drawn regions, these are measured: a recorded evaluation speaks for it",
+    "aln@3 was trained on subtypes in which Ki-67 is high from 14 % on, here from 20 % on "
+    "(clinical.ki67_high_percent): luminal A and B are told apart otherwise",
     "the exam has no series that could be T2; the axillary lymph node ROI is missing",
     "side L: the tumor region keeps 0.30 of its volume on series 2.25.1011; 0.5 to 2 is allowed",
     "two objects draw the same tumor: segment 1 of 2.25.12345 and segment 2 of 2.25.34567; send the one that counts",
