@@ -14,6 +14,7 @@ th, td { border-bottom: 1px solid #ddd; padding: .3rem .8rem; text-align: left }
 td.n { text-align: right; font-variant-numeric: tabular-nums }
 .row { display: flex; flex-wrap: wrap; gap: 1rem }
 .row svg { max-width: 22rem; height: auto }
+.wide svg { max-width: 100%; height: auto }
 .loud { background: #b00020; color: #fff; padding: 1rem; font-size: 1.2rem; font-weight: 600 }
 .warn { background: #fff3cd; padding: .6rem 2rem }
 code { font-size: 90% }

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline.records import Json
 from pipeline.research import html_tables
-from pipeline.research.evaluation import baseline_sections, figures, subgroup_sections
+from pipeline.research.evaluation import baseline_sections, figures, forest, subgroup_sections
 from pipeline.research.evaluation.evaluate import Evaluation
 from pipeline.research.reporting import files
 from pipeline.research.reporting.answer import file_name
@@ -37,8 +37,11 @@ def page(evaluation: Evaluation, making: Making | None = None) -> str:
     loud = "".join(f'<p class="loud">{html.escape(sentence)}</p>' for sentence in card.conclusions(evaluation.facts))
     warnings = "".join(f"<li>{html.escape(s)}</li>" for s in card.limits(evaluation.signature, evaluation.facts))
     sections = [_overview(evaluation), _figures(plots[""]), *_nested(evaluation.facts["nested_cv"], plots)]
+    if judged := _judged(evaluation.facts):
+        rows = forest.external(judged)
+        sections.insert(1, _forest(rows, "AUC of external cohorts and their sites (positive of all cases)"))
     sections += _sites(evaluation.facts.get("leave_one_site_out"))
-    for name, row in _judged(evaluation.facts):
+    for name, row in judged:
         sections += [f"<h2>Cohort {html.escape(name)}</h2>", _cohort(row), _figures(plots[name]), *_details(row)]
     for name, row in _fitted(evaluation.facts):
         sections += [
@@ -142,7 +145,12 @@ def _sites(by_site: Json) -> list[str]:
         for r in html_tables.rows(by_site["sites"])
     ]
     heads = ["left out", "cases", "positive", "AUC by a signature of the other sites"]
-    return ["<h2>Each site by the others</h2>", html_tables.table(heads, lines)]
+    plot = _forest(forest.each_site_by_the_others(by_site), "AUC of each site by the others (positive of all cases)")
+    return ["<h2>Each site by the others</h2>", plot, html_tables.table(heads, lines)]
+
+
+def _forest(rows: Sequence[forest.Row], label: str) -> str:
+    return f'<div class="wide">{forest.plot(rows, label)}</div>'
 
 
 def _as_answered(row: Mapping[str, Json]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -19,23 +20,28 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _STYLE = {"svg.hashsalt": "axrad", "svg.fonttype": "path", "font.size": 9, "axes.spines.top": False,
-          "axes.spines.right": False, "legend.frameon": False}  # fmt: skip
+          "axes.spines.right": False, "legend.frameon": False, "text.parse_math": False}  # fmt: skip
 
 
-def draw(paint: Callable[[Axes], None], width: float = 4.2, height: float = 3.6) -> str:
-    """One set of axes, painted and returned as an `<svg>` element."""
+def draw(paint: Callable[[Axes], None], width: float = 4.2, height: float = 3.6, *, text: bool = False) -> str:
+    """One set of axes, painted and returned as an `<svg>` element, width and height in inches.
+
+    `text`: letters stay text, which the browser draws in a font that has them: for names from a table.
+    """
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context({**_STYLE, **({"svg.fonttype": "none"} if text else {})}), warnings.catch_warnings():
+        # Letters that matplotlib's own font lacks are measured as boxes.
+        warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from font")
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasSVG(figure)
         paint(figure.add_subplot())
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]
+    document = buffer.getvalue()
+    return document[document.index("<svg") :]
 
 
 def roc(scored: Sequence[Scored]) -> str:
@@ -93,9 +99,10 @@ def decision_curve(cohort: curves.Predicted) -> str:
     def paint(axes: Axes) -> None:
         table = curves.decision_curve_table(cohort)
         for model, rows in table.groupby("model", sort=True):
-            axes.plot(rows["threshold"], rows["net_benefit"], label=model)
+            (line,) = axes.plot(rows["threshold"], rows["net_benefit"], label=model)
             if model == "signature":
-                axes.fill_between(rows["threshold"], rows["net_benefit_low"], rows["net_benefit_high"], alpha=0.2)
+                low, high = rows["net_benefit_low"], rows["net_benefit_high"]
+                axes.fill_between(rows["threshold"], low, high, alpha=0.2, color=line.get_color())
         top = float(cohort.positive.mean())
         axes.set(
             xlabel="threshold probability", ylabel="net benefit", xlim=(0, 1), ylim=(-0.1 * top - 0.02, top + 0.03)

@@ -29,7 +29,7 @@ def _subgroups(row: Mapping[str, Json], rows: list[dict[str, Json]]) -> list[str
         line += [_p(r["p_above_chance"], r["p_adjusted"])]
         line += [html_tables.interval(minus["auc"]) if isinstance(minus, dict) else "reference"]
         one = by_column.pop(str(r["column"]), None)
-        lines.append([*line, *([_test(one, "slope"), _test(one, "auc")] if one else ["", ""])])
+        lines.append([*line, *_tests(one)])
     heads = ["column", "level", "cases", "positive", "AUC", "P by chance (adjusted)", "AUC minus reference",
              "slope x level: P (adjusted)", "AUCs differ: P (adjusted)"]  # fmt: skip
     note = (
@@ -60,17 +60,24 @@ def _fairness(row: Mapping[str, Json], rows: list[dict[str, Json]]) -> list[str]
         line = [r["column"], r["level"], r["n"], r["positives"]]
         lines.append([*line, *(html_tables.interval(r[name]) or "too few" for name in _MEASURES)])
         if isinstance(minus := r["minus_reference"], dict):
-            differences = [html_tables.interval(minus[name]) for name in _MEASURES]
+            differences = [html_tables.interval(minus[name]) or "too few" for name in _MEASURES]
             lines.append(["", f"minus {r['reference']}", "", "", *differences])
     heads = ["column", "level", "cases", "events", "AUC", "sensitivity", "specificity", "calibration in the large"]
     missing = f"<p>The table does not tell: {html.escape(', '.join(map(str, absent)))}.</p>" if absent else ""
     return ["<h3>Fairness</h3>", html_tables.table(heads, lines) if lines else "", missing]
 
 
-def _test(one: Mapping[str, Json], name: str) -> str:
-    test = one[name]
-    if not isinstance(test, dict):
-        return f"not tested: {one['why_not']}"
+def _tests(one: Mapping[str, Json] | None) -> list[str]:
+    """The two cells of a column's tests, in the row of its first level."""
+    if one is None:
+        return ["", ""]
+    if one["why_not"]:
+        return [f"not tested: {one['why_not']}", ""]
+    return [_test(one["slope"]), _test(one["auc"])]
+
+
+def _test(test: Json) -> str:
+    assert isinstance(test, dict)
     return _p(test["p"], test["p_adjusted"]) if "p" in test else f"not tested: {test['why_not']}"
 
 

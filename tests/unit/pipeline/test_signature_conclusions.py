@@ -15,7 +15,7 @@ from statsmodels.discrete.discrete_model import Logit
 from pipeline.research import logistic
 from pipeline.research.change.paired_tests import delta
 from pipeline.research.change.pairs import Pairs
-from pipeline.research.evaluation import by_site, evaluation_page
+from pipeline.research.evaluation import by_site, evaluation_page, forest
 from pipeline.research.evaluation.evaluate import Questions, evaluate
 from pipeline.signature import card, model_card
 from pipeline.signature.sample_size import cases_needed, cox_snell
@@ -175,6 +175,36 @@ def test_a_site_of_one_class_has_no_auc_and_one_site_is_no_question() -> None:
     assert rows["B"]["why_not"] == "the site has one class only"
     assert by_site.leave_one_site_out(table(TRAINING.assign(site="A")), FAST) is None
     assert by_site.leave_one_site_out(table(TRAINING), FAST) is None
+
+
+def test_the_forest_plot_has_each_cohort_with_its_sites_and_each_site_left_out() -> None:
+    sites = ["North"] * 60 + ["南方 $x$ & <b>"] * 59 + ["Tiny"]
+    training = TRAINING.assign(site=np.repeat(["A", "B"], 40))
+    cohorts = {
+        "training": table(training),
+        "x": table(_external(site=sites)),
+        "y": table(frame(40, effect=0.8, seed=9, prefix="y")),
+    }
+    judged = evaluate(trained(training), cohorts, Questions(repeats=1))
+    facts = judged.facts["cohorts"]
+    rows = forest.external([(name, facts[name]) for name in ("x", "y")])
+    assert [(r.name, r.part) for r in rows] == [
+        ("x", False), ("North", True), ("Tiny", True), ("南方 $x$ & <b>", True), ("y", False),
+    ]  # fmt: skip
+    assert rows[0].auc == (facts["x"]["auc"], *facts["x"]["ci"])
+    assert (rows[2].auc, rows[2].why_not) == (None, "fewer than two cases of a class")
+    assert [r.name for r in forest.each_site_by_the_others(judged.facts["leave_one_site_out"])] == ["A", "B"]
+    page = evaluation_page.page(judged)
+    assert "AUC of external cohorts and their sites" in page
+    assert "AUC of each site by the others" in page
+    # Names stay text, whole and escaped, for a font that has their letters.
+    assert "↳ 南方 $x$ &amp; &lt;b&gt; (30 of 59)" in page
+    assert "<b> (30" not in page
+
+
+def test_a_cohort_of_one_site_has_one_line() -> None:
+    facts = _row(_external(site="North"))
+    assert [r.name for r in forest.external([("x", facts)])] == ["x"]
 
 
 def test_the_report_shows_sites_and_baselines() -> None:

@@ -303,7 +303,7 @@ def test_the_report_stands_alone_and_the_files_are_there(tmp_path: Path) -> None
     found = evaluate(SIGNATURE, {"training": table(TRAINING), "external": _external()}, QUICK)
     evaluation_page.write_evaluation(found, tmp_path)
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert text.count("<svg") == 9
+    assert text.count("<svg") == 10
     # It needs nothing to be seen; its links lead to files beside it.
     needs = re.sub(r'<a href="[\w.]+">', "", text)
     assert not re.search(r"<script|<link|<img|src=|href=\"(?!#)|url\((?!#)", needs)
