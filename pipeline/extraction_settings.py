@@ -22,8 +22,10 @@ SCIENCE = {
     "roi": {"fractional_threshold", "tumors"},
     "align": {"registration"},
     "bias": {"sequences", "shrink", "iterations", "threshold", "mesh", "fwhm", "wiener_noise", "histogram_bins"},
-    "features": {"bin_width", "params"},
+    "features": {"bin_width", "params", "t1c", "t2", "adc"},
 }
+# Later than the first of them: at their default they are left out of the form, so that its hash stays.
+LATER = {"features": ("t1c", "t2", "adc")}
 # What a table or signature without a stored form may mean: these never change.
 FIRST_DEFAULTS_HASH = "e843a1bb2e8bf165e090bf4513f5773d106b05278c7985b48cc0164f6fe75f65"
 
@@ -35,6 +37,11 @@ def form_of(settings: Settings) -> Form:
     form: Form = settings.model_dump(mode="json", include=SCIENCE)
     if settings.features.params is not None:
         form["features"]["params"] = hashlib.sha256(settings.features.params.read_bytes()).hexdigest()
+    defaults = Settings().model_dump(mode="json", include=SCIENCE)
+    for section, keys in LATER.items():
+        for key in keys:
+            if form[section][key] == defaults[section][key]:
+                del form[section][key]
     return form
 
 
@@ -107,13 +114,16 @@ def as_trained(
     """The settings with which features are extracted for a signature that was `trained` with this hash and form.
 
     Stored settings count. Without them the hash of the first defaults means these; any other hash, or none, means the
-    site's own, and what does not fit abstains by its hash. Raises as `applied`.
+    site's own, later ones at their defaults, and what does not fit abstains by its hash. Raises as `applied`.
     """
     if form is not None:
         return applied(form, settings, title)
-    if trained == FIRST_DEFAULTS_HASH != settings_hash(settings):
+    if trained == FIRST_DEFAULTS_HASH:
         return applied({}, settings, title)
-    return settings
+    early = form_of(settings)
+    for section, keys in LATER.items():
+        early[section] = {key: value for key, value in early[section].items() if key not in keys}
+    return applied(early, settings, title)
 
 
 def phase_of(trained: str | None, form: Mapping[str, Mapping[str, Json]] | None) -> str | None:

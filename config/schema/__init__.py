@@ -14,6 +14,7 @@ from config.schema.exams import Assembly, Fetch, Retention, UrgentRule, Work
 from config.schema.intake import Broker, Intake, Ledger, Listen, Site, Spool
 from config.schema.peers import Destination, Pacs, Peer, fits
 from config.schema.science import (
+    ADVISED,
     Align,
     Bias,
     Classifier,
@@ -21,6 +22,7 @@ from config.schema.science import (
     Features,
     Report,
     RoiSettings,
+    SequenceFeatures,
     Sequences,
     SignatureSettings,
     Training,
@@ -52,6 +54,7 @@ __all__ = [
     "Retention",
     "RoiSettings",
     "Section",
+    "SequenceFeatures",
     "Sequences",
     "Settings",
     "SignatureSettings",
@@ -90,6 +93,19 @@ class Settings(Section):
     metrics: Metrics = Metrics()
     notify: Notify = Notify()
     flower: FlowerSettings = FlowerSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _recipe_fills_in(cls, data: object) -> object:
+        """`features.recipe = "advised"` gives what the settings do not: the rest of axrad knows no recipe."""
+        features = data.get("features") if isinstance(data, dict) else None
+        if not isinstance(data, dict) or not isinstance(features, dict) or features.get("recipe") != "advised":
+            return data
+        bias = data.get("bias", {})
+        filled = {name: features.get(name, ADVISED) for name in ("t1c", "t2")}
+        if isinstance(bias, dict):
+            bias = {"sequences": ("t1c", "t2"), **bias}
+        return {**data, "features": {**features, **filled}, "bias": bias}
 
     @model_validator(mode="after")
     def _names_lead_somewhere(self) -> Settings:

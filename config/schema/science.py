@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from config.schema.base import Section
 from config.schema.values import BaseUrl, InFile, LongString, OwnFolder, Sequence, Uid
 
+# Of sequences whose unit is arbitrary: a z score over the body, in steps of a tenth of a standard deviation.
+ADVISED = {"standardise": "body", "scale": 100.0, "bin_width": 10.0}
 # What a signature may decide with; each has a row in pipeline/signature/classifiers.py.
 Classifier = Literal["svm", "logistic", "forest", "boosting"]
 
@@ -75,16 +77,46 @@ class Bias(Section):
     histogram_bins: int = Field(200, ge=2)
 
 
+class SequenceFeatures(Section):
+    """How one sequence's intensities and grid are prepared for its features. By default they are left as they are.
+
+    `standardise`: a z score over the whole `image` (PyRadiomics' `normalize`), over the `body` (above Otsu's threshold)
+    or over the region itself (`roi`), or the 1st to 99th percentile of the body as 0 to 1 (`percentiles`).
+    `scale`: what one standard deviation, or that range, becomes. `clip`: z scores are cut off at so many standard
+    deviations. `bins`: as many grey levels per region, in place of a width; `bin_width`: in place of
+    features.bin_width. `voxel_mm`: resampled to cubes of this size (B-spline).
+    """
+
+    standardise: Literal["none", "image", "body", "roi", "percentiles"] = "none"
+    scale: float = Field(100.0, gt=0)
+    clip: float | None = Field(None, gt=0)
+    bins: int | None = Field(None, ge=2, le=2000)
+    bin_width: float | None = Field(None, gt=0)
+    voxel_mm: float | None = Field(None, gt=0)
+
+    @model_validator(mode="after")
+    def _one_way_to_bin(self) -> SequenceFeatures:
+        if self.bins is not None and self.bin_width is not None:
+            raise ValueError("bins and bin_width: give one of them")
+        return self
+
+
 class Features(Section):
     """`params`: a PyRadiomics parameter file in place of config/extraction.toml.
 
-    `engine = "plain"` is PyRadiomics' own call on the whole image: the same numbers, slowly.
+    `engine = "plain"` is PyRadiomics' own call on the whole image: the same numbers, slowly. `recipe = "advised"` is
+    for new signatures: T1+C and T2 are standardised over the body, and N4 leaves ADC alone, where the settings do not
+    say otherwise. `t1c`, `t2`, `adc`: how each sequence is prepared.
     """
 
     engine: Literal["fast", "plain"] = "fast"
     set: Literal["all", "signature"] = "all"
     bin_width: float = Field(25.0, gt=0)
     params: InFile | None = None
+    recipe: Literal["paper", "advised"] = "paper"
+    t1c: SequenceFeatures = SequenceFeatures()
+    t2: SequenceFeatures = SequenceFeatures()
+    adc: SequenceFeatures = SequenceFeatures()
 
 
 class Training(Section):

@@ -15,17 +15,20 @@ from typing import Any  # Any: PyRadiomics' settings, of many types, and its ext
 from config.schema import Features
 from pipeline.errors import InputRejected
 from pipeline.features.library import feature_names, featureextractor, quiet
+from pipeline.features.standardisation import Standard
+from pipeline.records import Sequence
 
 WAVELET_BANDS = ("LLH", "LHL", "LHH", "HLL", "HLH", "HHL", "HHH", "LLL")
 IMAGES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"Original": ("original",), "Wavelet": tuple(f"wavelet-{band}" for band in WAVELET_BANDS)}
 )
 
-# Settings that mean the same on a crop as on the whole image. With any other one set, PyRadiomics works on the whole.
+# Settings that mean the same on a crop as on the whole image, or for which `preparation` makes the crop that the whole
+# would give. With any other one set, PyRadiomics works on the whole.
 _LOCAL_SETTINGS = frozenset({
     "additionalInfo", "binCount", "binWidth", "distances", "force2Ddimension", "gldm_a", "interpolator", "label",
-    "label_channel", "minimumROIDimensions", "minimumROISize", "normalizeScale", "padDistance", "symmetricalGLCM",
-    "voxelArrayShift", "weightingNorm",
+    "label_channel", "minimumROIDimensions", "minimumROISize", "normalize", "normalizeScale", "padDistance",
+    "removeOutliers", "resampledPixelSpacing", "symmetricalGLCM", "voxelArrayShift", "weightingNorm",
 })  # fmt: skip
 
 
@@ -33,12 +36,14 @@ _LOCAL_SETTINGS = frozenset({
 class Parameters:
     """Image types with their options, feature classes with the features asked of each, and settings.
 
-    `classes` lists features by name; all of them are spelled out.
+    `classes` lists features by name; all of them are spelled out. `standard`: how intensities are standardised where
+    PyRadiomics has no such way.
     """
 
     image_types: Mapping[str, Mapping[str, Any]]
     classes: Mapping[str, tuple[str, ...]]
     settings: Mapping[str, Any]
+    standard: Standard | None = None
 
     @property
     def local(self) -> bool:
@@ -67,6 +72,26 @@ class Parameters:
 
     def with_label(self, label: int) -> Parameters:
         return replace(self, settings={**self.settings, "label": label})
+
+
+def for_sequence(settings: Features, sequence: Sequence) -> Parameters:
+    """The parameters of one sequence: those of all, with what `[features.SEQUENCE]` says. Raises as `from_settings`."""
+    parameters, rule = from_settings(settings), getattr(settings, sequence)
+    own = dict(parameters.settings)
+    if rule.bins is not None:
+        own |= {"binCount": rule.bins}
+        own.pop("binWidth", None)
+    elif rule.bin_width is not None:
+        own |= {"binWidth": rule.bin_width}
+        own.pop("binCount", None)
+    if rule.voxel_mm is not None:
+        own |= {"resampledPixelSpacing": [rule.voxel_mm] * 3, "interpolator": own.get("interpolator") or "sitkBSpline"}
+    standard = parameters.standard
+    if rule.standardise == "image":
+        own |= {"normalize": True, "normalizeScale": rule.scale, "removeOutliers": rule.clip}
+    elif rule.standardise != "none":
+        standard = Standard(rule.standardise, rule.scale, rule.clip)
+    return replace(parameters, settings=own, standard=standard)
 
 
 def from_settings(settings: Features) -> Parameters:

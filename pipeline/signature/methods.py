@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from config.schema import Settings, Training
+from config.schema import SequenceFeatures, Settings, Training
 from pipeline.needs import SEQUENCE_TITLES
 from pipeline.records import Json, Origin
-from pipeline.signature import card, document
+from pipeline.signature import card, document, prepared_words
 from pipeline.signature.document import Section
 from pipeline.signature.record import Header, Signature
 
@@ -92,7 +92,12 @@ def images(header: Header, making: Making) -> str:
         if features.params is not None
         else "Shape, first-order, GLCM, GLDM, GLRLM, GLSZM and NGTDM features were computed as PyRadiomics defines "
         "them, on the original image and on eight wavelet images (coif1, one level), with intensities discretised "
-        f"at a fixed bin width of {features.bin_width:g}, without resampling and without normalisation of intensities"
+        + (
+            f"{prepared_words.bins(features)}, without resampling and without normalisation of intensities"
+            if (features.t1c, features.t2, features.adc) == (SequenceFeatures(),) * 3
+            else f"({prepared_words.bins(features)}). Intensities ({prepared_words.intensities(features)}) and grids "
+            f"({prepared_words.grids(features)}) were prepared before that"
+        )
     )
     return (
         f"{regions}They were carried from T1+C (contrast phase `{chosen.sequences.phase}`) to T2 and ADC {aligned}. "

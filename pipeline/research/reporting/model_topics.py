@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from config.schema import Settings
 from pipeline.research.reporting.answer import CARD, METHODS, Answer, Material, Topic, answered, does_not_apply, partly
-from pipeline.signature import card, methods
+from pipeline.signature import card, methods, prepared_words
 
 IMAGES = f"{METHODS}: Images and features"
 MODEL = f"{METHODS}: Model"
@@ -49,7 +49,19 @@ def _by_settings(text: Callable[[Settings], str], missing: str, *, of_file: bool
 
 
 def _bias(settings: Settings) -> str:
-    return f"N4 bias field correction of {', '.join(settings.bias.sequences) or 'nothing'}; no normalisation."
+    corrected = ", ".join(settings.bias.sequences) or "nothing"
+    return f"N4 bias field correction of {corrected}; {prepared_words.intensities(settings.features)}."
+
+
+def _bins(settings: Settings) -> str:
+    phrase = prepared_words.bins(settings.features).removeprefix("at a ")
+    return f"{phrase[0].upper()}{phrase[1:]}."
+
+
+def _grids(settings: Settings) -> str:
+    if (phrase := prepared_words.grids(settings.features)) == "without resampling":
+        return "None: each series keeps its grid."
+    return f"{phrase}."
 
 
 def _classes(_: Settings) -> str:
@@ -176,7 +188,7 @@ TOPICS: Mapping[str, Topic] = {
     "choice-of-model": _choice,
     "code": _code,
     "defaults": _by_settings(lambda _: "All else as PyRadiomics sets it.", "whether all else is the default"),
-    "discretisation": _by_settings(lambda s: f"Fixed bin width of {s.features.bin_width:g}.", "bin width or count"),
+    "discretisation": _by_settings(_bins, "bin width or count"),
     "extraction": _extraction,
     "feature-classes": _by_settings(_classes, "classes of features"),
     "full-model": _full_model,
@@ -193,7 +205,7 @@ TOPICS: Mapping[str, Topic] = {
     "predictors": _predictors,
     "preprocessing": _by_settings(_bias, "pre-processing of the images", of_file=False),
     "ready-system": _ready_system,
-    "resampling": _by_settings(lambda _: "None: each series keeps its grid.", "resampling and its parameters"),
+    "resampling": _by_settings(_grids, "resampling and its parameters"),
     "scaling": _scaling,
     "selection": _selection,
     "settings-shared": _by_settings(

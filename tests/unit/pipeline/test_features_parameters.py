@@ -69,8 +69,6 @@ def test_a_file_replaces_the_default_and_collinear_regions_follow_it(tmp_path: P
     "text",
     [
         "imageType:\n  LoG: {sigma: [2.0]}\n",
-        "imageType:\n  Original: {}\nsetting:\n  normalize: true\n",
-        "imageType:\n  Original: {}\nsetting:\n  resampledPixelSpacing: [1, 1, 1]\n",
         "imageType:\n  Wavelet: {wavelet: haar}\n",
         "imageType:\n  Original: {}\nfeatureClass:\n  glcm:\nsetting:\n  force2D: true\n",
     ],
