@@ -17,9 +17,12 @@ from pipeline.dicom_file.text_values import text_of
 from pipeline.errors import RoiRejected
 from pipeline.records import Code
 
-# A reader's report has tens of measurements with some ten items each, nested seven deep at most.
-MOST_ITEMS = 20_000
+# A reader's report has tens of measurements with some ten items each, nested seven deep at most. An item comes with one
+# for its name and one for its value; they are counted as bytes before anything is made of them.
+MOST_ITEMS = 10_000
+MOST_WRITTEN = 5 * MOST_ITEMS
 MOST_DEPTH = 16
+_ITEM_TAGS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
 Place = tuple[int, ...]
 
 
@@ -50,9 +53,19 @@ def too_much(uid: str, what: str) -> RoiRejected:
     return RoiRejected(f"measurement object {uid} has {what}; it is not read", code="measurements-too-large", uid=uid)
 
 
+def check_written(written: bytes, name: str) -> None:
+    """Raise RoiRejected for bytes that hold more items than a report may."""
+    if sum(written.count(tag) for tag in _ITEM_TAGS) > MOST_WRITTEN:
+        raise too_much(name, f"more than {MOST_WRITTEN:,} items of sequences")
+
+
 def tree_of(dataset: Dataset) -> Item:
     """The root of a report's content. Raises RoiRejected (`measurements-too-large`) beyond the limits."""
-    return _Reader(text_of(dataset, "SOPInstanceUID")).item(dataset, (1,))
+    uid = text_of(dataset, "SOPInstanceUID")
+    content = dataset.get_item("ContentSequence") if "ContentSequence" in dataset else None
+    if content is not None and isinstance(content.value, bytes):
+        check_written(content.value, uid)
+    return _Reader(uid).item(dataset, (1,))
 
 
 def code_in(dataset: Dataset, keyword: str) -> Code | None:

@@ -123,10 +123,16 @@ def _same_drawing(one: Sequence[Graphic], other: Sequence[Graphic]) -> bool:
 def _same(one: Placed, other: Placed) -> bool:
     """The same role, image and end points."""
     a, b = one.measurement, other.measurement
-    if (a.role, a.shape) != (b.role, b.shape) or [g.image for g in a.graphics] != [g.image for g in b.graphics]:
+    if (a.role, a.shape) != (b.role, b.shape) or _images(a) != _images(b):
         return False
     lines, others = _lines(one.marking), _lines(other.marking)
     return len(lines) == len(others) and all(_close(p, q) for p, q in zip(lines, others, strict=True))
+
+
+def _images(measurement: Measurement) -> list[tuple[str, int] | None]:
+    """Images by UID and frame: not every writer names their series."""
+    images = [g.image for g in measurement.graphics]
+    return [None if i is None else (i.ref.sop_instance_uid, i.frame or 1) for i in images]
 
 
 def _close(one: Floats, other: Floats) -> bool:

@@ -16,7 +16,7 @@ from pipeline.dicom_file import bounded_reading
 from pipeline.dicom_file.bounded_reading import MALFORMED, reason_of
 from pipeline.dicom_file.text_values import text_of
 from pipeline.errors import NotDicom, RoiRejected
-from pipeline.measurements.content_tree import Item, items_of, too_much, tree_of
+from pipeline.measurements.content_tree import Item, check_written, items_of, too_much, tree_of
 from pipeline.measurements.graphics import Unusable
 from pipeline.measurements.groups import Group, groups_in
 from pipeline.measurements.meaning import understand
@@ -49,6 +49,7 @@ def read_file(path: Path, rules: Rules | None = None) -> MeasurementReport:
             f"{path.name} is longer than {MOST_BYTES >> 20} MB; no reader's measurements are",
             code="measurements-too-large",
         )
+    check_written(path.read_bytes(), path.name)
     with warnings.catch_warnings():
         # Values that break a rule of their VR are the writer's matter; what is needed of them is checked.
         warnings.simplefilter("ignore")

@@ -286,6 +286,15 @@ def test_a_measurement_saved_again_counts_once_and_is_that_of_the_newest(
     assert both(folder, of, *(saves[n] for n in order)) == (["Tumor, left of 2"], ["saved-again"])
 
 
+def test_a_presentation_state_and_a_report_of_one_measurement_are_one(folder: Path) -> None:
+    of = image()
+    lines = [measuring.graphic("POLYLINE", LONG), measuring.graphic("POLYLINE", SHORT)]
+    state = read_measurements(stored(measuring.state(of, lines, [measuring.text("Tumor")])))
+    by_hand = ohif_report(SPEC, [DrawnTool("Bidirectional", "Tumor", of, AXES)], time="140000")
+    del by_hand.CurrentRequestedProcedureEvidenceSequence
+    assert both(folder, of, read_measurements(stored(by_hand)), state) == (["Tumor of 1"], ["saved-again"])
+
+
 def test_a_reader_who_measures_anew_replaces_his_own_and_adds_others(folder: Path) -> None:
     of = image()
     first = ohif(of, AXES, moved(AXES, 35), labels=["Tumor", "LN 1"])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 
 from pipeline.errors import NotDicom, RoiRejected
-from pipeline.measurements import Measurement, MeasurementReport, read_measurements
+from pipeline.measurements import Measurement, MeasurementReport, read_file, read_measurements
 from pipeline.phantom.measurements import DrawnTool, LabelPlace, Tool, ohif_report
 from tests.support import measuring
 from tests.support.measuring import SPEC, image, stored
@@ -115,6 +117,34 @@ TRIANGLE = [(10.0, 10.0), (30.0, 10.0), (25.0, 20.0)]
 def test_every_tool_of_the_viewer_has_its_shape(tool: Tool, points: object, shape: str, count: int) -> None:
     measurement = only(ohif(tool, points=points))
     assert (measurement.shape, len(measurement.graphics[0].points)) == (shape, count)
+
+
+circle = ends.map(list)
+ellipse = ends.map(lambda line: [*line, *crossing(list(line))])
+outline = st.lists(point, min_size=3, max_size=40, unique=True)
+SHAPES: dict[str, tuple[Tool, str, st.SearchStrategy[list[tuple[float, float]]]]] = {
+    "circle": ("CircleROI", "CIRCLE", circle),
+    "ellipse": ("EllipticalROI", "ELLIPSE", ellipse),
+    "outline": ("PlanarFreehandROI", "POLYLINE", outline),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("writer", ["OHIF", "highdicom", "presentation state"])
+@settings(max_examples=6)
+@given(data=st.data())
+def test_what_surrounds_a_lesion_is_read_as_it_was_drawn(writer: str, shape: str, data: st.DataObject) -> None:
+    tool, kind, strategy = SHAPES[shape]
+    points = data.draw(strategy)
+    drawn = [*points, points[0]] if kind == "POLYLINE" else points
+    if writer == "OHIF":
+        measurement = only(ohif(tool, points=drawn))
+    elif writer == "highdicom":
+        measurement = only(measuring.highdicom_region(IMAGE, kind, drawn, "Tumor"))
+    else:
+        measurement = only(measuring.state(IMAGE, [measuring.graphic(kind, drawn)], [measuring.text("Tumor")]))
+    assert measurement.shape == shape or (measurement.shape == "rectangle" and len(points) == 4)
+    assert measuring.flat(measurement.graphics[0].points) == pytest.approx(measuring.flat(points), abs=1e-4)
 
 
 def test_a_region_and_the_values_measured_on_it_are_one_measurement() -> None:
@@ -312,8 +342,28 @@ def test_trees_beyond_the_limits_are_refused() -> None:
     for _ in range(30):
         deep = measuring.node("CONTAINER", None, deep)
     too_large(measuring.report(deep))
-    too_large(measuring.report(*[measuring.node("TEXT", measuring.COMMENT, TextValue="x")] * 20_001))
+    too_large(measuring.report(*[measuring.node("TEXT", measuring.COMMENT, TextValue="x")] * 10_001))
     too_large(measuring.report(*[measuring.group()] * 501))
+
+
+def test_a_file_of_too_many_items_or_bytes_is_refused_before_anything_is_made_of_it(tmp_path: Path) -> None:
+    """Items of a sequence, and a sparse file: neither takes memory to speak of."""
+    path = measuring.store(measuring.report(), tmp_path / "sr.dcm")
+    begin = path.read_bytes()[: path.read_bytes().index(b"\x40\x00\x30\xa7")]
+    items = b"\xfe\xff\x00\xe0\0\0\0\0" * 200_000
+    end = b"\xfe\xff\xdd\xe0\0\0\0\0"
+    path.write_bytes(begin + b"\x40\x00\x30\xa7SQ\0\0\xff\xff\xff\xff" + items + end)
+    tracemalloc.start()
+    with pytest.raises(RoiRejected) as refusal:
+        read_file(path)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert refusal.value.code == "measurements-too-large"
+    assert most < 3 * len(items)
+    with path.open("ab") as file:
+        file.truncate(17 << 20)
+    with pytest.raises(RoiRejected, match="longer than 16 MB"):
+        read_file(path)
 
 
 def test_what_is_no_measurement_object_or_a_report_of_ours_is_refused() -> None:
