@@ -205,7 +205,7 @@ def judging(evaluation: Mapping[str, Json]) -> list[str]:
 
 
 def _comparisons(rows: list[dict[str, Json]]) -> list[str]:
-    variables = [str(r["variable"]) for row in rows for r in _records(row.get("baselines")) if not r["why_not"]]
+    variables = compared_variables(rows)
     sentences = {
         "baselines": f"AUCs of {_joined(variables)} alone were compared with the model's on the same cases (DeLong's "
         "test).",
@@ -226,11 +226,19 @@ def _comparisons(rows: list[dict[str, Json]]) -> list[str]:
     return [" ".join(given)] if given else []
 
 
+def compared_variables(rows: list[dict[str, Json]]) -> list[str]:
+    """Single variables with which the model was compared in any of these cohorts, each once."""
+    alone = [r for row in rows for r in _records(row.get("baselines")) if not r["why_not"]]
+    return [*dict.fromkeys(str(r["variable"]) for r in alone)]
+
+
 def made(analysis: Json) -> bool:
     """Whether an analysis came to a result for a cohort."""
     if isinstance(analysis, list):
         return any(isinstance(row, dict) and made(row) for row in analysis)
-    return isinstance(analysis, dict) and bool(analysis) and (not analysis.get("why_not") or "level" in analysis)
+    if not isinstance(analysis, dict) or not analysis or analysis.get("tests") == 0:
+        return False
+    return not analysis.get("why_not") or "level" in analysis
 
 
 def software(header: Header, making: Making) -> str:
@@ -239,7 +247,7 @@ def software(header: Header, making: Making) -> str:
     judged = ", ".join(f"{name} {number}" for name, number in making.software.items())
     parts = [f"The model was trained with {trained}." if trained else "[the authors: versions used in training.]"]
     if judged:
-        parts.append(f"This text was written by axrad with {judged}.")
+        parts.append(f"This text was written with {judged}.")
     return " ".join(parts)
 
 

@@ -53,8 +53,9 @@ def _uncertainty(_: Material) -> Answer:
 
 
 def _comparison_tests(m: Material) -> Answer:
+    variables = methods.compared_variables(list(m.external.values()))
     tests = {
-        "baselines": "DeLong against tumour volume and clinical N",
+        "baselines": f"DeLong against {', '.join(variables)}",
         "beyond_clinical": "likelihood ratio beyond clinical facts",
         "comparisons": "DeLong against other signatures",
         "reading": "McNemar against a reader",

@@ -124,4 +124,4 @@ def _place(place: str) -> str:
     beside = {"report.html", "evaluation.json", "card.json", *(file for file, _ in LINKS)}
     if name in beside or name.startswith("scores_"):
         return f'<a href="{html.escape(name)}">{html.escape(name)}</a>{html.escape(colon + section)}'
-    return html.escape(place)
+    return document.inline(place)
