@@ -84,11 +84,19 @@ def _baselines(m: Material) -> Answer:
 
 
 def _clusters(m: Material) -> Answer:
-    sites = listed(m.sites.get("sites"))
-    if not sites:
-        return does_not_apply("Not examined: the training table has no column `site` or `centre` with two sites.")
-    figures = [f"{row['site']}: {interval(row['auc']) or row['why_not']}" for row in sites]
-    return answered(f"AUC of each site by the others: {'; '.join(figures)}.", "report.html: Each site by the others")
+    left_out = [f"{r['site']} {interval(r['auc']) or r['why_not']}" for r in listed(m.sites.get("sites"))]
+    external = [
+        f"{name}, {r['level']} {interval(r['auc']) or r['why_not']}"
+        for name, row in m.external.items()
+        for r in listed(row.get("subgroups"))
+        if r["column"] in ("site", "centre")
+    ]
+    parts = [f"AUC of each site by the others: {'; '.join(left_out)}."] if left_out else []
+    parts += [f"AUC by site of external cohorts: {'; '.join(external)}."] if external else []
+    if not parts:
+        return does_not_apply("Not examined: no table has a column `site` or `centre` with two sites.")
+    where = ["report.html: Each site by the others"] if left_out else []
+    return answered(" ".join(parts), *where, *(m.pages("Subgroups") if external else ()))
 
 
 def _updating(m: Material) -> Answer:

@@ -95,7 +95,8 @@ def test_figures_of_the_evaluation_answer_the_items_on_performance() -> None:
     for place in (("TRIPOD+AI", "23a"), ("CLEAR", "47")):
         assert f"hospital b AUC {auc:.3f}" in answers[place].text
         assert "nested cross-validation AUC" in answers[place].text
-    assert "north: " in answers["TRIPOD+AI", "23b"].text
+    assert "by the others: north 0." in answers["TRIPOD+AI", "23b"].text
+    assert "external cohorts" not in answers["TRIPOD+AI", "23b"].text
     assert "clinical N AUC" in answers["CLEAR", "48"].text
     assert "by age_years. No table names breast_density" in answers["TRIPOD+AI", "14"].text
     assert "60 cases, 30 positive" in answers["TRIPOD+AI", "21"].text
@@ -111,9 +112,11 @@ def test_what_was_not_done_is_not_answered() -> None:
 
 
 def test_an_update_of_the_prevalence_is_told_and_an_analysis_that_failed_is_not() -> None:
-    cohorts = {"hospital b": table(EXTERNAL.drop(columns="clinical_n").assign(ki67_percent=""), name="b.csv")}
+    data = EXTERNAL.drop(columns="clinical_n").assign(ki67_percent="", site=["east", "west", "west"] * 20)
+    cohorts = {"hospital b": table(data, name="b.csv")}
     facts = evaluate(SIGNATURE, cohorts, Questions(prevalence=0.2, minimum_per_class=50)).facts
     assert "to a prevalence of 0.2, PPV " in _answers(SIGNATURE, facts)["TRIPOD+AI", "12f"].text
+    assert "of external cohorts: hospital b, east 0." in _answers(SIGNATURE, facts)["TRIPOD+AI", "23b"].text
     text = methods.markdown(SIGNATURE, facts)
     assert "moved to another prevalence" in text
     for absent in ("nested", "of  alone", "Each site", "McNemar", "Kaplan", "clinical N", "Subgroups were compared"):
