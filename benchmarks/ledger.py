@@ -25,6 +25,7 @@ from daemon.ledger.instances import columns_of
 from daemon.ledger.tables import deliveries, instances, revisions, studies
 from daemon.observer.ledger_metrics import LedgerCollector
 from daemon.retention.clean import candidates, clean_unused, finish
+from daemon.retention.forgetting import words_of
 from daemon.spool import Spool as SpoolFolder
 from pipeline.catalog.free_text import after_the_files
 
@@ -76,8 +77,10 @@ def questions(settings: Settings, ledger: Ledger) -> dict[str, Callable[[], obje
         "doctor's limits": lambda: list(limits.of_ledger(settings, ledger, NOW)),
         "standing checks": reading(lambda c: list(standing_checks.of_ledger(c, settings, NOW))),
         "retention: exams": lambda: list(candidates(ledger, spool, settings, NOW - 40 * 86400.0)),
-        "retention: what is going": lambda: finish(ledger, spool, NOW),
-        "retention: of no use": lambda: clean_unused(ledger, spool, settings, NOW - 400 * 86400.0, 3000),
+        "retention: what is going": lambda: finish(ledger, spool, words_of(settings), NOW),
+        "retention: of no use": lambda: clean_unused(
+            ledger, spool, words_of(settings), settings, NOW - 400 * 86400.0, 3000
+        ),
         "after a boot": lambda: in_doubt(ledger),
         "reconcile's rows": lambda: sum(1 for _ in rows_with_files(ledger)),
         "sweep: to judge": reading(verdicts.to_judge, NOW),

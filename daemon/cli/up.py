@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from config.load import load
+from daemon import audit
 from daemon.cli.options import config_option
 from daemon.logs import set_up
 from daemon.spool import check_usable
@@ -62,14 +63,15 @@ def flower(config_path: Path | None) -> None:
     if not settings.flower.password:
         raise click.UsageError("set flower.password (or AXRAD_FLOWER__PASSWORD in the environment)")
     app = make_app_in_time(settings, broker_url(settings))
-    app.start(
-        [
-            "flower",
-            f"--address={settings.flower.host}",
-            f"--port={settings.flower.port}",
-            f"--basic-auth={settings.flower.user}:{settings.flower.password}",
-            "--tasks-columns=name,args,state,exception,received,runtime,worker,uuid",
-            f"--read-only={settings.flower.read_only}",
-            "--logging=WARNING",
-        ]
-    )
+    with audit.running(settings, "flower"):
+        app.start(
+            [
+                "flower",
+                f"--address={settings.flower.host}",
+                f"--port={settings.flower.port}",
+                f"--basic-auth={settings.flower.user}:{settings.flower.password}",
+                "--tasks-columns=name,args,state,exception,received,runtime,worker,uuid",
+                f"--read-only={settings.flower.read_only}",
+                "--logging=WARNING",
+            ]
+        )

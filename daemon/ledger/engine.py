@@ -21,6 +21,7 @@ __all__ = ["Ledger", "LedgerBusy", "LedgerDamaged", "bare_ledger", "note", "open
 
 # A database that is cut off without a word would be waited for as long as TCP does: hours.
 ANSWER_TIMEOUT_S = 60
+BUSY_MS = 30_000
 
 
 def new_id() -> str:
@@ -58,6 +59,17 @@ class Ledger:
         """A file that was replaced is opened anew; what is open still leads to the old one."""
         if self.file is not None and self.file.look():
             self.engine.dispose()
+
+    def shred(self) -> None:
+        """What was forgotten goes from SQLite's write-ahead log too, unless somebody is reading just now: then the next
+        time. PostgreSQL's own log is the database's matter."""
+        if self.engine.dialect.name == "sqlite":
+            with translated("the next round does it"), self.engine.connect() as connection:
+                driver = connection.connection.driver_connection
+                assert driver is not None
+                driver.execute("PRAGMA busy_timeout=100").close()
+                driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
+                driver.execute(f"PRAGMA busy_timeout={BUSY_MS}").close()
 
     def close(self) -> None:
         self.engine.dispose()
@@ -185,10 +197,12 @@ def _sqlite_transactions(engine: sa.Engine) -> None:
     def _connect(connection: object, _record: object) -> None:
         connection.isolation_level = None  # type: ignore[attr-defined]
         cursor = connection.cursor()  # type: ignore[attr-defined]
-        cursor.execute("PRAGMA busy_timeout=30000")
+        cursor.execute(f"PRAGMA busy_timeout={BUSY_MS}")
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
+        # What was there before does not stay in free space of the file.
+        cursor.execute("PRAGMA secure_delete=ON")
         cursor.close()
 
     @sa.event.listens_for(engine, "begin")

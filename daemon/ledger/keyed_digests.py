@@ -52,9 +52,6 @@ def bring(ledger: Ledger, key: SiteKey) -> int:
     with ledger.write() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})"))
-        else:
-            # What was there before does not stay in free space of the file.
-            connection.exec_driver_sql("PRAGMA secure_delete=ON")
         while rows < ROWS_OF_A_STEP and (done := _one_patient(connection, key)):
             rows += done
         return rows or _without_study(connection, key)

@@ -15,20 +15,24 @@ import structlog
 from config.schema import Settings
 from daemon.ledger import Ledger
 from daemon.ledger.chunks import in_chunks
-from daemon.ledger.engine import note
+from daemon.ledger.engine import backups_folder, note
 from daemon.ledger.instances import mark_lost
+from daemon.ledger.migrations import copies_before_upgrades
 from daemon.ledger.moves import move_all
 from daemon.ledger.states import SETTLED, UNUSED
 from daemon.ledger.tables import instances, studies
 from daemon.ledger.tables.columns import HERE
 from daemon.machine import disk_space
+from daemon.retention.forgetting import forget, forget_those_of_before, words_of
 from daemon.spool import Spool
-from pipeline.catalog.free_text import after_the_files
+from pipeline.analysis.remaining_words import RemainingWords
 
 log = structlog.get_logger("axrad.retention")
 DAY_S = 86400.0
 # Files in one round: the sweep that calls has other things to do as well.
 FILES_AT_ONCE = 3000
+# The way back from an upgrade, however soon exams go.
+LEAST_DAYS_OF_A_COPY = 7.0
 # Nothing came that is still to be looked at; of what an operator has cancelled, nothing is looked at.
 DONE = studies.c.state.in_(SETTLED) & (sa.not_(studies.c.dirty) | (studies.c.state == "cancelled"))
 
@@ -48,17 +52,31 @@ def clean(ledger: Ledger, settings: Settings, now: float, files_at_once: int = F
     if not settings.retention.enabled or not (root / "instances").is_dir():
         return Cleaned()
     spool = Spool(root)
-    files, size = finish(ledger, spool, now)
+    words = words_of(settings)
+    files, size = finish(ledger, spool, words, now)
     for exam_uid, why in candidates(ledger, spool, settings, now):
         if files >= files_at_once:
             return Cleaned(files, size, more=True)
-        more_files, more_bytes = _clean_exam(ledger, spool, exam_uid, why, now)
+        more_files, more_bytes = _clean_exam(ledger, spool, words, exam_uid, why, now)
         files, size = files + more_files, size + more_bytes
-    more_files, more_bytes = clean_unused(ledger, spool, settings, now, files_at_once)
+    more_files, more_bytes = clean_unused(ledger, spool, words, settings, now, files_at_once)
     files, size = files + more_files, size + more_bytes
+    _remove_old_copies(settings, now)
+    of_before = forget_those_of_before(ledger, words, now)
     if files:
         log.info("cleaned", files=files, bytes=size)
-    return Cleaned(files, size, more=more_files >= files_at_once)
+    if files or of_before:
+        ledger.shred()
+    return Cleaned(files, size, more=more_files >= files_at_once or of_before)
+
+
+def _remove_old_copies(settings: Settings, now: float) -> None:
+    """A ledger as it was before an upgrade holds what was forgotten since; it goes when an exam of its time would."""
+    before = now - max(settings.retention.keep_days, LEAST_DAYS_OF_A_COPY) * DAY_S
+    for copy in copies_before_upgrades(backups_folder(settings)):
+        if copy.made_at < before:
+            copy.path.unlink(missing_ok=True)
+            log.info("copy-of-ledger-removed", version=copy.version)
 
 
 def candidates(ledger: Ledger, spool: Spool, settings: Settings, now: float) -> Iterator[tuple[str, str]]:
@@ -94,7 +112,9 @@ def _done_with_files(connection: sa.Connection, before: float) -> Iterator[tuple
                 yield row.last_arrival_at, row.id, row.study_uid
 
 
-def _clean_exam(ledger: Ledger, spool: Spool, exam_uid: str, why: str, now: float) -> tuple[int, int]:
+def _clean_exam(
+    ledger: Ledger, spool: Spool, words: RemainingWords, exam_uid: str, why: str, now: float
+) -> tuple[int, int]:
     """Files and bytes of one exam that are gone; none if something happened to it since it was looked at."""
     with ledger.write() as connection:
         study = connection.execute(
@@ -108,10 +128,12 @@ def _clean_exam(ledger: Ledger, spool: Spool, exam_uid: str, why: str, now: floa
         ).one()
         move_all(connection, "instance", stored_of_exam, ("stored",), "purging")
         note(connection, now, "purged", f"{count} files, {int(size) / 1e6:.1f} MB: {why}", study.id)
-    return finish(ledger, spool, now)
+    return finish(ledger, spool, words, now)
 
 
-def clean_unused(ledger: Ledger, spool: Spool, settings: Settings, now: float, limit: int) -> tuple[int, int]:
+def clean_unused(
+    ledger: Ledger, spool: Spool, words: RemainingWords, settings: Settings, now: float, limit: int
+) -> tuple[int, int]:
     """What was kept without being of use: documents, other modalities, our own reports come back, unreadable files."""
     before = now - settings.retention.keep_days * DAY_S
     with ledger.read() as connection:
@@ -132,10 +154,10 @@ def clean_unused(ledger: Ledger, spool: Spool, settings: Settings, now: float, l
             move_all(connection, "instance", instances.c.id.in_(chunk), UNUSED, "purging")
         days = settings.retention.keep_days
         note(connection, now, "purged", f"{len(ids)} files that axrad does not use: older than {days:g} days")
-    return finish(ledger, spool, now)
+    return finish(ledger, spool, words, now)
 
 
-def finish(ledger: Ledger, spool: Spool, now: float) -> tuple[int, int]:
+def finish(ledger: Ledger, spool: Spool, words: RemainingWords, now: float) -> tuple[int, int]:
     """Delete what is going, and say that it is gone."""
     with ledger.read() as connection:
         going = connection.execute(
@@ -148,7 +170,7 @@ def finish(ledger: Ledger, spool: Spool, now: float) -> tuple[int, int]:
     for chunk in in_chunks([row.id for row in going]):
         with ledger.write() as connection:
             move_all(connection, "instance", instances.c.id.in_(chunk), ("purging",), "purged")
-            _forget_texts(connection, chunk)
+            forget(connection, chunk, words)
             back = connection.execute(
                 sa.select(instances.c.id, instances.c.path).where(
                     instances.c.id.in_(chunk), instances.c.state == "stored"
@@ -156,16 +178,3 @@ def finish(ledger: Ledger, spool: Spool, now: float) -> tuple[int, int]:
             ).all()
             mark_lost(connection, [row.id for row in back if not (spool.root / row.path).exists()], now)
     return len(going), sum(int(row.size) for row in going)
-
-
-def _forget_texts(connection: sa.Connection, ids: list[int]) -> None:
-    """With the files go the descriptions and labels of their headers, in which somebody may have written a name."""
-    gone = instances.c.id.in_(ids) & (instances.c.state == "purged")
-    changed = [
-        {"instance": row.id, "remaining": facts}
-        for row in connection.execute(sa.select(instances.c.id, instances.c.facts).where(gone))
-        if (facts := after_the_files(row.facts)) != row.facts
-    ]
-    if changed:
-        one = instances.c.id == sa.bindparam("instance")
-        connection.execute(instances.update().where(one).values(facts=sa.bindparam("remaining")), changed)

@@ -10,7 +10,7 @@ from daemon.ledger.claims import Claim, LeaseLost, backoff_s, release
 from daemon.ledger.engine import LedgerBusy, note
 from daemon.ledger.studies import move_study
 from daemon.work.context import Context
-from pipeline.errors import AxradError, PeerUnreachable, TryLater
+from pipeline.errors import AxradError, ExamRejected, PeerUnreachable, ReportRejected, TryLater
 
 log = structlog.get_logger("axrad.work")
 
@@ -108,7 +108,8 @@ def revision_failed(context: Context, held: Claim, study_id: str, error: Excepti
         study=study_id,
         revision=held.id,
         code=code,
-        reason=reason,
+        # What is wrong with an exam may be said with a label of it; the ledger has it in words.
+        reason=None if isinstance(error, ExamRejected | ReportRejected) else reason,
         attempt=held.attempt,
         at=where_in_our_code(error),
     )

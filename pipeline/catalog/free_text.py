@@ -6,12 +6,13 @@ from typing import Any  # Any: values of JSON
 
 # Read once, when an instance comes: which exams are urgent. They are never kept.
 READ_ON_ARRIVAL = ("StationName", "InstitutionalDepartmentName", "RequestingService")
-# Read while an exam is judged: whether it is one of the breasts. They go with its files.
+# Read while an exam is judged, as whether it is one of the breasts, or measured. They go with its files.
 READ_WITH_THE_FILES = (
     "StudyDescription",
     "RequestedProcedureDescription",
     "PerformedProcedureStepDescription",
     "ReceiveCoilName",
+    "SoftwareVersions",
 )
 
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from pipeline.sequences.classify import Verdict
 from pipeline.sequences.evidence import names_agent
-from pipeline.sequences.name_verdict import base_of_phase, normalise
+from pipeline.sequences.name_verdict import PHASE_NUMBER, base_of_phase, normalise
 from pipeline.sequences.phases import Phase, phases, usable
 from pipeline.sequences.records import Label
 from pipeline.sequences.series_position import Box, box_of, same_place
 from pipeline.sequences.slices import seconds_of_day
 
-# The number of a phase in a name; GE's mask has the same name without it and so comes first.
-_NUMBERED = re.compile(r"(?<![a-z])ph(?:ase)? ?(\d+)(?![a-z0-9])")
 # Volumes that follow each other faster than this are a time-resolved arterial series, not the usual dynamic.
 FAST_S = 20.0
 # A fast series' first volume that shows contrast in tissue, from its start.
@@ -139,7 +136,7 @@ def _named_before_contrast(ordered: list[Member]) -> list[bool]:
 def _order(verdict: Verdict, phase: Phase) -> tuple[float, ...]:
     """By time; where that is the same for all (GE gives every phase the time of the whole), by what counts phases."""
     first = phase.slices[0]
-    named = _NUMBERED.search(normalise(verdict.evidence.name))
+    named = PHASE_NUMBER.search(normalise(verdict.evidence.name))
     return (
         float("inf") if phase.time_s is None else phase.time_s,
         first.trigger or 0.0,

@@ -102,7 +102,12 @@ class Evidence:
 
 def names_agent(instance: InstanceFacts) -> bool:
     """Whether one image names a contrast agent, and not the absence of one."""
-    return str(instance.tags.get("ContrastBolusAgent") or "").strip().upper() not in _NO_AGENT
+    return agent_is_named(instance.tags.get("ContrastBolusAgent"))
+
+
+def agent_is_named(contrast_bolus_agent: object) -> bool:
+    """Whether a value of Contrast/Bolus Agent (0018,0010) names one, and not the absence of one."""
+    return str(contrast_bolus_agent or "").strip().upper() not in _NO_AGENT
 
 
 def same_b(value: float) -> float:

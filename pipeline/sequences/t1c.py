@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -10,6 +9,7 @@ from pipeline.catalog import Exam, FrameRef, Selection
 from pipeline.sequences.candidates import Candidate, Chosen, pick, without_fragments
 from pipeline.sequences.classify import Verdict
 from pipeline.sequences.dynamic import FAST_FIRST_POST_S, FAST_S, Dynamic, T1Volume
+from pipeline.sequences.name_verdict import ordinal_of_subtraction, subtracted_series
 from pipeline.sequences.phases import Phase, phases
 from pipeline.sequences.placed_candidates import FRAGMENT
 from pipeline.sequences.slices import seconds_of_day
@@ -168,9 +168,9 @@ def source_of(verdict: Verdict, dynamics: Sequence[Dynamic]) -> tuple[T1Volume, 
     """
     name = verdict.evidence.name
     posts = [(v, d) for d in dynamics for v in d.posts]
-    numbers = re.search(r"\(\d+/(\d+)/[^)]*\)\s*-\s*\(", name) or re.search(r"S(\d+)\s*-\s*S?\d+", name, re.IGNORECASE)
-    if numbers:
-        same = [p for p in posts if p[0].verdict.evidence.series_number == int(numbers[1])]
+    number = subtracted_series(name)
+    if number is not None:
+        same = [p for p in posts if p[0].verdict.evidence.series_number == number]
         if len(same) == 1:
             return same[0]
     time = verdict.evidence.start_s
@@ -178,10 +178,10 @@ def source_of(verdict: Verdict, dynamics: Sequence[Dynamic]) -> tuple[T1Volume, 
         same = [p for p in posts if p[0].phase.time_s is not None and abs(p[0].phase.time_s - time) < 1.0]
         if len(same) == 1:
             return same[0]
-    ordinal = re.search(r"(?:sub|ph|phase|pass)\D{0,4}(\d{1,2})\b", name, re.IGNORECASE)
+    ordinal = ordinal_of_subtraction(name)
     usable = [d for d in dynamics if d.posts]
-    if ordinal and len(usable) == 1 and 1 <= int(ordinal[1]) <= len(usable[0].posts):
-        return usable[0].posts[int(ordinal[1]) - 1], usable[0]
+    if ordinal is not None and len(usable) == 1 and 1 <= ordinal <= len(usable[0].posts):
+        return usable[0].posts[ordinal - 1], usable[0]
     return posts[0] if len(posts) == 1 or len(usable) == 1 else None
 
 

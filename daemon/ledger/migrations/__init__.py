@@ -6,7 +6,9 @@ and has those of the first one.
 
 from __future__ import annotations
 
+import re
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,9 @@ log = structlog.get_logger("axrad.ledger")
 HEAD = "0016"
 FIRST = "0001"
 KEPT_BACKUPS = 10
+COPY = "ledger-before-upgrade-"
+# From this step on the ledger's digests of patients' ids come under the site's key.
+FIRST_UNDER_A_KEY = "0014"
 _version = sa.table("alembic_version", sa.column("version_num", sa.String))
 
 
@@ -82,11 +87,32 @@ def _create(connection: sa.Connection, to: str) -> None:
 
 def _backup(connection: sa.Connection, folder: Path, version: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"ledger-before-upgrade-{version}-{time.time_ns() // 1_000_000}.jsonl.gz"
+    path = folder / f"{COPY}{version}-{time.time_ns() // 1_000_000}.jsonl.gz"
     dump(connection, path, version)
-    for old in sorted(folder.glob("ledger-before-upgrade-*"))[:-KEPT_BACKUPS]:
+    for old in sorted(folder.glob(f"{COPY}*"))[:-KEPT_BACKUPS]:
         old.unlink()
     return path
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A ledger as it was before an upgrade. `version`: the step it was at; `made_at`: seconds since 1970."""
+
+    path: Path
+    version: str
+    made_at: float
+
+    @property
+    def has_plain_digests(self) -> bool:
+        """Whether patients' ids can be found from it by trying all of them."""
+        return self.version < FIRST_UNDER_A_KEY
+
+
+def copies_before_upgrades(folder: Path) -> list[Copy]:
+    """Those that lie in the folder of backups, the oldest version first."""
+    named = re.compile(rf"{COPY}(\d{{4}})-(\d+)\.jsonl\.gz")
+    matches = [(path, match) for path in sorted(folder.glob(f"{COPY}*")) if (match := named.fullmatch(path.name))]
+    return [Copy(path, match[1], int(match[2]) / 1000) for path, match in matches]
 
 
 def _run(connection: sa.Connection, command: str, revision: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from rich.console import Console
+from structlog.testing import capture_logs
 
 from config.schema import Assembly, Intake, Settings, SignatureSettings, Spool
 from config.schema import Ledger as LedgerSection
@@ -35,7 +36,7 @@ from daemon.work.large_exams import LargeExamThread
 from daemon.work.signatures_that_answer import answer_given, signatures_in_use
 from daemon.work.sweep import assemble
 from pipeline.catalog import InstanceFacts
-from pipeline.errors import InputRejected
+from pipeline.errors import InputRejected, RoiRejected
 from pipeline.needs import GROUPS, SignatureNeeds
 from pipeline.result import Part, Prediction, StudyResult
 from pipeline.signature import demonstration_path, load
@@ -428,6 +429,24 @@ def test_an_exam_whose_slice_killed_its_readers_is_set_aside_at_once_by_the_name
         assert set_aside.take_up(connection, uid, "d", house.now)
     house.later(1)
     assert (house.study().state, [r.state for r in house.revisions()]) == ("ready", ["ready"])
+
+
+def test_what_is_wrong_with_an_exam_is_in_the_log_by_its_code_and_in_the_ledger_in_words(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.arrive(exam.images, exam.seg())
+    house.later(130)
+    (revision,) = house.revisions()
+
+    def quoting(*_: object, **__: object) -> None:
+        raise RoiRejected("segment 1 (DOE JANE) is empty", code="roi-empty")
+
+    monkeypatch.setattr(analyse, "_analyse", quoting)
+    with capture_logs() as logs, pytest.raises(TaskFailed):
+        analyse.run(house.context, revision.id)
+    assert [line["code"] for line in logs if line["event"] == "revision-failed"] == ["roi-empty"]
+    assert "DOE" not in str(logs)
+    assert "DOE" in house.study().reason
 
 
 def test_a_new_exam_waits_by_name_for_a_slice_that_killed_its_readers(house: House) -> None:

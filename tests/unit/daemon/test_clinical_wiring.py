@@ -21,6 +21,8 @@ from config.schema import Clinical as Sources
 from daemon.clinical.exam import clinical_of, clinical_or_reasons, patient_of
 from daemon.ledger import Ledger, open_ledger, studies
 from daemon.ledger.instances import Arrival, record
+from daemon.ledger.keyed_digests import bring_all
+from daemon.ledger.site_key import key_for
 from daemon.ledger.tables import deliveries, instances, revisions
 from daemon.work import analyse, report
 from daemon.work.context import Context
@@ -275,3 +277,19 @@ def test_an_exam_whose_images_name_different_patients_is_no_earlier_exam(house: 
     finally:
         with house.context.ledger.write() as connection:
             connection.execute(instances.update().where(instances.c.id == picked).values(patient_key=key))
+
+
+def test_the_earlier_exam_is_the_same_patients_after_the_ledger_came_under_the_sites_key(
+    house: House, pair: tuple[StudyResult, StudyResult]
+) -> None:
+    """The digests that the exams were recorded with are plain ones, as those of older versions are."""
+    ledger, settings = house.context.ledger, house.context.settings
+    with ledger.read() as connection:
+        before = studies.find(connection, pair[0].study_uid).patient_key
+    bring_all(ledger, key_for(settings, ledger, NOW))
+    with ledger.read() as connection:
+        assert studies.find(connection, pair[0].study_uid).patient_key != before
+    again = house.evaluate("after")
+    assert again.change is not None
+    assert again.change.study_uid == pair[0].study_uid
+    assert house.evaluate("before").change is None, "the only earlier exam is of another patient"

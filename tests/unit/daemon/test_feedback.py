@@ -24,7 +24,10 @@ from daemon.feedback.feedback_records import collect, store_outcomes
 from daemon.feedback.pathology import Outcome, read_outcomes
 from daemon.feedback.verdicts import listed
 from daemon.ledger.deliveries import record_sent
-from daemon.ledger.tables import instances
+from daemon.ledger.keyed_digests import bring_all
+from daemon.ledger.site_key import key_for
+from daemon.ledger.tables import instances, studies
+from pipeline.catalog import patient_key
 from pipeline.errors import InputRejected, NotDicom
 from pipeline.result import Prediction, StudyResult
 from tests.support.archives import COMPREHENSIVE_SR
@@ -331,6 +334,26 @@ def test_a_report_about_another_patient_or_in_another_study_does_not_count(at: D
     assert collect(at.ledger, at.context.settings.spool.path, at.now) == 0
     assert said(at) == []
     assert "feedback-not-taken" in at.notes()
+
+
+@pytest.mark.parametrize(("patient", "kept"), [("P1", 1), ("P2", 0)])
+@pytest.mark.parametrize("came", ["before", "after"])
+def test_a_report_meets_its_patient_in_a_ledger_that_came_under_the_sites_key(
+    at: Desk, came: str, patient: str, kept: int
+) -> None:
+    """The exam and its patient are of before; the report came before or after, and is read after."""
+    with at.ledger.write() as connection:
+        connection.execute(studies.update().values(patient_key=patient_key("P1", "")))
+    made = report(item("CODE", FINDING, AGREE))
+    made.PatientID = patient
+    key = key_for(at.context.settings, at.ledger, at.now)
+    plain = patient_key(patient, "an issuer that the images do not tell")
+    if came == "before":
+        arrive(at, made, patient_key=plain)
+    bring_all(at.ledger, key)
+    if came == "after":
+        arrive(at, made, patient_key=key.keyed(plain), key_id=key.id)
+    assert collect(at.ledger, at.context.settings.spool.path, at.now, key=key) == kept
 
 
 @pytest.mark.parametrize(

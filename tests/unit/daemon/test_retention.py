@@ -14,13 +14,14 @@ from config.schema import Ledger as LedgerSection
 from config.schema import Retention, Settings
 from config.schema import Spool as SpoolSection
 from daemon.indexing.reconcile import reconcile
-from daemon.ledger import Ledger, periodic_jobs, views
+from daemon.ledger import Ledger, open_ledger, periodic_jobs, views
+from daemon.ledger.engine import note
 from daemon.ledger.instances import Arrival, record
 from daemon.ledger.states import SETTLED, STUDY
 from daemon.ledger.studies import find
 from daemon.ledger.tables import events, instances, studies
 from daemon.machine import disk_space
-from daemon.retention import Cleaned, clean
+from daemon.retention import Cleaned, clean, forgetting
 from daemon.spool import Description, Spool
 from daemon.work.context import Context
 from daemon.work.sweep import sweep
@@ -268,7 +269,11 @@ def test_a_chore_is_done_once_in_its_time_also_after_the_clock_was_wrong(ledger:
     assert take(NOW - 30 * DAY + 1)
 
 
-FREE = {"StudyDescription": "DOE JANE left", "ReceiveCoilName": "DOE", "StationName": "DOE", "SeriesDescription": "t1"}
+FREE = {
+    "StudyDescription": "DOE JANE left", "ReceiveCoilName": "DOE", "StationName": "DOE", "SequenceName": "DOE",
+    "SeriesDescription": "DOE t1_vibe_fs dyn 2", "ProtocolName": "t2 tse DOE^JANE 19750302", "BodyPartExamined": "DOE",
+    "ContrastBolusAgent": "Gadovist for DOE",
+}  # fmt: skip
 
 
 def texts(house: House) -> list[dict[str, Any]]:
@@ -288,7 +293,71 @@ def test_descriptions_and_labels_go_with_the_files_and_come_back_with_them(house
     assert texts(house)[0]["tags"]["StudyDescription"] == "DOE JANE left"
     assert house.clean().files == 2
     assert "DOE" not in str(texts(house))
-    assert texts(house)[0]["tags"]["SeriesDescription"] == "t1"
+    assert texts(house)[0]["tags"]["SeriesDescription"] == "* t1_*_fs dyn 2", "what a rule reads of it"
     house.keep(described, labelled, at=NOW)
     assert texts(house)[0]["tags"]["StudyDescription"] == "DOE JANE left"
     assert texts(house)[1]["segments"][0]["label"] == "DOE"
+
+
+QUOTED = 'what a segment is cannot be told: segment 1 (DOE) of 1.2.3: the code says Neoplasm, the label "DOE" another'
+
+
+def test_sentences_that_quote_an_exam_go_with_its_last_file(house: House) -> None:
+    house.study("1.1", "not_evaluated", age_days=40)
+    with house.ledger.write() as connection:
+        row = find(connection, "1.1")
+        connection.execute(studies.update().values(reason=QUOTED, reason_code="roi-ambiguous"))
+        note(connection, NOW, "not_evaluated", QUOTED, row.id)
+        note(connection, NOW, "lost", "the file of instance 7 (DOE) is missing", row.id)
+    assert house.clean().files == 3
+    with house.ledger.read() as connection:
+        timeline = views.timeline(connection, find(connection, "1.1"))
+    assert (timeline["reason"], timeline["reason_code"]) == ("what a segment is cannot be told …", "roi-ambiguous")
+    of_kind = {event["kind"]: event["detail"] for event in timeline["events"]}
+    assert of_kind["not_evaluated"] == "what a segment is cannot be told …"
+    assert of_kind["purged"] == "3 files, 0.0 MB: nothing came for 30 days"
+
+
+def test_a_sentence_stays_while_a_file_of_its_exam_does(house: House) -> None:
+    house.study("1.1", "not_evaluated", age_days=2)
+    document = replace(
+        image("1.1.9", 0, study="1.1"), ref=replace(image("1.1.9", 0, study="1.1").ref, sop_class_uid="1.2")
+    )
+    house.keep(document, at=NOW - 40 * DAY)
+    with house.ledger.write() as connection:
+        connection.execute(studies.update().values(reason=QUOTED, dirty=False))
+    assert house.clean().files == 1
+    with house.ledger.read() as connection:
+        assert find(connection, "1.1").reason == QUOTED
+
+
+def test_texts_of_exams_that_an_earlier_version_cleaned_go_as_well_once(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forgetting, "ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(forgetting, "BATCHES_AT_ONCE", 1)
+    described = [replace(image("1.1.1", n, study="1.1"), tags={**image("1.1.1", n).tags, **FREE}) for n in range(3)]
+    house.keep(*described, at=NOW - 40 * DAY)
+    with house.ledger.write() as connection:
+        connection.execute(studies.update().values(state="delivered", dirty=False, reason=QUOTED))
+        connection.execute(instances.update().values(state="purged"))
+    assert [house.clean().more, house.clean().more, house.clean().more] == [True, True, False]
+    assert "DOE" not in str(texts(house))
+    with house.ledger.read() as connection:
+        assert "DOE" not in find(connection, "1.1").reason
+        assert not periodic_jobs.take_if_due(connection, forgetting.CHORE, NOW + 1000 * DAY, forgetting.NEVER_AGAIN_S)
+
+
+def test_what_was_forgotten_is_in_no_byte_of_the_file_either(tmp_path: Path) -> None:
+    settings = Settings(spool=SpoolSection(path=tmp_path / "spool", warn_free_bytes=FULL))
+    opened = open_ledger(settings)
+    house = House(opened, Spool(tmp_path / "spool"), settings)
+    long = {**FREE, **{f"note{n}": "x" * 400 for n in range(10)}}
+    tagged = [replace(image("1.1.1", n, study="1.1"), tags={**image("1.1.1", n).tags, **long}) for n in range(30)]
+    house.keep(*tagged, at=NOW - 40 * DAY)
+    with opened.write() as connection:
+        connection.execute(studies.update().values(state="delivered", dirty=False, reason=QUOTED))
+    assert house.clean().files == 30
+    remaining = {path.name for path in tmp_path.glob("ledger.sqlite*") if b"DOE" in path.read_bytes()}
+    opened.close()
+    assert remaining == set()

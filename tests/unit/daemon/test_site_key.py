@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import stat
 import threading
 from collections.abc import Iterator
@@ -13,21 +14,24 @@ import pytest
 import sqlalchemy as sa
 
 from config.schema import Ledger as LedgerSection
-from config.schema import Settings, Site, Spool
+from config.schema import Retention, Settings, Site, Spool
 from daemon.assembly import Answer, Verdict
 from daemon.assembly.identity import NOBODY
+from daemon.finding import Finding
+from daemon.health import site_key_check
 from daemon.indexing.indexer import run
 from daemon.ledger import Ledger, keyed_digests, open_ledger, operator_requests, site_key
 from daemon.ledger.engine import bare_ledger
 from daemon.ledger.fetches import record_answers
 from daemon.ledger.instances import Arrival, columns_of, record
 from daemon.ledger.keyed_digests import bring, bring_all, bring_along, keyed_facts, mark_mixed
-from daemon.ledger.migrations import migrate
+from daemon.ledger.migrations import copies_before_upgrades, migrate
 from daemon.ledger.rows import StudyRow, rows_where
 from daemon.ledger.site_key import SiteKey, SiteKeyTrouble, key_for, path_of, read
 from daemon.ledger.study_merge import join
 from daemon.ledger.tables import instances, pacs_answers, studies
 from daemon.ledger.verdicts import Overtaken, apply, evidence_of, take_to_judge
+from daemon.retention import clean
 from daemon.spool import JournalWriter
 from daemon.spool import Spool as Store
 from pipeline.catalog import InstanceFacts, patient_key
@@ -188,6 +192,26 @@ def test_what_arrives_after_it_meets_the_patient_of_before(old: Ledger, key: Sit
     assert plain(values_in(old)) == set()
 
 
+def test_an_exam_of_before_that_was_cleaned_is_still_its_patients(
+    old: Ledger, key: SiteKey, ledger_url: str, tmp_path: Path
+) -> None:
+    """Retention leaves digests alone: what comes later for the exam, or of its patient, finds both."""
+    (tmp_path / "spool" / "instances").mkdir(parents=True, exist_ok=True)
+    settings = settings_in(tmp_path, ledger_url)
+    bring_all(old, key)
+    with old.write() as connection:
+        connection.execute(studies.update().values(dirty=False))
+    assert clean(old, settings, NOW + 31 * 86400.0).files == len(exams())
+    assert plain(values_in(old)) == set()
+    late = keyed_facts(image("1.2.1", 9, "1.2", "P1"), key)
+    with old.write() as connection:
+        record(connection, Arrival("late", "d", "instances/aa/late.dcm", 1, NOW, facts=late, key_id=key.id))
+        (study,) = rows_where(connection, StudyRow, studies.c.study_uid == "1.2")
+        assert {stored.facts.patient_key for stored in evidence_of(connection, study).stored} == {late.patient_key}
+        same = sa.select(studies.c.study_uid).where(studies.c.patient_key == late.patient_key)
+        assert sorted(connection.execute(same).scalars()) == ["1.1", "1.2"]
+
+
 def test_what_arrives_while_old_rows_are_brought_takes_its_patient_along(old: Ledger, key: SiteKey) -> None:
     """In one transaction, so that nobody ever sees half of a patient under the key; others wait for their turn."""
     plain_facts = image("1.5.1", 0, "1.5", "P1")
@@ -330,3 +354,28 @@ def test_a_lost_key_is_replaced_only_when_that_was_allowed(old: Ledger, key: Sit
     bring_all(old, new)
     assert keyed_digests.is_done(old, new)
     assert key.keyed(patient_key("P1", "")) in values_in(old), "what the old key made stays, and equals nothing new"
+
+
+def test_a_copy_of_the_ledger_with_plain_digests_is_told_of_and_goes_with_the_exams_of_its_time(
+    old: Ledger, key: SiteKey, ledger_url: str, tmp_path: Path
+) -> None:
+    (tmp_path / "spool" / "instances").mkdir(parents=True, exist_ok=True)
+    settings = settings_in(tmp_path, ledger_url)
+    bring_all(old, key)
+    (copy,) = copies_before_upgrades(tmp_path / "backups")
+    assert plain(gzip.decompress(copy.path.read_bytes()).decode()) == set(IDS)
+
+    def told() -> Finding:
+        with old.read() as connection:
+            return site_key_check.site_key(connection, settings)
+
+    assert (told().level, copy.path.name in told().text) == ("warn", True)
+    day = 86400.0
+    clean(old, settings, copy.made_at + 29 * day)
+    assert copy.path.exists()
+    at_once = settings.model_copy(update={"retention": Retention(keep_days=0)})
+    clean(old, at_once, copy.made_at + 6 * day)
+    assert copy.path.exists(), "the way back stays for a week"
+    clean(old, settings, copy.made_at + 31 * day)
+    assert not copy.path.exists()
+    assert told().level == "ok"
