@@ -131,6 +131,8 @@ def predictors(signature: Signature) -> str:
             f"the first {recipe.top} of each sequence and region stayed"
         )
     clinical = f" and the clinical variables {', '.join(recipe.clinical)}" if recipe.clinical else ""
+    if header.ki67_high_percent is not None:
+        clinical += f" (subtypes with Ki-67 high from {header.ki67_high_percent:g} %)"
     return (
         f"Candidate predictors were {card.candidates(signature)} columns: {_groups(header)}{clinical}. "
         + (f"They {'; they '.join(steps)}. " if steps else "No selection was made. ")

@@ -171,12 +171,15 @@ def test_the_methods_section_tells_the_settings_that_were_used() -> None:
         assert part in text
 
 
-def test_the_methods_section_says_who_made_the_regions() -> None:
+def test_the_methods_section_says_who_made_the_regions_and_where_ki67_is_high() -> None:
     header = SIGNATURE.header.model_copy(update={"origins": ("drawn", "model")})
     text = methods.markdown(Signature(header, SIGNATURE.arrays), NOTHING)
     assert "Regions were drawn by [the authors: readers" in text
     assert "made by [the authors: model, version" in text
     assert "made by [" not in methods.markdown(SIGNATURE, NOTHING)
+    read = SIGNATURE.header.recipe.model_copy(update={"clinical": ("molecular_subtype",)})
+    header = header.model_copy(update={"recipe": read, "ki67_high_percent": 14.0})
+    assert "(subtypes with Ki-67 high from 14 %)" in methods.markdown(Signature(header, SIGNATURE.arrays))
     assert "training drawn; hospital b drawn." in _answers(SIGNATURE, JUDGED.facts)["CLEAR", "19"].text
 
 
