@@ -16,11 +16,19 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """Voxels near a lesion. `local_mm` (z, y, x, 3): where each voxel centre lies in the marking's directions."""
+    """Voxels near a lesion. `local_mm` (z, y, x, 3): where each voxel centre lies in the marking's directions.
+
+    `directions_xyz`: columns are the unit vectors of i, j and k.
+    """
 
     window: tuple[slice, slice, slice]
     local_mm: Floats
     spacing_zyx_mm: tuple[float, float, float]
+    directions_xyz: Floats
+
+    def half_slice_mm(self, normal: Floats) -> float:
+        """Half the size of a voxel along a direction: what lies nearer to a plane is of the slice on it."""
+        return float(np.abs(normal @ self.directions_xyz) @ np.array(self.spacing_zyx_mm[::-1])) / 2 + 1e-6
 
     def radius(self, half_mm: tuple[float, float, float]) -> Floats:
         """Distance from the centre in units of half axes: below 1 inside the ellipsoid. Shape (z, y, x)."""
@@ -51,4 +59,5 @@ def box_around(frame: Frame, grid: Geometry, reach_mm: float) -> Box:
         (slice(low[2], high[2]), slice(low[1], high[1]), slice(low[0], high[0])),
         frame.local(index @ matrix.T + grid.affine[:3, 3]),
         (spacing[2], spacing[1], spacing[0]),
+        directions,
     )

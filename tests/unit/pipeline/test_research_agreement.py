@@ -74,3 +74,12 @@ def test_who_is_called_the_same_by_both_is_not_reclassified(rows):
     found = agreement.comparison(first, first, positive)
     assert found["agreement"]["value"] == 1
     assert found["net_reclassification"]["both"]["value"] == 0
+
+
+def test_intraclass_correlation_is_that_of_shrout_and_fleiss_and_none_without_variance() -> None:
+    judged = np.array([[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]], float)
+    assert agreement.intraclass(judged) == pytest.approx(0.29, abs=0.001)
+    assert agreement.intraclass(judged[:, [0, 0]]) == pytest.approx(1)
+    assert agreement.intraclass(np.vstack([judged, [np.nan] * 4])) == agreement.intraclass(judged)
+    assert agreement.intraclass(np.ones((5, 2))) is None
+    assert agreement.intraclass(judged[:2]) is None
