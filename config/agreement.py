@@ -23,6 +23,8 @@ def disagreements(settings: Settings) -> Iterator[str]:
     yield from _secrets(settings)
     for index, destination in enumerate(settings.destination):
         yield from _destination(f"destination.{index}", destination, settings)
+        if "proposal" in destination.what and not settings.proposal.enabled:
+            yield f'destination.{index}.what: "proposal" needs proposal.enabled = true; set it, or remove the entry'
     if settings.signature.path is not None and settings.signature.registry is not None:
         yield "signature.path: signature.registry is set too; set one of the two"
 

@@ -27,6 +27,7 @@ COMMANDS = {
     "audit": "audit",
     "retry": "ledger",
     "deliver": "deliver",
+    "accept": "accept",
     "cancel": "ledger",
     "prioritise": "ledger",
     "feedback": "feedback",

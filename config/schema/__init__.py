@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import model_validator
 
 from config.schema.base import Section
-from config.schema.exams import Assembly, Fetch, Retention, UrgentRule, Work
+from config.schema.exams import Assembly, Fetch, Proposal, Retention, UrgentRule, Work
 from config.schema.intake import Broker, Intake, Ledger, Listen, Site, Spool
 from config.schema.peers import Destination, Pacs, Peer, fits
 from config.schema.science import (
@@ -50,6 +50,7 @@ __all__ = [
     "Notify",
     "Pacs",
     "Peer",
+    "Proposal",
     "Report",
     "Retention",
     "RoiSettings",
@@ -75,6 +76,7 @@ class Settings(Section):
     broker: Broker = Broker()
     assembly: Assembly = Assembly()
     fetch: Fetch = Fetch()
+    proposal: Proposal = Proposal()
     retention: Retention = Retention()
     work: Work = Work()
     peer: tuple[Peer, ...] = ()

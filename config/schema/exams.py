@@ -44,6 +44,18 @@ class Assembly(Section):
     follow_corrections: bool = False
 
 
+class Proposal(Section):
+    """Regions proposed where a reader measured and nobody drew. Off unless `enabled`.
+
+    Measurements of others (TID 1500 reports, presentation states) then count like regions for waiting, asking and
+    fetching. When nothing was measured for `quiet_s`, the regions grown from them are sent to each destination with
+    "proposal" in `what`, and the exam waits until a reader confirms them.
+    """
+
+    enabled: bool = False
+    quiet_s: float = Field(300.0, ge=0)
+
+
 class Fetch(Section):
     """Images that are missing are fetched from every [[pacs]] that can `move`, `get` or has a `dicomweb_url`.
 

@@ -96,7 +96,9 @@ class Destination(Section):
     ae_title: AeTitle | None = None
     host: Host | None = None
     port: Port | None = None
-    what: tuple[Literal["sr", "page", "pdf", "key_slices", "seg"], ...] = Field(("sr", "page"), min_length=1)
+    what: tuple[Literal["sr", "page", "pdf", "key_slices", "seg", "proposal"], ...] = Field(
+        ("sr", "page"), min_length=1
+    )
     sr: Literal["auto", "comprehensive_3d", "comprehensive", "enhanced", "basic_text"] = "auto"
     character_sets: tuple[CharacterSet | Literal["ISO_IR 6"], ...] = ()
     proof: Literal["commit", "readback", "status"] = "status"

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from daemon.assembly.answers import Basis, Pair, RegionOrigin
 from daemon.assembly.records import Stored
 from daemon.assembly.rois import recognise
-from pipeline.catalog import Exam, InstanceFacts, Selection
+from pipeline.catalog import ACCEPTED, Exam, InstanceFacts, Selection
 from pipeline.needs import Available, SignatureNeeds
-from pipeline.records import ORIGINS, ROLES, SEQUENCES, Role
+from pipeline.records import ORIGINS, ROLES, SEQUENCES, Origin, Role
 from pipeline.records import Sequence as SequenceName
 from pipeline.roi.describe import of_facts
 from pipeline.roi.rules import Rules
@@ -87,13 +87,17 @@ def _drawn_on(exam: Exam, images: Mapping[SequenceName, Uids]) -> set[SequenceNa
 
 def region_origin(exam: Exam, role: Role, rules: Rules) -> RegionOrigin:
     """Who made a region, by what the objects say that may hold it: of several, what a reader had the least part in."""
-    named = [
-        of_facts(roi, segment).origin
-        for roi in exam.rois
-        for segment in roi.segments
-        if (r := recognise(roi, segment, rules)).role == role or r.unclear
-    ]
-    return {"origin": max(named, key=ORIGINS.index, default="drawn"), "confirmed_by": None}
+    origins: list[Origin] = []
+    confirmed = True
+    for roi in exam.rois:
+        accepted = next((o for o in ORIGINS if o == roi.tags.get(ACCEPTED)), None)
+        for segment in roi.segments:
+            recognised = recognise(roi, segment, rules)
+            if recognised.role == role or recognised.unclear:
+                origins.append(accepted or of_facts(roi, segment).origin)
+                confirmed &= accepted is not None or origins[-1] == "drawn"
+    origin = max(origins, key=ORIGINS.index, default="drawn")
+    return {"origin": origin, "confirmed_by": "an operator" if confirmed and origin != "drawn" else None}
 
 
 def _may_hold(roi: InstanceFacts, role: Role, rules: Rules) -> bool:

@@ -28,6 +28,7 @@ from daemon.assembly.corrected_patient import (
 from daemon.assembly.duplicates import without_duplicates
 from daemon.assembly.identity import DIFFERS_FROM_PACS, identity_objection
 from daemon.assembly.missing import find_missing, preferred_in_words
+from daemon.assembly.proposing import proposing
 from daemon.assembly.records import Answer, Arrived, Stored, Verdict
 from daemon.assembly.requirements import Requirements, requirements, what_is_there
 from daemon.assembly.rois import newest_rois, recognise, unreadable_rois
@@ -139,7 +140,8 @@ def _complete_or_not(
         lacked=needed.lacked,
     )
     if missing:
-        return _waiting(verdict, missing, exam, now, settings.assembly)
+        waiting = _waiting(verdict, missing, exam, now, settings.assembly)
+        return proposing(waiting, exam, content, counting, needed.missing, now, settings.proposal)
     since = min(exam.last_arrival_at if exam.answerable_since is None else exam.answerable_since, now)
     verdict = replace(verdict, answerable_since=since)
     until = _preferred_until(needed, since, settings.assembly, whole=whole)
@@ -203,11 +205,11 @@ def _archive_question(
 ) -> tuple[bool, bool]:
     """Whether to ask the archives now, and whether they were asked and did not answer in time.
 
-    They are asked only about exams that have ROIs: others are not going to be reported.
+    They are asked only about exams that have ROIs or measurements: others are not going to be reported.
     """
     archives = {p.name for p in settings.pacs if "find" in p.can}
     answered = {a.pacs for a in exam.answers if a.asked_at >= exam.last_arrival_at}
-    if not archives - answered or not any(s.facts.is_roi for s in counting):
+    if not archives - answered or not any(s.facts.is_roi or s.facts.measures for s in counting):
         return False, False
     waiting = now < settled_at + settings.assembly.ask_patience_s
     return waiting, not waiting

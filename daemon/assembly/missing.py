@@ -33,7 +33,7 @@ def find_missing(
 ) -> tuple[list[str], tuple[Wanted, ...]]:
     """Noun phrases for what an answer needs, and what to fetch, for a better answer too.
 
-    Nothing is fetched before there is a ROI: without one there will be no report.
+    Nothing is fetched before there is a ROI or a measurement: without one there will be no report.
     """
     absent = {*needed.missing, *needed.preferred_sequences} & set(SEQUENCE_NAMES)
     parts: list[Missing] = [
@@ -44,7 +44,7 @@ def find_missing(
         _partial(exam, counting, matched, needed.asked.sequences if needed.asked else frozenset(matched.chosen)),
     ]
     phrases = [phrase for part, _ in parts for phrase in part]
-    wanted = {one: None for _, part in parts for one in part} if content.rois else {}
+    wanted = {one: None for _, part in parts for one in part} if content.rois or content.measurements else {}
     whole = {w.study_uid for w in wanted if not w.series_uid and not w.sop_uid}
     return phrases, tuple(w for w in wanted if w.study_uid not in whole or not (w.series_uid or w.sop_uid))
 

@@ -50,12 +50,21 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
+class Proposed:
+    """The newest proposal of regions for an exam: of which measurements (a digest), and what became of it in words."""
+
+    digest: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
 class Arrived:
     """An exam at the moment of judgement.
 
     `sending_at`: the last C-STORE of an association that is still open and whose last instance was of this exam.
     `accepted`: identities that an operator has accepted. `fetching`: what is being fetched for it, in words.
     `taken_as_ours`: an operator has confirmed that it is an exam of the breasts.
+    `proposed`: None where no region was proposed yet.
     `identity`: the patient whose objects count where the same came under several. `comparing_since`: when an instance
     of it came again whose content is still to be compared. `answerable_since`: since when a signature can answer.
     """
@@ -73,6 +82,7 @@ class Arrived:
     identity: str | None = None
     comparing_since: float | None = None
     answerable_since: float | None = None
+    proposed: Proposed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +94,8 @@ class Verdict:
     `wanted`: what would have to be fetched. `corrected`: an identity under which objects came again and that nobody has
     decided on; `identity`: the one that counts where there are several. `basis`: what an answer would rest on; None
     where that was not looked at, as `answerable_since` and `lacked` are then what they were. `lacked`: names of what
-    the first signature in the written order reads and the exam does not have.
+    the first signature in the written order reads and the exam does not have. `propose`: a digest of measurements of
+    which regions should be proposed now.
     """
 
     state: str
@@ -102,3 +113,4 @@ class Verdict:
     basis: Basis | None = None
     answerable_since: float | None = None
     lacked: tuple[str, ...] = ()
+    propose: str = ""

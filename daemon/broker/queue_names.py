@@ -6,6 +6,7 @@ from __future__ import annotations
 QUEUES = {
     "axrad.analyse": "analyse",
     "axrad.report": "analyse",
+    "axrad.propose": "analyse",
     "axrad.deliver": "deliver",
     "axrad.fetch": "fetch",
     "axrad.sweep": "sweep",

@@ -84,6 +84,7 @@ def contexts_of(destination: Destination, settings: Settings) -> dict[str, str]:
         "pdf": ENCAPSULATED_PDF,
         "key_slices": COMPREHENSIVE,
         "seg": SEGMENTATION,
+        "proposal": SEGMENTATION,
     }
     wanted: dict[str, str] = {}
     for kind in destination.what:

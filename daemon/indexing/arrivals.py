@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import structlog
 
@@ -11,7 +12,9 @@ from daemon.ledger.keyed_digests import keyed_facts
 from daemon.ledger.site_key import SiteKey
 from daemon.spool import Spool, is_uid, read_meta
 from daemon.spool.journal import Entry
-from pipeline.catalog import InstanceFacts, read_facts
+from pipeline.catalog import ACCEPTED, MEASURES, InstanceFacts, is_sealed, measured_images, read_facts
+from pipeline.dicom_file import bounded_reading
+from pipeline.dicom_file.reading_marker import marked
 from pipeline.errors import NotDicom
 from pipeline.records import InstanceRef
 
@@ -27,10 +30,12 @@ def describe(
     at: float,
     entry: Entry | None = None,
     key: SiteKey | None = None,
+    *,
+    measurements: bool = False,
 ) -> Arrival:
     """One file. One that a power cut has torn is removed: a sender that repeats it must not hear "duplicate".
 
-    `key`: the site's, under which digests of identifiers are kept.
+    `key`: the site's, under which digests of identifiers are kept. `measurements`: whether those of readers count.
     """
     file = spool.root / path
     arrival = Arrival(
@@ -45,7 +50,10 @@ def describe(
         key_id=key.id if key else "",
     )
     try:
-        facts = _with_uids_only(read_facts(file))
+        facts = read_facts(file)
+        facts = _with_uids_only(with_measurements(facts, file) if measurements else facts)
+        if ACCEPTED in facts.tags:
+            facts = _accepted(facts, file, key)
         whole = entry is None or entry.size is None or _data_set_bytes(spool, path, arrival.size) == entry.size
         if whole or spool.verify(path):
             keyed = keyed_facts(facts, key) if key else facts
@@ -55,6 +63,24 @@ def describe(
             return replace(arrival, note=error.message)
     remove_torn(spool, path)
     return replace(arrival, note=TORN, torn=True)
+
+
+def with_measurements(facts: InstanceFacts, file: Path) -> InstanceFacts:
+    """The facts of a report or presentation state of others with the images on which something is measured in it."""
+    if facts.ours or facts.modality not in ("SR", "PR"):
+        return facts
+    with marked(file):
+        images = measured_images(bounded_reading.read(file, force=None))
+    if not images:
+        return facts
+    return replace(facts, tags={**facts.tags, MEASURES: len(images)}, references=images)
+
+
+def _accepted(facts: InstanceFacts, file: Path, key: SiteKey | None) -> InstanceFacts:
+    """A proposal that an operator of this installation accepted counts; one that says so without our seal does not."""
+    if key is not None and is_sealed(bounded_reading.read(file, force=None), key.secret):
+        return replace(facts, ours=False)
+    return replace(facts, tags={name: value for name, value in facts.tags.items() if name != ACCEPTED})
 
 
 def _with_uids_only(facts: InstanceFacts) -> InstanceFacts:

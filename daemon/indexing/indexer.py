@@ -67,10 +67,11 @@ def index_once(
     with ledger.read() as connection:
         rows = connection.execute(sa.select(journal_positions)).all()
     positions = {row.name: int(row.position) for row in rows}
+    measured = settings is not None and settings.proposal.enabled
     done = 0
     batch: list[Line] = []
     for entry in read_journals(spool.root, positions):
-        batch.append((entry, _arrival(ledger, spool, entry, order, now, key)))
+        batch.append((entry, _arrival(ledger, spool, entry, order, now, key, measurements=measured)))
         if len(batch) >= LINES_AT_ONCE:
             done += _write(ledger, batch, now, settings, along)
             batch = []
@@ -80,7 +81,7 @@ def index_once(
 
 
 def _arrival(
-    ledger: Ledger, spool: Spool, entry: Entry, order: Order, now: float, key: SiteKey | None
+    ledger: Ledger, spool: Spool, entry: Entry, order: Order, now: float, key: SiteKey | None, *, measurements: bool
 ) -> Arrival | None:
     """Read the header outside of any transaction. None for lines that bring no file, or one already known.
 
@@ -92,7 +93,8 @@ def _arrival(
         if is_known(connection, entry.sop_instance_uid, entry.digest):
             return None
     try:
-        arrival = describe(spool, entry.path, entry.sop_instance_uid, entry.digest, min(entry.ts, now), entry, key)
+        what = (spool, entry.path, entry.sop_instance_uid, entry.digest)
+        arrival = describe(*what, min(entry.ts, now), entry, key, measurements=measurements)
     except TryLater:
         raise
     except Exception as error:  # noqa: BLE001 - one line must not keep all others from the ledger

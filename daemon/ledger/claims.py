@@ -1,4 +1,4 @@
-"""Claims with leases and fencing tokens, for revisions, deliveries and fetches alike.
+"""Claims with leases and fencing tokens, for revisions, deliveries, fetches and proposals alike.
 
 A claim is a compare-and-swap: it succeeds for one worker, counts the attempt *before* the work, and raises the row's
 fence. Every later write carries the fence and fails (`LeaseLost`) once somebody else has claimed the row.
@@ -13,17 +13,23 @@ from typing import Literal
 import sqlalchemy as sa
 
 from daemon.ledger.moves import KINDS, NOTHING, beside_state, move_all, refuse
-from daemon.ledger.states import DELIVERY_OPEN, FETCH_OPEN, REVISION_OPEN, STAGE_OPEN, may_become
-from daemon.ledger.tables import deliveries, fetches, revisions
+from daemon.ledger.states import DELIVERY_OPEN, FETCH_OPEN, PROPOSAL_OPEN, REVISION_OPEN, STAGE_OPEN, may_become
+from daemon.ledger.tables import deliveries, fetches, proposals, revisions
 from pipeline.errors import AxradError
 
-Claimable = Literal["revision", "delivery", "fetch"]
-TABLES: dict[Claimable, sa.Table] = {"revision": revisions, "delivery": deliveries, "fetch": fetches}
+Claimable = Literal["revision", "delivery", "fetch", "proposal"]
+TABLES: dict[Claimable, sa.Table] = {
+    "revision": revisions,
+    "delivery": deliveries,
+    "fetch": fetches,
+    "proposal": proposals,
+}
 # What may be claimed.
 OPEN: dict[Claimable, sa.ColumnElement[bool]] = {
     "revision": revisions.c.stage.in_(STAGE_OPEN) & revisions.c.state.in_(REVISION_OPEN),
     "delivery": deliveries.c.state.in_(DELIVERY_OPEN),
     "fetch": fetches.c.state.in_(FETCH_OPEN),
+    "proposal": proposals.c.state.in_(PROPOSAL_OPEN),
 }
 
 

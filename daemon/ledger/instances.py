@@ -11,12 +11,13 @@ from daemon.assembly.duplicates import CONTENT_TAG
 from daemon.ledger import comparisons
 from daemon.ledger.engine import note
 from daemon.ledger.moves import add, move, move_all
+from daemon.ledger.proposals import is_ours as is_proposal
 from daemon.ledger.roi_filing import adopt_rois, exam_of
 from daemon.ledger.states import GONE, IN_SPOOL, SETTLED, CountsAs
 from daemon.ledger.studies import create_or_wake, study_id_of
 from daemon.ledger.tables import instances, roi_references, sent_objects, studies
 from daemon.ledger.work_order import ROUTINE
-from pipeline.catalog import REGISTRATION_CLASS, InstanceFacts, facts_to_json
+from pipeline.catalog import ACCEPTED, REGISTRATION_CLASS, InstanceFacts, facts_to_json
 from pipeline.catalog.free_text import to_keep
 
 
@@ -107,16 +108,19 @@ def _was_sent(connection: sa.Connection, facts: InstanceFacts) -> bool:
 
     One whose mark says that somebody changed its voxels since is a reader's.
     """
-    if not facts.is_roi or facts.tags.get("own_mark") == "changed":
+    if not facts.is_roi or facts.tags.get("own_mark") == "changed" or ACCEPTED in facts.tags:
         return False
     uid = facts.ref.sop_instance_uid
+    if is_proposal(connection, uid):
+        return True
     sent = (sent_objects.c.sop_instance_uid == uid) | (sent_objects.c.coerced_uid == uid)
     return connection.execute(sa.select(sent_objects.c.kind).where(sent)).first() is not None
 
 
 def is_relevant(facts: InstanceFacts) -> bool:
-    """Whether axrad uses it: images, ROIs and registrations that axrad did not make."""
-    return not facts.ours and (facts.is_image or facts.is_roi or facts.ref.sop_class_uid == REGISTRATION_CLASS)
+    """Whether axrad uses it: images, ROIs, registrations and measurements that axrad did not make."""
+    used = facts.is_image or facts.is_roi or facts.measures or facts.ref.sop_class_uid == REGISTRATION_CLASS
+    return not facts.ours and used
 
 
 def _come_back(

@@ -1,4 +1,5 @@
-"""The one place that writes a state: of a study, a revision and its stage, a delivery, a fetch, an instance.
+"""The one place that writes a state: of a study, a revision and its stage, a delivery, a fetch, a proposal, an
+instance.
 
 Every UPDATE names in its WHERE the states that the row may have now, and each of them is one from which the table in
 `states.py` leads to the new state. A step that the table does not know changes nothing and raises.
@@ -16,6 +17,7 @@ from daemon.ledger.states import (
     DELIVERY,
     FETCH,
     INSTANCE,
+    PROPOSAL,
     REVISION,
     STAGE,
     STUDY,
@@ -24,14 +26,15 @@ from daemon.ledger.states import (
     may_become,
     those_that_may_become,
 )
-from daemon.ledger.tables import deliveries, fetches, instances, revisions, studies
+from daemon.ledger.tables import deliveries, fetches, instances, proposals, revisions, studies
 
-Kind = Literal["study", "revision", "delivery", "fetch", "instance"]
+Kind = Literal["study", "revision", "delivery", "fetch", "proposal", "instance"]
 KINDS: dict[Kind, tuple[sa.Table, Steps]] = {
     "study": (studies, STUDY),
     "revision": (revisions, REVISION),
     "delivery": (deliveries, DELIVERY),
     "fetch": (fetches, FETCH),
+    "proposal": (proposals, PROPOSAL),
     "instance": (instances, INSTANCE),
 }
 NOTHING: Mapping[str, object] = MappingProxyType({})

@@ -7,9 +7,9 @@ import sqlalchemy as sa
 from daemon.ledger.engine import note
 from daemon.ledger.moves import move, move_all, queued_anew
 from daemon.ledger.rows import StudyRow
-from daemon.ledger.states import FETCH_OPEN, SETTLED
+from daemon.ledger.states import FETCH_OPEN, PROPOSAL_OPEN, SETTLED
 from daemon.ledger.studies import move_study, newest_revision, stop_deliveries
-from daemon.ledger.tables import fetches, studies
+from daemon.ledger.tables import fetches, proposals, studies
 from daemon.ledger.work_order import BACKFILL, PRIORITIES, place_in_line
 from pipeline.errors import InputRejected
 
@@ -50,6 +50,9 @@ def cancel(connection: sa.Connection, row: StudyRow, now: float) -> str:
         connection, "fetch", of_it, FETCH_OPEN, "cancelled", {"reason": CANCELLED}, void_lease=True
     ):
         stopped.append(f"{open_fetches} fetches")
+    of_it = proposals.c.study_id == row.id
+    if move_all(connection, "proposal", of_it, PROPOSAL_OPEN, "superseded", {"reason": CANCELLED}, void_lease=True):
+        stopped.append("a proposal")
     connection.execute(studies.update().where(studies.c.id == row.id).values(due_at=None))
     move_study(connection, row.id, "cancelled", now, CANCELLED, "cancelled")
     # From here on no verdict is written. One that was while this looked (PostgreSQL) has made a revision.

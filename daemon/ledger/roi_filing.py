@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from daemon.ledger.states import KNOWN_STATES
 from daemon.ledger.studies import create_or_wake
-from daemon.ledger.tables import fetches, instances, revisions, roi_references, studies
+from daemon.ledger.tables import fetches, instances, proposals, revisions, roi_references, studies
 from pipeline.catalog import InstanceFacts
 
 
@@ -77,4 +77,5 @@ def _drop_if_empty(connection: sa.Connection, study_uid: str) -> None:
     ).scalar_one()
     if not has_revision:
         connection.execute(fetches.delete().where(fetches.c.study_id == row.id))
+        connection.execute(proposals.delete().where(proposals.c.study_id == row.id))
         connection.execute(studies.delete().where(studies.c.id == row.id))

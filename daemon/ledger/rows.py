@@ -18,6 +18,7 @@ from daemon.ledger.tables import (
     fetches,
     instances,
     pacs_answers,
+    proposals,
     report_classes,
     revisions,
     sent_objects,
@@ -106,6 +107,28 @@ class DeliveryRow:
     tried_since: float | None
     stored_at: float | None
     proof_asks: int
+    finished_at: float | None
+    owner: str | None
+    lease_until: float | None
+    fence: int
+    attempts: int
+    next_attempt_at: float
+    enqueued_until: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalRow:
+    """Regions proposed for a study, and what became of them."""
+
+    id: str
+    study_id: str
+    digest: str
+    context: list[int]
+    state: str
+    reason: str
+    sop_uid: str | None
+    taken_by: list[str]
+    created_at: float
     finished_at: float | None
     owner: str | None
     lease_until: float | None
@@ -225,6 +248,7 @@ TABLES: dict[type, sa.Table] = {
     RevisionRow: revisions,
     DeliveryRow: deliveries,
     FetchRow: fetches,
+    ProposalRow: proposals,
     InstanceRow: instances,
     SentObjectRow: sent_objects,
     BreakerRow: breakers,

@@ -109,6 +109,15 @@ FETCH: Steps = {
     "cancelled": _state("not needed any more", "pending"),
 }
 
+PROPOSAL: Steps = {
+    "pending": _state("to be made and sent", "sent empty failed superseded", _SWEEP, first=True),
+    "sent": _state("at its destinations; waits for a reader", "accepted superseded"),
+    "accepted": _state("an operator has accepted it", "superseded"),
+    "empty": _state("no region could be proposed", "superseded"),
+    "failed": _state("set aside after errors", "superseded"),
+    "superseded": _state("other measurements came, or a later proposal"),
+}
+
 INSTANCE: Steps = {
     "stored": _state("in the spool, part of an exam", "lost purging unreadable", first=True),
     "ignored": _state("in the spool, of no use to axrad", "lost purging unreadable", first=True),
@@ -180,6 +189,13 @@ AWAITS_COMMITMENT = ("sending", "stored", "failed")
 FETCH_OPEN = ("pending", "fetching")
 # An operator's `retry` starts it anew; what was cancelled was not needed any more.
 FETCH_WANTED = ("pending", "fetching", "done", "failed")
+
+# Groups of proposals
+
+PROPOSAL_OPEN = ("pending",)
+# It is the newest of its study until other measurements come.
+PROPOSAL_STANDS = tuple(name for name in PROPOSAL if name != "superseded")
+MAY_BE_ACCEPTED = ("sent",)
 
 # Groups of instances
 

@@ -11,7 +11,7 @@ from daemon.ledger.engine import note
 from daemon.ledger.moves import move
 from daemon.ledger.rows import StudyRow, rows_where, the_row
 from daemon.ledger.states import WOKEN_BY_ARRIVALS
-from daemon.ledger.tables import events, fetches, instances, pacs_answers, revisions, studies
+from daemon.ledger.tables import events, fetches, instances, pacs_answers, proposals, revisions, studies
 from pipeline.catalog import MR_CLASSES, RTSTRUCT_CLASS, SEGMENTATION_CLASSES, InstanceFacts, facts_from_json
 
 
@@ -76,6 +76,7 @@ def _file_under(connection: sa.Connection, stays: StudyRow, goes: StudyRow, why:
     )
     connection.execute(events.update().where(events.c.study_id == goes.id).values(study_id=stays.id))
     connection.execute(fetches.delete().where(fetches.c.study_id == goes.id))
+    connection.execute(proposals.delete().where(proposals.c.study_id == goes.id))
     connection.execute(pacs_answers.delete().where(pacs_answers.c.exam_uid == goes.study_uid))
     connection.execute(studies.delete().where(studies.c.id == goes.id))
     arrived = {

@@ -11,6 +11,7 @@ from daemon.assembly import Answer, Arrived, Stored, Verdict
 from daemon.assembly.records import ANY_IDENTITY
 from daemon.ledger import comparisons
 from daemon.ledger import fetches as ledger_fetches
+from daemon.ledger import proposals as ledger_proposals
 from daemon.ledger.engine import note
 from daemon.ledger.judged_revisions import Shown, compared, hold_revision, make_revision, show_revision
 from daemon.ledger.moves import move_all
@@ -162,6 +163,7 @@ def evidence_of(connection: sa.Connection, study: StudyRow, most: int | None = N
         study.identity_key,
         comparisons.waiting_since(connection, uid),
         study.answerable_since,
+        ledger_proposals.proposed_for(connection, study.id),
     )
 
 
@@ -207,6 +209,7 @@ def apply(connection: sa.Connection, study: StudyRow, verdict: Verdict, now: flo
         words = ledger_fetches.open_for(connection, study, verdict, now, settings)
         if words and shown is not None:
             shown = replace(shown, reason=f"{shown.reason}; {words}")
+    ledger_proposals.open_for(connection, study, verdict, now)
     _write(connection, study, shown, values)
     if shown is not None and shown.state != study.state:
         note(connection, now, shown.state, shown.reason, study_id=study.id)

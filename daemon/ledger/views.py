@@ -10,7 +10,7 @@ from daemon.ledger import set_aside, tallies
 from daemon.ledger.rows import DeliveryRow, JsonObject, RevisionRow, StudyRow, rows_where
 from daemon.ledger.states import SETTLED, CountsAs
 from daemon.ledger.studies import newest_revision
-from daemon.ledger.tables import deliveries, events, fetches, instances, revisions, studies
+from daemon.ledger.tables import deliveries, events, fetches, instances, proposals, revisions, studies
 from daemon.ledger.work_order import priority_in_words
 
 # A result of axrad that an archive sent back is no part of what was received for the exam.
@@ -93,10 +93,13 @@ def describe(connection: sa.Connection, row: StudyRow) -> JsonObject:
 
 
 def caption(connection: sa.Connection, kind: str, row_id: str) -> str:
-    """A revision, delivery or fetch in opaque words: study, revision, destination, attempt."""
+    """A revision, delivery, fetch or proposal in opaque words: study, revision, destination, attempt."""
     if kind == "fetch":
         query = sa.select(fetches.c.study_id, fetches.c.kind.label("what"), fetches.c.attempts)
         query = query.where(fetches.c.id == row_id)
+    elif kind == "proposal":
+        query = sa.select(proposals.c.study_id, sa.literal("proposal").label("what"), proposals.c.attempts)
+        query = query.where(proposals.c.id == row_id)
     else:
         of_revision = sa.literal("revision ") + sa.cast(revisions.c.number, sa.String)
         if kind == "delivery":

@@ -33,7 +33,7 @@ from daemon.work.failure import TaskFailed
 from daemon.work.large_exams import LargeExamThread
 from pipeline.errors import TryLater
 
-KINDS = {"axrad.deliver": "delivery", "axrad.fetch": "fetch"}
+KINDS = {"axrad.deliver": "delivery", "axrad.fetch": "fetch", "axrad.propose": "proposal"}
 REDIS = ("redis", "unix")
 # Seconds between attempts to open the ledger at the start.
 LEDGER_AGAIN_S = 1.0
@@ -229,6 +229,12 @@ def _add_stages(app: Celery, context: Callable[[], Context]) -> None:
         from daemon.work import report
 
         _run_stage("report", revision_id, lambda: report.run(context(), revision_id))
+
+    @app.task(name="axrad.propose", shared=False)  # type: ignore[untyped-decorator]
+    def propose_task(proposal_id: str) -> None:
+        from daemon.work import propose
+
+        _run_stage("propose", proposal_id, lambda: propose.run(context(), proposal_id))
 
     @app.task(name="axrad.deliver", shared=False)  # type: ignore[untyped-decorator]
     def deliver_task(delivery_id: str) -> None:

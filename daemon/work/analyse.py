@@ -17,6 +17,7 @@ from daemon.work.audit_events import exam_used
 from daemon.work.context import Context, renewing_lease
 from daemon.work.failure import TaskFailed, code_of, revision_failed
 from daemon.work.prior_exam import with_change
+from daemon.work.proposal_files import proposals_of
 from daemon.work.revision_claim import take_revision
 from daemon.work.signatures_that_answer import answer_given, signatures_in_use
 from pipeline.analysis.signatures_in_use import Signatures
@@ -93,6 +94,7 @@ def _analyse(context: Context, study: StudyRow, row: RevisionRow) -> Analysis:
     """The science, with what is known of the patient beside this exam: clinical facts, and an earlier exam."""
     settings = context.settings
     exam = exam_of_revision(context, study.study_uid, row.inputs)
+    exam = replace(exam, proposals=proposals_of(context, study.id))
     exam_used(context, study, row)
     signatures = Signatures.from_settings(settings.signature)
     patient = patient_of(exam)

@@ -9,7 +9,7 @@ import structlog
 
 from daemon import audit
 from daemon.assembly import Verdict, judge, settling_verdict, too_many_verdict
-from daemon.ledger import deliveries, fetches, heartbeats, obsolete, periodic_jobs, tallies, verdicts
+from daemon.ledger import deliveries, fetches, heartbeats, obsolete, periodic_jobs, proposals, tallies, verdicts
 from daemon.ledger.claims import Claimable, announced, forget_announcements
 from daemon.ledger.clock_jumps import TOLERANCE_S, JumpWatch, mend
 from daemon.ledger.rows import StudyRow
@@ -27,7 +27,7 @@ log = structlog.get_logger("axrad.sweep")
 SWEEP_SIGN_EVERY_S = 10.0
 OBSOLETE_EVERY_S = 10.0
 SUM_UP_EVERY_S = 60.0
-TASKS = {"delivery": "axrad.deliver", "fetch": "axrad.fetch"}
+TASKS = {"delivery": "axrad.deliver", "fetch": "axrad.fetch", "proposal": "axrad.propose"}
 
 
 def sweep(context: Context, watch: JumpWatch | None = None, large_exams: LargeExamThread | None = None) -> None:
@@ -132,14 +132,16 @@ def _judged(context: Context, study: StudyRow, now: float) -> Verdict:
 
 
 def announce_due(context: Context) -> None:
-    """A hint to the broker for each delivery and fetch that is due and not held by a worker."""
+    """A hint to the broker for each delivery, fetch and proposal that is due and not held by a worker."""
     now = context.clock()
     with context.ledger.read() as connection:
         waiting_deliveries = deliveries.due(connection, context.settings, now, limit=100)
         waiting_fetches = fetches.due(connection, now)
+        waiting_proposals = proposals.due(connection, now)
     waiting: dict[Claimable, list[str]] = {
         "delivery": [row.id for row in waiting_deliveries],
         "fetch": [row.id for row in waiting_fetches],
+        "proposal": [row.id for row in waiting_proposals],
     }
     for kind, ids in waiting.items():
         for row_id in ids:

@@ -1,6 +1,9 @@
 """The catalog: what is known of each instance from its header alone, and instances grouped into exams."""
 
+from pipeline.catalog.acceptance import Acceptance, acceptance_of, is_sealed, put_acceptance
 from pipeline.catalog.facts import (
+    ACCEPTED,
+    MEASURES,
     MR_CLASSES,
     OUR_MANUFACTURER,
     REGISTRATION_CLASS,
@@ -20,17 +23,21 @@ from pipeline.catalog.facts import (
 from pipeline.catalog.folder import exam_in
 from pipeline.catalog.instance_reading import read_facts
 from pipeline.catalog.json_codec import facts_from_json, facts_to_json
+from pipeline.catalog.measurement_presence import measured_images
 from pipeline.catalog.own_mark import put_mark, voxel_digest
 from pipeline.catalog.scan import scan
 from pipeline.catalog.selection import FrameRef, Selection, same_images
 
 __all__ = [
+    "ACCEPTED",
+    "MEASURES",
     "MR_CLASSES",
     "OUR_MANUFACTURER",
     "REGISTRATION_CLASS",
     "RESULT_CLASS_ROOTS",
     "RTSTRUCT_CLASS",
     "SEGMENTATION_CLASSES",
+    "Acceptance",
     "Exam",
     "FrameRef",
     "InstanceFacts",
@@ -38,13 +45,17 @@ __all__ = [
     "Selection",
     "SeriesFacts",
     "Value",
+    "acceptance_of",
     "exam_in",
     "exam_of",
     "exams",
     "facts_from_json",
     "facts_to_json",
     "group",
+    "is_sealed",
+    "measured_images",
     "patient_key",
+    "put_acceptance",
     "put_mark",
     "read_facts",
     "same_images",

@@ -24,6 +24,10 @@ MR_CLASSES = (
     PARAMETRIC_MAP_CLASS,
 )
 
+# Tag of a report or presentation state of others in which something is measured: on how many images.
+MEASURES = "measures"
+# Tag of a proposal of ours that somebody accepted.
+ACCEPTED = "accepted"
 OUR_MANUFACTURER = "axrad"
 # What axrad writes is one of these: structured reports, Secondary Captures, Encapsulated PDF, key objects,
 # presentation states. An MR image or a SEG is never taken for a result of ours.
@@ -84,6 +88,11 @@ class InstanceFacts:
     def is_roi(self) -> bool:
         return self.ref.sop_class_uid in (*SEGMENTATION_CLASSES, RTSTRUCT_CLASS)
 
+    @property
+    def measures(self) -> bool:
+        """Whether it holds measurements of a reader that count."""
+        return MEASURES in self.tags
+
 
 @dataclass(frozen=True, slots=True)
 class SeriesFacts:
@@ -97,12 +106,18 @@ class SeriesFacts:
 
 @dataclass(frozen=True, slots=True)
 class Exam:
-    """Everything of one study: image series, ROI objects, registrations."""
+    """Everything of one study: image series, ROI objects, registrations, readers' measurements.
+
+    `proposals`: segmentations of ours that were proposed for it; they count for nothing, and a copy that a reader saved
+    is known by them.
+    """
 
     study_uid: str
     series: tuple[SeriesFacts, ...]
     rois: tuple[InstanceFacts, ...] = ()
     registrations: tuple[InstanceFacts, ...] = ()
+    measurements: tuple[InstanceFacts, ...] = ()
+    proposals: tuple[InstanceFacts, ...] = ()
 
     @property
     def images(self) -> tuple[InstanceFacts, ...]:
@@ -131,6 +146,7 @@ def exam_of(study_uid: str, instances: Sequence[InstanceFacts]) -> Exam:
         group(i for i in theirs if i.is_image),
         tuple(sorted((i for i in theirs if i.is_roi), key=lambda i: i.ref)),
         tuple(sorted((i for i in theirs if i.ref.sop_class_uid == REGISTRATION_CLASS), key=lambda i: i.ref)),
+        tuple(sorted((i for i in theirs if i.measures), key=lambda i: i.ref)),
     )
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
+from pipeline.catalog.acceptance import acceptance_of
 from pipeline.catalog.facts import (
+    ACCEPTED,
     OUR_MANUFACTURER,
     REGISTRATION_CLASS,
     RESULT_CLASS_ROOTS,
@@ -99,6 +101,12 @@ def _facts(dataset: Dataset, path: Path) -> InstanceFacts:
     mark = state_of(path) if sop_class in SEGMENTATION_CLASSES and has_mark(dataset) else "none"
     if mark != "none":
         tags["own_mark"] = mark
+    described = segments(dataset) if is_roi else ()
+    acceptance = acceptance_of(dataset) if mark == "ours" else None
+    if acceptance is not None:
+        # Ours it stays until somebody who has the site's key finds the seal to be ours too.
+        tags[ACCEPTED] = acceptance.origin
+        described = tuple(s for s in described if s.number in acceptance.numbers)
     frame_of_reference = text_of(dataset, "FrameOfReferenceUID")
     return InstanceFacts(
         ref=InstanceRef(*uids.values()),
@@ -109,7 +117,7 @@ def _facts(dataset: Dataset, path: Path) -> InstanceFacts:
         frames=_frames(dataset, path),
         tags=tags,
         references=tuple(r.ref for r in named),
-        segments=segments(dataset) if is_roi else (),
+        segments=described,
         ours=mark == "ours" or _is_ours(dataset, sop_class),
         path=path,
     )

@@ -51,7 +51,7 @@ def _algorithm(digest: str, kind: str) -> Dataset:
 
 def has_mark(ds: Dataset) -> bool:
     """Whether the data set holds our mark, of whatever voxels."""
-    return bool(_marked_digest(ds))
+    return bool(marked_digest(ds))
 
 
 def state_of(path: Path) -> State:
@@ -61,7 +61,7 @@ def state_of(path: Path) -> State:
     """
     with pydicom.config.disable_value_validation():
         ds = pydicom.dcmread(path, force=True)
-        digest = _marked_digest(ds)
+        digest = marked_digest(ds)
         if not digest:
             return "none"
         try:
@@ -117,7 +117,8 @@ def _first(groups: Dataset, shared: Dataset, keyword: str) -> Dataset:
     return item
 
 
-def _marked_digest(ds: Any) -> str:
+def marked_digest(ds: Any) -> str:
+    """The digest that our mark holds; empty where there is no mark."""
     return _private_digest(ds) or _digest_of_algorithm(ds)
 
 

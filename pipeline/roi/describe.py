@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydicom import Dataset
 
+from pipeline.catalog.acceptance import Acceptance, acceptance_of
 from pipeline.catalog.facts import InstanceFacts, SegmentFacts
 from pipeline.dicom_file.text_values import text_of
 from pipeline.errors import RoiRejected
@@ -24,6 +25,7 @@ class Description:
     """One segment, or one ROI of an RTSTRUCT. `anatomies` and `modifiers`: every region and modifier code given.
 
     `algorithm_type`: MANUAL, SEMIAUTOMATIC, AUTOMATIC, or empty where it is not told; `algorithm`: the software's name.
+    `accepted`: of a proposal of ours that somebody stands for, who.
     """
 
     path: Path
@@ -39,10 +41,13 @@ class Description:
     tracking_uid: str | None = None
     algorithm_type: str = ""
     algorithm: str = ""
+    accepted: Acceptance | None = None
 
     @property
     def origin(self) -> Origin:
         """Who made it: a reader, where the object does not say that software did."""
+        if self.accepted is not None:
+            return self.accepted.origin
         return "drawn" if self.algorithm_type in ("", MANUAL) else "model"
 
     @property
@@ -73,7 +78,13 @@ def describe(ds: Dataset, path: Path) -> tuple[Description, ...]:
     ref = InstanceRef(str(ds.get("StudyInstanceUID", "")), str(ds.get("SeriesInstanceUID", "")), kind, uid)
     if kind in SEGMENTATIONS:
         items = ds.get("SegmentSequence") or []
-        return tuple(_segment(item, ref, path) for item in items if not _is_background(item))
+        drawn = tuple(_segment(item, ref, path) for item in items if not _is_background(item))
+        accepted = acceptance_of(ds)
+        return (
+            drawn
+            if accepted is None
+            else tuple(replace(s, accepted=accepted) for s in drawn if s.number in accepted.numbers)
+        )
     if kind == RTSTRUCT_CLASS:
         return _structures(ds, ref, path)
     raise RoiRejected(f"{path.name} is neither a segmentation nor a structure set", uid=uid)

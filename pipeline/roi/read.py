@@ -19,6 +19,7 @@ from pipeline.roi.describe import Description, of_facts
 from pipeline.roi.edited_states import Drawn, drawn_at, earlier_states, latest, overlap
 from pipeline.roi.nodes import nodes_of
 from pipeline.roi.objects import RoiObject, check_shared_space, draw_on, image_uids, open_object, segment_of
+from pipeline.roi.readers_word import readers_first, with_word_of_readers
 from pipeline.roi.roles import Recognised, role_of, side_of
 from pipeline.roi.rules import Rules, load_rules
 from pipeline.roi.sides import side_by_position
@@ -67,8 +68,11 @@ def read_all(
     settings: RoiSettings,
     other_grids: Mapping[str, Volume] = MappingProxyType({}),
     images: Iterable[InstanceFacts] = (),
+    proposals: Sequence[InstanceFacts] = (),
 ) -> Reading:
     """As `read`, with what was left out.
+
+    `proposals`: what we proposed for the exam. A reader's segment with the voxels of one is that proposal, accepted.
 
     An object that cannot be read is left out where others draw all the regions that it names; else its error is raised.
     """
@@ -103,17 +107,31 @@ def read_all(
             if error.code in WRONG_PLACE:
                 raise
             failed.append((by_path[each.content.path], error))
+    drawn = with_word_of_readers(drawn, [p for f in proposals for p in _proposed(f, t1c, settings, rules)])
+    drawn, outdone = readers_first(drawn)
     counting, replaced = latest(drawn, earlier, {o.uid: by_path[o.content.path].tags.get("author_key") for o in opened})
     _check_covered(failed, counting, rules)
     _check_not_missed(elsewhere, counting, chosen)
     left_out = [_left_out(d, r.why) for d, r in judged.items() if d not in chosen]
-    left_out += [_left_out(d, why) for d, why in replaced]
+    left_out += [_left_out(d, why) for d, why in (*replaced, *outdone)]
     left_out += [_left_out(d.described, "it is empty") for d in counting if not d.segment.mask.voxels]
     left_out += [_left_out(d, "it lies in another frame of reference than the images") for d in elsewhere]
     left_out += [LeftOut(i.ref.sop_instance_uid, None, "", f"cannot be read: {e.message}") for i, e in failed]
     by_role = {role: [(d.segment, d.recognised) for d in counting if d.recognised.role == role] for role in ROLES}
     regions = tuple(roi for role in ROLES for roi in _rois(role, by_role[role], settings))
     return Reading(regions, tuple(left_out))
+
+
+def _proposed(proposal: InstanceFacts, t1c: Volume, settings: RoiSettings, rules: Rules) -> list[Drawn]:
+    """The segments of a proposal of ours on the grid; none where it lies elsewhere or its file is gone."""
+    if proposal.path is None:
+        return []
+    try:
+        opened = open_object(proposal.path)
+        check_shared_space(opened, t1c.series_uid, t1c.geometry, image_uids(t1c))
+        return [Drawn(s, role_of(d, rules), d) for d, s in _draw(opened, opened.segments, t1c, settings, rules, {})]
+    except ExamRejected:
+        return []
 
 
 def _open(present: Sequence[InstanceFacts]) -> tuple[list[RoiObject], list[Failed]]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from daemon.ledger.tables.archives import fetches, pacs_answers
 from daemon.ledger.tables.columns import metadata
 from daemon.ledger.tables.exams import comparisons, instances, open_associations, revisions, roi_references, studies
+from daemon.ledger.tables.proposals import proposals
 from daemon.ledger.tables.records import (
     audit_anchors,
     chores,
@@ -41,6 +42,7 @@ __all__ = [
     "metadata",
     "open_associations",
     "pacs_answers",
+    "proposals",
     "report_classes",
     "revisions",
     "roi_references",

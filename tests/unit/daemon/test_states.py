@@ -61,6 +61,15 @@ COLUMNS: dict[str, dict[str, Any]] = {
         "created_at": NOW,
         "next_attempt_at": NOW,
     },
+    "proposal": {
+        "id": "p1",
+        "study_id": "s1",
+        "digest": "d",
+        "context": [],
+        "taken_by": [],
+        "created_at": NOW,
+        "next_attempt_at": NOW,
+    },
     "instance": {
         "id": 1,
         "sop_uid": "1.2.3",

@@ -1,0 +1,52 @@
+"""Whether regions are proposed for an exam in which readers measured and nobody drew."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+from config.schema import Proposal
+from daemon.assembly.records import Arrived, Stored, Verdict
+from pipeline.catalog import Exam
+from pipeline.records import ROLES
+
+CODE = "measured"
+HERE = "measurements are here"
+
+
+def proposing(
+    verdict: Verdict,
+    exam: Arrived,
+    content: Exam,
+    counting: Sequence[Stored],
+    missing: Collection[str],
+    now: float,
+    settings: Proposal,
+) -> Verdict:
+    """The verdict on an exam that waits, with what its measurements change: what it says, when it is looked at again,
+    and whether regions are proposed now.
+
+    Nothing is proposed while a sequence is missing, and nothing for a region that is drawn.
+    """
+    if not settings.enabled or verdict.state != "waiting" or not content.measurements:
+        return verdict
+    if not set(missing) & set(ROLES) or set(missing) - set(ROLES):
+        return verdict
+    measured = [s for s in counting if s.facts.measures]
+    digest = digest_of([(s.facts.ref.sop_instance_uid, s.digest) for s in measured])
+    if exam.proposed is not None and exam.proposed.digest == digest:
+        return replace(verdict, code=CODE, reason=f"{HERE}, {exam.proposed.words}; still missing: {verdict.reason}")
+    quiet_at = max(s.received_at for s in measured) + settings.quiet_s
+    if now < quiet_at:
+        reason = f"{HERE}, regions are proposed when nothing has been measured for {settings.quiet_s:g} s"
+        due = quiet_at if verdict.due_at is None else min(quiet_at, verdict.due_at)
+        return replace(verdict, code=CODE, reason=f"{reason}; still missing: {verdict.reason}", due_at=due)
+    reason = f"{HERE}, regions are being proposed; still missing: {verdict.reason}"
+    return replace(verdict, code=CODE, reason=reason, propose=digest)
+
+
+def digest_of(pairs: Sequence[tuple[str, str]]) -> str:
+    """Of (SOP Instance UID, digest) of every measurement object."""
+    return hashlib.sha256(json.dumps(sorted(pairs)).encode()).hexdigest()

@@ -1,0 +1,157 @@
+"""`axrad.propose`: the regions that readers' measurements give, as one segmentation, sent to those who ask for it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
+import structlog
+
+from config.schema import Settings
+from daemon.export.association import address_of
+from daemon.export.send_outcome import items_of, require_stored
+from daemon.export.transports import TRANSPORTS
+from daemon.ledger import proposals as ledger_proposals
+from daemon.ledger.claims import Claim, LeaseLost, backoff_s, claim
+from daemon.ledger.proposals import Outcome
+from daemon.ledger.rows import ProposalRow, StudyRow, the_row
+from daemon.ledger.tables import proposals
+from daemon.work.analyse import FilesGone, exam_of_revision
+from daemon.work.context import Context, renewing_lease
+from daemon.work.failure import TaskFailed, code_of, sentence_of, translated, where_in_our_code
+from daemon.work.proposal_files import FILE
+from dicom_sr.proposal_segmentation import proposal_segmentation
+from dicom_sr.report_source import ReportSource
+from pipeline import sequences, volumes
+from pipeline.catalog import Exam, InstanceFacts
+from pipeline.errors import AxradError, ExamRejected, PeerUnreachable, TryLater
+from pipeline.measurements import ProposedRegions, propose_regions, read_file
+from pipeline.records import Volume
+from pipeline.roi.rules import load_rules
+
+log = structlog.get_logger("axrad.propose")
+WHAT = "proposal"
+
+
+def run(context: Context, proposal_id: str) -> None:
+    """Claim, make unless it is made, send to whoever has not taken it. The study is judged again either way."""
+    work = context.settings.work
+    with context.ledger.write() as connection:
+        now = context.clock()
+        held = claim(connection, "proposal", proposal_id, context.owner, now, work.lease_s, work.attempts)
+        if held is None:
+            return
+        row = the_row(connection, ProposalRow, proposal_id)
+        study = the_row(connection, StudyRow, row.study_id)
+    try:
+        if held.exhausted:
+            raise TryLater(row.reason or "the worker died or ran out of time each time", code="given-up")
+        with renewing_lease(context, held, lambda excess: _failed(context, held, study, excess)):
+            outcome = _make_and_send(context, row, study)
+        with context.ledger.write() as connection:
+            ledger_proposals.finish(connection, held, study.id, outcome, context.clock())
+    except LeaseLost:
+        return
+    except Exception as error:  # noqa: BLE001 - the outermost loop of this work
+        final = _failed(context, held, study, error)
+        raise TaskFailed(code_of(error), proposal_id, final=final) from None
+    log.info("proposed", study=study.id, proposal=proposal_id, state=outcome.state)
+
+
+def _make_and_send(context: Context, row: ProposalRow, study: StudyRow) -> Outcome:
+    path = context.files.get(row.id, FILE)
+    if path is None:
+        regions, data = _made(context, row, study)
+        if data is None:
+            return Outcome("empty", _why_nothing(regions))
+        context.files.put(row.id, FILE, data)
+        path = context.files.get(row.id, FILE)
+    assert path is not None
+    (item,) = items_of([path])
+    with context.ledger.write() as connection:
+        # Written before it is sent: an archive may route it back at once.
+        of_it = proposals.c.id == row.id
+        connection.execute(proposals.update().where(of_it).values(sop_uid=item.sop_instance_uid))
+        before = _taken_before(connection, study.id, item.sop_instance_uid)
+    taken = list(dict.fromkeys([*before, *row.taken_by]))
+    wanting = [d for d in context.settings.destination if WHAT in d.what]
+    for destination in wanting:
+        if destination.name in taken:
+            continue
+        address = address_of(destination, context.settings)
+        sent = TRANSPORTS[destination.via].send(address, [item])
+        require_stored(address, sent, by_status=True)
+        taken.append(destination.name)
+        with context.ledger.write() as connection:
+            ledger_proposals.taken(connection, row.id, taken)
+    return Outcome("sent", "" if wanting else 'no [[destination]] has "proposal" in what')
+
+
+def _taken_before(connection: sa.Connection, study_id: str, sop_uid: str) -> list[str]:
+    """Who took the same regions of an earlier proposal: equal regions have one UID, and are not sent again."""
+    same = (proposals.c.study_id == study_id) & (proposals.c.sop_uid == sop_uid)
+    rows = connection.execute(sa.select(proposals.c.taken_by).where(same)).scalars()
+    return [name for names in rows for name in names]
+
+
+def _made(context: Context, row: ProposalRow, study: StudyRow) -> tuple[ProposedRegions, bytes | None]:
+    settings = context.settings
+    exam = exam_of_revision(context, study.study_uid, {"selected": [], "context": row.context})
+    files = [m.path for m in exam.measurements if m.path is not None]
+    if len(files) < len(exam.measurements):
+        raise FilesGone("measurements of this exam are no longer in the spool")
+    t1c, pre = _volumes(exam, settings)
+    rules = load_rules(settings.roi.rules)
+    regions = propose_regions([read_file(f, rules) for f in files], t1c, pre, exam.images, check_patient=False)
+    if not regions.regions:
+        return regions, None
+    began = datetime.fromtimestamp(row.created_at, tz=UTC).astimezone(ZoneInfo(settings.site.timezone))
+    source = ReportSource.from_files(_file_of(exam.images, t1c), began=began)
+    return regions, proposal_segmentation(regions.regions, t1c, source, settings)
+
+
+def _volumes(exam: Exam, settings: Settings) -> tuple[Volume, Volume | None]:
+    """T1+C and, on the same grid, the volume before contrast. Raises ExamRejected."""
+    matched = sequences.match(exam, settings.sequences)
+    chosen = matched.chosen.get("t1c")
+    if chosen is None:
+        raise ExamRejected("no T1+C to propose regions on: " + "; ".join(matched.reasons), code="t1c-missing")
+    t1c = volumes.load(chosen, settings.sequences)
+    before = sequences.before_contrast(exam, settings.sequences, chosen)
+    pre = volumes.load(before, settings.sequences) if before is not None else None
+    return t1c, pre if pre is not None and pre.geometry.same_grid(t1c.geometry) else None
+
+
+def _file_of(images: tuple[InstanceFacts, ...], t1c: Volume) -> Path:
+    path = next((i.path for i in images if i.ref.series_uid == t1c.series_uid and i.path is not None), None)
+    if path is None:
+        raise FilesGone("images of this exam are no longer in the spool")
+    return path
+
+
+def _why_nothing(regions: ProposedRegions) -> str:
+    return "; ".join(dict.fromkeys(f"{one.label}: {one.why}" if one.label else one.why for one in regions.not_used))
+
+
+def _failed(context: Context, held: Claim, study: StudyRow, error: Exception) -> bool:
+    """Again after a while, until the attempts are used up; a destination that does not answer is no attempt."""
+    now, work = context.clock(), context.settings.work
+    error = translated(error)
+    blameless = isinstance(error, PeerUnreachable) and not held.exhausted
+    final = not blameless and (
+        held.attempt >= work.attempts or (isinstance(error, AxradError) and not isinstance(error, TryLater))
+    )
+    try:
+        with context.ledger.write() as connection:
+            if final:
+                ledger_proposals.finish(connection, held, study.id, Outcome("failed", sentence_of(error)), now)
+            else:
+                at = now + backoff_s(work.backoff_s, held.fence if blameless else held.attempt)
+                attempts = held.attempt - 1 if blameless else held.attempt
+                ledger_proposals.try_again(connection, held, study.id, sentence_of(error), at, attempts)
+    except LeaseLost:
+        return False
+    log.warning("proposal-failed", study=study.id, code=code_of(error), final=final, at=where_in_our_code(error))
+    return final

@@ -1,0 +1,65 @@
+"""Whether a report or presentation state holds drawn measurements, and on which images.
+
+What they are of is understood later, by `pipeline.measurements`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydicom.dataset import Dataset
+
+from pipeline.dicom_file.text_values import text_of
+from pipeline.records import InstanceRef
+
+REPORTS = "1.2.840.10008.5.1.4.1.1.88."
+STATES = "1.2.840.10008.5.1.4.1.1.11."
+# Deeper or longer is no reader's report.
+MOST_DEPTH, MOST_ITEMS = 12, 20_000
+
+
+def measured_images(dataset: Dataset) -> tuple[InstanceRef, ...]:
+    """The images that a report or presentation state refers to, once; none where nothing is drawn in it.
+
+    A reference has no UID of series and study where the object names none.
+    """
+    kind = text_of(dataset, "SOPClassUID")
+    if kind.startswith(REPORTS):
+        items = list(_tree(dataset, 0))[: MOST_ITEMS + 1]
+        drawn = len(items) <= MOST_ITEMS and any(text_of(i, "ValueType") in ("SCOORD", "SCOORD3D") for i in items)
+        named = [r for i in items for r in _references(i, "ReferencedSOPSequence")] if drawn else []
+    elif kind.startswith(STATES):
+        annotations = dataset.get("GraphicAnnotationSequence") or []
+        drawn = any(a.get("GraphicObjectSequence") for a in annotations)
+        named = list(_by_series(dataset)) if drawn else []
+    else:
+        return ()
+    known = {ref.sop_instance_uid: ref for ref in _evidence(dataset)}
+    return tuple(dict.fromkeys(known.get(ref.sop_instance_uid, ref) for ref in named))
+
+
+def _tree(item: Dataset, depth: int) -> Iterator[Dataset]:
+    for child in (item.get("ContentSequence") or []) if depth < MOST_DEPTH else []:
+        yield child
+        yield from _tree(child, depth + 1)
+
+
+def _references(item: Dataset, keyword: str, study: str = "", series: str = "") -> Iterator[InstanceRef]:
+    for named in item.get(keyword) or []:
+        uid = text_of(named, "ReferencedSOPInstanceUID")
+        if uid:
+            yield InstanceRef(study, series, text_of(named, "ReferencedSOPClassUID"), uid)
+
+
+def _by_series(dataset: Dataset) -> Iterator[InstanceRef]:
+    study = text_of(dataset, "StudyInstanceUID")
+    for series in dataset.get("ReferencedSeriesSequence") or []:
+        yield from _references(series, "ReferencedImageSequence", study, text_of(series, "SeriesInstanceUID"))
+
+
+def _evidence(dataset: Dataset) -> Iterator[InstanceRef]:
+    for keyword in ("CurrentRequestedProcedureEvidenceSequence", "PertinentOtherEvidenceSequence"):
+        for study in dataset.get(keyword) or []:
+            uid = text_of(study, "StudyInstanceUID")
+            for series in study.get("ReferencedSeriesSequence") or []:
+                yield from _references(series, "ReferencedSOPSequence", uid, text_of(series, "SeriesInstanceUID"))
