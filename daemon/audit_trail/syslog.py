@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from config.schema import Audit
+from daemon.network.tls_profile import apply_profile
 
 # Facility 10 (security), severity 5 (notice) or 4 (warning), by outcome.
 PRIORITY = {0: 85, 4: 84, 8: 84}
@@ -53,9 +54,9 @@ def send(settings: Audit, message: bytes) -> None:
 
 
 def context_of(settings: Audit) -> ssl.SSLContext:
-    """TLS 1.2 or newer; the server's name and certificate are checked, ours is shown where there is one."""
+    """TLS as BCP 195 wants it; the server's name and certificate are checked, ours is shown where there is one."""
     context = ssl.create_default_context(cafile=settings.syslog_ca)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    apply_profile(context)
     if settings.syslog_certificate is not None:
         context.load_cert_chain(settings.syslog_certificate, settings.syslog_key)
     return context

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import ssl
 import threading
 import time
@@ -15,7 +16,7 @@ from pynetdicom import AE
 from pynetdicom.association import Association
 
 from config.schema import Destination, Pacs, Settings
-from daemon.export.message_limits import MAX_MESSAGE_BYTES, MessageLimits
+from daemon.export.message_limits import MAX_MESSAGE_BYTES, MAX_TOTAL_BYTES, MessageLimits
 from daemon.network.tls_profile import apply_profile, check_revocation
 from pipeline.errors import InputRejected, PeerUnreachable
 
@@ -129,6 +130,7 @@ def associated(
     *,
     all_contexts: bool = True,
     max_message_bytes: int = MAX_MESSAGE_BYTES,
+    brings_instances: bool = False,
     evt_handlers: Sequence[tuple[object, object]] = (),
     **options: object,
 ) -> Iterator[Association]:
@@ -138,6 +140,7 @@ def associated(
         all_contexts: a context that the peer does not accept is an error; otherwise the caller looks at
             `accepted_contexts`.
         max_message_bytes: of one message that the peer sends.
+        brings_instances: all its messages together have no limit here.
 
     Raises PeerUnreachable if the peer does not answer, DestinationRefused if the peer rejects us or a context,
     AnswersBeyondLimits if it sends more, or more slowly, than a peer may.
@@ -150,7 +153,8 @@ def associated(
     for abstract, transfer in contexts:
         ae.add_requested_context(abstract, list(transfer))
     tls_args = (tls_context(address), address.host) if address.tls else None
-    limits = MessageLimits(max_message_bytes, address.answer_timeout_s)
+    max_total_bytes = math.inf if brings_instances else MAX_TOTAL_BYTES
+    limits = MessageLimits(max_message_bytes, address.answer_timeout_s, max_total_bytes)
     options |= {"tls_args": tls_args, "evt_handlers": [*limits.handlers(), *evt_handlers]}
     try:
         association = ae.associate(address.host, address.port, ae_title=address.ae_title, **options)

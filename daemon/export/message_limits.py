@@ -16,6 +16,8 @@ from pynetdicom import evt
 MAX_PDU_BYTES = 1 << 20
 # Answers to queries and to requests to store: a few attributes each.
 MAX_MESSAGE_BYTES = 4 << 20
+# All answers on one association, where they are not instances: what is read of them is kept until the last has come.
+MAX_TOTAL_BYTES = 64 << 20
 CHUNK_BYTES = 1 << 16
 
 
@@ -25,8 +27,10 @@ class MessageLimits:
 
     max_message_bytes: int = MAX_MESSAGE_BYTES
     max_pdu_s: float = 60.0
+    max_total_bytes: float = MAX_TOTAL_BYTES
     exceeded: bool = False
     _count: int = 0
+    _total: int = 0
 
     def handlers(self) -> list[tuple[Any, Any]]:
         return [
@@ -62,7 +66,9 @@ class MessageLimits:
 
     def _count_bytes(self, event: Any) -> None:
         self._count += len(event.data)
-        if self._count > self.max_message_bytes and not self.exceeded:
+        self._total += len(event.data)
+        beyond = self._count > self.max_message_bytes or self._total > self.max_total_bytes
+        if beyond and not self.exceeded:
             self.exceeded = True
             event.assoc.abort(block=False)
             # Ends the wait for the next message, which will not come.

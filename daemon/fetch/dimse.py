@@ -185,7 +185,8 @@ def get(
     handlers = [(evt.EVT_C_STORE, on_store), (evt.EVT_DATA_RECV, traffic.count)]
     # Beyond what `traffic` counts, so that this one says what is wrong.
     most = 2 * (max_instance_bytes + MAX_OVERHEAD_BYTES)
-    with _retrieving(address, contexts, ext_neg=roles, evt_handlers=handlers, max_message_bytes=most) as association:
+    options = {"ext_neg": roles, "evt_handlers": handlers, "max_message_bytes": most, "brings_instances": True}
+    with _retrieving(address, contexts, **options) as association:
         for query in queries(batches):
             responses = association.send_c_get(query, GET)
             answers = _limited(address, association, responses, MAX_LISTED, MAX_RETRIEVE_S)

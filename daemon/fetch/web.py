@@ -11,7 +11,7 @@ import structlog
 
 from daemon.export.association import Address
 from daemon.export.multipart import CHUNK_BYTES, PartLimits, PartsBeyondLimits, boundary_of, parts
-from daemon.export.web import Response, dicomweb_client, values_of
+from daemon.export.web import MAX_LIST_BYTES, Response, dicomweb_client, values_of
 from daemon.fetch.instance_sink import NotRequested
 from daemon.fetch.plan import MAX_LISTED, MAX_RETRIEVE_S, Batch, NotInArchive, Series
 from daemon.network.answer_limits import AnswerTooLarge, too_slow
@@ -122,15 +122,19 @@ def _all_pages(address: Address, search: Callable[..., list[dict[str, Any]]]) ->
     """Every page of a QIDO-RS search, however many the archive gives at a time. As long as a C-FIND may take."""
     matches: list[dict[str, Any]] = []
     seen: set[str] = set()
+    size = 0
     until = time.monotonic() + 10 * address.answer_timeout_s
     while True:
         _require_time(address, until)
         page = search(limit=PAGE, offset=len(matches))
-        new_matches = [p for p in page if repr(p) not in seen]
+        new_matches = [(p, text) for p in page if (text := repr(p)) not in seen]
         if not new_matches:
             return matches
-        seen |= {repr(p) for p in new_matches}
-        matches += new_matches
+        seen |= {text for _, text in new_matches}
+        matches += [p for p, _ in new_matches]
+        size += sum(len(text) for _, text in new_matches)
+        if size > MAX_LIST_BYTES:
+            raise AnswerTooLarge(f"an archive answers one search with more than {MAX_LIST_BYTES} bytes")
         if len(matches) > MAX_LISTED:
             raise AnswerTooLarge(f"an archive lists more than {MAX_LISTED} series or instances")
 

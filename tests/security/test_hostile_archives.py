@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
 
-from daemon.export import c_find, message_limits
+from daemon.export import association, c_find, message_limits
 from daemon.export.association import Address, AnswersBeyondLimits
 from daemon.fetch import dimse
 from daemon.health import peers
@@ -98,6 +98,15 @@ def matches_without_end(event: Any) -> Iterator[Any]:
         yield 0xFF00, match
 
 
+def large_matches(event: Any) -> Iterator[Any]:
+    """Few enough, and each within the limit of a message."""
+    for number in range(15):
+        match = Dataset()
+        match.SOPInstanceUID = f"1.{number}"
+        match.TextValue = "x" * 1_000_000
+        yield 0xFF00, match
+
+
 def message_without_end(event: Any) -> Iterator[Any]:
     """Fragments of one command set, none of them the last."""
     connection = event.assoc.dul.socket.socket
@@ -117,12 +126,13 @@ ASK: dict[str, Callable[[Address], object]] = {
 
 
 @pytest.mark.parametrize("ask", ASK.values(), ids=ASK)
-@pytest.mark.parametrize("on_find", [matches_without_end, message_without_end])
+@pytest.mark.parametrize("on_find", [matches_without_end, message_without_end, large_matches])
 def test_whoever_answers_a_query_without_end_is_given_up(
     ask: Callable[[Address], object], on_find: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module, limit in ((dimse, "MAX_LISTED"), (c_find, "MAX_MATCHES"), (peers, "MAX_MATCHES")):
         monkeypatch.setattr(module, limit, 20)
+    monkeypatch.setattr(association, "MAX_TOTAL_BYTES", 5_000_000)
     with archive(on_find) as port, pytest.raises(AnswersBeyondLimits):
         ask(address(port))
 

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from config.load import load
+from daemon.share.tokens import BOTH, read_tokens
 
 FOLDER = Path(__file__).resolve().parents[2] / "docker" / "k8s"
 # The oldest release that its makers still mend, and the newest whose schemas are here.
@@ -131,11 +132,18 @@ def test_what_is_mounted_is_a_volume_and_secrets_are_read_from_one_secret() -> N
     ("name", "container"), list(containers()), ids=lambda value: value if isinstance(value, str) else ""
 )
 def test_the_settings_of_each_container_are_settings(name: str, container: dict[str, Any], tmp_path: Path) -> None:
-    for secret, content in (("share-token", "x" * 16), ("ledger-url", "postgresql://h/d"), ("broker-url", "redis://h")):
+    secrets = {
+        "share-read": "r" * 16,
+        "share-write": "w" * 16,
+        "ledger-url": "postgresql://h/d",
+        "broker-url": "redis://h",
+    }
+    for secret, content in secrets.items():
         (tmp_path / secret).write_text(content)
     environ = {e["name"]: e["value"].replace("/run/secrets/axrad", str(tmp_path)) for e in container["env"]}
     settings = load(FOLDER / "axrad.toml", environ=environ)
     assert settings.listen.port == 11112
+    assert all(token.scopes != BOTH for token in read_tokens(settings.spool)), "one token reads, another writes"
 
 
 def test_every_pod_has_a_policy_for_what_it_may_reach_and_the_workers_reach_no_archive() -> None:

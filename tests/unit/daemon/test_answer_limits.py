@@ -296,6 +296,19 @@ def test_an_archive_that_lists_without_end_is_not_read_to_the_end(monkeypatch: p
     assert next(count) < 100
 
 
+def test_pages_that_are_few_and_large_are_not_read_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web, "MAX_LIST_BYTES", 1_000_000)
+    count = iter(range(10**6))
+
+    def talk(connection: socket.socket, path: str) -> None:
+        listed = f'[{{"00080018": {{"Value": ["1.{next(count)}"]}}, "0040A160": {{"Value": ["{"x" * 300_000}"]}}}}]'
+        whole(listed.encode(), "Content-Type: application/dicom+json")(connection, path)
+
+    with server(talk) as url, pytest.raises(AnswerTooLarge, match="one search with more than 1000000"):
+        web.WebDirectory(address(url)).instances_of(STUDY, SERIES)
+    assert next(count) < 10
+
+
 def test_an_archive_that_takes_its_time_for_every_page_is_not_listed_to_the_end() -> None:
     count = iter(range(10**6))
 
