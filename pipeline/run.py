@@ -15,7 +15,7 @@ from config.schema import Settings
 from pipeline.analysis.acquisition_protocol import protocol_of
 from pipeline.analysis.bias_correction import correct_volumes
 from pipeline.analysis.choice_by_regions import decide
-from pipeline.analysis.inputs import Inputs
+from pipeline.analysis.inputs import Also, Inputs
 from pipeline.analysis.inventory import Inventory
 from pipeline.analysis.provenance import software
 from pipeline.analysis.region_carrying import carry_regions
@@ -55,11 +55,12 @@ def analyse(
     input_digest: str = "",
     clinical: Clinical | None = None,
     timer: Timer = time.perf_counter,
+    also: Also | None = None,
 ) -> Analysis:
     """Evaluate one exam whose facts carry paths. Never raises ExamRejected: that becomes the result's reason.
 
     Features are extracted as the first signature in use was trained, whatever the settings say of that. `clinical`
-    None: not looked up, because no signature in use reads any.
+    None: not looked up, because no signature in use reads any. `also`: handed the volumes and masks of each side.
     """
     started = timer()
     draft = Draft(exam.study_uid, timer)
@@ -81,7 +82,7 @@ def analyse(
         if unusable is not None:
             raise unusable
         with fixed_threads():
-            reasons = _evaluate(Inputs(exam, settings, signatures, clinical or Clinical()), draft)
+            reasons = _evaluate(Inputs(exam, settings, signatures, clinical or Clinical(), also), draft)
     except ExamRejected as error:
         reasons = [(error.code, error.message)]
     draft.timings_s["total"] = timer() - started

@@ -43,6 +43,12 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     type=click.Choice(("drawn", "measured", "model", "proposed")),
     help="Only rows all of whose regions are of these origins; may be given several times.  [default: all]",
 )
+@click.option(
+    "--perturb",
+    type=click.IntRange(1, 1000),
+    metavar="N",
+    help="Measure each exam N times more, perturbed: TABLE.perturbed.parquet and TABLE.stability.csv.",
+)
 def extract(
     config_path: Path | None,
     as_json: bool,
@@ -54,6 +60,7 @@ def extract(
     params: Path | None,
     patient_key: Path | None,
     origins: tuple[Origin, ...],
+    perturb: int | None,
 ) -> None:
     """Features of one ROI (--image, --mask), or of every exam in the folders PATH as one row of a table (--out).
 
@@ -74,8 +81,8 @@ def extract(
             raise click.UsageError("--image and --mask belong together.")
         if patient_key is not None:
             raise click.UsageError("--patient-key belongs to a table of exams (--out).")
-        if origins:
-            raise click.UsageError("--origin belongs to a table of exams (--out).")
+        if origins or perturb:
+            raise click.UsageError(f"{'--origin' if origins else '--perturb'} belongs to a table of exams (--out).")
         _one_roi(image, mask, label, settings, as_json)
     else:
         if not paths or out is None:
@@ -84,10 +91,12 @@ def extract(
             raise click.UsageError("--label belongs to --image and --mask.")
         if out.suffix.lower() not in (".csv", ".parquet"):
             raise click.BadParameter("a table ends in .csv or .parquet", param_hint="--out")
+        if origins and perturb:
+            raise click.UsageError("--perturb measures every exam: give it without --origin.")
         from daemon.recovery.unreadable_files import noting
 
         with noting(out.with_name(out.name + ".notes"), "axrad extract", time.time()):
-            _many_exams(paths, out, settings, _patients(patient_key), origins, as_json)
+            _many_exams(paths, out, settings, _patients(patient_key), origins, perturb or 0, as_json)
 
 
 def _patients(path: Path | None) -> PatientKey:
@@ -141,6 +150,7 @@ def _many_exams(
     settings: Settings,
     patients: PatientKey,
     origins: tuple[Origin, ...],
+    perturb: int,
     as_json: bool,
 ) -> None:
     from rich.console import Console
@@ -152,6 +162,7 @@ def _many_exams(
     from pipeline.errors import ExamRejected, FileSetAside
     from pipeline.extraction_settings import settings_hash, text_of
     from pipeline.features.feature_table import fill
+    from pipeline.features.repeats import Repeats
     from pipeline.records import ORIGINS
     from pipeline.result import StudyResult
     from pipeline.run import analyse
@@ -161,12 +172,14 @@ def _many_exams(
     settings = settings.model_copy(update={"features": features})
 
     spoilt: dict[Path, FileSetAside] = {}
+    repeats = Repeats(out, settings, perturb)
 
     def evaluate(exam: Exam) -> StudyResult:
         for path in (image.path for image in exam.images):
             if path is not None and path.parent in spoilt:
                 raise spoilt[path.parent]
-        return analyse(exam, settings, Signatures.none()).result
+        with repeats.of(exam.study_uid) as measure:
+            return analyse(exam, settings, Signatures.none(), also=measure).result
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
@@ -180,8 +193,11 @@ def _many_exams(
         working = progress.add_task("exams", total=len(studies))
         advance = lambda: progress.advance(working)  # noqa: E731
         form, wanted = (settings_hash(settings), patients, text_of(settings)), origins or ORIGINS
-        outcome = fill(out, studies, evaluate, advance, *form, wanted)
+        with repeats:
+            outcome = fill(out, studies, evaluate, advance, *form, wanted)
     _print_outcome(out, outcome, as_json)
+    if perturb and not as_json:
+        click.echo(f"{repeats.stability}: how {perturb} perturbations of each exam agree")
     if outcome.failures:
         raise ExamRejected(f"{len(outcome.failures)} of {len(studies)} exams have no row; see {out.name}.failed.json")
 

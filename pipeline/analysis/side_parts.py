@@ -35,6 +35,8 @@ def part_of_side(
     wanted = inputs.signatures.features if settings.features.set == "signature" else None
     with draft.timed("features"):
         measured = features.extract(corrected, masks, settings.features, wanted, cores_for(settings.work))
+    if inputs.also is not None:
+        inputs.also(side, corrected, masks)
     draft.quality += grey_level_checks(measured, side)
     if not draft.fields.get("diagnostics"):
         draft.fields["diagnostics"] = dict(measured.diagnostics)

@@ -268,7 +268,7 @@ def _plain(cell: Any) -> Any:
     return unescaped(cell) if isinstance(cell, str) else cell
 
 
-def _arrow(path: Path) -> tuple[Any, Any]:
+def arrow(path: Path) -> tuple[Any, Any]:
     """pyarrow and its Parquet, which have no types of their own.
 
     Raises:
@@ -285,7 +285,7 @@ def _arrow(path: Path) -> tuple[Any, Any]:
 
 
 def _read_parquet(path: Path) -> list[Row]:
-    pa, pq = _arrow(path)
+    pa, pq = arrow(path)
     if not path.exists():
         return []
     try:
@@ -297,7 +297,7 @@ def _read_parquet(path: Path) -> list[Row]:
 
 
 def _write_parquet(file: BinaryIO, columns: list[str], rows: list[Row]) -> None:
-    pa, pq = _arrow(Path(file.name))
+    pa, pq = arrow(Path(file.name))
     arrays: dict[str, Any] = {}
     for name in columns:
         kind = pa.float64() if FEATURE.fullmatch(name) else pa.string() if name in TEXTS else None

@@ -1,0 +1,203 @@
+"""Every exam measured again with its regions and images perturbed, and how far its features agree with themselves.
+
+Rows go to `TABLE.perturbed.parquet` (study, side, number, kind, features; number 0 is the exam as it is), the
+intraclass correlation per feature and kind of perturbation to `TABLE.stability.csv`.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any  # Any: rows of a file; pyarrow, which ships no types
+
+import numpy as np
+import numpy.typing as npt
+
+from config.schema import Features, Settings
+from pipeline.features.extraction import extract
+from pipeline.features.feature_table import arrow
+from pipeline.features.intraclass import one_way
+from pipeline.features.perturbation import KINDS, Kind, Original, original
+from pipeline.features.region import Refusal
+from pipeline.parallel.forked_work import cores_for
+from pipeline.records import Mask, Role, Sequence, Side, Volume
+from pipeline.whole_file import replacing, write_whole
+
+SEED = 20210628
+AS_IT_IS = "none"
+KEYS = ("study_uid", "side", "number", "kind")
+HEADER = ("feature", "kind", "icc", "low", "high", "model", "exams", "repeats")
+# Below, a mean square of exams has no freedom worth an interval.
+FEWEST_EXAMS = 3
+
+Row = dict[str, Any]
+Measure = Callable[[Side | None, Mapping[Sequence, Volume], Mapping[tuple[Sequence, Role], Mask]], None]
+
+
+def kind_of(number: int) -> Kind:
+    """The kind of perturbation of a number from 1 on: one after the other."""
+    return KINDS[(number - 1) % len(KINDS)]
+
+
+def perturbed_features(
+    study_uid: str,
+    side: str | None,
+    volumes: Mapping[Sequence, Volume],
+    masks: Mapping[tuple[Sequence, Role], Mask],
+    settings: Features,
+    count: int,
+    processes: int = 1,
+) -> Iterator[Row]:
+    """The exam as it is, then `count` perturbations, one row each. The same exam and number give the same row.
+
+    A region that PyRadiomics refuses has no features in any row.
+    """
+    originals: dict[tuple[Sequence, Role], Original] = {}
+    for key, mask in masks.items():
+        if key[0] in volumes:
+            try:
+                originals[key] = original(volumes[key[0]], mask)
+            except Refusal:
+                continue
+    roles = list(dict.fromkeys(role for _, role in originals))
+    for number in range(count + 1):
+        kind = kind_of(number) if number else None
+        row: Row = {"study_uid": study_uid, "side": side, "number": number, "kind": kind or AS_IT_IS}
+        for role in roles:  # an image is changed around one region, so the other has an image of its own
+            images: dict[Sequence, Volume] = {}
+            regions: dict[tuple[Sequence, Role], Mask] = {}
+            for (name, other), one in originals.items():
+                if other == role:
+                    rng = np.random.default_rng(_seed(study_uid, side, name, role, number))
+                    pair = one.perturbed(kind, rng) if kind else (one.volume, one.mask)
+                    images[name], regions[name, role] = pair
+            row |= extract(images, regions, settings, processes=processes).values
+        yield row
+
+
+def _seed(*parts: object) -> int:
+    text = "\0".join(map(str, (SEED, *parts)))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+
+
+@dataclass
+class Repeats:
+    """The rows of a run, as a context. Each exam's are synced to a journal before its row goes to the table.
+
+    `count` 0: nothing is perturbed or written.
+    """
+
+    table: Path
+    settings: Settings
+    count: int
+    rows: list[Row] = field(default_factory=list)
+
+    @property
+    def path(self) -> Path:
+        return self.table.with_name(f"{self.table.name}.perturbed.parquet")
+
+    @property
+    def stability(self) -> Path:
+        return self.table.with_name(f"{self.table.name}.stability.csv")
+
+    @property
+    def _journal(self) -> Path:
+        return self.table.with_name(f"{self.table.name}.perturbed.jsonl")
+
+    def __enter__(self) -> Repeats:
+        """Take up what an earlier run wrote. Raises NotInstalled without pyarrow."""
+        if self.count:
+            _, pq = arrow(self.path)
+            self.rows = pq.read_table(self.path).to_pylist() if self.path.exists() else []
+            if self._journal.exists():
+                whole, _, _ = self._journal.read_text(encoding="utf-8").rpartition("\n")
+                self.rows += [json.loads(line) for line in whole.splitlines()]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def of(self, study_uid: str) -> Iterator[Measure | None]:
+        """What measures the perturbations of an exam; they count once nothing was raised. None where none are asked."""
+        if not self.count:
+            yield None
+            return
+        mine: list[Row] = []
+        features, processes = self.settings.features, cores_for(self.settings.work)
+
+        def measure(
+            side: Side | None, volumes: Mapping[Sequence, Volume], masks: Mapping[tuple[Sequence, Role], Mask]
+        ) -> None:
+            mine.extend(perturbed_features(study_uid, side, volumes, masks, features, self.count, processes))
+
+        yield measure
+        with self._journal.open("a", encoding="utf-8") as stream:
+            stream.writelines(json.dumps(row, allow_nan=False) + "\n" for row in mine)
+            stream.flush()
+            os.fsync(stream.fileno())
+        self.rows += mine
+
+    def close(self) -> None:
+        """Write both files. Of an exam that was done twice, since a run died in between, the later rows count."""
+        if not self.rows:
+            return
+        once = {tuple(row[key] for key in KEYS): row for row in self.rows}
+        names = sorted({name for row in once.values() for name in row} - set(KEYS))
+        pa, pq = arrow(self.path)
+        kinds = {"study_uid": pa.string(), "side": pa.string(), "number": pa.int64(), "kind": pa.string()}
+        columns = {
+            name: pa.array([row.get(name) for row in once.values()], type=kinds.get(name, pa.float64()))
+            for name in (*KEYS, *names)
+        }
+        with replacing(self.path) as file:
+            pq.write_table(pa.table(columns), file)
+        write_whole(self.stability, _as_csv(stability_of(list(once.values()), names)))
+        self._journal.unlink(missing_ok=True)
+
+
+def stability_of(rows: list[Row], names: list[str]) -> Iterator[tuple[object, ...]]:
+    """ICC(1,1) of each feature, of each kind of perturbation and of all together, over exams that have every repeat."""
+    for kind in ("all", *KINDS):
+        exams, values = _repeats(rows, names, kind)
+        for number, name in enumerate(names):
+            complete = np.isfinite(values[:, :, number]).all(axis=1)
+            if exams and complete.sum() >= FEWEST_EXAMS and values.shape[1] > 1:
+                agreement = one_way(values[complete][:, :, [number]])
+                figures = [_cell(part[0]) for part in (agreement.value, agreement.low, agreement.high)]
+                yield (name, kind, *figures, "1,1", int(complete.sum()), values.shape[1])
+
+
+def _repeats(rows: list[Row], names: list[str], kind: str) -> tuple[int, npt.NDArray[np.float64]]:
+    """(exams, repeats, features), the exam as it is first; exams without all numbers are left out."""
+    by_exam: dict[tuple[object, object], dict[int, Row]] = {}
+    for row in rows:
+        if kind == "all" or row["kind"] in (kind, AS_IT_IS):
+            by_exam.setdefault((row["study_uid"], row["side"]), {})[row["number"]] = row
+    numbers = sorted({number for mine in by_exam.values() for number in mine})
+    whole = [mine for mine in by_exam.values() if len(mine) == len(numbers)]
+    cells = [[[_number(mine[n].get(name)) for name in names] for n in numbers] for mine in whole]
+    return len(whole), np.array(cells, dtype=np.float64).reshape(len(whole), len(numbers), len(names))
+
+
+def _number(cell: Any) -> float:
+    return float("nan") if cell is None else float(cell)
+
+
+def _cell(number: float) -> str:
+    return f"{number:.4f}" if np.isfinite(number) else ""
+
+
+def _as_csv(rows: Iterator[tuple[object, ...]]) -> bytes:
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(HEADER)
+    writer.writerows(rows)
+    return stream.getvalue().encode()

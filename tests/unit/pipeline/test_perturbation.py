@@ -1,0 +1,178 @@
+"""Exams measured again with region and image perturbed: what is drawn, how far features agree, what is written."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import settings as trying
+from hypothesis import strategies as st
+
+from config.schema import Features, Settings, Work
+from daemon.cli.extract import extract
+from pipeline.features.intraclass import one_way, two_way
+from pipeline.features.perturbation import KINDS, LARGEST_CHANGE, noise_level, original
+from pipeline.features.region import Refusal
+from pipeline.features.repeats import KEYS, Repeats, kind_of, perturbed_features
+from pipeline.phantom import PhantomSpec, write_exam
+from pipeline.records import Mask, Volume
+from tests.support.radiomics import noise, region, volume
+
+S = np.s_
+# Six targets and four judges: table 2 of Shrout and Fleiss, 1979.
+JUDGED = np.array([[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]], float)[
+    :, :, None
+]
+
+
+def test_the_coefficients_are_those_of_shrout_and_fleiss_with_their_intervals() -> None:
+    one, two = one_way(JUDGED), two_way(JUDGED)
+    assert (one.value[0], one.low[0], one.high[0]) == pytest.approx((0.166, -0.133, 0.723), abs=1e-3)
+    assert (two.value[0], two.low[0], two.high[0]) == pytest.approx((0.290, 0.019, 0.761), abs=1e-3)
+
+
+def test_perfect_agreement_is_one_and_what_does_not_vary_has_no_coefficient() -> None:
+    values = np.stack([np.repeat(np.arange(5.0)[:, None], 3, 1), np.full((5, 3), 2.0)], axis=2)
+    for made in (one_way(values), two_way(values)):
+        assert (made.value[0], made.low[0], made.high[0]) == (1.0, 1.0, 1.0)
+        assert np.isnan(made.value[1])
+
+
+def test_a_reader_who_always_measures_more_agrees_less_than_chance_alone_would_say() -> None:
+    rng = np.random.default_rng(1)
+    truth = rng.normal(size=(40, 1, 1))
+    fair = truth + rng.normal(size=(40, 2, 1)) * 0.1
+    assert two_way(fair).value[0] > 0.95
+    assert two_way(fair + np.array([0.0, 2.0])[None, :, None]).value[0] < 0.5
+
+
+def one_roi(seed: int = 0) -> tuple[Volume, Mask]:
+    image = volume(noise((18, 34, 36), np.float32, seed=seed), (0.8, 0.7, 2.0))
+    return image, region(image, S[5:12, 10:22, 11:24], holes=0.05, seed=seed)
+
+
+@trying(max_examples=15, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from(KINDS), st.integers(0, 3))
+def test_a_perturbation_is_drawn_from_its_seed_and_stays_near_the_region(seed: int, kind: str, image_seed: int) -> None:
+    image, mask = one_roi(image_seed)
+    drawn = [original(image, mask).perturbed(kind, np.random.default_rng(seed)) for _ in range(2)]  # type: ignore[arg-type]
+    (voxels, inside), (again, twice) = drawn
+    assert (voxels.voxels_zyx == again.voxels_zyx).all()
+    assert (inside.voxels_zyx == twice.voxels_zyx).all()
+    assert inside.voxels_zyx.any()
+    overlap = 2 * (inside.voxels_zyx & mask.voxels_zyx).sum() / (inside.voxels + mask.voxels)
+    assert overlap > 0.6
+    assert (voxels.voxels_zyx is image.voxels_zyx) == (kind in ("contour", "volume"))
+    if kind == "volume":
+        assert abs(inside.voxels / mask.voxels - 1) <= LARGEST_CHANGE + 1e-3
+    if kind == "noise":
+        assert (inside.voxels_zyx == mask.voxels_zyx).all()
+
+
+def test_noise_is_as_much_as_the_image_has_whatever_anatomy_lies_under_it() -> None:
+    anatomy = np.add.outer(np.arange(12.0) * 30, np.add.outer(np.arange(60.0) * 8, np.arange(60.0) * 5))
+    rng = np.random.default_rng(0)
+    assert noise_level(anatomy + rng.normal(0, 7.0, anatomy.shape)) == pytest.approx(7.0, rel=0.05)
+
+
+def test_a_region_that_is_refused_is_not_perturbed() -> None:
+    image, _ = one_roi()
+    alone = region(image, S[3:4, 3:4, 3:4])
+    with pytest.raises(Refusal):
+        original(image, alone)
+    rows = list(perturbed_features("1.2", "L", {"t1c": image}, {("t1c", "tumor"): alone}, Features(), 1))
+    assert [set(row) for row in rows] == [set(KEYS)] * 2
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    path = tmp_path / "few.toml"
+    path.write_text(
+        "[imageType]\nOriginal = {}\n[featureClass]\nshape = ['VoxelVolume']\nfirstorder = ['Mean', 'Range']\n"
+    )
+    return Settings(features=Features(params=path), work=Work(threads=1))
+
+
+def _exams(repeats: Repeats, studies: range) -> None:
+    with repeats:
+        for study in studies:
+            with repeats.of(f"1.2.{study}") as measure:
+                assert measure is not None
+                image, mask = one_roi(study)
+                measure("L", {"t1c": image}, {("t1c", "tumor"): mask})
+
+
+def test_rows_and_coefficients_are_written_and_work_resumes(tmp_path: Path, settings: Settings) -> None:
+    import pyarrow.parquet as pq
+
+    whole, parts = Repeats(tmp_path / "whole.csv", settings, 8), Repeats(tmp_path / "parts.csv", settings, 8)
+    _exams(whole, range(4))
+    _exams(parts, range(2))
+    _exams(Repeats(tmp_path / "parts.csv", settings, 8), range(1, 4))  # the second exam is done twice
+    rows = pq.read_table(whole.path).to_pylist()
+    assert sorted(map(str, rows)) == sorted(map(str, pq.read_table(parts.path).to_pylist()))
+    assert len(rows) == 4 * 9
+    assert [row["kind"] for row in rows[:9]] == ["none", *(kind_of(n) for n in range(1, 9))]
+    assert whole.stability.read_bytes() == parts.stability.read_bytes()
+    with whole.stability.open() as stream:
+        table = {(row["feature"], row["kind"]): row for row in csv.DictReader(stream)}
+    volume_by_noise = table["t1c.tumor.original_shape_VoxelVolume", "noise"]
+    assert (volume_by_noise["icc"], volume_by_noise["repeats"], volume_by_noise["exams"]) == ("1.0000", "3", "4")
+    assert float(table["t1c.tumor.original_shape_VoxelVolume", "volume"]["icc"]) < 1
+    assert {kind for _, kind in table} == {"all", *KINDS}
+    assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith("whole")) == [
+        "whole.csv.perturbed.parquet", "whole.csv.stability.csv",
+    ]  # fmt: skip
+
+
+def test_an_exam_that_fails_leaves_no_rows_and_without_perturbations_nothing_is_written(
+    tmp_path: Path, settings: Settings
+) -> None:
+    repeats = Repeats(tmp_path / "t.csv", settings, 2)
+    image, mask = one_roi()
+
+    def fail() -> None:
+        with repeats, repeats.of("1.2") as measure:
+            assert measure is not None
+            measure(None, {"t1c": image}, {("t1c", "tumor"): mask})
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert repeats.rows == []
+    with Repeats(tmp_path / "t.csv", settings, 0) as none, none.of("1.2") as measure:
+        assert measure is None
+    assert list(tmp_path.glob("t.csv*")) == []
+
+
+def test_the_command_measures_each_exam_again(tmp_path: Path, settings: Settings) -> None:
+    import pyarrow.parquet as pq
+
+    write_exam(tmp_path / "exam", PhantomSpec(seed=22, preset="small", laterality="L"))
+    config, table = tmp_path / "axrad.toml", tmp_path / "t.csv"
+    config.write_text(f'[features]\nparams = "{settings.features.params}"\n[bias]\nsequences = []\n')
+    asked = [str(tmp_path / "exam"), "--out", str(table), "--config", str(config), "--perturb", "4"]
+    done = CliRunner().invoke(extract, asked)
+    assert done.exit_code == 0, done.output
+    rows = pq.read_table(f"{table}.perturbed.parquet").to_pylist()
+    assert [row["kind"] for row in rows] == ["none", *KINDS]
+    with table.open() as stream:
+        (exam,) = csv.DictReader(stream)
+    features = set(rows[0]) - set(KEYS)
+    assert len(features) == 6 * 3
+    assert {name: float(exam[name]) for name in features} == {name: rows[0][name] for name in features}
+    assert Path(f"{table}.stability.csv").read_text().count("\n") == 1  # one exam has nothing to be compared with
+
+
+@pytest.mark.parametrize("wrong", [["--image", "EXAM", "--mask", "EXAM"], ["--out", "t.csv", "--origin", "drawn"]])
+def test_perturbations_are_of_a_table_of_all_exams(tmp_path: Path, wrong: list[str]) -> None:
+    (tmp_path / "a").touch()
+    arguments = [str(tmp_path / "a") if word == "EXAM" else word for word in wrong]
+    paths = [] if "--image" in wrong else [str(tmp_path / "a")]
+    done = CliRunner().invoke(extract, [*paths, *arguments, "--perturb", "3"])
+    assert done.exit_code == 2
+    assert "--perturb" in done.output
