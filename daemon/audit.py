@@ -7,7 +7,6 @@ knows whose it is, and a trail that says it again has to be guarded like the arc
 
 from __future__ import annotations
 
-import json
 import socket
 import time
 from collections.abc import Iterator, Mapping
@@ -269,7 +268,7 @@ def record(settings: Settings, message: Json) -> None:
     """Append to the file, and send to syslog, each also where the other fails. Work goes on after a failure."""
     if not settings.audit.enabled:
         return
-    line = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
+    line = chain.text_of(message)
     try:
         line = chain.append(trail_path(settings), message)
     except OSError as error:

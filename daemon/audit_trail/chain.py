@@ -57,13 +57,13 @@ def append(path: Path, message: Json) -> str:
     """Write the message as the trail's next line, whole and synced, or not at all; returns the line. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not path.is_file():
-        line = _text(message)
+        line = text_of(message)
         _write_line(path, line)
         return line
     with _locked(state_path(path)) as state:
         last = _newest(_read_state(state), _tail(path))
         chain = {"trail": last.trail, "number": last.number + 1, "previous": last.digest}
-        line = _text({**message, "chain": chain})
+        line = text_of({**message, "chain": chain})
         _write_line(path, line)
         _write_state(state, Link(last.trail, last.number + 1, hashlib.sha256(line.encode()).hexdigest()))
     return line
@@ -87,8 +87,10 @@ def missing_at_the_end(path: Path, last: Link) -> bool:
         return False
 
 
-def _text(message: Json) -> str:
-    return json.dumps(message, ensure_ascii=False, separators=(",", ":"))
+def text_of(message: Json) -> str:
+    """One line of JSON. Bytes of a file's or a user's name that are no UTF-8 are escaped: they stop no line."""
+    line = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
+    return line.encode("utf-8", "backslashreplace").decode()
 
 
 @contextmanager

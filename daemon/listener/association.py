@@ -31,6 +31,8 @@ from daemon.network.server_tls import NO_CERTIFICATE, TLS_HANDSHAKE, CurrentTls,
 from daemon.spool import JournalWriter, Spool, Syncer
 
 log = structlog.get_logger("axrad.listener")
+# Somebody began a handshake, or said nothing, until its time was over.
+STALLED = "timed out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,10 @@ class AcceptedAssociation(Association):  # type: ignore[misc]
         """The TLS handshake, where we listen so. Raises ssl.SSLError, OSError."""
         context = self._resources.tls.context()
         if context is not None:
-            self._connection = secured = context.wrap_socket(self._connection, server_side=True)
+            try:
+                self._connection = secured = context.wrap_socket(self._connection, server_side=True)
+            except TimeoutError as error:
+                raise ssl.SSLError(STALLED) from error
             self._certificate = shown_by(secured)
 
     def _audit_handshake(self, error: ssl.SSLError) -> None:
@@ -125,7 +130,7 @@ class AcceptedAssociation(Association):  # type: ignore[misc]
         if isinstance(error, ssl.SSLEOFError):
             log.warning("connection failed", address=self.peer_address, error=type(error).__name__)
             return
-        reason = handshake_failure(error)
+        reason = STALLED if error.args == (STALLED,) else handshake_failure(error)
         log.warning("association refused", address=self.peer_address, reason=TLS_HANDSHAKE, why=reason)
         counters.association_refused(TLS_HANDSHAKE)
         audit.refused_association(self._resources.settings, "", self.peer_address, f"{TLS_HANDSHAKE}: {reason}")

@@ -181,3 +181,5 @@ class HttpServer:
             sock.close()
             if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
                 self._refused(connection.address, f"{TLS_HANDSHAKE}: {handshake_failure(error)}")
+            elif context is not None and connection.has_gone:
+                self._refused(connection.address, f"{TLS_HANDSHAKE}: given up")

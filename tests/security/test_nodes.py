@@ -178,6 +178,18 @@ def test_a_forged_certificate_and_none_fail_the_handshake_which_is_audited(autho
     assert second == "tls-handshake: peer did not return a certificate"
 
 
+@pytest.mark.parametrize("hello", [b"", b"\x16\x03\x01"], ids=["nothing", "a beginning"])
+def test_a_handshake_that_does_not_go_on_ends_in_time_and_is_audited(authority: Authority, hello: bytes) -> None:
+    with (
+        over_tls(authority, [peer("MR1", "mr1.example.org")], acse_timeout_s=0.5) as listener,
+        socket.create_connection(("127.0.0.1", listener.port)) as stalling,
+    ):
+        stalling.sendall(hello)
+        assert stalling.recv(100) == b""
+        wait_for(lambda: reasons(listener), "the audit of the handshake")
+        assert reasons(listener) == ["tls-handshake: timed out"]
+
+
 def test_a_revoked_certificate_is_refused_from_when_the_list_says_so_without_a_restart(authority: Authority) -> None:
     made, certificate, key = authority.sign("mr1", "mr1.example.org")
     with over_tls(authority, [peer("MR1", "mr1.example.org")], tls_crl=authority.revoke()) as listener:

@@ -259,6 +259,13 @@ def test_a_line_written_just_before_a_crash_is_continued(tmp_path: Path) -> None
     assert verify([tmp_path / "audit.jsonl"], []).faults == []
 
 
+def test_a_name_that_is_no_utf_8_stops_no_line(tmp_path: Path) -> None:
+    audit.operator_action(settings(tmp_path), "backup", detail=os.fsdecode(b"away-\xff.tar"))
+    audit.used(settings(tmp_path), STUDY)
+    assert lines(tmp_path)[0]["EventIdentification"]["EventOutcomeDescription"] == "away-\udcff.tar"
+    assert verify([tmp_path / "audit.jsonl"], []).faults == []
+
+
 def test_lines_of_an_older_version_are_before_the_chain(tmp_path: Path) -> None:
     (tmp_path / "audit.jsonl").write_text('{"EventIdentification":{}}\n')
     audit.used(settings(tmp_path), STUDY)
