@@ -44,6 +44,8 @@ def accept(config_path: Path | None, study: str, roles: tuple[str, ...]) -> None
 
     settings = load(config_path)
     set_up(settings.log, "accept")
+    if settings.spool.remote:
+        raise InputRejected(f"the spool is at {settings.spool.remote}: accept it there")
     ledger = existing_ledger(settings)
     with ledger.read() as connection:
         row = studies.find(connection, study)

@@ -244,9 +244,8 @@ def _keep_indexing(settings: Settings, spool: Spool, stop: threading.Event, cloc
                 collect_feedback(ledger, spool.root, clock(), settings, key)
                 news = False
             if abs(clock() - reconciled_at) > RECONCILE_S:
-                recorded, lost = reconcile(
-                    ledger, spool, clock(), partial(index_once, ledger, spool, clock(), settings, key), key
-                )
+                index, measured = partial(index_once, ledger, spool, clock(), settings, key), settings.proposal.enabled
+                recorded, lost = reconcile(ledger, spool, clock(), index, key, measurements=measured)
                 reconciled_at = clock()
                 if recorded or lost:
                     log.warning("reconciled", files_without_row=recorded, rows_without_file=lost)

@@ -35,15 +35,19 @@ def reconcile(
     now: float,
     index: Callable[[], object] = lambda: None,
     key: SiteKey | None = None,
+    *,
+    measurements: bool = False,
 ) -> tuple[int, int]:
     """Files without a row are recorded, rows without a file are marked lost. Counts of both.
+
+    `measurements`: whether those of readers count.
 
     What arrives meanwhile is left to its journal, which also knows who sent it: `index` brings the journals in.
     """
     unrecorded = [path for paths in in_chunks(spool.walk()) for path in _without_row(ledger, paths)]
     if unrecorded:
         index()
-    recorded = sum(_record_file(ledger, spool, path, now, key) for path in unrecorded)
+    recorded = sum(_record_file(ledger, spool, path, now, key, measurements=measurements) for path in unrecorded)
     lost = [row_id for row_id, path in rows_with_files(ledger) if not (spool.root / path).exists()]
     for ids in in_chunks(lost):
         with ledger.write() as connection:
@@ -81,7 +85,9 @@ def rows_with_files(ledger: Ledger) -> Iterator[tuple[int, str]]:
         yield from ((row.id, row.path) for row in rows if row.state in IN_SPOOL)
 
 
-def _record_file(ledger: Ledger, spool: Spool, path: str, now: float, key: SiteKey | None) -> bool:
+def _record_file(
+    ledger: Ledger, spool: Spool, path: str, now: float, key: SiteKey | None, *, measurements: bool
+) -> bool:
     """A row for a file that still has none. One that cannot be read keeps no other from its row."""
     digest = Path(path).stem
     try:
@@ -95,7 +101,7 @@ def _record_file(ledger: Ledger, spool: Spool, path: str, now: float, key: SiteK
         with ledger.read() as connection:
             if is_known(connection, uid, digest):
                 return False
-        arrival = describe(spool, path, uid, digest, now, key=key)
+        arrival = describe(spool, path, uid, digest, now, key=key, measurements=measurements)
     except TryLater:
         raise
     except Exception as error:  # noqa: BLE001 - one file must not keep all others from the ledger

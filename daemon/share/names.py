@@ -13,7 +13,7 @@ SEGMENTATIONS = (
     *(f"seg_{sequence}" for sequence in ("t2", "adc")),
 )
 OBJECTS = (*REPORT_KINDS, "page", "pdf", "key_slices", "rejection", *SEGMENTATIONS)
-_OTHERS = ("result.json", "panels.npz", "regions.npz", "rendered", "sets.json", "page.pdf", "page.png")
+_OTHERS = ("result.json", "panels.npz", "regions.npz", "rendered", "sets.json", "page.pdf", "page.png", "proposal.dcm")
 _NAMES = {member(kind, report, n) for kind in OBJECTS for report in REPORT_KINDS for n in range(MOST_NUMBERS)}
 RESULT_FILES = frozenset({*_OTHERS, *(f"{name}.dcm" for name in _NAMES)})
 _REVISION = re.compile(r"[0-9A-Za-z-]{1,32}\Z")

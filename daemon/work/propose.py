@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -27,9 +28,11 @@ from dicom_sr.report_source import ReportSource
 from pipeline import sequences, volumes
 from pipeline.catalog import Exam, InstanceFacts
 from pipeline.errors import AxradError, ExamRejected, PeerUnreachable, TryLater
-from pipeline.measurements import ProposedRegions, propose_regions, read_file
+from pipeline.measurements import ProposedRegion, ProposedRegions, propose_regions, read_file
 from pipeline.records import Volume
-from pipeline.roi.rules import load_rules
+from pipeline.roi.describe import of_facts
+from pipeline.roi.roles import role_of, side_of
+from pipeline.roi.rules import Rules, load_rules
 
 log = structlog.get_logger("axrad.propose")
 WHAT = "proposal"
@@ -105,11 +108,19 @@ def _made(context: Context, row: ProposalRow, study: StudyRow) -> tuple[Proposed
     t1c, pre = _volumes(exam, settings)
     rules = load_rules(settings.roi.rules)
     regions = propose_regions([read_file(f, rules) for f in files], t1c, pre, exam.images, check_patient=False)
+    regions = replace(regions, regions=tuple(r for r in regions.regions if not _is_drawn(r, exam, rules)))
     if not regions.regions:
         return regions, None
     began = datetime.fromtimestamp(row.created_at, tz=UTC).astimezone(ZoneInfo(settings.site.timezone))
     source = ReportSource.from_files(_file_of(exam.images, t1c), began=began)
     return regions, proposal_segmentation(regions.regions, t1c, source, settings)
+
+
+def _is_drawn(region: ProposedRegion, exam: Exam, rules: Rules) -> bool:
+    """Whether somebody drew a region of this role and side, or of this role on a side that is not told."""
+    described = [of_facts(roi, segment) for roi in exam.rois for segment in roi.segments]
+    same = [d for d in described if role_of(d, rules).role == region.placed.measurement.role]
+    return any(len({side_of(d, rules)[0], region.side} - {None}) < 2 for d in same)
 
 
 def _volumes(exam: Exam, settings: Settings) -> tuple[Volume, Volume | None]:
@@ -132,6 +143,8 @@ def _file_of(images: tuple[InstanceFacts, ...], t1c: Volume) -> Path:
 
 
 def _why_nothing(regions: ProposedRegions) -> str:
+    if not regions.not_used:
+        return "what was measured is drawn already"
     return "; ".join(dict.fromkeys(f"{one.label}: {one.why}" if one.label else one.why for one in regions.not_used))
 
 

@@ -7,7 +7,7 @@ import io
 import time
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,10 @@ import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
 
-from config.schema import Settings
+from config.schema import Ledger, Settings
 from daemon.cli.accept import accept
 from daemon.indexing.indexer import index_once
+from daemon.indexing.reconcile import reconcile
 from daemon.ledger import open_ledger, proposals, studies
 from daemon.ledger.site_key import key_for
 from daemon.ledger.tables import instances, revisions
@@ -264,3 +265,40 @@ def test_measurements_count_for_nothing_where_proposals_are_off(house: House) ->
     with house.context.ledger.read() as connection:
         counts = connection.execute(sa.select(instances.c.counts_as).where(instances.c.sop_class.like("%.88.%")))
         assert set(counts.scalars()) == {"others"}
+
+
+def test_only_what_nobody_drew_is_proposed(house: House, tmp_path: Path) -> None:
+    proposed(house)
+    drawn = pydicom.dcmread(house.copy_of_proposal("same"))
+    drawn.SegmentSequence = list(drawn.SegmentSequence)[:1]
+    shown = [g.SegmentIdentificationSequence[0].ReferencedSegmentNumber for g in drawn.PerFrameFunctionalGroupsSequence]
+    first = shown.index(2)
+    drawn.PerFrameFunctionalGroupsSequence = list(drawn.PerFrameFunctionalGroupsSequence)[:first]
+    drawn.NumberOfFrames = first
+    bits = np.unpackbits(np.frombuffer(drawn.PixelData, np.uint8), bitorder="little")
+    drawn.PixelData = np.packbits(bits[: first * drawn.Rows * drawn.Columns], bitorder="little").tobytes()
+    drawn.save_as(tmp_path / "tumor.dcm", enforce_file_format=True)
+    moved = pydicom.dcmread(house.measurements)
+    moved.SOPInstanceUID = moved.file_meta.MediaStorageSOPInstanceUID = "2.25.992"
+    moved.save_as(tmp_path / "more.dcm", enforce_file_format=True)
+    house.ingest(tmp_path / "tumor.dcm", tmp_path / "more.dcm")
+    house.pass_time(1000)
+    assert house.judge().reason.startswith(SENT)
+    first_labels = [seg.SegmentSequence[0].SegmentLabel for seg in house.proposals()]
+    assert first_labels == ["Tumor, left", "Lymph node 1, left"]
+
+
+def test_measurements_and_an_acceptance_survive_the_loss_of_the_ledger(house: House, tmp_path: Path) -> None:
+    study = proposed(house)
+    CliRunner().invoke(accept, ["--config", str(house.config), study.id, "--roi", "tumor"], catch_exceptions=False)
+    settings = house.context.settings.model_copy(update={"ledger": Ledger(url=f"sqlite:///{tmp_path / 'new.sqlite'}")})
+    house.context = replace(house.context, settings=settings, ledger=open_ledger(settings))
+    key = key_for(settings, house.context.ledger, time.time())
+    spool = Spool(settings.spool.path)
+    reconcile(house.context.ledger, spool, time.time(), key=key, measurements=True)
+    house.pass_time(1000)
+    row = house.judge()
+    assert row.reason_code == "measured"
+    assert "the axillary lymph node ROI" in row.reason
+    assert "tumour ROI" not in row.reason
+    house.context.ledger.close()
