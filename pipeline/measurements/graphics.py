@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 from pydicom.dataset import Dataset
@@ -26,6 +27,7 @@ _TYPES: dict[str, GraphicType] = {
     "ELLIPSE": "ELLIPSE",
 }
 _POINTS = {"POINT": (1, 2), "CIRCLE": (2, 2), "ELLIPSE": (4, 4), "POLYLINE": (2, MOST_POINTS)}
+_UID = re.compile(r"[0-9.]{1,64}")
 # Points as near to each other as this are one: pixels, or mm.
 SAME_POINT = 0.01
 
@@ -80,7 +82,8 @@ def image_of(dataset: Dataset) -> ImageFrame | None:
     """The image of an IMAGE content item; None where it names none. Raises Unusable for several frames at once."""
     for item in items_of(dataset, "ReferencedSOPSequence")[:1]:
         uid = text_of(item, "ReferencedSOPInstanceUID")
-        if uid:
+        # Measured in a reformatted view, some viewers name no image by a word instead of a UID.
+        if _UID.fullmatch(uid):
             ref = InstanceRef("", "", text_of(item, "ReferencedSOPClassUID"), uid)
             return ImageFrame(ref, frame_of(item))
     return None

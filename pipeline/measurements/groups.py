@@ -21,15 +21,15 @@ FINDING, FINDING_CATEGORY = "121071", "276214006"
 FINDING_SITES = ("363698007", "G-C0E3")
 MODIFIERS = ("272741003", "G-C171", "106233006", "G-A1F8")
 LONG_AXIS, SHORT_AXIS = ("103339001", "G-A185"), ("103340004", "G-A186")
-AREAS = ("42798000", "G-A166", "G-D7FE", "131191004", "G-A197")
+AREAS = ("42798000", "G-A166", "G-D7FE")
 SEGMENTS = ("121191", "121214")
-IMAGE_REGION = "111030"
 COMMENT, SHORT_LABEL = "121106", "125309"
 # A code that viewers make of free text, whatever its scheme.
 _FREE_TEXT = re.compile(r"(?i)free ?text|^CS3DTEXT$|^TEXT$")
 # Texts about a measurement that are no label.
-_NO_LABEL = re.compile(r"(?i)algorithm|method|session|time ?point|version|equation|procedure|device|uid")
-_TEXT_PLACE = re.compile(r"(?i)text|label|annotation position")
+_NO_LABEL = re.compile(r"(?i)algorithm|method|session|time ?point|version|equation|procedure|device|uid|spline")
+# Coordinates that are no shape: where the text of a label stands, and the handles of a spline.
+_NO_SHAPE = re.compile(r"(?i)text|label|annotation position|control points?")
 COORDINATES = ("SCOORD", "SCOORD3D")
 
 
@@ -100,15 +100,15 @@ def _group(item: Item, root: Item) -> Group:
 
 
 def _drawn(child: Item, root: Item) -> Iterator[Item]:
-    """The coordinates of a value, or a region of the group itself; not where the text of a label stands."""
-    if child.value_type in COORDINATES:
-        if child.concept is None or _is(child, IMAGE_REGION) or not _TEXT_PLACE.search(child.concept.meaning):
-            yield child
-    elif child.value_type == "NUM":
-        for inner in child.children:
-            target = at_place(root, inner.refers_to) if inner.refers_to else inner
-            if target is not None and target.value_type in COORDINATES:
-                yield target
+    """The coordinates of a value, or a region of the group itself."""
+    for each in child.children if child.value_type == "NUM" else [child]:
+        target = at_place(root, each.refers_to) if each.refers_to else each
+        if target is not None and target.value_type in COORDINATES and not _is_no_shape(target):
+            yield target
+
+
+def _is_no_shape(item: Item) -> bool:
+    return item.concept is not None and _NO_SHAPE.search(item.concept.meaning) is not None
 
 
 def _graphic(coordinates: Item, group: Item, root: Item) -> Graphic:

@@ -37,8 +37,8 @@ MEASUREMENT_CLASSES = (*REPORT_CLASSES, *STATE_CLASSES)
 # A reader's report of one exam has a few hundred kilobytes at most, and tens of measurements.
 MOST_BYTES = 16 << 20
 MOST_GROUPS = 500
-# Tools that draw closed lines only, as their tracking identifiers name them.
-_CLOSED = re.compile(r"(?i):.*(rectangle|freehandroi|ellip|circle|roi$)")
+# The tool that draws a closed line of which it may not repeat the first corner, as its tracking identifier names it.
+_CLOSED = re.compile(r"(?i):.*rectangle")
 _NOBODY = re.compile(r"(?i)^[\s^=]*$|^(unknown|anonymous|none|n/a)?(\^(unknown|anonymous)?)*$")
 
 

@@ -1,7 +1,7 @@
 """A reader's measurements of a phantom's lesions, as OHIF saves them: a TID 1500 report written by dcmjs.
 
-Each drawn tool is a measurement group of its own; its label is free text in the place of a code. The shape follows what
-dcmjs and the adapters of Cornerstone3D write, with their codes of SNOMED RT and SNOMED CT side by side.
+Each drawn tool is a measurement group of its own, as dcmjs and the adapters of Cornerstone3D in OHIF 3.13 write it. Its
+label is a comment; earlier versions, and other tools, have it as free text in the place of a code.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pydicom.config
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import ComprehensiveSRStorage
@@ -31,12 +30,12 @@ Pixels = Sequence[tuple[float, float]]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
-FREE_TEXT = ("CORNERSTONEFREETEXT", "CORNERSTONEJS")
-_AXES = (("G-A185", "SRT", "Long Axis"), ("G-A186", "SRT", "Short Axis"))
+FREE_TEXT = ("CS3DTEXT", "99dcmjs")
+_AXES = (("103339001", "SCT", "Long Axis"), ("103340004", "SCT", "Short Axis"))
 _VALUES: dict[Tool, tuple[str, str, str]] = {
     "Length": ("410668003", "SCT", "Length"),
-    "EllipticalROI": ("G-D7FE", "SRT", "AREA"),
-    "CircleROI": ("G-A197", "SRT", "Perimeter"),
+    "EllipticalROI": ("42798000", "SCT", "Area"),
+    "CircleROI": ("131191004", "SCT", "Perimeter"),
     "RectangleROI": ("131191004", "SCT", "Perimeter"),
     "PlanarFreehandROI": ("131191004", "SCT", "Perimeter"),
     "ArrowAnnotate": ("111010", "DCM", "Center"),
@@ -75,9 +74,7 @@ def write_measurements(exam: PhantomExam, jitter_mm: float = 0.0) -> Path:
         drawn.append(DrawnTool("Bidirectional", label, image, points, tuple(map(float, lengths))))
     report = ohif_report(spec, drawn, time=clock(4 * 3600))
     path = exam.folder / "0950_measurements.dcm"
-    # The viewer's code for free text is longer than a Code Value may be.
-    with pydicom.config.disable_value_validation():
-        save(report, path)
+    save(report, path)
     return path
 
 
@@ -132,7 +129,7 @@ def ohif_report(
     spec: PhantomSpec,
     drawn: Sequence[DrawnTool],
     *,
-    label_in: LabelPlace = "finding_site",
+    label_in: LabelPlace = "comment",
     reader: str = "unknown^unknown",
     save_number: int = 1,
     time: str = "130000",
@@ -194,7 +191,7 @@ def _values(drawn: DrawnTool) -> list[Dataset]:
             for name, value, points in zip(_AXES, values, pairs, strict=False)
         ]
     name = _VALUES[drawn.tool]
-    unit = "mm2" if name[2] == "AREA" else "mm"
+    unit = "mm2" if name[2] == "Area" else "mm"
     return [_value(name, values[0], unit, _GRAPHICS.get(drawn.tool, "POLYLINE"), drawn.points, drawn.image)]
 
 

@@ -166,6 +166,45 @@ def test_where_the_text_of_a_label_stands_is_no_shape() -> None:
     assert only(dataset).shape == "length"
 
 
+def test_the_handles_of_a_spline_and_its_kind_are_no_shape_and_no_label() -> None:
+    """The viewer keeps them beside the line itself, in the same value."""
+    handles = measuring.node(
+        "SCOORD", ("ControlPoints", "99CS3D", "Control Points"), measuring.image_node(IMAGE),
+        GraphicType="MULTIPOINT", GraphicData=measuring.flat(TRIANGLE),
+    )  # fmt: skip
+    perimeter = measuring.number(("131191004", "SCT", "Perimeter"), measuring.line(IMAGE, [*TRIANGLE, TRIANGLE[0]]))
+    perimeter.ContentSequence = [*perimeter.ContentSequence, handles]
+    kind = measuring.node("TEXT", ("SplineType", "99CS3D", "Spline Type"), TextValue="LINEAR")
+    label = measuring.node("TEXT", measuring.COMMENT, TextValue="Tumor")
+    measurement = only(measuring.report(measuring.group(kind, label, perimeter)))
+    assert (measurement.shape, measurement.label) == ("outline", "Tumor")
+
+
+def test_a_measurement_of_a_reformatted_view_may_name_no_image() -> None:
+    line = measuring.slicer_line([(1.0, 2.0, 3.0), (9.0, 2.0, 3.0)], "Tumor", "1.2.3.4")
+    nowhere = measuring.image_node(IMAGE)
+    nowhere.ReferencedSOPSequence[0].ReferencedSOPInstanceUID = "none"
+    line.ContentSequence[1].ContentSequence[0].ContentSequence = [nowhere]
+    report = read_measurements(measuring.report(line))
+    assert [m.graphics[0].image for m in report.measurements] == [None]
+    assert report.references == ()
+
+
+OLDER = {"CS3DTEXT": ("CORNERSTONEFREETEXT", "CORNERSTONEJS"), "103339001": ("G-A185", "SRT"),
+         "103340004": ("G-A186", "SRT"), "363698007": ("G-C0E3", "SRT")}  # fmt: skip
+
+
+@pytest.mark.parametrize("place", ["finding_site", "finding"])
+def test_codes_of_earlier_versions_of_the_viewer_are_read(place: LabelPlace) -> None:
+    dataset = ohif(label_in=place)
+    for element in dataset.iterall():
+        for item in element.value if element.VR == "SQ" else ():
+            if item.get("CodeValue") in OLDER:
+                item.CodeValue, item.CodingSchemeDesignator = OLDER[item.CodeValue]
+    measurement = only(dataset)
+    assert (measurement.shape, measurement.role, measurement.label) == ("axes", "tumor", "Tumor, left")
+
+
 def test_an_open_line_surrounds_nothing() -> None:
     dataset = measuring.report(
         measuring.group(
