@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.dicom_file.checked_numbers import number
 from pipeline.dicom_file.text_values import text_of
@@ -23,6 +23,8 @@ MODIFIERS = ("272741003", "G-C171", "106233006", "G-A1F8")
 LONG_AXIS, SHORT_AXIS = ("103339001", "G-A185"), ("103340004", "G-A186")
 AREAS = ("42798000", "G-A166", "G-D7FE")
 SEGMENTS = ("121191", "121214")
+# What an arrow or a probe "measures"; an arrow has a line whose first point is its tip.
+PLACE, VOLUME_SURFACE = "111010", "121231"
 COMMENT, SHORT_LABEL = "121106", "125309"
 # A code that viewers make of free text, whatever its scheme.
 _FREE_TEXT = re.compile(r"(?i)free ?text|^CS3DTEXT$|^TEXT$")
@@ -35,7 +37,7 @@ COORDINATES = ("SCOORD", "SCOORD3D")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Line:
-    """A graphic with the value measured on it. `measures`: the concept of the value, empty for a region alone."""
+    """A graphic with the value measured on it. `measures`: the concept of the value, or of a region."""
 
     measures: str
     graphic: Graphic
@@ -87,8 +89,11 @@ def _group(item: Item, root: Item) -> Group:
             except Unusable as error:
                 fault = fault or error
                 continue
-            measures = child.concept.value if child.concept and child.value_type == "NUM" else ""
-            lines.append(Line(measures, graphic, _length(child)))
+            measures = child.concept.value if child.concept else ""
+            if measures == PLACE:
+                lines.append(Line(measures, replace(graphic, type="POINT"), None))
+            else:
+                lines.append(Line(measures, graphic, _length(child)))
     return Group(
         _said(item),
         tuple(lines),

@@ -158,7 +158,8 @@ class _Place:
         """
         if graphic.in_patient:
             self._check_space(graphic.frame_of_reference_uid, "")
-            return np.array(graphic.points, dtype=np.float64)
+            points = np.array(graphic.points, dtype=np.float64)
+            return _circle_in(points, self.onto) if graphic.type == "CIRCLE" else points
         assert graphic.image is not None, "a graphic in pixels names its image"
         uid = graphic.image.ref.sop_instance_uid
         frame = lookup(self.frames, (uid, graphic.image.frame))
@@ -238,7 +239,7 @@ def _marking(measurement: Measurement, lines: Sequence[Floats]) -> Marking:
     if measurement.shape == "length":
         return Axes(_ends(points))
     if measurement.shape == "ellipse":
-        points = _ellipse(points)
+        return _ellipse(points)
     return Outline(tuple(_point(p) for p in _thinned(points)))
 
 
@@ -248,15 +249,30 @@ def _circle(centre_and_edge: Floats) -> Floats:
     return np.asarray(centre + np.linalg.norm(edge - centre) * np.stack([np.cos(angles), np.sin(angles)], axis=1))
 
 
-def _ellipse(ends: Floats) -> Floats:
-    """Corners from the ends of both axes. Raises Unusable where these have different middles."""
+def _circle_in(centre_and_edge: Floats, onto: Geometry) -> Floats:
+    """A circle of which only two points in the patient are known: in a plane through both, as near to the slices of
+    the grid as it can be. All of its planes give lesions of one size.
+    """
+    centre, edge = centre_and_edge
+    radius = edge - centre
+    normal = np.asarray(onto.direction).reshape(3, 3)[:, 2]
+    down = np.cross(normal, radius)
+    if np.linalg.norm(down) < 0.1 * np.linalg.norm(radius):
+        down = np.cross(np.asarray(onto.direction).reshape(3, 3)[:, 0], radius)
+    down = down * np.linalg.norm(radius) / max(float(np.linalg.norm(down)), 1e-9)
+    angles = np.linspace(0, 2 * np.pi, CORNERS, endpoint=False)[:, None]
+    return np.asarray(centre + np.cos(angles) * radius + np.sin(angles) * down)
+
+
+def _ellipse(ends: Floats) -> Marking:
+    """Corners from the ends of both axes; the axes themselves where they have different middles, as in no ellipse."""
     apart = float(np.linalg.norm(ends[:2].mean(axis=0) - ends[2:].mean(axis=0)))
-    if apart > 0.1 * float(np.linalg.norm(ends[1] - ends[0])) + LENGTH_MM:
-        raise Unusable("damaged-coordinates", f"the axes of its ellipse have middles {apart:.1f} mm apart")
+    if apart > 0.05 * float(np.linalg.norm(ends[1] - ends[0])):
+        return Axes(_ends(ends[:2]), _ends(ends[2:]))
     centre = ends.mean(axis=0)
     one, other = (ends[1] - ends[0]) / 2, (ends[3] - ends[2]) / 2
     angles = np.linspace(0, 2 * np.pi, CORNERS, endpoint=False)[:, None]
-    return np.asarray(centre + np.cos(angles) * one + np.sin(angles) * other)
+    return Outline(tuple(_point(p) for p in centre + np.cos(angles) * one + np.sin(angles) * other))
 
 
 def _thinned(points: Floats) -> Floats:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from pipeline.measurements.graphics import SAME_POINT, Unusable, shape_of
-from pipeline.measurements.groups import AREAS, LONG_AXIS, SHORT_AXIS, Line, by_concept
+from pipeline.measurements.groups import AREAS, LONG_AXIS, SHORT_AXIS, VOLUME_SURFACE, Line, by_concept
 from pipeline.measurements.records import Graphic, Length, Shape
 
 Drawn = tuple[Shape, tuple[Graphic, ...], tuple[Length | None, ...], tuple[str, ...]]
@@ -28,6 +28,10 @@ def drawn(lines: Sequence[Line], closed: bool = False) -> Drawn:
         crossing = _crossing(rest[0], rest[1])
         if crossing is not None:
             return _as_axes(*crossing)
+    if len(rest) > 1 and all(line.measures == VOLUME_SURFACE for line in rest):
+        largest = max(rest, key=lambda line: _extent(line.graphic))
+        note = f"of its {len(rest)} contours, one in each slice, the largest was taken"
+        return "outline", (largest.graphic,), (None,), (note,)
     if len(rest) > 1:
         raise Unusable("several-shapes", f"it holds {len(rest)} shapes, and nothing tells which is the lesion")
     if not rest:
@@ -37,6 +41,12 @@ def drawn(lines: Sequence[Line], closed: bool = False) -> Drawn:
     shape = shape_of(line.graphic, closed or area)
     length = line.length if shape == "length" else None
     return shape, (line.graphic,), (length,), ()
+
+
+def _extent(graphic: Graphic) -> float:
+    """The diagonal of the box around a shape."""
+    low, high = (tuple(edge(values) for values in zip(*graphic.points, strict=True)) for edge in (min, max))
+    return math.dist(low, high)
 
 
 def _axes(lines: Sequence[Line]) -> tuple[Line, Line] | None:

@@ -130,6 +130,31 @@ def test_what_surrounds_becomes_an_outline_of_its_size(
     assert np.linalg.norm(corners[:, None] - corners, axis=2).max() == pytest.approx(long_mm, rel=0.003)
 
 
+def test_an_ellipse_whose_axes_have_different_middles_is_taken_as_two_axes(folder: Path) -> None:
+    of = image()
+    shape = [measuring.graphic("ELLIPSE", [*LONG, *moved(SHORT, 3)])]
+    report = read_measurements(stored(measuring.state(of, shape, [measuring.text("Tumor")])))
+    (one,) = placed(report, facts(folder, of), GRID).placed
+    assert ends(one)[2:, 0].tolist() == pytest.approx([2.5, 2.5])
+
+
+@pytest.mark.parametrize("edge", [(5.0, 0.0, 0.0), (0.0, 3.0, 4.0), (0.0, 0.0, 5.0)])
+def test_a_circle_in_the_patient_has_its_radius_whatever_its_plane(
+    folder: Path, edge: tuple[float, float, float]
+) -> None:
+    circle = measuring.node(
+        "SCOORD3D", None, GraphicType="CIRCLE", ReferencedFrameOfReferenceUID="1.2.3.4",
+        GraphicData=[0.0, 10.0, 16.0, edge[0], 10 + edge[1], 16 + edge[2]],
+    )  # fmt: skip
+    label = measuring.node("TEXT", measuring.COMMENT, TextValue="Tumor")
+    report = read_measurements(measuring.report(measuring.group(label, measuring.number(measuring.LENGTH, circle))))
+    (one,) = placed(report, facts(folder, image()), GRID).placed
+    assert isinstance(one.marking, Outline)
+    corners = np.array(one.marking.points)
+    assert np.linalg.norm(corners - (0, 10, 16), axis=1) == pytest.approx(np.full(len(corners), 5.0))
+    assert np.linalg.matrix_rank(corners - corners.mean(axis=0), tol=1e-6) == 2
+
+
 def test_an_outline_of_thousands_of_points_is_thinned(folder: Path) -> None:
     of = image()
     angles = np.linspace(0, 2 * np.pi, 4000, endpoint=False)

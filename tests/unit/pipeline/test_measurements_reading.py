@@ -205,6 +205,30 @@ def test_codes_of_earlier_versions_of_the_viewer_are_read(place: LabelPlace) -> 
     assert (measurement.shape, measurement.role, measurement.label) == ("axes", "tumor", "Tumor, left")
 
 
+def test_of_the_contours_of_a_volume_the_largest_is_taken() -> None:
+    def contour(z: float, half: float) -> Dataset:
+        corners = [(x * half, y * half, z) for x, y in ((-1, -1), (1, -1), (1, 1.2), (-1, 1))]
+        return measuring.node(
+            "SCOORD3D", ("121231", "DCM", "Volume Surface"), GraphicType="POLYGON",
+            GraphicData=measuring.flat([*corners, corners[0]]), ReferencedFrameOfReferenceUID="1.2.3.4",
+        )  # fmt: skip
+
+    label = measuring.node("TEXT", measuring.COMMENT, TextValue="Tumor")
+    contours = [contour(z, 9.0 - abs(z)) for z in (-2.0, 0.0, 2.0)]
+    measurement = only(measuring.report(measuring.group(label, *contours)))
+    assert measurement.shape == "outline"
+    assert {p[2] for p in measurement.graphics[0].points} == {0.0}
+    assert "of its 3 contours" in measurement.notes[0]
+
+
+def test_an_arrow_is_a_place_and_its_line_no_length() -> None:
+    """The viewer writes an arrow as a line of two points, the tip first."""
+    label = measuring.node("TEXT", measuring.COMMENT, TextValue="Tumor")
+    arrow = measuring.number(("111010", "DCM", "label"), measuring.line(IMAGE, LONG), "0", "1")
+    measurement = only(measuring.report(measuring.group(label, arrow)))
+    assert (measurement.shape, measurement.graphics[0].points[0]) == ("point", LONG[0])
+
+
 def test_an_open_line_surrounds_nothing() -> None:
     dataset = measuring.report(
         measuring.group(
