@@ -20,6 +20,9 @@ from pipeline.roi.sides import side_by_position
 _SIDES: dict[Side, str] = {"L": "left", "R": "right"}
 
 
+_Made = tuple[Placed, Proposal, Side | None]
+
+
 @dataclass(frozen=True, slots=True)
 class ProposedRegion:
     """A region proposed for one measurement. `label`: in our own vocabulary, by which it is understood again."""
@@ -50,7 +53,7 @@ def propose_regions(
     own = frozenset(s.ref.sop_instance_uid for s in t1c.sources_z)
     together = merged([placed(r, images, t1c.geometry, own, check_patient=check_patient) for r in reports])
     not_used = list(together.not_used)
-    proposals: list[tuple[Placed, Proposal, Side | None]] = []
+    proposals: list[_Made] = []
     for n, one in enumerate(together.placed):
         others = [o.marking for m, o in enumerate(together.placed) if m != n]
         try:
@@ -59,6 +62,7 @@ def propose_regions(
         except (InputRejected, RoiRejected) as error:
             m = one.measurement
             not_used.append(NotUsed(m.source, m.number, m.label, error.code, error.message))
+    proposals = _of_told_sides(proposals, not_used)
     sided = [replace(one, measurement=replace(one.measurement, side=side)) for one, _, side in proposals]
     numbered = renumbered(sided)
     regions = [
@@ -66,6 +70,28 @@ def propose_regions(
         for one, (_, proposal, side), label in zip(numbered, proposals, _labels(numbered), strict=True)
     ]
     return ProposedRegions(tuple(regions), tuple(not_used))
+
+
+def _of_told_sides(proposals: list[_Made], not_used: list[NotUsed]) -> list[_Made]:
+    """All with a side or all without: regions of one exam of which only some tell theirs cannot be put together.
+
+    Where one side alone is told, it is left out; where both are, what tells none is not used.
+    """
+    sides = {side for _, _, side in proposals}
+    if None not in sides or len(sides) == 1:
+        return proposals
+    if len(sides) == 2:
+        note = "its side is left out of the label: neither label nor place of another measurement tells one"
+        return [
+            (replace(one, notes=(*one.notes, note)) if side else one, proposal, None)
+            for one, proposal, side in proposals
+        ]
+    for one, _, side in proposals:
+        if side is None:
+            m = one.measurement
+            why = "others are on the left and on the right, and nothing tells its side"
+            not_used.append(NotUsed(m.source, m.number, m.label, "no-side", why))
+    return [each for each in proposals if each[2] is not None]
 
 
 def _side(one: Placed, proposal: Proposal, t1c: Volume) -> Side | None:
