@@ -65,9 +65,15 @@ def sender(daemon: Daemon, ae_title: str = "SCANNER", sop_class: str = MR_IMAGE)
 
 
 def test_every_part_is_asked_by_traffic(daemon: Daemon) -> None:
-    status, text = ask(daemon, "/health/ready")
-    found = json.loads(text)
-    assert status == 200, text
+    # A check that was late, on a machine that has other things to do, is made again.
+    answers: list[tuple[int, str]] = []
+
+    def all_well() -> bool:
+        answers.append(ask(daemon, "/health/ready"))
+        return answers[-1][0] == 200
+
+    wait_for(all_well, "everything to be ready", moves=lambda: answers[-1])
+    found = json.loads(answers[-1][1])
     names = {c["name"] for c in found["checks"]}
     assert {"ledger", "disk", "listener", "intake", "sweep", "queue-analyse", "queue-deliver", "queue-sweep"} <= names
     intake = next(c for c in found["checks"] if c["name"] == "intake")
@@ -77,10 +83,16 @@ def test_every_part_is_asked_by_traffic(daemon: Daemon) -> None:
 def test_probing_leaves_nothing_behind(daemon: Daemon) -> None:
     ask(daemon, "/health/ready")
     with daemon.ledger.read() as connection:
-        left = connection.execute(sa.select(instances).where(instances.c.calling_ae == HEALTH_AE_TITLE)).all()
         assert connection.execute(sa.select(sa.func.count()).select_from(studies)).scalar_one() == 0
-    assert left == []
-    assert list((daemon.settings.spool.path / "instances").rglob("*.dcm")) == []
+
+    def left() -> list[object]:
+        """Of a probe that is under way there is something for a moment; ten a second would be seen to pile up."""
+        with daemon.ledger.read() as connection:
+            rows = connection.execute(sa.select(instances.c.id).where(instances.c.calling_ae == HEALTH_AE_TITLE)).all()
+        return [*rows, *(daemon.settings.spool.path / "instances").rglob("*.dcm")]
+
+    wait_for(lambda: left() == [], "the last probe to be removed")
+    assert len(left()) <= 2, "one probe, in the ledger and in the spool"
 
 
 def test_refusals_are_counted_from_0_since_alerts_see_no_increase_in_a_series_that_begins_with_1(
@@ -97,7 +109,7 @@ def test_what_is_sent_and_who_is_refused_is_counted(daemon: Daemon) -> None:
     assert sender(daemon, "STRANGER").is_rejected
     wait_for(lambda: figure(daemon, "instances_total", status="0000") == 3, "the instances to be counted")
     assert figure(daemon, "instance_bytes_total") > 0
-    assert figure(daemon, "associations_total", outcome="released") == 1
+    wait_for(lambda: figure(daemon, "associations_total", outcome="released") == 1, "the association to be counted")
     assert figure(daemon, "associations_total", outcome="unknown-peer") == 1
     wait_for(lambda: figure(daemon, "studies", state="assembling") == 1, "the study to be counted")
 
@@ -123,15 +135,20 @@ def test_the_trail_says_what_came_and_who_was_refused(daemon: Daemon) -> None:
     assert "Secret" not in trail.read_text()
 
 
+def queue_of(daemon: Daemon, status: int) -> str:
+    """What is said of the queue of deliveries under this status; nothing under another."""
+    answered, text = ask(daemon, "/health/ready/queue-deliver")
+    return text if answered == status else ""
+
+
 def test_a_queue_whose_worker_hangs_is_not_ready_and_the_rest_is(daemon: Daemon) -> None:
     child = next(c for c in daemon.supervisor.children if c.name == "work-deliver")
     assert child.process is not None
-    assert figure(daemon, "worker_processes", queue="deliver") > 0
+    wait_for(lambda: figure(daemon, "worker_processes", queue="deliver") > 0, "the worker's sign of life")
     os.killpg(child.process.pid, signal.SIGSTOP)
     try:
-        wait_for(lambda: ask(daemon, "/health/ready/queue-deliver")[0] == 503, "the queue to be missed")
-        assert "is there a worker for it?" in ask(daemon, "/health/ready/queue-deliver")[1]
-        assert ask(daemon, "/health/ready/ledger")[0] == 200
+        wait_for(lambda: "is there a worker for it?" in queue_of(daemon, 503), "the queue to be missed")
+        wait_for(lambda: ask(daemon, "/health/ready/ledger")[0] == 200, "the rest to be well")
     finally:
         os.killpg(child.process.pid, signal.SIGCONT)
     wait_for(lambda: ask(daemon, "/health/ready/queue-deliver")[0] == 200, "the queue to be ready again")
