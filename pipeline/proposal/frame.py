@@ -17,6 +17,8 @@ Floats = npt.NDArray[np.float64]
 SHORTEST_MM, LONGEST_MM = 1.0, 250.0
 # How far two lines, or the points of an outline, may lie from one plane, in spacings of the slices.
 SAME_PLANE = 0.55
+# In a bent lesion the longest line may run beside the longest one across it; hands add to that.
+BESIDE_MM = 3.0
 # The short axis of a lesion of which only the long one is known, as a share of it.
 USUAL_SHORT = 0.75
 
@@ -127,7 +129,8 @@ def _check_crossing(long: Floats, short: Floats, u: Floats, v: Floats, w: Floats
         raise InputRejected(f"The two axes lie in different slices, {apart:.1f} mm apart.")
     along = float(abs((short.mean(axis=0) - long.mean(axis=0)) @ u))
     aside = float(abs((long.mean(axis=0) - short.mean(axis=0)) @ v))
-    if along > np.linalg.norm(long[1] - long[0]) / 2 + 1 or aside > np.linalg.norm(short[1] - short[0]) / 2 + 1:
+    reach = [float(np.linalg.norm(line[1] - line[0])) / 2 + BESIDE_MM for line in (long, short)]
+    if along > reach[0] or aside > reach[1]:
         raise InputRejected("The two axes do not cross: they measure two things, not one lesion.")
 
 

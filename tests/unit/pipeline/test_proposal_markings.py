@@ -41,7 +41,7 @@ def volume() -> Volume:
         (Axes(GOOD.long, (at(30, 30, 15), at(30, 30, 15))), "short axis has length 0"),
         (Axes((at(20, 30, 15), at(20.5, 30, 15))), "too short"),
         (Axes(GOOD.long, (at(30, 24, 17), at(30, 36, 17))), "different slices, 4.0 mm"),
-        (Axes(GOOD.long, (at(48, 24, 15), at(48, 36, 15))), "do not cross"),
+        (Axes(GOOD.long, (at(50, 24, 15), at(50, 36, 15))), "do not cross"),
         (Axes(GOOD.long, (at(24, 29, 15), at(36, 31, 15))), "along the long one"),
         (Axes((at(20, 30, 15), (float("nan"), 0.0, 0.0))), "not a number"),
         (Axes(((30.0, 200.0, 15.0), (50.0, 200.0, 15.0))), "outside the images"),

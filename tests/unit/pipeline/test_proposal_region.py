@@ -94,11 +94,13 @@ def test_a_dark_middle_belongs_to_a_rim_that_enhances() -> None:
 
 
 @settings(max_examples=8, deadline=None)
-@given(seed=st.integers(0, 10**6), long=st.floats(4, 12), ratio=st.floats(0.4, 1.0))
-def test_no_region_reaches_farther_than_the_axes_allow_whatever_the_image(seed: int, long: float, ratio: float) -> None:
-    everything = image(np.ones(GRID.shape_zyx, bool), seed, noise=200.0)
+@given(seed=st.integers(0, 10**6), long=st.floats(4, 5), ratio=st.floats(0.9, 1.0))
+def test_no_region_reaches_farther_than_the_axes_allow_though_the_image_does(
+    seed: int, long: float, ratio: float
+) -> None:
     short = long * ratio
-    proposal = propose(everything, None, axes(long, short), "tumor")
+    bar = np.hypot(places()[..., 1], places()[..., 2]) <= 0.7 * short
+    proposal = propose(image(bar, seed), None, axes(long, short), "tumor")
     third = (long + short) / 2
     reach = np.array([1.3 * long + 1, 1.3 * short + 1, 1.6 * third + 1]) + SMALL
     assert ((places()[proposal.mask] / reach) ** 2).sum(axis=-1).max() <= 1.0 + SMALL
@@ -127,9 +129,12 @@ def test_the_volume_before_contrast_is_used_on_the_same_grid_only_and_its_absenc
 
 
 def test_bright_fat_that_was_bright_before_is_no_lesion() -> None:
-    lesion, fat = ball(7), places()[..., 1] > 7
-    proposal = propose(image(lesion | fat), image(fat & ~lesion, seed=4), axes(7, 7), "lymph_nodes")
-    assert dice(proposal.mask, lesion) > 0.9
+    fat = np.asarray(places()[..., 1] > 2)
+    lesion = ball(7) & ~fat
+    marking = Axes(axes(7, 7).long, axes(7, 4.5, (0.0, -2.5, 0.0)).short)
+    with_before = propose(image(lesion | fat), image(fat, seed=4), marking, "lymph_nodes")
+    assert not (with_before.mask & fat).any()
+    assert (propose(image(lesion | fat), None, marking, "lymph_nodes").mask & fat).any()
 
 
 @pytest.mark.parametrize("moved", [(0, 0, 0), (1, -2, 2), (0, 3, -1)])
