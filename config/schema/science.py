@@ -124,7 +124,8 @@ class Training(Section):
 
     `recipe = "paper"` calibrates and cuts by resubstitution. `t_test_p` or `top` None leaves that selection out;
     `gamma` None is 1/p. `clinical` makes a multiomic signature. `range_margin`: part of a feature's training range
-    by which a new value may exceed it.
+    by which a new value may exceed it. `stable_icc`: only features are candidates whose intraclass correlation over the
+    perturbations of the training patients (`axrad extract --perturb`) is at least this; it is computed in every fold.
     """
 
     recipe: Literal["out_of_fold", "paper"] = "out_of_fold"
@@ -144,6 +145,7 @@ class Training(Section):
     range_margin: float = Field(0.1, ge=0)
     complete_cases: bool = False
     cutoff: str = "youden"
+    stable_icc: float | None = Field(None, gt=0, lt=1)
 
     @field_validator("cutoff")
     @classmethod

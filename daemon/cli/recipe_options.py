@@ -15,6 +15,22 @@ if TYPE_CHECKING:
     from config.schema import Settings, Training
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def _least_icc(context: click.Context, parameter: click.Parameter, text: str | None) -> float | None:
+    """`icc>=0.9`."""
+    if text is None:
+        return None
+    measure, _, number = text.replace(" ", "").partition(">=")
+    try:
+        least = float(number) if measure.lower() == "icc" else 0.0
+    except ValueError:
+        least = 0.0
+    if not 0 < least < 1:
+        raise click.BadParameter('is written as in "icc>=0.9"', context, parameter)
+    return least
+
+
 _TABLE_OPTIONS = (
     click.option("--label", required=True, help="Column with the outcome."),
     click.option("--positive", required=True, help="Its value for the positive class."),
@@ -41,6 +57,13 @@ _OPTIONS = (
     ),
     click.option(
         "--cutoff", metavar="RULE", help="youden, sensitivity=0.95 or net-benefit=0.2, on out-of-fold probabilities."
+    ),
+    click.option(
+        "--stable",
+        "stable_icc",
+        metavar="icc>=N",
+        callback=_least_icc,
+        help="Only features whose ICC over the table's perturbations is at least N, in every fold.",
     ),
     click.option("--folds", type=click.IntRange(2)),
     click.option("--trees", type=click.IntRange(1)),

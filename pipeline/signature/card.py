@@ -130,6 +130,26 @@ def events_per_candidate(signature: Signature) -> str:
     return f"{events} cases of the smaller class for {columns} candidate columns: {share}."
 
 
+def selection_stability(nested: Mapping[str, Json]) -> str:
+    """How much the columns depend on who was in training, as a sentence; of an older evaluation it is not known."""
+    selection = nested.get("selection")
+    if not isinstance(selection, dict):
+        return "How much selection depends on the training cases was not computed: evaluate again."
+    often = selection["chosen_by_half"]
+    assert isinstance(often, dict)
+    nogueira = selection["nogueira"]
+    index = "cannot be had: every fit chose all columns, or none"
+    if isinstance(nogueira, dict):
+        low, high = nogueira["ci"]  # type: ignore[misc, str-unpack]
+        index = f"{nogueira['value']:.2f} (95 % interval {low:.2f} to {high:.2f}; 1: always the same, 0: by chance)"
+    named = f": {', '.join(f'`{name}` {part:.0%}' for name, part in list(often.items())[:10])}" if often else ""
+    more = f" and {len(often) - 10} more" if len(often) > 10 else ""
+    return (
+        f"Selection over {selection['fits']} folds: Jaccard {selection['jaccard']:.2f} in the mean of all pairs, "
+        f"Nogueira's index {index}; {len(often)} columns were chosen by at least half of the folds{named}{more}."
+    )
+
+
 def is_evidence(row: Mapping[str, Json]) -> bool:
     """Whether an external cohort speaks for the signature: as trained, and no case of it is known from elsewhere."""
     return row["orientation"] == gate.AS_TRAINED and not repeated_rows(row)

@@ -123,6 +123,11 @@ def predictors(signature: Signature) -> str:
     steps = []
     if recipe.z_score:
         steps.append("were scaled to z scores with mean and standard deviation of the training cases")
+    if recipe.stable_icc is not None:
+        steps.append(
+            f"had to have an intraclass correlation ICC(1,1) of at least {recipe.stable_icc:g} over perturbations of "
+            "the training cases' regions and images"
+        )
     if recipe.t_test_p is not None:
         steps.append(f"had to pass Welch's t test at P < {recipe.t_test_p:g}")
     if recipe.top is not None:

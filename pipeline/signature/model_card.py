@@ -178,6 +178,7 @@ def _analyses(signature: Signature, evaluation: Evaluation) -> Iterable[Block]:
     if nested:
         yield "Nested cross-validation, each case by a signature that had not seen it:"
         yield at_cutoff(nested)
+        yield card.selection_stability(nested)
     for name, row in card.external(evaluation).items():
         yield f"Cohort {name}:"
         yield at_cutoff(row)

@@ -123,6 +123,8 @@ class Header(Record):
         recipe = facts.get("recipe")
         if isinstance(recipe, dict) and recipe.get("cutoff") == YOUDEN:
             del recipe["cutoff"]
+        if isinstance(recipe, dict) and recipe.get("stable_icc") is None:
+            recipe.pop("stable_icc", None)
         if self.origins == DRAWN_ONLY:
             facts.pop("origins", None)
         return facts

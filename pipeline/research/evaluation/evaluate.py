@@ -16,7 +16,7 @@ from pipeline.research.evaluation import scored_cohort as cohorts
 from pipeline.research.evaluation.scored_cohort import Scored
 from pipeline.research.tables import design
 from pipeline.research.tables.feature_table import Table
-from pipeline.research.training import fitting, nested
+from pipeline.research.training import fitting, nested, selection_stability
 from pipeline.signature.gate import MINIMUM_PER_CLASS
 from pipeline.signature.record import Signature
 
@@ -176,8 +176,22 @@ def _nested(result: nested.Nested, cases: design.Design) -> dict[str, Json]:
         "n": len(cases.positive),
         "at_cutoff": {k: cohorts.interval(v) for k, v in accuracy.items()},
         "cutoffs": list(result.cutoffs),
+        "selection": _selection(result, cases),
         **cohorts.calibration_figures(result.probabilities, cases.positive, result.patients),
     }
+
+
+def _selection(result: nested.Nested, cases: design.Design) -> dict[str, Json]:
+    """How much the chosen columns depend on the fold; those that at least half of the folds chose, by frequency."""
+    steady = selection_stability.stability(result.chosen)
+    order = np.argsort(-steady.frequency, kind="stable")
+    often: dict[str, Json] = {
+        cases.columns[j]: round(float(steady.frequency[j]), 4) for j in order if steady.frequency[j] >= 0.5
+    }
+    nogueira: Json = {"value": steady.nogueira, "ci": [steady.low, steady.high]}
+    if np.isnan(steady.nogueira):
+        nogueira = None
+    return {"fits": len(result.chosen), "jaccard": steady.jaccard, "nogueira": nogueira, "chosen_by_half": often}
 
 
 def _nested_table(result: nested.Nested) -> pd.DataFrame:

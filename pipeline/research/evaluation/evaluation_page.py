@@ -101,6 +101,7 @@ def _nested(nested: Json, plots: Mapping[str, list[str]]) -> list[str]:
         "<h2>Training cohort, nested cross-validation</h2>",
         html_tables.table(["each case by a signature that had not seen it", "value (95 % interval)"],
                           [*lines, *_calibration(nested)]),
+        f"<p>{html.escape(card.selection_stability(nested).replace('`', ''))}</p>",
         _figures(plots[figures.NESTED]),
     ]  # fmt: skip
 

@@ -13,6 +13,7 @@ from pipeline.errors import InputRejected
 from pipeline.research.tables.faults import row_list
 from pipeline.research.tables.feature_table import Table
 from pipeline.research.tables.patients import Numbers, patients_of
+from pipeline.research.tables.perturbations import read_perturbations
 from pipeline.research.tables.reading import shortened
 from pipeline.signature import names
 from pipeline.signature.case_values import clinical_value
@@ -26,6 +27,7 @@ class Design:
     """`values`: (cases, columns) without NaN. `groups`: per column its `{sequence}.{roi}` or "clinical".
 
     `kept_rows`: bool per row of the table; rows left out were incomplete. `patients`: the number of each case's one.
+    `repeats`: (cases, repeats, columns), the cases perturbed, where the recipe asks for stable features; else None.
     """
 
     columns: tuple[str, ...]
@@ -35,6 +37,7 @@ class Design:
     ids: tuple[str, ...]
     kept_rows: npt.NDArray[np.bool_]
     patients: Numbers | None = None
+    repeats: Floats | None = None
 
     @property
     def left_out(self) -> int:
@@ -47,7 +50,7 @@ class Design:
         patients = None if self.patients is None else self.patients[some]
         return replace(
             self, values=self.values[some], positive=self.positive[some], ids=ids, kept_rows=rows & self.kept_rows,
-            patients=patients,
+            patients=patients, repeats=None if self.repeats is None else self.repeats[some],
         )  # fmt: skip
 
 
@@ -76,7 +79,8 @@ def for_training(table: Table, recipe: Training) -> Design:
     keep = complete(values, columns, table, recipe.complete_cases)
     ids = tuple(i for i, k in zip(table.ids, keep, strict=True) if k)
     patients = patients_of(table)[keep]
-    design = Design(columns, groups, values[keep], table.positive[keep], ids, keep, patients)
+    repeats = None if recipe.stable_icc is None else _repeats(table, tuple(features), len(columns))[keep]
+    design = Design(columns, groups, values[keep], table.positive[keep], ids, keep, patients, repeats)
     smallest = min(len(np.unique(patients[design.positive])), len(np.unique(patients[~design.positive])))
     if smallest < recipe.folds:
         cases = "cases" if len(np.unique(patients)) == len(patients) else "patients"
@@ -85,6 +89,13 @@ def for_training(table: Table, recipe: Training) -> Design:
             code="few-cases",
         )
     return design
+
+
+def _repeats(table: Table, features: tuple[str, ...], columns: int) -> Floats:
+    """The perturbed features; clinical columns, which come last and no perturbation changes, are NaN."""
+    repeats = read_perturbations(table, features)
+    clinical = np.full((*repeats.shape[:2], columns - len(features)), np.nan)
+    return np.concatenate([repeats, clinical], axis=2)
 
 
 def clinical_columns(clinical: tuple[str, ...], table: Table) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +51,7 @@ class Table:
     foreign_columns: bool = False
     extraction: Form | None = None
     ki67_high_percent: float | None = None
+    perturbations: Path | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -89,7 +90,7 @@ class Table:
             self.name, self.sha256, self.label_column, self.positive_value, self.negative_value, self.id_column,
             tuple(i for i, keep in zip(self.ids, which, strict=True) if keep), self.positive[which], self.columns,
             self.features[which], {k: v[which] for k, v in self.others.items()}, self.extraction_hash,
-            self.foreign_columns, self.extraction, self.ki67_high_percent,
+            self.foreign_columns, self.extraction, self.ki67_high_percent, self.perturbations,
         )  # fmt: skip
 
 
@@ -118,10 +119,11 @@ def read(
         InputRejected: naming all rows and columns that are wrong.
     """
     frame, digest = read_frame(path, mapping)
-    return from_frame(
+    table = from_frame(
         frame, name=path.name, sha256=digest, label=label, positive=positive, negative=negative, id_column=id_column,
         ignore=ignore, companions=companions, foreign_columns=foreign_columns, settings=settings, mapping=mapping,
     )  # fmt: skip
+    return replace(table, perturbations=path.with_name(f"{path.name}.perturbed.parquet"))
 
 
 def from_frame(

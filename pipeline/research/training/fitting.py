@@ -60,16 +60,29 @@ class NothingSelectedError(InputRejected):
     code = "nothing-selected"
 
 
-def fit(values: Floats, positive: Bools, columns: tuple[str, ...], groups: tuple[str, ...], recipe: Training) -> Fit:
-    """Standardise, select, standardise again, fit.
+def fit(
+    values: Floats,
+    positive: Bools,
+    columns: tuple[str, ...],
+    groups: tuple[str, ...],
+    recipe: Training,
+    repeats: Floats | None = None,
+) -> Fit:
+    """Leave out what is not stable, standardise, select, standardise again, fit.
+
+    `repeats`: these cases perturbed, (cases, repeats, columns), where the recipe asks for stable columns.
 
     Raises:
         NothingSelectedError: no column passes in any group.
     """
     constant = selection.constant_columns(values)
-    varying = np.flatnonzero(~constant)
+    candidates = ~constant
+    if recipe.stable_icc is not None and repeats is not None:
+        candidates &= selection.stable_columns(repeats, groups, recipe.stable_icc)
+    varying = np.flatnonzero(candidates)
     if len(varying) == 0:
-        raise NothingSelectedError("no column varies between the training cases")
+        stable = "" if recipe.stable_icc is None else f" and is stable (ICC of at least {recipe.stable_icc:g})"
+        raise NothingSelectedError(f"no column varies between the training cases{stable}")
     z_mean, z_std = _moments(values[:, varying], recipe.z_score)
     z = (values[:, varying] - z_mean) / z_std
     chosen, evidence = selection.select(
@@ -117,6 +130,7 @@ def out_of_fold(
     recipe: Training,
     progress: Progress | None = None,
     patients: Indices | None = None,
+    repeats: Floats | None = None,
 ) -> tuple[Floats, int]:
     """Decision of each case by a fit that never saw it, and the number of folds in which nothing was selected.
 
@@ -126,7 +140,8 @@ def out_of_fold(
     decisions, empty = np.zeros(len(positive)), 0
     for done, (training, held_out) in enumerate(folds(positive, recipe.folds, recipe.seed, patients), 1):
         try:
-            fitted = fit(values[training], positive[training], columns, groups, recipe)
+            mine = None if repeats is None else repeats[training]
+            fitted = fit(values[training], positive[training], columns, groups, recipe, mine)
         except NothingSelectedError:
             empty += 1
         else:

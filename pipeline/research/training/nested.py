@@ -27,6 +27,7 @@ class Nested:
     """`fold_aucs`: (repeats, folds). `probabilities` and `called`: of the first repeat, per case, out of fold.
 
     `positive`, `patients`: class of each case, and the number of its patient. `cutoffs`: the one of each fold.
+    `chosen`: (repeats * folds, columns), the columns that selection kept in each.
     """
 
     auc: metrics.Interval
@@ -36,6 +37,7 @@ class Nested:
     called: npt.NDArray[np.bool_]
     positive: npt.NDArray[np.bool_]
     patients: npt.NDArray[np.intp]
+    chosen: npt.NDArray[np.bool_]
     cutoffs: tuple[float, ...] = ()
     name: str = "nested cross-validation"
 
@@ -55,12 +57,14 @@ def nested_cv(
     """
     aucs = np.empty((repeats, recipe.folds))
     probabilities, called = np.zeros(len(design.positive)), np.zeros(len(design.positive), dtype=np.bool_)
+    chosen = np.zeros((repeats * recipe.folds, len(design.columns)), dtype=np.bool_)
     empty, cutoffs = 0, []
     for repeat in range(repeats):
         parts = fitting.folds(design.positive, recipe.folds, recipe.seed + repeat, design.patients)
         for fold, (training, held_out) in enumerate(parts):
-            decisions, nothing = _fold(design, recipe, training, held_out)
-            empty += nothing
+            decisions, selected = _fold(design, recipe, training, held_out)
+            empty += len(selected) == 0
+            chosen[repeat * recipe.folds + fold, selected] = True
             aucs[repeat, fold] = metrics.auc(decisions, design.positive[held_out])
             if repeat == 0 and calibrate:
                 a, b, cutoff = _calibrated(design, recipe, training)
@@ -70,7 +74,8 @@ def nested_cv(
             if progress is not None:
                 progress(repeat * recipe.folds + fold + 1, repeats * recipe.folds)
     patients = np.arange(len(design.positive)) if design.patients is None else design.patients
-    return Nested(_interval(aucs), aucs, empty, probabilities, called, design.positive, patients, tuple(cutoffs))
+    answered = (probabilities, called, design.positive, patients, chosen, tuple(cutoffs))
+    return Nested(_interval(aucs), aucs, empty, *answered)
 
 
 def auc_difference(a: Nested, b: Nested) -> metrics.Interval:
@@ -80,7 +85,7 @@ def auc_difference(a: Nested, b: Nested) -> metrics.Interval:
 
 def naive_auc(design: Design, recipe: Training) -> float:
     """The mistake: columns are selected on everyone, and only the classifier is cross-validated. Mean fold AUC."""
-    fitted = fitting.fit(design.values, design.positive, design.columns, design.groups, recipe)
+    fitted = fitting.fit(design.values, design.positive, design.columns, design.groups, recipe, design.repeats)
     values = fitted.scaling.apply(design.values[:, fitted.kept])
     aucs = []
     for training, held_out in fitting.folds(design.positive, recipe.folds, recipe.seed, design.patients):
@@ -91,13 +96,16 @@ def naive_auc(design: Design, recipe: Training) -> float:
 
 def _fold(
     design: Design, recipe: Training, training: fitting.Indices, held_out: fitting.Indices
-) -> tuple[Floats, bool]:
-    """Decisions on the held-out cases; zeros, and True, where nothing was selected."""
+) -> tuple[Floats, fitting.Indices]:
+    """Decisions on the held-out cases, and the columns that were selected; zeros where none was."""
     try:
-        fitted = fitting.fit(design.values[training], design.positive[training], design.columns, design.groups, recipe)
+        mine = None if design.repeats is None else design.repeats[training]
+        fitted = fitting.fit(
+            design.values[training], design.positive[training], design.columns, design.groups, recipe, mine
+        )
     except fitting.NothingSelectedError:
-        return np.zeros(len(held_out)), True
-    return fitted.decision(design.values[held_out]), False
+        return np.zeros(len(held_out)), np.empty(0, dtype=np.intp)
+    return fitted.decision(design.values[held_out]), fitted.kept
 
 
 def _calibrated(design: Design, recipe: Training, training: fitting.Indices) -> tuple[float, float, float]:
@@ -107,7 +115,13 @@ def _calibrated(design: Design, recipe: Training, training: fitting.Indices) -> 
     smallest = min(len(np.unique(patients[positive])), len(np.unique(patients[~positive])))
     inner = recipe.model_copy(update={"folds": max(2, min(recipe.folds, smallest))})
     decisions, _ = fitting.out_of_fold(
-        design.values[training], positive, design.columns, design.groups, inner, patients=patients
+        design.values[training],
+        positive,
+        design.columns,
+        design.groups,
+        inner,
+        patients=patients,
+        repeats=None if design.repeats is None else design.repeats[training],
     )
     a, b = calibration_fit.platt(decisions, positive)
     return a, b, calibration_fit.cutoff(recipe.cutoff, calibration.probability(decisions, a, b), positive)

@@ -15,10 +15,12 @@ import numpy.typing as npt
 from scipy import stats
 
 from config.schema import Training
+from pipeline.features.intraclass import one_way
 from pipeline.research.tables.design import CLINICAL_GROUP
 from pipeline.signature.record import Floats, GroupEvidence
 
 Indices = npt.NDArray[np.intp]
+FEWEST_CASES = 3
 _FORESTS: ContextVar[dict[bytes, Floats] | None] = ContextVar("_FORESTS", default=None)
 
 
@@ -26,6 +28,25 @@ def constant_columns(values: Floats) -> npt.NDArray[np.bool_]:
     """Columns without spread: all cells equal to within rounding."""
     spread = np.ptp(values, axis=0)
     return np.asarray(spread <= 1e-12 * np.abs(values).max(axis=0))
+
+
+def stable_columns(repeats: Floats, groups: tuple[str, ...], least: float) -> npt.NDArray[np.bool_]:
+    """Columns whose ICC(1,1) over the perturbations (cases, repeats, columns) of these cases is at least `least`.
+
+    A case counts for a column where it has every repeat; a column with fewer than three such cases is not known to be
+    stable. Clinical columns are: nothing perturbs them.
+    """
+    clinical = np.array([group == CLINICAL_GROUP for group in groups])
+    complete = np.isfinite(repeats).all(axis=1)
+    stable = clinical.copy()
+    patterns, members = np.unique(complete, axis=1, return_inverse=True)
+    for number in range(patterns.shape[1]):
+        columns = np.flatnonzero((members.reshape(-1) == number) & ~clinical)
+        cases = np.flatnonzero(patterns[:, number])
+        if len(columns) and len(cases) >= FEWEST_CASES and repeats.shape[1] > 1:
+            icc = one_way(repeats[np.ix_(cases, np.arange(repeats.shape[1]), columns)]).value
+            stable[columns] = icc >= least
+    return stable
 
 
 def welch_p(values: Floats, positive: npt.NDArray[np.bool_]) -> Floats:

@@ -67,7 +67,7 @@ def train(
 
 def _train(table: Table, recipe: Training, identity: Identity, progress: fitting.Progress | None) -> Signature:
     cases = design.for_training(table, recipe)
-    fitted = fitting.fit(cases.values, cases.positive, cases.columns, cases.groups, recipe)
+    fitted = fitting.fit(cases.values, cases.positive, cases.columns, cases.groups, recipe, cases.repeats)
     calibrated = _calibrate(cases, fitted, recipe, progress)
     columns = tuple(cases.columns[j] for j in fitted.kept)
     raw = cases.values[:, fitted.kept]
@@ -154,7 +154,7 @@ def _calibrate(
     if recipe.recipe == "paper":
         return _calibrate_as_published(cases, fitted, recipe)
     decisions, empty = fitting.out_of_fold(
-        cases.values, cases.positive, cases.columns, cases.groups, recipe, progress, cases.patients
+        cases.values, cases.positive, cases.columns, cases.groups, recipe, progress, cases.patients, cases.repeats
     )
     a, b = calibration_fit.platt(decisions, cases.positive)
     probabilities = calibration.probability(decisions, a, b)

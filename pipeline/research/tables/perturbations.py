@@ -1,0 +1,62 @@
+"""The perturbations of a table's exams (`axrad extract --perturb`), row by row of the table."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from pipeline.errors import InputRejected
+from pipeline.research.tables.feature_table import Table
+from pipeline.signature.record import Floats
+
+STUDY = "study_uid"
+
+
+def read_perturbations(table: Table, columns: tuple[str, ...]) -> Floats:
+    """(rows, repeats, columns), the exam as it is among the repeats; NaN where there is no number, or no such exam.
+
+    Raises:
+        InputRejected: there is no file of perturbations beside the table, it lacks a column, or no row is in it.
+    """
+    path = table.perturbations
+    if path is None or not path.is_file():
+        raise InputRejected(
+            f"{table.name}: there are no perturbations of its exams ({table.name}.perturbed.parquet): extract with "
+            "--perturb 30, or train without --stable",
+            code="no-perturbations",
+        )
+    try:
+        cells = pd.read_parquet(path)
+        lacking = [c for c in (STUDY, "side", "number", *columns) if c not in cells.columns]
+        if lacking:
+            raise InputRejected(f"{path.name} has no column {lacking[0]}", code="missing-columns")
+        values = cells[list(columns)].to_numpy(dtype=np.float64)
+    except (OSError, ValueError, TypeError) as error:
+        raise InputRejected(f"{path.name} is no table of perturbations", code="bad-table") from error
+    numbers = {number: place for place, number in enumerate(sorted(set(cells["number"])))}
+    rows = {key: row for row, key in enumerate(_keys(table))}
+    repeats = np.full((len(table), len(numbers), len(columns)), np.nan)
+    for place, key in enumerate(zip(cells[STUDY], cells["side"], strict=True)):
+        row = rows.get((str(key[0]), _side(key[1])))
+        if row is not None:
+            repeats[row, numbers[cells["number"].iloc[place]]] = values[place]
+    if np.isnan(repeats).all():
+        raise InputRejected(f"{path.name} has no exam of {table.name}", code="no-perturbations")
+    return repeats
+
+
+def _keys(table: Table) -> list[tuple[str, str]]:
+    """Study and side of each row."""
+    sides = [""] * len(table) if table.sides is None else [_side(side) for side in table.sides]
+    if table.id_column == STUDY:
+        studies = [name.partition("/")[0] for name in table.ids]
+    elif STUDY in table.others:
+        studies = [str(cell).strip() for cell in table.others[STUDY]]
+    else:
+        raise InputRejected(f"{table.name}: perturbations need the column {STUDY}", code="missing-columns")
+    return list(zip(studies, sides, strict=True))
+
+
+def _side(cell: object) -> str:
+    text = "" if cell is None else str(cell).strip()
+    return "" if text in ("nan", "None") else text
