@@ -1,4 +1,4 @@
-"""Proposed regions as a segmentation for a reader to look at: marked as ours, so that it never counts as drawn.
+"""Proposed regions as a segmentation for a reader to check. The mark of `own_mark` keeps it from counting as drawn.
 
 Its labels are in English whatever the language of reports, for it is by them that an edited copy is understood: label
 and number are all that some viewers keep of a segment.

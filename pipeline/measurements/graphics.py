@@ -45,14 +45,14 @@ def graphic_of(dataset: Dataset, dimensions: int, image: ImageFrame | None) -> G
     written = text_of(dataset, "GraphicType").upper()
     graphic_type = _TYPES.get(written)
     if graphic_type is None:
-        raise Unusable("unknown-shape", f"its graphic type is {written or 'not given'}, which is not read")
+        raise Unusable("unknown-shape", f"graphic type {written or '(none)'} is not supported")
     points = _points(dataset, dimensions)
     least, most = _POINTS[graphic_type]
     if not least <= len(points) <= most:
-        raise Unusable("damaged-coordinates", f"it has {len(points)} points, which make no {written}")
+        raise Unusable("damaged-coordinates", f"{len(points)} points do not make a {written}")
     space = text_of(dataset, "ReferencedFrameOfReferenceUID") if dimensions == 3 else None
     if space == "":
-        raise Unusable("no-frame-of-reference", "its points in the patient name no frame of reference")
+        raise Unusable("no-frame-of-reference", "the points are in patient coordinates without a frame of reference")
     closed = written == "POLYGON" or text_of(dataset, "GraphicFilled").upper() == "Y"
     if graphic_type == "POLYLINE" and len(points) > 2 and math.dist(points[0], points[-1]) <= SAME_POINT:
         points, closed = points[:-1], True
@@ -62,18 +62,20 @@ def graphic_of(dataset: Dataset, dimensions: int, image: ImageFrame | None) -> G
 def _points(dataset: Dataset, dimensions: int) -> tuple[Point, ...]:
     raw = getattr(dataset.get_item("GraphicData"), "value", None)
     if raw is not None and len(raw) > (_MOST_BYTES if isinstance(raw, bytes) else MOST_POINTS * 3):
-        raise Unusable("too-many-points", f"it has more than {MOST_POINTS:,} points")
+        raise Unusable("too-many-points", f"the shape has more than {MOST_POINTS:,} points")
     try:
         data = numbers(dataset, "GraphicData")
     except BadValue as error:
-        raise Unusable("damaged-coordinates", f"its coordinates cannot be read: {error.kind}") from error
+        raise Unusable("damaged-coordinates", f"the coordinates cannot be read: {error.kind}") from error
     if data is None:
-        raise Unusable("no-coordinates", "it has no coordinates")
+        raise Unusable("no-coordinates", "the shape has no coordinates")
     if len(data.values) % dimensions:
-        raise Unusable("damaged-coordinates", f"its {len(data.values)} numbers are no points of {dimensions} each")
+        raise Unusable(
+            "damaged-coordinates", f"{len(data.values)} numbers do not make points of {dimensions} coordinates"
+        )
     per_point = number(dataset, "GraphicDimensions")
     if per_point is not None and per_point != dimensions:
-        raise Unusable("damaged-coordinates", f"its points have {per_point:g} numbers each")
+        raise Unusable("damaged-coordinates", f"the points have {per_point:g} coordinates each")
     values = iter(data.values)
     return tuple(zip(*[values] * dimensions, strict=True))
 
@@ -94,11 +96,11 @@ def frame_of(item: Dataset) -> int | None:
     try:
         several = numbers(item, "ReferencedFrameNumber")
     except BadValue:
-        raise Unusable("damaged-reference", "the frame number of its image cannot be read") from None
+        raise Unusable("damaged-reference", "the frame number of the image cannot be read") from None
     if several is None:
         return None
     if len(several.values) > 1:
-        raise Unusable("several-frames", "it names several frames of an image as the one it was drawn on")
+        raise Unusable("several-frames", "the measurement names several frames of an image")
     return int(several.values[0])
 
 
@@ -111,7 +113,7 @@ def shape_of(graphic: Graphic, surrounds: bool) -> Shape:
     if len(graphic.points) == 2:
         return "length"
     if not (graphic.closed or surrounds):
-        raise Unusable("open-line", f"it is an open line of {len(graphic.points)} points, which surrounds nothing")
+        raise Unusable("open-line", f"the line of {len(graphic.points)} points is open, so no lesion lies inside")
     return "rectangle" if _is_rectangle(graphic.points) else "outline"
 
 

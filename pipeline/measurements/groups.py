@@ -120,7 +120,7 @@ def _graphic(coordinates: Item, group: Item, root: Item) -> Graphic:
     dimensions = 3 if coordinates.value_type == "SCOORD3D" else 2
     image = _image(coordinates, group, root)
     if dimensions == 2 and image is None:
-        raise Unusable("no-image", "it names no image on which it was drawn")
+        raise Unusable("no-image", "the measurement names no image")
     return graphic_of(coordinates.source, dimensions, image)
 
 
@@ -135,7 +135,7 @@ def _image(coordinates: Item, group: Item, root: Item) -> ImageFrame | None:
                 if image is not None:
                     images.add(image)
         if len(images) > 1:
-            raise Unusable("several-images", "it names several images as the one it was drawn on")
+            raise Unusable("several-images", "the measurement names several images")
         if images:
             return images.pop()
     return None

@@ -1,4 +1,4 @@
-"""Whose measurement it is: role, side and number, by the codes and words with which segments are understood."""
+"""Role, side and number of a measurement, by the codes and words that are used for segments."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NOT_A_NUMBER = re.compile(r"(?i)bi-?rads\s*\d\w?|level\s*\d|\bT[1-4]\w?\b|\bN[0
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What an object says of one measurement. `labels`: every text about it, the one made for labels first."""
+    """Texts and codes of one measurement. `labels`: every text, the one meant as a label first."""
 
     labels: tuple[str, ...] = ()
     finding: Code | None = None
@@ -58,7 +58,7 @@ class Understood:
 
 
 def understand(words: Said, rules: Rules) -> Understood:
-    """Raises Unusable: no word or code tells, they say that it is neither, or they contradict each other."""
+    """Raises Unusable if texts and codes name no role, neither role, or contradict each other."""
     texts = [t for t in (_SIZE.sub(" ", each).strip() for each in (*words.labels, words.tracking_text)) if t]
     described = Description(
         Path(),
@@ -73,13 +73,13 @@ def understand(words: Said, rules: Rules) -> Understood:
     )
     by_text = {v.role for v in (read_words(t, rules) for t in texts) if v.role and not v.general}
     if len(by_text) > 1:
-        raise Unusable("contradictory", "its texts name a tumour and a lymph node")
+        raise Unusable("contradictory", "the texts of the measurement name both a tumour and a lymph node")
     recognised = role_of(described, rules)
     if recognised.role is None:
         raise Unusable("contradictory" if recognised.unclear else "no-role", recognised.why)
     sides = [side_of(replace(described, label=text), rules) for text in texts or [""]]
     if any(contradictory for _, contradictory in sides) or {s for s, _ in sides} >= {"L", "R"}:
-        raise Unusable("contradictory", "it is said to be on the left and on the right")
+        raise Unusable("contradictory", "the texts and codes of the measurement name both sides")
     side = next((s for s, _ in sides if s), None)
     return Understood(recognised.role, side, _lesion(texts), recognised.why)
 

@@ -1,4 +1,4 @@
-"""Several reports of one exam as one list: what was saved again counts once, what readers disagree on not at all.
+"""Several reports of one exam merged into one list of measurements.
 
 OHIF saves everything again at every save, with new UIDs. A measurement of the same role, image and end points is the
 same one; a newer one of the same reader takes the place of an older one of the same lesion. Where two readers measured
@@ -25,7 +25,7 @@ _RANK = {"axes": 0, "outline": 1, "ellipse": 2, "circle": 3, "rectangle": 4, "le
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """What counts, in the order of role, side and number; and all that does not, with why."""
+    """Measurements to use, in the order of role, side and number, and the others with the reason."""
 
     placed: tuple[Placed, ...]
     not_used: tuple[NotUsed, ...]
@@ -70,10 +70,10 @@ def merged(placements: Iterable[Placement]) -> Merged:
 def _against(
     entry: _Entry, counted: Sequence[_Entry], contested: Sequence[_Entry]
 ) -> tuple[str, str, _Entry | None] | None:
-    """Why an older measurement does not count, and the newer one that thereby does not count either."""
+    """Code and reason why `entry` is not used, and the newer measurement that is not used either, if any."""
     for newer in counted:
         if _same(entry.placed, newer.placed):
-            return "saved-again", f"it was saved again in {newer.uid}", None
+            return "saved-again", f"the same measurement was saved again in {newer.uid}", None
     for newer in contested:
         if _same_lesion(entry.placed, newer.placed):
             return "two-readers", "two readers measured this lesion differently", None
@@ -87,7 +87,7 @@ def _against(
 
 
 def _once(entries: Sequence[_Entry], not_used: list[NotUsed]) -> list[_Entry]:
-    """Of several measurements of one lesion in one report the one that tells most; `entries` begin with it."""
+    """One measurement per lesion of one report: the first of `entries`, which are sorted by shape."""
     once: list[_Entry] = []
     for entry in entries:
         other = next((o for o in once if _overlap(entry.placed, o.placed)), None)
@@ -100,7 +100,7 @@ def _once(entries: Sequence[_Entry], not_used: list[NotUsed]) -> list[_Entry]:
 
 
 def _copies(placement: Placement, all_of_them: Sequence[Placement]) -> dict[int, str]:
-    """Why measurements do not count that a report of an earlier exam holds too: the same tracking UID and points."""
+    """By number, the reason for each measurement that a report of an earlier exam already holds."""
     date = placement.report.study_date
     earlier: dict[str, list[Measurement]] = {}
     for other in all_of_them:
@@ -109,7 +109,7 @@ def _copies(placement: Placement, all_of_them: Sequence[Placement]) -> dict[int,
                 if measurement.tracking_uid:
                     earlier.setdefault(measurement.tracking_uid, []).append(measurement)
     return {
-        m.number: f"it is that of the exam of {other.source.study_uid}, copied: the same tracking UID and end points"
+        m.number: f"the measurement was copied from study {other.source.study_uid}: same tracking UID and end points"
         for m in placement.report.measurements
         for other in earlier.get(m.tracking_uid, ())
         if _same_drawing(m.graphics, other.graphics)

@@ -1,4 +1,4 @@
-"""Measurements in the patient: the points of each as a marking on the grid of an exam, or why they are none there."""
+"""Measurements placed on the grid of an exam, in patient coordinates, or the reason why not."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """What became of one report's measurements. `not_used` begins with what could not be understood."""
+    """The measurements of one report. `not_used` begins with those that could not be understood."""
 
     report: MeasurementReport
     placed: tuple[Placed, ...]
@@ -58,7 +58,7 @@ def placed(
     *,
     check_patient: bool = True,
 ) -> Placement:
-    """Each understood measurement of a report on an exam's grid, mostly that of T1+C.
+    """Place the measurements of a report on a grid, usually that of T1+C.
 
     `images`: those of the exam, of any series: what was measured on a subtraction or another phase is carried by frame
     of reference. `own`: SOP Instance UIDs of the grid's own slices, on which a measurement needs no frame of reference.
@@ -71,7 +71,7 @@ def placed(
     if len(report.measurements) > MOST_LESIONS:
         why = (
             f"the report holds {len(report.measurements)} measurements, more than {MOST_LESIONS}: "
-            "nothing tells which are of this exam's cancer"
+            "which of them are of this exam's cancer is unknown"
         )
         return _none(report, "too-many", why)
     named = [(g.image.ref.sop_instance_uid, g.image.frame) for m in report.measurements for g in m.graphics if g.image]
@@ -134,7 +134,7 @@ class _Place:
             raise Unusable("point", "a point marks a place and has no extent; axes or an outline are needed")
         day = measurement.observed[:8] or self.written
         if self.date and day and day < self.date:
-            raise Unusable("earlier-date", "it was measured before the day of this exam, on an earlier one")
+            raise Unusable("earlier-date", "the measurement is older than this exam")
         lines: list[Floats] = []
         notes: list[str] = []
         for n, graphic in enumerate(measurement.graphics):
@@ -189,8 +189,13 @@ class _Place:
         if (theirs is None or ours is None) and uid in self.own:
             return
         if theirs is None or ours is None:
-            raise Unusable("no-frame-of-reference", "nothing says that its image and T1+C share their positions")
-        raise Unusable("other-frame-of-reference", f"it lies in frame of reference {theirs}, T1+C in {ours}")
+            raise Unusable(
+                "no-frame-of-reference",
+                "the image of the measurement or T1+C has no frame of reference, so positions cannot be compared",
+            )
+        raise Unusable(
+            "other-frame-of-reference", f"the measurement lies in frame of reference {theirs}, T1+C in {ours}"
+        )
 
     def _missing(self, graphic: Graphic) -> Unusable:
         assert graphic.image is not None
@@ -202,17 +207,18 @@ class _Place:
         if ref.study_uid and all(i.ref.study_uid != ref.study_uid for i in self.images):
             return Unusable(
                 "other-study",
-                f"it was measured on image {ref.sop_instance_uid} of another study ({ref.study_uid}); measurements of "
-                "an earlier exam are not carried",
+                f"the measurement is on image {ref.sop_instance_uid} of another study ({ref.study_uid}); "
+                "measurements of an earlier exam are not used",
             )
         where = f" of series {ref.series_uid}" if ref.series_uid else ""
         return Unusable(
-            "images-missing", f"it was measured on image {ref.sop_instance_uid}{where}, which the exam does not have"
+            "images-missing",
+            f"the measurement is on image {ref.sop_instance_uid}{where}, which the exam does not have; send that image",
         )
 
 
 def _compared(written: Length, graphic: Graphic, points: Floats) -> list[str]:
-    """What is to be told of a written length. Raises Unusable where the end points contradict it."""
+    """Notes on a written length. Raises Unusable if the end points contradict the length."""
     in_mm = float(np.linalg.norm(points[1] - points[0]))
     scale = _MM.get(written.unit)
     if scale is None:
@@ -220,7 +226,7 @@ def _compared(written: Length, graphic: Graphic, points: Floats) -> list[str]:
         if written.unit == "pixel" and not graphic.in_patient:
             in_pixels = math.dist(*graphic.points[:2])
             _check_length(written.value, in_pixels, "pixels")
-        return [f"its length is written in {unit}; it was computed in mm from its end points"]
+        return [f"the length is written in {unit}; the length in mm was computed from the end points"]
     _check_length(written.value * scale, in_mm, "mm")
     return []
 
@@ -228,7 +234,8 @@ def _compared(written: Length, graphic: Graphic, points: Floats) -> list[str]:
 def _check_length(written: float, apart: float, unit: str) -> None:
     if abs(written - apart) > max(LENGTH_MM, LENGTH_SHARE * apart):
         raise Unusable(
-            "length-contradicts", f"it says {written:.1f} {unit}, and its end points are {apart:.1f} {unit} apart"
+            "length-contradicts",
+            f"the written length is {written:.1f} {unit}, and the end points are {apart:.1f} {unit} apart",
         )
 
 
@@ -250,8 +257,9 @@ def _circle(centre_and_edge: Floats) -> Floats:
 
 
 def _circle_in(centre_and_edge: Floats, onto: Geometry) -> Floats:
-    """A circle of which only two points in the patient are known: in a plane through both, as near to the slices of
-    the grid as it can be. All of its planes give lesions of one size.
+    """A circle given by its centre and one point in patient coordinates, which leave its plane open.
+
+    The plane nearest to the slices of the grid is used; every plane gives a lesion of the same size.
     """
     centre, edge = centre_and_edge
     radius = edge - centre
@@ -265,7 +273,7 @@ def _circle_in(centre_and_edge: Floats, onto: Geometry) -> Floats:
 
 
 def _ellipse(ends: Floats) -> Marking:
-    """Corners from the ends of both axes; the axes themselves where they have different middles, as in no ellipse."""
+    """An outline from the ends of both axes, or the two axes if they have different middles."""
     apart = float(np.linalg.norm(ends[:2].mean(axis=0) - ends[2:].mean(axis=0)))
     if apart > 0.05 * float(np.linalg.norm(ends[1] - ends[0])):
         return Axes(_ends(ends[:2]), _ends(ends[2:]))

@@ -55,7 +55,7 @@ def _groups(
         elif _are_axes(together):
             yield Group(words, tuple(together), "", "", False)
         else:
-            why = f"one text stands at {len(together)} shapes, and nothing tells which it means"
+            why = f"one text belongs to {len(together)} shapes; which of them is the lesion is unknown"
             yield Group(words, (), "", "", False, Unusable("several-shapes", why))
 
 
@@ -69,11 +69,11 @@ def _are_axes(lines: Sequence[Line]) -> bool:
 def _graphic(shape: Dataset, annotation: Dataset, state: Dataset) -> Graphic:
     units = text_of(shape, "GraphicAnnotationUnits") or text_of(shape, "CompoundGraphicUnits")
     if units.upper() != "PIXEL":
-        raise Unusable("not-in-pixels", f"it is drawn in units of {units or 'nothing'}, not in pixels of an image")
-    if "CompoundGraphicType" in shape and "GraphicType" not in shape:
         raise Unusable(
-            "unknown-shape", f"its graphic type is {text_of(shape, 'CompoundGraphicType')}, which is not read"
+            "not-in-pixels", f"the graphic is drawn in units of {units or 'nothing'}, not in pixels of an image"
         )
+    if "CompoundGraphicType" in shape and "GraphicType" not in shape:
+        raise Unusable("unknown-shape", f"graphic type {text_of(shape, 'CompoundGraphicType')} is not supported")
     return graphic_of(shape, 2, _image(annotation, state))
 
 
@@ -84,7 +84,7 @@ def _image(annotation: Dataset, state: Dataset) -> ImageFrame:
         refs = [i for s in items_of(state, "ReferencedSeriesSequence") for i in items_of(s, "ReferencedImageSequence")]
     named = {(text_of(r, "ReferencedSOPClassUID"), text_of(r, "ReferencedSOPInstanceUID"), frame_of(r)) for r in refs}
     if len(named) != 1:
-        why = "it names several images as the one it was drawn on" if named else "it names no image"
+        why = "the annotation names several images" if named else "the annotation names no image"
         raise Unusable("several-images" if named else "no-image", why)
     kind, uid, frame = named.pop()
     return ImageFrame(InstanceRef("", "", kind, uid), frame)

@@ -1,4 +1,4 @@
-"""From what readers measured to proposed regions on T1+C, each with its label, and all that none was made of."""
+"""Proposed regions on T1+C for the measurements of readers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ProposedRegion:
 
 @dataclass(frozen=True, slots=True)
 class ProposedRegions:
-    """Regions in the order of role, side and number; `not_used`: every measurement that none was made of."""
+    """Regions in the order of role, side and number; `not_used`: measurements without a region."""
 
     regions: tuple[ProposedRegion, ...]
     not_used: tuple[NotUsed, ...]
@@ -73,15 +73,16 @@ def propose_regions(
 
 
 def _of_told_sides(proposals: list[_Made], not_used: list[NotUsed]) -> list[_Made]:
-    """All with a side or all without: regions of one exam of which only some tell theirs cannot be put together.
+    """Regions that either all have a side or all have none: a mixture is refused when the regions are read.
 
-    Where one side alone is told, it is left out; where both are, what tells none is not used.
+    If the known sides are all the same, the side is removed from every region; if both sides occur, regions of unknown
+    side are not used.
     """
     sides = {side for _, _, side in proposals}
     if None not in sides or len(sides) == 1:
         return proposals
     if len(sides) == 2:
-        note = "its side is left out of the label: neither label nor place of another measurement tells one"
+        note = "the label has no side, since the side of another measurement of this exam is unknown"
         return [
             (replace(one, notes=(*one.notes, note)) if side else one, proposal, None)
             for one, proposal, side in proposals
@@ -89,19 +90,19 @@ def _of_told_sides(proposals: list[_Made], not_used: list[NotUsed]) -> list[_Mad
     for one, _, side in proposals:
         if side is None:
             m = one.measurement
-            why = "others are on the left and on the right, and nothing tells its side"
+            why = "the side is unknown, and this exam has measurements on both sides; name the side in the label"
             not_used.append(NotUsed(m.source, m.number, m.label, "no-side", why))
     return [each for each in proposals if each[2] is not None]
 
 
 def _side(one: Placed, proposal: Proposal, t1c: Volume) -> Side | None:
-    """The side of the label, else that of the place where it is certain. Raises RoiRejected where they differ."""
+    """The side by the label, else by position if that is certain. Raises RoiRejected if the two differ."""
     measurement = one.measurement
     segment = Segment(measurement.source, measurement.number, measurement.label, Mask(proposal.mask, t1c.geometry))
     by_place = side_by_position(segment) if np.any(proposal.mask) else None
     if measurement.side and by_place and measurement.side != by_place:
         raise RoiRejected(
-            f"it is said to be on the {_SIDES[measurement.side]} and lies on the {_SIDES[by_place]}",
+            f"the label names the {_SIDES[measurement.side]} side, and the measurement lies on the {_SIDES[by_place]}",
             code="side-contradicts",
         )
     return measurement.side or by_place

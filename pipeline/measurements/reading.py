@@ -1,4 +1,4 @@
-"""A measurement object read: what was measured, of what, and what could not be understood. Pure; opens no image."""
+"""Reading of measurement objects: structured reports and presentation states. No image is opened."""
 
 from __future__ import annotations
 
@@ -103,7 +103,9 @@ def _read(dataset: Dataset, uid: str, rules: Rules) -> MeasurementReport:
         except Unusable as error:
             not_used.append(NotUsed(source, n, group.words.label, error.code, error.why))
     if not groups:
-        not_used.append(NotUsed(source, None, "", "no-measurements", "it holds no measurement with coordinates"))
+        not_used.append(
+            NotUsed(source, None, "", "no-measurements", "the object holds no measurement with coordinates")
+        )
     return MeasurementReport(
         source,
         patient_key(text_of(dataset, "PatientID"), text_of(dataset, "IssuerOfPatientID")),
@@ -121,7 +123,7 @@ def _measurement(
     group: Group, source: InstanceRef, number: int, rules: Rules, series: dict[str, InstanceRef]
 ) -> Measurement:
     if not group.lines and group.by_segment:
-        raise Unusable("of-a-segment", "it measures a segment of a segmentation, which is read by itself")
+        raise Unusable("of-a-segment", "the measurement is of a segment; the segmentation itself is read")
     understood = understand(group.words, rules)
     if group.fault is not None:
         raise group.fault

@@ -1,4 +1,4 @@
-"""What is read of a measurement object: drawn shapes, what they are of, and what could not be understood."""
+"""Records of measurements: drawn shapes with role, side and label, and measurements that are not used."""
 
 from __future__ import annotations
 
@@ -72,15 +72,10 @@ class Measurement:
     observed: str = ""
     notes: tuple[str, ...] = ()
 
-    @property
-    def name(self) -> str:
-        """How messages call it."""
-        return f"measurement {self.number} ({self.label or 'no label'}) of {self.source.sop_instance_uid}"
-
 
 @dataclass(frozen=True, slots=True)
 class NotUsed:
-    """A measurement that joins no region, or with `number` None a whole object. `code` is kebab-case and stable."""
+    """A measurement that is not used, or with `number` None a whole object. `code` is kebab-case and stable."""
 
     source: InstanceRef
     number: int | None

@@ -1,4 +1,4 @@
-"""The graphics of one group as one measurement: two axes, one line, one outline, or why they are none."""
+"""The graphics of one measurement group combined into one shape."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from pipeline.measurements.groups import AREAS, LONG_AXIS, SHORT_AXIS, VOLUME_SU
 from pipeline.measurements.records import Graphic, Length, Shape
 
 Drawn = tuple[Shape, tuple[Graphic, ...], tuple[Length | None, ...], tuple[str, ...]]
-# A written length and its end points that differ by more than this speak of two things.
-LENGTH_TOLERANCE, LENGTH_TOLERANCE_MM = 0.05, 1.0
 
 
 def drawn(lines: Sequence[Line], closed: bool = False) -> Drawn:
@@ -30,12 +28,14 @@ def drawn(lines: Sequence[Line], closed: bool = False) -> Drawn:
             return _as_axes(*crossing)
     if len(rest) > 1 and all(line.measures == VOLUME_SURFACE for line in rest):
         largest = max(rest, key=lambda line: _extent(line.graphic))
-        note = f"of its {len(rest)} contours, one in each slice, the largest was taken"
+        note = f"the largest of {len(rest)} contours, one in each slice, was used"
         return "outline", (largest.graphic,), (None,), (note,)
     if len(rest) > 1:
-        raise Unusable("several-shapes", f"it holds {len(rest)} shapes, and nothing tells which is the lesion")
+        raise Unusable(
+            "several-shapes", f"the measurement has {len(rest)} shapes; which of them is the lesion is unknown"
+        )
     if not rest:
-        raise Unusable("no-coordinates", "it has no coordinates")
+        raise Unusable("no-coordinates", "the measurement has no coordinates")
     line = rest[0]
     area = any(other.measures in AREAS and same_graphic(other.graphic, line.graphic) for other in lines)
     shape = shape_of(line.graphic, closed or area)
@@ -53,12 +53,12 @@ def _axes(lines: Sequence[Line]) -> tuple[Line, Line] | None:
     """The lines coded as long and as short axis. Raises Unusable where there are several of one."""
     long, short = _apart(by_concept(lines, LONG_AXIS)), _apart(by_concept(lines, SHORT_AXIS))
     if len(long) > 1 or len(short) > 1:
-        raise Unusable("several-shapes", "it holds several long or short axes")
+        raise Unusable("several-shapes", "the measurement has several long or short axes")
     if not long or not short:
         return None
     for line in (long[0], short[0]):
         if line.graphic.type != "POLYLINE" or len(line.graphic.points) != 2:
-            raise Unusable("damaged-coordinates", "an axis is no line of two points")
+            raise Unusable("damaged-coordinates", "an axis is not a line of two points")
     return long[0], short[0]
 
 
@@ -66,9 +66,9 @@ def _as_axes(long: Line, short: Line) -> Drawn:
     if long.graphic.in_patient != short.graphic.in_patient:
         raise Unusable("axes-apart", "one axis is drawn on an image, the other in the patient")
     if long.graphic.frame_of_reference_uid != short.graphic.frame_of_reference_uid:
-        raise Unusable("axes-apart", "its axes lie in two frames of reference")
+        raise Unusable("axes-apart", "the axes lie in two frames of reference")
     if not long.graphic.in_patient and long.graphic.image != short.graphic.image:
-        raise Unusable("axes-apart", "its axes are drawn on two images: they lie in different slices")
+        raise Unusable("axes-apart", "the axes are drawn on two images, in different slices")
     return "axes", (long.graphic, short.graphic), (long.length, short.length), ()
 
 

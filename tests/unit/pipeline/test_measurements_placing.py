@@ -242,7 +242,7 @@ def lengths(of: Dataset, value: str, unit: str) -> MeasurementReport:
         ("20", "mm", "length-contradicts", None),
         ("20", "{pixels}", None, "pixel"),
         ("40", "{pixels}", "length-contradicts", None),
-        ("20", "1", None, "its length is written in 1"),
+        ("20", "1", None, "the length is written in 1"),
         ("", "mm", None, None),
     ],
 )

@@ -218,7 +218,7 @@ def test_of_the_contours_of_a_volume_the_largest_is_taken() -> None:
     measurement = only(measuring.report(measuring.group(label, *contours)))
     assert measurement.shape == "outline"
     assert {p[2] for p in measurement.graphics[0].points} == {0.0}
-    assert "of its 3 contours" in measurement.notes[0]
+    assert "of 3 contours" in measurement.notes[0]
 
 
 def test_an_arrow_is_a_place_and_its_line_no_length() -> None:
