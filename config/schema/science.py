@@ -122,10 +122,11 @@ class Features(Section):
 class Training(Section):
     """How a signature is trained. The defaults are the paper's recipe, calibrated and cut out of fold.
 
-    `recipe = "paper"` calibrates and cuts by resubstitution. `t_test_p` or `top` None leaves that selection out;
-    `gamma` None is 1/p. `clinical` makes a multiomic signature. `range_margin`: part of a feature's training range
-    by which a new value may exceed it. `stable_icc`: only features are candidates whose intraclass correlation over the
-    perturbations of the training patients (`axrad extract --perturb`) is at least this; it is computed in every fold.
+    `recipe = "paper"` calibrates and cuts by resubstitution. `t_test_p` or `top` None leaves that selection out.
+    `top = "auto"` takes the number per group with the largest out-of-fold AUC, found anew in every fold. `gamma` None
+    is 1/p. `clinical` makes a multiomic signature. `range_margin`: part of a feature's training range by which a new
+    value may exceed it. `stable_icc`: only features are candidates whose intraclass correlation over the perturbations
+    of the training patients (`axrad extract --perturb`) is at least this; it is computed in every fold.
     """
 
     recipe: Literal["out_of_fold", "paper"] = "out_of_fold"
@@ -135,7 +136,7 @@ class Training(Section):
     z_score: bool = True
     t_test_p: float | None = Field(0.05, gt=0, le=1)
     trees: int = Field(500, ge=1)
-    top: int | None = Field(30, ge=1)
+    top: Annotated[int, Field(ge=1)] | Literal["auto"] | None = 30
     standardise: bool = True
     classifier: Classifier = "svm"
     cost: float = Field(1.0, gt=0)

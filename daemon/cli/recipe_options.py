@@ -65,6 +65,7 @@ _OPTIONS = (
         callback=_least_icc,
         help="Only features whose ICC over the table's perturbations is at least N, in every fold.",
     ),
+    click.option("--top", metavar="N|auto", help="Features per group; auto: by out-of-fold AUC, in every fold."),
     click.option("--folds", type=click.IntRange(2)),
     click.option("--trees", type=click.IntRange(1)),
     click.option("--seed", type=click.IntRange(0)),

@@ -105,6 +105,15 @@ def images(header: Header, making: Making) -> str:
     )
 
 
+def _top(header: Header) -> str:
+    if header.top_choice is None:
+        return str(header.recipe.top)
+    tried = ", ".join(header.top_choice.auc)
+    return (
+        f"{header.top_choice.top} (of {tried}, the number with the largest out-of-fold AUC, chosen anew in every fold)"
+    )
+
+
 def participants(header: Header) -> str:
     """Numbers of the training table, and what was left out."""
     left_out = header.incomplete_cases_left_out
@@ -133,7 +142,7 @@ def predictors(signature: Signature) -> str:
     if recipe.top is not None:
         steps.append(
             f"were ranked by the mean decrease of Gini impurity in a random forest of {recipe.trees} trees, of which "
-            f"the first {recipe.top} of each sequence and region stayed"
+            f"the first {_top(header)} of each sequence and region stayed"
         )
     clinical = f" and the clinical variables {', '.join(recipe.clinical)}" if recipe.clinical else ""
     if header.ki67_high_percent is not None:

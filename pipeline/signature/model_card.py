@@ -188,6 +188,9 @@ def _analyses(signature: Signature, evaluation: Evaluation) -> Iterable[Block]:
                 tuple((str(r["column"]), str(r["level"]), str(r["n"]), str(r["positives"]), number(r["auc"])
                        or str(r["why_not"])) for r in lines),
             )  # fmt: skip
+    if (choice := signature.header.top_choice) is not None:
+        yield f"Features per group: {choice.top}, chosen by the out-of-fold AUC (which is optimistic for that number):"
+        yield Grid(("features per group", "AUC"), tuple((top, number(auc)) for top, auc in choice.auc.items()))
     if not card.external(evaluation):
         yield "No subgroup was analysed: figures of training cases say nothing of them."
 

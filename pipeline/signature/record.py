@@ -60,6 +60,13 @@ class OutOfFold(Record):
     empty_folds: int = 0
 
 
+class TopChoice(Record):
+    """The number of features per group that was chosen, and the out-of-fold AUC of each number that was tried."""
+
+    top: int
+    auc: dict[str, float]
+
+
 class Header(Record):
     """Everything about a signature that is not an array.
 
@@ -96,6 +103,7 @@ class Header(Record):
     calibration: Calibration
     cutoff: float = Field(ge=0, le=1)
     out_of_fold: OutOfFold | None = None
+    top_choice: TopChoice | None = None
     distance_quantiles: dict[str, float]
     protocol: dict[str, ProtocolFact] = Field(default_factory=dict)
     origins: tuple[Origin, ...] = DRAWN_ONLY
@@ -117,7 +125,7 @@ class Header(Record):
     @model_serializer(mode="wrap")
     def _bytes_of_files_without_them_stay(self, serialise: SerializerFunctionWrapHandler) -> dict[str, object]:
         facts: dict[str, object] = serialise(self)
-        for name in ("extraction", "ki67_high_percent"):
+        for name in ("extraction", "ki67_high_percent", "top_choice"):
             if facts.get(name) is None:
                 facts.pop(name, None)
         recipe = facts.get("recipe")

@@ -43,8 +43,9 @@ def _judged(cases: design.Design, recipe: Training, site: str, here: np.ndarray)
     if min(classes.sum(), (~classes).sum()) < 2:
         return {**row, "why_not": "fewer than two cases of a class are left without it"}
     try:
+        of = None if cases.patients is None else cases.patients[elsewhere]
         repeats = None if cases.repeats is None else cases.repeats[elsewhere]
-        fitted = fitting.fit(cases.values[elsewhere], classes, cases.columns, cases.groups, recipe, repeats)
+        fitted = fitting.fit(cases.values[elsewhere], classes, cases.columns, cases.groups, recipe, repeats, of)
     except fitting.NothingSelectedError:
         return {**row, "why_not": "no column passes selection without it"}
     estimate = newcombe(fitted.decision(cases.values[here]), positive, patients[here])

@@ -15,6 +15,7 @@ from pipeline.research.evaluation import curves
 from pipeline.research.evaluation.evaluate import Evaluation
 from pipeline.research.evaluation.scored_cohort import Scored
 from pipeline.research.evaluation.survival import Curve
+from pipeline.signature.record import TopChoice
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -159,6 +160,17 @@ def nested(evaluation: Evaluation) -> str:
     return draw(paint)
 
 
+def top_choice(choice: TopChoice) -> str:
+    """Out-of-fold AUC against the number of features per group, and the number that was chosen."""
+
+    def paint(axes: Axes) -> None:
+        axes.plot([int(top) for top in choice.auc], list(choice.auc.values()), marker="o", color="tab:grey")
+        axes.axvline(choice.top, color="black", linestyle=":")
+        axes.set(xlabel="features per group", ylabel="out-of-fold AUC in training", xscale="log")
+
+    return draw(paint)
+
+
 # Where the plots of nested cross-validation are in `all_figures`: no cohort has such a name.
 NESTED = "\0nested"
 
@@ -168,6 +180,8 @@ def all_figures(evaluation: Evaluation) -> dict[str, list[str]]:
     cutoff = evaluation.signature.header.cutoff
     judged = [cohort for cohort in evaluation.scored if not cohort.training]
     plots: dict[str, list[str]] = {"": [roc(judged), precision_recall(judged)] if judged else []}
+    if (choice := evaluation.signature.header.top_choice) is not None:
+        plots[""].append(top_choice(choice))
     if evaluation.nested is not None:
         plots[NESTED] = [nested(evaluation), calibration(evaluation.nested), decision_curve(evaluation.nested)]
     for cohort in evaluation.scored:

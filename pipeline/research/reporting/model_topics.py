@@ -97,7 +97,9 @@ def _selection(m: Material) -> Answer:
     stayed = ", ".join(f"{name} {g.passed} passed, {g.kept} kept" for name, g in m.header.groups.items())
     recipe = m.header.recipe
     steps = [f"Welch's t test at P < {recipe.t_test_p:g}"] if recipe.t_test_p is not None else []
-    steps += [f"the first {recipe.top} of each group by a random forest"] if recipe.top is not None else []
+    choice = m.header.top_choice
+    number = recipe.top if choice is None else f"{choice.top} (of several numbers, by out-of-fold AUC)"
+    steps += [f"the first {number} of each group by a random forest"] if recipe.top is not None else []
     return answered(f"{', then '.join(steps) or 'No selection'}: {stayed}.", MODEL, f"{CARD}: Training data")
 
 

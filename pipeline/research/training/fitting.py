@@ -14,10 +14,11 @@ import numpy.typing as npt
 
 from config.schema import Training
 from pipeline.errors import InputRejected
+from pipeline.research import metrics
 from pipeline.research.training import estimators, selection
 from pipeline.signature import classifiers
 from pipeline.signature.model import Model
-from pipeline.signature.record import Floats, GroupEvidence
+from pipeline.signature.record import Floats, GroupEvidence, TopChoice
 
 Bools = npt.NDArray[np.bool_]
 Indices = npt.NDArray[np.intp]
@@ -25,6 +26,9 @@ Progress = Callable[[int, int], None]
 
 # Ways to deal out patients that are tried before the folds are given up.
 SHUFFLES = 50
+# Numbers of columns per group that `top = "auto"` tries, and the folds in which it tries them.
+TOPS = (1, 2, 3, 5, 8, 12, 20, 30, 50)
+INNER_FOLDS = 5
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class Fit:
     groups: dict[str, GroupEvidence]
     scaling: Scaling
     model: Model
+    top_choice: TopChoice | None = None
 
     def decision(self, values: Floats) -> Floats:
         """Decision values of cases given by all candidate columns (cases, candidates)."""
@@ -67,14 +72,20 @@ def fit(
     groups: tuple[str, ...],
     recipe: Training,
     repeats: Floats | None = None,
+    patients: Indices | None = None,
 ) -> Fit:
     """Leave out what is not stable, standardise, select, standardise again, fit.
 
-    `repeats`: these cases perturbed, (cases, repeats, columns), where the recipe asks for stable columns.
+    `repeats`: these cases perturbed, (cases, repeats, columns), where the recipe asks for stable columns. `patients`:
+    the number of each case's one, for folds inside these cases, where the recipe leaves the number of columns open.
 
     Raises:
         NothingSelectedError: no column passes in any group.
     """
+    choice = None
+    if recipe.top == "auto":
+        choice = choose_top(values, positive, columns, groups, recipe, repeats, patients)
+        recipe = recipe.model_copy(update={"top": choice.top})
     constant = selection.constant_columns(values)
     candidates = ~constant
     if recipe.stable_icc is not None and repeats is not None:
@@ -95,7 +106,41 @@ def fit(
     s_mean, s_std = _moments(z, recipe.standardise)
     scaling = Scaling(z_mean[chosen], z_std[chosen], s_mean, s_std)
     model = estimators.fit((z - s_mean) / s_std, positive, recipe)
-    return Fit(varying[chosen], np.flatnonzero(constant), evidence, scaling, model)
+    return Fit(varying[chosen], np.flatnonzero(constant), evidence, scaling, model, choice)
+
+
+def choose_top(
+    values: Floats,
+    positive: Bools,
+    columns: tuple[str, ...],
+    groups: tuple[str, ...],
+    recipe: Training,
+    repeats: Floats | None = None,
+    patients: Indices | None = None,
+) -> TopChoice:
+    """The number of columns per group whose out-of-fold AUC on these cases is largest; of equal ones the smallest.
+
+    Raises:
+        InputRejected: the cases are too few of one class for two folds.
+    """
+    of = np.arange(len(positive)) if patients is None else patients
+    count = min(INNER_FOLDS, len(np.unique(of[positive])), len(np.unique(of[~positive])))
+    if count < 2:
+        raise InputRejected("too few cases to choose the number of features: give --top", code="few-cases")
+    decisions = {top: np.zeros(len(positive)) for top in TOPS}
+    with selection.forests_grown_once():  # the ranking of a fold is the same for every number
+        for training, held_out in folds(positive, count, recipe.seed, patients):
+            mine = None if repeats is None else repeats[training]
+            for top in TOPS:
+                some = recipe.model_copy(update={"top": top})
+                try:
+                    fitted = fit(values[training], positive[training], columns, groups, some, mine)
+                except NothingSelectedError:
+                    break
+                decisions[top][held_out] = fitted.decision(values[held_out])
+    aucs = {top: metrics.auc(decisions[top], positive) for top in TOPS}
+    best = max(TOPS, key=lambda top: (aucs[top], -top))
+    return TopChoice(top=best, auc={str(top): auc for top, auc in aucs.items()})
 
 
 def folds(positive: Bools, count: int, seed: int, patients: Indices | None = None) -> Iterator[tuple[Indices, Indices]]:
@@ -141,7 +186,8 @@ def out_of_fold(
     for done, (training, held_out) in enumerate(folds(positive, recipe.folds, recipe.seed, patients), 1):
         try:
             mine = None if repeats is None else repeats[training]
-            fitted = fit(values[training], positive[training], columns, groups, recipe, mine)
+            of = None if patients is None else patients[training]
+            fitted = fit(values[training], positive[training], columns, groups, recipe, mine, of)
         except NothingSelectedError:
             empty += 1
         else:

@@ -85,7 +85,9 @@ def auc_difference(a: Nested, b: Nested) -> metrics.Interval:
 
 def naive_auc(design: Design, recipe: Training) -> float:
     """The mistake: columns are selected on everyone, and only the classifier is cross-validated. Mean fold AUC."""
-    fitted = fitting.fit(design.values, design.positive, design.columns, design.groups, recipe, design.repeats)
+    fitted = fitting.fit(
+        design.values, design.positive, design.columns, design.groups, recipe, design.repeats, design.patients
+    )
     values = fitted.scaling.apply(design.values[:, fitted.kept])
     aucs = []
     for training, held_out in fitting.folds(design.positive, recipe.folds, recipe.seed, design.patients):
@@ -100,8 +102,9 @@ def _fold(
     """Decisions on the held-out cases, and the columns that were selected; zeros where none was."""
     try:
         mine = None if design.repeats is None else design.repeats[training]
+        of = None if design.patients is None else design.patients[training]
         fitted = fitting.fit(
-            design.values[training], design.positive[training], design.columns, design.groups, recipe, mine
+            design.values[training], design.positive[training], design.columns, design.groups, recipe, mine, of
         )
     except fitting.NothingSelectedError:
         return np.zeros(len(held_out)), np.empty(0, dtype=np.intp)

@@ -77,7 +77,11 @@ def category_p(levels: Floats, positive: npt.NDArray[np.bool_]) -> float:
 def select(
     values: Floats, positive: npt.NDArray[np.bool_], columns: tuple[str, ...], groups: tuple[str, ...], recipe: Training
 ) -> tuple[Indices, dict[str, GroupEvidence]]:
-    """Indices of the kept columns, ascending, and what happened in each group. Values have no constant column."""
+    """Indices of the kept columns, ascending, and what happened in each group. Values have no constant column.
+
+    `recipe.top` is a number by now, or None.
+    """
+    assert recipe.top != "auto"
     selected: list[int] = []
     evidence: dict[str, GroupEvidence] = {}
     for number, group in enumerate(dict.fromkeys(groups)):

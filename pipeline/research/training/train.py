@@ -67,7 +67,9 @@ def train(
 
 def _train(table: Table, recipe: Training, identity: Identity, progress: fitting.Progress | None) -> Signature:
     cases = design.for_training(table, recipe)
-    fitted = fitting.fit(cases.values, cases.positive, cases.columns, cases.groups, recipe, cases.repeats)
+    fitted = fitting.fit(
+        cases.values, cases.positive, cases.columns, cases.groups, recipe, cases.repeats, cases.patients
+    )
     calibrated = _calibrate(cases, fitted, recipe, progress)
     columns = tuple(cases.columns[j] for j in fitted.kept)
     raw = cases.values[:, fitted.kept]
@@ -99,6 +101,7 @@ def _train(table: Table, recipe: Training, identity: Identity, progress: fitting
         calibration=Calibration(a=calibrated.a, b=calibrated.b, method=recipe.recipe),
         cutoff=calibrated.cutoff,
         out_of_fold=calibrated.evidence,
+        top_choice=fitted.top_choice,
         distance_quantiles=training_ranges.held_out_quantiles(raw, recipe.seed),
         protocol=training_ranges.protocol_of(table, cases.kept_rows),
         origins=_origins(table, cases.kept_rows),
