@@ -42,14 +42,17 @@ def state_path(trail: Path) -> Path:
 
 def link_of(line: bytes) -> Link | None:
     """The place of a line, without its end of line; None for a line of no chain. Raises ValueError for no JSON."""
-    message = json.loads(line)
+    try:
+        message = json.loads(line)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
     chain = message.get("chain") if isinstance(message, dict) else None
     if not isinstance(chain, dict):
         return None
     try:
         digest = hashlib.sha256(line).hexdigest()
         return Link(str(chain["trail"]), int(chain["number"]), digest, str(chain["previous"]))
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, OverflowError) as error:
         raise ValueError("its chain is not whole") from error
 
 

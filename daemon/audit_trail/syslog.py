@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+from contextlib import suppress
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
@@ -46,7 +47,10 @@ def send(settings: Audit, message: bytes) -> None:
                 return
             with context_of(settings).wrap_socket(tcp, server_hostname=url.hostname) as tls:
                 tls.sendall(framed)
-                tls.unwrap()
+                # Many servers answer our end with that of the connection alone: they have read to it. A reset, or nothing
+                # within the time, leaves open whether they have.
+                with suppress(ssl.SSLEOFError):
+                    tls.unwrap()
         return
     family, _, _, _, address = socket.getaddrinfo(url.hostname, url.port, type=socket.SOCK_DGRAM)[0]
     with socket.socket(family, socket.SOCK_DGRAM) as udp:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,6 +74,9 @@ def _link(line: bytes, place: str, verdict: Verdict) -> Link | None:
 def _begin(link: Link, place: str, verdict: Verdict) -> None:
     if verdict.last:
         verdict.faults.append(f"{place}: another trail begins; the file {state_path(Path('NAME')).name} was removed")
+    elif verdict.unchained and link.number > 1:
+        before = f"{verdict.unchained} lines of no chain"
+        verdict.faults.append(f"{place}: line {link.number} of the chain follows {before}; what was between is missing")
     if link.number == 1 and link.previous != NOTHING:
         verdict.faults.append(f"{place}: the first line of the chain was changed")
     verdict.first[link.trail] = link.number
@@ -94,8 +98,8 @@ def _lines(path: Path, verdict: Verdict) -> Iterator[bytes]:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
             for line in file:
                 yield line.rstrip(b"\n")
-    except (EOFError, gzip.BadGzipFile) as error:
-        verdict.faults.append(f"{path.name} cannot be read to its end: {type(error).__name__}")
+    except (EOFError, OSError, zlib.error) as error:
+        verdict.faults.append(f"{path.name} cannot be read to its end: {error}")
 
 
 def _first_number(path: Path) -> tuple[int, str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
@@ -316,8 +317,11 @@ def test_syslog_over_tls_reaches_only_the_server_that_the_authority_signed(tmp_p
         thread.start()
         more = {"syslog_ca": made.authority, "syslog_certificate": made.client, "syslog_key": made.client_key}
         where = f"tls://127.0.0.1:{server.getsockname()[1]}"
+        failures = REGISTRY.get_sample_value("axrad_audit_failures_total") or 0.0
         audit.used(settings(tmp_path, syslog=where, **more), STUDY)
         thread.join()
+    # The server ends the connection without a word of TLS, as rsyslog does: what it has read to its end was sent.
+    assert REGISTRY.get_sample_value("axrad_audit_failures_total") == failures + (not trusted)
     if not trusted:
         assert b"".join(got) == b""
         return
