@@ -16,7 +16,7 @@ from pipeline.errors import ExamRejected, InputRejected, RoiRejected
 if TYPE_CHECKING:
     from config.schema import Settings
     from pipeline.catalog import Exam, InstanceFacts
-    from pipeline.measurements import MeasurementReport, NotUsed, ProposedRegion, ProposedRegions
+    from pipeline.measurements import NotUsed, ProposedRegion, ProposedRegions
     from pipeline.pictures.region_sheet import RegionPicture
     from pipeline.records import Volume
 
@@ -31,14 +31,15 @@ def propose_into(out: Path, path: Path, reports: Sequence[Path], settings: Setti
     Raises ExamRejected and InputRejected where there is no exam, no T1+C or no measurement.
     """
     from pipeline import sequences, volumes
-    from pipeline.measurements import propose_regions
+    from pipeline.measurements import propose_regions, read_files
+    from pipeline.roi import load_rules
 
     with another_process(risky=True) as ask:
         exam, in_folder = ask(_scanned, path)()
     files = list(reports) or in_folder
     if not files:
         raise InputRejected(f"{path} holds no reader's measurements: no TID 1500 report and no presentation state")
-    readable, faults = _read(files, settings)
+    readable, faults = read_files(files, load_rules(settings.roi.rules))
     matched = sequences.match(exam, settings.sequences)
     chosen = matched.chosen.get("t1c")
     if chosen is None:
@@ -92,24 +93,6 @@ def _scanned(path: Path) -> tuple[Exam, list[Path]]:
     facts, _ = scan([path])
     measured = [i for i in facts if i.ref.sop_class_uid in MEASUREMENT_CLASSES and not i.ours]
     return exam_in(path), sorted(i.path for i in measured if i.path is not None)
-
-
-def _read(files: Sequence[Path], settings: Settings) -> tuple[list[MeasurementReport], list[tuple[Path, ExamRejected]]]:
-    """The reports, and the files that are none. Raises the first fault where no file is one."""
-    from pipeline.measurements import read_file
-    from pipeline.roi import load_rules
-
-    rules = load_rules(settings.roi.rules)
-    readable: list[MeasurementReport] = []
-    faults: list[tuple[Path, ExamRejected]] = []
-    for file in files:
-        try:
-            readable.append(read_file(file, rules))
-        except ExamRejected as error:
-            faults.append((file, error))
-    if faults and not readable:
-        raise faults[0][1]
-    return readable, faults
 
 
 def _document(

@@ -28,7 +28,7 @@ from dicom_sr.report_source import ReportSource
 from pipeline import sequences, volumes
 from pipeline.catalog import Exam, InstanceFacts
 from pipeline.errors import AxradError, ExamRejected, PeerUnreachable, TryLater
-from pipeline.measurements import ProposedRegion, ProposedRegions, propose_regions, read_file
+from pipeline.measurements import ProposedRegion, ProposedRegions, propose_regions, read_files
 from pipeline.records import Volume
 from pipeline.roi.describe import of_facts
 from pipeline.roi.roles import role_of, side_of
@@ -107,7 +107,11 @@ def _made(context: Context, row: ProposalRow, study: StudyRow) -> tuple[Proposed
         raise FilesGone("measurements of this exam are no longer in the spool")
     t1c, pre = _volumes(exam, settings)
     rules = load_rules(settings.roi.rules)
-    regions = propose_regions([read_file(f, rules) for f in files], t1c, pre, exam.images, check_patient=False)
+    # One object that cannot be read does not keep the others from being used.
+    reports, unreadable = read_files(files, rules)
+    for _, error in unreadable:
+        log.warning("measurements-unreadable", study=study.id, proposal=row.id, code=error.code, uid=error.uid)
+    regions = propose_regions(reports, t1c, pre, exam.images, check_patient=False)
     regions = replace(regions, regions=tuple(r for r in regions.regions if not _is_drawn(r, exam, rules)))
     if not regions.regions:
         return regions, None

@@ -3,7 +3,7 @@
 from pipeline.measurements.merging import Merged, merged, renumbered
 from pipeline.measurements.placing import Placed, Placement, placed
 from pipeline.measurements.proposing import ProposedRegion, ProposedRegions, propose_regions
-from pipeline.measurements.reading import MEASUREMENT_CLASSES, read_file, read_measurements
+from pipeline.measurements.reading import MEASUREMENT_CLASSES, read_file, read_files, read_measurements
 from pipeline.measurements.records import Graphic, ImageFrame, Measurement, MeasurementReport, NotUsed
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "placed",
     "propose_regions",
     "read_file",
+    "read_files",
     "read_measurements",
     "renumbered",
 ]

@@ -15,7 +15,7 @@ from pipeline.catalog.facts import OUR_MANUFACTURER, patient_key
 from pipeline.dicom_file import bounded_reading
 from pipeline.dicom_file.bounded_reading import MALFORMED, reason_of
 from pipeline.dicom_file.text_values import text_of
-from pipeline.errors import NotDicom, RoiRejected
+from pipeline.errors import ExamRejected, NotDicom, RoiRejected
 from pipeline.measurements.content_tree import Item, check_written, items_of, too_much, tree_of
 from pipeline.measurements.graphics import Unusable
 from pipeline.measurements.groups import Group, groups_in
@@ -60,6 +60,22 @@ def read_file(path: Path, rules: Rules | None = None) -> MeasurementReport:
         except MALFORMED as error:
             raise NotDicom(f"{path.name} cannot be read as DICOM: {reason_of(error)}") from error
         return read_measurements(dataset, rules)
+
+
+def read_files(
+    paths: Iterable[Path], rules: Rules | None = None
+) -> tuple[list[MeasurementReport], list[tuple[Path, ExamRejected]]]:
+    """The reports of several files, and the files that cannot be read. Raises the first error if no file can."""
+    reports: list[MeasurementReport] = []
+    unreadable: list[tuple[Path, ExamRejected]] = []
+    for path in paths:
+        try:
+            reports.append(read_file(path, rules))
+        except ExamRejected as error:
+            unreadable.append((path, error))
+    if unreadable and not reports:
+        raise unreadable[0][1]
+    return reports, unreadable
 
 
 def read_measurements(dataset: Dataset, rules: Rules | None = None) -> MeasurementReport:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 
 from pipeline.errors import NotDicom, RoiRejected
-from pipeline.measurements import Measurement, MeasurementReport, read_file, read_measurements
+from pipeline.measurements import Measurement, MeasurementReport, read_file, read_files, read_measurements
 from pipeline.phantom.measurements import DrawnTool, LabelPlace, Tool, ohif_report
 from tests.support import measuring
 from tests.support.measuring import SPEC, image, stored
@@ -427,6 +427,16 @@ def test_a_file_of_too_many_items_or_bytes_is_refused_before_anything_is_made_of
         file.truncate(17 << 20)
     with pytest.raises(RoiRejected, match="longer than 16 MB"):
         read_file(path)
+
+
+def test_one_object_that_cannot_be_read_leaves_the_others(tmp_path: Path) -> None:
+    good, bad = measuring.store(ohif(), tmp_path / "good.dcm"), tmp_path / "bad.dcm"
+    bad.write_bytes(b"no DICOM at all")
+    reports, unreadable = read_files([bad, good])
+    assert [len(r.measurements) for r in reports] == [1]
+    assert [(path, error.code) for path, error in unreadable] == [(bad, "not-dicom")]
+    with pytest.raises(NotDicom):
+        read_files([bad])
 
 
 def test_what_is_no_measurement_object_or_a_report_of_ours_is_refused() -> None:
