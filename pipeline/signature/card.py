@@ -61,10 +61,6 @@ def limits(signature: Signature, evaluation: Mapping[str, Json] | None) -> list[
                 f"Whether cohort {name} shares patients with {', '.join(map(str, others))} is not checked: their "
                 "tables do not name patients under one key (axrad extract --patient-key)."
             )
-        if count := len(repeated_rows(row)):
-            sentences.append(
-                f"{count} cases of cohort {name} have the values of training cases or of another cohort's."
-            )
     if not any(is_evidence(row) for row in external(evaluation).values()):
         sentences.append("No independent cohort of enough cases speaks for it: it cannot be activated.")
     if h.calibration.method == "paper":
@@ -165,15 +161,21 @@ def verdicts(evaluation: Mapping[str, Json] | None) -> list[tuple[str, str]]:
 
 
 def conclusions(evaluation: Mapping[str, Json] | None) -> list[str]:
-    """What stands loudly over an evaluation: each external cohort that speaks against it or is too small to speak."""
+    """What stands loudly over an evaluation: each external cohort that speaks against it, or cannot speak for it."""
     rows = external(evaluation).items()
+    shared = [
+        f"NOT INDEPENDENT: {count} cases of cohort {name} have the values of training cases or of another cohort's; "
+        "it is no evidence."
+        for name, row in rows
+        if (count := len(repeated_rows(row)))
+    ]
     few = [
         f"TOO FEW cases on cohort {name} ({_estimate(row)}): with fewer than {row['minimum_per_class']} "
         "of either class it is no evidence, for or against."
         for name, row in rows
         if row["orientation"] == gate.TOO_FEW
     ]
-    return [sentence for _, sentence in verdicts(evaluation)] + few
+    return [sentence for _, sentence in verdicts(evaluation)] + few + shared
 
 
 def against(name: str, row: Mapping[str, Json]) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 from pipeline.errors import InputRejected
 from pipeline.records import Json
 from pipeline.research import agreement, calibration, html_tables, metrics
-from pipeline.research.evaluation import answers, baselines, by_site, curves, prevalence, subgroups, survival
+from pipeline.research.evaluation import answers, baselines, by_site, curves, overlap, prevalence, subgroups, survival
 from pipeline.research.evaluation import scored_cohort as cohorts
 from pipeline.research.evaluation.scored_cohort import Scored
 from pipeline.research.tables import design
@@ -72,8 +72,8 @@ def evaluate(
     """
     questions = questions or Questions()
     scored = [cohorts.score(signature, n, t, complete_cases=questions.complete_cases) for n, t in tables.items()]
-    cohorts.refuse_shared_patients(signature, scored)
-    repeated, unchecked = cohorts.repeated_values(signature, scored), cohorts.unchecked_overlap(scored)
+    overlap.refuse_shared_patients(signature, scored)
+    repeated, unchecked = overlap.repeated_values(signature, scored), overlap.unchecked_overlap(scored)
     cross_validated, training = None, next((name for name, c in zip(tables, scored, strict=True) if c.training), None)
     if training is not None:
         cases = design.for_training(tables[training], signature.header.recipe)

@@ -13,7 +13,6 @@ from pipeline.research import calibration, metrics
 from pipeline.research.metrics import Interval
 from pipeline.research.tables import design, patients
 from pipeline.research.tables.feature_table import Table
-from pipeline.research.training.train import digests
 from pipeline.signature import conformal, gate, prediction, ranges
 from pipeline.signature.record import Floats, Signature
 
@@ -69,72 +68,6 @@ def score(signature: Signature, name: str, table: Table, *, complete_cases: bool
     return Scored(
         name, rows, raw[keep], decisions, probabilities, outside, int((~keep).sum()), same, patients.patients_of(rows)
     )
-
-
-def refuse_shared_patients(signature: Signature, cohorts: list[Scored]) -> None:
-    """Refuse an id that occurs in two cohorts, or in the training cohort and another one.
-
-    Raises:
-        InputRejected: naming the rows.
-    """
-    seen: dict[tuple[str | None, str], tuple[str, int]] = {}
-    for cohort in cohorts:
-        key, digests_of_patients = patients.key_of(cohort.table), patients.keys(cohort.table)
-        ids = cohort.table.ids if cohort.table.id_column is not None else ()
-        named: list[tuple[int, tuple[str | None, str]]] = [(row, (None, case)) for row, case in enumerate(ids)]
-        named += [(row, (key, patient)) for row, patient in enumerate(digests_of_patients) if patient]
-        for row, who in named:
-            place, other = seen.setdefault(who, (cohort.name, row + 1))
-            if place != cohort.name:
-                raise InputRejected(
-                    f"the same patient is in two cohorts: {place} row {other} and {cohort.name} row {row + 1}",
-                    code="duplicate-patients",
-                )
-        if cohort.table.id_column is None:
-            continue
-        known = _known(signature, "case_digests")
-        rows = [i + 1 for i, case in enumerate(cohort.table.ids) if _digest(case, signature) in known]
-        if rows and not cohort.training:
-            raise InputRejected(
-                f"cohort {cohort.name} shares {len(rows)} patients with the training cohort: rows "
-                f"{', '.join(map(str, rows[:10]))}{' and more' if len(rows) > 10 else ''}",
-                code="duplicate-patients",
-            )
-
-
-def unchecked_overlap(cohorts: list[Scored]) -> dict[str, list[str]]:
-    """Per cohort the others with which it may share patients that nobody can find: their keys for patients differ."""
-    keys = {cohort.name: patients.key_of(cohort.table) for cohort in cohorts}
-    return {name: [n for n, k in keys.items() if n != name and (k is None or k != key)] for name, key in keys.items()}
-
-
-def repeated_values(signature: Signature, cohorts: list[Scored]) -> dict[str, list[int]]:
-    """Rows of each cohort whose values are, all of them, those of a case in training or in another cohort.
-
-    Under another id that may be the same patient all the same; the report says so, and such a cohort is no evidence.
-    """
-    known = _known(signature, "row_digests")
-    owners: dict[bytes, set[str]] = {}
-    for cohort in cohorts:
-        for row in cohort.raw:
-            owners.setdefault(row.tobytes(), set()).add(cohort.name)
-    return {
-        cohort.name: [
-            i + 1
-            for i, row in enumerate(cohort.raw)
-            if len(owners[row.tobytes()]) > 1
-            or (not cohort.training and _digest(row.tobytes().hex(), signature) in known)
-        ]
-        for cohort in cohorts
-    }
-
-
-def _known(signature: Signature, name: str) -> set[bytes]:
-    return {bytes(d) for d in np.asarray(signature.arrays[name])}
-
-
-def _digest(text: str, signature: Signature) -> bytes:
-    return bytes(digests((text,), signature.header.table_sha256)[0])
 
 
 def interval(estimate: Interval | None) -> Json:

@@ -71,10 +71,19 @@ def _exams(table: Table) -> list[str]:
 
 def nearly_equal_rows(table: Table) -> Iterator[tuple[int, int]]:
     """Pairs of rows of which 99 % of the features agree to 1e-6. Published tables are taken as they are: none."""
-    if table.foreign_columns or len(table) < 2:
+    if not table.foreign_columns:
+        yield from nearly_equal(table.features)
+
+
+def nearly_equal(values: Floats, least: int = LEAST_FEATURES) -> Iterator[tuple[int, int]]:
+    """Pairs of rows (rows, features) of which 99 % of the features agree to 1e-6; NaN where there is no value.
+
+    None where fewer than `least` features vary.
+    """
+    if len(values) < 2:
         return
-    values = table.features[:, _varying(table.features)]
-    if values.shape[1] < LEAST_FEATURES:
+    values = values[:, _varying(values)]
+    if values.shape[1] < least:
         return
     different = np.array([len(np.unique(column)) for column in values.T])
     pairs: set[tuple[int, int]] = set()
@@ -82,7 +91,7 @@ def nearly_equal_rows(table: Table) -> Iterator[tuple[int, int]]:
         pairs |= _neighbours(values[:, probe])
     for a, b in sorted(pairs):
         both = ~(np.isnan(values[a]) | np.isnan(values[b]))
-        if both.sum() >= LEAST_FEATURES and _close(values[a][both], values[b][both]).mean() >= SHARE:
+        if both.sum() >= least and _close(values[a][both], values[b][both]).mean() >= SHARE:
             yield a, b
 
 
