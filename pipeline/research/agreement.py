@@ -10,44 +10,42 @@ from scipy import stats
 
 from pipeline.records import Json
 from pipeline.research import metrics
-from pipeline.research.metrics import Interval
+from pipeline.research.metrics import Bools, Interval, Patients
+from pipeline.signature.record import Floats
 
-Bools = npt.NDArray[np.bool_]
 
+def kappa(a: Bools, b: Bools, patients: Patients | None = None) -> Interval | None:
+    """Cohen's kappa with its large-sample interval (Fleiss, Cohen and Everitt 1969); None where no one varies.
 
-def kappa(a: Bools, b: Bools) -> Interval | None:
-    """Cohen's kappa with its large-sample interval (Fleiss, Cohen and Everitt 1969); None where no one varies."""
-    n = len(a)
-    table = np.array([[(a & b).sum(), (a & ~b).sum()], [(~a & b).sum(), (~a & ~b).sum()]]) / n
-    rows, columns = table.sum(axis=1), table.sum(axis=0)
-    observed, expected = float(np.trace(table)), float(rows @ columns)
+    `patients`: the number of each case's patient; where some have several cases, the error is by patient.
+    """
+    same, share_a, share_b = float((a == b).mean()), float(a.mean()), float(b.mean())
+    expected = share_a * share_b + (1 - share_a) * (1 - share_b)
     if expected >= 1:
         return None
-    value = (observed - expected) / (1 - expected)
-    # The variance of kappa where it is not zero: agreeing cells, disagreeing cells, and the chance term.
-    share = np.add.outer(columns, rows).T
-    agreeing = sum(table[i, i] * (1 - share[i, i] * (1 - value)) ** 2 for i in (0, 1))
-    disagreeing = (1 - value) ** 2 * sum(table[i, 1 - i] * share[1 - i, i] ** 2 for i in (0, 1))
-    chance = (value - expected * (1 - value)) ** 2
-    error = math.sqrt(max(0.0, agreeing + disagreeing - chance) / n) / (1 - expected)
-    return _wald(value, error)
+    value = (same - expected) / (1 - expected)
+    # What each case changes: by agreeing, and by what is then expected.
+    moves = (a - share_a) * (2 * share_b - 1) + (b - share_b) * (2 * share_a - 1)
+    influence = ((a == b) - same - (1 - value) * moves) / (1 - expected) / len(a)
+    return _wald(value, _error(influence, patients))
 
 
-def net_reclassification(instead: Bools, first: Bools, positive: Bools) -> dict[str, Interval]:
+def net_reclassification(
+    instead: Bools, first: Bools, positive: Bools, patients: Patients | None = None
+) -> dict[str, Interval]:
     """Net reclassification by `instead` where `first` called before (Pencina 2008): of both classes, and their sum.
 
     Per class the share moved to the right call minus the share moved to the wrong one; the sum is the NRI, from -2 to
-    2. Intervals are Wald's with the multinomial variance (Pencina 2011). Negative: calls got worse.
+    2. Intervals are Wald's with the multinomial variance (Pencina 2011), by patient where some have several cases
+    (`patients`). Negative: calls got worse.
     """
-    up, down = instead & ~first, ~instead & first
-    moved = {
-        "positives": _net(int(up[positive].sum()), int(down[positive].sum()), int(positive.sum())),
-        "negatives": _net(int(down[~positive].sum()), int(up[~positive].sum()), int((~positive).sum())),
-    }
-    value = sum(value for value, _ in moved.values())
-    error = math.sqrt(sum(variance for _, variance in moved.values()))
-    parts = {name: _wald(value, math.sqrt(variance)) for name, (value, variance) in moved.items()}
-    return {**parts, "both": _wald(value, error, 2.0)}
+    right = np.where(positive, 1.0, -1.0) * (instead.astype(np.float64) - first)
+    values, influence = {}, np.zeros((2, len(positive)))
+    for row, (name, which) in enumerate((("positives", positive), ("negatives", ~positive))):
+        values[name] = float(right[which].mean())
+        influence[row, which] = (right[which] - values[name]) / which.sum()
+    parts = {n: _wald(v, _error(moves, patients)) for (n, v), moves in zip(values.items(), influence, strict=True)}
+    return {**parts, "both": _wald(sum(values.values()), _error(influence.sum(axis=0), patients), 2.0)}
 
 
 def reclassified(instead: Bools, first: Bools, positive: Bools) -> dict[str, Json]:
@@ -65,23 +63,25 @@ def reclassified(instead: Bools, first: Bools, positive: Bools) -> dict[str, Jso
     return counts
 
 
-def comparison(instead: Bools, first: Bools, positive: Bools) -> dict[str, Json]:
-    """Agreement and reclassification as JSON. `first` are the calls that `instead` replaces."""
-    agreeing = metrics.wilson(int((instead == first).sum()), len(first))
-    net = net_reclassification(instead, first, positive)
+def comparison(instead: Bools, first: Bools, positive: Bools, patients: Patients | None = None) -> dict[str, Json]:
+    """Agreement and reclassification as JSON, intervals by patient. `first` are the calls that `instead` replaces."""
+    net = net_reclassification(instead, first, positive, patients)
     return {
         "n": len(first),
-        "agreement": _json(agreeing),
-        "kappa": _json(kappa(instead, first)),
+        "agreement": _json(metrics.share(instead == first, patients)),
+        "kappa": _json(kappa(instead, first, patients)),
         "net_reclassification": {name: _json(interval) for name, interval in net.items()},
         "reclassified": reclassified(instead, first, positive),
     }
 
 
-def _net(right: int, wrong: int, total: int) -> tuple[float, float]:
-    """Share moved rightly minus share moved wrongly, and its variance."""
-    net = (right - wrong) / total
-    return net, ((right + wrong) / total - net**2) / total
+def _error(influence: Floats, patients: Patients | None) -> float:
+    """The standard error of a sum of what each case adds; not smaller by patient than by case."""
+    by_case = float((influence**2).sum())
+    if patients is None or not metrics.has_repeats(patients):
+        return math.sqrt(by_case)
+    sums = metrics.sums_by_patient(influence, patients)
+    return math.sqrt(max(by_case, len(sums) / max(1, len(sums) - 1) * float((sums**2).sum())))
 
 
 def _wald(value: float, error: float, limit: float = 1.0) -> Interval:

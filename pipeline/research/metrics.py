@@ -51,24 +51,31 @@ def delong(scores: Floats, positive: Bools, level: float = 0.95) -> Interval:
 
 def delong_difference(
     a: Floats, b: Floats, positive: Bools, patients: Patients | None = None
-) -> tuple[Interval, float]:
+) -> tuple[Interval, float | None]:
     """AUC of `a` minus AUC of `b` on the same cases, with its interval, and the two-sided P of no difference.
 
-    `patients`: as in `newcombe`; the variance is then Obuchowski's (1997).
+    `patients`: as in `newcombe`; the variance is then Obuchowski's (1997). Where AUCs that differ have no variance (1
+    against 0.5 of one value for all), the interval follows from Newcombe's of both, and there is no P.
     """
     a10, a01 = clustered.placements(a, positive)
     b10, b01 = clustered.placements(b, positive)
     value = float(a10.mean() - b10.mean())
     d10, d01 = a10 - b10, a01 - b01
+    if len(d10) < 2 or len(d01) < 2:
+        return Interval(value, -1.0, 1.0), None
     variance = d10.var(ddof=1) / len(d10) + d01.var(ddof=1) / len(d01)
     if patients is not None and has_repeats(patients):
         by_patient = clustered.variance_by_patient(d10, d01, positive, patients)
         if by_patient is None:
-            return Interval(value, -1.0, 1.0), 1.0
+            return Interval(value, -1.0, 1.0), None
         variance = max(variance, by_patient)
     error = math.sqrt(variance)
+    if error == 0 and value == 0:
+        return Interval(value, value, value), 1.0
     if error == 0:
-        return Interval(value, value, value), 1.0 if value == 0 else 0.0
+        both = difference(newcombe(a, positive, patients), newcombe(b, positive, patients))
+        assert both is not None
+        return both, None
     half = float(stats.norm.ppf(0.975)) * error
     return Interval(value, max(-1.0, value - half), min(1.0, value + half)), float(
         2 * stats.norm.sf(abs(value) / error)
@@ -154,8 +161,20 @@ def accuracy_table(called: Bools, positive: Bools, patients: Patients | None = N
     return {name: share(right[w], None if patients is None else patients[w]) for name, w in parts.items()}
 
 
-def mcnemar(a_right: Bools, b_right: Bools) -> tuple[int, int, float]:
-    """Cases only `a` gets right, cases only `b` gets right, and McNemar's exact two-sided P."""
+def mcnemar(a_right: Bools, b_right: Bools, patients: Patients | None = None) -> tuple[int, int, float]:
+    """Cases only `a` gets right, cases only `b` gets right, and McNemar's exact two-sided P.
+
+    `patients`: as in `newcombe`. Where some have several cases, P is over all ways to exchange `a` and `b` patient by
+    patient, which is McNemar's where each has one.
+    """
     only_a, only_b = int((a_right & ~b_right).sum()), int((~a_right & b_right).sum())
-    p = 1.0 if only_a + only_b == 0 else float(stats.binomtest(only_a, only_a + only_b, 0.5).pvalue)
-    return only_a, only_b, p
+    lead = a_right.astype(np.float64) - b_right
+    leads = np.abs(lead if patients is None else sums_by_patient(lead, patients)).astype(np.intp)
+    # The chance of each sum of leads whose signs are thrown: -total, …, total.
+    chances = np.ones(1)
+    for size in leads[leads > 0].tolist():
+        thrown = np.zeros(2 * size + 1)
+        thrown[[0, -1]] = 0.5
+        chances = np.convolve(chances, thrown)
+    sums = np.arange(len(chances)) - len(chances) // 2
+    return only_a, only_b, min(1.0, float(chances[np.abs(sums) >= abs(only_a - only_b)].sum()))

@@ -198,7 +198,8 @@ def judging(evaluation: Mapping[str, Json]) -> list[str]:
         paragraphs.append(
             f"Internal validation was nested cross-validation ({counted(nested['repeats'], 'repeat')} of "
             f"{nested['folds']} folds, by patient, {nested['n']} cases): scaling, selection, fit and cutoff were "
-            "repeated inside each fold. The interval of its AUC is Nadeau and Bengio's corrected resampled t interval."
+            "repeated inside each fold. The interval of its AUC is Nadeau and Bengio's corrected resampled t "
+            "interval, widened to Newcombe's for as many patients where that is wider."
         )
     if isinstance(sites := evaluation.get("leave_one_site_out"), dict):
         paragraphs.append(

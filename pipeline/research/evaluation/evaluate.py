@@ -161,7 +161,7 @@ def compare(signature: Signature, other: Signature, cohort: Scored, complete_cas
         "other_auc": cohorts.interval(metrics.newcombe(other_scored.decisions, cohort.positive, cohort.patients)),
         "difference": cohorts.interval(difference),
         "p": p,
-        **agreement.comparison(others, ours, cohort.positive),
+        **agreement.comparison(others, ours, cohort.positive, cohort.patients),
     }
 
 

@@ -223,6 +223,7 @@ def _reading(reading: Mapping[str, Json]) -> str:
     assert isinstance(reader, dict)
     assert isinstance(tests, dict)
     lines: list[list[Json]] = []
+    by = html_tables.rows([*tests.values()])[0]["test"]
     for name in ours:
         test = tests.get(name)
         lines.append(
@@ -233,7 +234,7 @@ def _reading(reading: Mapping[str, Json]) -> str:
                 html_tables.number(test["p"]) if isinstance(test, dict) else "",
             ]
         )
-    return html_tables.table(["", "signature", "reader", "P (McNemar)"], lines)
+    return html_tables.table(["", "signature", "reader", f"P ({by})"], lines)
 
 
 def _estimate(row: Mapping[str, Json]) -> str:

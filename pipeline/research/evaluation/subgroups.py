@@ -157,13 +157,16 @@ def against_reading(signature: Signature, cohort: Scored, column: str) -> dict[s
     for who, calls in (("signature", called), ("reader", reader)):
         result[who] = {k: interval(v) for k, v in metrics.accuracy_table(calls, positive, patients).items()}
     tests: dict[str, Json] = {}
+    test = "McNemar, exact, by patient" if metrics.has_repeats(patients) else "McNemar, exact"
     for measure, which in (
         ("accuracy", np.ones(len(positive), bool)),
         ("sensitivity", positive),
         ("specificity", ~positive),
     ):
-        only_us, only_reader, p = metrics.mcnemar((called == positive)[which], (reader == positive)[which])
-        tests[measure] = {"only_signature_right": only_us, "only_reader_right": only_reader, "p": p}
+        only_us, only_reader, p = metrics.mcnemar(
+            (called == positive)[which], (reader == positive)[which], patients[which]
+        )
+        tests[measure] = {"test": test, "only_signature_right": only_us, "only_reader_right": only_reader, "p": p}
     result["mcnemar"] = tests
     return result
 

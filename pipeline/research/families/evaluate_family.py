@@ -109,7 +109,7 @@ def _comparison(readers: Sequence[Signature], name: str, table: Table, complete_
     if min(positives, negatives) < FEWEST:
         return {**counts, "why_not": "too few exams are complete for every member", "members": []}
     scored = scored_cohort.score(first, name, common, complete_cases=complete_cases)
-    area = metrics.newcombe(scored.decisions, scored.positive)
+    area = metrics.newcombe(scored.decisions, scored.positive, scored.patients)
     rows: list[Json] = [{"name": first.header.title, "auc": area.value, "ci": [area.low, area.high]}]
     for other in others:
         comparison = compare(first, other, scored, complete_cases)

@@ -79,7 +79,7 @@ def _comparison(family: TrainedFamily) -> dict[str, Json]:
             reference = family.on_common[0]
             row["without"] = [*sorted(first.signature.inputs - member.signature.inputs)]
             row["auc_difference"] = _interval(nested.auc_difference(judged, reference))
-            row |= agreement.comparison(judged.called, reference.called, positive)
+            row |= agreement.comparison(judged.called, reference.called, positive, judged.patients)
         rows.append(row)
     return {**counts, "against": first.signature.header.title, "members": rows}
 

@@ -18,7 +18,7 @@ from config.schema import Training
 from pipeline.research import metrics
 from pipeline.research.tables.design import Design
 from pipeline.research.training import calibration_fit, estimators, fitting
-from pipeline.signature import calibration, classifiers
+from pipeline.signature import calibration, classifiers, gate
 from pipeline.signature.record import Floats
 
 
@@ -53,7 +53,8 @@ def nested_cv(
     """Repeated nested cross-validation with `recipe.folds` outer folds; without `calibrate` only the AUC is of use.
 
     The AUC is the mean over folds and repeats; its interval is Nadeau and Bengio's corrected resampled t (2003),
-    which allows for the folds' sharing of training cases.
+    which allows for the folds' sharing of training cases, and never narrower than Newcombe's for so many independent
+    patients: folds that all have AUC 1 do not vary.
     """
     aucs = np.empty((repeats, recipe.folds))
     probabilities, called = np.zeros(len(design.positive)), np.zeros(len(design.positive), dtype=np.bool_)
@@ -75,7 +76,7 @@ def nested_cv(
                 progress(repeat * recipe.folds + fold + 1, repeats * recipe.folds)
     patients = np.arange(len(design.positive)) if design.patients is None else design.patients
     answered = (probabilities, called, design.positive, patients, chosen, tuple(cutoffs))
-    return Nested(_interval(aucs), aucs, empty, *answered)
+    return Nested(_not_narrower(_interval(aucs), design.positive, patients), aucs, empty, *answered)
 
 
 def auc_difference(a: Nested, b: Nested) -> metrics.Interval:
@@ -128,6 +129,15 @@ def _calibrated(design: Design, recipe: Training, training: fitting.Indices) -> 
     )
     a, b = calibration_fit.platt(decisions, positive)
     return a, b, calibration_fit.cutoff(recipe.cutoff, calibration.probability(decisions, a, b), positive)
+
+
+def _not_narrower(
+    interval: metrics.Interval, positive: npt.NDArray[np.bool_], patients: npt.NDArray[np.intp]
+) -> metrics.Interval:
+    """The interval, widened to Newcombe's for as many patients of either class."""
+    counts = (len(np.unique(patients[which])) for which in (positive, ~positive))
+    low, high = gate.newcombe(interval.value, *counts)
+    return metrics.Interval(interval.value, min(interval.low, low), max(interval.high, high))
 
 
 def _interval(aucs: Floats, least: float = 0.0) -> metrics.Interval:

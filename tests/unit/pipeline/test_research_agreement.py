@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pipeline.research import agreement
+from pipeline.research import agreement, metrics
 
 
 def _calls(*counts: tuple[int, bool, bool, bool]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -74,6 +74,44 @@ def test_who_is_called_the_same_by_both_is_not_reclassified(rows):
     found = agreement.comparison(first, first, positive)
     assert found["agreement"]["value"] == 1
     assert found["net_reclassification"]["both"]["value"] == 0
+
+
+def test_cases_of_one_patient_make_no_interval_narrower():
+    rng = np.random.default_rng(2)
+    once = np.array([rng.random(40) < 0.6, rng.random(40) < 0.4, rng.random(40) < 0.5])
+    first, other, positive = np.repeat(once, 4, axis=1)
+    alone = agreement.comparison(other[::4], first[::4], positive[::4])
+    copied = agreement.comparison(other, first, positive, np.repeat(np.arange(40), 4))
+    by_case = agreement.comparison(other, first, positive)
+    parts = [("agreement",), ("kappa",), *(("net_reclassification", n) for n in ("positives", "negatives", "both"))]
+    for part in parts:
+        widths = []
+        for row in (alone, copied, by_case):
+            for key in part:
+                row = row[key]
+            widths.append(row["ci"][1] - row["ci"][0])
+        assert widths[1] == pytest.approx(widths[0], rel=0.03), part
+        assert widths[2] < 0.6 * widths[0], part
+
+
+def test_mcnemars_test_exchanges_whole_patients():
+    # Ten patients, each with three rows that only the signature gets right, two with three that only the reader does.
+    ours, reader = np.repeat([True] * 10 + [False] * 2, 3), np.repeat([False] * 10 + [True] * 2, 3)
+    patients = np.repeat(np.arange(12), 3)
+    assert metrics.mcnemar(ours, reader, patients) == (30, 6, pytest.approx(metrics.mcnemar(ours[::3], reader[::3])[2]))
+    assert metrics.mcnemar(ours, reader)[2] < 0.001
+    # One right on either side within a patient says nothing for either.
+    assert metrics.mcnemar(np.array([True, False]), np.array([False, True]), np.zeros(2, np.intp))[2] == 1
+
+
+def test_aucs_that_differ_without_variance_have_an_interval_and_no_p():
+    positive = np.array([True, False] * 4)
+    found, p = metrics.delong_difference(positive.astype(float), np.zeros(8), positive)
+    assert p is None
+    assert found.value == 0.5
+    assert found.high - found.low > 0.4
+    assert metrics.delong_difference(np.zeros(8), np.zeros(8), positive)[1] == 1
+    assert metrics.delong_difference(np.arange(3.0), np.zeros(3), np.array([False, False, True]))[1] is None
 
 
 def test_intraclass_correlation_is_that_of_shrout_and_fleiss_and_none_without_variance() -> None:

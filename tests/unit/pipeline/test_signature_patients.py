@@ -95,6 +95,12 @@ def test_patients_with_two_exams_leak_no_label_into_the_folds(named: str) -> Non
     assert abs(by_patient - 0.5) < 0.15
 
 
+def test_folds_that_are_all_separated_do_not_make_the_nested_interval_a_point() -> None:
+    found = nested_cv(design.for_training(table(frame(24, effect=9.0)), FAST), FAST, 1, calibrate=False).auc
+    assert (found.value, found.high) == (1, 1)
+    assert found.low == pytest.approx(gate.newcombe(1.0, 12, 12)[0])
+
+
 def test_a_table_without_patients_is_trained_as_ever_and_under_any_key_alike() -> None:
     data = frame(60)
     names = [f"p{i // 2}" for i in range(60)]
