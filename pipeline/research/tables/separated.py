@@ -18,6 +18,11 @@ MOST_CELL_CHARACTERS = 1_000_000
 _ROW_NUMBERS = ("", "X", "...1", "Unnamed: 0")
 # A byte of Windows-1252 that is no ASCII, alone between two that are; in GB18030 such bytes come in pairs.
 _PAIRED = re.compile(rb"[\x80-\xff]{2}")
+# The last first byte of GB 2312's frequent characters; `öß` and other pairs of small letters lie behind it.
+_LAST_FREQUENT = 0xD7
+# One Chinese character between Latin letters is a pair of Latin letters, as in GRÖẞE.
+_INSIDE_A_WORD = re.compile(r"(?<=[A-Za-z])[^\x00-\x7f](?=[A-Za-z])")
+_WESTERN_SIGNS = "°±²³µ·½–—’§€"
 
 
 @dataclass(frozen=True)
@@ -30,24 +35,58 @@ class Separated:
 
 
 def text_of(data: bytes, name: str) -> str:
-    """The text of a file: UTF-8, UTF-16 with its mark, Windows-1252 where no two bytes beyond ASCII meet, else GB18030.
+    """The text of a file: UTF-8, UTF-16 with its mark, Windows-1252 or GB18030.
 
     Raises:
-        InputRejected: it is none of these, or no text at all.
+        InputRejected: it is none of these, no text at all, or could be either of the last two.
     """
     if data.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
         raise InputRejected(f"{name} is a workbook; save it as CSV in UTF-8", code="table-unreadable")
-    single_bytes = () if _PAIRED.search(data) else ("cp1252",)
-    wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
-    for encoding in ("utf-16",) if wide else ("utf-8-sig", *single_bytes, "gb18030"):
-        try:
-            text = data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        if "\0" in text:
-            break
-        return text.removeprefix("\ufeff")
-    raise InputRejected(f"{name} is no text in UTF-8, UTF-16, Windows-1252 or GB18030", code="table-unreadable")
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        text = _decoded(data, "utf-16")
+    else:
+        text = _decoded(data, "utf-8-sig")
+        text = _without_mark(data, name) if text is None else text
+    if text is None or "\0" in text:
+        raise InputRejected(f"{name} is no text in UTF-8, UTF-16, Windows-1252 or GB18030", code="table-unreadable")
+    return text.removeprefix("\ufeff")
+
+
+def _without_mark(data: bytes, name: str) -> str | None:
+    """Windows-1252 where no two bytes beyond ASCII meet; else what makes words: Chinese ones, or Latin letters."""
+    western, chinese = _decoded(data, "cp1252"), _decoded(data, "gb18030")
+    if western is not None and not _PAIRED.search(data):
+        return western
+    if western is None or chinese is None:
+        return western if chinese is None and western is not None and _is_western(western) else chinese
+    beyond = [c for c in chinese if not c.isascii()]
+    usual = sum(map(_is_usual, _INSIDE_A_WORD.sub("", chinese)))
+    if 2 * usual >= len(beyond):
+        return chinese
+    if not usual and _is_western(western):
+        return western
+    raise InputRejected(f"{name} could be Windows-1252 or GB18030; save it in UTF-8", code="ambiguous-table")
+
+
+def _decoded(data: bytes, encoding: str) -> str | None:
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError:
+        return None
+
+
+def _is_western(text: str) -> bool:
+    """Whether what is beyond ASCII are letters and the signs that stand in tables."""
+    return all(c.isascii() or c.isalpha() or c in _WESTERN_SIGNS for c in text)
+
+
+def _is_usual(character: str) -> bool:
+    """Whether it is one of the 3,755 frequent characters or the signs of GB 2312."""
+    try:
+        pair = character.encode("gb2312")
+    except UnicodeEncodeError:
+        return False
+    return len(pair) == 2 and pair[0] <= _LAST_FREQUENT
 
 
 def separated(text: str, name: str, separator: str | None = None) -> Separated:

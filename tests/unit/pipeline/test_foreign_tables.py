@@ -18,6 +18,7 @@ from pipeline.errors import InputRejected
 from pipeline.research.tables import design
 from pipeline.research.tables.column_map import NOTHING, ColumnMap, read_map
 from pipeline.research.tables.feature_table import Table, read
+from pipeline.research.tables.separated import text_of
 from pipeline.signature.names import clinical_category, clinical_number
 from tests.support.signature_tables import FAST, feature
 
@@ -220,6 +221,22 @@ def test_two_separators_that_both_make_a_table_are_refused_and_the_map_decides()
 def test_windows_text_is_read_where_it_cannot_be_chinese() -> None:
     rows = tuple((*row[:5], "Köln") for row in ROWS)
     assert set(_read(Writing(";", ",").text(rows).encode("cp1252")).others["site"]) == {"Köln"}
+
+
+@pytest.mark.parametrize("words", ["Größe", "Übermaß;ärztliche Größe", "INFORMAÇÃO", "année;prénom;déjà"])
+def test_two_western_letters_beside_each_other_are_not_read_as_a_chinese_one(words: str) -> None:
+    assert text_of(f"id;{words};x\n1;2;3\n".encode("cp1252"), "t.csv") == f"id;{words};x\n1;2;3\n"
+
+
+@pytest.mark.parametrize("words", ["期", "T分期;N期", "淋巴结;鑫", "Ki67指数（%）;≥20;左"])
+def test_chinese_text_stays_chinese_down_to_a_single_character(words: str) -> None:
+    assert text_of(f"id;{words};x\n".encode("gb18030"), "t.csv") == f"id;{words};x\n"
+
+
+def test_text_of_which_nobody_can_tell_the_encoding_is_refused() -> None:
+    for data in ("id;Größe;süß;µ°\n".encode("cp1252"), "id;龘靐\n".encode("gb18030")):
+        with pytest.raises(InputRejected, match="could be Windows-1252 or GB18030; save it in UTF-8"):
+            text_of(data, "t.csv")
 
 
 @pytest.mark.parametrize(
