@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from config.schema import Settings
     from pipeline.catalog import Exam
     from pipeline.features.feature_table import Outcome
+    from pipeline.features.paired_tables import Pairing
     from pipeline.features.patient_column import PatientKey
     from pipeline.features.roi_features import RoiFeatures
     from pipeline.records import Origin
@@ -49,6 +51,8 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     metavar="N",
     help="Measure each exam N times more, perturbed: TABLE.perturbed.parquet and TABLE.stability.csv.",
 )
+@click.option("--readers", type=FILE, help="Table of the same exams by another reader; see TABLE.stability.csv.")
+@click.option("--retest", type=FILE, help="Table of the same patients scanned again; see TABLE.stability.csv.")
 def extract(
     config_path: Path | None,
     as_json: bool,
@@ -61,6 +65,8 @@ def extract(
     patient_key: Path | None,
     origins: tuple[Origin, ...],
     perturb: int | None,
+    readers: Path | None,
+    retest: Path | None,
 ) -> None:
     """Features of one ROI (--image, --mask), or of every exam in the folders PATH as one row of a table (--out).
 
@@ -81,8 +87,9 @@ def extract(
             raise click.UsageError("--image and --mask belong together.")
         if patient_key is not None:
             raise click.UsageError("--patient-key belongs to a table of exams (--out).")
-        if origins or perturb:
-            raise click.UsageError(f"{'--origin' if origins else '--perturb'} belongs to a table of exams (--out).")
+        of_tables = {"--origin": origins, "--perturb": perturb, "--readers": readers, "--retest": retest}
+        if given := next((name for name, value in of_tables.items() if value), None):
+            raise click.UsageError(f"{given} belongs to a table of exams (--out).")
         _one_roi(image, mask, label, settings, as_json)
     else:
         if not paths or out is None:
@@ -93,10 +100,13 @@ def extract(
             raise click.BadParameter("a table ends in .csv or .parquet", param_hint="--out")
         if origins and perturb:
             raise click.UsageError("--perturb measures every exam: give it without --origin.")
+        others: dict[Pairing, Path] = {}
+        others |= {} if readers is None else {"readers": readers}
+        others |= {} if retest is None else {"retest": retest}
         from daemon.recovery.unreadable_files import noting
 
         with noting(out.with_name(out.name + ".notes"), "axrad extract", time.time()):
-            _many_exams(paths, out, settings, _patients(patient_key), origins, perturb or 0, as_json)
+            _many_exams(paths, out, settings, _patients(patient_key), origins, perturb or 0, others, as_json)
 
 
 def _patients(path: Path | None) -> PatientKey:
@@ -151,6 +161,7 @@ def _many_exams(
     patients: PatientKey,
     origins: tuple[Origin, ...],
     perturb: int,
+    others: Mapping[Pairing, Path],
     as_json: bool,
 ) -> None:
     from rich.console import Console
@@ -172,7 +183,7 @@ def _many_exams(
     settings = settings.model_copy(update={"features": features})
 
     spoilt: dict[Path, FileSetAside] = {}
-    repeats = Repeats(out, settings, perturb)
+    repeats = Repeats(out, settings, perturb, others)
 
     def evaluate(exam: Exam) -> StudyResult:
         for path in (image.path for image in exam.images):
@@ -196,8 +207,8 @@ def _many_exams(
         with repeats:
             outcome = fill(out, studies, evaluate, advance, *form, wanted)
     _print_outcome(out, outcome, as_json)
-    if perturb and not as_json:
-        click.echo(f"{repeats.stability}: how {perturb} perturbations of each exam agree")
+    if (perturb or others) and not as_json:
+        click.echo(f"{repeats.stability}: how far features agree")
     if outcome.failures:
         raise ExamRejected(f"{len(outcome.failures)} of {len(studies)} exams have no row; see {out.name}.failed.json")
 

@@ -227,6 +227,11 @@ def _journalled(stream: IO[str], path: Path) -> list[Row]:
     return rows
 
 
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a table, cells as they are in the file; none where there is no file. Raises InputRejected."""
+    return _format(path)[0](path)
+
+
 def _format(path: Path) -> tuple[Callable[[Path], list[Row]], Callable[[BinaryIO, list[str], list[Row]], None]]:
     formats = {".csv": (_read_csv, _write_csv), ".parquet": (_read_parquet, _write_parquet)}
     if path.suffix.lower() not in formats:

@@ -24,6 +24,7 @@ from config.schema import Features, Settings
 from pipeline.features.extraction import extract
 from pipeline.features.feature_table import arrow
 from pipeline.features.intraclass import one_way
+from pipeline.features.paired_tables import Pairing, paired_stability
 from pipeline.features.perturbation import KINDS, Kind, Original, original
 from pipeline.features.region import Refusal
 from pipeline.parallel.forked_work import cores_for
@@ -91,12 +92,14 @@ def _seed(*parts: object) -> int:
 class Repeats:
     """The rows of a run, as a context. Each exam's are synced to a journal before its row goes to the table.
 
-    `count` 0: nothing is perturbed or written.
+    `count` 0: nothing is perturbed. `others`: tables of another reader, or of the same patients on another day, which
+    are compared with the whole table at the end.
     """
 
     table: Path
     settings: Settings
     count: int
+    others: Mapping[Pairing, Path] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
 
     @property
@@ -113,7 +116,7 @@ class Repeats:
 
     def __enter__(self) -> Repeats:
         """Take up what an earlier run wrote. Raises NotInstalled without pyarrow."""
-        if self.count:
+        if self.count or (self.others and self.path.exists()):
             _, pq = arrow(self.path)
             self.rows = pq.read_table(self.path).to_pylist() if self.path.exists() else []
             if self._journal.exists():
@@ -121,7 +124,9 @@ class Repeats:
                 self.rows += [json.loads(line) for line in whole.splitlines()]
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self.others = {}  # the table may not be whole
         self.close()
 
     @contextmanager
@@ -146,21 +151,28 @@ class Repeats:
         self.rows += mine
 
     def close(self) -> None:
-        """Write both files. Of an exam that was done twice, since a run died in between, the later rows count."""
-        if not self.rows:
-            return
-        once = {tuple(row[key] for key in KEYS): row for row in self.rows}
-        names = sorted({name for row in once.values() for name in row} - set(KEYS))
+        """Write the files. Of an exam that was done twice, since a run died in between, the later rows count."""
+        lines: list[tuple[object, ...]] = []
+        if self.rows:
+            once = {tuple(row[key] for key in KEYS): row for row in self.rows}
+            names = sorted({name for row in once.values() for name in row} - set(KEYS))
+            self._write(list(once.values()), names)
+            lines += stability_of(list(once.values()), names)
+        for pairing, other in self.others.items():
+            lines += paired_stability(self.table, other, pairing)
+        if self.rows or self.others:
+            write_whole(self.stability, _as_csv(lines))
+        self._journal.unlink(missing_ok=True)
+
+    def _write(self, rows: list[Row], names: list[str]) -> None:
         pa, pq = arrow(self.path)
         kinds = {"study_uid": pa.string(), "side": pa.string(), "number": pa.int64(), "kind": pa.string()}
         columns = {
-            name: pa.array([row.get(name) for row in once.values()], type=kinds.get(name, pa.float64()))
+            name: pa.array([row.get(name) for row in rows], type=kinds.get(name, pa.float64()))
             for name in (*KEYS, *names)
         }
         with replacing(self.path) as file:
             pq.write_table(pa.table(columns), file)
-        write_whole(self.stability, _as_csv(stability_of(list(once.values()), names)))
-        self._journal.unlink(missing_ok=True)
 
 
 def stability_of(rows: list[Row], names: list[str]) -> Iterator[tuple[object, ...]]:
@@ -195,7 +207,7 @@ def _cell(number: float) -> str:
     return f"{number:.4f}" if np.isfinite(number) else ""
 
 
-def _as_csv(rows: Iterator[tuple[object, ...]]) -> bytes:
+def _as_csv(rows: list[tuple[object, ...]]) -> bytes:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(HEADER)

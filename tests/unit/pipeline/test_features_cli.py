@@ -133,8 +133,8 @@ def three_exams(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             InstanceRef(study, f"{study}.1", "1.2.840.10008.5.1.4.1.1.4", f"{study}.1.1"), "MR", "", ""
         )
 
-    def analyse(exam: Exam, settings: Any, signatures: Any) -> Any:
-        assert settings.features.set == "all"
+    def analyse(exam: Exam, settings: Any, signatures: Any, also: Any = None) -> Any:
+        assert (settings.features.set, also) == ("all", None)
         done.append(exam.study_uid)
         if exam.study_uid == "1.2.2":
             raise RoiRejected("the tumour ROI is empty", uid=exam.study_uid)

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from config.schema import Features, Settings, Work
 from daemon.cli.extract import extract
+from pipeline.errors import InputRejected
 from pipeline.features.intraclass import one_way, two_way
+from pipeline.features.paired_tables import paired_stability
 from pipeline.features.perturbation import KINDS, LARGEST_CHANGE, noise_level, original
 from pipeline.features.region import Refusal
 from pipeline.features.repeats import KEYS, Repeats, kind_of, perturbed_features
@@ -176,3 +178,38 @@ def test_perturbations_are_of_a_table_of_all_exams(tmp_path: Path, wrong: list[s
     done = CliRunner().invoke(extract, [*paths, *arguments, "--perturb", "3"])
     assert done.exit_code == 2
     assert "--perturb" in done.output
+
+
+def written(path: Path, shift: float, noise_of: float, **columns: list[str]) -> Path:
+    rng = np.random.default_rng(4)
+    truth = np.linspace(0, 9, 12)
+    lines = ["study_uid,side,patient_key,t1c.tumor.original_firstorder_Mean,t1c.tumor.original_firstorder_Range"]
+    for number, value in enumerate(truth):
+        study, patient = columns.get("studies", [])[number : number + 1] or [f"1.2.{number}"], f"p{number}"
+        cells = [value + shift + rng.normal() * noise_of, "" if number == 0 else value]
+        lines.append(",".join(map(str, [*study, "L", patient, *cells])))
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_readers_and_a_second_scan_stand_in_the_same_report(tmp_path: Path, settings: Settings) -> None:
+    table = written(tmp_path / "a.csv", 0, 0)
+    reader = written(tmp_path / "b.csv", 4, 0)
+    again = written(tmp_path / "c.csv", 0, 0.3, studies=[f"1.9.{n}" for n in range(12)])
+    with Repeats(table, settings, 0, {"readers": reader, "retest": again}) as repeats:
+        pass
+    with repeats.stability.open() as stream:
+        rows = {(row["feature"].rpartition("_")[2], row["kind"]): row for row in csv.DictReader(stream)}
+    assert {(kind, row["model"]) for (_, kind), row in rows.items()} == {("readers", "2,1"), ("retest", "1,1")}
+    assert float(rows["Mean", "readers"]["icc"]) < 0.6  # one reader measures more, always
+    assert float(rows["Mean", "retest"]["icc"]) > 0.95
+    assert (rows["Range", "readers"]["icc"], rows["Range", "readers"]["exams"]) == ("1.0000", "11")
+
+
+def test_tables_that_cannot_be_paired_are_refused(tmp_path: Path) -> None:
+    table = written(tmp_path / "a.csv", 0, 0)
+    strangers = written(tmp_path / "b.csv", 0, 0, studies=[f"1.9.{n}" for n in range(12)])
+    twice = written(tmp_path / "c.csv", 0, 0, studies=["1.2.0"] * 12)
+    for other, words in ((strangers, "have 0 rows of the same study_uid and side"), (twice, "two rows have the same")):
+        with pytest.raises(InputRejected, match=words):
+            list(paired_stability(table, other, "readers"))
