@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from daemon.cli.options import config_option, json_option, out_folder
-from daemon.cli.recipe_options import progress_bar
+from daemon.cli.recipe_options import progress_bar, with_ki67
 from daemon.cli.research_extra import require_research
 from daemon.cli.signature_author import keep_authors
 from daemon.cli.signature_methods import making_of
@@ -40,6 +41,10 @@ _folder = click.Path(file_okay=False, path_type=Path)
     "--prevalence", type=click.FloatRange(0, 1, min_open=True, max_open=True),
     help="Of the positive class at another site: say what probabilities, PPV and NPV would be there.",
 )  # fmt: skip
+@click.option(
+    "--ki67-high", "ki67_high", type=click.FloatRange(0, 100), metavar="PERCENT",
+    help="From where on Ki-67 is high in the molecular subtypes of cohorts; default: clinical.ki67_high_percent.",
+)  # fmt: skip
 @click.option("--complete-cases", is_flag=True, help="Leave out cases with missing values.")
 @click.option("--ignore", multiple=True, metavar="COLUMN", help="Leave a column out; repeatable.")
 @click.option(
@@ -59,6 +64,7 @@ def evaluate(
     survival: str | None,
     repeats: int,
     prevalence: float | None,
+    ki67_high: float | None,
     complete_cases: bool,
     ignore: tuple[str, ...],
     maps: tuple[str, ...],
@@ -97,7 +103,11 @@ def evaluate(
     strange = [m for m in maps if "=" in m and m.partition("=")[0] not in {n.partition("=")[0] for n in named}]
     if strange:
         raise click.UsageError(f"--map {strange[0]}: no --table has that name")
-    tables = dict(_cohort(signature, text, questions.columns, ignore, maps) for text in named)
+    percent = with_ki67(whole, ki67_high).clinical.ki67_high_percent
+    tables = {
+        name: replace(table, ki67_high_percent=percent)
+        for name, table in (_cohort(signature, text, questions.columns, ignore, maps) for text in named)
+    }
     if len(tables) != len(named):
         raise click.UsageError("two cohorts have the same name")
     if family is None:

@@ -7,16 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.errors import InputRejected
+from pipeline.errors import FeatureRejected, InputRejected
 from pipeline.records import ORIGINS, Json
 from pipeline.research import calibration, metrics
 from pipeline.research.metrics import Interval
 from pipeline.research.tables import design, patients
+from pipeline.research.tables.faults import row_list
 from pipeline.research.tables.feature_table import Table
-from pipeline.signature import conformal, gate, prediction, ranges
+from pipeline.signature import conformal, gate, names, prediction, ranges
 from pipeline.signature.record import Floats, Signature
 
 Bools = npt.NDArray[np.bool_]
+SUBTYPE, KI67 = "molecular_subtype", "ki67_percent"
 
 
 @dataclass(frozen=True)
@@ -57,17 +59,50 @@ def score(signature: Signature, name: str, table: Table, *, complete_cases: bool
             f"{header.extraction_hash[:12]}",
             code="other-extraction-settings",
         )
+    same = table.sha256 == header.table_sha256
     raw = design.matrix(table, header.columns, header.clinical)
+    if not same:
+        _same_subtypes(signature, table)
     keep = design.complete(raw, header.columns, table, complete_cases)
     rows = table.rows(keep)
     if rows.positive.all() or not rows.positive.any():
         raise InputRejected(f"{table.name}: the complete cases are of one class only", code="one-class")
     decisions, probabilities = prediction.score(signature, raw[keep])
     outside = outside_flags(signature, raw[keep])
-    same = table.sha256 == header.table_sha256
     return Scored(
         name, rows, raw[keep], decisions, probabilities, outside, int((~keep).sum()), same, patients.patients_of(rows)
     )
+
+
+def _same_subtypes(signature: Signature, table: Table) -> None:
+    """Refuse rows whose luminal A or B would be the other one by the cutoff of Ki-67 that training went by.
+
+    Raises:
+        InputRejected: naming the rows.
+    """
+    trained, here = signature.header.ki67_high_percent, table.ki67_high_percent
+    if trained is None or here is None or trained == here or SUBTYPE not in table.others:
+        return
+    none = (None,) * len(table)
+    rows = []
+    for row, (subtype, cell) in enumerate(zip(table.others[SUBTYPE], table.others.get(KI67, none), strict=True), 1):
+        try:
+            ki67 = names.clinical_number(KI67, cell)
+        except ValueError:
+            # A bound (`<20`) may lie on either side.
+            ki67 = None
+        clinical = {SUBTYPE: names.clinical_category(SUBTYPE, subtype), KI67: ki67}
+        try:
+            prediction.same_ki67_cutoff(signature, clinical, here)
+        except FeatureRejected:
+            rows.append(row)
+    if rows:
+        raise InputRejected(
+            f"{table.name}: Ki-67 is high from {here:g} % on in its subtypes, in those of training from {trained:g} % "
+            f"on: luminal A and B may be the other one in rows {row_list(rows)}. Say the table's cutoff with "
+            "--ki67-high, or give the subtypes by that of training.",
+            code="other-ki67-cutoff",
+        )
 
 
 def interval(estimate: Interval | None) -> Json:

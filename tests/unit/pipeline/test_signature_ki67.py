@@ -12,7 +12,7 @@ from config.schema import Settings, SignatureSettings
 from daemon.cli.signature import signature
 from daemon.health.signature_checks import examine
 from pipeline.analysis.signatures_in_use import Signatures
-from pipeline.errors import FeatureRejected
+from pipeline.errors import FeatureRejected, InputRejected
 from pipeline.records import FeatureSet
 from pipeline.research.training.train import train
 from pipeline.result import Clinical
@@ -96,3 +96,19 @@ def test_the_cutoff_of_a_table_is_said_where_it_is_trained_on(tmp_path: Path) ->
         done = CliRunner().invoke(signature, [*map(str, arguments), *more], catch_exceptions=False)
         assert done.exit_code == 0
         assert container.load(tmp_path / "s.axsig").header.ki67_high_percent == percent
+
+
+def test_a_cohort_whose_luminal_subtypes_follow_another_cutoff_is_refused_with_its_rows(tmp_path: Path) -> None:
+    other = clinical(frame(60, groups=GROUPS[:2], seed=5, prefix="other"), seed=3).assign(
+        molecular_subtype=["luminal A", "luminal B", "triple-negative"] * 20,
+        ki67_percent=["17", "<20", "17"] + ["30"] * 57,
+    )
+    container.save(OF_14, tmp_path / "s.axsig")
+    other.to_csv(tmp_path / "other.csv", index=False)
+    arguments = ["evaluate", str(tmp_path / "s.axsig"), "--table", f"other={tmp_path / 'other.csv'}", "--out",
+                 str(tmp_path / "out")]  # fmt: skip
+    refused = CliRunner().invoke(signature, arguments)
+    assert isinstance(refused.exception, InputRejected)
+    assert "from 20 % on in its subtypes, in those of training from 14 % on" in refused.exception.message
+    assert "in rows 1, 2. Say the table's cutoff with --ki67-high" in refused.exception.message
+    assert CliRunner().invoke(signature, [*arguments, "--ki67-high", "14"], catch_exceptions=False).exit_code == 0
