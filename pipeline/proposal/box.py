@@ -32,7 +32,13 @@ class Box:
 
     def radius(self, half_mm: tuple[float, float, float]) -> Floats:
         """Distance from the centre in units of half axes: below 1 inside the ellipsoid. Shape (z, y, x)."""
-        return np.asarray(np.sqrt(((self.local_mm / np.array(half_mm)) ** 2).sum(axis=-1)))
+        u, v, w = (self.local_mm[..., axis] / half for axis, half in enumerate(half_mm))
+        return np.asarray(np.sqrt(u**2 + v**2 + w**2))
+
+    def cut(self, inside: tuple[slice, slice, slice]) -> Box:
+        """A part of this box; its `window` is on the whole grid as well."""
+        window = [slice(w.start + i.start, w.start + i.stop) for w, i in zip(self.window, inside, strict=True)]
+        return Box((window[0], window[1], window[2]), self.local_mm[inside], self.spacing_zyx_mm, self.directions_xyz)
 
     def on(self, shape_zyx: tuple[int, int, int], inside: Bools) -> Bools:
         """A region of the box on the whole grid."""

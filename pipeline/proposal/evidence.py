@@ -24,15 +24,18 @@ def binned(channels: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.int64]
     return cell
 
 
-def log_odds(cells: npt.NDArray[np.int64], dimensions: int, inside: Floats, outside: Floats, blur: float) -> Floats:
-    """How much likelier each voxel's brightness is in the lesion than around it, as a logarithm.
+def log_odds(
+    learnt: npt.NDArray[np.int64], asked: npt.NDArray[np.int64], dimensions: int, inside: Floats, blur: float
+) -> Floats:
+    """How much likelier a brightness is in the lesion than around it, as a logarithm, for the cells in `asked`.
 
-    `inside`, `outside`: weights of the voxels in the two histograms, which are smoothed by `blur` bins.
+    `learnt`: cells of the voxels that are learnt from, each with the weight `inside` in the one histogram and the rest
+    to 1 in the other. Both are smoothed by `blur` bins.
     """
     size = _BINS**dimensions
     shares = []
-    for weights in (inside, outside):
-        counts = np.bincount(cells.ravel(), weights.ravel(), size).reshape((_BINS,) * dimensions)
+    for weights in (inside, 1 - inside):
+        counts = np.bincount(learnt, weights, size).reshape((_BINS,) * dimensions)
         counts = ndimage.gaussian_filter(counts, blur)
         shares.append(counts / max(float(counts.sum()), 1e-9) + _SEEN_ANYWHERE / size)
-    return np.asarray(np.log(shares[0] / shares[1]).ravel()[cells.ravel()].reshape(cells.shape))
+    return np.asarray(np.log(shares[0] / shares[1]).ravel()[asked])

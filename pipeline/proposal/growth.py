@@ -17,8 +17,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from pipeline.geometry import box_of
+from pipeline.proposal.blocks import Blocks
 from pipeline.proposal.box import Box
-from pipeline.proposal.evidence import binned, log_odds
+from pipeline.proposal.evidence import log_odds
 from pipeline.proposal.frame import Frame
 
 Floats = npt.NDArray[np.float64]
@@ -50,75 +52,105 @@ _EVIDENCE_LIMIT = 5.0
 # The farthest that a region may reach in the marked plane and out of it, in half axes, and beyond that in mm.
 _REACH, _REACH_ACROSS, _REACH_MM = 1.3, 1.6, 1.0
 _CLOSE_MM = 2.2
+# Log odds in the slice of an outline.
+_DRAWN = 8.0
+# The region is the part that has most voxels within so many half axes.
+_MIDDLE = 0.6
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """A marking on its box. `radius`: in half axes. `allowed`: where the region may be. `prior`: log odds."""
+    """A marking on its box. `radius`: in half axes. `allowed`: where the region may be.
+
+    `inward_mm`: to the ellipsoid's surface along the ray from the middle, positive inside. `drawn`: log odds in the
+    slice of an outline, 0 elsewhere; None where there is none.
+    """
 
     frame: Frame
     box: Box
     radius: Floats
     allowed: Bools
-    prior: Floats
+    inward_mm: Floats
+    drawn: Floats | None
+
+    @property
+    def size_mm(self) -> float:
+        """The mean half axis in the marked plane."""
+        return float(np.sqrt(self.frame.half_mm[0] * self.frame.half_mm[1]))
+
+    def prior(self, window: tuple[slice, slice, slice], setting: Setting) -> Floats:
+        """Log odds of being in by the marking alone."""
+        spread = setting.spread_mm + setting.spread_share * self.size_mm
+        if not self.frame.short_measured:
+            spread *= 1.5
+        local = self.box.local_mm[window]
+        squared = np.maximum((local**2).sum(axis=-1), 1e-12)
+        across = local[..., 2] ** 2 / squared
+        odds = self.inward_mm[window] / (spread * (1 + (setting.out_of_plane - 1) * across))
+        if self.drawn is None:
+            return np.asarray(odds)
+        return np.where(self.drawn[window] != 0, self.drawn[window], odds)
 
 
-def surroundings(
-    frame: Frame, box: Box, others: Sequence[Frame], drawn: Bools | None, setting: Setting
-) -> Surroundings:
+def surroundings(frame: Frame, box: Box, others: Sequence[Frame], drawn: Bools | None) -> Surroundings:
     """What the marking alone says. `drawn`: the inside of an outline on the box, where it was drawn."""
     half = frame.half_mm
-    radius = box.radius(half)
-    distance = np.sqrt((box.local_mm**2).sum(axis=-1))
+    radius, distance = box.radius(half), box.radius((1.0, 1.0, 1.0))
     inward_mm = np.where(radius > 1e-3, distance * (1 / np.maximum(radius, 1e-3) - 1), min(half))
-    across = np.abs(box.local_mm[..., 2]) / np.maximum(distance, 1e-6)
-    size = float(np.sqrt(half[0] * half[1]))
-    spread = setting.spread_mm + setting.spread_share * size
-    if not frame.short_measured:
-        spread *= 1.5
-    prior = inward_mm / (spread * (1 + (setting.out_of_plane - 1) * across**2))
     reach = (half[0] * _REACH + _REACH_MM, half[1] * _REACH + _REACH_MM, half[2] * _REACH_ACROSS + _REACH_MM)
     allowed = box.radius(reach) <= 1
-    points = box.local_mm @ frame.axes + frame.centre_mm
-    for other in others:
-        allowed &= np.sqrt(((other.local(points) / np.array(other.half_mm)) ** 2).sum(axis=-1)) >= radius
-    if drawn is not None:
-        here = np.abs(box.local_mm[..., 2]) <= box.half_slice_mm(frame.axes[2])
-        prior = np.where(here, np.where(drawn, 8.0, -8.0), prior)
-        allowed |= here & drawn
-    return Surroundings(frame, box, radius, allowed, prior)
+    if others:
+        points = box.local_mm @ frame.axes + frame.centre_mm
+        for other in others:
+            allowed &= np.sqrt(((other.local(points) / np.array(other.half_mm)) ** 2).sum(axis=-1)) >= radius
+    if drawn is None:
+        return Surroundings(frame, box, radius, allowed, inward_mm, None)
+    here = np.abs(box.local_mm[..., 2]) <= box.half_slice_mm(frame.axes[2])
+    odds = np.where(here, np.where(drawn, _DRAWN, -_DRAWN), 0.0)
+    return Surroundings(frame, box, radius, allowed | (here & drawn), inward_mm, odds)
 
 
-def grown(place: Surroundings, channels: Sequence[npt.NDArray[np.float32]], setting: Setting) -> Bools:
-    """The region on the box, bool (z, y, x); empty where nothing is likelier in than out."""
-    size = float(np.sqrt(place.frame.half_mm[0] * place.frame.half_mm[1]))
-    kernel = [max(_LEAST_KERNEL_MM, setting.kernel_share * size) / s for s in place.box.spacing_zyx_mm]
-    near = place.radius < _NEAR
-    cells = binned(channels)
-    inside: Floats = np.where(place.allowed, _logistic(place.prior), 0.0)
-    for _ in range(_ROUNDS):
-        seen = log_odds(cells, len(channels), inside * near, (1 - inside) * near, setting.blur)
-        own = place.prior + setting.weight * np.clip(seen, -_EVIDENCE_LIMIT, _EVIDENCE_LIMIT)
-        for _ in range(_STEPS):
-            around = ndimage.gaussian_filter(inside, kernel)
-            inside = np.where(place.allowed, _logistic(own + setting.agree * (2 * around - 1)), 0.0)
-    return _whole(inside > 0.5, place)
+def grown(place: Surroundings, cells: npt.NDArray[np.int64], channels: int, setting: Setting) -> Bools:
+    """The region on the box, bool (z, y, x); empty where nothing is likelier in than out.
 
-
-def _whole(likely: Bools, place: Surroundings) -> Bools:
-    """The one connected part in the middle of the marking, closed (a hilum is open to one side) and without holes."""
+    `cells`: the voxels' brightness, `evidence.binned` of so many channels.
+    """
+    kernel_mm = max(_LEAST_KERNEL_MM, setting.kernel_share * place.size_mm)
     spacing = place.box.spacing_zyx_mm
-    steps = [int(np.ceil(_CLOSE_MM / s)) for s in spacing]
-    offsets = np.meshgrid(*[np.arange(-n, n + 1) * s for n, s in zip(steps, spacing, strict=True)], indexing="ij")
-    ball = sum(o**2 for o in offsets) <= _CLOSE_MM**2 + 1e-6
+    region = np.zeros(place.allowed.shape, bool)
+    window = box_of(place.allowed)
+    if window is None:
+        return region
+    near = place.radius < _NEAR
+    cells_near, cells_here = cells[near], cells[window]
+    allowed, prior = place.allowed[window], place.prior(window, setting)
+    blocks = Blocks.of(allowed.shape, spacing, kernel_mm)
+    kernel = [kernel_mm / (s * f) for s, f in zip(spacing, blocks.factors, strict=True)]
+    free = blocks.mean(allowed) > 0.5
+    # All outside the window is out throughout: only what changes is computed.
+    whole = np.zeros(place.allowed.shape)
+    inside: Floats = np.where(free, _logistic(blocks.mean(prior)), 0.0)
+    for _ in range(_ROUNDS):
+        whole[window] = blocks.repeated(inside)
+        seen = log_odds(cells_near, cells_here, channels, whole[near], setting.blur)
+        own = blocks.mean(prior + setting.weight * np.clip(seen, -_EVIDENCE_LIMIT, _EVIDENCE_LIMIT))
+        for _ in range(_STEPS):
+            around = ndimage.gaussian_filter(inside, kernel, mode="constant")
+            inside = np.where(free, _logistic(own + setting.agree * (2 * around - 1)), 0.0)
+    likely = (blocks.spread(inside) > 0.5) & allowed
+    region[window] = _whole(likely, allowed, place.radius[window] <= _MIDDLE, spacing)
+    return region
+
+
+def _whole(likely: Bools, allowed: Bools, middle: Bools, spacing_zyx_mm: tuple[float, float, float]) -> Bools:
+    """The one connected part in the middle of the marking, closed (a hilum is open to one side) and without holes."""
+    steps = [int(np.ceil(_CLOSE_MM / s)) + 1 for s in spacing_zyx_mm]
     padded = np.pad(likely, [(n, n) for n in steps])
-    closed = ndimage.binary_closing(padded, ball)[
-        tuple(slice(n, n + m) for n, m in zip(steps, likely.shape, strict=True))
-    ]
-    parts, count = ndimage.label(closed & place.allowed)
-    if not count:
-        return np.zeros(likely.shape, bool)
-    sizes = np.bincount(parts[place.radius <= 0.6], minlength=count + 1)
+    wider = ndimage.distance_transform_edt(~padded, spacing_zyx_mm) <= _CLOSE_MM + 1e-6
+    closed = ndimage.distance_transform_edt(wider, spacing_zyx_mm) > _CLOSE_MM + 1e-6
+    inner = tuple(slice(n, n + m) for n, m in zip(steps, likely.shape, strict=True))
+    parts, count = ndimage.label(closed[inner] & allowed)
+    sizes = np.bincount(parts[middle], minlength=count + 1)
     sizes[0] = 0
     if not sizes.any():
         return np.zeros(likely.shape, bool)

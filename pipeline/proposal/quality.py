@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage, stats
 
+from pipeline.geometry import box_of
 from pipeline.proposal.box import Box
 from pipeline.proposal.frame import Frame
 from pipeline.proposal.records import Quality
@@ -18,6 +19,7 @@ Bools = npt.NDArray[np.bool_]
 SHELL_MM, DEPTH_MM = 4.0, 1.5
 # A border where brightness falls by less than this share of the step from region to shell is open.
 _OPEN_SHARE = 0.2
+_WIDTH_MM = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +37,28 @@ LIMITS = Limits(least_contrast=0.80, most_open=0.45, least_agreement=0.80, ratio
 
 def measure(region: Bools, other_setting: Bools, image: Floats, frame: Frame, box: Box) -> Quality:
     """Figures of `region`. `image`: the channel it stands out in. `other_setting`: the region of other parameters."""
+    both = int(np.count_nonzero(region)) + int(np.count_nonzero(other_setting))
+    agreement = 2 * int(np.count_nonzero(region & other_setting)) / both
+    around = _around(region, box)
+    region, image, box = region[around], image[around], box.cut(around)
     distance = ndimage.distance_transform_edt(~region, box.spacing_zyx_mm)
     shell = (distance > 0.5) & (distance <= SHELL_MM)
-    both = int(np.count_nonzero(region)) + int(np.count_nonzero(other_setting))
-    agreement = 2 * int(np.count_nonzero(region & other_setting)) / both if both else 0.0
     long_ratio, short_ratio = _extents(region, frame, box)
     if not shell.any():
         return Quality(None, None, long_ratio, short_ratio, agreement)
     contrast = _auc(image[region], image[shell])
     return Quality(contrast, _open_border(region, shell, image, box), long_ratio, short_ratio, agreement)
+
+
+def _around(region: Bools, box: Box) -> tuple[slice, slice, slice]:
+    """Where anything is measured: the region, its shell, and what filters of this width read beyond."""
+    window = box_of(region)
+    assert window is not None, "an empty region is not measured"
+    margins = [int(np.ceil((SHELL_MM + _WIDTH_MM) / s)) for s in box.spacing_zyx_mm]
+    z, y, x = (
+        slice(max(0, w.start - m), min(n, w.stop + m)) for w, m, n in zip(window, margins, region.shape, strict=True)
+    )
+    return z, y, x
 
 
 def doubts(quality: Quality) -> tuple[str, ...]:

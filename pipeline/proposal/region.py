@@ -11,6 +11,7 @@ import numpy.typing as npt
 from pipeline.errors import InputRejected
 from pipeline.geometry import Geometry
 from pipeline.proposal.box import Box, box_around
+from pipeline.proposal.evidence import binned
 from pipeline.proposal.frame import Frame, frame_of
 from pipeline.proposal.growth import Setting, grown, surroundings
 from pipeline.proposal.motion import aligned
@@ -26,8 +27,8 @@ SETTINGS: dict[Role, tuple[Setting, Setting]] = {
     "tumor": (Setting(agree=5.0), Setting(agree=5.0, weight=1.2, spread_share=0.26)),
     "lymph_nodes": (Setting(), Setting(weight=1.2, spread_share=0.26)),
 }
-# What is looked at around the axes: this share of the longer half axis, and at least so many mm.
-_AROUND, _AROUND_MM = 0.9, 8.0
+# What is looked at around the axes: this share of the longer half axis, and at least and at most so many mm.
+_AROUND, _AROUND_MM = 0.9, (8.0, 18.0)
 # A region of less or more than this, as shares of the ellipsoid's volume, is no region of these axes.
 _VOLUME = (0.25, 2.5)
 # Fewer voxels than these make no histogram.
@@ -44,18 +45,16 @@ def propose(t1c: Volume, pre: Volume | None, marking: Marking, role: Role, other
     """
     grid = t1c.geometry
     frame = frame_of(marking, grid)
-    box = box_around(frame, grid, max(_AROUND_MM, _AROUND * frame.half_mm[0]))
+    box = box_around(frame, grid, min(max(_AROUND_MM[0], _AROUND * frame.half_mm[0]), _AROUND_MM[1]))
     radius = box.radius(frame.half_mm)
     ellipsoid = (radius <= 1) | (radius == radius.min())
     notes: list[str] = []
     channels = _channels(t1c, pre, box, notes)
     drawn = inside_outline(marking, frame, box) if isinstance(marking, Outline) else None
     neighbours = _neighbours(marking, others, grid)
-    regions = []
-    for setting in SETTINGS[role]:
-        place = surroundings(frame, box, neighbours, drawn, setting)
-        regions.append(grown(place, channels, setting))
-    region, other_setting = regions
+    cells = binned(channels)
+    place = surroundings(frame, box, neighbours, drawn)
+    region, other_setting = (grown(place, cells, len(channels), setting) for setting in SETTINGS[role])
     reason = _no_region(region, ellipsoid, channels)
     if reason:
         lines = (reason, "The region is the ellipsoid of the measured axes; the images did not shape it.", *notes)

@@ -1,4 +1,4 @@
-"""How two calls or values of the same cases agree: signatures, who is reclassified by which, raters; with intervals."""
+"""How two signatures' calls on the same cases differ: agreement, and who is reclassified, each with its interval."""
 
 from __future__ import annotations
 
@@ -91,20 +91,3 @@ def _wald(value: float, error: float, limit: float = 1.0) -> Interval:
 
 def _json(estimate: Interval | None) -> Json:
     return None if estimate is None else {"value": estimate.value, "ci": [estimate.low, estimate.high]}
-
-
-def intraclass(pairs: npt.NDArray[np.float64]) -> float | None:
-    """ICC(2,1) of values (cases, raters): two-way random, absolute agreement, single (Shrout and Fleiss 1979).
-
-    None where fewer than three cases are finite, or nothing varies.
-    """
-    values = pairs[np.isfinite(pairs).all(axis=1)]
-    n, k = values.shape
-    if n < 3 or np.ptp(values) == 0:
-        return None
-    mean = values.mean()
-    between = k * float(((values.mean(axis=1) - mean) ** 2).sum()) / (n - 1)
-    raters = n * float(((values.mean(axis=0) - mean) ** 2).sum()) / (k - 1)
-    rest = values - values.mean(axis=1, keepdims=True) - values.mean(axis=0) + mean
-    error = float((rest**2).sum()) / ((n - 1) * (k - 1))
-    return float((between - error) / (between + (k - 1) * error + k * (raters - error) / n))

@@ -16,6 +16,7 @@ from pipeline.parallel.thread_counts import fixed_threads
 from pipeline.phantom import PhantomSpec
 from pipeline.phantom.hard_crop import HardCrop, crop
 from pipeline.phantom.reader import measured_axes
+from pipeline.proposal.blocks import Blocks
 from pipeline.proposal.motion import shift_of
 from pipeline.proposal.quality import doubts
 from pipeline.proposal.records import Axes, Outline, Point, Proposal, Quality
@@ -178,6 +179,38 @@ def test_hard_nodes_are_grown_better_than_their_ellipsoids_equally_at_every_call
     assert [p.quality for p in first] == [p.quality for p in again]
     scores = [dice(p.mask, lesion.mask_zyx) for p, lesion in zip(first, hard.lesions, strict=True)]
     assert np.median(scores) > 0.8
+
+
+def test_a_large_lesion_is_grown_in_blocks_of_voxels_and_comes_out_smooth() -> None:
+    fine = Geometry((80, 130, 130), (0.6, 0.6, 0.8), (0.0, 0.0, 0.0), (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0))
+    z, y, x = (np.arange(n) * s - (n // 2) * s for n, s in zip(fine.shape_zyx, fine.spacing_xyz_mm[::-1], strict=True))
+    lesion = (z[:, None, None] / 14) ** 2 + (y[None, :, None] / 20) ** 2 + (x[None, None, :] / 24) ** 2 <= 1
+    values = (150 + 300 * lesion + 30 * np.random.default_rng(1).standard_normal(lesion.shape)).astype(np.float32)
+    mx, my, mz = (float(s * (n // 2)) for n, s in zip(fine.shape_zyx[::-1], fine.spacing_xyz_mm, strict=True))
+    marking = Axes(((mx - 24, my, mz), (mx + 24, my, mz)), ((mx, my - 20, mz), (mx, my + 20, mz)))
+    proposal = propose(Volume(values, fine, "1.2"), None, marking, "tumor")
+    assert (proposal.method, proposal.verdict) == ("grown", "good")
+    assert dice(proposal.mask, lesion) > 0.95
+
+
+@given(st.tuples(st.integers(1, 40), st.integers(1, 40), st.integers(1, 40)), st.tuples(*[st.integers(1, 4)] * 3))
+@settings(max_examples=30, deadline=None)
+def test_blocks_keep_what_does_not_vary_and_come_back_on_every_voxel(
+    shape: tuple[int, int, int], factors: tuple[int, int, int]
+) -> None:
+    blocks = Blocks(factors, shape)
+    even = np.full(shape, 3.5)
+    for back in (blocks.spread(blocks.mean(even)), blocks.repeated(blocks.mean(even))):
+        assert back == pytest.approx(even)
+    ramp = np.broadcast_to(np.arange(shape[2], dtype=float), shape)
+    within = factors[2] / 2 + SMALL if shape[2] % factors[2] == 0 else factors[2]
+    assert np.abs(blocks.repeated(blocks.mean(ramp)) - ramp).max() <= within
+
+
+def test_small_grids_are_taken_voxel_by_voxel_and_blocks_stay_small_beside_a_neighbourhood() -> None:
+    assert Blocks.of((60, 60, 60), (1.0, 1.0, 1.0), 5.0).factors == (1, 1, 1)
+    assert Blocks.of((100, 200, 200), (1.0, 0.6, 0.6), 3.0).factors == (2, 3, 3)
+    assert Blocks.of((100, 200, 200), (4.0, 0.1, 0.6), 3.0).factors == (1, 4, 3)
 
 
 def test_each_figure_that_speaks_against_a_region_has_its_sentence() -> None:

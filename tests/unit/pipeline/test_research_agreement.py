@@ -112,12 +112,3 @@ def test_aucs_that_differ_without_variance_have_an_interval_and_no_p():
     assert found.high - found.low > 0.4
     assert metrics.delong_difference(np.zeros(8), np.zeros(8), positive)[1] == 1
     assert metrics.delong_difference(np.arange(3.0), np.zeros(3), np.array([False, False, True]))[1] is None
-
-
-def test_intraclass_correlation_is_that_of_shrout_and_fleiss_and_none_without_variance() -> None:
-    judged = np.array([[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]], float)
-    assert agreement.intraclass(judged) == pytest.approx(0.29, abs=0.001)
-    assert agreement.intraclass(judged[:, [0, 0]]) == pytest.approx(1)
-    assert agreement.intraclass(np.vstack([judged, [np.nan] * 4])) == agreement.intraclass(judged)
-    assert agreement.intraclass(np.ones((5, 2))) is None
-    assert agreement.intraclass(judged[:2]) is None
