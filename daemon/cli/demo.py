@@ -22,7 +22,12 @@ from daemon.logs import set_up
 )
 @click.option("--seed", default=1, show_default=True, help="Another number, another exam.")
 @click.option("--vendor", type=click.Choice(["siemens", "ge", "philips"]), default="siemens", show_default=True)
-def demo(out: Path, seed: int, vendor: str) -> None:
+@click.option(
+    "--from-measurements",
+    is_flag=True,
+    help="Nobody drew: measurements come with the exam, regions are proposed, `axrad accept` takes them.",
+)
+def demo(out: Path, seed: int, vendor: str, from_measurements: bool) -> None:
     """Make a phantom exam, send it by C-STORE, wait for the report, show it."""
     from config.schema import Log
     from daemon.processes.demonstration import Demonstration
@@ -32,10 +37,12 @@ def demo(out: Path, seed: int, vendor: str) -> None:
     out.mkdir(parents=True, exist_ok=True)
     work = out / "work"
     shutil.rmtree(work, ignore_errors=True)
-    with Demonstration(out, work, seed, vendor) as demonstration:
+    with Demonstration(out, work, seed, vendor, from_measurements=from_measurements) as demonstration:
         demonstration.make_exam()
         demonstration.start()
         demonstration.send()
+        if from_measurements:
+            demonstration.accept_proposal()
         demonstration.wait()
     demonstration.show()
     click.echo(

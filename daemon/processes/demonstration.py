@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import socket
+import subprocess
 import textwrap
 import threading
 import time
@@ -22,13 +23,15 @@ from config.load import load
 from config.schema import Settings
 from daemon.export.association import Address, associated
 from daemon.export.cstore import require_success
-from daemon.ledger import Ledger, open_ledger
+from daemon.ledger import Ledger, open_ledger, proposals
+from daemon.ledger.rows import ProposalRow
 from daemon.ledger.studies import find
 from daemon.ledger.tables import revisions, studies
 from daemon.ledger.views import timeline
-from daemon.processes.supervisor import Supervisor, wait_for_port
+from daemon.processes.supervisor import Supervisor, axrad_command, wait_for_port
 from pipeline.errors import PeerUnreachable, TryLater
 from pipeline.phantom import PhantomExam, PhantomSpec, write_exam
+from pipeline.phantom.measurements import write_measurements
 
 REPORT_WITHIN_S = 600.0
 STAGES = ("first-instance", "revision", "started", "analysed", "reported", "delivered")
@@ -41,6 +44,13 @@ STAGE_WORDS = {
     "not_evaluated": "report made (not evaluated), sending",
     "delivered": "report in the archive",
 }
+
+
+# The shipped signature was trained on drawn regions.
+MEASURED = (
+    'what = ["sr", "page", "proposal"]\n[proposal]\nenabled = true\nquiet_s = 3\n'
+    '[signature]\nallow_origins = ["measured"]\n'
+)
 
 
 def free_port() -> int:
@@ -76,7 +86,11 @@ class Archive:
         return 0x0000
 
     def reports(self) -> list[Path]:
-        return [p for p in sorted(self.folder.glob("*.dcm")) if dcmread(p, specific_tags=["Modality"]).Modality == "SR"]
+        return self.of_modality("SR")
+
+    def of_modality(self, modality: str) -> list[Path]:
+        files = sorted(self.folder.glob("*.dcm"))
+        return [p for p in files if dcmread(p, specific_tags=["Modality"]).Modality == modality]
 
     def stop(self) -> None:
         self._server.shutdown()
@@ -85,12 +99,13 @@ class Archive:
 class Demonstration:
     """One run. Use as a context; `show` afterwards."""
 
-    def __init__(self, out: Path, work: Path, seed: int, vendor: str) -> None:
-        self.out, self.work = out, work
+    def __init__(self, out: Path, work: Path, seed: int, vendor: str, *, from_measurements: bool = False) -> None:
+        self.out, self.work, self.from_measurements = out, work, from_measurements
         self.log = work / "daemon.log"
         self.console = Console(highlight=False)
-        self.spec = PhantomSpec(seed=seed, vendor=vendor)  # type: ignore[arg-type]
+        self.spec = PhantomSpec(seed=seed, vendor=vendor, with_seg=not from_measurements)  # type: ignore[arg-type]
         self.exam: PhantomExam | None = None
+        self.files: tuple[Path, ...] = ()
         self.report: Path | None = None
         self._stop = threading.Event()
         self._watcher: threading.Thread | None = None
@@ -99,16 +114,16 @@ class Demonstration:
         self.work.mkdir(parents=True, exist_ok=True)
         self.archive = Archive(self.work / "archive")
         self.port = free_port()
-        config = self.work / "axrad.toml"
-        config.write_text(
+        self.config = self.work / "axrad.toml"
+        self.config.write_text(
             f'[spool]\npath = "spool"\nrefuse_free_bytes = 268435456\n[listen]\nport = {self.port}\n'
             '[assembly]\nquiet_s = 5\nsweep_s = 0.5\n[log]\nlevel = "info"\n[metrics]\nenabled = false\n'
             '[[destination]]\nname = "archive"\nae_title = "ARCHIVE"\nhost = "127.0.0.1"\n'
-            f"port = {self.archive.port}\n",
+            f"port = {self.archive.port}\n" + (MEASURED if self.from_measurements else ""),
             encoding="utf-8",
         )
-        self.settings: Settings = load(config, environ={})
-        self.supervisor = Supervisor(self.settings, config, flower=False, output=self.log)
+        self.settings: Settings = load(self.config, environ={})
+        self.supervisor = Supervisor(self.settings, self.config, flower=False, output=self.log)
         return self
 
     def __exit__(
@@ -124,7 +139,10 @@ class Demonstration:
     def make_exam(self) -> None:
         with self.console.status("making a phantom exam (DCE, T2, DWI, ADC, ROIs)"):
             self.exam = write_exam(self.work / "exam", self.spec)
-        self.console.print(f"made a phantom exam of {len(self.exam.paths)} files")
+            measured = (write_measurements(self.exam),) if self.from_measurements else ()
+            self.files = (*self.exam.paths, *measured)
+        beside = ", and what a reader measured on it in OHIF" if measured else ""
+        self.console.print(f"made a phantom exam of {len(self.exam.paths)} files{beside}")
 
     def start(self) -> None:
         with self.console.status("starting listener, workers, beat and an embedded broker"):
@@ -137,13 +155,41 @@ class Demonstration:
 
     def send(self) -> None:
         """One association for everything, as a scanner and a workstation would."""
-        assert self.exam is not None
         address = Address("the listener", self.settings.listen.ae_title, "127.0.0.1", self.port, "SCANNER")
-        headers = [dcmread(p, stop_before_pixels=True, specific_tags=["SOPClassUID"]) for p in self.exam.paths]
+        headers = [dcmread(p, stop_before_pixels=True, specific_tags=["SOPClassUID"]) for p in self.files]
         pairs = sorted({(str(h.SOPClassUID), str(h.file_meta.TransferSyntaxUID)) for h in headers})
         with self._bar() as bar, associated(address, [(a, [t]) for a, t in pairs]) as association:
-            for path in bar.track(self.exam.paths, description="sending by C-STORE"):
+            for path in bar.track(self.files, description="sending by C-STORE"):
                 require_success(address, association.send_c_store(path))
+
+    def accept_proposal(self) -> None:
+        """Wait until regions are proposed, keep the segmentation as the archive has it, and accept it."""
+        assert self.exam is not None
+        ledger, end = open_ledger(self.settings), time.monotonic() + REPORT_WITHIN_S
+        try:
+            with self.console.status("waiting for a proposal"):
+                while not (segmentations := self.archive.of_modality("SEG")):
+                    if time.monotonic() > end:
+                        raise TryLater(f"no proposal within {REPORT_WITHIN_S:.0f} s; see {self.log}")
+                    time.sleep(0.2)
+                while (row := self._proposal(ledger)) is None or row.state == "pending":
+                    time.sleep(0.2)
+        finally:
+            ledger.close()
+        shutil.copyfile(segmentations[0], self.out / "proposal.dcm")
+        labels = [str(s.SegmentLabel) for s in dcmread(self.out / "proposal.dcm").SegmentSequence]
+        self.console.print(f"proposed, in the archive and not evaluated: {'; '.join(labels)}")
+        order = [*axrad_command(), "accept", row.study_id, "--config", str(self.config)]
+        accepted = subprocess.run(order, capture_output=True, text=True, check=False)
+        if accepted.returncode:
+            raise TryLater(f"the proposal was not accepted: {accepted.stderr.strip()}")
+        self.console.print("accepted by `axrad accept`, as for a reader who has looked at it")
+
+    def _proposal(self, ledger: Ledger) -> ProposalRow | None:
+        assert self.exam is not None
+        with ledger.read() as connection:
+            row = find(connection, self.exam.study_uid)
+            return None if row is None else proposals.newest(connection, row.id)
 
     def wait(self) -> None:
         """Follow the ledger until the report has come back."""
