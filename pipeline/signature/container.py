@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from pipeline.bounded_arrays import array_of
 from pipeline.errors import InputRejected
+from pipeline.signature import intact_content
 from pipeline.signature.record import Header, Signature
 from pipeline.signature.whole_files import write_atomically
 
@@ -80,12 +81,14 @@ def from_bytes(data: bytes, name: str, sha256: str | None = None) -> Signature:
         if _pack(members) != data:
             raise ValueError("its bytes are not those that were written")
         envelope = json.loads(members.pop(HEADER))
+        if not isinstance(envelope, dict):
+            raise ValueError("its header is no object")
         if envelope.pop("digest") != _digest(envelope):
             raise ValueError("its header was altered")
         _verify(members, envelope["arrays"])
         arrays = {member.removesuffix(".npy"): _array(content) for member, content in members.items()}
         signature = Signature(Header.model_validate(envelope["signature"]), arrays, digest)
-        _check_shapes(signature)
+        intact_content.check(signature)
     except ValidationError as error:
         problem = error.errors()[0]
         place = ".".join(str(part) for part in problem["loc"])
@@ -151,14 +154,3 @@ def _array(content: bytes) -> npt.NDArray[np.generic]:
         raise ValueError("an array is not of finite numbers")
     array.setflags(write=False)
     return array
-
-
-def _check_shapes(signature: Signature) -> None:
-    p = len(signature.header.columns)
-    for name in ("z_mean", "z_std", "s_mean", "s_std", "range_low", "range_high"):
-        if signature.arrays[name].shape != (p,):
-            raise ValueError(f"the array {name} does not fit the {p} columns")
-    if signature.arrays["precision"].shape != (p, p):
-        raise ValueError("the precision matrix does not fit the columns")
-    if min(signature.array("z_std").min(), signature.array("s_std").min()) <= 0:
-        raise ValueError("a standard deviation is not positive")

@@ -46,7 +46,9 @@ def flipped(packed: bytes) -> bytes:
     return packed[:14] + bytes(255 - byte for byte in packed[14:24]) + packed[24:]
 
 
-@pytest.mark.parametrize("damage", [flipped, lambda packed: packed[:-12], lambda _: FORGED], ids=["bits", "cut", "text"])
+@pytest.mark.parametrize(
+    "damage", [flipped, lambda packed: packed[:-12], lambda _: FORGED], ids=["bits", "cut", "text"]
+)
 def test_a_packed_file_that_is_damaged_is_named(trail: Path, damage: Callable[[bytes], bytes]) -> None:
     lines = trail.read_bytes().splitlines(keepends=True)
     trail.with_name("audit.jsonl.1.gz").write_bytes(damage(gzip.compress(b"".join(lines[:3]), mtime=0)))

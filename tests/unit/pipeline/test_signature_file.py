@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import io
+import math
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import InputRejected
 from pipeline.signature import container
-from pipeline.signature.record import Signature
+from pipeline.signature.record import Floats, Signature
 from tests.support.signature_tables import FAST, features, frame, trained
 
 MADE = trained()
@@ -101,3 +104,73 @@ def test_predicting_needs_no_scikit_learn(tmp_path: Path) -> None:
 
 def test_a_signature_keeps_its_recipe() -> None:
     assert container.from_bytes(DATA, "s.axsig").header.recipe == FAST
+
+
+@pytest.mark.parametrize("header", ["[]", '"text"', "3", "null", "[" * 5000])
+def test_a_header_that_is_no_object_is_refused(header: str) -> None:
+    with zipfile.ZipFile(io.BytesIO(DATA)) as archive:
+        members = {n: archive.read(n) for n in archive.namelist()}
+    members[container.HEADER] = header.encode()
+    with pytest.raises(InputRejected, match="no intact signature"):
+        container.from_bytes(container._pack(members), "s.axsig")
+
+
+FOREST = trained(recipe=FAST.model_copy(update={"classifier": "forest"}))
+
+
+def refused(changed: Signature) -> str:
+    with pytest.raises(InputRejected) as caught:
+        container.from_bytes(container.to_bytes(changed), "s.axsig")
+    return caught.value.message
+
+
+def with_array(one: Signature, name: str, change: Callable[[Floats], npt.ArrayLike]) -> Signature:
+    changed = np.asarray(change(one.array(name).copy()), one.arrays[name].dtype)
+    return Signature(one.header, {**one.arrays, name: changed})
+
+
+@pytest.mark.parametrize("name", ["dual", "support", "oof_positive", "oof_negative", "precision"])
+def test_arrays_of_more_dimensions_than_are_read_are_refused(name: str) -> None:
+    refused(with_array(MADE, name, lambda array: array[None]))
+
+
+@pytest.mark.parametrize("name", ["dual", "support"])
+def test_arrays_that_are_shorter_than_their_partners_are_refused(name: str) -> None:
+    assert "does not fit" in refused(with_array(MADE, name, lambda array: array[:-1]))
+
+
+@pytest.mark.parametrize("name", ["oof_positive", "oof_negative"])
+@pytest.mark.parametrize("change", [lambda a: a[::-1], lambda a: a + 1, lambda a: a - 1], ids=["order", "high", "low"])
+def test_scores_that_are_no_sorted_probabilities_are_refused(name: str, change: Callable[[Floats], Floats]) -> None:
+    assert "sorted probabilities" in refused(with_array(MADE, name, change))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("roots", -1), ("roots", 10**6), ("left", -1), ("right", 10**6), ("feature", 10**6)],
+)
+def test_trees_that_lead_to_nodes_or_columns_that_are_not_there_are_refused(name: str, value: int) -> None:
+    inner = int(np.flatnonzero(FOREST.array("feature") >= 0)[0])
+
+    def change(array: Floats) -> Floats:
+        array[0 if name == "roots" else inner] = value
+        return array
+
+    assert "a tree has links" in refused(with_array(FOREST, name, change))
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"constants": {}},
+        {"constants": {**MADE.header.constants, "gamma": math.nan}},
+        {"calibration": MADE.header.calibration.model_copy(update={"b": math.inf})},
+        {"distance_quantiles": {}},
+        {"distance_quantiles": {"0.99": math.nan}},
+        {"distance_quantiles": {"0.99": math.inf}},
+        {"distance_quantiles": {"0.99": 0.0}},
+    ],
+)
+def test_constants_that_are_lacking_or_no_numbers_are_refused(facts: dict[str, object]) -> None:
+    """No number is never too far from training, and its probability neither high nor low."""
+    refused(Signature(MADE.header.model_copy(update=facts), MADE.arrays))
