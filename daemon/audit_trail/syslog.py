@@ -47,8 +47,8 @@ def send(settings: Audit, message: bytes) -> None:
                 return
             with context_of(settings).wrap_socket(tcp, server_hostname=url.hostname) as tls:
                 tls.sendall(framed)
-                # Many servers answer our end with that of the connection alone: they have read to it. A reset, or nothing
-                # within the time, leaves open whether they have.
+                # Many servers answer our end with that of the connection alone: they have read to it. A reset, or
+                # nothing within the time, leaves open whether they have.
                 with suppress(ssl.SSLEOFError):
                     tls.unwrap()
         return
