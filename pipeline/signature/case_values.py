@@ -29,6 +29,15 @@ def vector(
 
 
 def clinical_value(column: str, cell: object, place: str) -> float:
+    """A cell as the value of a clinical column, NaN where it is empty. Raises InputRejected, naming `place`."""
+    try:
+        return clinical_cell(column, cell)
+    except ValueError as error:
+        raise InputRejected(f"{place}: {error}", code="clinical-value") from None
+
+
+def clinical_cell(column: str, cell: object) -> float:
+    """As `clinical_value`. Raises ValueError, naming the column."""
     name, _, level = column.partition("=")
     try:
         if level:
@@ -36,5 +45,5 @@ def clinical_value(column: str, cell: object, place: str) -> float:
             return np.nan if category is None else float(category == level)
         number = names.clinical_number(name, cell)
     except ValueError as error:
-        raise InputRejected(f"{place}: {name}: {error}", code="clinical-value") from None
+        raise ValueError(f"{name}: {error}") from None
     return np.nan if number is None else number

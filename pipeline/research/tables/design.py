@@ -10,16 +10,18 @@ import numpy.typing as npt
 
 from config.schema import Training
 from pipeline.errors import InputRejected
-from pipeline.research.tables.faults import row_list
+from pipeline.research.tables.faults import MOST, row_list
 from pipeline.research.tables.feature_table import Table
 from pipeline.research.tables.patients import Numbers, patients_of
 from pipeline.research.tables.perturbations import read_perturbations
 from pipeline.research.tables.reading import shortened
 from pipeline.signature import names
-from pipeline.signature.case_values import clinical_value
+from pipeline.signature.case_values import clinical_cell
 from pipeline.signature.record import Floats
 
 CLINICAL_GROUP = "clinical"
+# With fewer cases of a class a column with two values may agree with the label by chance.
+LEAST_OF_CLASS = 5
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,27 @@ def for_training(table: Table, recipe: Training) -> Design:
             f"{table.name}: {smallest} {cases} in the smaller class are fewer than {recipe.folds} folds",
             code="few-cases",
         )
+    _refuse_labels(design, table.name)
     return design
+
+
+def _refuse_labels(design: Design, name: str) -> None:
+    """Refuse a candidate that has one value in all cases of a class and another one in the other: it is the label.
+
+    Raises:
+        InputRejected: naming the columns.
+    """
+    one, other = design.values[design.positive], design.values[~design.positive]
+    if min(len(one), len(other)) < LEAST_OF_CLASS:
+        return
+    constant = (one == one[0]).all(axis=0) & (other == other[0]).all(axis=0)
+    copies = [design.columns[j] for j in np.flatnonzero(constant & (one[0] != other[0]))]
+    if copies:
+        raise InputRejected(
+            f"{name}: {shortened(copies)} tells the label in every case, with one value per class; leave such columns "
+            "out with --ignore COLUMN",
+            code="label-leak",
+        )
 
 
 def _repeats(table: Table, features: tuple[str, ...], columns: int) -> Floats:
@@ -131,18 +153,20 @@ def matrix(table: Table, columns: tuple[str, ...], clinical: tuple[str, ...]) ->
     if lacking:
         raise InputRejected(f"{table.name}: missing columns: {shortened(lacking)}", code="missing-columns")
     values = np.full((len(table), len(columns)), np.nan)
-    wrong: dict[str, None] = {}
+    wrong: dict[str, dict[int, None]] = {}
     for j, column in enumerate(columns):
         if column in place:
             values[:, j] = table.features[:, place[column]]
             continue
         for row, cell in enumerate(table.others[column.split("=")[0]]):
             try:
-                values[row, j] = clinical_value(column, cell, table.row(row))
-            except InputRejected as error:
-                wrong[error.message] = None
+                values[row, j] = clinical_cell(column, cell)
+            except ValueError as error:
+                wrong.setdefault(str(error), {})[row + 1] = None
     if wrong:
-        raise InputRejected(f"{table.name}, {'; '.join(wrong)}", code="clinical-value")
+        told = [f"row{'s' if len(rows) > 1 else ''} {row_list(rows)}: {what}" for what, rows in wrong.items()]
+        more = f" and {len(told) - MOST} more" if len(told) > MOST else ""
+        raise InputRejected(f"{table.name}, {'; '.join(told[:MOST])}{more}", code="clinical-value")
     return values
 
 

@@ -168,3 +168,25 @@ def test_a_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
             read(path, label="nodes", positive="R")
     with pytest.raises(InputRejected, match="cannot read the table"):
         read(tmp_path / "none.csv", label="nodes", positive="R")
+
+
+@pytest.mark.parametrize("values", [(1.0, 0.0), (0.0, 1.0), (7.25, -3.0)])
+def test_a_candidate_that_is_the_label_under_another_name_is_refused(values: tuple[float, float]) -> None:
+    data = frame(20)
+    copied = data.assign(**{feature(3): np.where(data["nodes"] == "R", *values)})
+    with pytest.raises(InputRejected, match=f"{feature(3)} tells the label in every case") as refused:
+        design.for_training(table(copied), FAST)
+    assert refused.value.code == "label-leak"
+    copied.loc[4, feature(3)] = 0.5
+    design.for_training(table(copied), FAST)
+
+
+def test_wrong_clinical_cells_of_one_kind_are_told_once_with_their_rows() -> None:
+    data = clinical(frame(20)).assign(molecular_subtype=["Luminal", "TNBC"] * 10, ki67_percent=["<5", *["20"] * 19])
+    recipe = FAST.model_copy(update={"clinical": ("molecular_subtype", "ki67_percent")})
+    with pytest.raises(InputRejected) as refused:
+        design.for_training(table(data), recipe)
+    assert refused.value.message == (
+        "table.csv, rows 1, 3, 5, 7, 9, 11, 13, 15, 17, 19: molecular_subtype: 'Luminal' is no molecular subtype; "
+        "row 1: ki67_percent: '<5' is no number: a bound, not a value"
+    )
