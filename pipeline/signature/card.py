@@ -8,7 +8,8 @@ import numpy as np
 
 from pipeline.records import Json
 from pipeline.signature import gate
-from pipeline.signature.record import Signature
+from pipeline.signature.clustered import Bools, Numbers
+from pipeline.signature.record import Floats, Signature
 
 DEMONSTRATION = "DEMONSTRATION: trained on synthetic exams. Its results mean nothing for a patient."
 
@@ -193,14 +194,27 @@ def _estimate(row: Mapping[str, Json]) -> str:
 
 
 def judged_again(row: Mapping[str, Json], minimum_per_class: int) -> dict[str, Json] | None:
-    """A stored cohort with AUC, interval and orientation by today's gate; None: no scores were stored with it."""
+    """A stored cohort with AUC, interval and orientation by today's gate; None: no scores were stored with it.
+
+    Raises:
+        ValueError: the scores are no scores.
+    """
+    scores = stored_scores(row)
+    return None if scores is None else {**row, **gate.facts(gate.discrimination(*scores), minimum_per_class)}
+
+
+def stored_scores(row: Mapping[str, Json]) -> tuple[Floats, Bools, Numbers] | None:
+    """Decisions, classes and patients of a stored cohort; None where none were stored. Raises ValueError as above."""
     scores = row.get("scores")
     if not isinstance(scores, dict):
         return None
     decisions, positive = np.array(scores["decisions"], np.float64), np.array(scores["positive"], np.bool_)
     patients = np.array(scores.get("patients", range(len(positive))), np.intp)
-    discrimination = gate.discrimination(decisions, positive, patients)
-    return {**row, **gate.facts(discrimination, minimum_per_class)}
+    if not (decisions.shape == positive.shape == patients.shape) or positive.all() or not positive.any():
+        raise ValueError("its scores are not of cases of two classes")
+    if not np.isfinite(decisions).all():
+        raise ValueError("its scores are not finite")
+    return decisions, positive, patients
 
 
 def merge(evaluations: Sequence[Mapping[str, Json]]) -> dict[str, Json] | None:

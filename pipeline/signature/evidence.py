@@ -2,25 +2,56 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
+from pipeline.errors import InputRejected
 from pipeline.records import Json
 from pipeline.signature import card
 
 Cohorts = dict[str, dict[str, Json]]
 
 
+def read(path: Path) -> dict[str, Json]:
+    """A stored evaluation.
+
+    Raises:
+        InputRejected: it is none, or its scores cannot be judged again.
+    """
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        if not {"signature", "nested_cv", "cohorts"} <= facts.keys():
+            raise ValueError("it is no evaluation")
+        for row in card.external(facts).values():
+            card.stored_scores(row)
+    except (OSError, ValueError, TypeError, AttributeError, AssertionError, LookupError, ArithmeticError) as error:
+        raise InputRejected(
+            f"the stored evaluation {path} cannot be used ({error}); remove it, and run axrad signature evaluate again",
+            code="evaluation-damaged",
+        ) from error
+    return dict(facts)
+
+
 def external_cohorts(evaluations: Iterable[Mapping[str, Json]], minimum_per_class: int) -> Cohorts:
     """The external cohorts of all evaluations, by the digest of their table, judged again.
 
     One without `scores` was stored before they were kept; it stands as it was judged then, until it is judged anew.
+    What one evaluation knew of repeated cases of a table holds for all of that table.
     """
     cohorts: Cohorts = {}
     for facts in evaluations:
         for name, cohort in card.external(facts).items():
             judged, key = card.judged_again(cohort, minimum_per_class), str(cohort["table_sha256"])
-            if judged is not None or "scores" not in cohorts.get(key, {}):
+            before = cohorts.get(key, {})
+            repeated = {
+                *map(int, map(str, card.repeated_rows(before))),
+                *map(int, map(str, card.repeated_rows(cohort))),
+            }
+            if judged is not None or "scores" not in before:
                 cohorts[key] = {"name": name, **(judged or cohort)}
+            if repeated:
+                cohorts[key]["rows_with_repeated_values"] = [*sorted(repeated)]
     return cohorts
 
 

@@ -143,9 +143,9 @@ class Registry:
         write_atomically(folder / f"{hashlib.sha256(data).hexdigest()[:16]}.json", data)
 
     def evaluations(self, sha256: str) -> list[dict[str, Json]]:
-        """All that was found about a signature."""
+        """All that was found about a signature. Raises InputRejected, naming the file, for one that is damaged."""
         folder = self.folder / "evaluations" / sha256
-        return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+        return [evidence.read(path) for path in sorted(folder.glob("*.json"))]
 
     def external_cohorts(self, sha256: str) -> dict[str, dict[str, Json]]:
         """The external cohorts it was scored on, by the digest of their table, judged by today's gate."""

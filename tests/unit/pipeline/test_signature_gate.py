@@ -145,6 +145,42 @@ def test_an_evaluation_without_scores_has_to_be_made_anew(tmp_path: Path) -> Non
     registry.activate(kept, MADE)
 
 
+@pytest.mark.parametrize(
+    "scores",
+    [
+        {"decisions": [1, 2], "positive": [1, 1]},
+        {"decisions": [1, 2, 3], "positive": [1, 0]},
+        {"decisions": ["x", 1], "positive": [1, 0]},
+        {"decisions": [float("nan"), 1], "positive": [1, 0]},
+        {"positive": [1, 0]},
+    ],
+)
+def test_a_stored_evaluation_that_is_damaged_is_named_and_nothing_is_concluded(tmp_path: Path, scores: object) -> None:
+    registry, kept = _recorded(tmp_path, cases=60, effect=1.5)
+    _rewrite(registry, kept.sha256, scores=scores)
+    with pytest.raises(InputRejected, match=r"evaluations.*\.json cannot be used .*evaluate again") as refused:
+        registry.activate(kept, MADE)
+    assert refused.value.code == "evaluation-damaged"
+    for path in (registry.folder / "evaluations").rglob("*.json"):
+        path.write_text(path.read_text()[:-20])
+    with pytest.raises(InputRejected, match="cannot be used"):
+        registry.entries()
+
+
+def test_repeated_cases_that_one_evaluation_saw_count_whatever_another_of_the_same_table_did_not_see(
+    tmp_path: Path,
+) -> None:
+    registry, kept = _recorded(tmp_path, cases=60, effect=1.5)
+    facts = evaluate(kept, _cohort(60, 1.5), Questions(repeats=1)).facts
+    for nonce in range(4):
+        facts["cohorts"]["external"]["rows_with_repeated_values"] = [3, nonce + 10]
+        registry.record(facts)
+    (row,) = registry.external_cohorts(kept.sha256).values()
+    assert row["rows_with_repeated_values"] == [3, 10, 11, 12, 13]
+    with pytest.raises(InputRejected, match="no evaluation on an independent cohort"):
+        registry.activate(kept, MADE)
+
+
 def test_the_card_says_that_there_were_too_few() -> None:
     found = evaluate(SIGNATURE, _cohort(18, 3.0), Questions(repeats=1))
     told = card.limits(SIGNATURE, found.facts)
