@@ -21,6 +21,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 # Digits of a derived UID that make it unique beyond doubt (about 90 bits), and the dot before them: PS3.5 allows 64.
 MOST_OF_A_ROOT = 64 - 28
 DICOM_ROOT = "1.2.840.10008"
+MAPPED_IPV4 = IPv6Network("::ffff:0:0/96")
 UID = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+")
 NAME_OF_HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}))*\.?")
 EMAIL = re.compile(r"[^\s@<>,;]+@[^\s@<>,;]+")
@@ -162,15 +163,21 @@ def hours(text: str) -> str:
 
 
 def network(value: object) -> object:
-    """Host bits are a slip of which two readings are possible; the likelier one is told."""
+    """Host bits are a slip of which two readings are possible; the likelier one is told.
+
+    Addresses of IPv4 that are written as IPv6 (RFC 4291 2.5.5.2) become what they are: so callers are compared.
+    """
     if not isinstance(value, str):
         if isinstance(value, int | float):
             raise ValueError('a network is written as in "10.1.0.0/16", one address as in "10.1.0.5"')
         return value
     try:
-        return ip_network(value)
+        chosen = ip_network(value)
     except ValueError:
         pass
+    else:
+        of_ipv4 = isinstance(chosen, IPv6Network) and chosen.subnet_of(MAPPED_IPV4)
+        return ip_network((chosen[0].packed[12:], chosen.prefixlen - 96)) if of_ipv4 else chosen
     try:
         right = ip_network(value, strict=False)
     except ValueError:

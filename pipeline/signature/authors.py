@@ -87,7 +87,7 @@ def read(signature_file: Path) -> tuple[AuthorSignature, ...]:
         return ()
     entries = _entries(path, SCHEMA, "signatures")
     try:
-        return tuple(AuthorSignature(str(e["author"]), _bytes(e["key"]), _bytes(e["signature"])) for e in entries)
+        return tuple(AuthorSignature(_name(e["author"]), _bytes(e["key"]), _bytes(e["signature"])) for e in entries)
     except (KeyError, TypeError, ValueError) as error:
         raise InputRejected(f"{path} is damaged: {error}", code="author-unreadable") from error
 
@@ -240,6 +240,13 @@ def _entries(path: Path, schema: str, key: str) -> list[dict[str, object]]:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputRejected(f"{path} is damaged: {error}", code="author-unreadable") from error
     return list(content[key])
+
+
+def _name(text: object) -> str:
+    """Whoever made the file chose it, and it is shown on terminals and in logs. Raises ValueError."""
+    if not str(text).strip() or not str(text).isprintable():
+        raise ValueError("an author's name is no text on one line")
+    return str(text)
 
 
 def _text(data: bytes) -> str:

@@ -206,3 +206,14 @@ def test_several_authors_sign_one_file_and_one_whom_the_site_trusts_is_enough(si
 def test_a_damaged_file_of_authors_is_named(site: Site, content: bytes) -> None:
     authors.beside(site.file).write_bytes(content)
     assert "is damaged" in site.refused("activate", site.file, "--unevaluated")
+
+
+@pytest.mark.parametrize("name", ["\ud800", "Dr.\x1b[2J Example", "Dr. Example\nis active", " "])
+def test_an_authors_name_that_no_terminal_should_show_is_refused(site: Site, name: str) -> None:
+    site.sign()
+    beside = authors.beside(site.file)
+    content = json.loads(beside.read_text())
+    content["signatures"][0]["author"] = name
+    beside.write_text(json.dumps(content))
+    for command in ("show", "activate"):
+        assert "no text on one line" in site.refused(command, site.file)

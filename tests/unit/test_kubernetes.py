@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -151,4 +152,12 @@ def test_every_pod_has_a_policy_for_what_it_may_reach_and_the_workers_reach_no_a
     assert all(set(spec["policyTypes"]) == {"Ingress", "Egress"} and spec["egress"] for spec in policies)
     workers = next(spec for spec in policies if "matchExpressions" in spec["podSelector"])
     ports = {port["port"] for rule in workers["egress"] for port in rule["ports"]}
-    assert ports == {53, 5432, 6379, 11190}
+    assert ports == {53, 5432, 6379, 6380, 11190}
+
+
+def test_every_policy_lets_out_to_the_ports_of_the_urls_that_the_first_steps_name() -> None:
+    steps = (FOLDER / "kustomization.yaml").read_text(encoding="utf-8")
+    named = {int(port) for port in re.findall(r"-url=\w+://\S+?:(\d+)/", steps)}
+    assert len(named) == 2
+    for policy in (d for d in resources() if d["kind"] == "NetworkPolicy"):
+        assert named <= {port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]}

@@ -45,6 +45,16 @@ def test_arrays_in_the_environment_are_json() -> None:
     assert str(settings.peer[0].networks[0]) == "10.1.0.0/16"
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("::ffff:10.1.0.0/112", "10.1.0.0/16"), ("::ffff:10.1.0.5", "10.1.0.5/32"), ("::/0", "::/0")],
+)
+def test_a_network_of_ipv4_that_is_written_as_ipv6_is_that_of_ipv4(written: str, meant: str) -> None:
+    """As the addresses of callers are compared, whatever socket they came through."""
+    settings = load(environ={"AXRAD_PEER": f'[{{"ae_title": "MR1", "networks": ["{written}"]}}]'})
+    assert str(settings.peer[0].networks[0]) == meant
+
+
 def test_a_broker_elsewhere_needs_a_ledger_that_both_reach() -> None:
     with pytest.raises(ConfigError, match=r"ledger\.url must be set"):
         load(environ={"AXRAD_BROKER__URL": "redis://queue.example:6379/0"})
