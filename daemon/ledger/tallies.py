@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -23,6 +24,14 @@ class Tally:
     state: str
     number: int
     bytes: int
+
+
+class _Of(NamedTuple):
+    """What is counted together."""
+
+    kind: str
+    subject: str
+    state: str
 
 
 def tallied(connection: sa.Connection, kind: str) -> list[Tally]:
@@ -50,16 +59,16 @@ def sum_up(connection: sa.Connection) -> bool:
         .where(tallies.c.id.in_(oldest))
         .returning(tallies.c.kind, tallies.c.subject, tallies.c.state, tallies.c.number, tallies.c.bytes)
     ).all()
-    numbers: Counter[tuple[str, str, str]] = Counter()
-    sizes: Counter[tuple[str, str, str]] = Counter()
+    numbers: Counter[_Of] = Counter()
+    sizes: Counter[_Of] = Counter()
     for row in taken:
-        key = (row.kind, row.subject, row.state)
-        numbers[key] += row.number
-        sizes[key] += row.bytes
+        of = _Of(row.kind, row.subject, row.state)
+        numbers[of] += row.number
+        sizes[of] += row.bytes
     sums = [
-        {"kind": kind, "subject": subject, "state": state, "number": number, "bytes": sizes[kind, subject, state]}
-        for (kind, subject, state), number in numbers.items()
-        if number or sizes[kind, subject, state]
+        {"kind": of.kind, "subject": of.subject, "state": of.state, "number": number, "bytes": sizes[of]}
+        for of, number in numbers.items()
+        if number or sizes[of]
     ]
     if sums:
         connection.execute(tallies.insert(), sums)
