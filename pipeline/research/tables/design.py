@@ -164,9 +164,9 @@ def matrix(table: Table, columns: tuple[str, ...], clinical: tuple[str, ...]) ->
             except ValueError as error:
                 wrong.setdefault(str(error), {})[row + 1] = None
     if wrong:
-        told = [f"row{'s' if len(rows) > 1 else ''} {row_list(rows)}: {what}" for what, rows in wrong.items()]
-        more = f" and {len(told) - MOST} more" if len(told) > MOST else ""
-        raise InputRejected(f"{table.name}, {'; '.join(told[:MOST])}{more}", code="clinical-value")
+        sentences = [f"row{'s' if len(rows) > 1 else ''} {row_list(rows)}: {what}" for what, rows in wrong.items()]
+        more = f" and {len(sentences) - MOST} more" if len(sentences) > MOST else ""
+        raise InputRejected(f"{table.name}, {'; '.join(sentences[:MOST])}{more}", code="clinical-value")
     return values
 
 
