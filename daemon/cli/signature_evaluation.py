@@ -187,14 +187,22 @@ def _cohort(
 ) -> tuple[str, Table]:
     from pipeline.research.tables import feature_table
     from pipeline.research.tables.column_map import NOTHING, read_map
+    from pipeline.research.tables.reading import read_frame
 
     name, equals, path = text.partition("=")
     if not (name and equals and path):
         raise click.UsageError(f"--table {text}: give NAME=TABLE")
     header = signature.header
     own = [m.removeprefix(f"{name}=") for m in maps if m.startswith(f"{name}=")] or [m for m in maps if "=" not in m]
-    return name, feature_table.read(
-        Path(path),
+    mapping = read_map(Path(own[0])) if own else NOTHING
+    frame, digest = read_frame(Path(path), mapping)
+    if digest == header.table_sha256:
+        # Readers, survival and subgroups are asked of cohorts that the signature has not seen.
+        companions = tuple(c for c in companions if c in frame.columns or c in mapping.columns.values())
+    return name, feature_table.from_frame(
+        frame,
+        name=Path(path).name,
+        sha256=digest,
         label=header.label_column,
         positive=header.positive_value,
         negative=header.negative_value,
@@ -202,7 +210,7 @@ def _cohort(
         companions=companions,
         ignore=ignore,
         foreign_columns=header.foreign_columns,
-        mapping=read_map(Path(own[0])) if own else NOTHING,
+        mapping=mapping,
     )
 
 

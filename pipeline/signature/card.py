@@ -152,6 +152,11 @@ def is_evidence(row: Mapping[str, Json]) -> bool:
     return row["orientation"] == gate.AS_TRAINED and not repeated_rows(row)
 
 
+def standing(row: Mapping[str, Json]) -> str:
+    """The gate's word of an external cohort, for people: with a remark where cases of it are known from elsewhere."""
+    return f"{row['orientation']}{', not independent' if repeated_rows(row) else ''}"
+
+
 def verdicts(evaluation: Mapping[str, Json] | None) -> list[tuple[str, str]]:
     """(orientation, sentence) of every external cohort that speaks against the signature."""
     return [
@@ -258,7 +263,7 @@ def performance_rows(
     for name, row in rows.items():
         assert isinstance(row, dict)
         where = name if row["role"] == "external" else f"{name}: {row['role']}"
-        orientation = str(row["orientation"]) if row["role"] == "external" else ""
+        orientation = standing(row) if row["role"] == "external" else ""
         lines.append((where, str(row["n"]), *_auc(row), orientation))
     return lines
 

@@ -172,7 +172,7 @@ def _analyses(signature: Signature, evaluation: Evaluation) -> Iterable[Block]:
     yield performance(signature, evaluation)
     for name, row in card.external(evaluation).items():
         against = card.against(name, row)
-        verdict = against or f"The gate's verdict on cohort {name}: {row['orientation']}."
+        verdict = against or f"The gate's verdict on cohort {name}: {card.standing(row)}."
         yield verdict
     nested = dictionary((evaluation or {}).get("nested_cv"))
     if nested:

@@ -18,7 +18,7 @@ from config.schema import SignatureSettings
 from pipeline.errors import InputRejected
 from pipeline.needs import SignatureNeeds
 from pipeline.records import Json
-from pipeline.signature import container, evidence, fitness, gate, written_order
+from pipeline.signature import card, container, evidence, fitness, gate, written_order
 from pipeline.signature.family import Family, demonstration
 from pipeline.signature.record import Signature
 from pipeline.signature.whole_files import write_atomically
@@ -110,7 +110,7 @@ class Registry:
             signature = self.load(path.stem)
             sha256 = signature.sha256
             place = state.order.index(sha256) + 1 if sha256 in state.order else None
-            orientations = tuple(str(c["orientation"]) for c in self.external_cohorts(sha256).values())
+            orientations = tuple(card.standing(c) for c in self.external_cohorts(sha256).values())
             shadow, family = sha256 in state.shadow, families.get(sha256, "")
             entries.append(Entry(signature, place is not None, shadow, orientations, place, family))
         last = len(entries)

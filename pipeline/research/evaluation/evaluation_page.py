@@ -68,7 +68,7 @@ def _overview(evaluation: Evaluation) -> str:
     if isinstance(nested, dict):
         lines.append(["training, nested cross-validation", nested["n"], _estimate(nested), "", ""])
     for name, row in _judged(evaluation.facts):
-        lines.append([name, row["n"], _estimate(row), html_tables.number(row["p_above_chance"]), row["orientation"]])
+        lines.append([name, row["n"], _estimate(row), html_tables.number(row["p_above_chance"]), card.standing(row)])
     heads = ["where", "cases", "AUC (95 % interval)", "P by chance (exact, one-sided)", "orientation"]
     return html_tables.table(heads, lines)
 

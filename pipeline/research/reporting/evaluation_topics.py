@@ -145,7 +145,7 @@ def _unlike(row: Mapping[str, Json]) -> str:
 
 def _performance(m: Material) -> Answer:
     parts = [f"nested cross-validation {auc(m.nested)}"] if m.nested else []
-    parts += [f"{name} {auc(row)}, {row['orientation']}" for name, row in m.external.items()]
+    parts += [f"{name} {auc(row)}, {card.standing(row)}" for name, row in m.external.items()]
     if not parts:
         return partly("", "an evaluation: `axrad signature evaluate` with the training table or another cohort")
     columns = sorted({str(r["column"]) for row in m.external.values() for r in listed(row.get("subgroups"))})
@@ -154,7 +154,7 @@ def _performance(m: Material) -> Answer:
 
 
 def _interpretation(m: Material) -> Answer:
-    verdicts = [card.against(n, r) or f"Cohort {n}: {r['orientation']}." for n, r in m.external.items()]
+    verdicts = [card.against(n, r) or f"Cohort {n}: {card.standing(r)}." for n, r in m.external.items()]
     return partly(" ".join(verdicts), "what it means, with regard to earlier studies and to fairness", "report.html")
 
 

@@ -86,6 +86,32 @@ def test_evaluate_writes_report_and_json_and_activates_what_holds(folder: Path) 
     assert shown["cohorts"]["external"]["n"] == 40
 
 
+def test_readers_and_subgroups_are_asked_of_cohorts_and_not_of_the_training_table(folder: Path) -> None:
+    made, outside = _train(folder), frame(cases=40, seed=4, prefix="external")
+    outside.assign(ward=["x", "y"] * 20, reader=outside["nodes"]).to_csv(folder / "external.csv", index=False)
+    both = ("--table", f"train={folder / 'train.csv'}", "--table", f"external={folder / 'external.csv'}")
+    asked = ("--subgroup", "ward", "--reading", "reader", "--out", folder / "out", "--repeats", 1)
+    _run("evaluate", made, *both, *asked)
+    row = json.loads((folder / "out" / "evaluation.json").read_text())["cohorts"]["external"]
+    assert {r["level"] for r in row["subgroups"]} == {"x", "y"}
+    assert row["reading"]["reader"]["accuracy"]["value"] == 1
+    with pytest.raises(InputRejected, match=r"turned\.csv: missing columns: ward, reader"):
+        _run("evaluate", made, "--table", f"t={folder / 'turned.csv'}", *asked)
+
+
+def test_a_cohort_with_cases_of_training_is_told_loudly_and_listed_as_such(folder: Path) -> None:
+    made, registry = _train(folder), ("--registry", folder / "registry")
+    again = frame(cases=60).assign(id=[f"new{i}" for i in range(60)])
+    again.to_csv(folder / "again.csv", index=False, float_format="%.8g")
+    told = _run("evaluate", made, "--table", f"a={folder / 'again.csv'}", "--out", folder / "out", *registry)
+    assert "NOT INDEPENDENT" in told.stderr
+    assert "as trained, not independent" in told.stdout
+    assert "as trained, not independent" in (folder / "out" / "report.html").read_text()
+    assert "as trained, not independent" in _run("list", *registry).stdout
+    with pytest.raises(InputRejected, match="no evaluation on an independent cohort"):
+        _run("activate", made, *registry)
+
+
 def test_an_inverted_signature_is_told_loudly_and_not_activated(folder: Path) -> None:
     made, registry = _train(folder), ("--registry", folder / "registry")
     told = _run("evaluate", made, "--table", f"t={folder / 'turned.csv'}", "--out", folder / "out", *registry)
