@@ -63,6 +63,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         share_checks,
         signature_checks,
         standing_checks,
+        tls_dates,
     )
     from daemon.health.file_modes import file_modes
     from daemon.health.limits import examine as limits
@@ -85,6 +86,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         if ledger is not None and of_broker.ok:
             yield _neighbours(settings, ledger)
         yield guarded("listener", lambda: _listener(settings), "start `axrad up` or `axrad listen`")
+        yield from tls_dates.examine(settings, now)
         yield from admission_checks.examine(settings)
         yield from share_checks.examine(settings)
         yield standing_checks.indexing(settings, now)
