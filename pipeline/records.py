@@ -19,11 +19,11 @@ Sequence = Literal["t1c", "t2", "adc"]
 Role = Literal["tumor", "lymph_nodes"]
 Side = Literal["L", "R"]
 # Who made a region: a reader's hand, software from a reader's measurements, a model, or software from images alone.
-Origin = Literal["drawn", "measured", "model", "proposed"]
+Origin = Literal["drawn", "measured", "model", "enhancement"]
 SEQUENCES: tuple[Sequence, ...] = ("t1c", "t2", "adc")
 ROLES: tuple[Role, ...] = ("tumor", "lymph_nodes")
 # What a reader's hand made before what software did with a reader's help, and that before what it did alone.
-ORIGINS: tuple[Origin, ...] = ("drawn", "measured", "model", "proposed")
+ORIGINS: tuple[Origin, ...] = ("drawn", "measured", "model", "enhancement")
 
 # A named alias: pydantic follows a nameless recursive union without end.
 Json = TypeAliasType("Json", "bool | int | float | str | list[Json] | dict[str, Json] | None")

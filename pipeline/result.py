@@ -66,8 +66,8 @@ class RoiSummary(Record):
     `count`: separate lymph nodes, or lesions of a tumour; `nodes`: the lymph nodes one by one. Results written before
     nodes were measured say the count as `nodes`.
     `origin`: who made it: a reader (`drawn`), software from a reader's measurements (`measured`), a model (`model`) or
-    software from images alone (`proposed`); of several segments, what a reader had the least part in. `confirmed_by`:
-    who stands for what software made; None: nobody, or nobody needs to.
+    software from images alone (`enhancement`); of several segments, what a reader had the least part in.
+    `confirmed_by`: who stands for what software made; None: nobody, or nobody needs to.
     """
 
     source_uid: str

@@ -166,7 +166,8 @@ class SignatureSettings(Section):
     None leaves the category to the cutoff. `minimum_per_class`: an external cohort with fewer cases in either class is
     neither evidence for a signature nor a bar to it.
     `allow_origins`: regions of these origins are evaluated although the signature was trained on others and no recorded
-    evaluation speaks for it there; the report says so. Otherwise it abstains from them.
+    evaluation speaks for it there; the report says so. Otherwise it abstains from them. `allow_origins` has `model` by
+    default, since many viewers call SEMIAUTOMATIC what a reader drew; `allow_origins = []` is the strict choice.
     """
 
     path: InFile | None = None
@@ -177,7 +178,7 @@ class SignatureSettings(Section):
     max_distance: float = Field(3.0, gt=0)
     alpha: float | None = Field(0.1, gt=0, lt=1)
     minimum_per_class: int = Field(10, ge=2)
-    allow_origins: tuple[Literal["measured", "model", "proposed", "drawn"], ...] = ()
+    allow_origins: tuple[Literal["measured", "model", "enhancement", "drawn"], ...] = ("model",)
     training: Training = Training()
 
 

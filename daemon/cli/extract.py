@@ -42,7 +42,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     "--origin",
     "origins",
     multiple=True,
-    type=click.Choice(("drawn", "measured", "model", "proposed")),
+    type=click.Choice(("drawn", "measured", "model", "enhancement")),
     help="Only rows all of whose regions are of these origins; may be given several times.  [default: all]",
 )
 @click.option(

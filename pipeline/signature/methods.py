@@ -26,7 +26,7 @@ ORIGINS: Mapping[Origin, str] = {
     "drawn": "drawn by [the authors: readers, their experience, blinding] and read from DICOM SEG or RTSTRUCT",
     "measured": "built by software from measurements of [the authors: readers, their experience]",
     "model": "made by [the authors: model, version, who checked it] and read from DICOM SEG or RTSTRUCT",
-    "proposed": "proposed by software from the images [the authors: who confirmed them]",
+    "enhancement": "proposed by software from enhancement alone [the authors: who confirmed them]",
 }
 SETTINGS_UNKNOWN = "[the authors: bias correction, resampling, normalisation and bin width]"
 

@@ -111,8 +111,8 @@ def _letters(name: str) -> str:
 
 
 def origin_word(origin: Origin) -> str:
-    """An origin in a sentence: `drawn`, `model-made`."""
-    return "model-made" if origin == "model" else origin
+    """An origin in a sentence: `drawn`, `model-made`, `enhancement-based`."""
+    return {"model": "model-made", "enhancement": "enhancement-based"}.get(origin, origin)
 
 
 def origins_in(cell: object) -> tuple[Origin, ...]:

@@ -44,7 +44,7 @@ NAMES_KEPT = re.compile(
 SAID = (
     "aln@3 was trained on drawn regions, these are measured, model-made: no recorded evaluation on such regions speaks "
     "for it, and signature.allow_origins does not name them",
-    "aln@3 was trained on drawn, measured regions, these are proposed: the settings allow it",
+    "aln@3 was trained on drawn, measured regions, these are enhancement-based: the settings allow it",
     "aln@3 was trained on drawn regions, these are measured: a recorded evaluation speaks for it",
     "aln@3 was trained on subtypes in which Ki-67 is high from 14 % on, here from 20 % on "
     "(clinical.ki67_high_percent): luminal A and B are told apart otherwise",

@@ -158,6 +158,29 @@ def test_a_signature_trained_on_drawn_regions_abstains_on_others_until_the_setti
     assert note.endswith("these are measured: the settings allow it")
 
 
+def test_what_a_viewer_calls_semiautomatic_is_evaluated_by_default_and_the_report_says_so(tmp_path: Path) -> None:
+    path = drawn_exam(tmp_path, made(1, "SEMIAUTOMATIC"))
+    (roi,) = read([facts(path)], volume(np.zeros(SHAPE, np.int16), grid(SHAPE)), RoiSettings())
+    (note,) = notes_on(DRAWN, {"tumor": roi.origin}, SignatureSettings())
+    assert note.endswith("was trained on drawn regions, these are model-made: the settings allow it")
+
+
+@pytest.mark.parametrize(
+    ("origin", "settings"),
+    [
+        ("measured", SignatureSettings()),
+        ("enhancement", SignatureSettings()),
+        ("model", SignatureSettings(allow_origins=())),
+    ],
+)
+def test_by_default_a_model_alone_is_allowed_and_a_site_may_refuse_it(
+    origin: Origin, settings: SignatureSettings
+) -> None:
+    with pytest.raises(FeatureRejected) as refused:
+        notes_on(DRAWN, {"tumor": origin}, settings)
+    assert refused.value.code == "other-origin"
+
+
 def test_a_region_that_the_signature_does_not_read_does_not_count() -> None:
     nodes = trained(frame(60, groups=("t1c.lymph_nodes", "t2.lymph_nodes")))
     assert notes_on(nodes, ALL, SignatureSettings()) == ()
