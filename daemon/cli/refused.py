@@ -100,21 +100,22 @@ def refusals(path: Path, limit: int) -> Iterator[JsonObject]:
     """The last of the trail's lines that are about associations or instances which were not taken, oldest first."""
     wanted: deque[JsonObject] = deque(maxlen=limit)
     if path.exists():
-        with path.open(encoding="utf-8") as lines:
+        with path.open(encoding="utf-8", errors="replace") as lines:
             for line in lines:
                 if f'"EventOutcomeIndicator":{audit.SUCCESS},' in line:
                     continue
-                refusal = _refusal(line)
+                try:
+                    refusal = _refusal(line)
+                except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+                    continue  # cut off by a full disk, or somebody else's: `axrad audit verify` names those
                 if refusal is not None:
                     wanted.append(refusal)
     yield from wanted
 
 
 def _refusal(line: str) -> JsonObject | None:
-    try:
-        message = json.loads(line)
-    except ValueError:
-        return None  # cut off by a full disk
+    """Raises ValueError, LookupError, TypeError, AttributeError, RecursionError for a line that is no audit message."""
+    message = json.loads(line)
     event, detail = message["EventIdentification"], message.get("axrad", {})
     kind = event["EventID"]["csd-code"]
     if kind == audit.ALERT[0] and message["ActiveParticipant"][0]["RoleIDCode"]["csd-code"] == audit.SOURCE[0]:

@@ -70,7 +70,7 @@ def _complaint(body: str) -> str:
         return "a page instead of an acknowledgement"
     try:
         answer = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         failed = "delivery failed" in body.lower()  # Microsoft Teams, for one
         return "the service says that it failed" if failed else ""
     if isinstance(answer, dict) and (answer.get("ok") is False or answer.get("error")):

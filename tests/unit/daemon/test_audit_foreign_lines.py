@@ -12,6 +12,7 @@ from config.schema import Settings
 from daemon import audit
 from daemon.audit_trail import chain
 from daemon.audit_trail.verification import Verdict, files_of_trail, verify
+from daemon.cli.refused import refusals
 
 LINES = 6
 DEEP = b"[" * 30_000
@@ -65,3 +66,14 @@ def test_lines_of_before_there_was_a_chain_are_counted_and_are_no_fault(trail: P
     trail.write_bytes(FORGED + trail.read_bytes())
     verdict = verdict_on(trail)
     assert (verdict.unchained, verdict.faults) == (1, [])
+
+
+@pytest.mark.parametrize(
+    "line", [DEEP, ENDLESS, b"{}", b"3", b"\xff\xfe"], ids=["deep", "endless", "empty", "3", "bytes"]
+)
+def test_refusals_are_listed_past_a_line_of_somebody_else(tmp_path: Path, line: bytes) -> None:
+    settings = Settings.model_validate({"spool": {"path": tmp_path / "spool"}})
+    trail = audit.trail_path(settings)
+    trail.write_bytes(line + b"\n")
+    audit.refused_association(settings, "MR1", "10.1.1.7", "unknown-peer")
+    assert [one["calling_ae"] for one in refusals(trail, 10)] == ["MR1"]
