@@ -169,12 +169,18 @@ def mcnemar(a_right: Bools, b_right: Bools, patients: Patients | None = None) ->
     """
     only_a, only_b = int((a_right & ~b_right).sum()), int((~a_right & b_right).sum())
     lead = a_right.astype(np.float64) - b_right
-    leads = np.abs(lead if patients is None else sums_by_patient(lead, patients)).astype(np.intp)
-    # The chance of each sum of leads whose signs are thrown: -total, …, total.
+    by_patient = lead if patients is None else sums_by_patient(lead, patients)
+    return only_a, only_b, sign_flips(by_patient.astype(np.intp))
+
+
+def sign_flips(values: npt.NDArray[np.intp]) -> float:
+    """Exact two-sided P of the sum of whole numbers (n,) over all ways to give each a sign."""
+    # The chance of each sum: -total, …, total.
     chances = np.ones(1)
-    for size in leads[leads > 0].tolist():
-        thrown = np.zeros(2 * size + 1)
-        thrown[[0, -1]] = 0.5
-        chances = np.convolve(chances, thrown)
+    for size in np.abs(values[values != 0]).tolist():
+        thrown = np.zeros(len(chances) + 2 * size)
+        thrown[: len(chances)] += chances / 2
+        thrown[2 * size :] += chances / 2
+        chances = thrown
     sums = np.arange(len(chances)) - len(chances) // 2
-    return only_a, only_b, min(1.0, float(chances[np.abs(sums) >= abs(only_a - only_b)].sum()))
+    return min(1.0, float(chances[np.abs(sums) >= abs(int(values.sum()))].sum()))

@@ -257,3 +257,20 @@ def test_the_signed_rank_test_is_exact_where_it_can_be() -> None:
         sums, seen = signs @ ranks, ranks[after[:, j] > before[:, j]].sum()
         least = min(seen, ranks.sum() - seen)
         assert found.iloc[j] == pytest.approx(min(1, 2 * np.mean(sums <= least + 1e-9)))
+
+
+def test_the_signed_rank_test_is_exact_with_ties_of_more_patients_too() -> None:
+    rng = np.random.default_rng(5)
+    change = rng.integers(-3, 5, size=(40, 2)).astype(float)
+    change[:, 0] = rng.normal(size=40) + 0.3
+    columns = tuple(feature(j) for j in range(2))
+    found = delta(Pairs(columns, np.zeros((40, 2)), change, 0, 0, 0, ("", "")), "wilcoxon").features
+    expected = stats.wilcoxon(change[:, 0], method="exact")
+    assert found["statistic"].iloc[0] == expected.statistic
+    assert found["p"].iloc[0] == pytest.approx(expected.pvalue)
+    tied = change[change[:, 1] != 0, 1]
+    ranks = stats.rankdata(np.abs(tied))
+    sums = np.where(rng.random((200_000, len(tied))) < 0.5, 1, -1) @ ranks
+    drawn = float(np.mean(np.abs(sums) >= abs((np.sign(tied) * ranks).sum()) - 1e-9))
+    assert found["p"].iloc[1] == pytest.approx(drawn, abs=0.004)
+    assert abs(stats.wilcoxon(tied, method="approx").pvalue - drawn) > 0.004
