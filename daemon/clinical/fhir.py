@@ -56,7 +56,7 @@ def read(who: Identity, settings: Clinical) -> ClinicalFacts:
         raise PeerUnreachable(f"The FHIR server refused the search ({type(error).__name__}).") from None
     except requests.RequestException as error:
         raise PeerUnreachable(f"The FHIR server did not answer ({type(error).__name__}).") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise PeerUnreachable(f"The FHIR server's answer is no FHIR R4 Bundle ({type(error).__name__}).") from None
 
 

@@ -87,7 +87,7 @@ def dicomweb_client(address: Address, max_answer_bytes: int = MAX_LIST_BYTES) ->
             yield client
     except requests.HTTPError as error:
         raise_for_status(address, error.response.status_code)
-    except (requests.exceptions.JSONDecodeError, json.JSONDecodeError) as error:
+    except (requests.exceptions.JSONDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise PeerUnreachable(
             f"{address.name} answers at its dicomweb_url with something that is no DICOM JSON; a login page?"
         ) from error

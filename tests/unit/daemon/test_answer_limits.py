@@ -320,6 +320,15 @@ def test_an_archive_that_takes_its_time_for_every_page_is_not_listed_to_the_end(
         web.WebDirectory(address(url, timeout_s=0.1)).instances_of(STUDY, SERIES)
 
 
+def test_an_answer_of_an_archive_or_fhir_server_that_is_nested_without_end_is_given_up() -> None:
+    deep = whole(b"[" * 30_000, "Content-Type: application/dicom+json")
+    with server(deep) as url:
+        with pytest.raises(PeerUnreachable, match="no DICOM JSON"):
+            web.WebDirectory(address(url)).instances_of(STUDY, SERIES)
+        with pytest.raises(PeerUnreachable, match="no FHIR R4 Bundle"):
+            fhir.read(Identity("12345", exam_date=date(2024, 1, 1)), Clinical(fhir_url=url))
+
+
 def test_a_fhir_server_whose_pages_have_no_end_is_given_up() -> None:
     who = Identity("12345", exam_date=date(2024, 1, 1))
     patient = {"resourceType": "Patient", "id": "p", "identifier": [{"value": "12345"}]}
