@@ -70,10 +70,10 @@ def _agreement() -> Iterator[Row]:
         rows += perturbed_features(f"1.2.{number}", "L", {"t1c": volume}, {("t1c", "tumor"): mask}, Features(), REPEATS)
     names = sorted(set(rows[0]) - set(KEYS))
     by_class: dict[tuple[str, str], list[float]] = {}
-    for name, kind, icc, *_ in stability_of(rows, names):
-        _, _, image, feature_class, *_ = str(name).replace("_", ".").split(".")
+    for one in stability_of(rows, names):
+        _, _, image, feature_class, *_ = one.feature.replace("_", ".").split(".")
         where = "wavelet" if image.startswith("wavelet") else image
-        by_class.setdefault((f"{where} {feature_class}", str(kind)), []).append(float(str(icc) or "nan"))
+        by_class.setdefault((f"{where} {feature_class}", one.of), []).append(float(one.icc or "nan"))
     for where in dict.fromkeys(key[0] for key in by_class):
         kinds = {kind: np.array(by_class[where, kind]) for kind in ("all", *KINDS)}
         row: Row = {"name": f"ICC of at least 0.9, {where}", "features": len(kinds["all"])}

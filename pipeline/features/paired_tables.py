@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from pipeline.errors import InputRejected
 from pipeline.features.feature_table import FEATURE, Row, read_rows
-from pipeline.features.intraclass import one_way, two_way
+from pipeline.features.intraclass import Icc, one_way, two_way
 from pipeline.features.patient_column import COLUMN
 
 Pairing = Literal["readers", "retest"]
@@ -19,8 +20,24 @@ BY = {"readers": "study_uid", "retest": COLUMN}
 FEWEST_PAIRS = 3
 
 
-def paired_stability(table: Path, other: Path, pairing: Pairing) -> Iterator[tuple[object, ...]]:
-    """Feature, `pairing`, ICC with interval, model, pairs, 2: of every feature that both tables have.
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How far repeats of a feature agree. `of`: what differs between them. `n`: exams, or pairs.
+
+    The intraclass correlation with its 95 % interval as it is written; empty where there is none.
+    """
+
+    feature: str
+    of: str
+    icc: str
+    icc_low: str
+    icc_high: str
+    n: int
+    repeats: int
+
+
+def paired_stability(table: Path, other: Path, pairing: Pairing) -> Iterator[Agreement]:
+    """The agreement of every feature that both tables have.
 
     Two readers by ICC(2,1), their bias included; test and retest by ICC(1,1).
 
@@ -36,14 +53,18 @@ def paired_stability(table: Path, other: Path, pairing: Pairing) -> Iterator[tup
             code="bad-table",
         )
     names = [n for n in first[common[0]] if FEATURE.fullmatch(n) and n in second[common[0]]]
-    measure, model = (two_way, "2,1") if pairing == "readers" else (one_way, "1,1")
+    measure = two_way if pairing == "readers" else one_way
     for name in names:
         values = np.array([[_number(rows[key].get(name)) for rows in (first, second)] for key in common])
         complete = values[np.isfinite(values).all(axis=1)]
         if len(complete) >= FEWEST_PAIRS:
-            icc = measure(complete[:, :, None])
-            figures = (f"{part[0]:.4f}" if np.isfinite(part[0]) else "" for part in (icc.value, icc.low, icc.high))
-            yield (name, pairing, *figures, model, len(complete), 2)
+            yield Agreement(name, pairing, *in_figures(measure(complete[:, :, None])), len(complete), 2)
+
+
+def in_figures(icc: Icc) -> tuple[str, str, str]:
+    """The coefficient of one feature, then both ends of its interval, as they are written."""
+    value, low, high = (f"{part[0]:.4f}" if np.isfinite(part[0]) else "" for part in (icc.value, icc.low, icc.high))
+    return value, low, high
 
 
 def _by_key(path: Path, column: str) -> dict[tuple[str, str], Row]:

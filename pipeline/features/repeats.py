@@ -1,7 +1,7 @@
 """Every exam measured again with its regions and images perturbed, and how far its features agree with themselves.
 
 Rows go to `TABLE.perturbed.parquet` (study, side, number, kind, features; number 0 is the exam as it is), the
-intraclass correlation per feature and kind of perturbation to `TABLE.stability.csv`.
+intraclass correlation to `TABLE.stability.csv`: one row per feature, over all perturbations and per kind.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from config.schema import Features, Settings
 from pipeline.features.extraction import extract
 from pipeline.features.feature_table import arrow
 from pipeline.features.intraclass import one_way
-from pipeline.features.paired_tables import Pairing, paired_stability
+from pipeline.features.paired_tables import BY, Agreement, Pairing, in_figures, paired_stability
 from pipeline.features.perturbation import KINDS, Kind, Original, original
 from pipeline.features.region import Refusal
 from pipeline.parallel.forked_work import cores_for
@@ -33,8 +33,12 @@ from pipeline.whole_file import replacing, write_whole
 
 SEED = 20210628
 AS_IT_IS = "none"
+ALL = "all"
 KEYS = ("study_uid", "side", "number", "kind")
-HEADER = ("feature", "kind", "icc", "low", "high", "model", "exams", "repeats")
+# Over all perturbations; the same four figures follow of each kind, of two readers and of a second scan.
+FIGURES = ("icc", "icc_low", "icc_high", "n")
+APART = (*KINDS, *BY)
+HEADER = ("feature", *FIGURES, "repeats", *(f"{name}_{apart}" for apart in APART for name in FIGURES))
 # Below, a mean square of exams has no freedom worth an interval.
 FEWEST_EXAMS = 3
 
@@ -152,7 +156,7 @@ class Repeats:
 
     def close(self) -> None:
         """Write the files. Of an exam that was done twice, since a run died in between, the later rows count."""
-        lines: list[tuple[object, ...]] = []
+        lines: list[Agreement] = []
         if self.rows:
             once = {tuple(row[key] for key in KEYS): row for row in self.rows}
             names = sorted({name for row in once.values() for name in row} - set(KEYS))
@@ -175,41 +179,49 @@ class Repeats:
             pq.write_table(pa.table(columns), file)
 
 
-def stability_of(rows: list[Row], names: list[str]) -> Iterator[tuple[object, ...]]:
-    """ICC(1,1) of each feature, of each kind of perturbation and of all together, over exams that have every repeat."""
-    for kind in ("all", *KINDS):
-        exams, values = _repeats(rows, names, kind)
-        for number, name in enumerate(names):
+def stability_of(rows: list[Row], names: list[str]) -> Iterator[Agreement]:
+    """ICC(1,1) of each feature, of each kind of perturbation and of all together, over exams that have every repeat.
+
+    Of fewer than three exams there is their number alone.
+    """
+    for kind in (ALL, *KINDS):
+        values = _repeats(rows, names, kind)
+        repeats = values.shape[1]
+        for number, name in enumerate(names if repeats > 1 else ()):
             complete = np.isfinite(values[:, :, number]).all(axis=1)
-            if exams and complete.sum() >= FEWEST_EXAMS and values.shape[1] > 1:
-                agreement = one_way(values[complete][:, :, [number]])
-                figures = [_cell(part[0]) for part in (agreement.value, agreement.low, agreement.high)]
-                yield (name, kind, *figures, "1,1", int(complete.sum()), values.shape[1])
+            exams, figures = int(complete.sum()), ("", "", "")
+            if exams >= FEWEST_EXAMS:
+                figures = in_figures(one_way(values[complete][:, :, [number]]))
+            yield Agreement(name, kind, *figures, exams, repeats)
 
 
-def _repeats(rows: list[Row], names: list[str], kind: str) -> tuple[int, npt.NDArray[np.float64]]:
+def _repeats(rows: list[Row], names: list[str], kind: str) -> npt.NDArray[np.float64]:
     """(exams, repeats, features), the exam as it is first; exams without all numbers are left out."""
     by_exam: dict[tuple[object, object], dict[int, Row]] = {}
     for row in rows:
-        if kind == "all" or row["kind"] in (kind, AS_IT_IS):
+        if kind == ALL or row["kind"] in (kind, AS_IT_IS):
             by_exam.setdefault((row["study_uid"], row["side"]), {})[row["number"]] = row
     numbers = sorted({number for mine in by_exam.values() for number in mine})
     whole = [mine for mine in by_exam.values() if len(mine) == len(numbers)]
     cells = [[[_number(mine[n].get(name)) for name in names] for n in numbers] for mine in whole]
-    return len(whole), np.array(cells, dtype=np.float64).reshape(len(whole), len(numbers), len(names))
+    return np.array(cells, dtype=np.float64).reshape(len(whole), len(numbers), len(names))
 
 
 def _number(cell: Any) -> float:
     return float("nan") if cell is None else float(cell)
 
 
-def _cell(number: float) -> str:
-    return f"{number:.4f}" if np.isfinite(number) else ""
-
-
-def _as_csv(rows: list[tuple[object, ...]]) -> bytes:
+def _as_csv(agreements: list[Agreement]) -> bytes:
+    """One row per feature."""
+    by_feature: dict[str, dict[str, object]] = {}
+    for one in agreements:
+        row = by_feature.setdefault(one.feature, {"feature": one.feature})
+        after = "" if one.of == ALL else f"_{one.of}"
+        row |= {f"{name}{after}": getattr(one, name) for name in FIGURES}
+        if one.of == ALL:
+            row["repeats"] = one.repeats
     stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(HEADER)
-    writer.writerows(rows)
+    writer = csv.DictWriter(stream, HEADER, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(by_feature.values())
     return stream.getvalue().encode()

@@ -123,7 +123,13 @@ def read(
         frame, name=path.name, sha256=digest, label=label, positive=positive, negative=negative, id_column=id_column,
         ignore=ignore, companions=companions, foreign_columns=foreign_columns, settings=settings, mapping=mapping,
     )  # fmt: skip
-    return replace(table, perturbations=path.with_name(f"{path.name}.perturbed.parquet"))
+    return replace(table, perturbations=perturbations_of(path))
+
+
+def perturbations_of(path: Path) -> Path:
+    """The file of the perturbed rows: `t.csv.perturbed.parquet`, or `t.perturbed.parquet` if that is the only one."""
+    beside, short = (path.with_name(f"{name}.perturbed.parquet") for name in (path.name, path.stem))
+    return short if short.is_file() and not beside.is_file() else beside
 
 
 def from_frame(

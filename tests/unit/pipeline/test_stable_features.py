@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -85,6 +86,16 @@ def test_held_out_patients_have_no_say(path: Path, monkeypatch: pytest.MonkeyPat
     nested.nested_cv(cases, STABLE, 1, calibrate=False)
     parts = list(fitting.folds(cases.positive, STABLE.folds, STABLE.seed, cases.patients))
     assert seen == [{cases.values[i].tobytes() for i in training} for training, _ in (*parts, *parts)]
+
+
+def test_perturbations_that_are_named_without_the_ending_of_the_table_count_where_there_are_no_others(
+    path: Path,
+) -> None:
+    beside, short = Path(f"{path}.perturbed.parquet"), path.with_name("t.perturbed.parquet")
+    beside.rename(short)
+    assert table(path).perturbations == short
+    shutil.copy(short, beside)
+    assert table(path).perturbations == beside
 
 
 def test_rows_left_out_are_left_out_of_the_perturbations_too(path: Path) -> None:
