@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -24,11 +23,6 @@ def propose(path: Path, out: Path, config_path: Path | None, as_json: bool) -> N
     used, and why).
     """
     from config.load import load
-    from daemon.cli.proposal_outputs import lines_of, propose_into
+    from daemon.cli.proposal_outputs import propose_and_tell
 
-    document = propose_into(out, path, (), load(config_path, writes=False), masks=False)
-    if as_json:
-        click.echo(json.dumps(document, ensure_ascii=False, indent=1))
-        return
-    for line in lines_of(document, out):
-        click.echo(line)
+    propose_and_tell(out, path, (), load(config_path, writes=False), masks=False, as_json=as_json)

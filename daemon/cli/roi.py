@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,31 +19,36 @@ if TYPE_CHECKING:
 @click.argument("seg", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
     "--from-sr",
+    multiple=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Instead of SEG: a report or presentation state with measurements on the images.",
+    help="Instead of SEG: a report or presentation state with measurements on the images; may be given several times.",
 )
 @click.option("--images", type=click.Path(exists=True, path_type=Path), help="File or folder of the image series.")
 @click.option("--out", type=out_folder, required=True, help="Folder for the masks.")
 @config_option
 @json_option
 def roi(
-    seg: Path | None, from_sr: Path | None, images: Path | None, out: Path, config_path: Path | None, as_json: bool
+    seg: Path | None,
+    from_sr: tuple[Path, ...],
+    images: Path | None,
+    out: Path,
+    config_path: Path | None,
+    as_json: bool,
 ) -> None:
     """Write SEG's regions as NRRD masks on the grid of the image series it belongs to.
 
     Without --images the masks keep the grid of SEG's own frames. With --from-sr the regions that a reader measured are
-    proposed on T1+C of the images, and written as masks, as a segmentation (proposal.dcm), with a picture and
-    proposal.json, as by `axrad propose`.
+    proposed on T1+C of the images, and written as masks (tumor.nrrd, lymph_nodes.nrrd, node_<n>.nrrd), as a
+    segmentation (proposal.dcm), with a picture and proposal.json, as by `axrad propose`.
     """
     from config.load import load
 
-    if (seg is None) == (from_sr is None):
+    if (seg is None) == (not from_sr):
         raise click.UsageError("give either SEG or --from-sr")
     settings = load(config_path, writes=False)
-    if from_sr is not None:
+    if seg is None:
         _from_measurements(from_sr, images, out, settings, as_json)
         return
-    assert seg is not None
     from pipeline.roi.export import export
 
     summary = export(seg, images, out, settings.roi)
@@ -61,14 +67,11 @@ def roi(
         click.echo(reason)
 
 
-def _from_measurements(report: Path, images: Path | None, out: Path, settings: Settings, as_json: bool) -> None:
-    from daemon.cli.proposal_outputs import lines_of, propose_into
+def _from_measurements(
+    reports: Sequence[Path], images: Path | None, out: Path, settings: Settings, as_json: bool
+) -> None:
+    from daemon.cli.proposal_outputs import propose_and_tell
 
     if images is None:
         raise click.UsageError("--from-sr needs --images, the folder of the exam's images")
-    document = propose_into(out, images, [report], settings, masks=True)
-    if as_json:
-        click.echo(json.dumps(document, ensure_ascii=False, indent=1))
-        return
-    for line in lines_of(document, out):
-        click.echo(line)
+    propose_and_tell(out, images, reports, settings, masks=True, as_json=as_json)

@@ -24,6 +24,19 @@ MR_CLASSES = (
     PARAMETRIC_MAP_CLASS,
 )
 
+# Classes in which readers' measurements are read: Enhanced, Comprehensive, Comprehensive 3D and Extensible SR;
+# grayscale, color and pseudo-color presentation states.
+MEASUREMENT_REPORT_CLASSES = (
+    "1.2.840.10008.5.1.4.1.1.88.22",
+    "1.2.840.10008.5.1.4.1.1.88.33",
+    "1.2.840.10008.5.1.4.1.1.88.34",
+    "1.2.840.10008.5.1.4.1.1.88.35",
+)
+MEASUREMENT_STATE_CLASSES = (
+    "1.2.840.10008.5.1.4.1.1.11.1",
+    "1.2.840.10008.5.1.4.1.1.11.2",
+    "1.2.840.10008.5.1.4.1.1.11.3",
+)
 # Tag of a report or presentation state of others in which something is measured: on how many images.
 MEASURES = "measures"
 # Tag of a proposal of ours that somebody accepted.

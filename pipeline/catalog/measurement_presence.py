@@ -9,11 +9,10 @@ from collections.abc import Iterator
 
 from pydicom.dataset import Dataset
 
+from pipeline.catalog.facts import MEASUREMENT_REPORT_CLASSES, MEASUREMENT_STATE_CLASSES
 from pipeline.dicom_file.text_values import text_of
 from pipeline.records import InstanceRef
 
-REPORTS = "1.2.840.10008.5.1.4.1.1.88."
-STATES = "1.2.840.10008.5.1.4.1.1.11."
 # Deeper or longer is no reader's report.
 MOST_DEPTH, MOST_ITEMS = 12, 20_000
 
@@ -21,14 +20,15 @@ MOST_DEPTH, MOST_ITEMS = 12, 20_000
 def measured_images(dataset: Dataset) -> tuple[InstanceRef, ...]:
     """The images that a report or presentation state refers to, once; none where nothing is drawn in it.
 
-    A reference has no UID of series and study where the object names none.
+    Objects of classes that `pipeline.measurements` does not read hold none. A reference has no UID of series and study
+    where the object names none.
     """
     kind = text_of(dataset, "SOPClassUID")
-    if kind.startswith(REPORTS):
+    if kind in MEASUREMENT_REPORT_CLASSES:
         items = list(_tree(dataset, 0))[: MOST_ITEMS + 1]
         drawn = len(items) <= MOST_ITEMS and any(text_of(i, "ValueType") in ("SCOORD", "SCOORD3D") for i in items)
         named = [r for i in items for r in _references(i, "ReferencedSOPSequence")] if drawn else []
-    elif kind.startswith(STATES):
+    elif kind in MEASUREMENT_STATE_CLASSES:
         annotations = dataset.get("GraphicAnnotationSequence") or []
         drawn = any(a.get("GraphicObjectSequence") for a in annotations)
         named = list(_by_series(dataset)) if drawn else []

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 
 import numpy as np
 import numpy.typing as npt
@@ -190,17 +191,18 @@ def _key(measurement: Measurement) -> tuple[str, str, int, str, int]:
 
 
 def renumbered(placed: Sequence[Placed]) -> tuple[Placed, ...]:
-    """Lymph nodes with numbers of their own: those of the labels where each has one and no two are equal per side, else
-    1, 2, 3 in order. Tumours keep theirs.
+    """Lymph nodes with numbers of their own: those of the labels where no two are equal per side, and the lowest free
+    ones for nodes without; where two are equal, 1, 2, 3 in order. Tumours keep theirs.
     """
     nodes = [p for p in placed if p.measurement.role == "lymph_nodes"]
-    numbers = [(p.measurement.side, p.measurement.lesion) for p in nodes]
-    if None in [n for _, n in numbers] or len(set(numbers)) < len(numbers):
-        counts: dict[str | None, int] = {}
-        renamed = {}
-        for node in nodes:
-            side = node.measurement.side
-            counts[side] = counts.get(side, 0) + 1
-            renamed[id(node)] = replace(node, measurement=replace(node.measurement, lesion=counts[side]))
-        return tuple(renamed.get(id(p), p) for p in placed)
-    return tuple(placed)
+    told = [(p.measurement.side, p.measurement.lesion) for p in nodes if p.measurement.lesion is not None]
+    kept = frozenset(told) if len(set(told)) == len(told) else frozenset()
+    taken, renamed = set(kept), {}
+    for node in nodes:
+        measurement = node.measurement
+        if (measurement.side, measurement.lesion) in kept:
+            continue
+        number = next(n for n in count(1) if (measurement.side, n) not in taken)
+        taken.add((measurement.side, number))
+        renamed[id(node)] = replace(node, measurement=replace(measurement, lesion=number))
+    return tuple(renamed.get(id(p), p) for p in placed)

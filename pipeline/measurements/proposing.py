@@ -69,7 +69,13 @@ def propose_regions(
         ProposedRegion(one, proposal, side, label)
         for one, (_, proposal, side), label in zip(numbered, proposals, _labels(numbered), strict=True)
     ]
-    return ProposedRegions(tuple(regions), tuple(not_used))
+    return ProposedRegions(tuple(sorted(regions, key=_place)), tuple(not_used))
+
+
+def _place(region: ProposedRegion) -> tuple[bool, str, int]:
+    """Tumours before lymph nodes, left before right, by number."""
+    measurement = region.placed.measurement
+    return measurement.role != "tumor", region.side or "", measurement.lesion or 0
 
 
 def _of_told_sides(proposals: list[_Made], not_used: list[NotUsed]) -> list[_Made]:

@@ -11,7 +11,12 @@ from pathlib import Path
 
 from pydicom.dataset import Dataset
 
-from pipeline.catalog.facts import OUR_MANUFACTURER, patient_key
+from pipeline.catalog.facts import (
+    MEASUREMENT_REPORT_CLASSES,
+    MEASUREMENT_STATE_CLASSES,
+    OUR_MANUFACTURER,
+    patient_key,
+)
 from pipeline.dicom_file import bounded_reading
 from pipeline.dicom_file.bounded_reading import MALFORMED, reason_of
 from pipeline.dicom_file.text_values import text_of
@@ -26,14 +31,7 @@ from pipeline.measurements.shapes import drawn
 from pipeline.records import InstanceRef
 from pipeline.roi.rules import Rules, load_rules
 
-REPORT_CLASSES = (
-    "1.2.840.10008.5.1.4.1.1.88.22",
-    "1.2.840.10008.5.1.4.1.1.88.33",
-    "1.2.840.10008.5.1.4.1.1.88.34",
-    "1.2.840.10008.5.1.4.1.1.88.35",
-)
-STATE_CLASSES = ("1.2.840.10008.5.1.4.1.1.11.1", "1.2.840.10008.5.1.4.1.1.11.2", "1.2.840.10008.5.1.4.1.1.11.3")
-MEASUREMENT_CLASSES = (*REPORT_CLASSES, *STATE_CLASSES)
+MEASUREMENT_CLASSES = (*MEASUREMENT_REPORT_CLASSES, *MEASUREMENT_STATE_CLASSES)
 # A reader's report of one exam has a few hundred kilobytes at most, and tens of measurements.
 MOST_BYTES = 16 << 20
 MOST_GROUPS = 500
@@ -104,7 +102,7 @@ def _read(dataset: Dataset, uid: str, rules: Rules) -> MeasurementReport:
     if text_of(dataset, "Manufacturer").lower() == OUR_MANUFACTURER:
         raise RoiRejected(f"{uid} is a report of axrad's own; no reader measured it", code="own-report", uid=uid)
     source = InstanceRef(text_of(dataset, "StudyInstanceUID"), text_of(dataset, "SeriesInstanceUID"), kind, uid)
-    root = tree_of(dataset) if kind in REPORT_CLASSES else None
+    root = tree_of(dataset) if kind in MEASUREMENT_REPORT_CLASSES else None
     groups: list[Group] = []
     for group in groups_in(root) if root is not None else groups_of_state(dataset):
         groups.append(group)

@@ -52,16 +52,21 @@ def export(seg: Path, images: Path | None, out: Path, settings: RoiSettings) -> 
     reasons += [f"segment {s.number}: {r.why}" for s, r in zip(segments, roles_drawn, strict=True) if r.role is None]
     return {
         "source_uid": opened.uid,
-        "grid": {
-            "size_xyz": list(grid.shape_zyx[::-1]),
-            "spacing_xyz_mm": list(grid.spacing_xyz_mm),
-            "origin_xyz_mm": list(grid.origin_xyz_mm),
-            "direction": list(grid.direction),
-            "why": why,
-        },
+        "grid": grid_json(grid, why),
         "segments": [_segment_json(s, r) for s, r in zip(segments, roles_drawn, strict=True)],
-        "rois": _write_rois(segments, roles_drawn, out),
+        "rois": write_rois(segments, roles_drawn, out),
         "reasons": reasons,
+    }
+
+
+def grid_json(grid: Geometry, why: str) -> dict[str, Any]:
+    """The grid of masks, and why it is this one, as JSON types."""
+    return {
+        "size_xyz": list(grid.shape_zyx[::-1]),
+        "spacing_xyz_mm": list(grid.spacing_xyz_mm),
+        "origin_xyz_mm": list(grid.origin_xyz_mm),
+        "direction": list(grid.direction),
+        "why": why,
     }
 
 
@@ -162,7 +167,7 @@ def own_grid(seg: Segmentation) -> Geometry:
     return replace(first, shape_zyx=shape, origin_xyz_mm=(float(x), float(y), float(z)))
 
 
-def _write_rois(segments: Sequence[Segment], roles: Sequence[Recognised], out: Path) -> dict[str, Any]:
+def write_rois(segments: Sequence[Segment], roles: Sequence[Recognised], out: Path) -> dict[str, Any]:
     """One file per role with all lesions; where both sides are told also one per side: sides are never pooled."""
     written: dict[str, Any] = {}
     for role in ROLES:

@@ -6,15 +6,19 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import numpy.typing as npt
 import pytest
+import SimpleITK
 from click.testing import CliRunner
 from PIL import Image
 from pydicom import dcmread
 
 from config.load import load
 from daemon.cli.phantom import phantom
+from daemon.cli.proposal_outputs import _mask_names
 from daemon.cli.propose import propose
 from daemon.cli.roi import roi
 from pipeline.catalog import exam_in, read_facts
@@ -67,23 +71,64 @@ def test_every_lesion_of_the_phantom_is_proposed_where_it_is(
     side = "left" if PhantomSpec(3, preset="small").drawn().laterality == "L" else "right"
     nodes = [f"Lymph node {n}, {side}" for n in (1, 2, 3)]
     assert [r["label"] for r in regions] == [f"Tumor, {side}", *nodes]
-    assert document["not_used"] == []
+    assert document["not_understood"] == []
     assert document["before_contrast"] not in (None, document["t1c"])
     volume = load_volume(match(exam_in(exam), load(None).sequences).chosen["t1c"], load(None).sequences)
     masks = lesion_masks(PhantomSpec(3, preset="small"))
-    for mask, path in zip(masks, written_masks(exam, proposed[0] / "masks"), strict=True):
-        overlap = 2 * np.count_nonzero(mask & path) / (np.count_nonzero(mask) + np.count_nonzero(path))
-        assert mask.shape == volume.geometry.shape_zyx
-        assert overlap > 0.6
-
-
-def written_masks(exam: Path, out: Path) -> list[np.ndarray]:  # type: ignore[type-arg]
-    import SimpleITK
-
+    out = proposed[0] / "masks"
     arguments = ["--from-sr", str(exam / REPORT), "--images", str(exam), "--out", str(out)]
-    done = CliRunner().invoke(roi, arguments, catch_exceptions=False)
-    assert "proposal.dcm" in done.stdout
-    return [SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(p))) > 0 for p in sorted(out.glob("segment_*.nrrd"))]
+    written = json.loads(CliRunner().invoke(roi, [*arguments, "--json"], catch_exceptions=False).stdout)
+    assert [r["file"] for r in written["regions"]] == ["tumor.nrrd", *(f"node_{n}.nrrd" for n in (1, 2, 3))]
+    assert written["not_understood"] == []
+    for mask, region in zip(masks, written["regions"], strict=True):
+        drawn = mask_in(out / region["file"], volume)
+        assert 2 * np.count_nonzero(mask & drawn) / (mask.sum() + drawn.sum()) > 0.6
+        assert (region["voxels"], region["side"]) == (drawn.sum(), side[0].upper())
+        assert (region["quality"], region["method"]) in {(q, "grown") for q in ("good", "doubtful")}
+    nodes = [mask_in(out / r["file"], volume) for r in written["regions"][1:]]
+    assert np.array_equal(mask_in(out / "lymph_nodes.nrrd", volume), np.logical_or.reduce(nodes))
+    assert "node_3.nrrd, proposal.dcm" in CliRunner().invoke(roi, arguments, catch_exceptions=False).stdout
+
+
+def mask_in(path: Path, volume: Volume) -> npt.NDArray[np.bool_]:
+    """The mask of a file, which has the geometry of T1+C."""
+    image, geometry = SimpleITK.ReadImage(str(path)), volume.geometry
+    assert image.GetSize() == geometry.shape_zyx[::-1]
+    for stated, own in (
+        (image.GetSpacing(), geometry.spacing_xyz_mm),
+        (image.GetOrigin(), geometry.origin_xyz_mm),
+        (image.GetDirection(), geometry.direction),
+    ):
+        assert stated == pytest.approx(own, abs=1e-6)
+    voxels: npt.NDArray[np.bool_] = SimpleITK.GetArrayFromImage(image) > 0
+    return voxels
+
+
+def test_several_reports_are_proposed_from_together(exam: Path, tmp_path: Path) -> None:
+    report = dcmread(exam / REPORT)
+    groups = report.ContentSequence[-1].ContentSequence
+    assert len(groups) == 4
+    arguments = ["--images", str(exam), "--out", str(tmp_path / "out"), "--json"]
+    for number, shown in enumerate((groups[:1], groups[1:])):
+        report.ContentSequence[-1].ContentSequence = shown
+        report.SOPInstanceUID = report.file_meta.MediaStorageSOPInstanceUID = f"2.25.99{number}"
+        report.save_as(tmp_path / f"{number}.dcm")
+        arguments += ["--from-sr", str(tmp_path / f"{number}.dcm")]
+    written = json.loads(CliRunner().invoke(roi, arguments, catch_exceptions=False).stdout)
+    assert {r["source_uid"] for r in written["regions"]} == {"2.25.990", "2.25.991"}
+    assert len(written["regions"]) == 4
+
+
+def test_tumours_and_nodes_of_both_sides_have_files_of_their_own() -> None:
+    def region(role: str, side: str, lesion: int | None) -> SimpleNamespace:
+        return SimpleNamespace(side=side, placed=SimpleNamespace(measurement=SimpleNamespace(role=role, lesion=lesion)))
+
+    regions = [region("tumor", "L", None), region("tumor", "R", None)]
+    assert _mask_names(regions) == ["tumor_1.nrrd", "tumor_2.nrrd"]  # type: ignore[arg-type]
+    nodes = [region("lymph_nodes", "L", 2), region("lymph_nodes", "L", 5)]
+    assert _mask_names(nodes) == ["node_2.nrrd", "node_5.nrrd"]  # type: ignore[arg-type]
+    nodes.append(region("lymph_nodes", "R", 2))
+    assert _mask_names(nodes) == ["node_1.nrrd", "node_2.nrrd", "node_3.nrrd"]  # type: ignore[arg-type]
 
 
 def test_the_segmentation_is_ours_and_understood_by_its_labels_alone(proposed: tuple[Path, dict[str, object]]) -> None:
@@ -156,8 +201,12 @@ def test_where_nothing_is_proposed_each_measurement_says_why(exam: Path, tmp_pat
     assert "of another patient" in error.message
     assert "SOMEBODY" not in error.message
     document = json.loads((out / "proposal.json").read_text())
-    assert {n["code"] for n in document["not_used"]} == {"other-patient"}
+    assert {n["code"] for n in document["not_understood"]} == {"other-patient"}
     assert not (out / "proposal.dcm").exists()
+    told = CliRunner().invoke(propose, [str(other), "--out", str(out), "--json"])
+    assert isinstance(told.exception, RoiRejected)
+    assert json.loads(told.stdout) == document
+    assert document["regions"] == []
 
 
 def test_a_segmentation_and_a_report_at_once_are_wrong_usage(exam: Path, tmp_path: Path) -> None:

@@ -363,7 +363,7 @@ def test_a_measurement_copied_from_an_earlier_exam_is_told(folder: Path) -> None
     assert len(result.placed) == 1
 
 
-def test_nodes_keep_the_numbers_of_their_labels_where_each_has_its_own(folder: Path) -> None:
+def test_nodes_keep_the_numbers_of_their_labels_and_others_get_free_ones(folder: Path) -> None:
     of = image()
     points = [AXES, moved(AXES, 25), moved(AXES, -25)]
     images = facts(folder, of)
@@ -374,4 +374,6 @@ def test_nodes_keep_the_numbers_of_their_labels_where_each_has_its_own(folder: P
 
     assert numbers("LN 5", "LN 2", "tumor") == [None, 2, 5]
     assert numbers("LN 2", "LN", "tumor") == [None, 1, 2]
+    assert numbers("LN 1", "LN", "LN 4") == [2, 1, 4]
     assert numbers("LN 2", "LN 2", "LN 3") == [1, 2, 3]
+    assert numbers("LN 1", "LN 1", "LN 3") == [1, 2, 3]
