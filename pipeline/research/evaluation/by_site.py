@@ -10,6 +10,7 @@ from pipeline.research.evaluation.scored_cohort import interval
 from pipeline.research.metrics import newcombe
 from pipeline.research.tables import design
 from pipeline.research.tables.feature_table import Table
+from pipeline.research.tables.row_names import NOBODY
 from pipeline.research.training import fitting
 
 COLUMNS = ("site", "centre")
@@ -26,7 +27,7 @@ def leave_one_site_out(table: Table, recipe: Training) -> Json:
         return None
     cases = design.for_training(table, recipe)
     sites = np.array([str(cell).strip() for cell in table.others[column]])[cases.kept_rows]
-    named = [site for site in sorted(set(sites)) if site not in ("", "nan", "None")]
+    named = [site for site in sorted(set(sites)) if site not in NOBODY]
     if len(named) < 2:
         return None
     return {"column": column, "sites": [_judged(cases, recipe, site, sites == site) for site in named]}

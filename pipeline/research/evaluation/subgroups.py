@@ -12,6 +12,7 @@ from pipeline.records import Json
 from pipeline.research import calibration, metrics
 from pipeline.research.evaluation import interactions
 from pipeline.research.evaluation.scored_cohort import Scored, interval
+from pipeline.research.tables.row_names import NOBODY
 from pipeline.signature import gate, names
 from pipeline.signature.record import Signature
 
@@ -142,7 +143,7 @@ def against_reading(signature: Signature, cohort: Scored, column: str) -> dict[s
     header = signature.header
     meaning = {"1": True, "0": False, header.positive_value: True, header.negative_value: False}
     cells = [str(c).strip().removesuffix(".0") for c in cohort.table.others[column]]
-    strange = [i + 1 for i, c in enumerate(cells) if c not in meaning and c not in ("", "nan")]
+    strange = [i + 1 for i, c in enumerate(cells) if c not in meaning and c not in NOBODY]
     if strange:
         raise InputRejected(
             f"{cohort.table.name}: the reading in column {column} is not in the vocabulary ({header.positive_value}, "
@@ -182,7 +183,7 @@ def _told(parts: Sequence[tuple[str, Bools]]) -> list[tuple[str, Bools]]:
 
 def _levels(column: str, cells: npt.NDArray[np.object_]) -> Iterator[tuple[str, Bools]]:
     texts = np.array([str(c).strip() for c in cells])
-    has_value = ~np.isin(texts, ("", "nan", "None", "NA"))
+    has_value = ~np.isin(texts, [*NOBODY])
     numbers = _numbers(texts, has_value)
     if numbers is not None and (column in CUTS or len(np.unique(numbers[has_value])) > MANY):
         cut = CUTS.get(column, float(np.median(numbers[has_value])))
@@ -206,7 +207,7 @@ def _numbers(texts: npt.NDArray[np.str_], has_value: Bools) -> npt.NDArray[np.fl
 
 def _count(cell: object, cohort: Scored, row: int) -> float:
     text = str(cell).strip().removesuffix(".0")
-    if text in ("", "nan", "None", "NA"):
+    if text in NOBODY:
         return float("nan")
     if not text.isdigit():
         raise InputRejected(

@@ -14,6 +14,7 @@ from pipeline.records import Json
 from pipeline.research.calibration import resampled
 from pipeline.research.evaluation.scored_cohort import Scored
 from pipeline.research.metrics import Bools, Patients, has_repeats, sums_by_patient
+from pipeline.research.tables.row_names import NOBODY
 from pipeline.signature.record import Floats, Signature
 
 
@@ -76,7 +77,7 @@ def analyse(signature: Signature, cohort: Scored, time: str, event: str) -> tupl
 def _column(cohort: Scored, name: str) -> Floats:
     cells = [str(c).strip() for c in cohort.table.others[name]]
     try:
-        return np.array([np.nan if c in ("", "nan", "None", "NA") else float(c) for c in cells])
+        return np.array([np.nan if c in NOBODY else float(c) for c in cells])
     except ValueError as error:
         raise InputRejected(f"{cohort.table.name}, column {name}: {error}", code="survival") from None
 

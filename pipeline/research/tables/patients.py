@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.research.tables.feature_table import Table
+from pipeline.research.tables.row_names import NOBODY
 from pipeline.signature.record import Floats
 
 Numbers = npt.NDArray[np.intp]
@@ -36,7 +37,7 @@ def patients_of(table: Table) -> Numbers:
 
 def key_of(table: Table) -> str | None:
     """The id of the key under which a table names its patients; None where it does not, or rows differ."""
-    ids = {str(cell) for cell in table.others.get("patient_key_id", ())} - {"", "nan", "None"}
+    ids = {str(cell).strip() for cell in table.others.get("patient_key_id", ())} - NOBODY
     return ids.pop() if len(ids) == 1 and "patient_key" in table.others else None
 
 
@@ -44,7 +45,7 @@ def keys(table: Table) -> tuple[str, ...]:
     """Per row the patient's digest; "" where the row has none or the table has no one key."""
     if key_of(table) is None:
         return ("",) * len(table)
-    return tuple("" if str(c) in ("nan", "None") else str(c).strip() for c in table.others["patient_key"])
+    return tuple("" if (name := str(c).strip()) in NOBODY else name for c in table.others["patient_key"])
 
 
 def _by_name(table: Table) -> Numbers:
@@ -59,8 +60,13 @@ def _by_name(table: Table) -> Numbers:
 
 
 def _patient_names(table: Table) -> list[str]:
-    cells = next((table.others[c] for c in ("patient_key", "patient_id") if c in table.others), ())
-    return ["" if (name := str(cell).strip()) in ("nan", "None") else name for cell in cells]
+    """The key of each row's patient, the id of a row without a key; "" where it has neither."""
+    names = [""] * len(table)
+    for column in ("patient_key", "patient_id"):
+        cells = table.others.get(column, ())
+        texts = ["" if (name := str(cell).strip()) in NOBODY else f"{column} {name}" for cell in cells]
+        names = [name or text for name, text in zip(names, texts, strict=True)] if texts else names
+    return names
 
 
 def _exams(table: Table) -> list[str]:

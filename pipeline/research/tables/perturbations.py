@@ -7,6 +7,7 @@ import pandas as pd
 
 from pipeline.errors import InputRejected
 from pipeline.research.tables.feature_table import Table
+from pipeline.research.tables.row_names import NOBODY
 from pipeline.signature.record import Floats
 
 STUDY = "study_uid"
@@ -59,4 +60,4 @@ def _keys(table: Table) -> list[tuple[str, str]]:
 
 def _side(cell: object) -> str:
     text = "" if cell is None else str(cell).strip()
-    return "" if text in ("nan", "None") else text
+    return "" if text in NOBODY else text

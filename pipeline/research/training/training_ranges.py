@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.research.tables.feature_table import Table
+from pipeline.research.tables.row_names import NOBODY
 from pipeline.signature.names import PROTOCOL
 from pipeline.signature.ranges import distances
 from pipeline.signature.record import Floats, ProtocolFact
@@ -47,7 +48,7 @@ def protocol_of(table: Table, rows: npt.NDArray[np.bool_]) -> dict[str, Protocol
         name = column.removeprefix(PROTOCOL)
         if (column.startswith(PROTOCOL) or column in PLAIN_FACTS) and name != "extraction_hash":
             texts = [str(c).strip() for c in cells[rows]]
-            facts[name] = _fact([t for t in texts if t not in ("", "nan", "None")])
+            facts[name] = _fact([t for t in texts if t not in NOBODY])
     return {name: fact for name, fact in sorted(facts.items()) if fact is not None}
 
 

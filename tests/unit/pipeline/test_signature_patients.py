@@ -15,7 +15,7 @@ from pipeline.research.evaluation.evaluate import Questions, evaluate
 from pipeline.research.evaluation.scored_cohort import score
 from pipeline.research.metrics import delong, newcombe
 from pipeline.research.tables import design
-from pipeline.research.tables.patients import patients_of
+from pipeline.research.tables.patients import key_of, patients_of
 from pipeline.research.training import fitting
 from pipeline.research.training.nested import nested_cv
 from pipeline.research.training.train import Identity, train
@@ -40,6 +40,18 @@ def _twice(data: pd.DataFrame, change: float) -> pd.DataFrame:
 def test_rows_with_one_key_are_one_patient() -> None:
     found = patients_of(table(_named(frame(6), ["p", "q", "p", "", "", "q"])))
     assert found.tolist() == [0, 1, 0, 2, 3, 1]
+
+
+@pytest.mark.parametrize("nobody", ["", "NA", "N/A", "#N/A", " NA "])
+def test_rows_without_a_patient_are_not_one_patient_and_go_by_their_id(nobody: str) -> None:
+    keys = ["p", nobody, nobody, nobody, "p", nobody]
+    data = _named(frame(6), keys)
+    assert patients_of(table(data)).tolist() == [0, 1, 2, 3, 0, 4]
+    data = data.assign(patient_key_id=[ONE_KEY if key == "p" else nobody for key in keys])
+    assert key_of(table(data)) == ONE_KEY
+    # The same number at two sites is no one patient where the key says that they differ.
+    data = data.assign(patient_id=["1", "7", nobody, "7", "2", "1"])
+    assert patients_of(table(data)).tolist() == [0, 1, 2, 1, 0, 3]
 
 
 def test_two_sides_of_an_exam_are_rows_of_their_own_and_one_patient() -> None:

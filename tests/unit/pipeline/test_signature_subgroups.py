@@ -12,9 +12,9 @@ from statsmodels.discrete.discrete_model import Logit
 from statsmodels.stats.multitest import multipletests
 
 from pipeline.research import metrics
-from pipeline.research.evaluation import evaluation_page, interactions, scored_cohort, subgroups
+from pipeline.research.evaluation import by_site, evaluation_page, interactions, scored_cohort, subgroups
 from pipeline.research.evaluation.evaluate import Questions, evaluate
-from tests.support.signature_tables import clinical, frame, table, trained
+from tests.support.signature_tables import FAST, clinical, frame, table, trained
 
 SIGNATURE = trained(frame(80, effect=0.8))
 COHORT = scored_cohort.score(SIGNATURE, "x", table(frame(60, effect=0.8, seed=5, prefix="x")), complete_cases=False)
@@ -168,3 +168,10 @@ def test_the_report_shows_tests_and_fairness_and_what_the_table_does_not_tell() 
     assert "<h3>Fairness</h3>" in page
     assert "The table does not tell: menopausal_status, breast_density, manufacturer" in page
     assert set(judged.tables["fairness_x.csv"]["column"]) == {"age_years", "site"}
+
+
+def test_a_site_that_is_not_told_is_no_site() -> None:
+    data = frame(60).assign(site=["a", "b", "NA", "N/A", "a", "b"] * 10)
+    of_sites = by_site.leave_one_site_out(table(data), FAST)
+    assert [row["site"] for row in of_sites["sites"]] == ["a", "b"]
+    assert [level for level, _ in subgroups.levels("site", data["site"].to_numpy(object))] == ["a", "b", "not told"]
