@@ -47,10 +47,20 @@ def test_an_evaluated_exam_leaves_result_features_report_and_page(exam: PhantomE
     assert rows == found.features
 
 
-def test_one_json_document_is_printed_where_asked(exam: PhantomExam, tmp_path: Path) -> None:
+def test_one_json_document_with_the_keys_that_others_read_is_printed_where_asked(
+    exam: PhantomExam, tmp_path: Path
+) -> None:
     done = run(exam, tmp_path / "out", "--json")
     assert done.exit_code == 0, done.output
-    assert json.loads(done.stdout) == json.loads((tmp_path / "out" / "result.json").read_text())
+    document = json.loads(done.stdout)
+    assert document == json.loads((tmp_path / "out" / "result.json").read_text())
+    assert (document["preliminary"], document["absent"]) == (False, {})
+    assert document["sequences"].keys() == {"t1c", "t2", "adc"}
+    nodes = document["rois"]["lymph_nodes"]
+    assert (nodes["drawn_on"], nodes["origin"], nodes["confirmed_by"]) == ("t1c", "drawn", None)
+    assert nodes["nodes"]
+    keys = {"number", "segment", "volume_mm3", "long_axis_mm", "short_axis_mm"}
+    assert all(keys <= node.keys() for node in nodes["nodes"])
 
 
 def test_an_exam_that_is_not_evaluated_has_a_report_that_says_why(exam: PhantomExam, tmp_path: Path) -> None:
