@@ -16,12 +16,19 @@ Origin = Literal["biopsy", "surgery"]
 _CODES: Final[Mapping[str, Origin]] = {
     "258415003": "biopsy", "86273004": "biopsy", "122548005": "biopsy", "44578009": "biopsy",
     "69031006": "surgery", "172043006": "surgery", "64368001": "surgery", "392021009": "surgery",
+    "396487001": "surgery",
 }  # fmt: skip
+# English, German, French and Spanish by the stems they share; Chinese, Japanese. A sentinel node is taken by surgery.
 _SURGERY: Final = re.compile(
-    r"mastectom|lumpectom|quadrantectom|tumou?rectom|segmentectom|excis|resect|surgical specimen|axillary dissection",
+    r"maste[ck]tom|lumpectom|quadrante[ck]tom|tumou?re[ck]tom|segmente[ck]tom|lymphaden?e[ck]tom|ex[cz]i[sz]|rese[ck][ct]|"
+    r"extirpa|ex[eé]r[eè]se|surgical|chirurg|quir[uú]rg|operation|op[eé]rat|dissection|dissektion|"
+    r"sentinel|sentinelle|centinela|w[aä]chter|\bslnb?\b|\balnd\b|切除|手术|手術|前哨|清扫|郭清",
     re.IGNORECASE,
 )
-_BIOPSY: Final = re.compile(r"biops|\bcore\b|needle|\bfna\b|vacuum|punch", re.IGNORECASE)
+_BIOPSY: Final = re.compile(
+    r"biop|\bcore\b|needle|\bfna\b|vacuum|punch|stanz|punktion|ponction|punci[oó]n|穿刺|活检|活檢|生検|針",
+    re.IGNORECASE,
+)
 
 
 def origin(specimen: Json) -> Origin | None:

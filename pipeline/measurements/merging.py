@@ -195,12 +195,12 @@ def renumbered(placed: Sequence[Placed]) -> tuple[Placed, ...]:
     ones for nodes without; where two are equal, 1, 2, 3 in order. Tumours keep theirs.
     """
     nodes = [p for p in placed if p.measurement.role == "lymph_nodes"]
-    told = [(p.measurement.side, p.measurement.lesion) for p in nodes if p.measurement.lesion is not None]
-    kept = frozenset(told) if len(set(told)) == len(told) else frozenset()
-    taken, renamed = set(kept), {}
+    labelled = [(p.measurement.side, p.measurement.lesion) for p in nodes if p.measurement.lesion is not None]
+    distinct = frozenset(labelled) if len(set(labelled)) == len(labelled) else frozenset()
+    taken, renamed = set(distinct), {}
     for node in nodes:
         measurement = node.measurement
-        if (measurement.side, measurement.lesion) in kept:
+        if (measurement.side, measurement.lesion) in distinct:
             continue
         number = next(n for n in count(1) if (measurement.side, n) not in taken)
         taken.add((measurement.side, number))

@@ -251,6 +251,28 @@ def test_how_a_specimen_was_taken_is_read_from_codes_or_words(specimen: dict[str
     assert specimens.origin(specimen) == origin
 
 
+@pytest.mark.parametrize(
+    ("words", "origin"),
+    [
+        ("Sentinel node biopsy", "surgery"),
+        ("Wächterlymphknotenbiopsie", "surgery"),
+        ("Exzisionsbiopsie", "surgery"),
+        ("Tumorektomie rechts", "surgery"),
+        ("pièce opératoire", "surgery"),
+        ("pieza quirúrgica de mastectomía", "surgery"),
+        ("乳腺癌改良根治切除标本", "surgery"),
+        ("前哨淋巴结活检", "surgery"),
+        ("Ultrasound guided biopsy of axillary node", "biopsy"),
+        ("Stanzbiopsie", "biopsy"),
+        ("biopsia con aguja gruesa", "biopsy"),
+        ("粗针穿刺", "biopsy"),
+        ("Gewebe", None),
+    ],
+)
+def test_surgery_is_told_from_a_biopsy_in_other_words_too(words: str, origin: str | None) -> None:
+    assert specimens.origin({"type": {"text": words}}) == origin
+
+
 def test_a_specimen_within_its_result_is_read_there() -> None:
     contained = [{"resourceType": "Specimen", "id": "s", "type": {"text": "Mastectomy"}}]
     result = observation("k", "85330-9", quantity(40), specimen={"reference": "#s"}, contained=contained)
