@@ -28,6 +28,7 @@ COMMANDS = {
     "retry": "ledger",
     "deliver": "deliver",
     "accept": "accept",
+    "reject": "accept",
     "cancel": "ledger",
     "prioritise": "ledger",
     "feedback": "feedback",

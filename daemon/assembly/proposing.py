@@ -13,6 +13,8 @@ from pipeline.catalog import Exam
 from pipeline.records import ROLES
 
 CODE = "measured"
+REJECTED = "rejected"
+REJECTED_WORDS = "not evaluated: rejected by the reader"
 HERE = "measurements are here"
 
 
@@ -37,6 +39,8 @@ def proposing(
     measured = [s for s in counting if s.facts.measures]
     digest = digest_of([(s.facts.ref.sop_instance_uid, s.digest) for s in measured])
     if exam.proposed is not None and exam.proposed.digest == digest:
+        if exam.proposed.rejected:
+            return replace(verdict, code=REJECTED, reason=f"{REJECTED_WORDS}; still missing: {verdict.reason}")
         return replace(verdict, code=CODE, reason=f"{HERE}, {exam.proposed.words}; still missing: {verdict.reason}")
     quiet_at = max(s.received_at for s in measured) + settings.quiet_s
     if now < quiet_at:

@@ -51,10 +51,14 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Proposed:
-    """The newest proposal of regions for an exam: of which measurements (a digest), and what became of it in words."""
+    """The newest proposal of regions for an exam: of which measurements (a digest), and what became of it in words.
+
+    `rejected`: a reader does not want it.
+    """
 
     digest: str
     words: str
+    rejected: bool = False
 
 
 @dataclass(frozen=True, slots=True)

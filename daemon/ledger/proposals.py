@@ -12,9 +12,11 @@ from daemon.ledger.claims import Claim, release, to_announce
 from daemon.ledger.engine import new_id, note
 from daemon.ledger.moves import add, move, move_all
 from daemon.ledger.rows import ProposalRow, StudyRow, rows_where
-from daemon.ledger.states import PROPOSAL_STANDS
+from daemon.ledger.states import PROPOSAL_REPLACED, PROPOSAL_STANDS
 from daemon.ledger.tables import proposals, studies
 
+# Kind of event.
+REJECTED = "proposal-rejected"
 WAITS = "proposal sent, waits for confirmation"
 
 
@@ -25,8 +27,8 @@ def open_for(connection: sa.Connection, study: StudyRow, verdict: Verdict, now: 
     of_it = (proposals.c.study_id == study.id) & (proposals.c.digest == verdict.propose)
     if connection.execute(sa.select(proposals.c.id).where(of_it)).first() is not None:
         return
-    earlier = (proposals.c.study_id == study.id) & proposals.c.state.in_(PROPOSAL_STANDS)
-    move_all(connection, "proposal", earlier, PROPOSAL_STANDS, "superseded", {"finished_at": now}, void_lease=True)
+    earlier = (proposals.c.study_id == study.id) & proposals.c.state.in_(PROPOSAL_REPLACED)
+    move_all(connection, "proposal", earlier, PROPOSAL_REPLACED, "superseded", {"finished_at": now}, void_lease=True)
     columns = {
         "id": new_id(),
         "study_id": study.id,
@@ -43,7 +45,7 @@ def open_for(connection: sa.Connection, study: StudyRow, verdict: Verdict, now: 
 def proposed_for(connection: sa.Connection, study_id: str) -> Proposed | None:
     """The newest proposal of a study, and what became of it in words."""
     row = newest(connection, study_id)
-    return None if row is None else Proposed(row.digest, in_words(row))
+    return None if row is None else Proposed(row.digest, in_words(row), rejected=row.state == "rejected")
 
 
 def in_words(row: ProposalRow) -> str:
@@ -51,6 +53,8 @@ def in_words(row: ProposalRow) -> str:
         return f"{WAITS}; {row.reason}" if row.reason else WAITS
     if row.state == "accepted":
         return "the proposal was accepted"
+    if row.state == "rejected":
+        return "the proposal was rejected by the reader"
     if row.state == "empty":
         return f"no region could be proposed: {row.reason}"
     if row.state == "failed":
@@ -74,7 +78,7 @@ def due(connection: sa.Connection, now: float) -> list[ProposalRow]:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a proposal: `sent`, `empty` or `failed`, and what there is to say."""
+    """What became of a proposal: `sent`, `empty`, `rejected` or `failed`, and what there is to say."""
 
     state: str
     reason: str = ""
@@ -83,7 +87,9 @@ class Outcome:
 def finish(connection: sa.Connection, held: Claim, study_id: str, outcome: Outcome, now: float) -> None:
     """The last write of the worker; the study is judged again, so that it says so."""
     release(connection, held, {"reason": outcome.reason, "finished_at": now}, state=outcome.state)
-    kind = {"sent": "proposal-sent", "empty": "nothing-proposed"}.get(outcome.state, "proposal-failed")
+    kind = {"sent": "proposal-sent", "empty": "nothing-proposed", "rejected": REJECTED}.get(
+        outcome.state, "proposal-failed"
+    )
     note(connection, now, kind, outcome.reason or WAITS, study_id)
     judge_again(connection, study_id)
 
@@ -96,6 +102,18 @@ def try_again(connection: sa.Connection, held: Claim, study_id: str, why: str, a
 def accept(connection: sa.Connection, row: ProposalRow, study_id: str, who: str, now: float) -> None:
     move(connection, "proposal", row.id, "accepted", {"reason": f"by {who}", "finished_at": now})
     note(connection, now, "proposal-accepted", f"by {who}", study_id)
+
+
+def reject(connection: sa.Connection, row: ProposalRow, study_id: str, who: str, now: float) -> None:
+    """The reader's word against a proposal; the study is judged again, so that it says so."""
+    move(connection, "proposal", row.id, "rejected", {"reason": f"by {who}", "finished_at": now})
+    note(connection, now, REJECTED, f"by {who}", study_id)
+    judge_again(connection, study_id)
+
+
+def rejected_of(connection: sa.Connection, study_id: str) -> list[ProposalRow]:
+    """Every proposal of a study that was rejected."""
+    return rows_where(connection, ProposalRow, proposals.c.study_id == study_id, proposals.c.state == "rejected")
 
 
 def taken(connection: sa.Connection, row_id: str, destinations: Sequence[str]) -> None:

@@ -110,9 +110,11 @@ FETCH: Steps = {
 }
 
 PROPOSAL: Steps = {
-    "pending": _state("to be made and sent", "sent empty failed superseded", _SWEEP, first=True),
-    "sent": _state("at its destinations; waits for a reader", "accepted superseded"),
+    "pending": _state("to be made and sent", "sent empty failed rejected superseded", _SWEEP, first=True),
+    "sent": _state("at its destinations; waits for a reader", "accepted rejected superseded"),
     "accepted": _state("an operator has accepted it", "superseded"),
+    # For ever: what it was made from is not proposed again.
+    "rejected": _state("a reader has rejected it, or one of the same measurements"),
     "empty": _state("no region could be proposed", "superseded"),
     "failed": _state("set aside after errors", "superseded"),
     "superseded": _state("other measurements came, or a later proposal"),
@@ -195,7 +197,9 @@ FETCH_WANTED = ("pending", "fetching", "done", "failed")
 PROPOSAL_OPEN = ("pending",)
 # It is the newest of its study until other measurements come.
 PROPOSAL_STANDS = tuple(name for name in PROPOSAL if name != "superseded")
-MAY_BE_ACCEPTED = ("sent",)
+# A newer one takes its place.
+PROPOSAL_REPLACED = tuple(name for name, state in PROPOSAL.items() if "superseded" in state.next)
+AWAITS_READER = ("sent",)
 
 # Groups of instances
 

@@ -1,4 +1,4 @@
-"""The copy of a proposal that counts, once somebody stands for it."""
+"""The copy of a proposal that counts, once somebody stands for it, and what of it was accepted."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from pathlib import Path
 import pydicom
 
 from config.schema import Settings
-from pipeline.catalog import put_acceptance
+from daemon.ledger import Ledger
+from daemon.ledger.rows import InstanceRow, rows_where
+from daemon.ledger.states import IN_SPOOL
+from daemon.ledger.tables import instances
+from pipeline.catalog import ACCEPTED, facts_from_json, put_acceptance
 from pipeline.errors import InputRejected
 from pipeline.roi.describe import describe
 from pipeline.roi.roles import role_of
@@ -32,3 +36,22 @@ def accepted_copy(
     put_acceptance(ds, who, "measured", (d.number for d in wanted), secret)
     ds.save_as(copy, enforce_file_format=True)
     return [d.label for d in wanted]
+
+
+def accepted_and_open(
+    proposal: Path, sop_uid: str | None, ledger: Ledger, roles: Collection[str], settings: Settings
+) -> tuple[list[str], list[str]]:
+    """Labels of the segments of an accepted proposal: those that were accepted, and those of these roles (none: all)
+    that were not. `sop_uid`: of the proposal and its accepted copy. Nothing where the copy is gone.
+    """
+    with ledger.read() as connection:
+        copies = instances.c.sop_uid == sop_uid
+        rows = rows_where(connection, InstanceRow, copies, instances.c.state.in_(IN_SPOOL))
+    facts = [f for f in (facts_from_json(row.facts) for row in rows) if ACCEPTED in f.tags]
+    if not facts:
+        return [], []
+    numbers = {segment.number for one in facts for segment in one.segments}
+    rules = load_rules(settings.roi.rules)
+    described = describe(pydicom.dcmread(proposal, stop_before_pixels=True), proposal)
+    wanted = [d for d in described if not roles or role_of(d, rules).role in roles]
+    return [d.label for d in described if d.number in numbers], [d.label for d in wanted if d.number not in numbers]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from daemon.ledger import proposals as ledger_proposals
 from daemon.ledger.claims import Claim, LeaseLost, backoff_s, claim
 from daemon.ledger.proposals import Outcome
 from daemon.ledger.rows import ProposalRow, StudyRow, the_row
-from daemon.ledger.tables import proposals
+from daemon.ledger.tables import instances, proposals
 from daemon.work.analyse import FilesGone, exam_of_revision
 from daemon.work.context import Context, renewing_lease
 from daemon.work.failure import TaskFailed, code_of, sentence_of, translated, where_in_our_code
@@ -28,7 +29,16 @@ from dicom_sr.report_source import ReportSource
 from pipeline import sequences, volumes
 from pipeline.catalog import Exam, InstanceFacts
 from pipeline.errors import AxradError, ExamRejected, PeerUnreachable, TryLater
-from pipeline.measurements import ProposedRegion, ProposedRegions, propose_regions, read_files
+from pipeline.measurements import (
+    REJECTED,
+    MeasurementReport,
+    Placed,
+    ProposedRegion,
+    ProposedRegions,
+    placed_together,
+    propose_regions,
+    read_files,
+)
 from pipeline.records import Volume
 from pipeline.roi.describe import of_facts
 from pipeline.roi.roles import role_of, side_of
@@ -68,7 +78,8 @@ def _make_and_send(context: Context, row: ProposalRow, study: StudyRow) -> Outco
     if path is None:
         regions, data = _made(context, row, study)
         if data is None:
-            return Outcome("empty", _why_nothing(regions))
+            rejected = any(one.code == REJECTED for one in regions.not_used)
+            return Outcome("rejected" if rejected else "empty", _why_nothing(regions))
         context.files.put(row.id, FILE, data)
         path = context.files.get(row.id, FILE)
     assert path is not None
@@ -111,13 +122,28 @@ def _made(context: Context, row: ProposalRow, study: StudyRow) -> tuple[Proposed
     reports, unreadable = read_files(files, rules)
     for _, error in unreadable:
         log.warning("measurements-unreadable", study=study.id, proposal=row.id, code=error.code, uid=error.uid)
-    regions = propose_regions(reports, t1c, pre, exam.images, check_patient=False)
+    rejected = _rejected(context, study, reports, t1c, exam)
+    regions = propose_regions(reports, t1c, pre, exam.images, check_patient=False, rejected=rejected)
     regions = replace(regions, regions=tuple(r for r in regions.regions if not _is_drawn(r, exam, rules)))
     if not regions.regions:
         return regions, None
     began = datetime.fromtimestamp(row.created_at, tz=UTC).astimezone(ZoneInfo(settings.site.timezone))
     source = ReportSource.from_files(_file_of(exam.images, t1c), began=began)
     return regions, proposal_segmentation(regions.regions, t1c, source, settings)
+
+
+def _rejected(
+    context: Context, study: StudyRow, reports: Sequence[MeasurementReport], t1c: Volume, exam: Exam
+) -> tuple[Placed, ...]:
+    """The measurements that proposals were made from which a reader rejected."""
+    mine = instances.c.sop_uid.in_([r.source.sop_instance_uid for r in reports])
+    with context.ledger.read() as connection:
+        ids = {n for row in ledger_proposals.rejected_of(connection, study.id) for n in row.context}
+        uids = {
+            uid for n, uid in connection.execute(sa.select(instances.c.id, instances.c.sop_uid).where(mine)) if n in ids
+        }
+    of_them = [r for r in reports if r.source.sop_instance_uid in uids]
+    return placed_together(of_them, t1c, exam.images, check_patient=False).placed
 
 
 def _is_drawn(region: ProposedRegion, exam: Exam, rules: Rules) -> bool:

@@ -2,12 +2,19 @@
 
 from pipeline.measurements.merging import Merged, merged, renumbered
 from pipeline.measurements.placing import Placed, Placement, placed
-from pipeline.measurements.proposing import ProposedRegion, ProposedRegions, propose_regions
+from pipeline.measurements.proposing import (
+    REJECTED,
+    ProposedRegion,
+    ProposedRegions,
+    placed_together,
+    propose_regions,
+)
 from pipeline.measurements.reading import MEASUREMENT_CLASSES, read_file, read_files, read_measurements
 from pipeline.measurements.records import Graphic, ImageFrame, Measurement, MeasurementReport, NotUsed
 
 __all__ = [
     "MEASUREMENT_CLASSES",
+    "REJECTED",
     "Graphic",
     "ImageFrame",
     "Measurement",
@@ -20,6 +27,7 @@ __all__ = [
     "ProposedRegions",
     "merged",
     "placed",
+    "placed_together",
     "propose_regions",
     "read_file",
     "read_files",

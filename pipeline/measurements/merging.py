@@ -73,7 +73,7 @@ def _against(
 ) -> tuple[str, str, _Entry | None] | None:
     """Code and reason why `entry` is not used, and the newer measurement that is not used either, if any."""
     for newer in counted:
-        if _same(entry.placed, newer.placed):
+        if is_same(entry.placed, newer.placed):
             return "saved-again", f"the same measurement was saved again in {newer.uid}", None
     for newer in contested:
         if _same_lesion(entry.placed, newer.placed):
@@ -121,7 +121,7 @@ def _same_drawing(one: Sequence[Graphic], other: Sequence[Graphic]) -> bool:
     return [(g.type, g.points) for g in one] == [(g.type, g.points) for g in other]
 
 
-def _same(one: Placed, other: Placed) -> bool:
+def is_same(one: Placed, other: Placed) -> bool:
     """The same role, image and end points."""
     a, b = one.measurement, other.measurement
     if (a.role, a.shape) != (b.role, b.shape) or _images(a) != _images(b):

@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.catalog.facts import InstanceFacts
 from pipeline.errors import InputRejected, RoiRejected
-from pipeline.measurements.merging import merged, renumbered
+from pipeline.measurements.merging import Merged, is_same, merged, renumbered
 from pipeline.measurements.placing import Placed, placed
 from pipeline.measurements.records import MeasurementReport, NotUsed
 from pipeline.proposal.records import Proposal
@@ -17,6 +17,7 @@ from pipeline.proposal.region import propose
 from pipeline.records import Mask, Segment, Side, Volume
 from pipeline.roi.sides import side_by_position
 
+REJECTED = "rejected"
 _SIDES: dict[Side, str] = {"L": "left", "R": "right"}
 
 
@@ -41,6 +42,14 @@ class ProposedRegions:
     not_used: tuple[NotUsed, ...]
 
 
+def placed_together(
+    reports: Sequence[MeasurementReport], t1c: Volume, images: Sequence[InstanceFacts], *, check_patient: bool = True
+) -> Merged:
+    """The measurements of several reports that count, on `t1c`."""
+    own = frozenset(s.ref.sop_instance_uid for s in t1c.sources_z)
+    return merged([placed(r, images, t1c.geometry, own, check_patient=check_patient) for r in reports])
+
+
 def propose_regions(
     reports: Sequence[MeasurementReport],
     t1c: Volume,
@@ -48,13 +57,20 @@ def propose_regions(
     images: Sequence[InstanceFacts],
     *,
     check_patient: bool = True,
+    rejected: Sequence[Placed] = (),
 ) -> ProposedRegions:
-    """The regions that several reports measure on `t1c`. Arguments as in `placed` and `propose`."""
-    own = frozenset(s.ref.sop_instance_uid for s in t1c.sources_z)
-    together = merged([placed(r, images, t1c.geometry, own, check_patient=check_patient) for r in reports])
+    """The regions that several reports measure on `t1c`. Arguments as in `placed` and `propose`.
+
+    `rejected`: measurements whose regions a reader rejected; none is proposed for the same ones.
+    """
+    together = placed_together(reports, t1c, images, check_patient=check_patient)
     not_used = list(together.not_used)
     proposals: list[_Made] = []
     for n, one in enumerate(together.placed):
+        if any(is_same(one, other) for other in rejected):
+            m = one.measurement
+            not_used.append(NotUsed(m.source, m.number, m.label, REJECTED, "the reader rejected its region"))
+            continue
         others = [o.marking for m, o in enumerate(together.placed) if m != n]
         try:
             proposal = propose(t1c, pre, one.marking, one.measurement.role, others)

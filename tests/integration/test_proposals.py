@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from click.testing import CliRunner
 
 from config.schema import Ledger, Settings
-from daemon.cli.accept import accept
+from daemon.cli.accept import accept, reject
 from daemon.indexing.indexer import index_once
 from daemon.indexing.reconcile import reconcile
 from daemon.ledger import open_ledger, proposals, studies
@@ -30,6 +30,7 @@ from daemon.work.context import Context
 from daemon.work.failure import TaskFailed
 from daemon.work.sweep import announce_due, assemble
 from pipeline.catalog.own_mark import has_mark
+from pipeline.errors import InputRejected
 from pipeline.phantom import PhantomExam, PhantomSpec, write_exam
 from pipeline.phantom.measurements import write_measurements
 from pipeline.result import StudyResult
@@ -223,6 +224,72 @@ def test_an_operator_accepts_and_the_report_says_who(house: House) -> None:
     assert result.prediction is not None
     assert any("these are measured: the settings allow it" in note for note in result.prediction.notes)
     assert "accept" in (house.config.parent / "audit.jsonl").read_text()
+
+
+def order(house: House, command: Any, *arguments: str) -> Any:
+    """What an operator types about the study of the house."""
+    return CliRunner().invoke(command, ["--config", str(house.config), house.study_id(), *arguments])
+
+
+def saved_again(house: House, name: str, off: float = 0.0) -> Path:
+    """The measurements under a new UID, as OHIF saves them; the tumour's axes moved by `off` pixels."""
+    again = pydicom.dcmread(house.measurements)
+    again.SOPInstanceUID = again.file_meta.MediaStorageSOPInstanceUID = f"2.25.99{len(name)}"
+    for value in again.ContentSequence[-1].ContentSequence[0].ContentSequence if off else ():
+        for drawn in value.get("ContentSequence", ()):
+            drawn.GraphicData = [number + off for number in drawn.GraphicData]
+    path = house.measurements.with_name(f"{name}.dcm")
+    again.save_as(path, enforce_file_format=True)
+    return path
+
+
+def test_accepting_twice_changes_nothing_and_accepts_no_more(house: House) -> None:
+    proposed(house)
+    assert "accepted: Tumor, left" in order(house, accept, "--roi", "tumor").output
+    trail = (house.config.parent / "audit.jsonl").read_bytes()
+    assert order(house, accept, "--roi", "tumor").output.endswith("accepted already: Tumor, left\n")
+    more = order(house, accept)
+    assert isinstance(more.exception, InputRejected)
+    assert "only Tumor, left was accepted" in str(more.exception)
+    assert "can draw Lymph node 1, left" in str(more.exception)
+    with house.context.ledger.read() as connection:
+        copies = connection.execute(sa.select(instances.c.id).where(instances.c.sop_class == SEGMENTATION)).all()
+    assert len(copies) == 1
+    assert (house.config.parent / "audit.jsonl").read_bytes() == trail
+    assert "was accepted; a segmentation that the reader draws" in str(order(house, reject).exception)
+
+
+def test_a_rejected_proposal_is_told_and_not_made_again_but_a_reader_may_draw(house: House) -> None:
+    proposed(house)
+    edited = house.copy_of_proposal("edited", changed=True)
+    assert "rejected: what was proposed" in order(house, reject).output
+    trail = (house.config.parent / "audit.jsonl").read_bytes()
+    assert b'"reject"' in trail
+    assert "rejected already" in order(house, reject).output
+    assert (house.config.parent / "audit.jsonl").read_bytes() == trail
+    row = house.judge()
+    assert (row.state, row.reason_code) == ("waiting", "rejected")
+    assert row.reason.startswith("not evaluated: rejected by the reader; still missing: the tumour ROI")
+    assert "rejected by the reader" in str(order(house, accept).exception)
+    house.ingest(saved_again(house, "again"))
+    house.pass_time(1000)
+    assert house.judge().reason.startswith("not evaluated: rejected by the reader")
+    assert len(house.proposals()) == 1
+    house.ingest(edited)
+    house.pass_time(1000)
+    assert house.judge().state == "ready"
+    assert "drawn" in {r.origin for r in house.report().rois.values()}
+
+
+def test_what_is_measured_anew_after_a_rejection_is_proposed_alone(house: House) -> None:
+    proposed(house)
+    order(house, reject)
+    house.ingest(saved_again(house, "anew", off=2.0))
+    house.pass_time(1000)
+    assert house.judge().reason.startswith(SENT)
+    first, second = house.proposals()
+    assert [s.SegmentLabel for s in second.SegmentSequence] == ["Tumor, left"]
+    assert len(first.SegmentSequence) > 1
 
 
 def test_a_viewers_copy_with_the_same_voxels_accepts_and_an_edited_one_is_drawn(house: House) -> None:
