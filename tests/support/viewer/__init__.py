@@ -143,3 +143,15 @@ def look(url: str, study_uid: str, titles: list[str], out: Path, settle_s: float
         for i, v in enumerate(document["views"])
     ]
     return document["series"], views
+
+
+def read(url: str, study_uid: str, out: Path, **work: Any) -> dict[str, Any]:
+    """Work as a reader: `measure=[...]` axes or `edit={...}` a segmentation, as `read.mjs` says; what came of it."""
+    out.mkdir(parents=True, exist_ok=True)
+    order = {"base": url, "study": study_uid, "out": str(out), **work}
+    environment = {**os.environ, "NODE_MODULES": str(FOLDER)}
+    command = ["node", str(HERE / "read.mjs")]
+    done = subprocess.run(command, input=json.dumps(order), env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer
