@@ -172,8 +172,10 @@ def _region_algorithm(context: GroupContext, roi: RoiSummary) -> Iterator[Datase
     say = words_of(context.settings)
     yield content_items.text(codes.ALGORITHM_NAME, maker(roi) or say("software"), content_items.MODIFIER)
     yield content_items.text(codes.ALGORITHM_VERSION, "none", content_items.MODIFIER)
-    stands = say("confirmed_short", who=roi.confirmed_by) if roi.confirmed_by else say("unconfirmed")
-    origin = say("region_origin", origin=say.named(origin_word(roi.origin)), stands=stands)
+    origin = say("region_made", origin=say.named(origin_word(roi.origin)))
+    if roi.confirmed_by or roi.unconfirmed:
+        stands = say("confirmed_short", who=roi.confirmed_by) if roi.confirmed_by else say("unconfirmed")
+        origin = say("region_origin", region=origin, stands=stands)
     yield content_items.text(codes.ALGORITHM_PARAMETERS, origin, content_items.MODIFIER)
 
 

@@ -24,6 +24,9 @@ SEQUENCES: tuple[Sequence, ...] = ("t1c", "t2", "adc")
 ROLES: tuple[Role, ...] = ("tumor", "lymph_nodes")
 # What a reader's hand made before what software did with a reader's help, and that before what it did alone.
 ORIGINS: tuple[Origin, ...] = ("drawn", "measured", "model", "enhancement")
+# What axrad itself proposes, and a reader has to confirm. What others' software drew came as a segmentation, as a
+# reader's does: many viewers call SEMIAUTOMATIC what a hand drew.
+PROPOSED: frozenset[Origin] = frozenset({"measured", "enhancement"})
 
 # A named alias: pydantic follows a nameless recursive union without end.
 Json = TypeAliasType("Json", "bool | int | float | str | list[Json] | dict[str, Json] | None")

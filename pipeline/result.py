@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from pipeline.records import InstanceRef, Json, LeftOut, Origin, Role, Sequence, Side
+from pipeline.records import PROPOSED, InstanceRef, Json, LeftOut, Origin, Role, Sequence, Side
 
 
 class Record(BaseModel):
@@ -85,8 +85,8 @@ class RoiSummary(Record):
 
     @property
     def unconfirmed(self) -> bool:
-        """Whether software made it and nobody stands for it."""
-        return self.origin != "drawn" and self.confirmed_by is None
+        """Whether axrad proposed it and nobody stands for it."""
+        return self.origin in PROPOSED and self.confirmed_by is None
 
     @model_validator(mode="before")
     @classmethod

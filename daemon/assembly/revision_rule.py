@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from daemon.assembly.answers import Basis, Pair, RecordedAnswer, RegionOrigin, SideAnswer, groups_of
 from pipeline.needs import Available, SignatureNeeds, answerable
-from pipeline.records import Role
+from pipeline.records import PROPOSED, Role
 
 # Behind every place in a written order.
 LAST = 10**9
@@ -91,8 +91,8 @@ def _rank_then(side: SideAnswer, answer: RecordedAnswer, basis: Basis) -> tuple[
 
 
 def is_preliminary(region: RegionOrigin | None) -> bool:
-    """Whether software proposed the region and no reader has confirmed it."""
-    return region is not None and region["origin"] != "drawn" and region["confirmed_by"] is None
+    """Whether axrad proposed the region and no reader has confirmed it."""
+    return region is not None and region["origin"] in PROPOSED and region["confirmed_by"] is None
 
 
 def _pairs(answer: RecordedAnswer, name: str) -> frozenset[Pair]:

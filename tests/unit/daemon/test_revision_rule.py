@@ -91,7 +91,7 @@ class Told(Story):
     def _origin(self, role: Role) -> RegionOrigin:
         if role not in self.proposed:
             return DRAWN
-        return {"origin": "software", "confirmed_by": "a reader" if role in self.confirmed else None}
+        return {"origin": "measured", "confirmed_by": "a reader" if role in self.confirmed else None}
 
     @property
     def names(self) -> list[str]:

@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset
 
 from config.schema import RoiSettings, SignatureSettings
 from daemon.assembly.basis import region_origin
+from daemon.assembly.revision_rule import is_preliminary
 from pipeline.catalog import Exam, facts_from_json, facts_to_json, read_facts
 from pipeline.errors import FeatureRejected, InputRejected
 from pipeline.features.feature_table import fill
@@ -87,6 +88,15 @@ def test_a_result_of_an_earlier_version_has_drawn_regions() -> None:
         assert old["rois"]["tumor"].pop(name, "absent") != "absent"
     again = StudyResult.model_validate(old)
     assert (again.rois["tumor"].origin, again.rois["tumor"].unconfirmed) == ("drawn", False)
+
+
+@pytest.mark.parametrize(
+    ("origin", "waits"), [("drawn", False), ("measured", True), ("model", False), ("enhancement", True)]
+)
+def test_only_what_axrad_proposed_waits_for_a_reader(origin: Origin, waits: bool) -> None:
+    assert region(origin).unconfirmed == waits
+    assert not region(origin).model_copy(update={"confirmed_by": "somebody"}).unconfirmed
+    assert is_preliminary({"origin": origin, "confirmed_by": None}) == waits
 
 
 def region(origin: Origin) -> RoiSummary:
