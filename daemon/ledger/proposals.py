@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from daemon.assembly.records import Proposed, Verdict
 from daemon.ledger.claims import Claim, release, to_announce
 from daemon.ledger.engine import new_id, note
-from daemon.ledger.moves import add, move, move_all
+from daemon.ledger.moves import add, move, move_all, queued_anew
 from daemon.ledger.rows import ProposalRow, StudyRow, rows_where
 from daemon.ledger.states import PROPOSAL_REPLACED, PROPOSAL_STANDS
 from daemon.ledger.tables import proposals, studies
@@ -25,10 +25,16 @@ def open_for(connection: sa.Connection, study: StudyRow, verdict: Verdict, now: 
     if not verdict.propose:
         return
     of_it = (proposals.c.study_id == study.id) & (proposals.c.digest == verdict.propose)
-    if connection.execute(sa.select(proposals.c.id).where(of_it)).first() is not None:
+    same = connection.execute(sa.select(proposals.c.id, proposals.c.state).where(of_it)).one_or_none()
+    if same is not None and same.state in PROPOSAL_STANDS:
         return
     earlier = (proposals.c.study_id == study.id) & proposals.c.state.in_(PROPOSAL_REPLACED)
     move_all(connection, "proposal", earlier, PROPOSAL_REPLACED, "superseded", {"finished_at": now}, void_lease=True)
+    note(connection, now, "proposal", "regions are proposed from measurements", study.id)
+    if same is not None:
+        # The study was cancelled and is resumed, or the measurements are again what they were: the newest one stands.
+        move(connection, "proposal", same.id, "pending", queued_anew(now) | {"created_at": now, "reason": ""})
+        return
     columns = {
         "id": new_id(),
         "study_id": study.id,
@@ -39,7 +45,6 @@ def open_for(connection: sa.Connection, study: StudyRow, verdict: Verdict, now: 
         "next_attempt_at": now,
     }
     add(connection, "proposal", "pending", columns)
-    note(connection, now, "proposal", "regions are proposed from measurements", study.id)
 
 
 def proposed_for(connection: sa.Connection, study_id: str) -> Proposed | None:

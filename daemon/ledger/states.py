@@ -117,7 +117,9 @@ PROPOSAL: Steps = {
     "rejected": _state("a reader has rejected it, or one of the same measurements"),
     "empty": _state("no region could be proposed", "superseded"),
     "failed": _state("set aside after errors", "superseded"),
-    "superseded": _state("other measurements came, or a later proposal"),
+    "superseded": _state(
+        "other measurements came, or the study was cancelled", "pending", "a verdict that asks for it again"
+    ),
 }
 
 INSTANCE: Steps = {

@@ -19,6 +19,7 @@ from click.testing import CliRunner
 
 from config.schema import Ledger, Settings
 from daemon.cli.accept import accept, reject
+from daemon.cli.ledger import cancel, retry
 from daemon.indexing.indexer import index_once
 from daemon.indexing.reconcile import reconcile
 from daemon.ledger import open_ledger, proposals, studies
@@ -279,6 +280,19 @@ def test_a_rejected_proposal_is_told_and_not_made_again_but_a_reader_may_draw(ho
     house.pass_time(1000)
     assert house.judge().state == "ready"
     assert "drawn" in {r.origin for r in house.report().rois.values()}
+
+
+def test_a_study_that_was_cancelled_and_is_resumed_is_proposed_for_again(house: House) -> None:
+    house.ingest(*house.exam.paths, house.measurements)
+    house.pass_time(1000)
+    assemble(house.context)
+    assert "a proposal" in order(house, cancel).output
+    assert house.judge().state == "cancelled"
+    assert house.proposals() == []
+    order(house, retry)
+    house.pass_time(1000)
+    assert house.judge().reason.startswith(SENT)
+    assert len(house.proposals()) == 1
 
 
 def test_what_is_measured_anew_after_a_rejection_is_proposed_alone(house: House) -> None:
