@@ -46,8 +46,7 @@ def propose_and_tell(
 
 def _propose_into(out: Path, path: Path, reports: Sequence[Path], settings: Settings, *, masks: bool) -> dict[str, Any]:
     """What was written, as JSON types. It says of every measurement what became of it, also where that is nothing."""
-    from pipeline import sequences, volumes
-    from pipeline.measurements import propose_regions, read_files
+    from pipeline.measurements import propose_regions, read_files, t1c_and_before
     from pipeline.roi import load_rules
 
     with another_process(risky=True) as ask:
@@ -56,15 +55,7 @@ def _propose_into(out: Path, path: Path, reports: Sequence[Path], settings: Sett
     if not files:
         raise InputRejected(f"{path} holds no reader's measurements: no TID 1500 report and no presentation state")
     readable, faults = read_files(files, load_rules(settings.roi.rules))
-    matched = sequences.match(exam, settings.sequences)
-    chosen = matched.chosen.get("t1c")
-    if chosen is None:
-        raise ExamRejected("no T1+C to propose regions on: " + "; ".join(matched.reasons), code="t1c-missing")
-    t1c = volumes.load(chosen, settings.sequences)
-    before = sequences.before_contrast(exam, settings.sequences, chosen)
-    pre = volumes.load(before, settings.sequences) if before is not None else None
-    if pre is not None and not pre.geometry.same_grid(t1c.geometry):
-        pre = None
+    t1c, pre = t1c_and_before(exam, settings.sequences)
     proposed = propose_regions(readable, t1c, pre, exam.images)
     document = _document(exam, t1c, pre, proposed, faults)
     out.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,6 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 import structlog
 
-from config.schema import Settings
 from daemon.export.association import address_of
 from daemon.export.send_outcome import items_of, require_stored
 from daemon.export.transports import TRANSPORTS
@@ -26,9 +25,8 @@ from daemon.work.failure import TaskFailed, code_of, sentence_of, translated, wh
 from daemon.work.proposal_files import FILE
 from dicom_sr.proposal_segmentation import proposal_segmentation
 from dicom_sr.report_source import ReportSource
-from pipeline import sequences, volumes
 from pipeline.catalog import Exam, InstanceFacts
-from pipeline.errors import AxradError, ExamRejected, PeerUnreachable, TryLater
+from pipeline.errors import AxradError, PeerUnreachable, TryLater
 from pipeline.measurements import (
     REJECTED,
     MeasurementReport,
@@ -38,6 +36,7 @@ from pipeline.measurements import (
     placed_together,
     propose_regions,
     read_files,
+    t1c_and_before,
 )
 from pipeline.records import Volume
 from pipeline.roi.describe import of_facts
@@ -116,7 +115,7 @@ def _made(context: Context, row: ProposalRow, study: StudyRow) -> tuple[Proposed
     files = [m.path for m in exam.measurements if m.path is not None]
     if len(files) < len(exam.measurements):
         raise FilesGone("measurements of this exam are no longer in the spool")
-    t1c, pre = _volumes(exam, settings)
+    t1c, pre = t1c_and_before(exam, settings.sequences)
     rules = load_rules(settings.roi.rules)
     # One object that cannot be read does not keep the others from being used.
     reports, unreadable = read_files(files, rules)
@@ -151,18 +150,6 @@ def _is_drawn(region: ProposedRegion, exam: Exam, rules: Rules) -> bool:
     described = [of_facts(roi, segment) for roi in exam.rois for segment in roi.segments]
     same = [d for d in described if role_of(d, rules).role == region.placed.measurement.role]
     return any(len({side_of(d, rules)[0], region.side} - {None}) < 2 for d in same)
-
-
-def _volumes(exam: Exam, settings: Settings) -> tuple[Volume, Volume | None]:
-    """T1+C and, on the same grid, the volume before contrast. Raises ExamRejected."""
-    matched = sequences.match(exam, settings.sequences)
-    chosen = matched.chosen.get("t1c")
-    if chosen is None:
-        raise ExamRejected("no T1+C to propose regions on: " + "; ".join(matched.reasons), code="t1c-missing")
-    t1c = volumes.load(chosen, settings.sequences)
-    before = sequences.before_contrast(exam, settings.sequences, chosen)
-    pre = volumes.load(before, settings.sequences) if before is not None else None
-    return t1c, pre if pre is not None and pre.geometry.same_grid(t1c.geometry) else None
 
 
 def _file_of(images: tuple[InstanceFacts, ...], t1c: Volume) -> Path:

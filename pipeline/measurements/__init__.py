@@ -1,5 +1,6 @@
 """Measurements that readers make in viewers: read from TID 1500 reports and presentation states, understood, placed."""
 
+from pipeline.measurements.exam_volumes import t1c_and_before
 from pipeline.measurements.merging import Merged, merged, renumbered
 from pipeline.measurements.placing import Placed, Placement, placed
 from pipeline.measurements.proposing import (
@@ -33,4 +34,5 @@ __all__ = [
     "read_files",
     "read_measurements",
     "renumbered",
+    "t1c_and_before",
 ]
