@@ -18,6 +18,7 @@ PARENT_POLL_S = 1.0
 # A program of others does not watch its parent. A shell does, by the pipe that it reads: it lets the workers finish,
 # and ends the program, if that is still the one that works in this folder, which nobody else does.
 KILL_AFTER_S = 30.0
+END_AFTER_S = KILL_AFTER_S + 15.0
 GUARD = """cat >/dev/null; sleep "$3"
 [ "$(readlink "/proc/$1/cwd")" = "$2" ] && kill -KILL "$1" && rm -rf "$2"
 """
@@ -29,7 +30,10 @@ def following() -> dict[str, str]:
 
 
 def follow() -> None:
-    """End this process in order (SIGTERM to itself) once the supervisor that started it is gone."""
+    """End this process once the supervisor that started it is gone.
+
+    In order (SIGTERM to itself), and at once where it has not ended after END_AFTER_S.
+    """
     # Taken out, so that what this process starts does not take it for its own.
     named = os.environ.pop(VARIABLE, "")
     if not named.isdecimal():
@@ -40,6 +44,10 @@ def follow() -> None:
         while os.getppid() == parent:
             time.sleep(PARENT_POLL_S)
         os.kill(os.getpid(), signal.SIGTERM)
+        # The broker of its `axrad up` is gone by then: what it still holds is another's by its lease. One that hangs
+        # would stay for ever, since nobody else ends it.
+        time.sleep(END_AFTER_S)
+        os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, name="lifeline", daemon=True).start()
 
