@@ -111,13 +111,13 @@ def regions(context: GroupContext) -> Iterator[Dataset]:
             tracked = tracking.of_region(context.result, context.settings, role, side, roi)
             group = _group(context, tracked, role, side, roi)
             content_items.add(group, *_size(role, part, roi))
-            yield group
+            yield _told_maker(context, roi, group)
             for node in roi.nodes:
                 yield _node(context, side, roi, node)
             for (sequence, image_filter), names in sorted(_weighed(context, role, part).items()):
                 group = _group(context, tracked, role, side, roi, feature_codes.method(sequence, image_filter))
                 content_items.add(group, *_values(names, part))
-                yield group
+                yield _told_maker(context, roi, group)
 
 
 def _node(context: GroupContext, side: Side | None, roi: RoiSummary, node: NodeSummary) -> Dataset:
@@ -134,7 +134,7 @@ def _node(context: GroupContext, side: Side | None, roi: RoiSummary, node: NodeS
         content_items.number(codes.LONG_AXIS, node.long_axis_mm, codes.MM),
         content_items.number(codes.SHORT_AXIS, node.short_axis_mm, codes.MM),
     )
-    return group
+    return _told_maker(context, one, group)
 
 
 def _group(
@@ -162,8 +162,14 @@ def _group(
     if side is not None:
         content_items.add(where, content_items.code(codes.LATERALITY, codes.SIDES[side], content_items.MODIFIER))
     content_items.add(group, where)
-    if roi.origin != "drawn":
-        content_items.add(group, *_region_algorithm(context, roi))
+    return group
+
+
+def _told_maker(context: GroupContext, roi: RoiSummary, group: Dataset) -> Dataset:
+    """The group of a region; where software made it, each number says which. Validators know no TID 4019 of a group."""
+    for item in group.ContentSequence if roi.origin != "drawn" else ():
+        if item.ValueType == "NUM":
+            content_items.add(item, *_region_algorithm(context, roi))
     return group
 
 

@@ -305,7 +305,7 @@ def test_the_probability_has_as_many_digits_as_tell_its_side(probability: float,
 
 
 @pytest.mark.parametrize(("who", "stands"), [(None, "proposed, not confirmed"), ("dr.a", "confirmed by dr.a")])
-def test_every_group_of_a_region_that_software_made_names_it_and_who_stands_for_it(
+def test_every_number_of_a_region_that_software_made_names_it_and_who_stands_for_it(
     who: str | None, stands: str
 ) -> None:
     example = made_by_software(who)
@@ -316,7 +316,13 @@ def test_every_group_of_a_region_that_software_made_names_it_and_who_stands_for_
         finding = next(c.ConceptCodeSequence[0].CodeValue for c in group.ContentSequence if name(c) == "121071")
         by_region.setdefault("lymph_nodes" if finding == "68171009" else "tumor", []).append(group)
     assert len(by_region["tumor"]) > 2
-    for group in by_region["tumor"]:
-        assert text_of(group, "111001") == "Grower"
-        assert text_of(group, "111002") == f"region measured; {stands}"
-    assert not [c for group in by_region["lymph_nodes"] for c in group.ContentSequence if name(c) == "111001"]
+    numbers = {
+        region: [item for group in of_it for item in group.ContentSequence if item.ValueType == "NUM"]
+        for region, of_it in by_region.items()
+    }
+    assert len(numbers["tumor"]) > 5
+    for number in numbers["tumor"]:
+        assert text_of(number, "111001") == "Grower"
+        assert text_of(number, "111002") == f"region measured; {stands}"
+    of_nodes = [c for number in numbers["lymph_nodes"] for c in number.get("ContentSequence", ())]
+    assert not [c for c in of_nodes if name(c) == "111001"]
