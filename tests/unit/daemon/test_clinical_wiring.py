@@ -118,7 +118,9 @@ def _registry(root: Path) -> Path:
     positive = np.arange(40) % 2 == 0
     columns = {name: rng.normal(100, 30, 40) + 40 * positive for name in FEATURES}
     frame = pd.DataFrame({"id": [f"c{i}" for i in range(40)], "nodes": np.where(positive, "R", "N"), **columns})
+    # Not the label itself: a column that tells it in every case is refused.
     frame["clinical_t"] = np.where(positive, 3, 1)
+    frame.loc[frame.index[0], "clinical_t"] = 2
     frame["age_years"] = rng.integers(30, 80, 40) + 10 * positive
     folder = root / "signatures"
     for name, clinical in (("radiomic", ()), ("multiomic", ("clinical_t", "age_years"))):
