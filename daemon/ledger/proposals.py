@@ -31,20 +31,13 @@ def open_for(connection: sa.Connection, study: StudyRow, verdict: Verdict, now: 
     earlier = (proposals.c.study_id == study.id) & proposals.c.state.in_(PROPOSAL_REPLACED)
     move_all(connection, "proposal", earlier, PROPOSAL_REPLACED, "superseded", {"finished_at": now}, void_lease=True)
     note(connection, now, "proposal", "regions are proposed from measurements", study.id)
+    from_now = {"context": list(verdict.context), "created_at": now, **queued_anew(now)}
     if same is not None:
         # The study was cancelled and is resumed, or the measurements are again what they were: the newest one stands.
-        move(connection, "proposal", same.id, "pending", queued_anew(now) | {"created_at": now, "reason": ""})
+        move(connection, "proposal", same.id, "pending", from_now | {"reason": ""})
         return
-    columns = {
-        "id": new_id(),
-        "study_id": study.id,
-        "digest": verdict.propose,
-        "context": list(verdict.context),
-        "taken_by": [],
-        "created_at": now,
-        "next_attempt_at": now,
-    }
-    add(connection, "proposal", "pending", columns)
+    of_study = {"id": new_id(), "study_id": study.id, "digest": verdict.propose, "taken_by": []}
+    add(connection, "proposal", "pending", of_study | from_now)
 
 
 def proposed_for(connection: sa.Connection, study_id: str) -> Proposed | None:

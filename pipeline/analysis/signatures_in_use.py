@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from config.schema import Settings, SignatureSettings
@@ -131,18 +131,18 @@ class Signatures:
             return Outcome(None, (("no-signature", "no signature was asked"),))
         groups = {".".join(group) for group in there}
         choice = choose(self.order, self.shadows, frozenset(groups | set(clinical.known)))
-        shadow = tuple(
-            p
-            for s in choice.shadows
-            if (p := self._watch(s, measured, clinical, protocol, origins, ki67_high_percent)) is not None
-        )
+
+        def ask(signature: Signature) -> Prediction:
+            return self._ask(signature, measured, clinical, protocol, origins, ki67_high_percent)
+
+        shadow = tuple(p for s in choice.shadows if (p := _unless_it_abstains(ask, s)) is not None)
         fallback = "; ".join([*choice.notes, *self._why_missing(clinical)]) if choice.notes else ""
         # A file that was named is asked whatever there is: it says itself which features it lacks, and why.
         asked = choice.signature or (self.order[0] if self.settings.registry is None and len(self.order) == 1 else None)
         if asked is None:
             return Outcome(None, (("no-signature-fits", fallback),), shadow)
         try:
-            prediction = self._ask(asked, measured, clinical, protocol, origins, ki67_high_percent)
+            prediction = ask(asked)
         except ExamRejected as error:
             return Outcome(None, ((error.code, error.message),), shadow)
         return Outcome(prediction.model_copy(update={"fallback": fallback}), (), shadow, asked)
@@ -168,17 +168,10 @@ class Signatures:
         )
         return prediction.model_copy(update={"notes": (*prediction.notes, *notes)})
 
-    def _watch(
-        self,
-        asked: Signature,
-        measured: FeatureSet,
-        clinical: Clinical,
-        protocol: Mapping[str, object],
-        origins: Mapping[Role, Origin],
-        ki67_high_percent: float,
-    ) -> Prediction | None:
-        """A shadow that abstains has nothing to keep."""
-        try:
-            return self._ask(asked, measured, clinical, protocol, origins, ki67_high_percent)
-        except ExamRejected:
-            return None
+
+def _unless_it_abstains(ask: Callable[[Signature], Prediction], shadow: Signature) -> Prediction | None:
+    """A shadow that abstains has nothing to keep."""
+    try:
+        return ask(shadow)
+    except ExamRejected:
+        return None
