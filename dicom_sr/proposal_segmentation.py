@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
+import pydicom
 from pydicom.dataset import Dataset
 
 from config.schema import Settings
@@ -19,18 +21,24 @@ from dicom_sr.report_source import ReportSource
 from dicom_sr.segmentation import coded_region, put_frames
 from dicom_sr.sop_classes import SEGMENTATION
 from dicom_sr.uids import derived
-from pipeline.catalog.own_mark import put_mark
-from pipeline.measurements.proposing import ProposedRegion
-from pipeline.records import Mask, Volume
+from pipeline.catalog.own_mark import algorithm_item, put_mark
+from pipeline.proposal.records import Labelled
+from pipeline.records import Mask, Origin, Volume
+from pipeline.roi.describe import AUTOMATIC
 from pipeline.roi.grid_regions import GridRegion, grid_regions
 
 SERIES_NUMBER = 9909
 NOT_VERIFIED = "Proposed by software, not verified"
+# Added for a region by a model that was trained on phantoms alone.
+DEMONSTRATION = "demonstration"
+# CID 7162: what kind of method made a region from the images alone.
+FAMILIES: dict[Origin, tuple[str, str, str]] = {
+    "enhancement": ("123105", "DCM", "Histogram Analysis"),
+    "model": ("123110", "DCM", "Artificial Intelligence"),
+}
 
 
-def proposal_segmentation(
-    regions: Sequence[ProposedRegion], t1c: Volume, source: ReportSource, settings: Settings
-) -> bytes:
+def proposal_segmentation(regions: Sequence[Labelled], t1c: Volume, source: ReportSource, settings: Settings) -> bytes:
     """A BINARY SEG (PS3.3 A.51) on the slices of T1+C, one segment per region; equal regions give equal UIDs.
 
     Raises ValueError without a region.
@@ -45,14 +53,20 @@ def proposal_segmentation(
         settings.site.uid_root, "frame of reference", t1c.series_uid
     )
     ds.SegmentSequence = [_segment(n, region, settings, source) for n, region in enumerate(regions, 1)]
+    if any(DEMONSTRATION in region.words for region in regions):
+        ds.SeriesDescription = ds.ContentDescription = f"{NOT_VERIFIED}, {DEMONSTRATION}"
     put_frames(ds, on_grid, settings)
     put_mark(ds, "proposal")
     return common_attributes.to_bytes(ds, source)
 
 
-def _on_grid(region: ProposedRegion, t1c: Volume) -> GridRegion:
-    role, side = region.placed.measurement.role, region.side
-    parts = grid_regions({"t1c": t1c}, {("t1c", role, side): Mask(region.proposal.mask, t1c.geometry)})
+def is_demonstration(path: Path) -> bool:
+    """Whether a model that was trained on phantoms alone made the regions of a segmentation of ours."""
+    return str(pydicom.dcmread(path, stop_before_pixels=True).get("ContentDescription", "")).endswith(DEMONSTRATION)
+
+
+def _on_grid(region: Labelled, t1c: Volume) -> GridRegion:
+    parts = grid_regions({"t1c": t1c}, {("t1c", region.role, region.side): Mask(region.mask, t1c.geometry)})
     if not parts:
         raise ValueError(f"the region {region.label} has no voxel")
     return parts[0]
@@ -83,12 +97,16 @@ def _start(source: ReportSource, settings: Settings, key: str) -> Dataset:
     return ds
 
 
-def _segment(number: int, region: ProposedRegion, settings: Settings, source: ReportSource) -> Dataset:
+def _segment(number: int, region: Labelled, settings: Settings, source: ReportSource) -> Dataset:
     item = Dataset()
     item.SegmentNumber = number
     item.SegmentLabel = item.TrackingID = region.label[:64]
     item.TrackingUID = derived(settings.site.uid_root, "proposal tracking", source.study_uid, region.label)
-    item.SegmentDescription = f"{NOT_VERIFIED}; {region.proposal.verdict}, {region.proposal.method}"
+    item.SegmentDescription = f"{NOT_VERIFIED}; {region.words}"
     item.SegmentAlgorithmType, item.SegmentAlgorithmName = "SEMIAUTOMATIC", "axrad proposal"
-    coded_region(item, region.placed.measurement.role, region.side)
+    if region.algorithm is not None:
+        name, release = region.algorithm
+        item.SegmentAlgorithmType, item.SegmentAlgorithmName = AUTOMATIC, name[:64]
+        item.SegmentationAlgorithmIdentificationSequence = [algorithm_item(name, release, FAMILIES[region.origin])]
+    coded_region(item, region.role, region.side)
     return item

@@ -50,10 +50,37 @@ class Proposal(Section):
     Measurements of others (TID 1500 reports, presentation states) then count like regions for waiting, asking and
     fetching. When nothing was measured for `quiet_s`, the regions grown from them are sent to each destination with
     "proposal" in `what`, and the exam waits until a reader confirms them.
+
+    `from_images`: what is proposed where nobody has drawn or measured anything: nothing (`off`), the largest part of
+    each breast that enhances (`enhancement`, functional tumour volume), or what a site's own network finds. It is
+    always doubtful. A voxel enhances if its percent enhancement is at least `pe_percent` and its signal enhancement
+    ratio at least `ser_least`. The phase nearest `early_s` after injection is the early one, the phase nearest `late_s`
+    the late one. Parts smaller than `ftv_least_cc` are not proposed. So far `axrad propose` alone proposes from images;
+    the daemon does not.
+
+    `model`: the card of a site's own network, a TOML file beside the network. It runs in a process of its own, which
+    may take `model_memory_bytes` and `model_time_s` of processor time, and less than an exam.
     """
 
     enabled: bool = False
     quiet_s: float = Field(300.0, ge=0)
+    from_images: Literal["off", "enhancement", "model"] = "off"
+    pe_percent: float = Field(70.0, gt=0, le=1000)
+    ser_least: float = Field(0.0, ge=0, le=10)
+    early_s: float = Field(150.0, gt=0, le=600)
+    late_s: float = Field(450.0, gt=0, le=1800)
+    ftv_least_cc: float = Field(0.1, gt=0)
+    model: InFile | None = None
+    model_time_s: float = Field(300.0, gt=0)
+    model_memory_bytes: int = Field(4 * 1024**3, ge=64 * 1024**2)
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Proposal:
+        if self.from_images == "model" and self.model is None:
+            raise ValueError('from_images: "model" needs the card of a model; set proposal.model')
+        if self.late_s <= self.early_s:
+            raise ValueError("late_s: it must be later than early_s")
+        return self
 
 
 class Fetch(Section):

@@ -49,11 +49,13 @@ def _propose_into(out: Path, path: Path, reports: Sequence[Path], settings: Sett
     from pipeline.measurements import propose_regions, read_files, t1c_and_before
     from pipeline.roi import load_rules
 
-    with another_process(risky=True) as ask:
-        exam, in_folder = ask(_scanned, path)()
+    exam, in_folder = scanned(path)
     files = list(reports) or in_folder
     if not files:
-        raise InputRejected(f"{path} holds no reader's measurements: no TID 1500 report and no presentation state")
+        raise InputRejected(
+            f"{path} holds no reader's measurements: no TID 1500 report and no presentation state; --from-images "
+            "proposes without"
+        )
     readable, faults = read_files(files, load_rules(settings.roi.rules))
     t1c, pre = t1c_and_before(exam, settings.sequences)
     proposed = propose_regions(readable, t1c, pre, exam.images)
@@ -93,8 +95,13 @@ def _reason(entry: dict[str, Any]) -> str:
     return f"{number}{entry['source_uid']}: {entry['why']}"
 
 
+def scanned(path: Path) -> tuple[Exam, list[Path]]:
+    """The exam, and the files of measurements beside it that no axrad wrote, read in another process."""
+    with another_process(risky=True) as ask:
+        return ask(_scanned, path)()
+
+
 def _scanned(path: Path) -> tuple[Exam, list[Path]]:
-    """The exam, and the files of measurements beside it that no axrad wrote."""
     from pipeline.catalog import exam_in, scan
     from pipeline.measurements import MEASUREMENT_CLASSES
 
@@ -209,17 +216,17 @@ def _write(out: Path, exam: Exam, t1c: Volume, proposed: ProposedRegions, settin
     from dicom_sr.report_source import ReportSource
     from pipeline.pictures.region_sheet import draw_regions
 
-    source = ReportSource.from_files(_file_of(exam.images, t1c), began=_now(settings))
+    source = ReportSource.from_files(file_of(exam.images, t1c), began=now_at(settings))
     (out / SEGMENTATION).write_bytes(proposal_segmentation(proposed.regions, t1c, source, settings))
     draw_regions(t1c, [_picture(region, t1c) for region in proposed.regions], out / PICTURE)
     return [SEGMENTATION, PICTURE]
 
 
-def _now(settings: Settings) -> datetime:
+def now_at(settings: Settings) -> datetime:
     return datetime.now(UTC).astimezone(ZoneInfo(settings.site.timezone))
 
 
-def _file_of(images: Sequence[InstanceFacts], t1c: Volume) -> Path:
+def file_of(images: Sequence[InstanceFacts], t1c: Volume) -> Path:
     return next(i.path for i in images if i.ref.series_uid == t1c.series_uid and i.path is not None)
 
 

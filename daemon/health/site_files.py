@@ -55,6 +55,10 @@ def _uses(settings: Settings) -> Iterator[tuple[str, Callable[[], object]]]:
         from pipeline.roi.rules import load_rules
 
         yield "roi.rules", lambda: load_rules(names)
+    if settings.proposal.from_images == "model" and (card := settings.proposal.model) is not None:
+        from pipeline.proposal.model_card import check_model
+
+        yield "proposal.model", lambda: check_model(card)
     if settings.features.params is not None:
         from pipeline.features import from_settings
 

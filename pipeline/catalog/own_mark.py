@@ -35,17 +35,18 @@ def put_mark(ds: Dataset, kind: str) -> None:
     block.add_new(_DIGEST, "LO", digest)
     block.add_new(_KIND, "CS", kind.upper())
     for segment in ds.SegmentSequence:
-        segment.SegmentationAlgorithmIdentificationSequence = [_algorithm(digest, kind)]
+        others = list(segment.get("SegmentationAlgorithmIdentificationSequence") or ())
+        ours = algorithm_item(f"axrad {kind}", "1", _FAMILY)
+        ours.AlgorithmParameters = f"{_PARAMETERS}{digest}"
+        segment.SegmentationAlgorithmIdentificationSequence = [ours, *others]
 
 
-def _algorithm(digest: str, kind: str) -> Dataset:
+def algorithm_item(name: str, version: str, family_code: tuple[str, str, str]) -> Dataset:
     """The Algorithm Identification Macro (PS3.3 10-19)."""
     family, item = Dataset(), Dataset()
-    family.CodeValue, family.CodingSchemeDesignator, family.CodeMeaning = _FAMILY
+    family.CodeValue, family.CodingSchemeDesignator, family.CodeMeaning = family_code
     item.AlgorithmFamilyCodeSequence = [family]
-    item.AlgorithmName = f"axrad {kind}"
-    item.AlgorithmVersion = "1"
-    item.AlgorithmParameters = f"{_PARAMETERS}{digest}"
+    item.AlgorithmName, item.AlgorithmVersion = name[:64], version[:64]
     return item
 
 

@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.catalog.facts import InstanceFacts
 from pipeline.errors import InputRejected, RoiRejected
 from pipeline.measurements.merging import Merged, is_same, merged, renumbered
 from pipeline.measurements.placing import Placed, placed
 from pipeline.measurements.records import MeasurementReport, NotUsed
-from pipeline.proposal.records import Proposal
+from pipeline.proposal.records import Proposal, label_of
 from pipeline.proposal.region import propose
-from pipeline.records import Mask, Segment, Side, Volume
+from pipeline.records import Mask, Origin, Role, Segment, Side, Volume
 from pipeline.roi.sides import side_by_position
 
 REJECTED = "rejected"
@@ -32,6 +33,28 @@ class ProposedRegion:
     proposal: Proposal
     side: Side | None
     label: str
+
+    @property
+    def mask(self) -> npt.NDArray[np.bool_]:
+        """Voxels (z, y, x) on the grid of T1+C."""
+        return self.proposal.mask
+
+    @property
+    def role(self) -> Role:
+        return self.placed.measurement.role
+
+    @property
+    def words(self) -> str:
+        return f"{self.proposal.verdict}, {self.proposal.method}"
+
+    @property
+    def origin(self) -> Origin:
+        return "measured"
+
+    @property
+    def algorithm(self) -> None:
+        """The grower has no name of its own beside ours."""
+        return
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +164,7 @@ def _labels(placed: Sequence[Placed]) -> list[str]:
         if measurement.role == "tumor":
             tumors[measurement.side] = tumors.get(measurement.side, 0) + 1
             number = tumors[measurement.side] if count > 1 else None
-        name = "Tumor" if measurement.role == "tumor" else "Lymph node"
-        side = f", {_SIDES[measurement.side]}" if measurement.side else ""
-        labels.append(f"{name} {number}{side}" if number else f"{name}{side}")
+        labels.append(label_of(measurement.role, measurement.side, number))
     return labels
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from pipeline.records import Origin, Role, Side
 
 # Patient coordinates, LPS, mm: x, y, z.
 Point = tuple[float, float, float]
@@ -58,3 +61,72 @@ class Proposal:
     verdict: Verdict
     quality: Quality
     why: tuple[str, ...]
+
+
+class Labelled(Protocol):
+    """A proposed region with what a segmentation says of it. `words`: how sure, and how it was made.
+
+    `algorithm`: name and version of what made it, where that has a name of its own.
+    """
+
+    @property
+    def mask(self) -> npt.NDArray[np.bool_]: ...
+    @property
+    def role(self) -> Role: ...
+    @property
+    def side(self) -> Side | None: ...
+    @property
+    def label(self) -> str: ...
+    @property
+    def words(self) -> str: ...
+    @property
+    def origin(self) -> Origin: ...
+    @property
+    def algorithm(self) -> tuple[str, str] | None: ...
+
+
+_SIDES: dict[Side, str] = {"L": "left", "R": "right"}
+
+
+def label_of(role: Role, side: Side | None, number: int | None = None) -> str:
+    """`Tumor, left`, `Lymph node 2, left`: our vocabulary, by which a copy is understood again."""
+    name = "Tumor" if role == "tumor" else "Lymph node"
+    place = f", {_SIDES[side]}" if side else ""
+    return f"{name} {number}{place}" if number else f"{name}{place}"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRegion:
+    """A region that was proposed from the images alone: always doubtful, whatever its figures.
+
+    `mask`: bool (z, y, x) on the grid of T1+C. `maker`, `version`: of the algorithm or model. `why`: sentences for a
+    reader. `figures`: by name, with the unit in the name. `demonstration`: by a model that only shows the way.
+    """
+
+    mask: npt.NDArray[np.bool_]
+    role: Role
+    side: Side | None
+    origin: Origin
+    maker: str
+    version: str
+    why: tuple[str, ...]
+    figures: Mapping[str, float] = field(default_factory=dict)
+    number: int | None = None
+    demonstration: bool = False
+
+    @property
+    def label(self) -> str:
+        return label_of(self.role, self.side, self.number)
+
+    @property
+    def verdict(self) -> Verdict:
+        return "doubtful"
+
+    @property
+    def words(self) -> str:
+        made = "from enhancement" if self.origin == "enhancement" else "by a model"
+        return f"doubtful, {made}, from the images alone{', demonstration' if self.demonstration else ''}"
+
+    @property
+    def algorithm(self) -> tuple[str, str]:
+        return self.maker, self.version

@@ -17,7 +17,9 @@ from pipeline.volumes.frames import SEGMENTATIONS
 
 RTSTRUCT_CLASS = "1.2.840.10008.5.1.4.1.1.481.3"
 BACKGROUND = ("125040", "DCM")
-MANUAL = "MANUAL"
+MANUAL, AUTOMATIC = "MANUAL", "AUTOMATIC"
+# The algorithm of regions that are proposed by functional tumour volume; no model may be called so.
+ENHANCEMENT = "axrad functional tumour volume"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,13 @@ class Description:
         if self.accepted is not None:
             return self.accepted.origin
         return "drawn" if self.algorithm_type in ("", MANUAL) else "model"
+
+    @property
+    def proposed_origin(self) -> Origin:
+        """Of a segment that we proposed: from measurements, from enhancement, or by a site's model."""
+        if self.algorithm_type != AUTOMATIC:
+            return "measured"
+        return "enhancement" if self.algorithm == ENHANCEMENT else "model"
 
     @property
     def name(self) -> str:

@@ -12,9 +12,7 @@ from pipeline.roi.edited_states import Drawn
 
 
 def with_word_of_readers(drawn: Sequence[Drawn], proposed: Sequence[Drawn]) -> list[Drawn]:
-    """The segments; one of the role, side and voxels of a proposal is grown from measurements, and its maker stands for
-    it.
-    """
+    """The segments; one of the role, side and voxels of a proposal has its origin, and its maker stands for it."""
     return [_as_proposed(item, proposed) for item in drawn]
 
 
@@ -25,7 +23,8 @@ def _as_proposed(item: Drawn, proposed: Sequence[Drawn]) -> Drawn:
     if same is None:
         return item
     by = f"segmentation {item.segment.source.sop_instance_uid}"
-    segment = replace(item.segment, origin="measured", algorithm=same.segment.algorithm, confirmed_by=by)
+    origin = same.described.proposed_origin
+    segment = replace(item.segment, origin=origin, algorithm=same.segment.algorithm, confirmed_by=by)
     return replace(item, segment=segment)
 
 

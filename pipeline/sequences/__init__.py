@@ -1,7 +1,18 @@
 """Sequence matching: from a whole exam to T1+C, T2 and ADC or DWI, with evidence."""
 
 from pipeline.sequences.before_contrast import before_contrast
+from pipeline.sequences.enhancement_phases import TimedPhases, enhancement_phases
 from pipeline.sequences.match import match
 from pipeline.sequences.records import T1C_LABELS, Label, Match, Region, SeriesLabel
 
-__all__ = ["T1C_LABELS", "Label", "Match", "Region", "SeriesLabel", "before_contrast", "match"]
+__all__ = [
+    "T1C_LABELS",
+    "Label",
+    "Match",
+    "Region",
+    "SeriesLabel",
+    "TimedPhases",
+    "before_contrast",
+    "enhancement_phases",
+    "match",
+]

@@ -249,7 +249,7 @@ def volume_of(dynamic: Dynamic, phase: str, brightness: Brightness) -> tuple[T1V
 
 
 def _by_time(dynamic: Dynamic, seconds: float) -> tuple[T1Volume, str] | None:
-    injection = _injection_s(dynamic)
+    injection = injection_s(dynamic)
     if injection is None:
         return None
     timed = [(abs(v.phase.time_s - injection - seconds), n) for n, v in enumerate(dynamic.posts) if v.phase.time_s]
@@ -262,7 +262,8 @@ def _by_time(dynamic: Dynamic, seconds: float) -> tuple[T1Volume, str] | None:
     return volume, f"phase {best + 1} after contrast of {len(dynamic.posts)}, {after:.0f} s after injection"
 
 
-def _injection_s(dynamic: Dynamic) -> float | None:
+def injection_s(dynamic: Dynamic) -> float | None:
+    """Seconds of the day: by the header, else the end of the last volume before contrast; None where not known."""
     injected = seconds_of_day(dynamic.volumes[0].verdict.evidence.text("ContrastBolusStartTime"))
     if injected is not None:
         return injected

@@ -363,9 +363,9 @@ def test_codes_given_where_an_error_is_raised_are_kebab_case() -> None:
 
 
 def needed_at_run_time() -> dict[str, metadata.Distribution]:
-    """axrad's requirements with those of research, and theirs with the extras that are asked for."""
+    """axrad's requirements with those of its extras, and theirs with the extras that are asked for."""
     found: dict[str, metadata.Distribution] = {}
-    todo: list[tuple[str, frozenset[str]]] = [("axrad", frozenset({"research"}))]
+    todo: list[tuple[str, frozenset[str]]] = [("axrad", frozenset({"research", "model"}))]
     seen = set(todo)
     while todo:
         name, extras = todo.pop()

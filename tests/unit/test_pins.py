@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
-SETS = ("build", "run", "research", "test")
+SETS = ("build", "run", "research", "model", "test")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
@@ -46,7 +46,7 @@ def test_the_versions_are_those_of_the_constraints() -> None:
     assert {name: version for name, version in pinned.items() if constraints.get(name) != version} == {}, "script/pin"
 
 
-@pytest.mark.parametrize("kind", ["run", "research", "test"])
+@pytest.mark.parametrize("kind", ["run", "research", "model", "test"])
 def test_whatever_the_project_asks_for_has_hashes(kind: str) -> None:
     asked = PROJECT["dependencies"] if kind == "run" else PROJECT["optional-dependencies"][kind]
     known = {name for one in SETS[: SETS.index(kind) + 1] for name in packages(one)}

@@ -17,6 +17,7 @@ from tests.unit.daemon.test_assembly_ledger import House, exam, house  # noqa: F
 FILES = {
     "assembly.exam_rules": "[assembly]\nexam_rules = 'own.toml'\n",
     "sequences.rules": "[sequences]\nrules = 'own.toml'\n",
+    "proposal.model": "[proposal]\nenabled = true\nfrom_images = 'model'\nmodel = 'own.toml'\n",
     "roi.rules": "[roi]\nrules = 'own.toml'\n",
     "features.params": "[features]\nparams = 'own.toml'\n",
 }
