@@ -25,6 +25,8 @@ def disagreements(settings: Settings) -> Iterator[str]:
         yield from _destination(f"destination.{index}", destination, settings)
         if "proposal" in destination.what and not settings.proposal.enabled:
             yield f'destination.{index}.what: "proposal" needs proposal.enabled = true; set it, or remove the entry'
+    if settings.proposal.from_images != "off" and not settings.proposal.enabled:
+        yield "proposal.from_images: nothing is proposed without proposal.enabled = true; set it, or leave the key out"
     if settings.signature.path is not None and settings.signature.registry is not None:
         yield "signature.path: signature.registry is set too; set one of the two"
 

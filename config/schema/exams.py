@@ -55,8 +55,7 @@ class Proposal(Section):
     each breast that enhances (`enhancement`, functional tumour volume), or what a site's own network finds. It is
     always doubtful. A voxel enhances if its percent enhancement is at least `pe_percent` and its signal enhancement
     ratio at least `ser_least`. The phase nearest `early_s` after injection is the early one, the phase nearest `late_s`
-    the late one. Parts smaller than `ftv_least_cc` are not proposed. So far `axrad propose` alone proposes from images;
-    the daemon does not.
+    the late one. Parts smaller than `ftv_least_cc` are not proposed.
 
     `model`: the card of a site's own network, a TOML file beside the network. It runs in a process of its own, which
     may take `model_memory_bytes` and `model_time_s` of processor time, and less than an exam.

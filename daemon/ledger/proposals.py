@@ -30,7 +30,7 @@ def open_for(connection: sa.Connection, study: StudyRow, verdict: Verdict, now: 
         return
     earlier = (proposals.c.study_id == study.id) & proposals.c.state.in_(PROPOSAL_REPLACED)
     move_all(connection, "proposal", earlier, PROPOSAL_REPLACED, "superseded", {"finished_at": now}, void_lease=True)
-    note(connection, now, "proposal", "regions are proposed from measurements", study.id)
+    note(connection, now, "proposal", "regions are proposed", study.id)
     from_now = {"context": list(verdict.context), "created_at": now, **queued_anew(now)}
     if same is not None:
         # The study was cancelled and is resumed, or the measurements are again what they were: the newest one stands.

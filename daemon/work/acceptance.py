@@ -33,7 +33,7 @@ def accepted_copy(
     if not wanted:
         labels = ", ".join(d.label for d in described)
         raise InputRejected(f"nothing of this kind was proposed; there are: {labels}")
-    put_acceptance(ds, who, "measured", (d.number for d in wanted), secret)
+    put_acceptance(ds, who, wanted[0].proposed_origin, (d.number for d in wanted), secret)
     ds.save_as(copy, enforce_file_format=True)
     return [d.label for d in wanted]
 

@@ -1,9 +1,11 @@
-"""`axrad.propose`: the regions that readers' measurements give, as one segmentation, sent to those who ask for it."""
+"""`axrad.propose`: regions from readers' measurements, or from the images alone, as one segmentation, sent to those who
+ask for it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -23,21 +25,22 @@ from daemon.work.analyse import FilesGone, exam_of_revision
 from daemon.work.context import Context, renewing_lease
 from daemon.work.failure import TaskFailed, code_of, sentence_of, translated, where_in_our_code
 from daemon.work.proposal_files import FILE
-from dicom_sr.proposal_segmentation import proposal_segmentation
+from dicom_sr.proposal_segmentation import is_demonstration, proposal_segmentation
 from dicom_sr.report_source import ReportSource
 from pipeline.catalog import Exam, InstanceFacts
-from pipeline.errors import AxradError, PeerUnreachable, TryLater
+from pipeline.errors import AxradError, ExamRejected, PeerUnreachable, TryLater
 from pipeline.measurements import (
     REJECTED,
     MeasurementReport,
     Placed,
-    ProposedRegion,
     ProposedRegions,
     placed_together,
     propose_regions,
     read_files,
     t1c_and_before,
 )
+from pipeline.proposal.from_images import propose_from_images
+from pipeline.proposal.records import Labelled
 from pipeline.records import Volume
 from pipeline.roi.describe import of_facts
 from pipeline.roi.roles import role_of, side_of
@@ -75,11 +78,10 @@ def run(context: Context, proposal_id: str) -> None:
 def _make_and_send(context: Context, row: ProposalRow, study: StudyRow) -> Outcome:
     path = context.files.get(row.id, FILE)
     if path is None:
-        regions, data = _made(context, row, study)
-        if data is None:
-            rejected = any(one.code == REJECTED for one in regions.not_used)
-            return Outcome("rejected" if rejected else "empty", _why_nothing(regions))
-        context.files.put(row.id, FILE, data)
+        made = _made(context, row, study)
+        if isinstance(made, Outcome):
+            return made
+        context.files.put(row.id, FILE, made.data)
         path = context.files.get(row.id, FILE)
     assert path is not None
     (item,) = items_of([path])
@@ -88,8 +90,11 @@ def _make_and_send(context: Context, row: ProposalRow, study: StudyRow) -> Outco
         of_it = proposals.c.id == row.id
         connection.execute(proposals.update().where(of_it).values(sop_uid=item.sop_instance_uid))
         before = _taken_before(connection, study.id, item.sop_instance_uid)
+        if _was_rejected(connection, study.id, item.sop_instance_uid):
+            return Outcome("rejected", "the reader rejected these regions before")
     taken = list(dict.fromkeys([*before, *row.taken_by]))
-    wanting = [d for d in context.settings.destination if WHAT in d.what]
+    asking = [d for d in context.settings.destination if WHAT in d.what]
+    wanting = [d for d in asking if d.allow_demonstration] if is_demonstration(path) else asking
     for destination in wanting:
         if destination.name in taken:
             continue
@@ -99,6 +104,8 @@ def _make_and_send(context: Context, row: ProposalRow, study: StudyRow) -> Outco
         taken.append(destination.name)
         with context.ledger.write() as connection:
             ledger_proposals.taken(connection, row.id, taken)
+    if asking and not wanting:
+        return Outcome("sent", "regions of a demonstration model go only where allow_demonstration = true")
     return Outcome("sent", "" if wanting else 'no [[destination]] has "proposal" in what')
 
 
@@ -109,9 +116,52 @@ def _taken_before(connection: sa.Connection, study_id: str, sop_uid: str) -> lis
     return [name for names in rows for name in names]
 
 
-def _made(context: Context, row: ProposalRow, study: StudyRow) -> tuple[ProposedRegions, bytes | None]:
-    settings = context.settings
+@dataclass(frozen=True, slots=True)
+class Made:
+    """The segmentation of the regions that were proposed."""
+
+    data: bytes
+
+
+def _was_rejected(connection: sa.Connection, study_id: str, sop_uid: str) -> bool:
+    """Whether the reader rejected the same voxels: from the images alone, the same may be proposed again."""
+    return any(row.sop_uid == sop_uid for row in ledger_proposals.rejected_of(connection, study_id))
+
+
+def _made(context: Context, row: ProposalRow, study: StudyRow) -> Made | Outcome:
     exam = exam_of_revision(context, study.study_uid, {"selected": [], "context": row.context})
+    if not exam.measurements:
+        return _made_from_images(context, row, exam)
+    regions, t1c = _from_measurements(context, row, study, exam)
+    if not regions.regions:
+        rejected = any(one.code == REJECTED for one in regions.not_used)
+        return Outcome("rejected" if rejected else "empty", _why_nothing(regions))
+    return Made(_segmentation(context, row, exam, t1c, regions.regions))
+
+
+def _made_from_images(context: Context, row: ProposalRow, exam: Exam) -> Made | Outcome:
+    rules = load_rules(context.settings.roi.rules)
+    try:
+        proposed = propose_from_images(exam, context.settings)
+    except ExamRejected as error:
+        return Outcome("empty", error.message)
+    regions = [r for r in proposed.regions if not _is_drawn(r, exam, rules)]
+    if not regions:
+        return Outcome("empty", "; ".join(proposed.notes) or "what the images show is drawn already")
+    return Made(_segmentation(context, row, exam, proposed.t1c, regions))
+
+
+def _segmentation(context: Context, row: ProposalRow, exam: Exam, t1c: Volume, regions: Sequence[Labelled]) -> bytes:
+    settings = context.settings
+    began = datetime.fromtimestamp(row.created_at, tz=UTC).astimezone(ZoneInfo(settings.site.timezone))
+    source = ReportSource.from_files(_file_of(exam.images, t1c), began=began)
+    return proposal_segmentation(regions, t1c, source, settings)
+
+
+def _from_measurements(
+    context: Context, row: ProposalRow, study: StudyRow, exam: Exam
+) -> tuple[ProposedRegions, Volume]:
+    settings = context.settings
     files = [m.path for m in exam.measurements if m.path is not None]
     if len(files) < len(exam.measurements):
         raise FilesGone("measurements of this exam are no longer in the spool")
@@ -123,12 +173,7 @@ def _made(context: Context, row: ProposalRow, study: StudyRow) -> tuple[Proposed
         log.warning("measurements-unreadable", study=study.id, proposal=row.id, code=error.code, uid=error.uid)
     rejected = _rejected(context, study, reports, t1c, exam)
     regions = propose_regions(reports, t1c, pre, exam.images, check_patient=False, rejected=rejected)
-    regions = replace(regions, regions=tuple(r for r in regions.regions if not _is_drawn(r, exam, rules)))
-    if not regions.regions:
-        return regions, None
-    began = datetime.fromtimestamp(row.created_at, tz=UTC).astimezone(ZoneInfo(settings.site.timezone))
-    source = ReportSource.from_files(_file_of(exam.images, t1c), began=began)
-    return regions, proposal_segmentation(regions.regions, t1c, source, settings)
+    return replace(regions, regions=tuple(r for r in regions.regions if not _is_drawn(r, exam, rules))), t1c
 
 
 def _rejected(
@@ -145,10 +190,10 @@ def _rejected(
     return placed_together(of_them, t1c, exam.images, check_patient=False).placed
 
 
-def _is_drawn(region: ProposedRegion, exam: Exam, rules: Rules) -> bool:
+def _is_drawn(region: Labelled, exam: Exam, rules: Rules) -> bool:
     """Whether somebody drew a region of this role and side, or of this role on a side that is not told."""
     described = [of_facts(roi, segment) for roi in exam.rois for segment in roi.segments]
-    same = [d for d in described if role_of(d, rules).role == region.placed.measurement.role]
+    same = [d for d in described if role_of(d, rules).role == region.role]
     return any(len({side_of(d, rules)[0], region.side} - {None}) < 2 for d in same)
 
 

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from PIL import Image
 from pydicom import dcmread
 
+from config.agreement import disagreements
 from config.schema import Settings
 from daemon.cli.propose import propose
 from pipeline.catalog.own_mark import has_mark, state_of
@@ -125,6 +126,8 @@ def test_equal_images_give_a_segmentation_of_the_same_uid(exam: PhantomExam, out
     assert np.array_equal(one.pixel_array, other.pixel_array)
 
 
-def test_a_model_needs_a_card() -> None:
+def test_images_without_enabled_proposals_are_told() -> None:
+    faults = list(disagreements(Settings.model_validate({"proposal": {"from_images": "enhancement"}})))
+    assert any(fault.startswith("proposal.from_images: nothing is proposed without") for fault in faults)
     with pytest.raises(ValueError, match="needs the card of a model"):
         Settings.model_validate({"proposal": {"enabled": True, "from_images": "model"}})
