@@ -1,4 +1,4 @@
-"""`axrad cohort`: how a cohort changed."""
+"""`axrad cohort`: how a cohort changed, and what its molecules say of its images."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from daemon.cli.cohort_microenvironment import microenvironment
 from daemon.cli.options import config_option, json_option, out_folder
 from daemon.cli.research_extra import require_research
 
@@ -63,3 +64,6 @@ def delta(
             f"{row['group']:<20} {row['class']:<12} {row['features']:>5} {row['up']:>5} up {row['down']:>5} down"
         )
     click.echo(f"Report: {out / 'report.html'}")
+
+
+cohort.add_command(microenvironment)

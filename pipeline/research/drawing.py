@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
+import warnings
 from typing import TYPE_CHECKING, Any  # Any: arguments of matplotlib's Figure, each of its own type
 
+import numpy as np
 import pandas as pd
 from scipy.cluster.hierarchy import dendrogram, leaves_list, linkage
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _STYLE = {"font.family": "DejaVu Sans", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False,
-          "legend.frameon": False}  # fmt: skip
+          "legend.frameon": False, "text.parse_math": False}  # fmt: skip
 
 
 def new_figure(width: float, height: float, **how: Any) -> Figure:
@@ -30,9 +32,12 @@ def new_figure(width: float, height: float, **how: Any) -> Figure:
 
 
 def as_image(figure: Figure, alternative: str) -> str:
-    """The figure as an `<img>` that holds its PNG; `what` is its alternative text."""
+    """The figure as an `<img>` that holds its PNG; `alternative` is its alternative text."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
+    with warnings.catch_warnings():
+        # Letters that the font lacks are drawn as boxes.
+        warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from font")
+        figure.savefig(buffer, format="png", metadata={"Software": None})
     data = base64.b64encode(buffer.getvalue()).decode()
     return f'<img alt="{alternative}" src="data:image/png;base64,{data}">'
 
@@ -55,6 +60,30 @@ def clustered_heatmap(features: pd.DataFrame, title: str) -> str:
     axes.set_yticks([])
     add_colour_bar(figure, picture, "z-score")
     return as_image(figure, title)
+
+
+def correlation_heatmap(
+    rho: pd.DataFrame, p: pd.DataFrame, title: str, alternative: str, *, q: pd.DataFrame | None = None
+) -> str:
+    """Fig 5: Spearman correlations of features (rows) with markers (columns).
+
+    A dot where P < 0.05; with `q`, a ring where q < 0.05.
+    """
+    figure = new_figure(3.6 + 0.19 * rho.shape[1], 1.8 + 0.14 * rho.shape[0], layout="constrained")
+    axes = figure.add_subplot()
+    limit = max(0.5, float(np.nanmax(np.abs(rho.to_numpy()), initial=0)) if q is not None else 0.5)
+    picture = axes.imshow(rho.to_numpy(), aspect="auto", cmap="RdBu_r", vmin=-limit, vmax=limit)
+    ink = np.where(np.abs(rho.to_numpy()) > 0.6 * limit, "white", "black")
+    y, x = np.nonzero(p.to_numpy() < 0.05)
+    axes.scatter(x, y, s=3, color=ink[y, x])
+    if q is not None:
+        y, x = np.nonzero(q.to_numpy() < 0.05)
+        axes.scatter(x, y, s=28, facecolors="none", edgecolors=ink[y, x], linewidths=0.8)
+    axes.set_xticks(range(rho.shape[1]), rho.columns, rotation=90, fontsize=6)
+    axes.set_yticks(range(rho.shape[0]), rho.index, fontsize=5.5)
+    axes.set_title(title, fontsize=10)
+    figure.colorbar(picture, ax=axes, shrink=0.5, label="Spearman ρ")
+    return as_image(figure, alternative)
 
 
 def add_colour_bar(figure: Figure, picture: ScalarMappable, label: str) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.cluster.hierarchy import leaves_list, linkage
 
+from pipeline.research import drawing
 from pipeline.research.drawing import add_colour_bar, as_image, new_figure
 from pipeline.research.metrics import auc
 from pipeline.research.reproduce.findings import Correlation, Signature
@@ -81,19 +82,8 @@ def grouped_heatmap(features: pd.DataFrame, groups: pd.Series) -> str:
 
 def correlation_heatmap(correlation: Correlation, marker: str) -> str:
     """Fig 5: Spearman correlation of features (rows) and markers (columns); a dot where P<0.05."""
-    figure = new_figure(
-        3.6 + 0.19 * correlation.rho.shape[1], 1.8 + 0.14 * correlation.rho.shape[0], layout="constrained"
-    )
-    axes = figure.add_subplot()
-    limit = 0.5
-    picture = axes.imshow(correlation.rho.to_numpy(), aspect="auto", cmap="RdBu_r", vmin=-limit, vmax=limit)
-    y, x = np.nonzero(correlation.p.to_numpy() < 0.05)
-    axes.scatter(x, y, s=3, color="black")
-    axes.set_xticks(range(correlation.rho.shape[1]), correlation.rho.columns, rotation=90, fontsize=6)
-    axes.set_yticks(range(correlation.rho.shape[0]), correlation.rho.index, fontsize=5.5)
-    axes.set_title(f"{marker} ({correlation.patients} patients)", fontsize=10)
-    figure.colorbar(picture, ax=axes, shrink=0.5, label="Spearman ρ")
-    return as_image(figure, f"Spearman correlation with {marker}")
+    title, alternative = f"{marker} ({correlation.patients} patients)", f"Spearman correlation with {marker}"
+    return drawing.correlation_heatmap(correlation.rho, correlation.p, title, alternative)
 
 
 def _mark_blocks(axes: Axes, names: list[str]) -> None:
