@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from config.schema.base import Section
 from config.schema.values import BaseUrl, InFile, LongString, OwnFolder, Sequence, Uid
@@ -126,7 +126,10 @@ class Training(Section):
     `top = "auto"` takes the number per group with the largest out-of-fold AUC, found anew in every fold. `gamma` None
     is 1/p. `clinical` makes a multiomic signature. `range_margin`: part of a feature's training range by which a new
     value may exceed it. `stable_icc`: only features are candidates whose intraclass correlation over the perturbations
-    of the training patients (`axrad extract --perturb`) is at least this; it is computed in every fold.
+    of the training patients (`axrad extract --perturb`) is at least this; it is computed in every fold. `harmonise`:
+    ComBat takes differences between scanner groups out of the features, estimated on the training cases of every fold.
+    `batch`: the column that tells the group, or several as `manufacturer+field_strength_t`. `covariates`: facts known
+    before a prediction whose part in the features stays.
     """
 
     recipe: Literal["out_of_fold", "paper"] = "out_of_fold"
@@ -147,6 +150,25 @@ class Training(Section):
     complete_cases: bool = False
     cutoff: str = "youden"
     stable_icc: float | None = Field(None, gt=0, lt=1)
+    harmonise: Literal["combat"] | None = None
+    batch: str | None = Field(None, validate_default=True)
+    covariates: tuple[str, ...] = Field((), validate_default=True)
+
+    @field_validator("batch")
+    @classmethod
+    def _goes_with_harmonise(cls, text: str | None, info: ValidationInfo) -> str | None:
+        if info.data.get("harmonise") is not None and not (text or "").strip("+ "):
+            raise ValueError("harmonisation needs the column of the scanner groups, such as manufacturer")
+        if info.data.get("harmonise") is None and text is not None:
+            raise ValueError("is the column of the scanner groups for harmonise = combat")
+        return text
+
+    @field_validator("covariates")
+    @classmethod
+    def _are_of_harmonise(cls, columns: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if columns and info.data.get("harmonise") is None:
+            raise ValueError("are those of harmonise = combat")
+        return columns
 
     @field_validator("cutoff")
     @classmethod
@@ -154,6 +176,25 @@ class Training(Section):
         if not re.fullmatch(r"youden|sensitivity=(0?\.\d*[1-9]\d*|1(\.0+)?)|net-benefit=0?\.\d*[1-9]\d*", text):
             raise ValueError("must be youden, sensitivity=S (0 < S <= 1) or net-benefit=T (0 < T < 1)")
         return text
+
+
+class ScannerGroup(Section):
+    """Exams of which every fact given here holds are of the scanner group `group` of a signature's table.
+
+    `manufacturer`, `model`, `field_strength_t`: as the headers of T1+C tell them, spelling and 0.1 T aside; what is not
+    given is not asked.
+    """
+
+    group: str = Field(min_length=1)
+    manufacturer: str | None = None
+    model: str | None = None
+    field_strength_t: float | None = Field(None, gt=0)
+
+    @model_validator(mode="after")
+    def _has_a_condition(self) -> ScannerGroup:
+        if self.manufacturer is None and self.model is None and self.field_strength_t is None:
+            raise ValueError("give manufacturer, model or field_strength_t of its scanners")
+        return self
 
 
 class SignatureSettings(Section):
@@ -168,6 +209,9 @@ class SignatureSettings(Section):
     `allow_origins`: regions of these origins are evaluated although the signature was trained on others and no recorded
     evaluation speaks for it there; the report says so. Otherwise it abstains from them. `allow_origins` has `model` by
     default, since many viewers call SEMIAUTOMATIC what a reader drew; `allow_origins = []` is the strict choice.
+    `unknown_scanner`: an exam of a scanner group that a harmonised signature was not trained on is not evaluated
+    (`abstain`), or goes to the next signature in the written order, which need not know scanners (`unharmonised`).
+    `scanner_groups`: which scanners here are which group, where the images' headers do not say it in the table's words.
     """
 
     path: InFile | None = None
@@ -179,6 +223,8 @@ class SignatureSettings(Section):
     alpha: float | None = Field(0.1, gt=0, lt=1)
     minimum_per_class: int = Field(10, ge=2)
     allow_origins: tuple[Literal["measured", "model", "enhancement", "drawn"], ...] = ("model",)
+    unknown_scanner: Literal["abstain", "unharmonised"] = "abstain"
+    scanner_groups: tuple[ScannerGroup, ...] = ()
     training: Training = Training()
 
 

@@ -65,6 +65,13 @@ _OPTIONS = (
         callback=_least_icc,
         help="Only features whose ICC over the table's perturbations is at least N, in every fold.",
     ),
+    click.option("--harmonise", type=click.Choice(["combat"]), help="Take differences between scanner groups out."),
+    click.option(
+        "--batch",
+        metavar="COLUMN",
+        help="With --harmonise: the scanner group; several as manufacturer+field_strength_t.",
+    ),
+    click.option("--covariates", help="With --harmonise: comma-separated facts whose part in the features stays."),
     click.option("--top", metavar="N|auto", help="Features per group; auto: by out-of-fold AUC, in every fold."),
     click.option("--folds", type=click.IntRange(2)),
     click.option("--trees", type=click.IntRange(1)),
@@ -92,7 +99,7 @@ def recipe_of(defaults: Training, steps: dict[str, Any]) -> Training:
     from pydantic import ValidationError
 
     options = {k: v for k, v in steps.items() if v is not None}
-    for key in ("sequences", "rois", "clinical"):
+    for key in ("sequences", "rois", "clinical", "covariates"):
         if key in options:
             options[key] = tuple(part.strip() for part in options[key].split(",") if part.strip())
     try:

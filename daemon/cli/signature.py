@@ -85,6 +85,7 @@ def train(
     from pipeline.research.tables import design
     from pipeline.research.tables import feature_table as tables
     from pipeline.research.tables.column_map import NOTHING, read_map
+    from pipeline.research.tables.scanners import columns_of
     from pipeline.research.training import train as training
     from pipeline.signature import card, container
 
@@ -93,6 +94,7 @@ def train(
     read = tables.read(
         table, label=label, positive=positive, negative=negative, id_column=id_column, ignore=ignore,
         foreign_columns=foreign_columns, settings=settings, mapping=NOTHING if map_path is None else read_map(map_path),
+        companions=columns_of(recipe),
     )  # fmt: skip
     identity = training.Identity(name or out.stem.replace(" ", "-"), version, positive_name)
     with progress_bar("out of fold") as progress:
@@ -266,6 +268,9 @@ def _print_summary(trained: Signature, out: Path) -> None:
     selected = ", ".join(f"{group} {e.kept} of {e.candidates}" for group, e in header.groups.items())
     click.echo(f"{out}: {header.title}, positive class {header.positive_class}, SHA-256 {trained.sha256}")
     click.echo(f"{header.positives} positive and {header.negatives} negative cases; kept {selected}")
+    if (harmonised := header.harmonisation) is not None:
+        groups = ", ".join(f"{group.name} {group.cases}" for group in harmonised.groups)
+        click.echo(f"harmonised by ComBat between {groups}; Cramér's V with the label {harmonised.association:.2f}")
     if header.out_of_fold is not None:
         rule = "" if header.recipe.cutoff == "youden" else f", {header.cutoff_rule}"
         click.echo(f"out of fold: AUC {header.out_of_fold.auc:.3f}; cutoff {header.cutoff:.3f}{rule}")

@@ -188,6 +188,7 @@ def _cohort(
     from pipeline.research.tables import feature_table
     from pipeline.research.tables.column_map import NOTHING, read_map
     from pipeline.research.tables.reading import read_frame
+    from pipeline.research.tables.scanners import columns_of
 
     name, equals, path = text.partition("=")
     if not (name and equals and path):
@@ -207,7 +208,7 @@ def _cohort(
         positive=header.positive_value,
         negative=header.negative_value,
         id_column=header.id_column,
-        companions=companions,
+        companions=(*companions, *(() if header.harmonisation is None else columns_of(header.harmonisation))),
         ignore=ignore,
         foreign_columns=header.foreign_columns,
         mapping=mapping,

@@ -54,6 +54,7 @@ def family(
     from pipeline.research.families.train_family import train_family
     from pipeline.research.tables import feature_table
     from pipeline.research.tables.column_map import NOTHING, read_map
+    from pipeline.research.tables.scanners import columns_of
     from pipeline.research.training.train import Identity
 
     settings = with_ki67(load(config_path, writes=False), ki67_high)
@@ -61,6 +62,7 @@ def family(
     read = feature_table.read(
         table, label=label, positive=positive, negative=negative, id_column=id_column, ignore=ignore,
         settings=settings, mapping=NOTHING if map_path is None else read_map(map_path),
+        companions=columns_of(recipe),
     )  # fmt: skip
     identity = Identity(name or out.resolve().name.replace(" ", "-"), version, positive_name)
     with progress_bar("signatures") as progress:

@@ -12,7 +12,7 @@ from pipeline.extraction_settings import settings_hash
 from pipeline.needs import Group, SignatureNeeds
 from pipeline.records import FeatureSet, Json, Origin, Role
 from pipeline.result import Clinical, Prediction
-from pipeline.signature import Signature, trained_origins
+from pipeline.signature import Signature, harmonisation, trained_origins
 from pipeline.signature.registry import choose, in_order, in_shadow, needs_of
 
 
@@ -82,7 +82,7 @@ class Signatures:
     @property
     def clinical(self) -> frozenset[str]:
         """Every clinical variable that some signature reads."""
-        return frozenset(name for s in self.known for name in s.header.clinical)
+        return frozenset(name for s in self.known for name in s.clinical)
 
     def as_trained(self, settings: Settings) -> Settings:
         """The settings with which this exam is extracted: as the first signature in the written order says.
@@ -125,12 +125,15 @@ class Signatures:
         `origins`: who made each region. One that was not trained on regions of such an origin abstains.
         `ki67_high_percent`: from where on Ki-67 is high in the site's subtypes; where it was another, it abstains too.
 
-        What it abstains from stays unanswered: the next one is asked only where an input is absent or ambiguous.
+        What it abstains from stays unanswered: the next one is asked only where an input is absent or ambiguous. A
+        scanner group that a harmonised signature does not know is such an input where the settings say so
+        (`unknown_scanner`); otherwise it abstains.
         """
         if self.settings is None:
             return Outcome(None, (("no-signature", "no signature was asked"),))
         groups = {".".join(group) for group in there}
-        choice = choose(self.order, self.shadows, frozenset(groups | set(clinical.known)))
+        scanners = self._scanners(protocol)
+        choice = choose(self.order, self.shadows, frozenset(groups | set(clinical.known) | scanners))
 
         def ask(signature: Signature) -> Prediction:
             return self._ask(signature, measured, clinical, protocol, origins, ki67_high_percent)
@@ -146,6 +149,17 @@ class Signatures:
         except ExamRejected as error:
             return Outcome(None, ((error.code, error.message),), shadow)
         return Outcome(prediction.model_copy(update={"fallback": fallback}), (), shadow, asked)
+
+    def _scanners(self, protocol: Mapping[str, object]) -> set[str]:
+        """The scanner groups, as inputs of signatures, that this exam counts as being of."""
+        assert self.settings is not None
+        inputs = set()
+        for signature in self.known:
+            if (harmonised := signature.header.harmonisation) is not None:
+                number, _ = harmonisation.known_group(signature, protocol, self.settings.scanner_groups)
+                if number is not None or self.settings.unknown_scanner == "abstain":
+                    inputs.add(harmonised.input_name)
+        return inputs
 
     def _why_missing(self, clinical: Clinical) -> list[str]:
         return [f"{name}: {clinical.missing[name]}" for name in sorted(self.clinical & set(clinical.missing))]

@@ -34,6 +34,7 @@ def facts(signature: Signature, evaluation: Mapping[str, Json] | None = None) ->
         },
         "extraction_hash": h.extraction_hash,
         "recipe": h.recipe.model_dump(mode="json"),
+        "harmonisation": None if h.harmonisation is None else h.harmonisation.model_dump(mode="json"),
         "selection": {name: evidence.model_dump(mode="json") for name, evidence in h.groups.items()},
         "columns": list(h.columns),
         "constant_columns": list(h.constant_columns),
@@ -82,10 +83,29 @@ def limits(signature: Signature, evaluation: Mapping[str, Json] | None) -> list[
         sentences.append(
             "The training table has no protocol facts; vendor, field strength and spacing are not checked."
         )
+    sentences += _of_scanners(signature, evaluation)
     sentences.append(events_per_candidate(signature))
     sentences.append(
         f"Trained on {h.positives} + {h.negatives} cases; an exam unlike them is flagged or not evaluated."
     )
+    return sentences
+
+
+def _of_scanners(signature: Signature, evaluation: Mapping[str, Json] | None) -> list[str]:
+    """What harmonisation leaves out: scanners that training did not have, and cases of them in each cohort."""
+    harmonised = signature.header.harmonisation
+    if harmonised is None:
+        return []
+    groups = ", ".join(group.name for group in harmonised.groups)
+    sentences = [
+        f"It answers exams of the scanner groups {groups} alone: others are not evaluated, or go to the next signature "
+        "in use (`signature.unknown_scanner`)."
+    ]
+    for name, row in external(evaluation).items():
+        unknown = row.get("unknown_scanner_groups_left_out")
+        if isinstance(unknown, dict) and unknown:
+            counts = ", ".join(f"{group} {count}" for group, count in unknown.items())
+            sentences.append(f"Of cohort {name} cases of other scanner groups were left out: {counts}.")
     return sentences
 
 

@@ -27,6 +27,7 @@ def check(signature: Signature) -> None:
     _check_columns(signature)
     _check_numbers(signature)
     _check_classifier(signature)
+    _check_harmonisation(signature)
     for name in ("oof_positive", "oof_negative"):
         scores = signature.array(name)
         if scores.ndim != 1 or (len(scores) and (scores[0] < 0 or scores[-1] > 1)) or (np.diff(scores) < 0).any():
@@ -62,6 +63,18 @@ def _check_classifier(signature: Signature) -> None:
         _require_shape(signature, "support", (dual.size, p))
     else:
         _check_trees(signature, p)
+
+
+def _check_harmonisation(signature: Signature) -> None:
+    facts, p = signature.header.harmonisation, len(signature.header.columns)
+    if facts is None:
+        return
+    groups = len(facts.groups)
+    shapes = {"centre": (p,), "scale": (p,), "effects": (len(facts.covariates), p)}
+    for name, shape in (shapes | {"shift": (groups, p), "spread": (groups, p)}).items():
+        _require_shape(signature, f"combat_{name}", shape)
+    if min(signature.array("combat_scale").min(), signature.array("combat_spread").min()) <= 0:
+        raise ValueError("a spread of its harmonisation is not positive")
 
 
 def _check_trees(signature: Signature, p: int) -> None:

@@ -150,6 +150,7 @@ def predictors(signature: Signature) -> str:
     return (
         f"Candidate predictors were {card.candidates(signature)} columns: {_groups(header)}{clinical}. "
         + (f"They {'; they '.join(steps)}. " if steps else "No selection was made. ")
+        + (f"{header.harmonisation.sentence} " if header.harmonisation is not None else "")
         + f"{len(header.columns)} columns are in the model; {card.events_per_candidate(signature)}"
     )
 

@@ -146,6 +146,8 @@ def _training_data(signature: Signature) -> Iterable[Block]:
         ("constant columns dropped", ", ".join(h.constant_columns) or "none"),
     )
     yield selection(h)
+    if h.harmonisation is not None:
+        yield h.harmonisation.sentence
     yield card.events_per_candidate(signature)
     if sentence := _sample_size(signature):
         yield sentence

@@ -9,7 +9,7 @@ import numpy as np
 from config.schema import SignatureSettings
 from pipeline.errors import FeatureRejected, OutsideTraining
 from pipeline.result import Contribution, Prediction
-from pipeline.signature import calibration, case_values, classifiers, conformal, ranges
+from pipeline.signature import calibration, case_values, classifiers, conformal, harmonisation, ranges
 from pipeline.signature.names import EXTRACTION_HASH
 from pipeline.signature.record import Floats, Signature
 
@@ -18,13 +18,13 @@ LUMINAL = ("luminal A", "luminal B")
 
 
 def standardise(signature: Signature, raw: Floats) -> Floats:
-    """Raw columns (cases, p) with the training cohort's statistics applied."""
+    """Columns (cases, p), harmonised where it asks for that, with the training cohort's statistics applied."""
     z = (raw - signature.array("z_mean")) / signature.array("z_std")
     return np.asarray((z - signature.array("s_mean")) / signature.array("s_std"))
 
 
 def score(signature: Signature, raw: Floats) -> tuple[Floats, Floats]:
-    """Decision values and probabilities of the positive class for raw columns (cases, p)."""
+    """Decision values and probabilities of the positive class for columns (cases, p) as `standardise` takes them."""
     decisions = classifiers.decision(classifiers.model_of(signature), standardise(signature, raw))
     a, b = signature.header.calibration.a, signature.header.calibration.b
     return decisions, calibration.probability(decisions, a, b)
@@ -45,7 +45,8 @@ def predict(
     signature names them, with `extraction_hash` the settings the features were extracted with.
 
     Raises:
-        FeatureRejected: a feature or clinical variable is missing, or was extracted with other settings.
+        FeatureRejected: a feature or clinical variable is missing, or was extracted with other settings; or the exam's
+            scanner group is none that the signature is harmonised for.
         OutsideTraining: too far from what the signature was trained on; the features are named.
     """
     settings = settings or SignatureSettings()
@@ -55,10 +56,11 @@ def predict(
     row, lacking = case_values.vector(header.columns, features, used_clinical)
     if lacking:
         raise _incomplete(signature, lacking, missing or {})
-    standardised = standardise(signature, row[None, :])[0]
-    outside = ranges.judge(signature, row, standardised, protocol)
+    harmonised, how = harmonisation.harmonised_row(signature, row, protocol or {}, clinical, settings.scanner_groups)
+    standardised = standardise(signature, harmonised[None, :])[0]
+    outside = ranges.judge(signature, harmonised, standardised, protocol)
     _inside_limits(signature, standardised, outside, settings)
-    _, probabilities = score(signature, row[None, :])
+    _, probabilities = score(signature, harmonised[None, :])
     probability = float(probabilities[0])
     category, conformal_facts, notes = _category(signature, probability, settings.alpha)
     return Prediction(
@@ -69,8 +71,8 @@ def predict(
         category=category,
         in_training_range=not outside.any,
         **_contributions(signature, row, standardised),
-        clinical_used=tuple(header.clinical),
-        notes=(*_demonstration(signature), *notes, *_outside_notes(outside)),
+        clinical_used=(*header.clinical, *sorted(signature.clinical - set(header.clinical))),
+        notes=(*_demonstration(signature), *how, *notes, *_outside_notes(outside)),
         **conformal_facts,
     )
 

@@ -67,13 +67,53 @@ class TopChoice(Record):
     auc: dict[str, float]
 
 
+class TrainedGroup(Record):
+    """A scanner group of the training cases: its name, how many of them it has, and how many of these are positive."""
+
+    name: str
+    cases: int
+    positives: int
+
+
+class HarmonisationFacts(Record):
+    """ComBat between scanner groups: the columns that told the group, the groups in the order of the arrays.
+
+    `covariates`: facts whose part in the features stays. `association`: Cramér's V of group and label in training.
+    """
+
+    method: Literal["combat"] = "combat"
+    columns: tuple[str, ...] = Field(min_length=1)
+    groups: tuple[TrainedGroup, ...] = Field(min_length=2)
+    covariates: tuple[str, ...] = ()
+    association: float
+
+    @property
+    def sentence(self) -> str:
+        """What was done between which groups, for the card and for papers."""
+        groups = ", ".join(f"{g.name} {g.cases} ({g.positives} positive)" for g in self.groups)
+        kept = (
+            f"the part of {', '.join(self.covariates)} in the features stayed" if self.covariates else "no covariates"
+        )
+        return (
+            "ComBat (parametric empirical Bayes) took differences between scanner groups "
+            f"({'+'.join(self.columns)}) out of the features: {groups}; {kept}; estimated on the training cases alone, "
+            f"in every fold. Cramér's V of group and label is {self.association:.2f}."
+        )
+
+    @property
+    def input_name(self) -> str:
+        """What an exam must be for it, as text: `scanner group by manufacturer: ge | siemens`."""
+        return f"scanner group by {'+'.join(self.columns)}: {' | '.join(group.name for group in self.groups)}"
+
+
 class Header(Record):
     """Everything about a signature that is not an array.
 
     `extraction`: the settings that its features were extracted with; None: those that `extraction_hash` names by
     itself (the first defaults), or that were not told. `ki67_high_percent`: from where on Ki-67 was high in the
     molecular subtypes that it was trained on; None: it reads none, or it was not told. `origins`: who made the regions
-    that it was trained on. Files of before this was kept have none: drawn by readers.
+    that it was trained on. Files of before this was kept have none: drawn by readers. `harmonisation`: between which
+    scanner groups; None: none.
     """
 
     schema_: Literal["axrad.signature/1"] = Field("axrad.signature/1", alias="schema")
@@ -107,6 +147,7 @@ class Header(Record):
     distance_quantiles: dict[str, float]
     protocol: dict[str, ProtocolFact] = Field(default_factory=dict)
     origins: tuple[Origin, ...] = DRAWN_ONLY
+    harmonisation: HarmonisationFacts | None = None
     intended_use: str = ""
     software: dict[str, str] = Field(default_factory=dict)
 
@@ -125,7 +166,7 @@ class Header(Record):
     @model_serializer(mode="wrap")
     def _bytes_of_files_without_them_stay(self, serialise: SerializerFunctionWrapHandler) -> dict[str, object]:
         facts: dict[str, object] = serialise(self)
-        for name in ("extraction", "ki67_high_percent", "top_choice"):
+        for name in ("extraction", "ki67_high_percent", "top_choice", "harmonisation"):
             if facts.get(name) is None:
                 facts.pop(name, None)
         recipe = facts.get("recipe")
@@ -133,6 +174,9 @@ class Header(Record):
             del recipe["cutoff"]
         if isinstance(recipe, dict) and recipe.get("stable_icc") is None:
             recipe.pop("stable_icc", None)
+        if isinstance(recipe, dict) and recipe.get("harmonise") is None:
+            for name in ("harmonise", "batch", "covariates"):
+                recipe.pop(name, None)
         if self.origins == DRAWN_ONLY:
             facts.pop("origins", None)
         return facts
@@ -160,7 +204,8 @@ class Signature:
     Arrays of every signature: `z_mean z_std s_mean s_std range_low range_high` (p), `range_low`/`range_high` in the
     table's units; `precision` (p, p) of the standardised columns; `oof_positive oof_negative`, sorted out-of-fold
     probabilities of the training cases per class (empty for recipe "paper"); `case_digests row_digests` (n, 6),
-    bytes that recognise training cases. Those of the classifier: see `classifiers`.
+    bytes that recognise training cases. Those of the classifier: see `classifiers`; of ComBat: `harmonisation`. With
+    ComBat the numbers of all others are of harmonised columns.
     """
 
     header: Header
@@ -175,15 +220,30 @@ class Signature:
 
     @property
     def inputs(self) -> frozenset[str]:
-        """What must be available: `{sequence}.{roi}` groups and clinical columns."""
+        """What must be available: `{sequence}.{roi}` groups, clinical facts, and a known scanner with harmonisation."""
+        harmonised = self.header.harmonisation
+        scanner = frozenset() if harmonised is None else frozenset((harmonised.input_name,))
+        return self._groups | self.clinical | scanner
+
+    @property
+    def _groups(self) -> frozenset[str]:
         from pipeline.signature.names import group_of
 
-        return frozenset(group_of(f) for f in self.features) | frozenset(self.header.clinical)
+        return frozenset(group_of(f) for f in self.features)
+
+    @property
+    def clinical(self) -> frozenset[str]:
+        """The clinical facts that it reads: as columns, or to harmonise scanners."""
+        from pipeline.signature.names import CLINICAL
+
+        harmonised = self.header.harmonisation
+        covariates = () if harmonised is None else harmonised.covariates
+        return frozenset(self.header.clinical) | (frozenset(covariates) & frozenset(CLINICAL))
 
     @property
     def roles(self) -> frozenset[str]:
         """The regions that it reads."""
-        return frozenset(name.split(".")[1] for name in self.inputs if name.count(".") == 1)
+        return frozenset(name.split(".")[1] for name in self._groups if name.count(".") == 1)
 
     def needs(self, rank: int = 0) -> SignatureNeeds:
         """What it reads; `rank` is its place in the written order of the signatures in use.
@@ -193,9 +253,9 @@ class Signature:
         """
         if self.header.foreign_columns:
             raise InputRejected(f"{self.header.title} cannot run on images: its columns are not ours")
-        groups = {tuple(name.split(".", 1)) for name in self.inputs - frozenset(self.header.clinical)}
+        groups = {tuple(name.split(".", 1)) for name in self._groups}
         read = frozenset(group for group in GROUPS if group in groups)
-        return SignatureNeeds(self.header.title, read, frozenset(self.header.clinical), rank, self.sha256)
+        return SignatureNeeds(self.header.title, read, self.clinical, rank, self.sha256)
 
     def as_trained(self, settings: Settings) -> Settings:
         """The settings with which features are extracted for it.

@@ -11,7 +11,7 @@ from pipeline.research.metrics import newcombe
 from pipeline.research.tables import design
 from pipeline.research.tables.feature_table import Table
 from pipeline.research.tables.row_names import NOBODY
-from pipeline.research.training import fitting
+from pipeline.research.training import combat, fitting
 
 COLUMNS = ("site", "centre")
 
@@ -43,11 +43,17 @@ def _judged(cases: design.Design, recipe: Training, site: str, here: np.ndarray)
     classes = cases.positive[elsewhere]
     if min(classes.sum(), (~classes).sum()) < 2:
         return {**row, "why_not": "fewer than two cases of a class are left without it"}
+    mine = None if cases.scanners is None else cases.scanners.of(here)
+    if mine is not None and cases.scanners is not None:
+        counts = np.bincount(cases.scanners.number[elsewhere], minlength=len(mine.groups))
+        if (counts[mine.number] < combat.LEAST_CASES).any():
+            return {**row, "why_not": "the other sites have no exams of its scanner group"}
     try:
         of = None if cases.patients is None else cases.patients[elsewhere]
         repeats = None if cases.repeats is None else cases.repeats[elsewhere]
-        fitted = fitting.fit(cases.values[elsewhere], classes, cases.columns, cases.groups, recipe, repeats, of)
+        others = None if cases.scanners is None else cases.scanners.of(elsewhere)
+        fitted = fitting.fit(cases.values[elsewhere], classes, cases.columns, cases.groups, recipe, repeats, of, others)
     except fitting.NothingSelectedError:
         return {**row, "why_not": "no column passes selection without it"}
-    estimate = newcombe(fitted.decision(cases.values[here]), positive, patients[here])
+    estimate = newcombe(fitted.decision(cases.values[here], mine), positive, patients[here])
     return {**row, "auc": interval(estimate), "why_not": None}

@@ -57,9 +57,24 @@ def page(evaluation: Evaluation, making: Making | None = None) -> str:
         f"<p>Positive class: <b>{html.escape(header.positive_class)}</b> (<code>{html.escape(header.label_column)} = "
         f"{html.escape(header.positive_value)}</code>), everywhere. "
         f"Cutoff {html_tables.number(header.cutoff)}: {header.cutoff_rule}. "
-        f"File <code>{evaluation.signature.sha256}</code>.</p>{files.links()}"
+        f"File <code>{evaluation.signature.sha256}</code>.</p>{_harmonised(evaluation)}{files.links()}"
         f'<ul class="warn">{warnings}</ul>{"".join(sections)}</body></html>\n'
     )
+
+
+def _harmonised(evaluation: Evaluation) -> str:
+    """Between which scanner groups the signature is harmonised, and how many cases of each a cohort has."""
+    facts = evaluation.signature.header.harmonisation
+    if facts is None:
+        return ""
+    rows: list[list[Json]] = [["training", *(group.cases for group in facts.groups), "refused in training"]]
+    for cohort in evaluation.scored:
+        if cohort.scanners is not None and not cohort.training:
+            counts = [int((cohort.scanners.number == i).sum()) for i in range(len(facts.groups))]
+            unknown = ", ".join(f"{group} {count}" for group, count in cohort.unknown_scanners.items())
+            rows.append([cohort.name, *counts, unknown or "none"])
+    heads = ["cases of scanner groups", *(group.name for group in facts.groups), "others, left out"]
+    return f"<p>{html.escape(facts.sentence)}</p>{html_tables.table(heads, rows)}"
 
 
 def _overview(evaluation: Evaluation) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +12,12 @@ from pipeline.errors import FeatureRejected, InputRejected
 from pipeline.records import ORIGINS, Json
 from pipeline.research import calibration, metrics
 from pipeline.research.metrics import Interval
-from pipeline.research.tables import design, patients
+from pipeline.research.tables import design, patients, scanners
 from pipeline.research.tables.faults import row_list
 from pipeline.research.tables.feature_table import Table
-from pipeline.signature import conformal, gate, names, prediction, ranges
+from pipeline.research.tables.scanners import Scanners
+from pipeline.signature import conformal, gate, harmonisation, names, prediction, ranges
+from pipeline.signature.harmonisation import UNKNOWN
 from pipeline.signature.record import Floats, Signature
 
 Bools = npt.NDArray[np.bool_]
@@ -23,7 +26,11 @@ SUBTYPE, KI67 = "molecular_subtype", "ki67_percent"
 
 @dataclass(frozen=True)
 class Scored:
-    """A cohort's complete cases with their scores. `training`: this is the table the signature was trained on."""
+    """A cohort's complete cases with their scores. `training`: this is the table the signature was trained on.
+
+    `raw`: their columns (cases, p), harmonised where the signature harmonises. `unknown_scanners`: how many cases were
+    left out because their scanner group is none of training's, by group; `scanners`: of each case, where it is asked.
+    """
 
     name: str
     table: Table
@@ -34,6 +41,8 @@ class Scored:
     left_out: int
     training: bool
     patients: npt.NDArray[np.intp]
+    scanners: Scanners | None = None
+    unknown_scanners: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def positive(self) -> Bools:
@@ -64,14 +73,58 @@ def score(signature: Signature, name: str, table: Table, *, complete_cases: bool
     if not same:
         _same_subtypes(signature, table)
     keep = design.complete(raw, header.columns, table, complete_cases)
+    left_out, here = int((~keep).sum()), None
+    unknown: Mapping[str, int] = {}
+    if header.harmonisation is not None:
+        keep, here, unknown = _known_scanners(signature, table, keep)
+        raw = _harmonised(signature, raw, here)
     rows = table.rows(keep)
     if rows.positive.all() or not rows.positive.any():
         raise InputRejected(f"{table.name}: the complete cases are of one class only", code="one-class")
     decisions, probabilities = prediction.score(signature, raw[keep])
     outside = outside_flags(signature, raw[keep])
     return Scored(
-        name, rows, raw[keep], decisions, probabilities, outside, int((~keep).sum()), same, patients.patients_of(rows)
-    )
+        name, rows, raw[keep], decisions, probabilities, outside, left_out, same, patients.patients_of(rows),
+        None if here is None else here.of(keep), unknown,
+    )  # fmt: skip
+
+
+def _known_scanners(signature: Signature, table: Table, complete: Bools) -> tuple[Bools, Scanners, dict[str, int]]:
+    """Of the complete rows those whose scanner group training had, their groups, and the others' counts by group.
+
+    Raises:
+        InputRejected: there is none of them, or one lacks a covariate.
+    """
+    facts = signature.header.harmonisation
+    assert facts is not None
+    here = scanners.among(table, facts)
+    known = complete & (here.number != scanners.NOBODY)
+    unknown = scanners.unknown_counts(table, facts, complete & ~known)
+    if not known.any():
+        groups = ", ".join(f"{name} ({count})" for name, count in unknown.items())
+        raise InputRejected(
+            f"{table.name}: no case is of a scanner group that {signature.header.title} was trained on "
+            f"({', '.join(here.groups)}), but of {groups}: it abstains from all of them. Evaluate a signature that was "
+            "trained without --harmonise.",
+            code=UNKNOWN,
+        )
+    lacking = known & ~np.isfinite(here.covariates).all(axis=1)
+    if lacking.any():
+        raise InputRejected(
+            f"{table.name}: rows {scanners.named_rows(lacking)} lack a covariate of harmonisation "
+            f"({', '.join(facts.covariates)})",
+            code="missing-values",
+        )
+    return known, here, unknown
+
+
+def _harmonised(signature: Signature, raw: Floats, here: Scanners) -> Floats:
+    """The columns (rows, p) harmonised; rows of unknown groups as they are."""
+    estimates, known = harmonisation.of(signature), here.number != scanners.NOBODY
+    assert estimates is not None
+    changed = raw.copy()
+    changed[known] = estimates.applied(raw[known], here.number[known], here.covariates[known])
+    return changed
 
 
 def _same_subtypes(signature: Signature, table: Table) -> None:
@@ -121,6 +174,7 @@ def figures(signature: Signature, cohort: Scored, alpha: float | None, minimum_p
         "positives": int(positive.sum()),
         "negatives": int((~positive).sum()),
         "incomplete_cases_left_out": cohort.left_out,
+        **_scanner_counts(cohort),
         "table_sha256": cohort.table.sha256,
         # Those that every case has: only then does the cohort speak of such regions.
         "origins": [o for o in ORIGINS if all(o in row for row in cohort.table.origins)],
@@ -142,6 +196,17 @@ def figures(signature: Signature, cohort: Scored, alpha: float | None, minimum_p
         "prevalence_ci": _ends(metrics.share(positive, cohort.patients)),
         "outside_training_range": _abstention(cohort),
         "conformal": _conformal(signature, cohort, alpha),
+    }
+
+
+def _scanner_counts(cohort: Scored) -> dict[str, Json]:
+    """Cases by scanner group, and those left out because training had none of theirs; nothing without harmonisation."""
+    if cohort.scanners is None:
+        return {}
+    counts = np.bincount(cohort.scanners.number, minlength=len(cohort.scanners.groups)).tolist()
+    return {
+        "scanner_groups": dict(zip(cohort.scanners.groups, counts, strict=True)),
+        "unknown_scanner_groups_left_out": dict(cohort.unknown_scanners),
     }
 
 

@@ -15,6 +15,7 @@ from pipeline.research.tables.feature_table import Table
 from pipeline.research.tables.patients import Numbers, patients_of
 from pipeline.research.tables.perturbations import read_perturbations
 from pipeline.research.tables.reading import shortened
+from pipeline.research.tables.scanners import Scanners, known_rows, named_rows, scanners_of
 from pipeline.signature import names
 from pipeline.signature.case_values import clinical_cell
 from pipeline.signature.record import Floats
@@ -30,6 +31,7 @@ class Design:
 
     `kept_rows`: bool per row of the table; rows left out were incomplete. `patients`: the number of each case's one.
     `repeats`: (cases, repeats, columns), the cases perturbed, where the recipe asks for stable features; else None.
+    `scanners`: the scanner group of each case, where the recipe harmonises; else None.
     """
 
     columns: tuple[str, ...]
@@ -40,6 +42,7 @@ class Design:
     kept_rows: npt.NDArray[np.bool_]
     patients: Numbers | None = None
     repeats: Floats | None = None
+    scanners: Scanners | None = None
 
     @property
     def left_out(self) -> int:
@@ -53,6 +56,7 @@ class Design:
         return replace(
             self, values=self.values[some], positive=self.positive[some], ids=ids, kept_rows=rows & self.kept_rows,
             patients=patients, repeats=None if self.repeats is None else self.repeats[some],
+            scanners=None if self.scanners is None else self.scanners.of(some),
         )  # fmt: skip
 
 
@@ -79,10 +83,13 @@ def for_training(table: Table, recipe: Training) -> Design:
     groups = (*map(names.group_of, features), *[CLINICAL_GROUP] * (len(columns) - len(features)))
     values = matrix(table, columns, recipe.clinical)
     keep = complete(values, columns, table, recipe.complete_cases)
+    if recipe.harmonise is not None:
+        keep &= _with_scanner(table, recipe, keep)
     ids = tuple(i for i, k in zip(table.ids, keep, strict=True) if k)
     patients = patients_of(table)[keep]
     repeats = None if recipe.stable_icc is None else _repeats(table, tuple(features), len(columns))[keep]
-    design = Design(columns, groups, values[keep], table.positive[keep], ids, keep, patients, repeats)
+    scanners = None if recipe.harmonise is None else scanners_of(table, recipe, keep, patients)
+    design = Design(columns, groups, values[keep], table.positive[keep], ids, keep, patients, repeats, scanners)
     smallest = min(len(np.unique(patients[design.positive])), len(np.unique(patients[~design.positive])))
     if smallest < recipe.folds:
         cases = "cases" if len(np.unique(patients)) == len(patients) else "patients"
@@ -92,6 +99,18 @@ def for_training(table: Table, recipe: Training) -> Design:
         )
     _refuse_labels(design, table.name)
     return design
+
+
+def _with_scanner(table: Table, recipe: Training, keep: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Which rows tell their scanner group and covariates; of the rows in `keep` all must, without `complete_cases`."""
+    known = known_rows(table, recipe)
+    if not recipe.complete_cases and (keep & ~known).any():
+        raise InputRejected(
+            f"{table.name}: no scanner group ({recipe.batch}) or covariate in rows {named_rows(keep & ~known)}; "
+            "--complete-cases leaves these cases out",
+            code="missing-values",
+        )
+    return known
 
 
 def _refuse_labels(design: Design, name: str) -> None:

@@ -15,8 +15,11 @@ import numpy.typing as npt
 from config.schema import Training
 from pipeline.errors import InputRejected
 from pipeline.research import metrics
-from pipeline.research.training import estimators, selection
+from pipeline.research.tables.design import CLINICAL_GROUP
+from pipeline.research.tables.scanners import Scanners
+from pipeline.research.training import combat, estimators, selection
 from pipeline.signature import classifiers
+from pipeline.signature.harmonisation import Harmonisation
 from pipeline.signature.model import Model
 from pipeline.signature.record import Floats, GroupEvidence, TopChoice
 
@@ -47,7 +50,10 @@ class Scaling:
 
 @dataclass(frozen=True)
 class Fit:
-    """`kept`: indices into the candidate columns; `constant`: those left out because they do not vary."""
+    """`kept`: indices into the candidate columns; `constant`: those left out because they do not vary.
+
+    `harmonisation`: of all candidate columns, where the recipe harmonises scanners.
+    """
 
     kept: Indices
     constant: Indices
@@ -55,10 +61,18 @@ class Fit:
     scaling: Scaling
     model: Model
     top_choice: TopChoice | None = None
+    harmonisation: Harmonisation | None = None
 
-    def decision(self, values: Floats) -> Floats:
+    def decision(self, values: Floats, scanners: Scanners | None = None) -> Floats:
         """Decision values of cases given by all candidate columns (cases, candidates)."""
-        return classifiers.decision(self.model, self.scaling.apply(values[:, self.kept]))
+        return classifiers.decision(self.model, self.scaling.apply(self.columns(values, scanners)))
+
+    def columns(self, values: Floats, scanners: Scanners | None = None) -> Floats:
+        """The kept columns of such cases, harmonised where the recipe harmonises."""
+        kept = values[:, self.kept]
+        if self.harmonisation is None or scanners is None:
+            return kept
+        return self.harmonisation.on(self.kept).applied(kept, scanners.number, scanners.covariates)
 
 
 class NothingSelectedError(InputRejected):
@@ -73,20 +87,28 @@ def fit(
     recipe: Training,
     repeats: Floats | None = None,
     patients: Indices | None = None,
+    scanners: Scanners | None = None,
 ) -> Fit:
-    """Leave out what is not stable, standardise, select, standardise again, fit.
+    """Harmonise scanners, leave out what is not stable, standardise, select, standardise again, fit.
 
     `repeats`: these cases perturbed, (cases, repeats, columns), where the recipe asks for stable columns. `patients`:
     the number of each case's one, for folds inside these cases, where the recipe leaves the number of columns open.
+    `scanners`: their scanner groups, where the recipe harmonises; the estimates are of these cases alone.
 
     Raises:
         NothingSelectedError: no column passes in any group.
     """
     choice = None
     if recipe.top == "auto":
-        choice = choose_top(values, positive, columns, groups, recipe, repeats, patients)
+        choice = choose_top(values, positive, columns, groups, recipe, repeats, patients, scanners)
         recipe = recipe.model_copy(update={"top": choice.top})
-    constant = selection.constant_columns(values)
+    constant, harmonisation = selection.constant_columns(values), None
+    if scanners is not None:
+        clinical = np.array([group == CLINICAL_GROUP for group in groups])
+        constant |= ~clinical & ~combat.varies_within(values, scanners)
+        harmonisation = combat.estimated(values, scanners, ~constant & ~clinical)
+        repeats = None if repeats is None else _harmonised_repeats(harmonisation, repeats, scanners)
+        values = harmonisation.applied(values, scanners.number, scanners.covariates)
     candidates = ~constant
     if recipe.stable_icc is not None and repeats is not None:
         candidates &= selection.stable_columns(repeats, groups, recipe.stable_icc)
@@ -106,7 +128,15 @@ def fit(
     s_mean, s_std = _moments(z, recipe.standardise)
     scaling = Scaling(z_mean[chosen], z_std[chosen], s_mean, s_std)
     model = estimators.fit((z - s_mean) / s_std, positive, recipe)
-    return Fit(varying[chosen], np.flatnonzero(constant), evidence, scaling, model, choice)
+    return Fit(varying[chosen], np.flatnonzero(constant), evidence, scaling, model, choice, harmonisation)
+
+
+def _harmonised_repeats(harmonisation: Harmonisation, repeats: Floats, scanners: Scanners) -> Floats:
+    """Perturbed cases (cases, repeats, columns) harmonised as the cases are: an ICC must not live on scanners."""
+    parts = [
+        harmonisation.applied(repeats[:, i], scanners.number, scanners.covariates) for i in range(repeats.shape[1])
+    ]
+    return np.stack(parts, axis=1)
 
 
 def choose_top(
@@ -117,6 +147,7 @@ def choose_top(
     recipe: Training,
     repeats: Floats | None = None,
     patients: Indices | None = None,
+    scanners: Scanners | None = None,
 ) -> TopChoice:
     """The number of columns per group whose out-of-fold AUC on these cases is largest; of equal ones the smallest.
 
@@ -131,13 +162,14 @@ def choose_top(
     with selection.forests_grown_once():  # the ranking of a fold is the same for every number
         for training, held_out in folds(positive, count, recipe.seed, patients):
             mine = None if repeats is None else repeats[training]
+            here, there = _parts(scanners, training, held_out)
             for top in TOPS:
                 some = recipe.model_copy(update={"top": top})
                 try:
-                    fitted = fit(values[training], positive[training], columns, groups, some, mine)
+                    fitted = fit(values[training], positive[training], columns, groups, some, mine, None, here)
                 except NothingSelectedError:
                     break
-                decisions[top][held_out] = fitted.decision(values[held_out])
+                decisions[top][held_out] = fitted.decision(values[held_out], there)
     aucs = {top: metrics.auc(decisions[top], positive) for top in TOPS}
     best = max(TOPS, key=lambda top: (aucs[top], -top))
     return TopChoice(top=best, auc={str(top): auc for top, auc in aucs.items()})
@@ -176,6 +208,7 @@ def out_of_fold(
     progress: Progress | None = None,
     patients: Indices | None = None,
     repeats: Floats | None = None,
+    scanners: Scanners | None = None,
 ) -> tuple[Floats, int]:
     """Decision of each case by a fit that never saw it, and the number of folds in which nothing was selected.
 
@@ -187,14 +220,19 @@ def out_of_fold(
         try:
             mine = None if repeats is None else repeats[training]
             of = None if patients is None else patients[training]
-            fitted = fit(values[training], positive[training], columns, groups, recipe, mine, of)
+            here, there = _parts(scanners, training, held_out)
+            fitted = fit(values[training], positive[training], columns, groups, recipe, mine, of, here)
         except NothingSelectedError:
             empty += 1
         else:
-            decisions[held_out] = fitted.decision(values[held_out])
+            decisions[held_out] = fitted.decision(values[held_out], there)
         if progress is not None:
             progress(done, recipe.folds)
     return decisions, empty
+
+
+def _parts(scanners: Scanners | None, training: Indices, held_out: Indices) -> tuple[Scanners | None, Scanners | None]:
+    return (None, None) if scanners is None else (scanners.of(training), scanners.of(held_out))
 
 
 def refit_out_of_fold(standardised: Floats, positive: Bools, recipe: Training, count: int = 5) -> Floats:

@@ -87,9 +87,10 @@ def auc_difference(a: Nested, b: Nested) -> metrics.Interval:
 def naive_auc(design: Design, recipe: Training) -> float:
     """The mistake: columns are selected on everyone, and only the classifier is cross-validated. Mean fold AUC."""
     fitted = fitting.fit(
-        design.values, design.positive, design.columns, design.groups, recipe, design.repeats, design.patients
-    )
-    values = fitted.scaling.apply(design.values[:, fitted.kept])
+        design.values, design.positive, design.columns, design.groups, recipe, design.repeats, design.patients,
+        design.scanners,
+    )  # fmt: skip
+    values = fitted.scaling.apply(fitted.columns(design.values, design.scanners))
     aucs = []
     for training, held_out in fitting.folds(design.positive, recipe.folds, recipe.seed, design.patients):
         model = estimators.fit(values[training], design.positive[training], recipe)
@@ -104,12 +105,14 @@ def _fold(
     try:
         mine = None if design.repeats is None else design.repeats[training]
         of = None if design.patients is None else design.patients[training]
+        here = None if design.scanners is None else design.scanners.of(training)
         fitted = fitting.fit(
-            design.values[training], design.positive[training], design.columns, design.groups, recipe, mine, of
+            design.values[training], design.positive[training], design.columns, design.groups, recipe, mine, of, here
         )
     except fitting.NothingSelectedError:
         return np.zeros(len(held_out)), np.empty(0, dtype=np.intp)
-    return fitted.decision(design.values[held_out]), fitted.kept
+    there = None if design.scanners is None else design.scanners.of(held_out)
+    return fitted.decision(design.values[held_out], there), fitted.kept
 
 
 def _calibrated(design: Design, recipe: Training, training: fitting.Indices) -> tuple[float, float, float]:
@@ -126,6 +129,7 @@ def _calibrated(design: Design, recipe: Training, training: fitting.Indices) -> 
         inner,
         patients=patients,
         repeats=None if design.repeats is None else design.repeats[training],
+        scanners=None if design.scanners is None else design.scanners.of(training),
     )
     a, b = calibration_fit.platt(decisions, positive)
     return a, b, calibration_fit.cutoff(recipe.cutoff, calibration.probability(decisions, a, b), positive)

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from config.schema import Training
 from pipeline.records import ORIGINS, Origin
 from pipeline.research import metrics
-from pipeline.research.tables import design
+from pipeline.research.tables import design, scanners
 from pipeline.research.tables.feature_table import Table
 from pipeline.research.training import calibration_fit, fitting, training_ranges
 from pipeline.signature import calibration, classifiers
@@ -68,11 +68,12 @@ def train(
 def _train(table: Table, recipe: Training, identity: Identity, progress: fitting.Progress | None) -> Signature:
     cases = design.for_training(table, recipe)
     fitted = fitting.fit(
-        cases.values, cases.positive, cases.columns, cases.groups, recipe, cases.repeats, cases.patients
-    )
+        cases.values, cases.positive, cases.columns, cases.groups, recipe, cases.repeats, cases.patients,
+        cases.scanners,
+    )  # fmt: skip
     calibrated = _calibrate(cases, fitted, recipe, progress)
     columns = tuple(cases.columns[j] for j in fitted.kept)
-    raw = cases.values[:, fitted.kept]
+    raw = fitted.columns(cases.values, cases.scanners)
     kept_clinical = tuple(dict.fromkeys(c.split("=")[0] for c in columns if c.split("=")[0] in recipe.clinical))
     header = Header(
         name=identity.name,
@@ -105,6 +106,7 @@ def _train(table: Table, recipe: Training, identity: Identity, progress: fitting
         distance_quantiles=training_ranges.held_out_quantiles(raw, recipe.seed),
         protocol=training_ranges.protocol_of(table, cases.kept_rows),
         origins=_origins(table, cases.kept_rows),
+        harmonisation=None if cases.scanners is None else scanners.facts_of(cases.scanners, cases.positive, recipe),
         intended_use=identity.intended_use,
         software=software(),
     )
@@ -114,7 +116,8 @@ def _train(table: Table, recipe: Training, identity: Identity, progress: fitting
 def _arrays(
     cases: design.Design, fitted: fitting.Fit, calibrated: _Calibrated, table: Table, margin: float
 ) -> dict[str, npt.NDArray[np.generic]]:
-    raw, scaling = cases.values[:, fitted.kept], fitted.scaling
+    raw, scaling = fitted.columns(cases.values, cases.scanners), fitted.scaling
+    harmonisation = {} if fitted.harmonisation is None else fitted.harmonisation.on(fitted.kept).arrays()
     low, high = training_ranges.limits(raw, margin)
     return {
         "z_mean": scaling.z_mean,
@@ -129,6 +132,7 @@ def _arrays(
         "case_digests": digests(cases.ids if table.id_column else (), table.sha256),
         "row_digests": digests(tuple(row.tobytes().hex() for row in raw), table.sha256),
         **fitted.model.arrays,
+        **harmonisation,
     }
 
 
@@ -157,8 +161,9 @@ def _calibrate(
     if recipe.recipe == "paper":
         return _calibrate_as_published(cases, fitted, recipe)
     decisions, empty = fitting.out_of_fold(
-        cases.values, cases.positive, cases.columns, cases.groups, recipe, progress, cases.patients, cases.repeats
-    )
+        cases.values, cases.positive, cases.columns, cases.groups, recipe, progress, cases.patients, cases.repeats,
+        cases.scanners,
+    )  # fmt: skip
     a, b = calibration_fit.platt(decisions, cases.positive)
     probabilities = calibration.probability(decisions, a, b)
     cutoff = calibration_fit.cutoff(recipe.cutoff, probabilities, cases.positive)
@@ -169,7 +174,7 @@ def _calibrate(
 
 def _calibrate_as_published(cases: design.Design, fitted: fitting.Fit, recipe: Training) -> _Calibrated:
     """Platt's sigmoid as libsvm finds it for R's e1071, selection done on everyone; the cutoff from training scores."""
-    standardised = fitted.scaling.apply(cases.values[:, fitted.kept])
+    standardised = fitted.scaling.apply(fitted.columns(cases.values, cases.scanners))
     a, b = calibration_fit.platt(fitting.refit_out_of_fold(standardised, cases.positive, recipe), cases.positive)
     probabilities = calibration.probability(classifiers.decision(fitted.model, standardised), a, b)
     nobody = np.empty(0)
