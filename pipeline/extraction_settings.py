@@ -26,6 +26,8 @@ SCIENCE = {
 }
 # Later than the first of them: at their default they are left out of the form, so that its hash stays.
 LATER = {"features": ("t1c", "t2", "adc")}
+# The same of keys inside these sections.
+LATER_INSIDE = {"grid": "pyradiomics"}
 # What a table or signature without a stored form may mean: these never change.
 FIRST_DEFAULTS_HASH = "e843a1bb2e8bf165e090bf4513f5773d106b05278c7985b48cc0164f6fe75f65"
 
@@ -42,6 +44,9 @@ def form_of(settings: Settings) -> Form:
         for key in keys:
             if form[section][key] == defaults[section][key]:
                 del form[section][key]
+    for key in LATER["features"]:
+        if isinstance(rule := form["features"].get(key), dict):
+            form["features"][key] = {n: v for n, v in rule.items() if LATER_INSIDE.get(n) != v or n not in LATER_INSIDE}
     return form
 
 

@@ -84,7 +84,8 @@ class SequenceFeatures(Section):
     or over the region itself (`roi`), or the 1st to 99th percentile of the body as 0 to 1 (`percentiles`).
     `scale`: what one standard deviation, or that range, becomes. `clip`: z scores are cut off at so many standard
     deviations. `bins`: as many grey levels per region, in place of a width; `bin_width`: in place of
-    features.bin_width. `voxel_mm`: resampled to cubes of this size (B-spline).
+    features.bin_width. `voxel_mm`: resampled to cubes of this size (B-spline). `grid`: where the new voxels lie, how
+    integers are rounded and what becomes of the region's border: as PyRadiomics does it, or as IBSI defines it.
     """
 
     standardise: Literal["none", "image", "body", "roi", "percentiles"] = "none"
@@ -93,6 +94,13 @@ class SequenceFeatures(Section):
     bins: int | None = Field(None, ge=2, le=2000)
     bin_width: float | None = Field(None, gt=0)
     voxel_mm: float | None = Field(None, gt=0)
+    grid: Literal["pyradiomics", "ibsi"] = "pyradiomics"
+
+    @model_validator(mode="after")
+    def _grid_of_what_is_resampled(self) -> SequenceFeatures:
+        if self.grid != "pyradiomics" and self.voxel_mm is None:
+            raise ValueError("grid: give voxel_mm too, since without it nothing is resampled")
+        return self
 
     @model_validator(mode="after")
     def _one_way_to_bin(self) -> SequenceFeatures:

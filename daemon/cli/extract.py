@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipeline.features.paired_tables import Pairing
     from pipeline.features.patient_column import PatientKey
     from pipeline.features.roi_features import RoiFeatures
-    from pipeline.records import Origin
+    from pipeline.records import Origin, Sequence
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -32,6 +32,9 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--image", type=FILE, help="Image of one ROI: any format that SimpleITK reads.")
 @click.option("--mask", type=FILE, help="Label image on the same grid.")
 @click.option("--label", type=click.IntRange(1), help="Which label is the ROI.  [default: 1]")
+@click.option(
+    "--sequence", type=click.Choice(("t1c", "t2", "adc")), help="What --image is: [features.SEQUENCE] is applied to it."
+)
 @click.option("--params", type=FILE, help="PyRadiomics parameter file: YAML, JSON or TOML.")
 @click.option(
     "--patient-key",
@@ -61,6 +64,7 @@ def extract(
     image: Path | None,
     mask: Path | None,
     label: int | None,
+    sequence: Sequence | None,
     params: Path | None,
     patient_key: Path | None,
     origins: tuple[Origin, ...],
@@ -90,12 +94,14 @@ def extract(
         of_tables = {"--origin": origins, "--perturb": perturb, "--readers": readers, "--retest": retest}
         if given := next((name for name, value in of_tables.items() if value), None):
             raise click.UsageError(f"{given} belongs to a table of exams (--out).")
-        _one_roi(image, mask, label, settings, as_json)
+        _one_roi(image, mask, label, sequence, settings, as_json)
     else:
         if not paths or out is None:
             raise click.UsageError("Folders of exams and --out belong together.")
         if label is not None:
             raise click.UsageError("--label belongs to --image and --mask.")
+        if sequence is not None:
+            raise click.UsageError("--sequence belongs to --image and --mask: of exams it is known.")
         if out.suffix.lower() not in (".csv", ".parquet"):
             raise click.BadParameter("a table ends in .csv or .parquet", param_hint="--out")
         if origins and perturb:
@@ -122,12 +128,16 @@ def _patients(path: Path | None) -> PatientKey:
     return public_key()
 
 
-def _one_roi(image: Path, mask: Path, label: int | None, settings: Settings, as_json: bool) -> None:
+def _one_roi(
+    image: Path, mask: Path, label: int | None, sequence: Sequence | None, settings: Settings, as_json: bool
+) -> None:
     from pipeline.errors import FeatureRejected
     from pipeline.features import from_settings
     from pipeline.features.from_files import extract_files
+    from pipeline.features.parameters import for_sequence
 
-    parameters = from_settings(settings.features)
+    features_of = settings.features
+    parameters = from_settings(features_of) if sequence is None else for_sequence(features_of, sequence)
     if label is not None:
         parameters = parameters.with_label(label)
     features = extract_files(image, mask, parameters)

@@ -16,6 +16,7 @@ from pipeline.features import diagnostics, preparation
 from pipeline.features.library import quiet
 from pipeline.features.parameters import Parameters, for_sequence
 from pipeline.features.reference_call import plain_extract
+from pipeline.features.region import find
 from pipeline.features.region_work import NOT_ASKED, Shapes, measure
 from pipeline.features.roi_features import RoiFeatures, from_json, refused, sentence, to_json
 from pipeline.parallel.forked_work import share
@@ -112,6 +113,11 @@ def _plainly(
 def _plain(volume: Volume, mask: Mask, parameters: Parameters) -> RoiFeatures:
     try:
         with quiet():
+            if parameters.ibsi_grid:
+                prepared = preparation.prepare(
+                    volume, find(mask.voxels_zyx, 0), parameters, preparation.of_image(volume, parameters)
+                )
+                return plain_extract(prepared.volume, prepared.mask, preparation.afterwards(parameters))
             ready = preparation.standardised(volume, mask, parameters)
     except ValueError as error:
         return refused(("_".join(parts) for parts in parameters.names()), sentence(error))

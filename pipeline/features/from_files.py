@@ -27,11 +27,15 @@ def extract_files(image_path: Path, mask_path: Path, parameters: Parameters) -> 
     What the exact crop is not made for (other dimensions than three, several channels, parameters that look at
     the whole image) goes to PyRadiomics' plain call, which computes or refuses as it always does.
 
-    Raises: InputRejected if a file cannot be read.
+    Raises: InputRejected if a file cannot be read, or is no volume where a sequence's preparation is asked for.
     """
     image, labels = _read(image_path), _read(mask_path)
     label = int(parameters.settings.get("label", 1))
-    if not (parameters.local and _is_volume(image) and _is_volume(labels)):
+    ours = parameters.standard is not None or parameters.ibsi_grid
+    volumes = _is_volume(image) and _is_volume(labels)
+    if ours and not volumes:
+        raise InputRejected(f"{image_path} is no volume: it cannot be prepared as its sequence asks.", code="bad-image")
+    if not (volumes and (parameters.local or ours)):
         return plain_call(image, labels, parameters)
     if not _same_grid(image, labels):
         names = ["_".join(parts) for parts in parameters.names()]

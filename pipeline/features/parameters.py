@@ -37,13 +37,14 @@ class Parameters:
     """Image types with their options, feature classes with the features asked of each, and settings.
 
     `classes` lists features by name; all of them are spelled out. `standard`: how intensities are standardised where
-    PyRadiomics has no such way.
+    PyRadiomics has no such way. `ibsi_grid`: what is resampled lies on IBSI's grid, not on PyRadiomics'.
     """
 
     image_types: Mapping[str, Mapping[str, Any]]
     classes: Mapping[str, tuple[str, ...]]
     settings: Mapping[str, Any]
     standard: Standard | None = None
+    ibsi_grid: bool = False
 
     @property
     def local(self) -> bool:
@@ -91,7 +92,7 @@ def for_sequence(settings: Features, sequence: Sequence) -> Parameters:
         own |= {"normalize": True, "normalizeScale": rule.scale, "removeOutliers": rule.clip}
     elif rule.standardise != "none":
         standard = Standard(rule.standardise, rule.scale, rule.clip)
-    return replace(parameters, settings=own, standard=standard)
+    return replace(parameters, settings=own, standard=standard, ibsi_grid=rule.grid == "ibsi")
 
 
 def from_settings(settings: Features) -> Parameters:

@@ -101,9 +101,7 @@ class Original:
 def original(volume: Volume, mask: Mask) -> Original:
     """What is needed to perturb a region. Raises Refusal where PyRadiomics would refuse the region."""
     region = find(mask.voxels_zyx)
-    low = [max(0, lo - AROUND) for lo in region.box.lo_zyx]
-    high = [min(n, hi + AROUND) for hi, n in zip(region.box.hi_zyx, mask.voxels_zyx.shape, strict=True)]
-    box = Box((low[0], low[1], low[2]), (high[0], high[1], high[2]))
+    box = region.box.grown(AROUND, mask.voxels_zyx.shape)
     inside = mask.voxels_zyx[box.slices]
     voxels = volume.voxels_zyx[box.slices].astype(np.float64)
     x, y, z = volume.geometry.spacing_xyz_mm

@@ -19,7 +19,7 @@ from typing import Any  # Any: PyRadiomics' settings and images of SimpleITK, wh
 import numpy as np
 import SimpleITK as sitk
 
-from pipeline.features import diagnostics, standardisation
+from pipeline.features import diagnostics, ibsi_grid, standardisation
 from pipeline.features.library import imageoperations
 from pipeline.features.parameters import Parameters
 from pipeline.features.reference_call import as_image
@@ -57,7 +57,7 @@ def resamples(parameters: Parameters) -> bool:
 def afterwards(parameters: Parameters) -> Parameters:
     """The parameters of what remains to be done on a prepared region."""
     left = {key: value for key, value in parameters.settings.items() if key not in _DONE}
-    return replace(parameters, settings=left, standard=None)
+    return replace(parameters, settings=left, standard=None, ibsi_grid=False)
 
 
 def of_image(volume: Volume, parameters: Parameters) -> Linear | None:
@@ -84,9 +84,9 @@ def prepare(volume: Volume, region: Region, parameters: Parameters, whole: Linea
         inside = volume.voxels_zyx[region.box.slices][region.mask_zyx]
         linear = standardisation.of_region(inside, parameters.standard)
     if resamples(parameters):
-        return _resampled(volume, region, parameters.settings, linear)
+        return _resampled(volume, region, parameters, linear)
     box = region.box.with_margin(volume.voxels_zyx.shape)
-    cut = _cut(volume, box, linear)
+    cut = cut_to(volume, box, linear)
     mask = np.zeros(box.shape_zyx, dtype=np.bool_)
     mask[region.box.within(box)] = region.mask_zyx
     return Prepared(cut, Mask(mask, cut.geometry), {})
@@ -104,7 +104,8 @@ def standardised(volume: Volume, mask: Mask, parameters: Parameters) -> Volume:
     return replace(volume, voxels_zyx=linear.apply(volume.voxels_zyx))
 
 
-def _cut(volume: Volume, box: Box, linear: Linear | None) -> Volume:
+def cut_to(volume: Volume, box: Box, linear: Linear | None = None) -> Volume:
+    """The voxels of a box as an image of their own, in its place in space."""
     voxels: Any = np.ascontiguousarray(volume.voxels_zyx[box.slices])
     grid = volume.geometry
     start = grid.affine @ np.array([*box.lo_zyx[::-1], 1.0])
@@ -114,17 +115,18 @@ def _cut(volume: Volume, box: Box, linear: Linear | None) -> Volume:
     return Volume(voxels if linear is None else linear.apply(voxels), geometry, volume.series_uid)
 
 
-def _resampled(volume: Volume, region: Region, settings: Mapping[str, Any], linear: Linear | None) -> Prepared:
+def _resampled(volume: Volume, region: Region, parameters: Parameters, linear: Linear | None) -> Prepared:
+    settings = parameters.settings
     spline = settings["interpolator"] in _SPLINES
     box = _with_reach(region.box, volume.geometry, settings)
-    cut = _cut(volume, box, linear)
+    cut = cut_to(volume, box, linear)
     pixels = as_image(cut.voxels_zyx, cut.geometry)
     kind = pixels.GetPixelID()
     labels = np.zeros(volume.voxels_zyx.shape, dtype=np.uint8)
     labels[region.box.slices] = region.mask_zyx
     mask = as_image(labels, volume.geometry)
     own = {**settings, "label": 1}
-    if spline and _changes_spacing(region, volume.geometry, settings):
+    if spline and (parameters.ibsi_grid or _changes_spacing(region, volume.geometry, settings)):
         # the interpolator that takes coefficients in place of an image
         pixels = sitk.BSplineDecomposition(sitk.Cast(pixels, sitk.sitkFloat64))
         own["interpolator"] = sitk.sitkBSplineResamplerOrder3
@@ -132,8 +134,16 @@ def _resampled(volume: Volume, region: Region, settings: Mapping[str, Any], line
     whole.CopyInformation(mask)
     x, y, z = box.within(Box((0, 0, 0), box.hi_zyx))[::-1]
     whole[x, y, z] = pixels
-    image, there = imageoperations.resampleImage(whole, mask, **own)
-    resampled, inside = _volume(_as_kind(image, kind), volume), sitk.GetArrayFromImage(there) == 1
+    if parameters.ibsi_grid:
+        spacing, pad = settings["resampledPixelSpacing"], int(settings.get("padDistance", 5))
+        interpolator = (
+            getattr(sitk, own["interpolator"]) if isinstance(own["interpolator"], str) else own["interpolator"]
+        )
+        image, there = ibsi_grid.resampled(whole, mask, region.box, spacing, interpolator, pad)
+    else:
+        image, there = imageoperations.resampleImage(whole, mask, **own)
+    typed = _as_kind(image, kind, nearest=parameters.ibsi_grid)
+    resampled, inside = _volume(typed, volume), sitk.GetArrayFromImage(there) == 1
     prepared = Mask(inside, resampled.geometry)
     about = {
         **diagnostics.of_image(resampled),
@@ -161,13 +171,14 @@ def _changes_spacing(region: Region, grid: Geometry, settings: Mapping[str, Any]
     return not np.allclose(old, np.where((new == 0) | one_slice, old, new))
 
 
-def _as_kind(image: Any, kind: int) -> Any:
-    """Interpolated values in the image's own type, as ITK casts them: cut off at its limits, then towards zero."""
+def _as_kind(image: Any, kind: int, *, nearest: bool) -> Any:
+    """Interpolated values in the image's own type, cut off at its limits; towards zero, as ITK casts, or `nearest`."""
     if image.GetPixelID() == kind:
         return image
     values = sitk.GetArrayFromImage(image)
     own = sitk.GetArrayViewFromImage(sitk.Image(1, 1, 1, kind)).dtype
     if own.kind in "iu":
+        values = np.rint(values) if nearest else values
         values = np.clip(values, np.iinfo(own).min, np.iinfo(own).max)
     typed = sitk.GetImageFromArray(values.astype(own))
     typed.CopyInformation(image)

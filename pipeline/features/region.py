@@ -54,6 +54,11 @@ class Box:
         ]
         return _box(pairs)
 
+    def grown(self, voxels: int, shape_zyx: Sequence[int]) -> Box:
+        """The box with so many voxels more on every side, as far as there are any."""
+        ends = zip(self.lo_zyx, self.hi_zyx, shape_zyx, strict=True)
+        return _box([(max(0, lo - voxels), min(size, hi + voxels)) for lo, hi, size in ends])
+
     def union(self, other: Box) -> Box:
         lows = [min(a, b) for a, b in zip(self.lo_zyx, other.lo_zyx, strict=True)]
         highs = [max(a, b) for a, b in zip(self.hi_zyx, other.hi_zyx, strict=True)]

@@ -21,12 +21,14 @@ import numpy as np
 import numpy.typing as npt
 
 from config.schema import Features, Settings
+from pipeline.features import preparation
 from pipeline.features.extraction import extract
 from pipeline.features.feature_table import arrow
 from pipeline.features.intraclass import one_way
 from pipeline.features.paired_tables import BY, Agreement, Pairing, in_figures, paired_stability
-from pipeline.features.perturbation import KINDS, Kind, Original, original
-from pipeline.features.region import Refusal
+from pipeline.features.parameters import for_sequence
+from pipeline.features.perturbation import AROUND, KINDS, Kind, Original, original
+from pipeline.features.region import Refusal, find
 from pipeline.parallel.forked_work import cores_for
 from pipeline.records import Mask, Role, Sequence, Side, Volume
 from pipeline.whole_file import replacing, write_whole
@@ -68,7 +70,7 @@ def perturbed_features(
     for key, mask in masks.items():
         if key[0] in volumes:
             try:
-                originals[key] = original(volumes[key[0]], mask)
+                originals[key] = original(*_around(volumes[key[0]], mask, settings, key[0]))
             except Refusal:
                 continue
     roles = list(dict.fromkeys(role for _, role in originals))
@@ -85,6 +87,22 @@ def perturbed_features(
                     images[name], regions[name, role] = pair
             row |= extract(images, regions, settings, processes=processes).values
         yield row
+
+
+def _around(volume: Volume, mask: Mask, settings: Features, sequence: Sequence) -> tuple[Volume, Mask]:
+    """What perturbations change and features read, where these read no more: no copy of the whole image each time.
+
+    Raises:
+        Refusal: PyRadiomics refuses the region.
+    """
+    parameters = for_sequence(settings, sequence)
+    whole = settings.engine == "plain" or not parameters.local or preparation.asked(parameters)
+    if whole or not mask.geometry.same_grid(volume.geometry):
+        return volume, mask
+    shape = mask.voxels_zyx.shape
+    box = find(mask.voxels_zyx).box.grown(AROUND, shape).with_margin(shape)
+    part = preparation.cut_to(volume, box)
+    return part, Mask(np.ascontiguousarray(mask.voxels_zyx[box.slices]), part.geometry)
 
 
 def _seed(*parts: object) -> int:

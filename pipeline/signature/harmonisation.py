@@ -83,17 +83,17 @@ def harmonised_row(
     Raises:
         FeatureRejected: its scanner group is not among those of training, or a covariate is not told.
     """
-    estimates, told = of(signature), signature.header.harmonisation
-    if estimates is None or told is None:
+    estimates, trained = of(signature), signature.header.harmonisation
+    if estimates is None or trained is None:
         return row, ()
     number, name = known_group(signature, facts, rules)
     if number is None:
         raise FeatureRejected(
-            f"{signature.header.title} is harmonised between scanner groups by {'+'.join(told.columns)} "
-            f"({_listed(told)}); this exam's is {name or 'not told'}, of which training had no exam",
+            f"{signature.header.title} is harmonised between scanner groups by {'+'.join(trained.columns)} "
+            f"({_listed(trained)}); this exam's is {name or 'not told'}, of which training had no exam",
             code=UNKNOWN,
         )
-    covariates = np.array([[_covariate(signature, c, facts, clinical) for c in told.covariates]])
+    covariates = np.array([[_covariate(signature, c, facts, clinical) for c in trained.covariates]])
     changed = estimates.applied(row[None, :], np.array([number]), covariates.reshape(1, -1))[0]
     return changed, (f"features harmonised by ComBat as of the scanner group {name}",)
 
@@ -117,5 +117,5 @@ def _covariate(signature: Signature, column: str, facts: Mapping[str, object], c
     return value
 
 
-def _listed(told: HarmonisationFacts) -> str:
-    return " | ".join(group.name for group in told.groups)
+def _listed(trained: HarmonisationFacts) -> str:
+    return " | ".join(group.name for group in trained.groups)

@@ -48,7 +48,10 @@ def _intensity(rule: SequenceFeatures) -> str:
 
 
 def _grid(rule: SequenceFeatures) -> str:
-    return "" if rule.voxel_mm is None else f"resampled to cubes of {rule.voxel_mm:g} mm (cubic B-spline)"
+    if rule.voxel_mm is None:
+        return ""
+    grid = ", grid and rounding as IBSI defines them" if rule.grid == "ibsi" else ""
+    return f"resampled to cubes of {rule.voxel_mm:g} mm (cubic B-spline{grid})"
 
 
 def _bins(rule: SequenceFeatures) -> str:

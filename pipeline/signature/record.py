@@ -91,13 +91,13 @@ class HarmonisationFacts(Record):
     def sentence(self) -> str:
         """What was done between which groups, for the card and for papers."""
         groups = ", ".join(f"{g.name} {g.cases} ({g.positives} positive)" for g in self.groups)
-        kept = (
+        remaining = (
             f"the part of {', '.join(self.covariates)} in the features stayed" if self.covariates else "no covariates"
         )
         return (
             "ComBat (parametric empirical Bayes) took differences between scanner groups "
-            f"({'+'.join(self.columns)}) out of the features: {groups}; {kept}; estimated on the training cases alone, "
-            f"in every fold. Cramér's V of group and label is {self.association:.2f}."
+            f"({'+'.join(self.columns)}) out of the features: {groups}; {remaining}; estimated on the training cases "
+            f"alone, in every fold. Cramér's V of group and label is {self.association:.2f}."
         )
 
     @property

@@ -53,9 +53,9 @@ def known_rows(table: Table, recipe: Training) -> Bools:
     """Which rows name their scanner group and every covariate. Raises InputRejected as `scanners_of`."""
     columns = scanner_groups.columns_in(recipe.batch or "")
     _refuse_columns(table, columns, recipe.covariates)
-    told = _groups(table, columns)
+    each = _groups(table, columns)
     covariates = _covariates(table, recipe.covariates)
-    return np.array([name is not None for name in told]) & np.isfinite(covariates).all(axis=1)
+    return np.array([name is not None for name in each]) & np.isfinite(covariates).all(axis=1)
 
 
 def scanners_of(table: Table, recipe: Training, keep: Bools, patients: Indices) -> Scanners:
@@ -65,7 +65,7 @@ def scanners_of(table: Table, recipe: Training, keep: Bools, patients: Indices) 
         InputRejected: for the reasons above, each with the column and the groups.
     """
     columns = scanner_groups.columns_in(recipe.batch or "")
-    each = [name or "" for name, kept in zip(_groups(table, columns), keep, strict=True) if kept]
+    each = [name or "" for name, is_case in zip(_groups(table, columns), keep, strict=True) if is_case]
     groups, number = np.unique(np.array(each, dtype=np.str_), return_inverse=True)
     scanners = Scanners(tuple(map(str, groups)), number.astype(np.intp), _covariates(table, recipe.covariates)[keep])
     positive, where = table.positive[keep], f"{table.name}, scanner groups by {'+'.join(columns)}"

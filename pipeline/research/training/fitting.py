@@ -69,10 +69,10 @@ class Fit:
 
     def columns(self, values: Floats, scanners: Scanners | None = None) -> Floats:
         """The kept columns of such cases, harmonised where the recipe harmonises."""
-        kept = values[:, self.kept]
+        chosen = values[:, self.kept]
         if self.harmonisation is None or scanners is None:
-            return kept
-        return self.harmonisation.on(self.kept).applied(kept, scanners.number, scanners.covariates)
+            return chosen
+        return self.harmonisation.on(self.kept).applied(chosen, scanners.number, scanners.covariates)
 
 
 class NothingSelectedError(InputRejected):
@@ -169,7 +169,7 @@ def choose_top(
                     fitted = fit(values[training], positive[training], columns, groups, some, mine, None, here)
                 except NothingSelectedError:
                     break
-                decisions[top][held_out] = fitted.decision(values[held_out], there)
+                decisions[top][held_out] = decisions_of(fitted, values[held_out], there)
     aucs = {top: metrics.auc(decisions[top], positive) for top in TOPS}
     best = max(TOPS, key=lambda top: (aucs[top], -top))
     return TopChoice(top=best, auc={str(top): auc for top, auc in aucs.items()})
@@ -225,10 +225,15 @@ def out_of_fold(
         except NothingSelectedError:
             empty += 1
         else:
-            decisions[held_out] = fitted.decision(values[held_out], there)
+            decisions[held_out] = decisions_of(fitted, values[held_out], there)
         if progress is not None:
             progress(done, recipe.folds)
     return decisions, empty
+
+
+def decisions_of(fitted: Fit, values: Floats, scanners: Scanners | None) -> Floats:
+    """Decision values of cases, on their scanners where the recipe harmonises."""
+    return fitted.decision(values) if scanners is None else fitted.decision(values, scanners)
 
 
 def _parts(scanners: Scanners | None, training: Indices, held_out: Indices) -> tuple[Scanners | None, Scanners | None]:

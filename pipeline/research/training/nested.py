@@ -90,7 +90,10 @@ def naive_auc(design: Design, recipe: Training) -> float:
         design.values, design.positive, design.columns, design.groups, recipe, design.repeats, design.patients,
         design.scanners,
     )  # fmt: skip
-    values = fitted.scaling.apply(fitted.columns(design.values, design.scanners))
+    chosen = (
+        design.values[:, fitted.kept] if design.scanners is None else fitted.columns(design.values, design.scanners)
+    )
+    values = fitted.scaling.apply(chosen)
     aucs = []
     for training, held_out in fitting.folds(design.positive, recipe.folds, recipe.seed, design.patients):
         model = estimators.fit(values[training], design.positive[training], recipe)
@@ -112,7 +115,7 @@ def _fold(
     except fitting.NothingSelectedError:
         return np.zeros(len(held_out)), np.empty(0, dtype=np.intp)
     there = None if design.scanners is None else design.scanners.of(held_out)
-    return fitted.decision(design.values[held_out], there), fitted.kept
+    return fitting.decisions_of(fitted, design.values[held_out], there), fitted.kept
 
 
 def _calibrated(design: Design, recipe: Training, training: fitting.Indices) -> tuple[float, float, float]:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from config.schema import Features, Settings, Work
 from daemon.cli.extract import extract
 from pipeline.errors import InputRejected
+from pipeline.features import repeats
 from pipeline.features.intraclass import one_way, two_way
 from pipeline.features.paired_tables import paired_stability
 from pipeline.features.perturbation import KINDS, LARGEST_CHANGE, noise_level, original
@@ -88,6 +89,24 @@ def test_a_region_that_is_refused_is_not_perturbed() -> None:
         original(image, alone)
     rows = list(perturbed_features("1.2", "L", {"t1c": image}, {("t1c", "tumor"): alone}, Features(), 1))
     assert [set(row) for row in rows] == [set(KEYS)] * 2
+
+
+PLACES = {"inside": S[5:8, 18:27, 17:25], "a corner": S[0:3, 0:8, 30:38], "a whole axis": S[0:12, 14:20, 15:24]}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_what_lies_far_from_the_region_is_not_read_and_changes_no_bit(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = volume(noise((12, 40, 38), np.float32), (0.8, 0.7, 2.0))
+    mask = region(image, PLACES[place], holes=0.1)
+
+    def rows() -> list[dict[str, object]]:
+        return list(perturbed_features("1.2", "L", {"t1c": image}, {("t1c", "tumor"): mask}, Features(), 4))
+
+    cut = rows()
+    monkeypatch.setattr(repeats, "_around", lambda volume, mask, *_: (volume, mask))
+    assert cut == rows()
 
 
 @pytest.fixture
