@@ -1,6 +1,7 @@
 """Features that survive another scanner and another reader: how well perturbed exams agree, by class of features and
-kind of perturbation; what a receiver's gain changes with and without standardisation; and what perturbations,
-standardised and resampled extraction cost beside PyRadiomics' plain call on the same T1+C, with the same numbers.
+kind of perturbation; what ComBat mends on phantoms of three vendors and what it cannot; what a receiver's gain changes
+with and without standardisation; and what perturbations, standardised and resampled extraction cost beside
+PyRadiomics' plain call on the same T1+C, with the same numbers.
 
 Times are of the processor, both sides in one run. ITK adds on one thread, so that both sides add in one order.
 """
@@ -16,6 +17,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 from threadpoolctl import threadpool_limits
 
+from benchmarks import _vendors
 from benchmarks.features import Row, Scene, largest_difference, scene
 from config.schema import Features, SequenceFeatures
 from pipeline.features import extract, extract_sequence, plain_extract
@@ -55,6 +57,7 @@ def run(shrink: int = 1) -> Iterator[Row]:
     try:
         with threadpool_limits(1):
             yield from _agreement()
+            yield from _vendors.rows()
             yield from _gain(scene(4))
             yield from _speed(scene(shrink))
             yield _cost(scene(shrink))
