@@ -13,7 +13,8 @@ from config.schema import Destination, Settings, Spool
 
 T = TypeVar("T")
 EVERYWHERE = ("", "0.0.0.0", "::")
-THIS_MACHINE = ("localhost", "127.0.0.1", "::1", *EVERYWHERE)
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+THIS_MACHINE = (*LOOPBACK, *EVERYWHERE)
 
 
 def disagreements(settings: Settings) -> Iterator[str]:
@@ -21,6 +22,7 @@ def disagreements(settings: Settings) -> Iterator[str]:
     yield from _peers(settings)
     yield from _limits(settings)
     yield from _secrets(settings)
+    yield from _console(settings)
     for index, destination in enumerate(settings.destination):
         yield from _destination(f"destination.{index}", destination, settings)
         if "proposal" in destination.what and not settings.proposal.enabled:
@@ -39,6 +41,7 @@ def _ports(settings: Settings) -> Iterator[str]:
         ours.append(("spool.share_port", spool.share_host, spool.share_port))
     if metrics.enabled:
         ours.append(("metrics.port", metrics.host, metrics.port))
+    ours.append(("console.port", settings.console.host, settings.console.port))
     ours.append(("flower.port", settings.flower.host, settings.flower.port))
     for number, (key, host, port) in enumerate(ours):
         for other, their_host, their_port in ours[:number]:
@@ -134,6 +137,22 @@ def _secrets(settings: Settings) -> Iterator[str]:
         yield "notify.email.user: user and password go together; set both or neither"
     if settings.clinical.fhir_token is not None and settings.clinical.fhir_url is None:
         yield "clinical.fhir_url: is missing, but clinical.fhir_token is set"
+
+
+def _console(settings: Settings) -> Iterator[str]:
+    """Passwords and names of patients leave this machine encrypted or not at all."""
+    console = settings.console
+    if (console.certificate is None) != (console.key is None):
+        yield "console.certificate: certificate and console.key go together; set both or neither"
+    if console.host in LOOPBACK:
+        return
+    if console.certificate is None and not console.trusted_proxies:
+        yield (
+            "console.host: other machines reach the console only by TLS; set console.certificate and console.key, or "
+            "console.trusted_proxies for a proxy that ends TLS"
+        )
+    if not console.allowed_hosts:
+        yield "console.allowed_hosts: is empty; name the hosts by which browsers reach the console"
 
 
 def _destination(key: str, destination: Destination, settings: Settings) -> Iterator[str]:

@@ -19,7 +19,7 @@ from config.secret_files import read_secrets
 
 PREFIX = "AXRAD_"
 # Names in the environment that steer tests and tools, not the daemon.
-NOT_SETTINGS = {"AXRAD_CASES", "AXRAD_CONFIG"}
+NOT_SETTINGS = {"AXRAD_CASES", "AXRAD_CONFIG", "AXRAD_CONSOLE_USER"}
 LISTS = ("peer", "pacs", "destination")
 # A settings file is some kilobytes; what is longer is something else.
 MOST_SETTINGS_BYTES = 4 * 1024**2

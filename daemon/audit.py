@@ -38,6 +38,7 @@ ALERT = ("110113", "Security Alert")
 START, STOP = ("110120", "Application Start"), ("110121", "Application Stop")
 NODE_AUTHENTICATION = ("110126", "Node Authentication")
 SOFTWARE_CONFIGURATION = ("110131", "Software Configuration")
+USER_SECURITY_CHANGED = ("110137", "User Security Attributes Changed")
 RESTRICTED_FUNCTION = ("110132", "Use of Restricted Function")
 APPLICATION = ("110150", "Application")
 DESTINATION, SOURCE = ("110152", "Destination Role ID"), ("110153", "Source Role ID")
@@ -51,6 +52,7 @@ OPERATOR_EVENTS: Mapping[str, tuple[tuple[str, str], str, tuple[str, str] | None
     "activate": (ALERT, "E", SOFTWARE_CONFIGURATION),
     "trust": (ALERT, "E", SOFTWARE_CONFIGURATION),
     "site-key-lost": (ALERT, "E", SOFTWARE_CONFIGURATION),
+    "console-user": (ALERT, "E", USER_SECURITY_CHANGED),
     "configure": (ALERT, "E", SOFTWARE_CONFIGURATION),
 }
 # EventOutcomeIndicator

@@ -16,6 +16,7 @@ COMMANDS = {
     "demo": "demo",
     "up": "up",
     "flower": "up",
+    "console": "console",
     "listen": "processes",
     "work": "processes",
     "beat": "processes",

@@ -28,7 +28,7 @@ from config.schema.science import (
     SignatureSettings,
     Training,
 )
-from config.schema.telling import Audit, Email, FlowerSettings, Log, Metrics, Notify
+from config.schema.telling import Audit, Console, Email, FlowerSettings, Log, Metrics, Notify
 
 __all__ = [
     "Align",
@@ -38,6 +38,7 @@ __all__ = [
     "Broker",
     "Classifier",
     "Clinical",
+    "Console",
     "Destination",
     "Email",
     "Features",
@@ -96,6 +97,7 @@ class Settings(Section):
     audit: Audit = Audit()
     metrics: Metrics = Metrics()
     notify: Notify = Notify()
+    console: Console = Console()
     flower: FlowerSettings = FlowerSettings()
 
     @model_validator(mode="before")

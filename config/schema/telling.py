@@ -1,4 +1,4 @@
-"""What axrad tells of itself: logs, audit trail, metrics, notices, Flower."""
+"""What axrad tells of itself: logs, audit trail, metrics, notices, the console, Flower."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from config.schema.values import (
     Host,
     InFile,
     Name,
+    Network,
     OwnFile,
     OwnFolder,
     OwnHost,
@@ -122,6 +123,28 @@ class Notify(Section):
     min_interval_s: float = Field(300.0, ge=0)
     repeat_s: float = Field(6 * 3600.0, gt=0)
     every_s: float = Field(10.0, gt=0)
+
+
+class Console(Section):
+    """The pages in the browser. `axrad console` starts them where a user was added (`axrad console user add`).
+
+    Other machines reach them only with `certificate` and `key` (HTTPS), or through a proxy of `trusted_proxies` that
+    ends TLS and sends `X-Forwarded-Proto: https`; then connections from elsewhere are refused. `allowed_hosts`: names
+    by which browsers may ask for them; on this machine alone `localhost` and its addresses, which need no entry.
+    `users`: the file of users (default: `console-users.json` beside the spool). A session ends after `idle_s` without
+    a request, and after `longest_s` in any case. `flower_url`: where the page of workers links to.
+    """
+
+    host: OwnHost = "127.0.0.1"
+    port: OwnPort = 11185
+    allowed_hosts: tuple[Host, ...] = ()
+    trusted_proxies: tuple[Network, ...] = ()
+    certificate: InFile | None = None
+    key: InFile | None = None
+    users: OwnFile | None = None
+    idle_s: float = Field(900.0, ge=30, le=3600)
+    longest_s: float = Field(12 * 3600.0, ge=30, le=24 * 3600)
+    flower_url: WebUrl | None = None
 
 
 class FlowerSettings(Section):

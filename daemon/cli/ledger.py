@@ -24,6 +24,7 @@ from daemon.feedback import verdicts
 from daemon.ledger import Ledger, existing_ledger, operator_requests, priority_and_cancel, studies, views
 from daemon.ledger.rows import StudyRow
 from daemon.ledger.work_order import PRIORITIES
+from daemon.ledger_in_words import WORDS, advice, gather
 from pipeline.errors import InputRejected
 
 # More rows than anybody reads; a database counts in 64 bits.
@@ -46,13 +47,13 @@ def status(config_path: Path | None, as_json: bool, watch: bool) -> None:
     settings, ledger = _open(config_path)
     if as_json:
         with ledger.read() as connection:
-            facts = overview.gather(settings, connection, time.time())
-        click.echo(json.dumps(facts | {"advice": list(overview.advice(facts))}))
+            facts = gather(settings, connection, time.time())
+        click.echo(json.dumps(facts | {"advice": list(advice(facts))}))
         return
     out = console()
     while True:
         with ledger.read() as connection:
-            facts = overview.gather(settings, connection, time.time())
+            facts = gather(settings, connection, time.time())
         if watch:
             out.clear()
         overview.print_status(out, facts)
@@ -64,7 +65,7 @@ def status(config_path: Path | None, as_json: bool, watch: bool) -> None:
 @click.command(name="studies")
 @config_option
 @json_option
-@click.option("--state", type=click.Choice(list(overview.WORDS)), help="Only studies in this state.")
+@click.option("--state", type=click.Choice(list(WORDS)), help="Only studies in this state.")
 @click.option("--limit", type=click.IntRange(1, MOST_ROWS), default=200, show_default=True)
 @click.option(
     "--feedback", "with_feedback", is_flag=True, help="What readers and pathology said, beside the prediction."

@@ -1,130 +1,36 @@
-"""The ledger in words: what `axrad status`, `studies` and `show` print, in at most 100 columns."""
+"""The ledger at a terminal: what `axrad status`, `studies` and `show` print, in at most 100 columns."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-import sqlalchemy as sa
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from config.schema import Settings
-from daemon.assembly.corrected_patient import CODE as PATIENT_CODE
-from daemon.cli.wording import WIDTH, age, brief, bytes_in_words, hanging, in_words
-from daemon.finding import Finding, not_ok
-from daemon.health import standing_checks
-from daemon.ledger import deliveries, heartbeats, set_aside, views, work_order
+from daemon.cli.wording import WIDTH, hanging
 from daemon.ledger.rows import JsonObject
-from daemon.ledger.states import LACK_UNTOLD, NOT_DELIVERED, STUCK, STUDY, TOO_MANY, WITHOUT_FILE
-from daemon.ledger.tables import breakers
-from daemon.listener.supervisor import state as listener_state
-from daemon.spool.journal import journal_names
-from pipeline.needs import REGION_NAMES, SEQUENCE_TITLES
+from daemon.ledger.states import LACK_UNTOLD, WITHOUT_FILE
+from daemon.ledger_in_words import (
+    EVENTS,
+    INPUTS,
+    WORDS,
+    WORDS_OF_ONE,
+    advice,
+    age,
+    arrivals_of,
+    brief,
+    bytes_in_words,
+    grouped,
+    in_words,
+    remedies_of,
+)
 
-WORDS = {name: state.meaning for name, state in STUDY.items()}
-# Of one study; a report that has nowhere to go has a reason.
-WORDS_OF_ONE = WORDS | {"delivered": "report delivered"}
-INPUTS = {str(name): words for name, words in (*SEQUENCE_TITLES.items(), *REGION_NAMES.items())}
 COLOURS = {"held": "yellow", "failed": "red", "waiting": "cyan", "delivered": "green", "not_evaluated": "magenta"}
-REMEDIES = {
-    "failed": "when the cause is mended: axrad retry {id}",
-    "waiting": "send what is missing to this listener; or stop it: axrad cancel {id}",
-    "not_evaluated": "the report says so; send what is mended (a new region, say): a new report follows by itself",
-    "not_ours": "it is an exam of the breasts: axrad retry {id}",
-    "held": "they belong together: axrad retry {id} --accept-identity\nthey do not: axrad cancel {id}",
-}
-# Of held studies, by why.
-BY_CODE = {
-    TOO_MANY: "it is no exam: axrad cancel {id}\nit is: raise assembly.max_instances, then axrad retry {id}",
-    PATIENT_CODE: "the new Patient ID is right: axrad retry {id} --new-revision\n"
-    "it is not: axrad retry {id} --accept-identity",
-}
-EVENTS = {
-    "first-instance": "first instance",
-    "received": "received",
-    "revision": "complete",
-    "ready": "queued",
-    "started": "analysis began",
-    "analysed": "analysed",
-    "reported": "report made",
-    "not_evaluated": "not evaluated",
-    "delivered-at-destination": "delivered to",
-    "stored-at-destination": "stored at",
-    "delivered": "delivered everywhere",
-    "stays-here": "stays here",
-    "judging-failed": "cannot be judged",
-    "failed": "set aside",
-    "retry": "will be tried again",
-    "waiting": "missing",
-    "fetch": "asking for",
-    "fetch-retry": "will ask again",
-    "fetched": "fetched",
-    "resent-changed": "sent again",
-    "lost": "lost",
-    "set-aside": "file set aside",
-    "taken-up": "file taken up again",
-    "patient-corrected": "another patient",
-    "patient-followed": "another patient",
-    "delivery-closed": "delivery closed",
-    "fetch-closed": "fetching ended",
-    "commitment-not-believed": "not believed",
-    "feedback-not-taken": "feedback not taken",
-}
-# Of these there is one per instance: an exam that a PACS has rewritten comes with hundreds.
-PER_INSTANCE = {
-    "resent-changed": "{} instances came again, rewritten; `axrad show --json` names each",
-    "lost": "{} instances are no longer in the spool; `axrad show --json` names each",
-}
-
-
-def gather(settings: Settings, connection: sa.Connection, now: float) -> JsonObject:
-    """Everything `axrad status` knows, from the ledger and this machine's disk alone."""
-    running, announced = work_order.under_way(connection, now)
-    last_sweep = heartbeats.last_sign(connection, "sweep")
-    since = now - heartbeats.WORKER_GONE_S
-    rows = connection.execute(sa.select(breakers).where(breakers.c.failures > 0).order_by(breakers.c.destination)).all()
-    stuck = [s for state in STUCK for s in views.list_studies(connection, state, limit=5)]
-    listener = listener_state(settings)
-    checks = [*standing_checks.of_machine(settings, listener, now), *standing_checks.broker(settings)]
-    checks += standing_checks.of_ledger(connection, settings, now)
-    counts = views.counts(connection, now)
-    # Of a destination that is gone, only what is still to be closed is of interest.
-    configured = {d.name for d in settings.destination}
-    counts["deliveries"] = {
-        name: states
-        for name, states in counts["deliveries"].items()
-        if name in configured or set(NOT_DELIVERED) & states.keys()
-    }
-    return counts | {
-        "stuck": stuck,
-        "running": running,
-        "announced": announced,
-        "workers": [
-            {"name": w.name, "seen_s": round(now - w.at, 1), **w.detail}
-            for w in heartbeats.signs_of(connection, "worker", since)
-        ],
-        "sweep_s": None if last_sweep is None else round(now - last_sweep.at, 1),
-        "destinations_down": [
-            {"destination": b.destination, "for_s": round(now - b.failing_since, 1), "reason": b.reason} for b in rows
-        ],
-        "dead_letters": deliveries.dead_letters(connection),
-        "set_aside": set_aside.listed(connection),
-        "listener": listener,
-        "journals": len(journal_names(settings.spool.path / "journal")),
-        "disk_free_bytes": next((check.value for check in checks if check.code == "disk"), None),
-        "checks": [asdict(check) for check in checks],
-    }
-
-
-def advice(facts: JsonObject) -> Iterator[str]:
-    """What needs a person, and what to do about it; nothing, when all is well."""
-    for finding in not_ok(Finding(**check) for check in facts["checks"]):
-        yield finding.sentence
 
 
 def print_status(out: Console, facts: JsonObject) -> None:
@@ -232,8 +138,7 @@ def print_timeline(out: Console, study: JsonObject, settings: Settings) -> None:
 
 
 def _print_remedies(out: Console, study: JsonObject, indent: str = "") -> None:
-    remedy = BY_CODE.get(study["reason_code"]) or REMEDIES.get(study["state"], "")
-    for line in remedy.format(id=study["id"]).splitlines():
+    for line in remedies_of(study):
         out.print(f"{indent}→ {line}", soft_wrap=True)
 
 
@@ -244,7 +149,7 @@ def _events(study: JsonObject, zone: ZoneInfo) -> Table:
         table.add_column(no_wrap=True, justify="right" if name == "passed" else "left")
     table.add_column(overflow="fold")
     day, before, printed = "", None, {"", study["reason"]}
-    for event in _grouped(sorted([*study["events"], *_arrivals(study)], key=lambda e: e["at"])):
+    for event in grouped(sorted([*study["events"], *arrivals_of(study)], key=lambda e: e["at"])):
         when = datetime.fromtimestamp(event["at"], tz=zone)
         passed = "" if before is None else f"+{age(event['at'] - before)}"
         before = event["at"]
@@ -256,40 +161,3 @@ def _events(study: JsonObject, zone: ZoneInfo) -> Table:
         printed.add(detail if len(detail) > WIDTH // 2 else "")
         table.add_row(f"  {when:%H:%M:%S}", passed, EVENTS.get(event["kind"], event["kind"]), Text(detail))
     return table
-
-
-def _arrivals(study: JsonObject) -> Iterator[JsonObject]:
-    for a in study["arrivals"]:
-        who = a["calling_ae"] or "the file system"
-        yield {"at": a["last_at"], "kind": "received", "who": who, **a}
-
-
-def _grouped(events: Sequence[JsonObject]) -> list[JsonObject]:
-    """What came from one sender in a row, and what happened to many instances, is one line; `show --json` has each."""
-    lines: list[JsonObject] = []
-    for event in events:
-        last = lines[-1] if lines else None
-        if "who" in event and last and last.get("who") == event["who"]:
-            count = last["instances"] + event["instances"]
-            lines[-1] = event | {"instances": count, "associations": last["associations"] + 1}
-        elif last and last["kind"] == event["kind"] and event["kind"] in PER_INSTANCE:
-            lines[-1] = event | {"several": last.get("several", 1) + 1}
-        else:
-            lines.append(event | {"associations": 1})
-    return [e | {"detail": _summed_up(e)} for e in lines]
-
-
-def _summed_up(event: JsonObject) -> str:
-    if "who" in event:
-        return _arrived(event)
-    if "several" in event:
-        return PER_INSTANCE[event["kind"]].format(event["several"])
-    return str(event["detail"])
-
-
-def _arrived(event: JsonObject) -> str:
-    how = f"{event['associations']} associations, the last"
-    if event["associations"] == 1:
-        how = "association"
-    number = event["instances"]
-    return f"{number} instance{'s' * (number != 1)} from {event['who']}, {how} {event['association'] or 'unknown'}"

@@ -18,7 +18,8 @@ from daemon.spool import check_usable
 @click.command()
 @config_option
 @click.option("--flower", "with_flower", is_flag=True, help="Also Flower, on flower.host and flower.port.")
-def up(config_path: Path | None, with_flower: bool) -> None:
+@click.option("--console", "with_console", is_flag=True, help="Also the console, on console.host and console.port.")
+def up(config_path: Path | None, with_flower: bool, with_console: bool) -> None:
     """Start listener, workers, beat and, unless broker.url names one, a broker. Ctrl-C ends them in order."""
     from daemon.health.site_files import require_right
     from daemon.processes.supervisor import Supervisor, wait_for_port
@@ -27,12 +28,16 @@ def up(config_path: Path | None, with_flower: bool) -> None:
     set_up(settings.log, "up")
     if with_flower and not settings.flower.password:
         raise click.UsageError("--flower needs flower.password (or AXRAD_FLOWER__PASSWORD in the environment)")
+    if with_console:
+        from daemon.console.user_file import require_users
+
+        require_users(settings)
     require_right(settings)
     check_usable(settings.spool.path)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    supervisor = Supervisor(settings, config_path, with_flower)
+    supervisor = Supervisor(settings, config_path, with_flower, console=with_console)
     listen = settings.listen
 
     def say_when_up() -> None:
@@ -40,6 +45,10 @@ def up(config_path: Path | None, with_flower: bool) -> None:
             click.echo(f"axrad listens as {listen.ae_title} at {listen.host}:{listen.port}; Ctrl-C ends it", err=True)
         if with_flower:
             click.echo(f"Flower: http://{settings.flower.host}:{settings.flower.port}", err=True)
+
+        if with_console:
+            scheme = "https" if settings.console.certificate else "http"
+            click.echo(f"console: {scheme}://{settings.console.host}:{settings.console.port}", err=True)
 
     try:
         supervisor.start()

@@ -50,6 +50,7 @@ class Supervisor:
         flower: bool,
         environ: Mapping[str, str] | None = None,
         output: Path | None = None,
+        console: bool = False,
     ) -> None:
         self._settings = settings
         self._config = ["--config", str(config_path)] if config_path else []
@@ -68,6 +69,8 @@ class Supervisor:
             self.children.append(self._child("observe", "observe"))
         if flower:
             self.children.append(self._child("flower", "flower"))
+        if console:
+            self.children.append(self._child("console", "console"))
 
     def _child(self, name: str, *arguments: str, environ: Mapping[str, str] | None = None) -> Child:
         def start() -> subprocess.Popen[bytes]:

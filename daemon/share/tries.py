@@ -1,4 +1,4 @@
-"""So many tries each, then one more every few seconds: wrong tokens of an address."""
+"""So many tries each, then one more every few seconds: wrong tokens of an address, attempts to sign in."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-# So many tries, then one more each `REFILL_S`.
+# Of wrong tokens.
 TRIES, REFILL_S = 30, 2.0
 # Who is remembered; those that tried longest ago are forgotten.
 MAX_KEYS = 4096
@@ -21,17 +21,19 @@ class _Bucket:
 
 
 class Tries:
-    """A bucket of tries for each key, an address for one."""
+    """A bucket of tries for each key, an address for one: `tries`, then one more each `refill_s`."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, *, tries: int = TRIES, refill_s: float = REFILL_S
+    ) -> None:
+        self._clock, self._tries, self._refill_s = clock, tries, refill_s
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
 
     def count(self, key: str) -> int:
         """Note a try; how many seconds there are to wait for the next, 0 while there are tries left."""
         now = self._clock()
-        bucket = self._buckets.pop(key, None) or _Bucket(TRIES, now)
-        bucket.tries = min(TRIES, bucket.tries + (now - bucket.at) / REFILL_S)
+        bucket = self._buckets.pop(key, None) or _Bucket(self._tries, now)
+        bucket.tries = min(self._tries, bucket.tries + (now - bucket.at) / self._refill_s)
         bucket.at = now
         self._buckets[key] = bucket
         while len(self._buckets) > MAX_KEYS:
@@ -39,4 +41,4 @@ class Tries:
         if bucket.tries >= 1:
             bucket.tries -= 1
             return 0
-        return max(1, math.ceil((1 - bucket.tries) * REFILL_S))
+        return max(1, math.ceil((1 - bucket.tries) * self._refill_s))

@@ -91,7 +91,8 @@ def test_a_unit_without_its_fences_exposes_much(tmp_path: Path) -> None:
 def test_every_process_that_a_site_needs_has_a_unit() -> None:
     started = {" ".join(words[1:-2]) for words in commands().values()}
     assert started == {
-        "up", "listen", "work --role analyse", "work --role deliver", "work --role sweep", "beat", "observe", "flower"
+        "up", "listen", "work --role analyse", "work --role deliver", "work --role sweep", "beat", "observe", "console",
+        "flower",
     }  # fmt: skip
 
 

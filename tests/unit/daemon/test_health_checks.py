@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config.schema import Settings, Spool
-from daemon.cli import overview
+from daemon import ledger_in_words
 from daemon.cli.doctor import guarded
 from daemon.finding import RANK, Finding, below, not_ok, worst
 from daemon.health import standing_checks
@@ -125,9 +125,9 @@ def test_status_notices_metrics_tell_the_same_record(
         "Make room, or lower retention.keep_days."
     )
     with ledger.read() as connection:
-        found = overview.gather(settings, connection, NOW)
+        found = ledger_in_words.gather(settings, connection, NOW)
         notices = {state.text for state in lasting(connection, settings, NOW)}
-    assert {of_bytes.sentence, of_inodes.sentence} <= set(overview.advice(found))
+    assert {of_bytes.sentence, of_inodes.sentence} <= set(ledger_in_words.advice(found))
     assert {of_bytes.sentence, of_inodes.sentence} <= notices
     assert asdict(of_inodes) in found["checks"]
     families = {f.name: f for f in LedgerCollector(settings, ledger, lambda: NOW, dict).collect()}

@@ -17,13 +17,14 @@ from rich.console import Console
 
 from config.schema import Settings
 from daemon.cli import overview
-from daemon.cli.wording import WIDTH, age, brief, in_words
+from daemon.cli.wording import WIDTH
 from daemon.finding import Finding
 from daemon.ledger import Ledger, heartbeats, open_ledger, operator_requests, priority_and_cancel, studies, views
 from daemon.ledger.claims import LeaseLost, claim, release
 from daemon.ledger.engine import note
 from daemon.ledger.tables import breakers, deliveries, fetches, instances, revisions
 from daemon.ledger.tables import studies as studies_table
+from daemon.ledger_in_words import age, brief, in_words
 from daemon.main import cli
 from daemon.work.analyse import in_short
 from pipeline.errors import InputRejected

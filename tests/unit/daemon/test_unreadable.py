@@ -18,7 +18,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 
 from config.schema import Ledger as LedgerSection
 from config.schema import Settings, Spool
-from daemon.cli import overview
+from daemon import ledger_in_words
 from daemon.health import standing_checks
 from daemon.ledger import Ledger, open_ledger, set_aside, views
 from daemon.ledger.tables import instances, studies
@@ -235,9 +235,9 @@ def test_a_file_that_kills_the_indexer_is_told_by_name_and_all_others_are_indexe
     assert "SIGABRT" in finding.text
     with ledger.read() as connection:
         assert "unreadable" in [trouble.kind for trouble in lasting(connection, settings, time.time())]
-        shown = overview.gather(settings, connection, time.time())
+        shown = ledger_in_words.gather(settings, connection, time.time())
     assert [item["sop_instance_uid"] for item in shown["set_aside"]] == [bad]
-    assert any(bad in sentence for sentence in overview.advice(shown))
+    assert any(bad in sentence for sentence in ledger_in_words.advice(shown))
     gauges = {m.name: m for m in LedgerCollector(settings, ledger, time.time, dict).collect()}
     assert [sample.value for sample in gauges["axrad_files_set_aside"].samples] == [1]
     ledger.close()

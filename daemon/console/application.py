@@ -1,0 +1,110 @@
+"""The console as a whole: which address is which page, and the server in front of them."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from http import HTTPStatus
+from pathlib import Path
+
+import structlog
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from config.schema import Console, Settings
+from daemon.console import browser_rules, rendering, today_page
+from daemon.console.gate import Gate
+from daemon.console.picture_process import PictureProcess
+from daemon.console.sessions import Sessions
+from daemon.console.sign_in import SignIn, set_language, sign_out
+from daemon.console.user_file import require_users
+from daemon.console.visit import ConsoleState
+from daemon.ledger import existing_ledger
+from daemon.network.server_tls import CurrentTls, TlsFiles
+from daemon.serving.limits import HttpLimits
+from daemon.serving.server import HttpServer
+from pipeline.errors import InputRejected
+
+log = structlog.get_logger("axrad.console")
+STYLE_SECONDS = 3600
+
+
+def routes(gate: Gate) -> list[Route]:
+    """Every address. The first word of `page` is the row of the tables in `rights`; empty: whoever is signed in."""
+    sign_in = SignIn(gate)
+    return [
+        Route("/sign-in", sign_in.show),
+        Route("/sign-in", sign_in.take, methods=["POST"]),
+        Route("/sign-out", gate.page("", sign_out), methods=["POST"]),
+        Route("/language", gate.page("", set_language), methods=["POST"]),
+        Route("/style.css", _style),
+        Route("/", gate.page("today", today_page.today)),
+    ]
+
+
+async def _style(request: Request) -> Response:
+    sheet = (rendering.HERE / "static" / "style.css").read_text(encoding="utf-8")
+    response = browser_rules.secured(Response(sheet, media_type="text/css"), request.url.scheme)
+    response.headers["Cache-Control"] = f"max-age={STYLE_SECONDS}"
+    return response
+
+
+def application(state: ConsoleState) -> Starlette:
+    gate = Gate(state)
+
+    async def absent(request: Request, _: Exception) -> Response:
+        arrival = gate.arrival(request)
+        page = gate.message(arrival, HTTPStatus.NOT_FOUND, "This is not there.", "")
+        return browser_rules.secured(page, arrival.scheme)
+
+    async def other_method(_: Request, __: Exception) -> Response:
+        return Response(status_code=HTTPStatus.METHOD_NOT_ALLOWED, headers={"Connection": "close"})
+
+    app = Starlette(routes=routes(gate), exception_handlers={404: absent, 405: other_method})
+    app.router.redirect_slashes = False
+    return app
+
+
+def limits_of(console: Console) -> HttpLimits:
+    """Without TLS of our own only this machine and the proxies connect."""
+    behind = console.host not in browser_rules.LOOPBACK_NAMES and console.certificate is None
+    return HttpLimits(networks=console.trusted_proxies if behind else ())
+
+
+@contextmanager
+def serving(settings: Settings, config_path: Path | None) -> Iterator[HttpServer]:
+    """Serve in a thread while the body runs.
+
+    Raises InputRejected where there is no user, or where certificate or address cannot be used.
+    """
+    console, users = settings.console, require_users(settings)
+    try:
+        tls = CurrentTls(TlsFiles(console.certificate, console.key))
+    except (OSError, ValueError) as error:
+        raise InputRejected(f"console.certificate cannot be used: {error}", code="bad-certificate") from error
+    sessions = Sessions(console.idle_s, console.longest_s, time.monotonic)
+    with closing(existing_ledger(settings)) as ledger, closing(PictureProcess()) as pictures:
+        state = ConsoleState(settings, config_path, ledger, users, sessions, pictures, secrets.token_bytes(32))
+        names = browser_rules.host_names(console)
+        try:
+            server = HttpServer(
+                (console.host, console.port), application(state), limits_of(console), tls=tls,
+                host_rule=names.__contains__,
+            )  # fmt: skip
+        except OSError as error:
+            where = f"{console.host}:{console.port}"
+            raise InputRejected(f"cannot listen on {where}: {error.strerror}", code="cannot-listen") from error
+        with server:
+            log.info("console", host=console.host, port=server.server_port, tls=tls.enabled)
+            yield server
+
+
+def serve(settings: Settings, config_path: Path | None, stop: threading.Event) -> None:
+    """Until `stop`. Raises InputRejected."""
+    with serving(settings, config_path):
+        stop.wait()
