@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from daemon.cli.cohort_appendix import calls, characteristics
 from daemon.cli.cohort_microenvironment import microenvironment
 from daemon.cli.options import config_option, json_option, out_folder
 from daemon.cli.research_extra import require_research
@@ -66,4 +67,5 @@ def delta(
     click.echo(f"Report: {out / 'report.html'}")
 
 
-cohort.add_command(microenvironment)
+for _command in (calls, characteristics, microenvironment):
+    cohort.add_command(_command)

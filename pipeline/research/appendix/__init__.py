@@ -1,0 +1,1 @@
+"""The tables of an appendix: who the patients are, what each clinical fact tells, and how calls combine."""
