@@ -76,7 +76,7 @@ def _images(folder: Path, matrix: int, count: int, number: int) -> Path:
     return folder
 
 
-def _header_elements(uid: str, matrix: int) -> bytes:
+def _header_elements(uid: str, matrix: int, study_uid: str = "2.25.1") -> bytes:
     numbers = {0x0002: 1, 0x0010: matrix, 0x0011: matrix, 0x0100: 16, 0x0101: 12, 0x0102: 11, 0x0103: 0}
     elements = [
         (0x0008, 0x0008, "CS", "ORIGINAL\\PRIMARY\\M\\ND"),
@@ -92,7 +92,7 @@ def _header_elements(uid: str, matrix: int) -> bytes:
         *((0x0018, element, "DS", "90") for element in (0x0093, 0x0094, 0x0095, 0x1314, 0x1316)),
         (0x0019, 0x0010, "LO", "BENCHMARK PRIVATE"),
         *((0x0019, 0x1000 + element, "DS", f"{element}.5") for element in range(80)),
-        (0x0020, 0x000D, "UI", "2.25.1"),
+        (0x0020, 0x000D, "UI", study_uid),
         (0x0020, 0x000E, "UI", "2.25.2"),
         (0x0020, 0x0032, "DS", "-128.5\\-99.25\\12.75"),
         (0x0020, 0x0037, "DS", "1\\0\\0\\0\\1\\0"),

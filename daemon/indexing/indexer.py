@@ -5,31 +5,32 @@ One indexer per spool (a file lock sees to it). Intake never waits for it: while
 
 from __future__ import annotations
 
-import errno
 import threading
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import sqlalchemy as sa
 import structlog
 
 from config.schema import Settings
 from daemon.clock import Clock, system_clock
-from daemon.export.commitment_reporters import destinations_believing
 from daemon.feedback.feedback_records import collect as collect_feedback
-from daemon.indexing.arrivals import describe
+from daemon.indexing.batches import Line, Writer
+from daemon.indexing.header_pool import HeaderPool
+from daemon.indexing.line_reading import Rules, arrival_of, brings_file
 from daemon.indexing.pixel_comparison import comparing
-from daemon.indexing.priority import Order, priority_of
 from daemon.indexing.reconcile import reconcile, verify_after_boot
 from daemon.indexing.trail_anchor import TrailAnchor
-from daemon.ledger import Ledger, commitments, open_ledger
-from daemon.ledger.instances import Arrival, is_known, record
-from daemon.ledger.keyed_digests import bring, bring_along, is_done, mark_mixed
-from daemon.ledger.open_associations import association_ended, still_arriving, still_sending
+from daemon.ledger import Ledger, open_ledger
+from daemon.ledger.chunks import in_chunks
+from daemon.ledger.instances import Arrival, known_of
+from daemon.ledger.keyed_digests import bring, is_done, mark_mixed
+from daemon.ledger.open_associations import associations_ended
 from daemon.ledger.site_key import SiteKey, key_for
 from daemon.ledger.tables import journal_positions
-from daemon.ledger.work_order import BACKFILL
 from daemon.logs import Recurring, place_of
 from daemon.machine.file_lock import waiting_for_lock
 from daemon.recovery import unreadable_files
@@ -44,8 +45,14 @@ JOURNAL_POLL_S = 0.25
 RECONCILE_S = 600.0
 # How often it is looked whether a reader, be it a worker, has died.
 LOOK_S = 2.0
-# A line of a journal, and what it brings.
-Line = tuple[Entry, Arrival | None]
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+class Readers(Protocol):
+    """Processes that read headers."""
+
+    def read(self, entries: Sequence[Entry], rules: Rules, now: float) -> list[Arrival | None]: ...
 
 
 def index_once(
@@ -56,127 +63,53 @@ def index_once(
     key: SiteKey | None = None,
     *,
     behind: bool = False,
+    readers: Readers | None = None,
 ) -> int:
     """Bring every journal line into the ledger; the number of new lines. Safe to repeat, safe to kill.
 
     With `settings`, the site's rules make exams urgent, and the audit trail says what each association brought.
     With `key`, digests of identifiers are kept under it; `behind`: some rows of the ledger are not yet.
+    Without `readers`, headers are read in this process.
     """
-    order = Order.of(settings) if settings is not None else Order()
-    along = key if behind else None
+    rules = Rules.of(settings, key)
+    writer = Writer(ledger, now, settings, key if behind else None)
     with ledger.read() as connection:
         rows = connection.execute(sa.select(journal_positions)).all()
     positions = {row.name: int(row.position) for row in rows}
-    measured = settings is not None and settings.proposal.enabled
-    done = 0
-    batch: list[Line] = []
-    for entry in read_journals(spool.root, positions):
-        batch.append((entry, _arrival(ledger, spool, entry, order, now, key, measurements=measured)))
-        if len(batch) >= LINES_AT_ONCE:
-            done += _write(ledger, batch, now, settings, along)
-            batch = []
-    done += _write(ledger, batch, now, settings, along)
+    batches = in_chunks(read_journals(spool.root, positions), LINES_AT_ONCE)
+    lines: Iterator[list[Line]]
+    if readers is None:
+        lines = map(partial(_lines, ledger, lambda some: [arrival_of(spool, e, rules, now) for e in some]), batches)
+    else:
+        lines = one_ahead(partial(_lines, ledger, partial(readers.read, rules=rules, now=now)), batches)
+    done = sum(map(writer.write, lines))
     _retire_finished(ledger, spool, settings)
     return done
 
 
-def _arrival(
-    ledger: Ledger, spool: Spool, entry: Entry, order: Order, now: float, key: SiteKey | None, *, measurements: bool
-) -> Arrival | None:
-    """Read the header outside of any transaction. None for lines that bring no file, or one already known.
-
-    A line may be from before the clock was put back; nothing has arrived in the future.
-    """
-    if entry.event not in ("stored", "duplicate") or not entry.path or not entry.sop_instance_uid or not entry.digest:
-        return None
+def _lines(
+    ledger: Ledger, read: Callable[[Sequence[Entry]], Sequence[Arrival | None]], entries: Sequence[Entry]
+) -> list[Line]:
+    """Lines with what they bring: None where that is no file, or one already known."""
+    wanted = [entry for entry in entries if brings_file(entry)]
     with ledger.read() as connection:
-        if is_known(connection, entry.sop_instance_uid, entry.digest):
-            return None
-    try:
-        what = (spool, entry.path, entry.sop_instance_uid, entry.digest)
-        arrival = describe(*what, min(entry.ts, now), entry, key, measurements=measurements)
-    except TryLater:
-        raise
-    except Exception as error:  # noqa: BLE001 - one line must not keep all others from the ledger
-        # Left to the walk through the spool, which comes back to it until it can be read.
-        number = error.errno if isinstance(error, OSError) else None
-        log.error("file-unreadable", path=entry.path, error=errno.errorcode.get(number or 0, type(error).__name__))
-        return None
-    return replace(arrival, priority=priority_of(entry, arrival.facts, order), backfill=entry.role == BACKFILL)
+        known = known_of(connection, ((e.sop_instance_uid or "", e.digest or "") for e in wanted))
+    unknown = [entry for entry in wanted if (entry.sop_instance_uid, entry.digest) not in known]
+    arrivals = {(e.journal, e.end): a for e, a in zip(unknown, read(unknown), strict=True)}
+    return [(entry, arrivals.get((entry.journal, entry.end))) for entry in entries]
 
 
-def _write(ledger: Ledger, batch: list[Line], now: float, settings: Settings | None, along: SiteKey | None) -> int:
-    """Everything at once; where the ledger does not take that, one by one, and without what it does not take."""
-    if not batch:
-        return 0
-    try:
-        _write_all(ledger, batch, now, settings, along)
-    except TryLater:
-        raise
-    except Exception:  # noqa: BLE001 - one instance must not keep all others from the ledger
-        for line in batch:
-            _write_one(ledger, line, now, settings, along)
-    return len(batch)
-
-
-def _write_one(ledger: Ledger, line: Line, now: float, settings: Settings | None, along: SiteKey | None) -> None:
-    """As it is; else as a file that cannot be used; else its place in the journal alone, so that the walk finds it."""
-    entry, arrival = line
-    unusable = arrival and replace(arrival, facts=None, note="the ledger does not take what it says")
-    passed_over = replace(entry, event="refused")
-    for attempt in (line, (entry, unusable)):
-        try:
-            _write_all(ledger, [attempt], now, settings, along)
-            return
-        except TryLater:
-            raise
-        except Exception as error:  # noqa: BLE001 - as above
-            log.error("not-recorded", path=entry.path, line=entry.event, error=type(error).__name__, at=place_of(error))
-    _write_all(ledger, [(passed_over, None)], now, settings, None)
-
-
-def _write_all(ledger: Ledger, batch: list[Line], now: float, settings: Settings | None, along: SiteKey | None) -> None:
-    """`along`: the key that exams and patients of these lines are brought under with them."""
-    ends: dict[str, int] = {}
-    exams: set[str] = set()
-    # Outside of the transaction: the name of a host may have to be asked for.
-    believed = {
-        (entry.calling_ae, entry.address): destinations_believing(settings, entry.calling_ae, entry.address)
-        for entry, _ in batch
-        if entry.event == "commitment" and settings is not None
-    }
-    with ledger.write() as connection:
-        for entry, arrival in batch:
-            ends[entry.journal] = entry.end
-            exam_uid = record(connection, arrival) if arrival is not None else None
-            if exam_uid is not None:
-                exams.add(exam_uid)
-                still_arriving(connection, entry.association, exam_uid, min(entry.ts, now))
-            elif entry.event in ("stored", "duplicate"):
-                still_sending(connection, entry.association, min(entry.ts, now))
-            if entry.event == "closed":
-                association_ended(connection, entry.association)
-            if entry.event == "commitment":
-                _record_commitment(connection, entry, now, believed.get((entry.calling_ae, entry.address)))
-        if along is not None and exams:
-            bring_along(connection, along, exams, {a.plain_patient for _, a in batch if a is not None})
-        for name, position in ends.items():
-            _save_position(connection, name, position)
-
-
-def _save_position(connection: sa.Connection, name: str, position: int) -> None:
-    done = connection.execute(
-        journal_positions.update().where(journal_positions.c.name == name).values(position=position)
-    )
-    if done.rowcount == 0:
-        connection.execute(journal_positions.insert().values(name=name, position=position))
-
-
-def _record_commitment(connection: sa.Connection, entry: Entry, now: float, believed: frozenset[str] | None) -> None:
-    """A PACS reports on what we asked it to keep: delivered, or to be sent again."""
-    if entry.transaction_uid is not None:
-        who = (believed, entry.calling_ae)
-        commitments.take_report(connection, entry.transaction_uid, entry.committed, entry.failed, now, *who)
+def one_ahead(work: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:
+    """As `map`, with each item worked on while the caller is busy with the result before it."""
+    with ThreadPoolExecutor(1, "one-ahead") as beside:
+        coming: Future[U] | None = None
+        for item in items:
+            ahead = beside.submit(work, item)
+            if coming is not None:
+                yield coming.result()
+            coming = ahead
+        if coming is not None:
+            yield coming.result()
 
 
 def _retire_finished(ledger: Ledger, spool: Spool, settings: Settings | None) -> None:
@@ -186,6 +119,7 @@ def _retire_finished(ledger: Ledger, spool: Spool, settings: Settings | None) ->
     current = {row.name: int(row.position) for row in rows}
     journals = journal_names(spool.root / "journal")
     finished = [name for name in journals if is_finished(spool.root, name)]
+    gone = []
     # And those that an indexer removed just before it died itself.
     for name in finished + sorted(current.keys() - set(journals)):
         path = spool.root / "journal" / name
@@ -196,10 +130,12 @@ def _retire_finished(ledger: Ledger, spool: Spool, settings: Settings | None) ->
             if settings is not None:
                 association_indexed(settings, ledger, spool, name)
             retire(spool.root, name)
+        gone.append(name)
+    for some in in_chunks(gone):
         with ledger.write() as connection:
-            connection.execute(journal_positions.delete().where(journal_positions.c.name == name))
+            connection.execute(journal_positions.delete().where(journal_positions.c.name.in_(some)))
             # Also where the writer died before it could say that it closed.
-            association_ended(connection, Path(name).stem)
+            associations_ended(connection, [Path(name).stem for name in some])
 
 
 def run(settings: Settings, stop: threading.Event, clock: Clock = system_clock) -> None:
@@ -209,52 +145,68 @@ def run(settings: Settings, stop: threading.Event, clock: Clock = system_clock) 
         if not acquired:
             return
         unreadable_files.start(spool.root, "the indexer", clock())
-        with comparing(settings, spool, stop, clock):
-            _keep_indexing(settings, spool, stop, clock)
+        with comparing(settings, spool, stop, clock), HeaderPool(spool.root, settings.log, clock) as readers:
+            _Indexer(settings, spool, readers, clock).run(stop)
 
 
-def _keep_indexing(settings: Settings, spool: Spool, stop: threading.Event, clock: Clock) -> None:
-    ledger: Ledger | None = None
-    key: SiteKey | None = None
-    anchor = TrailAnchor()
-    verified, news, reconciled_at, looked_at = False, False, 0.0, 0.0
-    away = Recurring(log, "ledger-away")
-    while not stop.is_set():
-        try:
-            if ledger is None:
-                ledger = open_ledger(settings)
-            if key is None:
-                key = key_for(settings, ledger, clock())
-                with ledger.write() as connection:
-                    mark_mixed(connection, key)
-            behind = not is_done(ledger, key) and bring(ledger, key) > 0
-            if not verified:
-                if torn := verify_after_boot(ledger, spool, clock()):
-                    log.error("torn-by-power-cut", instances=torn)
-                verified = True
-            if abs(clock() - looked_at) > LOOK_S:
-                unreadable_files.judge_notes(spool.root, clock())
-                unreadable_files.report_to_ledger(ledger, spool.root, clock())
-                anchor.note_trail(ledger, settings, clock())
-                looked_at = clock()
-            news = index_once(ledger, spool, clock(), settings, key, behind=behind) > 0 or news
-            if behind:
-                continue
-            if news:
-                collect_feedback(ledger, spool.root, clock(), settings, key)
-                news = False
-            if abs(clock() - reconciled_at) > RECONCILE_S:
-                index, measured = partial(index_once, ledger, spool, clock(), settings, key), settings.proposal.enabled
-                recorded, lost = reconcile(ledger, spool, clock(), index, key, measurements=measured)
-                reconciled_at = clock()
-                if recorded or lost:
-                    log.warning("reconciled", files_without_row=recorded, rows_without_file=lost)
-        except TryLater as error:
-            away.note(error.code, reason=error.message)
-            stop.wait(2.0)
-        except Exception as error:  # noqa: BLE001 - the outermost loop: what went wrong is tried again
-            log.error("indexing-failed", error=type(error).__name__, at=place_of(error))
-            stop.wait(2.0)
-        stop.wait(JOURNAL_POLL_S)
-    if ledger is not None:
-        ledger.close()
+class _Indexer:
+    """What the process knows from one round to the next."""
+
+    def __init__(self, settings: Settings, spool: Spool, readers: HeaderPool, clock: Clock) -> None:
+        self._settings, self._spool, self._readers, self._clock = settings, spool, readers, clock
+        self._ledger: Ledger | None = None
+        self._key: SiteKey | None = None
+        self._anchor = TrailAnchor()
+        self._verified, self._news = False, False
+        self._reconciled_at, self._looked_at = 0.0, 0.0
+
+    def run(self, stop: threading.Event) -> None:
+        away = Recurring(log, "ledger-away")
+        while not stop.is_set():
+            try:
+                if self._round():
+                    continue
+            except TryLater as error:
+                away.note(error.code, reason=error.message)
+                stop.wait(2.0)
+            except Exception as error:  # noqa: BLE001 - the outermost loop: what went wrong is tried again
+                log.error("indexing-failed", error=type(error).__name__, at=place_of(error))
+                stop.wait(2.0)
+            stop.wait(JOURNAL_POLL_S)
+        if self._ledger is not None:
+            self._ledger.close()
+
+    def _round(self) -> bool:
+        """Whether older digests are still to be brought under the key, so that the next round comes at once."""
+        settings, spool, clock = self._settings, self._spool, self._clock
+        ledger = self._ledger = self._ledger or open_ledger(settings)
+        if self._key is None:
+            self._key = key_for(settings, ledger, clock())
+            with ledger.write() as connection:
+                mark_mixed(connection, self._key)
+        key = self._key
+        behind = not is_done(ledger, key) and bring(ledger, key) > 0
+        if not self._verified:
+            if torn := verify_after_boot(ledger, spool, clock()):
+                log.error("torn-by-power-cut", instances=torn)
+            self._verified = True
+        if abs(clock() - self._looked_at) > LOOK_S:
+            unreadable_files.judge_notes(spool.root, clock())
+            unreadable_files.report_to_ledger(ledger, spool.root, clock())
+            self._anchor.note_trail(ledger, settings, clock())
+            self._readers.end_idle()
+            self._looked_at = clock()
+        index = partial(index_once, ledger, spool, settings=settings, key=key, readers=self._readers)
+        self._news = index(clock(), behind=behind) > 0 or self._news
+        if behind:
+            return True
+        if self._news:
+            collect_feedback(ledger, spool.root, clock(), settings, key)
+            self._news = False
+        if abs(clock() - self._reconciled_at) > RECONCILE_S:
+            measured = settings.proposal.enabled
+            recorded, lost = reconcile(ledger, spool, clock(), lambda: index(clock()), key, measurements=measured)
+            self._reconciled_at = clock()
+            if recorded or lost:
+                log.warning("reconciled", files_without_row=recorded, rows_without_file=lost)
+        return False

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from daemon.assembly.duplicates import CONTENT_TAG, NOT_COMPARABLE
+from daemon.ledger.chunks import in_chunks
 from daemon.ledger.engine import note
 from daemon.ledger.moves import move
 from daemon.ledger.rows import InstanceRow, rows_where
@@ -24,11 +25,11 @@ class PixelDigest:
     damaged: bool = False
 
 
-def request_comparison(connection: sa.Connection, sop_uid: str, at: float) -> None:
-    """The data sets under this UID are to be compared."""
-    done = connection.execute(comparisons.update().where(comparisons.c.sop_uid == sop_uid).values(since=at))
-    if done.rowcount == 0:
-        connection.execute(comparisons.insert().values(sop_uid=sop_uid, since=at))
+def request_comparisons(connection: sa.Connection, since: Mapping[str, float]) -> None:
+    """The data sets under these UIDs are to be compared, from a time on."""
+    for some in in_chunks(since):
+        connection.execute(comparisons.delete().where(comparisons.c.sop_uid.in_(some)))
+        connection.execute(comparisons.insert(), [{"sop_uid": uid, "since": since[uid]} for uid in some])
 
 
 def uids_to_compare(connection: sa.Connection, limit: int) -> list[str]:

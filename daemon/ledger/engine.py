@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -75,6 +76,16 @@ class Ledger:
         self.engine.dispose()
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A line of the timeline that is still to be written."""
+
+    at: float
+    kind: str
+    detail: str = ""
+    study_id: str | None = None
+
+
 def note(
     connection: sa.Connection,
     now: float,
@@ -87,6 +98,13 @@ def note(
     connection.execute(
         events.insert().values(at=now, kind=kind, detail=detail, study_id=study_id, revision_id=revision_id)
     )
+
+
+def note_all(connection: sa.Connection, notes: Sequence[Note]) -> None:
+    """Several at once, in their order."""
+    rows = [{"at": n.at, "kind": n.kind, "detail": n.detail, "study_id": n.study_id} for n in notes]
+    if rows:
+        connection.execute(events.insert(), rows)
 
 
 def ledger_url(settings: Settings) -> str:
@@ -166,6 +184,8 @@ def bare_ledger(settings: Settings, *, may_be_made: bool = False) -> Ledger:
     if url.get_backend_name() == "sqlite":
         return _sqlite(url, settings, may_be_made)
     engine = sa.create_engine(url, hide_parameters=True, pool_pre_ping=True, connect_args={"timeout": ANSWER_TIMEOUT_S})
+    # Of many rows one INSERT with all their values: pg8000 asks twice for each row of an executemany.
+    engine.dialect.use_insertmanyvalues_wo_returning = True
     sa.event.listen(engine, "handle_error", _socket_errors)
     return Ledger(engine)
 

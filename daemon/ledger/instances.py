@@ -9,7 +9,8 @@ import sqlalchemy as sa
 
 from daemon.assembly.duplicates import CONTENT_TAG
 from daemon.ledger import comparisons
-from daemon.ledger.engine import note
+from daemon.ledger.chunks import in_chunks
+from daemon.ledger.engine import Note, note, note_all
 from daemon.ledger.moves import add, move, move_all
 from daemon.ledger.proposals import is_ours as is_proposal
 from daemon.ledger.roi_filing import adopt_rois, exam_of
@@ -19,6 +20,9 @@ from daemon.ledger.tables import instances, roi_references, sent_objects, studie
 from daemon.ledger.work_order import ROUTINE
 from pipeline.catalog import ACCEPTED, REGISTRATION_CLASS, InstanceFacts, facts_to_json
 from pipeline.catalog.free_text import to_keep
+
+# Why an instance is ignored.
+OUR_RESULT, NOT_USED = "a result of axrad", "not used by axrad"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,18 @@ def is_known(connection: sa.Connection, sop_uid: str, digest: str) -> bool:
     return row is not None and row.state not in GONE
 
 
+def known_of(connection: sa.Connection, data_sets: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Those of some data sets, by UID and digest, that are in the ledger and whose files are in the spool."""
+    wanted = set(data_sets)
+    known = set()
+    for some in in_chunks(sorted({sop_uid for sop_uid, _ in wanted})):
+        rows = connection.execute(
+            sa.select(instances.c.sop_uid, instances.c.digest, instances.c.state).where(instances.c.sop_uid.in_(some))
+        )
+        known |= {(row.sop_uid, row.digest) for row in rows if row.state not in GONE}
+    return known & wanted
+
+
 def record(connection: sa.Connection, arrival: Arrival) -> str | None:
     """Write one arrival; the exam it belongs to. Repeating it changes nothing, and then, as for what is of no use to
     axrad, there is no exam. A lost or purged instance that came again is back."""
@@ -77,14 +93,14 @@ def record(connection: sa.Connection, arrival: Arrival) -> str | None:
         return _come_back(connection, old.id, old.exam_uid, arrival, is_result) if old.state in GONE else None
     if facts is None:
         add(connection, "instance", "unreadable", columns_of(arrival))
-        note(connection, arrival.at, "unreadable", f"{arrival.sop_uid}: {arrival.note}")
+        note_all(connection, [unreadable(arrival)])
         return None
     if facts.ours or _was_sent(connection, facts):
         # A result of axrad that was routed back: it is kept, and nothing else happens.
-        add(connection, "instance", "ignored", columns_of(arrival, "a result of axrad", CountsAs.RESULT))
+        add(connection, "instance", "ignored", columns_of(arrival, OUR_RESULT, CountsAs.RESULT))
         return None
     if not is_relevant(facts):
-        add(connection, "instance", "ignored", columns_of(arrival, "not used by axrad", CountsAs.OTHERS))
+        add(connection, "instance", "ignored", columns_of(arrival, NOT_USED, CountsAs.OTHERS))
         return None
     exam_uid = exam_of(connection, facts)
     instance_id = add(connection, "instance", "stored", columns_of(arrival) | {"exam_uid": exam_uid})
@@ -170,9 +186,17 @@ def _compare(connection: sa.Connection, arrival: Arrival, exam_uid: str) -> None
     ).all()
     if other_data_sets:
         if arrival.facts is not None and CONTENT_TAG not in arrival.facts.tags:
-            comparisons.request_comparison(connection, arrival.sop_uid, arrival.at)
-        detail = f"{arrival.sop_uid} came again with another data set ({exam_uid})"
-        note(connection, arrival.at, "resent-changed", detail, study_id_of(connection, exam_uid))
+            comparisons.request_comparisons(connection, {arrival.sop_uid: arrival.at})
+        note_all(connection, [resent_changed(arrival, exam_uid, study_id_of(connection, exam_uid))])
+
+
+def resent_changed(arrival: Arrival, exam_uid: str, study_id: str | None) -> Note:
+    detail = f"{arrival.sop_uid} came again with another data set ({exam_uid})"
+    return Note(arrival.at, "resent-changed", detail, study_id)
+
+
+def unreadable(arrival: Arrival) -> Note:
+    return Note(arrival.at, "unreadable", f"{arrival.sop_uid}: {arrival.note}")
 
 
 def mark_lost(connection: sa.Connection, ids: Iterable[int], now: float) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
 import sqlalchemy as sa
 
+from daemon.ledger.chunks import in_chunks
 from daemon.ledger.tables import open_associations, studies
 
 
@@ -21,12 +24,54 @@ def still_sending(connection: sa.Connection, association: str, at: float) -> Non
     connection.execute(open_associations.update().where(open_associations.c.name == association).values(last_at=at))
 
 
-def association_ended(connection: sa.Connection, association: str) -> None:
-    """The association was released or aborted, or its process is gone: the exam that it brought last can be judged."""
-    exam_uid = connection.execute(
-        sa.select(open_associations.c.exam_uid).where(open_associations.c.name == association)
-    ).scalar_one_or_none()
-    if exam_uid is None:
+def associations_ended(connection: sa.Connection, names: Sequence[str]) -> None:
+    """Associations were released or aborted, or their processes are gone: what each brought last can be judged."""
+    theirs = open_associations.c.name.in_(names)
+    exams = connection.execute(sa.select(open_associations.c.exam_uid).where(theirs)).scalars().all()
+    if not exams:
         return
-    connection.execute(open_associations.delete().where(open_associations.c.name == association))
-    connection.execute(studies.update().where(studies.c.study_uid == exam_uid).values(dirty=True))
+    connection.execute(open_associations.delete().where(theirs))
+    connection.execute(studies.update().where(studies.c.study_uid.in_(exams)).values(dirty=True))
+
+
+class OpenAssociations:
+    """The same for a batch of lines: worked out in memory, written by two statements."""
+
+    def __init__(self, connection: sa.Connection, names: Collection[str]) -> None:
+        self._connection = connection
+        self._changed: set[str] = set()
+        # By name: the exam and the time of what came last.
+        self._now: dict[str, tuple[str, float]] = {}
+        for some in in_chunks(sorted(names)):
+            for row in connection.execute(sa.select(open_associations).where(open_associations.c.name.in_(some))):
+                self._now[row.name] = (row.exam_uid, row.last_at)
+
+    @property
+    def exams(self) -> set[str]:
+        """What they have brought last."""
+        return {exam_uid for exam_uid, _ in self._now.values()}
+
+    def arriving(self, association: str, exam_uid: str, at: float) -> None:
+        self._now[association] = (exam_uid, at)
+        self._changed.add(association)
+
+    def sending(self, association: str, at: float) -> None:
+        if association in self._now:
+            self.arriving(association, self._now[association][0], at)
+
+    def end(self, association: str) -> str | None:
+        """The exam that can be judged now."""
+        if association not in self._now:
+            return None
+        self._changed.add(association)
+        return self._now.pop(association)[0]
+
+    def write(self) -> None:
+        for some in in_chunks(sorted(self._changed)):
+            self._connection.execute(open_associations.delete().where(open_associations.c.name.in_(some)))
+        rows = [
+            {"name": name, "exam_uid": self._now[name][0], "last_at": self._now[name][1]}
+            for name in sorted(self._changed & self._now.keys())
+        ]
+        if rows:
+            self._connection.execute(open_associations.insert(), rows)

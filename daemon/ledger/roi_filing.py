@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import sqlalchemy as sa
 
+from daemon.ledger.chunks import in_chunks
 from daemon.ledger.states import KNOWN_STATES
 from daemon.ledger.studies import create_or_wake
 from daemon.ledger.tables import fetches, instances, proposals, revisions, roi_references, studies
@@ -35,9 +38,23 @@ def _exam_of_images(connection: sa.Connection, sop_uids: list[str]) -> str | Non
 def adopt_rois(connection: sa.Connection, sop_uid: str, facts: InstanceFacts, at: float, key_id: str) -> None:
     """ROIs that came before any of their images, and so were filed elsewhere, move to the first one's study."""
     study_uid = facts.ref.study_uid
+    rows = connection.execute(
+        sa.select(instances.c.id, instances.c.exam_uid)
+        .join(roi_references, roi_references.c.roi_id == instances.c.id)
+        .where(roi_references.c.sop_uid == sop_uid, instances.c.exam_uid != study_uid, ~_with_their_images())
+    ).all()
+    for row in rows:
+        connection.execute(instances.update().where(instances.c.id == row.id).values(exam_uid=study_uid))
+        _drop_if_empty(connection, row.exam_uid)
+    if rows:
+        create_or_wake(connection, study_uid, (facts.patient_key, key_id), at)
+
+
+def _with_their_images() -> sa.ColumnElement[bool]:
+    """Of a row of `instances` with references: one of the images that it refers to is, or was, in its exam."""
     image = instances.alias("image")
     theirs = roi_references.alias("theirs")
-    with_their_images = (
+    return (
         sa.select(sa.literal(1))
         .select_from(theirs.join(image, image.c.sop_uid == theirs.c.sop_uid))
         .where(
@@ -48,16 +65,28 @@ def adopt_rois(connection: sa.Connection, sop_uid: str, facts: InstanceFacts, at
         .correlate(instances)
         .exists()
     )
-    rows = connection.execute(
-        sa.select(instances.c.id, instances.c.exam_uid)
-        .join(roi_references, roi_references.c.roi_id == instances.c.id)
-        .where(roi_references.c.sop_uid == sop_uid, instances.c.exam_uid != study_uid, ~with_their_images)
-    ).all()
-    for row in rows:
-        connection.execute(instances.update().where(instances.c.id == row.id).values(exam_uid=study_uid))
-        _drop_if_empty(connection, row.exam_uid)
-    if rows:
-        create_or_wake(connection, study_uid, (facts.patient_key, key_id), at)
+
+
+def first_images(connection: sa.Connection, study_of: Mapping[str, str]) -> set[str]:
+    """UIDs of those images of a batch to which ROIs will move that came before any of their images.
+
+    A ROI moves once at most: to the study of the first of its images that comes.
+
+    Args:
+        study_of: the study of each image, by its UID, in the order of their coming.
+    """
+    place = {sop_uid: number for number, sop_uid in enumerate(study_of)}
+    first: dict[int, tuple[int, str, str]] = {}
+    for some in in_chunks(study_of):
+        rows = connection.execute(
+            sa.select(instances.c.id, instances.c.exam_uid, roi_references.c.sop_uid)
+            .join(roi_references, roi_references.c.roi_id == instances.c.id)
+            .where(roi_references.c.sop_uid.in_(some), ~_with_their_images())
+        )
+        for roi_id, exam_uid, sop_uid in rows:
+            candidate = (place[sop_uid], sop_uid, exam_uid)
+            first[roi_id] = min(first.get(roi_id, candidate), candidate)
+    return {sop_uid for _, sop_uid, exam_uid in first.values() if study_of[sop_uid] != exam_uid}
 
 
 def _drop_if_empty(connection: sa.Connection, study_uid: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 
@@ -34,43 +35,75 @@ def create_or_wake(
     """
     row = row_where(connection, StudyRow, studies.c.study_uid == study_uid)
     if row is None:
-        study_id = new_id()
-        add(
-            connection,
-            "study",
-            "assembling",
-            {
-                "id": study_id,
-                "study_uid": study_uid,
-                "patient_key": patient[0],
-                "key_id": patient[1],
-                "first_arrival_at": at,
-                "last_arrival_at": at,
-                "changed_at": at,
-                "dirty": True,
-                "priority": priority,
-                "role": BACKFILL if backfill else "current",
-            },
-        )
-        how = ", ".join(
-            [*(["backfill"] if backfill else []), *([priority_in_words(priority)] if priority != ROUTINE else [])]
-        )
-        note(connection, at, "first-instance", how, study_id=study_id)
+        columns, detail = study_of_first(study_uid, patient, at, priority, backfill=backfill)
+        add(connection, "study", "assembling", columns)
+        note(connection, at, "first-instance", detail, study_id=str(columns["id"]))
         return
-    values: dict[str, object] = {"last_arrival_at": max(at, row.last_arrival_at), "dirty": True}
-    if priority > max(row.priority, ROUTINE):
-        values["priority"] = priority
-        note(
-            connection, at, "prioritised", f"{priority_in_words(priority)}, as an instance of it asks", study_id=row.id
-        )
-    if row.state == "cancelled" and not row.dirty:
-        note(connection, at, "came-after-cancelling", "new data; nothing is done with them until `axrad retry`", row.id)
-    if row.state == "expired":
-        note(connection, at, "revived", "new data arrived after the study had expired", study_id=row.id)
-    if row.state in WOKEN_BY_ARRIVALS:
-        move(connection, "study", row.id, "assembling", {"reason": "", "reason_code": "", "changed_at": at, **values})
+    before = Touched(row.id, row.state, row.dirty, row.last_arrival_at, row.priority)
+    wake = waking(before, at, priority)
+    for kind, detail in wake.notes:
+        note(connection, at, kind, detail, study_id=row.id)
+    if wake.wakes:
+        move(connection, "study", row.id, "assembling", wake.columns)
     else:
-        connection.execute(studies.update().where(studies.c.id == row.id).values(**values))
+        connection.execute(studies.update().where(studies.c.id == row.id).values(**wake.columns))
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """What of a study decides what an arrival changes in it."""
+
+    id: str
+    state: str
+    dirty: bool
+    last_arrival_at: float
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """What an arrival changes in its study. `wakes`: it is assembling again. `notes`: kind and detail of events."""
+
+    columns: dict[str, object]
+    wakes: bool
+    notes: tuple[tuple[str, str], ...]
+
+
+def study_of_first(
+    study_uid: str, patient: tuple[str, str], at: float, priority: int, *, backfill: bool
+) -> tuple[dict[str, object], str]:
+    """The columns of a study whose first instance arrives, and what its first event says."""
+    columns: dict[str, object] = {
+        "id": new_id(),
+        "study_uid": study_uid,
+        "patient_key": patient[0],
+        "key_id": patient[1],
+        "first_arrival_at": at,
+        "last_arrival_at": at,
+        "changed_at": at,
+        "dirty": True,
+        "priority": priority,
+        "role": BACKFILL if backfill else "current",
+    }
+    how = [*(["backfill"] if backfill else []), *([priority_in_words(priority)] if priority != ROUTINE else [])]
+    return columns, ", ".join(how)
+
+
+def waking(study: Touched, at: float, priority: int) -> Wake:
+    """What an arrival changes in a study that is there."""
+    columns: dict[str, object] = {"last_arrival_at": max(at, study.last_arrival_at), "dirty": True}
+    notes = []
+    if priority > max(study.priority, ROUTINE):
+        columns["priority"] = priority
+        notes.append(("prioritised", f"{priority_in_words(priority)}, as an instance of it asks"))
+    if study.state == "cancelled" and not study.dirty:
+        notes.append(("came-after-cancelling", "new data; nothing is done with them until `axrad retry`"))
+    if study.state == "expired":
+        notes.append(("revived", "new data arrived after the study had expired"))
+    wakes = study.state in WOKEN_BY_ARRIVALS
+    if wakes:
+        columns = {"reason": "", "reason_code": "", "changed_at": at, **columns}
+    return Wake(columns, wakes, tuple(notes))
 
 
 def supersede(connection: sa.Connection, revision: RevisionRow, now: float) -> None:

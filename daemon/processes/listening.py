@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import multiprocessing
+import os
 import signal
 import sys
 import threading
@@ -22,6 +23,7 @@ from daemon.share.server import sharing
 log = structlog.get_logger("axrad.listen")
 # Storage commitment that was asked of us and could not be reported at once is tried again, by its own schedule.
 COMMITMENT_EVERY_S = 10.0
+INDEXER_NICENESS = 5
 # An indexer is started again with the next look: without one the ledger learns nothing.
 NO_PAUSES = Pauses(first_s=0.0, longest_s=0.0, quick_s=0.0)
 
@@ -32,6 +34,8 @@ def _run_indexer(settings: Settings) -> None:
 
     set_up(settings.log, "index")
     guard_last_words()
+    # With the processes that it starts: what arrives comes first, and is indexed once there is time.
+    os.nice(INDEXER_NICENESS)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

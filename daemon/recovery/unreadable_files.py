@@ -53,6 +53,8 @@ SIGNALS = {
     b"Illegal instruction": "SIGILL",
 }
 OUT_OF_MEMORY, KILLED = "SIGKILL for lack of memory", "killed"
+# How it begins where it was told of a signal that it does not call fatal: too much processor time.
+NOT_FATAL, TOO_LONG = b"Stack ", "SIGXCPU"
 # The instance may come into the ledger, with its sender, after its file was set aside.
 SENDER_S = 60.0
 # Notes of machines that no longer are.
@@ -151,6 +153,8 @@ def _record_with_death(root: Path, content: bytes, now: float) -> Record | None:
 
 def _signal(last_words: bytes, about: dict[str, object]) -> str:
     message = last_words.rstrip(b"\0")
+    if message.startswith(NOT_FATAL):
+        return TOO_LONG
     if message:
         return next((name for words, name in SIGNALS.items() if words in message[:200]), "SIGABRT")
     return OUT_OF_MEMORY if oom_kills() > int(str(about["oom"])) >= 0 else KILLED

@@ -17,6 +17,7 @@ import json
 import mmap
 import os
 import secrets
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -50,6 +51,10 @@ class ReadingNote:
         """Have faulthandler write what kills this process behind the note."""
         os.lseek(self._fd, PAGE, os.SEEK_SET)
         faulthandler.enable(self._fd, all_threads=False)
+
+    def listen_for_processor_limit(self) -> None:
+        """Have faulthandler write behind the note too that this process has used the processor time it may."""
+        faulthandler.register(signal.SIGXCPU, self._fd, all_threads=False, chain=True)
 
     def require(self, path: Path) -> None:
         """Raises FileSetAside where `path` is set aside; nothing is, where nobody keeps records."""
@@ -193,6 +198,12 @@ def note_what_is_read(root: Path, who: str) -> None:
     except OSError:
         return
     _book.listen_for_signals()
+
+
+def note_processor_limit() -> None:
+    """From now on an end of this process by SIGXCPU counts as a crash over the file that it reads."""
+    if _book is not None:
+        _book.listen_for_processor_limit()
 
 
 def note_for_parent(fd: int) -> None:

@@ -146,7 +146,7 @@ def test_a_file_that_cannot_be_read_now_keeps_no_other_from_the_ledger_and_is_re
             raise OSError(errno.EIO, "Input/output error")
         return arrivals.describe(spool, path, *rest)
 
-    monkeypatch.setattr("daemon.indexing.indexer.describe", describe)
+    monkeypatch.setattr("daemon.indexing.line_reading.describe", describe)
     index_once(ledger, spool, NOW)
     reconcile(ledger, spool, NOW)
     with ledger.read() as connection:

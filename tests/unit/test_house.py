@@ -35,6 +35,7 @@ INTERNAL = {
     "Unreadable": "bytes that are no data elements; becomes status C000",
     "Broken": "a codestream that contradicts its header; PixelsRejected where an image is read",
     "Died": "the child that decodes ended; PixelsRejected where an image is read",
+    "_Died": "a process that reads headers ended; it is started again, and its file is set aside",
     "NotDecoded": "what a decoder says of its data; PixelsRejected where an image is read",
     "_Gone": "the child that decodes does not answer; Died once it has been ended",
     "Unusual": "a header that is not read quickly; pydicom reads the file",

@@ -24,7 +24,7 @@ from daemon.health import standing_checks
 from daemon.ledger import Ledger, priority_and_cancel, set_aside, verdicts, views
 from daemon.ledger import studies as studies_in_ledger
 from daemon.ledger.instances import Arrival, mark_lost, record
-from daemon.ledger.open_associations import association_ended, still_arriving, still_sending
+from daemon.ledger.open_associations import associations_ended, still_arriving, still_sending
 from daemon.ledger.operator_requests import retry
 from daemon.ledger.rows import StudyRow, rows_where, the_row
 from daemon.ledger.studies import move_study
@@ -337,7 +337,7 @@ def test_an_open_association_keeps_its_last_exam_assembling_until_it_ends(house:
     house.later(20)
     assert house.states() == {"1.2.3": "assembling"}
     with house.ledger.write() as connection:
-        association_ended(connection, "a1")
+        associations_ended(connection, ["a1"])
     house.later(1)
     assert house.states() == {"1.2.3": "ready"}
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from benchmarks.ledger import fill
+from benchmarks._filled_ledger import fill
 from config.schema import Settings, Spool
 from daemon.ledger import Ledger, dump, open_ledger, tallies, views
 from daemon.ledger.tables import deliveries, instances, studies
