@@ -12,6 +12,8 @@ import numpy.typing as npt
 from scipy import stats
 
 Floats = npt.NDArray[np.float64]
+# Of a value, that its mean may be off by.
+ROUNDING = 1e-14
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,11 @@ def two_way(values: Floats) -> Icc:
     """ICC(2,1) of (subjects, readers, features): readers are a sample, and their bias counts against agreement."""
     n, k, _ = values.shape
     rows = _between(values)
-    columns = n * ((values.mean(axis=0) - values.mean(axis=(0, 1))) ** 2).sum(axis=0) / (k - 1)
+    columns = _unless_rounding(
+        n * ((values.mean(axis=0) - values.mean(axis=(0, 1))) ** 2).sum(axis=0) / (k - 1), values
+    )
     residuals = values - values.mean(axis=1)[:, None] - values.mean(axis=0)[None] + values.mean(axis=(0, 1))
-    error = (residuals**2).sum(axis=(0, 1)) / ((n - 1) * (k - 1))
+    error = _unless_rounding((residuals**2).sum(axis=(0, 1)) / ((n - 1) * (k - 1)), values)
     with np.errstate(divide="ignore", invalid="ignore"):
         value = (rows - error) / (rows + (k - 1) * error + k * (columns - error) / n)
         a = k * value / (n * (1 - value))
@@ -59,12 +63,19 @@ def two_way(values: Floats) -> Icc:
 def _between(values: Floats) -> Floats:
     """Mean square between subjects."""
     n, k, _ = values.shape
-    return np.asarray(k * ((values.mean(axis=1) - values.mean(axis=(0, 1))) ** 2).sum(axis=0) / (n - 1))
+    squares = k * ((values.mean(axis=1) - values.mean(axis=(0, 1))) ** 2).sum(axis=0) / (n - 1)
+    return _unless_rounding(squares, values)
 
 
 def _within(values: Floats) -> Floats:
     n, k, _ = values.shape
-    return np.asarray(((values - values.mean(axis=1)[:, None]) ** 2).sum(axis=(0, 1)) / (n * (k - 1)))
+    return _unless_rounding(((values - values.mean(axis=1)[:, None]) ** 2).sum(axis=(0, 1)) / (n * (k - 1)), values)
+
+
+def _unless_rounding(squares: Floats, values: Floats) -> Floats:
+    """Mean squares, 0 where they are the rounding of a mean: what does not vary would agree by it, or not."""
+    n, k, _ = values.shape
+    return np.asarray(np.where(squares <= n * k * (ROUNDING * np.abs(values).max(axis=(0, 1))) ** 2, 0.0, squares))
 
 
 def _settled(value: Floats, low: Floats, high: Floats, between: Floats, other: Floats) -> Icc:

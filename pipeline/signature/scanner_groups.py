@@ -8,6 +8,7 @@ strengths are rounded to 0.1 T, other texts are compared in lower case.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
@@ -23,12 +24,12 @@ COVARIATES: Final = ("age_years", "clinical_t", "clinical_n", STRENGTH)
 _VENDORS: Final[Mapping[str, re.Pattern[str]]] = {
     name: re.compile(pattern)
     for name, pattern in {
-        "siemens": r"\bsiemens\b",
-        "ge": r"\bge\b|general electric|^gems",
-        "philips": r"\bphilips\b",
-        "canon": r"\bcanon\b|toshiba",
-        "united imaging": r"\buih\b|united imaging",
-        "hitachi": r"\bhitachi\b|fujifilm",
+        "siemens": r"\bsiemens\b|西门子",
+        "ge": r"(?<![a-z0-9])ge(?![a-z0-9])|general electric|^gems|通用电气",
+        "philips": r"\bphilips\b|飞利浦",
+        "canon": r"\bcanon\b|toshiba|佳能|东芝",
+        "united imaging": r"\buih\b|united imaging|联影",
+        "hitachi": r"\bhitachi\b|fujifilm|日立|富士胶片",
     }.items()
 }
 # Columns of the outcome, of pathology and of what is known only later.
@@ -88,8 +89,9 @@ def fact(facts: Mapping[str, object], column: str) -> object:
 
 
 def spelt(column: str, cell: object) -> str:
-    """A cell in the one spelling by which groups are compared."""
-    text = " ".join(str(cell).split()).lower()
+    """A cell in the one spelling by which groups are compared; letters of full width are as others."""
+    column = column.removeprefix(PROTOCOL)
+    text = " ".join(unicodedata.normalize("NFKC", str(cell)).split()).lower()
     if column == "manufacturer":
         return next((name for name, pattern in _VENDORS.items() if pattern.search(text)), text)
     try:

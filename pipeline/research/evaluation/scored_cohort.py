@@ -76,7 +76,8 @@ def score(signature: Signature, name: str, table: Table, *, complete_cases: bool
     left_out, here = int((~keep).sum()), None
     unknown: Mapping[str, int] = {}
     if header.harmonisation is not None:
-        keep, here, unknown = _known_scanners(signature, table, keep)
+        keep, here, unknown = _known_scanners(signature, table, keep, complete_cases)
+        left_out = int((~keep).sum()) - sum(unknown.values())
         raw = _harmonised(signature, raw, here)
     rows = table.rows(keep)
     if rows.positive.all() or not rows.positive.any():
@@ -89,11 +90,13 @@ def score(signature: Signature, name: str, table: Table, *, complete_cases: bool
     )  # fmt: skip
 
 
-def _known_scanners(signature: Signature, table: Table, complete: Bools) -> tuple[Bools, Scanners, dict[str, int]]:
+def _known_scanners(
+    signature: Signature, table: Table, complete: Bools, complete_cases: bool
+) -> tuple[Bools, Scanners, dict[str, int]]:
     """Of the complete rows those whose scanner group training had, their groups, and the others' counts by group.
 
     Raises:
-        InputRejected: there is none of them, or one lacks a covariate.
+        InputRejected: there is none of them, or one lacks a covariate and `complete_cases` does not leave it out.
     """
     facts = signature.header.harmonisation
     assert facts is not None
@@ -109,13 +112,13 @@ def _known_scanners(signature: Signature, table: Table, complete: Bools) -> tupl
             code=UNKNOWN,
         )
     lacking = known & ~np.isfinite(here.covariates).all(axis=1)
-    if lacking.any():
+    if lacking.any() and not complete_cases:
         raise InputRejected(
             f"{table.name}: rows {scanners.named_rows(lacking)} lack a covariate of harmonisation "
-            f"({', '.join(facts.covariates)})",
+            f"({', '.join(facts.covariates)}); --complete-cases leaves these cases out",
             code="missing-values",
         )
-    return known, here, unknown
+    return known & ~lacking, here, unknown
 
 
 def _harmonised(signature: Signature, raw: Floats, here: Scanners) -> Floats:

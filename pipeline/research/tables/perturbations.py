@@ -6,18 +6,22 @@ import numpy as np
 import pandas as pd
 
 from pipeline.errors import InputRejected
+from pipeline.research.tables.faults import row_list
 from pipeline.research.tables.feature_table import Table
 from pipeline.research.tables.row_names import NOBODY
 from pipeline.signature.record import Floats
 
 STUDY = "study_uid"
+# Relative difference of two numbers up to which they are the same, written with other digits.
+SAME = 0.01
 
 
 def read_perturbations(table: Table, columns: tuple[str, ...]) -> Floats:
     """(rows, repeats, columns), the exam as it is among the repeats; NaN where there is no number, or no such exam.
 
     Raises:
-        InputRejected: there is no file of perturbations beside the table, it lacks a column, or no row is in it.
+        InputRejected: there is no file of perturbations beside the table, it lacks a column, no row is in it, or
+            its exams have other features than the table's.
     """
     path = table.perturbations
     if path is None or not path.is_file():
@@ -32,18 +36,39 @@ def read_perturbations(table: Table, columns: tuple[str, ...]) -> Floats:
         if lacking:
             raise InputRejected(f"{path.name} has no column {lacking[0]}", code="missing-columns")
         values = cells[list(columns)].to_numpy(dtype=np.float64)
+        repeat = cells["number"].to_numpy(dtype=np.int64)
     except (OSError, ValueError, TypeError) as error:
         raise InputRejected(f"{path.name} is no table of perturbations", code="bad-table") from error
-    numbers = {number: place for place, number in enumerate(sorted(set(cells["number"])))}
+    numbers = {number: place for place, number in enumerate(np.unique(repeat).tolist())}
     rows = {key: row for row, key in enumerate(_keys(table))}
     repeats = np.full((len(table), len(numbers), len(columns)), np.nan)
     for place, key in enumerate(zip(cells[STUDY], cells["side"], strict=True)):
         row = rows.get((str(key[0]), _side(key[1])))
         if row is not None:
-            repeats[row, numbers[cells["number"].iloc[place]]] = values[place]
+            repeats[row, numbers[int(repeat[place])]] = values[place]
     if np.isnan(repeats).all():
         raise InputRejected(f"{path.name} has no exam of {table.name}", code="no-perturbations")
+    if 0 in numbers:
+        _refuse_others(path.name, table, columns, repeats[:, numbers[0]])
     return repeats
+
+
+def _refuse_others(file: str, table: Table, columns: tuple[str, ...], as_they_are: Floats) -> None:
+    """Refuse a file whose exams, as they are, are not the table's. A table may be rounded, or have a cell mended.
+
+    Raises:
+        InputRejected: in a row, more than half of the features differ from the table's.
+    """
+    own = table.features[:, [table.columns.index(c) for c in columns]]
+    both = np.isfinite(own) & np.isfinite(as_they_are)
+    differ = both & (np.abs(own - as_they_are) > SAME * np.maximum(np.abs(own), np.abs(as_they_are)))
+    others = differ.sum(axis=1) > both.sum(axis=1) / 2
+    if others.any():
+        raise InputRejected(
+            f"{file} has other features than {table.name} for the same exams (rows "
+            f"{row_list((np.flatnonzero(others) + 1).tolist())}): made with other regions or settings; extract again",
+            code="other-perturbations",
+        )
 
 
 def _keys(table: Table) -> list[tuple[str, str]]:

@@ -192,9 +192,7 @@ def _refuse_aliased(scanners: Scanners, positive: Bools, where: str) -> None:
 def _refuse_covariates(scanners: Scanners, positive: Bools, columns: tuple[str, ...], table: str) -> None:
     """A covariate that tells the label, does not vary, or follows from the groups and the other covariates."""
     for j, name in enumerate(columns):
-        values = scanners.covariates[:, j]
-        one, other = values[positive], values[~positive]
-        if not set(one.tolist()) & set(other.tolist()):
+        if _tells(scanners.covariates[:, j], positive):
             raise InputRejected(f"{table}: {name} tells the label in every case", code="label-leak")
     groups = np.eye(len(scanners.groups))[scanners.number]
     spread = scanners.covariates.std(axis=0)
@@ -206,6 +204,15 @@ def _refuse_covariates(scanners: Scanners, positive: Bools, columns: tuple[str, 
             f"{table}: {', '.join(columns)} cannot be told from the scanner groups, or from each other: leave one out",
             code="aliased-scanners",
         )
+
+
+def _tells(values: Floats, positive: Bools) -> bool:
+    """Whether no value is of both classes, and that is not for want of two equal values: then a limit parts them."""
+    one, other = values[positive], values[~positive]
+    if set(one.tolist()) & set(other.tolist()):
+        return False
+    repeated = len(np.unique(values)) <= len(values) / 2
+    return bool(repeated or one.max() < other.min() or other.max() < one.min())
 
 
 def named_rows(rows: Bools) -> str:

@@ -21,20 +21,22 @@ CONVERGED = 1e-4
 MOST_ITERATIONS = 10_000
 # A group with fewer of the cases (in a fold) has no estimate: its cases stay as they are.
 LEAST_CASES = 3
+# Of a standardised value: less is rounding, and a feature that is constant in a group has no variance of its own.
+LEAST_VARIANCE = 1e-20
 
 
 def estimated(values: Floats, scanners: Scanners, wanted: Bools) -> Harmonisation:
     """Estimates of the `wanted` columns (bool per column) of (cases, columns); the others are not harmonised.
 
-    Columns without spread inside the scanner groups are not harmonised either: see `varies_within`.
+    Columns without spread inside the groups that have estimates are not harmonised either: see `varies_within`.
     """
     counts = np.bincount(scanners.number, minlength=len(scanners.groups))
     able = np.flatnonzero(counts >= LEAST_CASES)
-    columns = np.flatnonzero(wanted & varies_within(values, scanners))
+    cases = np.isin(scanners.number, able)
+    columns = np.flatnonzero(wanted & varies_within(values[cases], scanners.of(cases)))
     nothing = _nothing(values.shape[1], len(scanners.groups), scanners.covariates.shape[1])
     if len(able) < 2 or len(columns) == 0:
         return nothing
-    cases = np.isin(scanners.number, able)
     number = np.searchsorted(able, scanners.number[cases])
     parts = _fitted(values[np.ix_(cases, columns)], number, len(able), scanners.covariates[cases])
     nothing.centre[columns], nothing.effects[:, columns], nothing.scale[columns] = parts[:3]
@@ -79,7 +81,7 @@ def _fitted(
 def _shrunk(z: Floats) -> tuple[Floats, Floats]:
     """Shift and standard deviation of one group's standardised values (cases, columns), by empirical Bayes."""
     shift, variance = z.mean(axis=0), z.var(axis=0, ddof=1)
-    variance[variance == 0] = 1
+    variance[variance < LEAST_VARIANCE] = 1
     if z.shape[1] < 2 or variance.var() == 0 or shift.var() == 0:
         return shift, np.sqrt(variance)  # no other features to learn from
     prior, prior_variance = shift.mean(), shift.var(ddof=1)

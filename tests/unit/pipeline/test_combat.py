@@ -17,7 +17,7 @@ from neuroCombat import neuroCombat
 from config.schema import ScannerGroup, SignatureSettings
 from daemon.cli.signature import signature as command
 from pipeline.analysis.signatures_in_use import Signatures
-from pipeline.errors import FeatureRejected, InputRejected
+from pipeline.errors import AxradError, FeatureRejected, InputRejected
 from pipeline.records import FeatureSet
 from pipeline.research.evaluation.evaluate import Questions, evaluate
 from pipeline.research.evaluation.scored_cohort import score
@@ -338,3 +338,111 @@ def test_the_command_line_trains_evaluates_and_shows(tmp_path: Path) -> None:
     assert answer.exit_code == 0, answer.output
     assert "ComBat" in (tmp_path / "judged" / "report.html").read_text()
     assert "ComBat" in runner.invoke(command, ["show", file]).output
+
+
+def test_what_varies_in_too_small_a_group_alone_is_left_as_it_is() -> None:
+    number = np.repeat([0, 1, 2], [10, 10, 2])
+    values = np.random.default_rng(0).normal(size=(22, 5))
+    values[:20, 0] = 0.1
+    here = Scanners(("a", "b", "c"), number, np.zeros((22, 0)))
+    after = combat.estimated(values, here, np.ones(5, np.bool_)).applied(values, number, here.covariates)
+    np.testing.assert_array_equal(after[:, 0], values[:, 0])
+
+
+@pytest.mark.parametrize("constant", [0.1, 0.0, 1 / 3, 7e5])
+@pytest.mark.parametrize("columns", [1, 2, 6])
+def test_a_feature_that_is_constant_on_one_scanner_does_not_make_a_new_case_huge(constant: float, columns: int) -> None:
+    number = np.repeat([0, 1], 10)
+    values = constant + np.random.default_rng(0).normal(size=(20, columns))
+    values[:10] = constant
+    here = Scanners(("a", "b"), number, np.zeros((20, 0)))
+    estimates = combat.estimated(values, here, np.ones(columns, np.bool_))
+    new = estimates.applied(np.full((1, columns), constant + 1), np.array([0]), np.zeros((1, 0)))
+    assert np.abs(new - constant).max() < 10
+
+
+@pytest.mark.parametrize(
+    ("spelling", "group"),
+    [("西门子医疗", "siemens"), ("GE医疗", "ge"), ("ＧＥ", "ge"), ("上海联影", "united imaging"),
+     ("SIEMENS  Healthineers ", "siemens"), ("PhilIPS Medical Systems", "philips"), ("Acme Imaging", "acme imaging")],
+)  # fmt: skip
+@pytest.mark.parametrize("column", ["manufacturer", "protocol.manufacturer"])
+def test_a_vendor_is_known_in_chinese_and_under_a_protocols_name(column: str, spelling: str, group: str) -> None:
+    assert scanner_groups.group_of((column,), {column: spelling}) == group
+
+
+def test_a_field_strength_is_rounded_under_a_protocols_name() -> None:
+    assert scanner_groups.group_of(("protocol.field_strength_t",), {"field_strength_t": 1.4939}) == "1.5"
+
+
+def test_a_covariate_of_unequal_numbers_is_not_taken_for_the_label() -> None:
+    age = np.random.default_rng(1).uniform(30, 80, 90)
+    train(table(DATA.assign(age_years=age)), recipe(covariates=("age_years",)))
+    apart = np.where(DATA["nodes"] == "R", age / 10, 50 + age / 10)
+    with pytest.raises(InputRejected, match="age_years tells the label"):
+        train(table(DATA.assign(age_years=apart)), recipe(covariates=("age_years",)))
+
+
+@pytest.mark.parametrize(
+    ("column", "cells", "message"),
+    [
+        ("age_years", 50, "cannot be told from"),
+        ("age_years", "old", "age_years"),
+        ("protocol.phase", "arterial", "protocol.phase"),
+        ("protocol.nowhere", None, "protocol.nowhere"),
+    ],
+)
+def test_a_covariate_that_is_constant_a_text_or_absent_is_refused(column: str, cells: object, message: str) -> None:
+    data = DATA if cells is None else DATA.assign(**{column: cells})
+    with pytest.raises(InputRejected, match=message):
+        train(table(data), recipe(covariates=(column,)))
+
+
+def test_a_row_without_a_covariate_is_refused_or_left_out_of_training_and_of_a_cohort() -> None:
+    data = DATA.assign(age_years=np.random.default_rng(1).integers(30, 80, 90).astype(float))
+    data.loc[4, "age_years"] = None
+    wanted = recipe(covariates=("age_years",))
+    with pytest.raises(InputRejected, match="rows 5"):
+        train(table(data), wanted)
+    signature = train(table(data), wanted.model_copy(update={"complete_cases": True}))
+    assert signature.header.incomplete_cases_left_out == 1
+    with pytest.raises(InputRejected, match=r"rows 5 lack a covariate .*--complete-cases"):
+        score(signature, "x", table(data), complete_cases=False)
+    cohort = score(signature, "x", table(data), complete_cases=True)
+    assert (len(cohort.table), cohort.left_out) == (89, 1)
+
+
+def test_a_group_of_the_patients_least_number_is_taken() -> None:
+    data = DATA.copy()
+    data.loc[data.index[data["manufacturer"] == "Philips"][10:], "manufacturer"] = "GE"
+    facts = train(table(data), COMBAT).header.harmonisation
+    assert {g.name: g.cases for g in facts.groups}["philips"] == 10
+
+
+@pytest.mark.parametrize("share", [0.5, 0.65])
+def test_noise_on_scanners_that_go_a_little_with_the_label_predicts_nothing(share: float) -> None:
+    """Were estimates of all cases, or label kept as a covariate, the AUC of noise would rise above chance."""
+    aucs = []
+    for seed in range(6):
+        data = frame(80, groups=GROUPS, seed=seed, effect=0.0)
+        rng = np.random.default_rng(seed)
+        data["manufacturer"] = np.where((data["nodes"] == "R") == (rng.random(80) < share), "GE", "SIEMENS")
+        cases = design.for_training(table(data), recipe(t_test_p=0.5))
+        aucs.append(nested.nested_cv(cases, recipe(t_test_p=0.5), 1, calibrate=False).fold_aucs.mean())
+    assert np.mean(aucs) < 0.6
+
+
+@pytest.mark.parametrize("name", ["centre", "scale", "effects", "shift", "spread"])
+def test_estimates_that_are_no_numbers_of_another_shape_or_too_many_are_refused(name: str) -> None:
+    array = SIGNATURE.array(f"combat_{name}")
+    if array.size:
+        unknown = np.full_like(array, np.nan)
+        with pytest.raises(AxradError):
+            container.from_bytes(container.to_bytes(Signature(SIGNATURE.header, changed(name, unknown))), "s.axsig")
+    for other in (array[..., :-1], np.concatenate([array] * 3, axis=-1)):
+        with pytest.raises(AxradError):
+            container.from_bytes(container.to_bytes(Signature(SIGNATURE.header, changed(name, other))), "s.axsig")
+
+
+def changed(name: str, array: np.ndarray) -> dict[str, np.ndarray]:
+    return {**SIGNATURE.arrays, f"combat_{name}": array}

@@ -45,6 +45,16 @@ def test_perfect_agreement_is_one_and_what_does_not_vary_has_no_coefficient() ->
         assert np.isnan(made.value[1])
 
 
+@pytest.mark.parametrize("constant", [0.1, 1 / 3, 1e9 + 0.1, -7.7e-5])
+@pytest.mark.parametrize("shape", [(3, 2), (7, 17), (10, 31)])
+def test_the_rounding_of_a_mean_is_no_agreement(constant: float, shape: tuple[int, int]) -> None:
+    values = np.full((*shape, 1), constant)
+    assert np.isnan(one_way(values).value).all()
+    assert np.isnan(two_way(values).value).all()
+    same = values * np.arange(1, shape[0] + 1)[:, None, None]
+    assert (two_way(same).value, two_way(same).low, two_way(same).high) == (1, 1, 1)
+
+
 def test_a_reader_who_always_measures_more_agrees_less_than_chance_alone_would_say() -> None:
     rng = np.random.default_rng(1)
     truth = rng.normal(size=(40, 1, 1))

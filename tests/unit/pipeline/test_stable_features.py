@@ -127,12 +127,28 @@ def test_too_few_cases_make_nothing_stable_and_clinical_columns_need_no_proof() 
         (lambda file: file.write_bytes(b"PAR1 no"), "is no table of perturbations"),
         (lambda file: _edit(file, lambda d: d.drop(columns="number")), "has no column number"),
         (lambda file: _edit(file, lambda d: d.assign(study_uid="other")), "has no exam of t.csv"),
+        (lambda file: _edit(file, lambda d: d.assign(number="first")), "is no table of perturbations"),
+        (lambda file: _edit(file, lambda d: d.assign(number=None)), "is no table of perturbations"),
+        (lambda file: _edit(file, _of_other_settings), "other features than t.csv .*rows 3"),
     ],
 )
 def test_perturbations_that_are_not_those_of_the_table_are_refused(path: Path, spoil: object, words: str) -> None:
     spoil(Path(f"{path}.perturbed.parquet"))  # type: ignore[operator]
     with pytest.raises(InputRejected, match=words):
         design.for_training(table(path), STABLE)
+
+
+def _of_other_settings(data: pd.DataFrame) -> pd.DataFrame:
+    """As if the third exam had been measured again since."""
+    columns, rows = [c for c in data if "firstorder" in c], data["study_uid"] == "case2"
+    assert rows.sum() == REPEATS
+    data.loc[rows, columns] = 1.5 * data.loc[rows, columns]
+    return data
+
+
+def test_a_table_with_rounded_cells_has_its_perturbations(path: Path) -> None:
+    pd.read_csv(path).round(2).to_csv(path, index=False)
+    assert design.for_training(table(path), STABLE).repeats is not None
 
 
 def _edit(file: Path, change: object) -> None:
