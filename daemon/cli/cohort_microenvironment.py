@@ -16,7 +16,8 @@ from daemon.cli.options import config_option, json_option, out_folder
 from daemon.cli.research_extra import require_research
 
 if TYPE_CHECKING:
-    from pipeline.research.microenvironment.analysis import Findings, Kind
+    from pipeline.research.microenvironment.analysis import Findings
+    from pipeline.research.microenvironment.plan import Kind
     from pipeline.research.microenvironment.scales import Scale
 
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -72,8 +73,9 @@ def microenvironment(
     Matrices are CSV, TSV or Parquet, also compressed by gzip, with patients in rows or columns.
     """
     require_research()
-    from pipeline.research.microenvironment.analysis import Plan, Sources, analyse
+    from pipeline.research.microenvironment.analysis import analyse
     from pipeline.research.microenvironment.page import write
+    from pipeline.research.microenvironment.plan import Plan, Sources
 
     if cells is not None and cell_signature is not None:
         raise click.UsageError("--cells and --cell-signature: give one of them")

@@ -128,6 +128,11 @@ def _welch(a: _Group, b: _Group) -> tuple[Floats, Floats]:
     return t, df
 
 
+def welch_t(centred: Floats, measured: Bools, first: Bools) -> Floats:
+    """Welch's t (names,) of values (patients, names) around each name's mean, 0 where not measured; NaN: no spread."""
+    return _welch(*(_moments(centred[w], measured[w]) for w in (first, ~first)))[0]
+
+
 def _chance(
     centred: Floats, measured: Bools, first: Bools, level: float, seed: int, shuffles: int
 ) -> tuple[float, float, float]:

@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 
 from pipeline.records import Json
-from pipeline.research.microenvironment.analysis import Findings, differing
+from pipeline.research.microenvironment.analysis import Findings
 from pipeline.research.microenvironment.cell_tables import Cells
 from pipeline.research.microenvironment.cohort import Groups
 from pipeline.research.microenvironment.differences import Differences
 from pipeline.research.microenvironment.markers import Markers
 from pipeline.research.microenvironment.matrices import Matrix
+from pipeline.research.microenvironment.plan import differing
 
 _BY_GROUP = ["name", "difference", "t", "p", "q"]
 _DEG = {"name": "gene", "difference": "log_fold_change"}
@@ -45,7 +46,8 @@ def facts(findings: Findings) -> dict[str, Json]:
             {"kind": c.kind, **row} for c in findings.correlations for row in _records(c.table)
         ],
         "chance": {
-            c.kind: _chance(c.level, len(c.table), c.below, c.table["q"], c.chance) for c in findings.correlations
+            c.kind: {**_chance(c.level, len(c.table), c.below, c.table["q"], c.chance), "candidates": c.candidates}
+            for c in findings.correlations
         },
         "notes": list(findings.notes),
     }  # fmt: skip

@@ -12,9 +12,6 @@ from pipeline.research.microenvironment.differences import Differences, differen
 from pipeline.research.microenvironment.importance import mean_decreases_in_gini
 from pipeline.signature.record import Floats
 
-# The paper's number of each kind.
-TOP = 30
-
 
 @dataclass(frozen=True)
 class Markers:

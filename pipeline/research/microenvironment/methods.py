@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipeline.research.microenvironment.analysis import Findings
+from pipeline.research.microenvironment.correlations import CHOICES, SHUFFLES
 from pipeline.research.microenvironment.deconvolution import NUS
 from pipeline.research.microenvironment.scales import WORDS
 
@@ -103,6 +104,7 @@ def _correlations(findings: Findings) -> str:
     kinds = ", ".join(c.kind for c in findings.correlations)
     return (
         f"Spearman's correlation of the features with {kinds} was tested by Student's t, two-sided, with q values of "
-        "Benjamini and Hochberg over all pairs of a kind. The number of P values that chance alone would give was "
-        "counted after the patients had been exchanged 1,000 times."
+        "Benjamini and Hochberg over all pairs of features with the markers of a kind; where markers were chosen, with "
+        "all that they were chosen from. The number of P values that chance alone would give was counted after "
+        f"exchanges of the patients ({SHUFFLES}; {CHOICES} with the choice repeated each time)."
     )

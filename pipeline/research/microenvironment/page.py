@@ -12,10 +12,11 @@ from pipeline.records import Json
 from pipeline.research.html_tables import STYLE, table
 from pipeline.research.microenvironment import facts as facts_of
 from pipeline.research.microenvironment import figures
-from pipeline.research.microenvironment.analysis import Findings, differing
+from pipeline.research.microenvironment.analysis import Findings
 from pipeline.research.microenvironment.cell_tables import Cells
 from pipeline.research.microenvironment.cohort import Groups
 from pipeline.research.microenvironment.methods import methods
+from pipeline.research.microenvironment.plan import differing
 from pipeline.research.tables.reading import csv_of, shortened
 from pipeline.signature.whole_files import write_atomically
 
@@ -29,7 +30,7 @@ _INPUT_HEADS = [
     "duplicated", "empty cells",
 ]  # fmt: skip
 _TITLES = {"cells": "cells", "genes": "genes that differ", "lncrna": "lncRNAs", "methylation": "methylated sites"}
-_RING = "A dot: P < 0.05; a ring: q < 0.05 within this heatmap."
+_RING = "A dot: P < 0.05; a ring: q < 0.05."
 _SHOWN_GENES = 20
 
 
@@ -230,18 +231,21 @@ def _correlations(findings: Findings, facts: dict[str, Json]) -> str:
     parts = [
         "<h2>Features and markers</h2>",
         _paragraph(
-            "Genes that were chosen by the radiomic score correlate with it for that reason alone; the figures of "
-            "chance below do not know of such choices, nor of markers that were chosen by node status."
+            "Markers that were chosen by a group correlate with every feature that goes with the group. So q of chosen "
+            "markers is over all pairs of features with all markers that they were chosen from, and the range of "
+            "chance is from exchanges of the patients after each of which markers are chosen again."
         ),
     ]
     for one in findings.correlations:
         title = _TITLES[one.kind]
+        if one.candidates > one.table["b"].nunique():
+            title += f" chosen from {one.candidates}"
         parts.append(_chance(chances[one.kind], f"pairs of features and {title}"))
         if one.constant:
             parts.append(_paragraph(f"With one value, hence no correlation: {shortened(one.constant)}."))
         if len(one.table):
             shown = "" if one.table["a"].nunique() <= figures.MOST_ROWS else " The features with the smallest P."
-            parts.append(_figure(figures.relations(one, title), f"Spearman correlation. {_RING}{shown}"))
+            parts.append(_figure(figures.relations(one, _TITLES[one.kind]), f"Spearman correlation. {_RING}{shown}"))
     return "".join(parts)
 
 

@@ -87,11 +87,8 @@ def to_compare(matrix: Matrix, scale: Scale, *, stated: bool) -> Floats:
     return np.asarray(np.log2(values + 1)) if scale == "linear" else values
 
 
-def to_mix(matrix: Matrix, scale: Scale, signature_largest: float, *, stated: bool) -> tuple[Floats, str]:
-    """Values (patients, genes) that add up as cells do, and what was done.
-
-    Logarithms are raised to powers of 2, as CIBERSORT does, but where the signature matrix has small values too and
-    nobody has stated the scale: then both are taken to be on one linear scale.
+def to_mix(matrix: Matrix, scale: Scale) -> Floats:
+    """Values (patients, genes) that add up as cells do: logarithms raised to powers of 2, others as they are.
 
     Raises:
         InputRejected: centred values, from which no mixture can be had.
@@ -102,8 +99,4 @@ def to_mix(matrix: Matrix, scale: Scale, signature_largest: float, *, stated: bo
             "logarithmic or not.",
             code="wrong-scale",
         )
-    if scale == "log2" and (stated or signature_largest >= LARGEST_LOGARITHM):
-        return np.asarray(np.exp2(matrix.values)), "logarithms, raised to powers of 2"
-    if scale == "log2":
-        return matrix.values, "no value of 50 or more there or in the signature matrix: both taken as linear"
-    return matrix.values, "as they are"
+    return np.asarray(np.exp2(matrix.values)) if scale == "log2" else matrix.values

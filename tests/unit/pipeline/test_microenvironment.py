@@ -13,7 +13,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from daemon.cli.cohort import cohort as command
-from pipeline.research.microenvironment.analysis import Plan, Sources, analyse
+from pipeline.research.microenvironment.analysis import analyse
+from pipeline.research.microenvironment.plan import Plan, Sources
 from pipeline.research.reproduce import findings, released_tables
 from tests.support.molecular_cohort import MolecularCohort, molecular_cohort
 

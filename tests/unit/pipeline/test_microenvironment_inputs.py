@@ -18,6 +18,8 @@ from pipeline.research.microenvironment.cell_tables import read_cell_signature, 
 from pipeline.research.microenvironment.cohort import by_label, by_score, read_cohort
 from pipeline.research.microenvironment.gene_sets import read_gene_sets
 from pipeline.research.microenvironment.matrices import Matrix, read_matrix
+from pipeline.research.microenvironment.mixtures import deconvolved
+from pipeline.research.microenvironment.plan import Plan
 from pipeline.research.microenvironment.symbols import is_mangled, rows_of
 
 PATIENTS = [f"TCGA-A1-{n:04d}" for n in range(12)]
@@ -239,15 +241,33 @@ def test_counts_are_refused_unless_somebody_calls_them_so(tmp_path: Path) -> Non
 def test_linear_values_are_compared_as_logarithms_and_mixed_as_they_are(tmp_path: Path) -> None:
     linear = matrix(EXAMPLES["linear"], tmp_path)
     assert scales.to_compare(linear, "linear", stated=False) == pytest.approx(np.log2(linear.values + 1))
-    assert (scales.to_mix(linear, "linear", 1000.0, stated=False)[0] == linear.values).all()
+    assert (scales.to_mix(linear, "linear") == linear.values).all()
 
 
 def test_logarithms_are_unlogged_for_mixtures_and_centred_values_refused(tmp_path: Path) -> None:
     logarithms = matrix(EXAMPLES["log2"], tmp_path)
-    assert scales.to_mix(logarithms, "log2", 1000.0, stated=False)[0] == pytest.approx(2**logarithms.values)
-    assert (scales.to_mix(logarithms, "log2", 12.0, stated=False)[0] == logarithms.values).all()
+    assert scales.to_mix(logarithms, "log2") == pytest.approx(2**logarithms.values)
     with pytest.raises(InputRejected, match="cells cannot be told"):
-        scales.to_mix(matrix(EXAMPLES["centred"], tmp_path), "centred", 1000.0, stated=False)
+        scales.to_mix(matrix(EXAMPLES["centred"], tmp_path), "centred")
+
+
+@pytest.mark.parametrize(
+    ("logarithmic", "decision"), [(False, "as they are: no value"), (True, "raised to powers of 2: no")]
+)
+def test_where_signature_and_mixtures_are_small_the_scale_that_fits_better_is_taken(
+    tmp_path: Path, logarithmic: bool, decision: str
+) -> None:
+    rng = np.random.default_rng(5)
+    signature = pd.DataFrame(rng.gamma(0.6, 4, (60, 4)).clip(0, 45), [f"GENE{n}" for n in range(60)], list("ABCD"))
+    signature.to_csv(tmp_path / "signature.csv")
+    fractions = rng.dirichlet(np.ones(4), 12)
+    mixtures = signature.to_numpy() @ fractions.T
+    expression = matrix(np.log2(mixtures + 1) if logarithmic else mixtures, tmp_path)
+    notes: list[str] = []
+    plan = Plan(permutations=0)
+    cells = deconvolved(tmp_path / "signature.csv", expression, "log2", plan, notes, lambda what, done, total: None)
+    assert decision in notes[0]
+    assert np.abs(cells.values - fractions).mean() < 0.03
 
 
 def test_negative_values_are_no_counts_whoever_says_so(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from scipy import special, stats
 
 from pipeline.errors import InputRejected
 from pipeline.research.microenvironment import deconvolution, moderation
-from pipeline.research.microenvironment.correlations import correlations
+from pipeline.research.microenvironment.correlations import Candidates, correlations
 from pipeline.research.microenvironment.differences import Differences, adjusted, differences
 from pipeline.research.microenvironment.enrichment import over_represented
 from pipeline.research.microenvironment.gene_sets import Collection, GeneSet
@@ -154,6 +154,34 @@ def test_a_gap_leaves_a_patient_out_of_that_pair_alone_and_one_value_has_no_corr
     expected = stats.spearmanr(a.loc[keep, 0], b.loc[keep, 1])
     row = result.table.set_index(["a", "b"]).loc[("0", "1")]
     assert [row["rho"], row["p"]] == pytest.approx([expected.statistic, expected.pvalue])
+
+
+def chosen_by_status(seed: int) -> tuple[pd.DataFrame, pd.DataFrame, Candidates]:
+    """Features that go with node status, and of 2,000 markers of nothing the 30 with the largest t by node status."""
+    rng = np.random.default_rng(seed)
+    status = np.arange(60) % 2
+    features = pd.DataFrame(rng.normal(size=(60, 4)) + 1.5 * status[:, None])
+    candidates = rng.normal(size=(60, 2000))
+    t = np.abs(stats.ttest_ind(candidates[status == 1], candidates[status == 0]).statistic)
+    markers = pd.DataFrame(candidates).iloc[:, np.argsort(-t)[:30]]
+    return features, markers, Candidates(candidates, status.astype(float))
+
+
+def test_chosen_markers_have_the_q_of_all_they_were_chosen_from() -> None:
+    features, markers, candidates = chosen_by_status(1)
+    result = correlations("lncrna", features, markers, candidates=candidates).table.set_index(["a", "b"])
+    everything = correlations("lncrna", features, pd.DataFrame(candidates.values)).table.set_index(["a", "b"])
+    assert len(everything) == 8000
+    assert result["q"].to_numpy() == pytest.approx(everything.loc[result.index, "q"].to_numpy())
+
+
+def test_a_choice_by_node_status_alone_makes_no_small_q_though_many_small_p() -> None:
+    results = [correlations("lncrna", f, m, candidates=c, seed=1) for f, m, c in map(chosen_by_status, range(2, 6))]
+    assert all(result.below > 3 * result.expected for result in results), "circular: P alone deceives"
+    assert sum(int((result.table["q"] < 0.05).sum()) for result in results) == 0
+    for result in results:
+        low, _, high = result.chance
+        assert low <= result.below <= high, "the exchanges choose again, and give as many"
 
 
 # Gene sets
