@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from typing import TypeVar
+from urllib.parse import urlsplit
 
-from config.schema import Destination, Settings, Spool
+from config.schema import Console, Destination, Settings, Spool
 
 T = TypeVar("T")
 EVERYWHERE = ("", "0.0.0.0", "::")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+OIDC = ("oidc_issuer", "oidc_client_id", "oidc_client_secret")
 THIS_MACHINE = (*LOOPBACK, *EVERYWHERE)
 
 
@@ -144,6 +146,7 @@ def _console(settings: Settings) -> Iterator[str]:
     console = settings.console
     if (console.certificate is None) != (console.key is None):
         yield "console.certificate: certificate and console.key go together; set both or neither"
+    yield from _identity_provider(console)
     if console.host in LOOPBACK:
         return
     if console.certificate is None and not console.trusted_proxies:
@@ -153,6 +156,16 @@ def _console(settings: Settings) -> Iterator[str]:
         )
     if not console.allowed_hosts:
         yield "console.allowed_hosts: is empty; name the hosts by which browsers reach the console"
+
+
+def _identity_provider(console: Console) -> Iterator[str]:
+    given = [key for key in OIDC if getattr(console, key) is not None]
+    if given and len(given) < len(OIDC):
+        lacking = ", ".join(f"console.{key}" for key in OIDC if key not in given)
+        yield f"console.{given[0]}: {lacking} must be set too"
+    issuer = urlsplit(console.oidc_issuer or "https:")
+    if issuer.scheme != "https" and issuer.hostname not in LOOPBACK:
+        yield "console.oidc_issuer: must begin with https://, unless it is on this machine"
 
 
 def _destination(key: str, destination: Destination, settings: Settings) -> Iterator[str]:

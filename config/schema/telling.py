@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from config.schema.base import Section
 from config.schema.values import (
+    BaseUrl,
     EmailAddress,
     Host,
     InFile,
@@ -133,6 +134,13 @@ class Console(Section):
     by which browsers may ask for them; on this machine alone `localhost` and its addresses, which need no entry.
     `users`: the file of users (default: `console-users.json` beside the spool). A session ends after `idle_s` without
     a request, and after `longest_s` in any case. `flower_url`: where the page of workers links to.
+
+    With `oidc_issuer`, `oidc_client_id` and `oidc_client_secret` (or `oidc_client_secret_file`) people also sign in at
+    an identity provider (OpenID Connect). The values of the claim `oidc_role_claim` give the role, as `oidc_roles`
+    maps them (`oidc_roles = {"mri-readers" = "radiologist"}`; without it, values that are roles); of several the one
+    listed last here: viewer, radiologist, operator, admin. Who has none of them has no access. `oidc_user_claim` names
+    the user. `oidc_ca`: who signed the provider's certificate (default: the system's authorities). The provider sends
+    people back to `/sign-in/oidc/callback`.
     """
 
     host: OwnHost = "127.0.0.1"
@@ -145,6 +153,13 @@ class Console(Section):
     idle_s: float = Field(900.0, ge=30, le=3600)
     longest_s: float = Field(12 * 3600.0, ge=30, le=24 * 3600)
     flower_url: WebUrl | None = None
+    oidc_issuer: BaseUrl | None = None
+    oidc_client_id: str | None = Field(None, min_length=1)
+    oidc_client_secret: str | None = Field(None, min_length=1, repr=False)
+    oidc_user_claim: Name = "preferred_username"
+    oidc_role_claim: Name = "roles"
+    oidc_roles: dict[str, Literal["viewer", "radiologist", "operator", "admin"]] = Field(default_factory=dict)
+    oidc_ca: InFile | None = None
 
 
 class FlowerSettings(Section):

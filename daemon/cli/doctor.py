@@ -20,9 +20,10 @@ from rich.markup import escape
 
 from config.load import load
 from config.schema import Settings
+from daemon import audit
 from daemon.cli.options import config_option, json_option
 from daemon.finding import Finding, Level, briefly
-from pipeline.errors import AxradError, TryLater
+from pipeline.errors import AxradError, InputRejected, TryLater
 
 if TYPE_CHECKING:
     from daemon.ledger import Ledger
@@ -34,10 +35,11 @@ MARKS: dict[Level, str] = {"ok": "[green]ok  [/]", "warn": "[yellow]LOOK[/]", "f
 @click.command()
 @config_option
 @json_option
-def doctor(config_path: Path | None, as_json: bool) -> None:
+@click.option("--destination", metavar="NAME", help="Ask this destination alone.")
+def doctor(config_path: Path | None, as_json: bool, destination: str | None) -> None:
     """Everything that axrad needs, asked once as it is used. Exit 3 if something needs attention."""
     settings = load(config_path)
-    findings = list(examine(settings))
+    findings = list(examine(settings) if destination is None else _destination(settings, destination))
     if as_json:
         lines = [{"part": shown(f), "ok": f.ok, **asdict(f)} for f in findings]
         click.echo(json.dumps({"ok": all(f.ok for f in findings), "lines": lines}))
@@ -48,6 +50,17 @@ def doctor(config_path: Path | None, as_json: bool) -> None:
             console.print(f"{MARKS[finding.level]} {shown(finding):<15} {escape(finding.text + remedy)}")
     if not all(f.ok for f in findings):
         raise TryLater("something above needs attention", code="doctor")
+
+
+def _destination(settings: Settings, name: str) -> Iterator[Finding]:
+    from daemon.health.peers import ask_destination
+
+    chosen = next((d for d in settings.destination if d.name == name), None)
+    if chosen is None:
+        known = ", ".join(d.name for d in settings.destination) or "there is none"
+        raise InputRejected(f"no [[destination]] is named {name}; those that there are: {known}")
+    audit.operator_action(settings, "test-destination", detail=name)
+    yield from ask_destination(chosen, settings)
 
 
 def shown(finding: Finding) -> str:

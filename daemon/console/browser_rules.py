@@ -6,7 +6,7 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address
-from typing import Final
+from typing import Final, Literal
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
@@ -54,9 +54,15 @@ def cookie_name(scheme: str, kind: str = "session") -> str:
     return f"__Host-axrad-{kind}" if scheme == "https" else f"axrad-{kind}"
 
 
-def set_cookie(response: Response, scheme: str, value: str, kind: str = "session") -> None:
+def set_cookie(
+    response: Response,
+    scheme: str,
+    value: str,
+    kind: str = "session",
+    same_site: Literal["strict", "lax"] = "strict",
+) -> None:
     response.set_cookie(
-        cookie_name(scheme, kind), value, path="/", secure=scheme == "https", httponly=True, samesite="strict"
+        cookie_name(scheme, kind), value, path="/", secure=scheme == "https", httponly=True, samesite=same_site
     )
 
 

@@ -26,6 +26,7 @@ def environment() -> Environment:
         loader=FileSystemLoader(HERE / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
+        auto_reload=False,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -35,7 +36,7 @@ def environment() -> Environment:
 
 @cache
 def words(language: str) -> Mapping[str, str]:
-    """English sentences to those of a language; nothing for English itself."""
+    """English sentences to those of a language; of English the words that the program writes otherwise."""
     path = HERE / f"words_{language}.toml"
     return tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 

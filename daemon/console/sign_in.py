@@ -99,6 +99,7 @@ class SignIn:
         shown = {
             **frame,
             "csrf": browser_rules.before_sign_in(self._state.secret, nonce),
+            "provider": self._state.provider is not None,
             "error": rendering.speaker(arrival.language)(error, **values) if error else "",
         }
         response = HTMLResponse(rendering.page("sign_in.html", shown), status)

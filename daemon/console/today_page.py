@@ -7,6 +7,7 @@ import time
 from starlette.responses import Response
 
 from daemon.console.visit import Visit
+from daemon.ledger.states import STUCK
 from daemon.ledger_in_words import WORDS, advice, gather, in_words, remedies_of
 
 
@@ -20,13 +21,13 @@ def today(visit: Visit) -> Response:
         for study in facts["stuck"]
     ]
     visit.viewed("today")
-    needs = [study for study in stuck if study["state"] != "waiting"]
+    needs = sum(facts["studies"][state]["count"] for state in STUCK if state in facts["studies"])
     return visit.render(
         "today.html",
         section="today",
         advice=list(advice(facts)),
         stuck=stuck,
-        needs=len(needs),
+        needs=needs,
         letters=facts["dead_letters"][:5],
         counts=[(state, WORDS[state], facts["studies"][state]) for state in WORDS if state in facts["studies"]],
         deliveries=facts["deliveries"],

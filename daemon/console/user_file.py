@@ -127,7 +127,7 @@ class UserFile:
 def require_users(settings: Settings) -> UserFile:
     """The file of users. Raises InputRejected where nobody could sign in, BadUserFile."""
     users = UserFile(path_of(settings))
-    if not users.all():
+    if not users.all() and settings.console.oidc_issuer is None:
         raise InputRejected(
             "the console has no user: add one with `axrad console user add NAME --role ROLE`", code="no-user"
         )

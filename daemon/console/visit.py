@@ -14,6 +14,7 @@ from config.schema import Settings
 from daemon import audit
 from daemon.console import console_audit, rendering
 from daemon.console.console_audit import Person
+from daemon.console.identity_provider import IdentityProvider
 from daemon.console.picture_process import PictureProcess
 from daemon.console.rights import may
 from daemon.console.sessions import Session, Sessions
@@ -31,6 +32,7 @@ class ConsoleState:
     users: UserFile
     sessions: Sessions
     pictures: PictureProcess
+    provider: IdentityProvider | None
     secret: bytes = field(repr=False)
 
 
