@@ -13,7 +13,7 @@ from pipeline.research.microenvironment.cell_tables import Cells
 from pipeline.research.microenvironment.cohort import Groups
 from pipeline.research.microenvironment.differences import Differences
 from pipeline.research.microenvironment.markers import Markers
-from pipeline.research.microenvironment.matrices import Matrix
+from pipeline.research.microenvironment.matrices import Intake
 from pipeline.research.microenvironment.plan import differing
 
 _BY_GROUP = ["name", "difference", "t", "p", "q"]
@@ -29,7 +29,7 @@ def facts(findings: Findings) -> dict[str, Json]:
         "features": _features(findings),
         "groups": _groups(findings.groups),
         "status": _groups(findings.status),
-        "inputs": {kind: _input(matrix, findings.scales[kind]) for kind, matrix in findings.matrices.items()},
+        "inputs": _inputs(findings),
         "gene_sets": [
             {"set": c.name, "file": c.file, "sha256": c.sha256, "sets": len(c.sets), "mangled": list(c.mangled)}
             for c in findings.collections
@@ -170,19 +170,30 @@ def _groups(groups: Groups | None) -> Json:
     }
 
 
-def _input(matrix: Matrix, scale: str) -> Json:
-    intake = matrix.intake
+def _inputs(findings: Findings) -> dict[str, Json]:
+    """What was read of each matrix and of a table of cells, by kind."""
+    cells = findings.cells
+    rows: dict[str, Json] = {
+        kind: _input(matrix.intake, len(matrix.patients), len(matrix.names), findings.scales[kind])
+        for kind, matrix in findings.matrices.items()
+    }
+    if cells is not None and cells.intake is not None:
+        rows["cells"] = _input(cells.intake, len(cells.patients), len(cells.names), cells.kind)
+    return rows
+
+
+def _input(intake: Intake, patients: int, names: int, scale: str) -> Json:
     return {
         "file": intake.file,
         "sha256": intake.sha256,
         "patients_in": intake.patients_in,
         "scale": scale,
-        "patients": len(matrix.patients),
+        "patients": patients,
         "missing": intake.samples.missing,
         "other_patients": intake.samples.others,
         "other_tissue": intake.samples.other_tissue,
         "repeated_samples": intake.samples.repeated,
-        "names": len(matrix.names),
+        "names": names,
         "mangled": list(intake.rows.mangled),
         "duplicated": list(intake.rows.duplicated),
         "unnamed": intake.rows.unnamed,

@@ -176,6 +176,7 @@ def _cells(findings: Findings, facts: dict[str, Json]) -> str:
     if cells is None or not isinstance(summary, dict):
         return ""
     text = f"{len(cells.names)} cell types of {len(cells.patients)} patients, {cells.origin} ({cells.kind})."
+    text += f" {summary['missing']} patients of the feature table have none."
     if cells.fit is not None:
         have, lack = cells.fit.genes, cells.fit.genes_absent
         text += f" Of the genes of the signature matrix {have} are in the expression matrix, {lack} are not."

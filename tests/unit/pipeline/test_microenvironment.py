@@ -177,6 +177,7 @@ def test_a_table_of_cells_alone_is_enough(planted: MolecularCohort, tmp_path: Pa
     assert result.exit_code == 0, result.output
     facts = json.loads((tmp_path / "out" / "microenvironment.json").read_text())
     assert len(facts["correlations"]) == 12
+    assert (facts["inputs"]["cells"]["patients"], facts["inputs"]["cells"]["names"]) == (60, 6)
     assert facts["deg"] == []
 
 
