@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any  # Any: PyRadiomics' classes and settings, which have no types; voxels of any number
 
 import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
-from pipeline.features.fast_methods import FasterFirstOrder, FasterGlcm
+from pipeline.features.fast_methods import COUNTED, FASTER
 from pipeline.features.library import FOREIGN_ERRORS, feature_classes, imageoperations
+from pipeline.features.matrices import Textures
+from pipeline.features.neighbours import Neighbourhood
 from pipeline.features.roi_features import sentence, sort_out
 
 Array = npt.NDArray[Any]
@@ -27,34 +29,50 @@ MAX_BINS = 10_000
 MAX_LEVELS = 2_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Binned:
-    """Grey levels of the ROI: `levels_zyx` has 1...`highest` inside the ROI and 0 outside."""
+    """A ROI's voxels in C order: `inside`, their values, and `levels`, their grey levels from 1; both (voxels,)."""
 
     mask_zyx: npt.NDArray[np.bool_]
-    levels_zyx: Array
-    present: Array
+    inside: Array
+    levels: npt.NDArray[np.intp]
+    around: Neighbourhood
+
+    @cached_property
+    def textures(self) -> Textures:
+        return Textures(self.levels, self.around)
+
+    @property
+    def present(self) -> npt.NDArray[np.intp]:
+        return self.textures.present
 
     @property
     def highest(self) -> int:
         return int(self.present[-1])
 
+    @cached_property
+    def levels_zyx(self) -> npt.NDArray[np.intc]:
+        """1...`highest` inside the ROI and 0 outside, in the type that PyRadiomics' C code reads."""
+        levels = np.zeros(self.mask_zyx.shape, dtype=np.intc)
+        levels[self.mask_zyx] = self.levels
+        return levels
 
-def bin_levels(image_zyx: Array, mask_zyx: npt.NDArray[np.bool_], settings: Mapping[str, Any]) -> Binned:
+
+def bin_levels(
+    image_zyx: Array, mask_zyx: npt.NDArray[np.bool_], around: Neighbourhood, settings: Mapping[str, Any]
+) -> Binned:
     """PyRadiomics' discretisation. With a bin width its edges follow from the extremes alone, found here by numpy.
 
     Raises: ValueError for more than `MAX_BINS`; what PyRadiomics raises, e.g. ValueError for values not finite.
     """
-    inside = image_zyx[mask_zyx]
+    inside = image_zyx.ravel().take(around.inside)
     extremes = np.array([inside.min(), inside.max()])
     if settings.get("binCount") is not None:
         extremes = inside
     elif (bins := float(np.subtract(*extremes[::-1], dtype=np.float64)) / settings.get("binWidth", 25)) > MAX_BINS:
         raise ValueError(f"{bins:.0f} grey levels are more than {MAX_BINS}; is the image scaled as it should be?")
     edges = imageoperations.getBinEdges(extremes, **settings)
-    levels = np.zeros(image_zyx.shape, dtype=np.intc)  # what the C code reads
-    levels[mask_zyx] = np.digitize(inside, edges)
-    return Binned(mask_zyx, levels, np.unique(levels[mask_zyx]).astype(int))
+    return Binned(mask_zyx, inside, np.digitize(inside, edges), around)
 
 
 class _OnCrop:
@@ -74,10 +92,17 @@ class _OnCrop:
         return binned.levels_zyx
 
 
+# As PyRadiomics counts, and what is counted here; other settings are left to its C code.
+_COUNTED = {"distances": ([1],), "weightingNorm": (), "gldm_a": (0,)}
+
+
+def _counts(settings: Mapping[str, Any]) -> bool:
+    return all(settings.get(key) is None or settings[key] in usual for key, usual in _COUNTED.items())
+
+
 @cache
-def _on_crop(class_name: str) -> type[Any]:
-    faster: dict[str, type[Any]] = {"glcm": FasterGlcm, "firstorder": FasterFirstOrder}
-    theirs = faster.get(class_name) or feature_classes()[class_name]
+def _on_crop(class_name: str, counted: bool) -> type[Any]:
+    theirs = (COUNTED if counted else FASTER).get(class_name) or feature_classes()[class_name]
     names = theirs.getFeatureNames()  # by inspection, slow, always the same
     # under their module's name, because that is the logger they write to
     ours = {"getFeatureNames": classmethod(lambda cls: dict(names)), "__module__": f"radiomics.{class_name}"}
@@ -97,11 +122,12 @@ def texture(
     """Features of one (derived) image, cut to the ROI's box; `wanted` has features by class. Fills the last two."""
     picture = sitk.GetImageFromArray(voxels_zyx)
     picture.SetSpacing(spacing_xyz_mm)
+    counted = _counts(settings)
     for class_name, features in wanted.items():
         try:
             if class_name == "glcm" and len(binned.present) > MAX_LEVELS:
                 raise ValueError(f"{len(binned.present)} grey levels occur, more than {MAX_LEVELS}")
-            calculator = _on_crop(class_name)(picture, picture, **settings, binned=binned)
+            calculator = _on_crop(class_name, counted)(picture, picture, **settings, binned=binned)
             _run(calculator, features, f"{image}_{class_name}", values, missing)
         except FOREIGN_ERRORS as error:
             missing.update(dict.fromkeys((f"{image}_{class_name}_{f}" for f in features), sentence(error)))

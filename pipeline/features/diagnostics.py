@@ -17,19 +17,41 @@ from pipeline.features.region import Region
 from pipeline.geometry import Geometry
 from pipeline.records import Json, Volume
 
+BUFFER = 8192
+# What stays in a processor's cache.
+_CHUNK = 16 * BUFFER
+
 
 def of_image(volume: Volume) -> dict[str, Json]:
     """Five entries. Order of axes x, y, z; spacing in mm. Statistics that are not finite are None."""
     voxels: npt.NDArray[Any] = volume.voxels_zyx
-    statistics = {
-        "Mean": np.mean(voxels, dtype=np.float64),
-        "Minimum": voxels.min(),
-        "Maximum": voxels.max(),
-    }
+    statistics = dict(zip(("Mean", "Minimum", "Maximum"), mean_and_extremes(voxels), strict=True))
     diagnostics: dict[str, Json] = dict(_grid("Image", volume.geometry))
     for name, value in statistics.items():
         diagnostics[f"diagnostics_Image-original_{name}"] = float(value) if np.isfinite(value) else None
     return diagnostics
+
+
+def mean_and_extremes(voxels: npt.NDArray[Any]) -> tuple[float, Any, Any]:
+    """`np.mean` in float64, minimum and maximum, read from memory once instead of three times.
+
+    NumPy casts and adds `BUFFER` elements at a time; the same here gives the same bits.
+    """
+    if voxels.dtype == np.float64 or not voxels.flags.c_contiguous or voxels.size < _CHUNK:
+        return float(np.mean(voxels, dtype=np.float64)), voxels.min(), voxels.max()
+    flat = voxels.reshape(-1)
+    total, extremes = 0.0, []
+    cast = np.empty(_CHUNK)
+    for start in range(0, flat.size, _CHUNK):
+        chunk = flat[start : start + _CHUNK]
+        wide = cast[: chunk.size]
+        np.copyto(wide, chunk)
+        whole = chunk.size // BUFFER * BUFFER
+        for part in (*wide[:whole].reshape(-1, BUFFER).sum(axis=1).tolist(), float(wide[whole:].sum())):
+            total += part
+        extremes.append((chunk.min(), chunk.max()))
+    lows, highs = np.array(extremes).T
+    return total / flat.size, lows.min(), highs.max()
 
 
 def of_mask(region: Region, geometry: Geometry) -> dict[str, Json]:

@@ -7,11 +7,13 @@ scratch arrays written over instead of allocated.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any  # Any: attributes of PyRadiomics' classes, which have no types
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.features import counted_classes
 from pipeline.features.library import eigenvalues, feature_classes
 
 Array = npt.NDArray[np.float64]
@@ -71,12 +73,14 @@ class FasterGlcm(feature_classes()["glcm"]):  # type: ignore[misc]
         by_level = np.ascontiguousarray(joint[0].transpose(2, 1, 0))
         rows, columns = px[0, :, 0].T[:, :, None], py[0, 0].T
         q = np.zeros_like(by_level)
-        terms = np.empty_like(q)
-        for level in range(joint.shape[1]):
-            p = by_level[:, level]
-            np.multiply(p[:, :, None], p[:, None, :], out=terms)
-            terms /= rows * columns[:, level, None, None] + eps
-            q += terms
+        # a level meets those between `first` and `last` only; beyond them every term is 0
+        occurs = joint[0].any(axis=2)
+        first, last = occurs.argmax(axis=0), joint.shape[1] - occurs[::-1].argmax(axis=0)
+        for level, (low, high) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
+            p = by_level[:, level, low:high]
+            terms = p[:, :, None] * p[:, None, :]
+            terms /= rows[:, low:high] * columns[:, level, None, None] + eps
+            q[:, low:high, low:high] += terms
         values = eigenvalues(q[None])
         values.sort()
         return np.nanmean(np.sqrt(values[:, :, -2]), 1).real
@@ -99,8 +103,16 @@ def _diagonal_sums(joint: Array, levels: npt.NDArray[np.int64], highest: int) ->
 class FasterFirstOrder(feature_classes()["firstorder"]):  # type: ignore[misc]
     """`targetVoxelArray` has the ROI's values in the shape (1, voxels)."""
 
+    settings: dict[str, Any]
+    coefficients: dict[str, Any]
     _percentiles: dict[int, Array] | None = None
     _moments: dict[int, Array] | None = None
+
+    def _initCalculation(self, voxelCoordinates: None = None) -> None:
+        binned = self.settings["binned"]
+        self.targetVoxelArray = binned.inside.astype("float").reshape((1, -1))
+        histogram = binned.textures.histogram.reshape((1, -1))
+        self.coefficients["p_i"] = histogram.astype("float") / np.sum(histogram, 1, keepdims=True).astype("float")
 
     def get10PercentileFeatureValue(self) -> Array:
         return self._percentile(10)
@@ -125,3 +137,19 @@ class FasterFirstOrder(feature_classes()["firstorder"]):  # type: ignore[misc]
             deviations = a - np.nanmean(a, 1, keepdims=True)
             self._moments[moment] = np.asarray(np.nanmean(np.power(deviations, moment), 1))
         return self._moments[moment].copy()  # PyRadiomics writes into it
+
+
+class FasterCountedGlcm(FasterGlcm, counted_classes.CountedGlcm):
+    """Both: the matrix counted, the methods rearranged."""
+
+
+# Classes in place of PyRadiomics' own, where there is one; `COUNTED` where the settings leave the matrices to axrad.
+FASTER: Mapping[str, type[Any]] = {"glcm": FasterGlcm, "firstorder": FasterFirstOrder}
+COUNTED: Mapping[str, type[Any]] = {
+    "glcm": FasterCountedGlcm,
+    "firstorder": FasterFirstOrder,
+    "glrlm": counted_classes.CountedGlrlm,
+    "glszm": counted_classes.CountedGlszm,
+    "gldm": counted_classes.CountedGldm,
+    "ngtdm": counted_classes.CountedNgtdm,
+}

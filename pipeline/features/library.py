@@ -16,6 +16,7 @@ from functools import cache
 from typing import Any  # Any: what PyRadiomics, which has no types, hands to NumPy
 
 import numpy as np
+import numpy.typing as npt
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it asks pkg_resources for versions
@@ -23,11 +24,12 @@ with warnings.catch_warnings():
     import radiomics.glcm
     import radiomics.shape
     import radiomics.shape2D
-    from radiomics import featureextractor, imageoperations
+    from radiomics import cMatrices, featureextractor, imageoperations
 
 __all__ = [
     "FOREIGN_ERRORS",
     "VERSION",
+    "angles",
     "eigenvalues",
     "feature_classes",
     "feature_names",
@@ -52,6 +54,12 @@ def eigenvalues(matrices: Any) -> Any:
     """
     values = np.linalg.eigvals(matrices)
     return values if np.any(values.imag) else values.real
+
+
+def angles(shape_zyx: tuple[int, ...]) -> npt.NDArray[np.intc]:
+    """(angles, 3): PyRadiomics' directions to neighbours at distance 1 in a box, z, y, x, one of each opposite pair."""
+    directions: npt.NDArray[np.intc] = cMatrices.generate_angles(np.array(shape_zyx), np.array([1]), False, False, 0)
+    return directions
 
 
 def _real_eigenvalues(matrices: Any) -> Any:

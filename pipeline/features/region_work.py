@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from pipeline.features import classes, diagnostics, preparation, wavelet
 from pipeline.features.library import FOREIGN_ERRORS
+from pipeline.features.neighbours import Neighbourhood, neighbourhood
 from pipeline.features.parameters import Parameters
 from pipeline.features.region import Refusal, Region, find
 from pipeline.features.roi_features import RoiFeatures, refused, sentence
@@ -108,6 +109,7 @@ class _Work:
         self.values: dict[Role, dict[str, float]] = {role: {} for role in masks}
         self.missing: dict[Role, dict[str, str]] = {role: {} for role in masks}
         self.grey_levels: dict[Role, int] = {}
+        self.around: dict[Role, Neighbourhood] = {}
         self.needs = {role: _needs(parameters, names[role]) for role in masks}
 
     def run(self) -> dict[Role, RoiFeatures]:
@@ -158,11 +160,16 @@ class _Work:
                     if band in asked[role]:
                         yield f"wavelet-{band}", role, np.ascontiguousarray(data[boxes[role].within(box)])
 
+    def _around(self, role: Role, region: Region) -> Neighbourhood:
+        if role not in self.around:
+            self.around[role] = neighbourhood(region.mask_zyx)
+        return self.around[role]
+
     def _texture(self, role: Role, region: Region, image: str, voxels_zyx: npt.NDArray[np.generic]) -> None:
         wanted = self.needs[role].get(image, {})
         settings = self.parameters.settings
         try:
-            binned = classes.bin_levels(voxels_zyx, region.mask_zyx, settings)
+            binned = classes.bin_levels(voxels_zyx, region.mask_zyx, self._around(role, region), settings)
         except FOREIGN_ERRORS as error:
             names = (f"{image}_{c}_{f}" for c, features in wanted.items() for f in features)
             self.missing[role].update(dict.fromkeys(names, sentence(error)))

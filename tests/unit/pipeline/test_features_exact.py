@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from config.schema import Features
 from pipeline.features import Parameters, RoiFeatures, extract, extract_sequence, from_settings, plain_extract
+from pipeline.features.diagnostics import mean_and_extremes
 from pipeline.features.from_files import extract_files
 from pipeline.features.reference_call import plain_call
 from pipeline.records import Mask, Volume
@@ -227,3 +228,12 @@ def test_a_complex_eigenvalue_of_a_covariance_counts_with_its_real_part(monkeypa
         shapes = {n: v for n, v in found.values.items() if "_shape_" in n}
         assert shapes == {n: v for n, v in expected.items() if "_shape_" in n}
         assert len(shapes) == 14
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.uint16, np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(3, 5, 7), (17, 90, 91), (2, 256, 256)])
+def test_an_image_s_statistics_have_the_bits_of_numpy(dtype: type, shape: tuple[int, int, int]) -> None:
+    voxels = noise(shape, dtype)
+    assert mean_and_extremes(voxels) == (np.mean(voxels, dtype=np.float64), voxels.min(), voxels.max())
+    backwards = voxels[::-1]
+    assert mean_and_extremes(backwards)[0] == np.mean(backwards, dtype=np.float64)
