@@ -73,6 +73,8 @@ MASS = _sct("4147007", "Mass")
 NON_MASS = _own("NONMASS", "Non-mass enhancement")
 AXILLARY_NODE = _sct("68171009", "Axillary lymph node")
 BREAST = _sct("76752008", "Breast")
+RESULT_STATUS = _own("STATUS", "Status of the result")
+PRELIMINARY = _own("PRELIMINARY", "Preliminary: no reader has confirmed the regions")
 SIDES: dict[Side, Code] = {"L": _sct("7771000", "Left"), "R": _sct("24028007", "Right")}
 RISK: dict[str, Code] = {
     "high": _sct("15508007", "High risk"),

@@ -78,20 +78,22 @@ def reference(result: StudyResult, source: ReportSource, settings: Settings, kin
 
 
 def described(result: StudyResult, what: str, settings: Settings, **fields: str) -> str:
-    """A Series Description that begins with what must not be cut: a demonstration, the revision, the answer.
+    """A Series Description that begins with what must not be cut: preliminary, demonstration, revision, answer.
 
     `what`: the key of the words for the object.
     """
     say = words_of(settings)
-    head = say("demo") if result.demonstration else ""
+    head = say("preliminary_head") if result.preliminary else ""
+    head += say("demo") if result.demonstration else ""
     head += say("revision_head", number=result.revision) if result.revision > 1 else ""
     return say("description", head=head, categories=sentences.categories(result, say), what=say(what, **fields))[:64]
 
 
 def document_title(result: StudyResult, settings: Settings) -> str:
-    """The answer first."""
+    """The answer first; before it, that it is preliminary."""
     say = words_of(settings)
     title = say("document_title", categories=sentences.categories(result, say))
+    title = (say("preliminary_head") if result.preliminary else "") + title
     return title[:1].upper() + title[1:]
 
 

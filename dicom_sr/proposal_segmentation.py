@@ -21,6 +21,7 @@ from dicom_sr.report_source import ReportSource
 from dicom_sr.segmentation import coded_region, put_frames
 from dicom_sr.sop_classes import SEGMENTATION
 from dicom_sr.uids import derived
+from pipeline.catalog.acceptance import NOT_VERIFIED, quality_words
 from pipeline.catalog.own_mark import algorithm_item, put_mark
 from pipeline.proposal.records import Labelled
 from pipeline.records import Mask, Origin, Volume
@@ -28,7 +29,6 @@ from pipeline.roi.describe import AUTOMATIC
 from pipeline.roi.grid_regions import GridRegion, grid_regions
 
 SERIES_NUMBER = 9909
-NOT_VERIFIED = "Proposed by software, not verified"
 # Added for a region by a model that was trained on phantoms alone.
 DEMONSTRATION = "demonstration"
 # CID 7162: what kind of method made a region from the images alone.
@@ -102,7 +102,7 @@ def _segment(number: int, region: Labelled, settings: Settings, source: ReportSo
     item.SegmentNumber = number
     item.SegmentLabel = item.TrackingID = region.label[:64]
     item.TrackingUID = derived(settings.site.uid_root, "proposal tracking", source.study_uid, region.label)
-    item.SegmentDescription = f"{NOT_VERIFIED}; {region.words}"
+    item.SegmentDescription = quality_words(region.words)
     item.SegmentAlgorithmType, item.SegmentAlgorithmName = "SEMIAUTOMATIC", "axrad proposal"
     if region.algorithm is not None:
         name, release = region.algorithm

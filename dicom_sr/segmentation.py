@@ -29,6 +29,8 @@ _CODED: dict[Role, tuple[Code, Code, Code]] = {
     "tumor": (codes.ABNORMAL_STRUCTURE, codes.LESION, codes.BREAST),
     "lymph_nodes": (codes.ANATOMICAL_STRUCTURE, codes.LYMPH_NODE, codes.AXILLARY_NODE),
 }
+# In CIELab as PCS-Values (PS3.3 C.10.7.1.1): the page's colours, sRGB (255, 214, 10) and (255, 100, 170).
+_COLOURS: dict[Role, tuple[int, int, int]] = {"tumor": (56812, 32551, 55028), "lymph_nodes": (42194, 49651, 31200)}
 
 
 def segmentation(
@@ -72,7 +74,7 @@ def _segment(number: int, region: GridRegion, result: StudyResult, settings: Set
 
 
 def coded_region(item: Dataset, role: Role, side: Side | None) -> None:
-    """Category, type and place of a segment."""
+    """Category, type and place of a segment, and the colour to show it in."""
     category, kind, place = _CODED[role]
     item.SegmentedPropertyCategoryCodeSequence = [common_attributes.code_item(category)]
     item.SegmentedPropertyTypeCodeSequence = [common_attributes.code_item(kind)]
@@ -80,6 +82,7 @@ def coded_region(item: Dataset, role: Role, side: Side | None) -> None:
     if side is not None:
         anatomy.AnatomicRegionModifierSequence = [common_attributes.code_item(codes.SIDES[side])]
     item.AnatomicRegionSequence = [anatomy]
+    item.RecommendedDisplayCIELabValue = list(_COLOURS[role])
 
 
 def put_frames(ds: Dataset, regions: Sequence[GridRegion], settings: Settings) -> None:

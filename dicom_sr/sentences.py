@@ -65,7 +65,8 @@ def conclusion(result: StudyResult, side: Side | None, part: Part, say: Words) -
     """One text that stands alone: category, probability, cutoff, what it is for, and that nobody has verified it."""
     where = say("on_side", side=side_word(side, say)) if side else ""
     prediction = part.prediction
-    parts = [say("demonstration")] if result.demonstration else []
+    parts = [say("preliminary")] if result.preliminary else []
+    parts += [say("demonstration")] if result.demonstration else []
     if prediction is None:
         why = why_not(result, part, say).rstrip(".。")
         parts.append(say("conclusion_not_evaluated", where=where, why=why))

@@ -52,6 +52,8 @@ def _evaluations(context: GroupContext) -> Dataset:
     result, say = context.result, words_of(context.settings)
     group = content_items.container(codes.QUALITATIVE)
     parts = list(result.parts())
+    if result.preliminary:
+        content_items.add(group, content_items.code(codes.RESULT_STATUS, codes.PRELIMINARY))
     for side, part in parts:
         if part.prediction is not None:
             name = codes.RISK_CATEGORY[side if result.sides else None]

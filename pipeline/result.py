@@ -213,8 +213,7 @@ class StudyResult(Record):
     otherwise `sides` is empty and the top level is the part. `clinical` None: no signature in use reads any. `change`
     None: no earlier exam of this patient is known. `left_out`: segments that joined no region, and why. `absent`: why a
     sequence (`adc`), a region (`tumor`), a region on a sequence (`adc.tumor`) or a clinical fact could not be read.
-    `preliminary`: whether a region was read that axrad proposed and no reader has confirmed; False, since such a region
-    is never read.
+    `preliminary`: whether a region was read that axrad proposed and no reader has confirmed.
     `alignment`: how the grid that the regions were drawn on was related to the other sequences.
     """
 

@@ -26,7 +26,7 @@ from pipeline.analysis.side_parts import join_sides, part_of_side
 from pipeline.analysis.signatures_in_use import Signatures
 from pipeline.analysis.volume_loading import load_volumes
 from pipeline.catalog import Exam, exam_in
-from pipeline.errors import ExamRejected
+from pipeline.errors import ExamRejected, RoiRejected
 from pipeline.extraction_settings import settings_hash
 from pipeline.parallel.thread_counts import fixed_threads
 from pipeline.pictures import Panel, make_panels
@@ -97,6 +97,8 @@ def analyse_folder(path: Path, settings: Settings, signatures: Signatures | None
 
 def _evaluate(inputs: Inputs, draft: Draft) -> list[tuple[str, str]]:
     """Run every step, filling the draft; the reasons why there is no prediction (empty: there is one)."""
+    if inputs.exam.rejected and not inputs.exam.rois:
+        raise RoiRejected("rejected by the reader", code="rejected")
     match, exam_inventory = match_series(inputs, draft)
     with draft.timed("load"):
         loaded, exam_inventory.faulty = load_volumes(match, inputs)
@@ -167,7 +169,7 @@ def _require_carried(rois: Sequence[Roi], sides: Sequence[Side | None], inventor
 
 
 def _result(draft: Draft, reasons: list[tuple[str, str]]) -> StudyResult:
-    return StudyResult(
+    result = StudyResult(
         study_uid=draft.study_uid,
         status="not_evaluated" if reasons else "evaluated",
         reasons=tuple(text for _, text in reasons),
@@ -177,3 +179,5 @@ def _result(draft: Draft, reasons: list[tuple[str, str]]) -> StudyResult:
         timings_s={stage: round(seconds, 4) for stage, seconds in draft.timings_s.items()},
         **draft.fields,
     )
+    unconfirmed = any(roi.unconfirmed for _, part in result.parts() for roi in part.rois.values())
+    return result.model_copy(update={"preliminary": unconfirmed})

@@ -49,7 +49,9 @@ class Proposal(Section):
 
     Measurements of others (TID 1500 reports, presentation states) then count like regions for waiting, asking and
     fetching. When nothing was measured for `quiet_s`, the regions grown from them are sent to each destination with
-    "proposal" in `what`, and the exam waits until a reader confirms them.
+    "proposal" in `what`, and the exam waits until a reader confirms them. With `evaluate = "preliminary"` a result is
+    made of them before, of a tumour or of lymph nodes whose regions are all of quality good; it goes only to
+    destinations with `preliminary = true`, and a confirmed one takes its place.
 
     `from_images`: what is proposed where nobody has drawn or measured anything: nothing (`off`), the largest part of
     each breast that enhances (`enhancement`, functional tumour volume), or what a site's own network finds. It is
@@ -63,6 +65,7 @@ class Proposal(Section):
 
     enabled: bool = False
     quiet_s: float = Field(300.0, ge=0)
+    evaluate: Literal["confirmed", "preliminary"] = "confirmed"
     from_images: Literal["off", "enhancement", "model"] = "off"
     pe_percent: float = Field(70.0, gt=0, le=1000)
     ser_least: float = Field(0.0, ge=0, le=10)

@@ -88,7 +88,8 @@ class Destination(Section):
     alone for `breaker_pause_s`, then probed with one result. A report on storage commitment that does not come is asked
     for again after `commit_timeout_s`; one that comes is believed from `report_from`: AE titles or hosts, by default
     the destination's own (name others where an archive is a cluster). After `give_up_days`, or `give_up_attempts`, a
-    delivery is set aside: `axrad status` lists it, `axrad deliver` sends it again.
+    delivery is set aside: `axrad status` lists it, `axrad deliver` sends it again. `preliminary`: results of regions
+    that no reader has confirmed go there too, and a rejection note always goes with what takes their place.
     """
 
     name: Name
@@ -106,6 +107,7 @@ class Destination(Section):
     report_from: tuple[Reporter, ...] = ()
     allow_demonstration: bool = False
     reject_superseded: bool | None = None
+    preliminary: bool = False
     at_once: int = Field(2, ge=1)
     connect_timeout_s: float = Field(10.0, gt=0)
     answer_timeout_s: float = Field(60.0, gt=0)

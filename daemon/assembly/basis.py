@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from daemon.assembly.answers import Basis, Pair, RegionOrigin
 from daemon.assembly.records import Stored
 from daemon.assembly.rois import recognise
-from pipeline.catalog import ACCEPTED, Exam, InstanceFacts, Selection
+from pipeline.catalog import ACCEPTED, Exam, InstanceFacts, SegmentFacts, Selection
 from pipeline.needs import Available, SignatureNeeds
-from pipeline.records import ORIGINS, ROLES, SEQUENCES, Origin, Role
+from pipeline.records import ORIGINS, ROLES, SEQUENCES, Origin, Role, Side
 from pipeline.records import Sequence as SequenceName
 from pipeline.roi.describe import of_facts
+from pipeline.roi.roles import side_of
 from pipeline.roi.rules import Rules
 from pipeline.sequences import Match
 from pipeline.sequences.records import T1C_LABELS
@@ -71,7 +72,7 @@ def basis_of(
             read = uids if name in drawn_on else uids | ways
             reads[name] = frozenset(pairs[uid] for uid in read)
     for role in ROLES:
-        objects = [roi for roi in exam.rois if _may_hold(roi, role, rules)]
+        objects = [roi for roi in exam.rois if any(True for _ in _holding(exam, roi, role, rules))]
         if objects:
             reads[role] = frozenset(pairs[roi.ref.sop_instance_uid] for roi in objects)
     regions = {role: region_origin(exam, role, rules) for role in ROLES if role in reads}
@@ -91,15 +92,26 @@ def region_origin(exam: Exam, role: Role, rules: Rules) -> RegionOrigin:
     confirmed = True
     for roi in exam.rois:
         accepted = next((o for o in ORIGINS if o == roi.tags.get(ACCEPTED)), None)
-        for segment in roi.segments:
-            recognised = recognise(roi, segment, rules)
-            if recognised.role == role or recognised.unclear:
-                origins.append(accepted or of_facts(roi, segment).origin)
-                confirmed &= accepted is not None or origins[-1] == "drawn"
+        for segment in _holding(exam, roi, role, rules):
+            origins.append(accepted or of_facts(roi, segment).origin)
+            confirmed &= not roi.unconfirmed and (accepted is not None or origins[-1] == "drawn")
     origin = max(origins, key=ORIGINS.index, default="drawn")
     return {"origin": origin, "confirmed_by": "an operator" if confirmed and origin != "drawn" else None}
 
 
-def _may_hold(roi: InstanceFacts, role: Role, rules: Rules) -> bool:
-    recognised = [recognise(roi, segment, rules) for segment in roi.segments]
-    return any(r.role == role or r.unclear for r in recognised)
+def _holding(exam: Exam, roi: InstanceFacts, role: Role, rules: Rules) -> Iterator[SegmentFacts]:
+    """The segments that may be this region. One that nobody stands for is not, where a reader drew its side."""
+    drawn = {side for other in exam.rois if not other.unconfirmed for side in _sides(other, role, rules)}
+    for segment in roi.segments:
+        recognised = recognise(roi, segment, rules)
+        if recognised.role != role and not recognised.unclear:
+            continue
+        side = side_of(of_facts(roi, segment), rules)[0]
+        if not (roi.unconfirmed and drawn and (side is None or drawn & {side, None})):
+            yield segment
+
+
+def _sides(roi: InstanceFacts, role: Role, rules: Rules) -> Iterator[Side | None]:
+    for segment in roi.segments:
+        if recognise(roi, segment, rules).role == role:
+            yield side_of(of_facts(roi, segment), rules)[0]

@@ -36,11 +36,11 @@ def identity_keys(exam: Arrived) -> frozenset[str]:
 
 
 def _people(stored: Iterable[Stored]) -> tuple[set[Person], set[str]]:
-    """The patients that images and ROIs name. A ROI without a Patient ID takes the patient of its images."""
+    """The patients that images, ROIs and measurements name. What has no Patient ID takes the patient of its images."""
     people: set[Person] = set()
     keys: set[str] = set()
     for facts in (s.facts for s in stored):
-        if facts.is_image or (facts.is_roi and facts.patient_key != NOBODY):
+        if facts.is_image or ((facts.is_roi or facts.measures) and facts.patient_key != NOBODY):
             people.add(person_of(facts))
             keys.add(facts.patient_key)
     return people, keys

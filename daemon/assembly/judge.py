@@ -28,7 +28,7 @@ from daemon.assembly.corrected_patient import (
 from daemon.assembly.duplicates import without_duplicates
 from daemon.assembly.identity import DIFFERS_FROM_PACS, identity_objection
 from daemon.assembly.missing import find_missing, preferred_in_words
-from daemon.assembly.proposing import proposing
+from daemon.assembly.proposing import STILL_MISSING, proposing, with_waiting_proposal, without_unconfirmed
 from daemon.assembly.records import Answer, Arrived, Stored, Verdict
 from daemon.assembly.requirements import Requirements, requirements, what_is_there
 from daemon.assembly.rois import newest_rois, recognise, unreadable_rois
@@ -53,7 +53,13 @@ def judge(exam: Arrived, now: float, settings: Settings, in_use: InUse = EVERYTH
     follows = settings.assembly.follow_corrections
     if correction is not None and follows and is_open(correction, exam) and is_confirmed(correction, exam):
         exam = replace(exam, identity=correction.key)
-    verdict = _judged(exam, correction, now, settings, in_use)
+    verdict = _judged(without_unconfirmed(exam), correction, now, settings, in_use)
+    preliminary = with_waiting_proposal(exam, verdict, settings.proposal)
+    if preliminary is not None:
+        of_proposal = _judged(preliminary, correction, now, settings, in_use)
+        if of_proposal.state == "ready":
+            words = f"the result is preliminary: {verdict.reason.partition(STILL_MISSING)[0]}"
+            verdict = replace(of_proposal, flagged="; ".join(filter(None, (words, of_proposal.flagged))))
     if verdict.state == "assembling":
         verdict = replace(verdict, answerable_since=exam.answerable_since)
     corrected = correction.key if correction is not None and is_open(correction, exam) else None

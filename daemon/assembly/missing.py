@@ -40,6 +40,7 @@ def find_missing(
         (sequences_in_words(matched, needed.missing), _series_to_fetch(exam, counting, settings) if absent else []),
         (_roles(content, needed.missing), []),
         _referred(content, counting),
+        ([], _measured_on(content, counting)),
         _gone(counting, inputs),
         _partial(exam, counting, matched, needed.asked.sequences if needed.asked else frozenset(matched.chosen)),
     ]
@@ -110,6 +111,25 @@ def _referred(content: Exam, counting: Sequence[Stored]) -> Missing:
         reference, _ = named[uid]
         wanted[Wanted(reference.study_uid or content.study_uid, reference.series_uid, uid)] = None
     return phrases, list(wanted)
+
+
+def measured_images_absent(content: Exam, counting: Sequence[Stored]) -> list[InstanceRef]:
+    """MR images of this exam that something was measured on and that have never come."""
+    known = {s.facts.ref.sop_instance_uid for s in counting}
+    named = dict.fromkeys(reference for report in content.measurements for reference in report.references)
+    return [
+        reference
+        for reference in named
+        if reference.study_uid in ("", content.study_uid)
+        and reference.sop_class_uid in ("", *MR_CLASSES)
+        and reference.sop_instance_uid not in known
+    ]
+
+
+def _measured_on(content: Exam, counting: Sequence[Stored]) -> list[Wanted]:
+    """They are fetched, and nothing waits for them: others may have been measured on as well."""
+    absent = measured_images_absent(content, counting)
+    return [Wanted(content.study_uid, r.series_uid, r.sop_instance_uid if r.series_uid else "") for r in absent]
 
 
 def _gone(counting: Sequence[Stored], inputs: frozenset[str]) -> Missing:

@@ -8,7 +8,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from config.schema import Proposal
-from daemon.assembly.records import Arrived, Stored, Verdict
+from daemon.assembly.missing import measured_images_absent
+from daemon.assembly.records import Arrived, Proposed, Stored, Verdict
 from pipeline.catalog import Exam
 from pipeline.records import ROLES
 
@@ -17,6 +18,7 @@ REJECTED = "rejected"
 REJECTED_WORDS = "not evaluated: rejected by the reader"
 HERE = "measurements are here"
 FROM_IMAGES, NOTHING = "from-images", "nobody has drawn or measured anything"
+STILL_MISSING = "; still missing: "
 
 
 def proposing(
@@ -40,17 +42,19 @@ def proposing(
     if not content.measurements:
         return _from_images(verdict, exam, counting, missing, now, settings)
     measured = [s for s in counting if s.facts.measures]
-    digest = digest_of([(s.facts.ref.sop_instance_uid, s.digest) for s in measured])
+    # When images come that were measured on and were not here, it is proposed anew.
+    absent = [(ref.sop_instance_uid, "") for ref in measured_images_absent(content, counting)]
+    digest = digest_of([*((s.facts.ref.sop_instance_uid, s.digest) for s in measured), *absent])
     if exam.proposed is not None and exam.proposed.digest == digest:
         if exam.proposed.rejected:
-            return replace(verdict, code=REJECTED, reason=f"{REJECTED_WORDS}; still missing: {verdict.reason}")
-        return replace(verdict, code=CODE, reason=f"{HERE}, {exam.proposed.words}; still missing: {verdict.reason}")
+            return _rejected(verdict, exam.proposed)
+        return replace(verdict, code=CODE, reason=f"{HERE}, {exam.proposed.words}{STILL_MISSING}{verdict.reason}")
     quiet_at = max(s.received_at for s in measured) + settings.quiet_s
     if now < quiet_at:
         reason = f"{HERE}, regions are proposed when nothing has been measured for {settings.quiet_s:g} s"
         due = quiet_at if verdict.due_at is None else min(quiet_at, verdict.due_at)
-        return replace(verdict, code=CODE, reason=f"{reason}; still missing: {verdict.reason}", due_at=due)
-    reason = f"{HERE}, regions are being proposed; still missing: {verdict.reason}"
+        return replace(verdict, code=CODE, reason=f"{reason}{STILL_MISSING}{verdict.reason}", due_at=due)
+    reason = f"{HERE}, regions are being proposed{STILL_MISSING}{verdict.reason}"
     return replace(verdict, code=CODE, reason=reason, propose=digest)
 
 
@@ -69,17 +73,51 @@ def _from_images(
     digest = digest_of([("from_images", settings.from_images), *images])
     if exam.proposed is not None and exam.proposed.digest == digest:
         if exam.proposed.rejected:
-            return replace(verdict, code=REJECTED, reason=f"{REJECTED_WORDS}; still missing: {verdict.reason}")
+            return _rejected(verdict, exam.proposed)
         words = f"{NOTHING}; from the images alone: {exam.proposed.words}"
-        return replace(verdict, code=FROM_IMAGES, reason=f"{words}; still missing: {verdict.reason}")
+        return replace(verdict, code=FROM_IMAGES, reason=f"{words}{STILL_MISSING}{verdict.reason}")
     quiet_at = exam.last_arrival_at + settings.quiet_s
     if now < quiet_at:
         due = quiet_at if verdict.due_at is None else min(quiet_at, verdict.due_at)
         return replace(verdict, due_at=due)
-    reason = f"{NOTHING}, regions are being proposed from the images alone; still missing: {verdict.reason}"
+    reason = f"{NOTHING}, regions are being proposed from the images alone{STILL_MISSING}{verdict.reason}"
     return replace(verdict, code=FROM_IMAGES, reason=reason, propose=digest)
 
 
+def _rejected(verdict: Verdict, proposed: Proposed) -> Verdict:
+    """A preliminary report may be out: one that says that the reader rejected it takes its place."""
+    state = "ready" if proposed.evaluated else verdict.state
+    return replace(verdict, state=state, code=REJECTED, reason=f"{REJECTED_WORDS}{STILL_MISSING}{verdict.reason}")
+
+
+def without_unconfirmed(exam: Arrived) -> Arrived:
+    """The exam as readers made it."""
+    return replace(exam, stored=tuple(s for s in exam.stored if not s.facts.unconfirmed))
+
+
+def with_waiting_proposal(exam: Arrived, verdict: Verdict, settings: Proposal) -> Arrived | None:
+    """The exam with the regions that wait for a reader's word, if a preliminary result may be made of them.
+
+    `verdict`: the one without them.
+    """
+    if settings.evaluate != "preliminary" or exam.proposed is None or not exam.proposed.waits_as:
+        return None
+    if (
+        (verdict.state, verdict.code) != ("waiting", CODE)
+        or verdict.propose
+        or exam.proposed.words not in verdict.reason
+    ):
+        return None
+    waits = [s for s in exam.stored if _is(s, exam.proposed.waits_as)]
+    return replace(exam, stored=(*without_unconfirmed(exam).stored, *waits)) if waits else None
+
+
+def _is(item: Stored, sop_uid: str) -> bool:
+    return item.facts.unconfirmed and item.facts.ref.sop_instance_uid == sop_uid
+
+
 def digest_of(pairs: Sequence[tuple[str, str]]) -> str:
-    """Of (SOP Instance UID, digest) of every object that regions are proposed from."""
+    """Of (SOP Instance UID, digest) of every object that regions are proposed from, and (UID, empty) of every image
+    that lacks.
+    """
     return hashlib.sha256(json.dumps(sorted(pairs)).encode()).hexdigest()

@@ -53,12 +53,15 @@ class Wanted:
 class Proposed:
     """The newest proposal of regions for an exam: of which measurements (a digest), and what became of it in words.
 
-    `rejected`: a reader does not want it.
+    `rejected`: a reader does not want it. `waits_as`: the SOP Instance UID under which it waits for a reader's word;
+    empty where it does not. `evaluated`: a preliminary result was made of a proposal of this exam.
     """
 
     digest: str
     words: str
     rejected: bool = False
+    waits_as: str = ""
+    evaluated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

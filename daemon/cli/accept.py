@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from config.schema import Settings
     from daemon.ledger import Ledger
     from daemon.ledger.rows import ProposalRow, StudyRow
-    from daemon.ledger.site_key import SiteKey
-    from daemon.spool import Spool
 
 
 @click.command()
@@ -39,13 +36,13 @@ def accept(config_path: Path | None, study: str, roles: tuple[str, ...]) -> None
     Accepting again changes nothing.
     """
     from daemon.indexing.indexer import index_once
-    from daemon.ledger import proposals
     from daemon.ledger.keyed_digests import bring_all
     from daemon.ledger.site_key import key_for
     from daemon.ledger.states import AWAITS_READER
     from daemon.share.exam_files import files_of
     from daemon.spool import Spool
-    from daemon.work.proposal_files import FILE
+    from daemon.work import readers_word
+    from daemon.work.acceptance import FILE, segments_of
 
     case = _case(config_path, "accept", study)
     settings, ledger, proposal = case.settings, case.ledger, case.proposal
@@ -63,12 +60,11 @@ def accept(config_path: Path | None, study: str, roles: tuple[str, ...]) -> None
         click.echo(f"accepted already: {_accepted_before(case, proposal, path, roles)}")
         return
     assert path is not None
-    labels = _copy_into(spool, path, case.who, roles, settings, key)
-    with ledger.write() as connection:
-        proposals.accept(connection, proposal, case.study.id, case.who, time.time())
+    labels = segments_of(path, roles, settings)
+    readers_word.accept(ledger, spool, proposal, path, case.who, labels, key, time.time())
     index_once(ledger, spool, time.time(), settings, key)
-    case.tell("accept", ", ".join(labels))
-    click.echo(f"accepted: {', '.join(labels)}")
+    case.tell("accept", ", ".join(labels.values()))
+    click.echo(f"accepted: {', '.join(labels.values())}")
 
 
 @click.command()
@@ -80,8 +76,12 @@ def reject(config_path: Path | None, study: str) -> None:
     Nothing is proposed again from the same measurements. The exam waits for regions that a reader draws, or for other
     measurements. Rejecting again changes nothing.
     """
-    from daemon.ledger import proposals
+    from daemon.ledger.site_key import key_for
     from daemon.ledger.states import AWAITS_READER
+    from daemon.share.exam_files import files_of
+    from daemon.spool import Spool
+    from daemon.work import readers_word
+    from daemon.work.acceptance import FILE
 
     case = _case(config_path, "reject", study)
     proposal = case.proposal
@@ -94,8 +94,9 @@ def reject(config_path: Path | None, study: str) -> None:
         )
     if proposal is None or proposal.state not in AWAITS_READER:
         raise case.nothing_waits()
-    with case.ledger.write() as connection:
-        proposals.reject(connection, proposal, case.study.id, case.who, time.time())
+    settings, now = case.settings, time.time()
+    path, key = files_of(settings).get(proposal.id, FILE), key_for(settings, case.ledger, now)
+    readers_word.reject(case.ledger, Spool(settings.spool.path), proposal, path, case.who, settings, key, now)
     case.tell("reject")
     click.echo(f"rejected: what was proposed for study {case.study.id}; it waits for a region that a reader draws")
 
@@ -140,25 +141,6 @@ def _case(config_path: Path | None, command: str, study: str) -> _Case:
         if row is None:
             raise InputRejected(f"the ledger knows no study {study}; `axrad studies` lists those it knows")
         return _Case(settings, ledger, row, proposals.newest(connection, row.id), operating_user()[0])
-
-
-def _copy_into(
-    spool: Spool, proposal: Path, who: str, roles: Collection[str], settings: Settings, key: SiteKey
-) -> list[str]:
-    """Put the copy that counts into the spool; the labels of what is accepted."""
-    from daemon.spool import JournalWriter
-    from daemon.work.acceptance import accepted_copy
-    from daemon.work.proposal_files import FILE
-
-    with tempfile.TemporaryDirectory(dir=spool.root) as folder:
-        copy = Path(folder) / FILE
-        labels = accepted_copy(proposal, copy, who, roles, settings, key.secret)
-        journal = JournalWriter(spool.journal, "ACCEPT", "local")
-        try:
-            spool.ingest_file(copy, journal)
-        finally:
-            journal.close("released")
-    return labels
 
 
 def _accepted_before(case: _Case, proposal: ProposalRow, path: Path | None, roles: Collection[str]) -> str:

@@ -16,7 +16,7 @@ from daemon.ledger.studies import find
 from daemon.ledger.tables import instances, revisions
 from daemon.ledger.verdicts import TooLarge, stored_of
 from daemon.share.exam_files import files_of
-from daemon.work.proposal_files import FILE
+from daemon.work.acceptance import FILE
 from pipeline.catalog import Exam, Selection, exam_of
 from pipeline.errors import ExamRejected, InputRejected
 from pipeline.records import SEQUENCES

@@ -41,10 +41,21 @@ ANSWERS: dict[str, Verdict] = {
     **dict.fromkeys(
         ("disagree", "disagreed", "reject", "rejected", "not confirmed", "incorrect", "不同意", "错误"), "disagree"
     ),
+    # Neither: what of it is right is not told.
+    **dict.fromkeys(("modify", "modified", "partially agree", "partial agreement", "uncertain", "修改"), "unclear"),
 }
+# Before an answer: what it is about.
+ABOUT_THE_RESULT = ("ai result ", "result ")
 # These mean something only as the answer to "Do you agree …?".
 SHORT_ANSWERS: dict[str, Verdict] = {"yes": "agree", "no": "disagree", "是": "agree", "否": "disagree"}
 SIDES = {("7771000", "SCT"): "L", ("24028007", "SCT"): "R", ("G-A101", "SRT"): "L", ("G-A100", "SRT"): "R"}
+# Where a report refers to objects.
+REFERRING = (
+    "ContentSequence",
+    "CurrentRequestedProcedureEvidenceSequence",
+    "PertinentOtherEvidenceSequence",
+    "ReferencedSOPSequence",
+)
 PERSON_OBSERVER = ("121008", "DCM")
 MAX_AUTHOR = 128
 MAX_DEPTH = 32
@@ -87,9 +98,8 @@ def assessment_of(report: Dataset) -> Assessment | None:
         verdicts.setdefault(side, set()).add(verdict)
     if not verdicts:
         return None
-    replaces = frozenset(_references(report.get("PredecessorDocumentsSequence"), 0))
-    sequences = ("ContentSequence", "CurrentRequestedProcedureEvidenceSequence", "PertinentOtherEvidenceSequence")
-    about = frozenset(uid for keyword in sequences for uid in _references(report.get(keyword), 0))
+    replaces = frozenset(references(report.get("PredecessorDocumentsSequence")))
+    about = frozenset(uid for keyword in REFERRING for uid in references(report.get(keyword)))
     return Assessment(
         str(report.get("SOPInstanceUID", "")),
         about,
@@ -106,40 +116,41 @@ def claimed_author(report: Dataset) -> str:
         ("VerifyingObserverSequence", "VerifyingObserverName"),
         ("AuthorObserverSequence", "PersonName"),
     ):
-        for person in _items(report.get(keyword), 0):
+        for person in items_of(report.get(keyword), 0):
             if author := text_of(person, name):
                 return author[:MAX_AUTHOR]
-    for item in _items(report.get("ContentSequence"), 0):
-        if _code(item, "ConceptNameCodeSequence") == PERSON_OBSERVER and (author := text_of(item, "PersonName")):
+    for item in items_of(report.get("ContentSequence"), 0):
+        if code_of(item, "ConceptNameCodeSequence") == PERSON_OBSERVER and (author := text_of(item, "PersonName")):
             return author[:MAX_AUTHOR]
     return ""
 
 
-def _references(sequence: object, depth: int) -> Iterator[str]:
+def references(sequence: object, depth: int = 0) -> Iterator[str]:
     """Every Referenced SOP Instance UID in a sequence, at any depth."""
-    for item in _items(sequence, depth):
+    for item in items_of(sequence, depth):
         uid = str(item.get("ReferencedSOPInstanceUID") or "")
         if is_uid(uid):
             yield uid
         for keyword in ("ReferencedSeriesSequence", "ReferencedSOPSequence", "ContentSequence"):
-            yield from _references(item.get(keyword), depth + 1)
+            yield from references(item.get(keyword), depth + 1)
 
 
 def _verdicts(node: Dataset, side: str, depth: int) -> Iterator[tuple[str, Verdict]]:
     """Depth first; a laterality among an item's children holds for the item and all below it."""
-    children = list(_items(node.get("ContentSequence"), depth))
-    side = next((s for child in children if (s := SIDES.get(_code(child, "ConceptCodeSequence")))), side)
-    verdict = _verdict(node)
+    children = list(items_of(node.get("ContentSequence"), depth))
+    side = next((s for child in children if (s := SIDES.get(code_of(child, "ConceptCodeSequence")))), side)
+    verdict = verdict_of(node)
     if verdict is not None:
         yield side, verdict
     for child in children:
         yield from _verdicts(child, side, depth + 1)
 
 
-def _verdict(item: Dataset) -> Verdict | None:
+def verdict_of(item: Dataset) -> Verdict | None:
+    """What one content item says by itself."""
     kind = item.get("ValueType")
     if kind == "CODE":
-        coded = CODES.get(_code(item, "ConceptCodeSequence"))
+        coded = CODES.get(code_of(item, "ConceptCodeSequence"))
         return coded or _answer(item, _meaning(item, "ConceptCodeSequence"))
     if kind == "TEXT":
         return _answer(item, str(item.get("TextValue", "")).strip().rstrip(".。").lower())
@@ -150,23 +161,27 @@ def _answer(item: Dataset, answer: str) -> Verdict | None:
     question = _meaning(item, "ConceptNameCodeSequence")
     if not any(word in question for word in QUESTIONS):
         return None
+    for words in ABOUT_THE_RESULT:
+        answer = answer.removeprefix(words)
     if ("agree" in question and "disagree" not in question) or "同意" in question:
         return ANSWERS.get(answer) or SHORT_ANSWERS.get(answer)
     return ANSWERS.get(answer)
 
 
-def _items(sequence: object, depth: int) -> Iterator[Dataset]:
+def items_of(sequence: object, depth: int) -> Iterator[Dataset]:
+    """Those of a sequence that is not too deep."""
     if depth <= MAX_DEPTH and isinstance(sequence, pydicom.Sequence):
         yield from sequence
 
 
-def _code(item: Dataset, keyword: str) -> tuple[str, str]:
-    for code in _items(item.get(keyword), 0):
+def code_of(item: Dataset, keyword: str) -> tuple[str, str]:
+    """Value and scheme of the first code; empty where there is none."""
+    for code in items_of(item.get(keyword), 0):
         return str(code.get("CodeValue", "")), str(code.get("CodingSchemeDesignator", ""))
     return "", ""
 
 
 def _meaning(item: Dataset, keyword: str) -> str:
-    for code in _items(item.get(keyword), 0):
+    for code in items_of(item.get(keyword), 0):
         return str(code.get("CodeMeaning", "")).strip().lower()
     return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import sqlalchemy as sa
 import structlog
@@ -42,12 +42,25 @@ class StoredOutcomes:
     unknown: tuple[str, ...]
 
 
+class TakesWords(Protocol):
+    """Is handed each report of others once, before it is marked as read. Safe to repeat."""
+
+    def take(self, report: Path, row: InstanceRow, allowed: bool, now: float) -> None:
+        """`allowed`: whether its sender may send feedback."""
+
+
 def collect(
-    ledger: Ledger, spool_root: Path, now: float, settings: Settings | None = None, key: SiteKey | None = None
+    ledger: Ledger,
+    spool_root: Path,
+    now: float,
+    settings: Settings | None = None,
+    key: SiteKey | None = None,
+    words: TakesWords | None = None,
 ) -> int:
     """Read every report of others that was not read yet; the number of verdicts that were stored. Safe to repeat.
 
     With `settings`, only reports of peers that may send feedback count. `key`: the site's, where the ledger has one.
+    `words`: what a report says of proposed regions goes there.
     """
     verdict_count = 0
     while True:
@@ -62,7 +75,8 @@ def collect(
                 limit=OUTCOMES_AT_ONCE,
             )
         for row in rows:
-            verdict_count += _collect_one(ledger, spool_root, row, now, may_send(settings, row.calling_ae), key)
+            allowed = may_send(settings, row.calling_ae)
+            verdict_count += _collect_one(ledger, spool_root, row, now, allowed, key, words)
         if len(rows) < OUTCOMES_AT_ONCE:
             return verdict_count
 
@@ -76,10 +90,18 @@ def may_send(settings: Settings | None, calling_ae: str) -> bool:
 
 
 def _collect_one(
-    ledger: Ledger, spool_root: Path, row: InstanceRow, now: float, allowed: bool, key: SiteKey | None
+    ledger: Ledger,
+    spool_root: Path,
+    row: InstanceRow,
+    now: float,
+    allowed: bool,
+    key: SiteKey | None,
+    words: TakesWords | None,
 ) -> int:
     """Read one report. It is marked as read even if that fails, so that it never holds up the indexer again."""
     try:
+        if words is not None:
+            words.take(spool_root / row.path, row, allowed, now)
         assessment = _read(spool_root / row.path)
         if assessment is not None and key is not None and row.key_id == key.id:
             assessment = replace(assessment, patient_id_key=key.keyed(assessment.patient_id_key))
@@ -109,6 +131,16 @@ def _read(path: Path) -> Assessment | None:
     except NotDicom as error:
         log.info("feedback-unreadable", code=error.code)
         return None
+
+
+class OfPatient(Protocol):
+    """A study, or a revision of one, with its patient."""
+
+    @property
+    def study_uid(self) -> str: ...
+
+    @property
+    def patient_key(self) -> str: ...
 
 
 class _ReportedRevision(NamedTuple):
@@ -188,7 +220,7 @@ def _reason_not_taken(
     """Why a report does not count for a study, without names; empty if it does."""
     if report_row.study_uid != row.study_uid:
         return "it lies in another study"
-    if not _same_patient(connection, row, report_row.patient_key, assessment.patient_id_key):
+    if not is_same_patient(connection, row, report_row.patient_key, assessment.patient_id_key):
         return "it names another patient"
     others = connection.execute(
         sa.select(feedback.c.id).where(
@@ -201,8 +233,8 @@ def _reason_not_taken(
     return "another author has said something under its UID" if others is not None else ""
 
 
-def _same_patient(connection: sa.Connection, row: _ReportedRevision, full: str, alone: str) -> bool:
-    """The same id, and not from two issuers."""
+def is_same_patient(connection: sa.Connection, row: OfPatient, full: str, alone: str) -> bool:
+    """The same id, and not from two issuers. `full`, `alone`: digests of it with its issuer and without."""
     if full == row.patient_key:
         return True
     facts = connection.execute(

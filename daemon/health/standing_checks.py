@@ -14,6 +14,7 @@ from daemon.broker.redis_client import BrokerTrouble, usable
 from daemon.broker.server import broker_url
 from daemon.finding import Finding, Level, briefly, words
 from daemon.health import site_files
+from daemon.health.proposal_check import proposed
 from daemon.health.site_key_check import site_key
 from daemon.ledger import deliveries as ledger_deliveries
 from daemon.ledger import heartbeats, set_aside
@@ -52,6 +53,8 @@ def of_ledger(connection: sa.Connection, settings: Settings, now: float) -> Iter
     yield dead_letters(connection)
     yield unreadable(connection)
     yield corrected_patients(connection)
+    if settings.proposal.enabled:
+        yield proposed(connection, now)
     yield site_key(connection, settings)
 
 

@@ -12,7 +12,16 @@ from daemon.ledger.keyed_digests import keyed_facts
 from daemon.ledger.site_key import SiteKey
 from daemon.spool import Spool, is_uid, read_meta
 from daemon.spool.journal import Entry
-from pipeline.catalog import ACCEPTED, MEASURES, InstanceFacts, is_sealed, measured_images, read_facts
+from pipeline.catalog import (
+    ACCEPTED,
+    MEASURES,
+    REJECTED_PROPOSAL,
+    UNCONFIRMED,
+    InstanceFacts,
+    is_sealed,
+    measured_images,
+    read_facts,
+)
 from pipeline.dicom_file import bounded_reading
 from pipeline.dicom_file.reading_marker import marked
 from pipeline.errors import NotDicom
@@ -52,8 +61,8 @@ def describe(
     try:
         facts = read_facts(file)
         facts = _with_uids_only(with_measurements(facts, file) if measurements else facts)
-        if ACCEPTED in facts.tags:
-            facts = _accepted(facts, file, key)
+        if ACCEPTED in facts.tags or REJECTED_PROPOSAL in facts.tags:
+            facts = _with_word(facts, file, key)
         whole = entry is None or entry.size is None or _data_set_bytes(spool, path, arrival.size) == entry.size
         if whole or spool.verify(path):
             keyed = keyed_facts(facts, key) if key else facts
@@ -76,11 +85,12 @@ def with_measurements(facts: InstanceFacts, file: Path) -> InstanceFacts:
     return replace(facts, tags={**facts.tags, MEASURES: len(images)}, references=images)
 
 
-def _accepted(facts: InstanceFacts, file: Path, key: SiteKey | None) -> InstanceFacts:
-    """A proposal that an operator of this installation accepted counts; one that says so without our seal does not."""
+def _with_word(facts: InstanceFacts, file: Path, key: SiteKey | None) -> InstanceFacts:
+    """A proposal that this installation accepted counts; a word without our seal does not."""
     if key is not None and is_sealed(bounded_reading.read(file, force=None), key.secret):
-        return replace(facts, ours=False)
-    return replace(facts, tags={name: value for name, value in facts.tags.items() if name != ACCEPTED})
+        return replace(facts, ours=REJECTED_PROPOSAL in facts.tags)
+    words = (ACCEPTED, UNCONFIRMED, REJECTED_PROPOSAL)
+    return replace(facts, tags={name: value for name, value in facts.tags.items() if name not in words})
 
 
 def _with_uids_only(facts: InstanceFacts) -> InstanceFacts:

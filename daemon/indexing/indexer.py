@@ -36,6 +36,7 @@ from daemon.machine.file_lock import waiting_for_lock
 from daemon.recovery import unreadable_files
 from daemon.spool import Spool
 from daemon.spool.journal import Entry, is_finished, journal_names, read_journal, read_journals, retire
+from daemon.work.assessed_proposals import Words
 from daemon.work.audit_events import association_indexed
 from pipeline.errors import TryLater
 
@@ -201,7 +202,7 @@ class _Indexer:
         if behind:
             return True
         if self._news:
-            collect_feedback(ledger, spool.root, clock(), settings, key)
+            collect_feedback(ledger, spool.root, clock(), settings, key, Words(ledger, settings, key))
             self._news = False
         if abs(clock() - self._reconciled_at) > RECONCILE_S:
             measured = settings.proposal.enabled

@@ -180,7 +180,12 @@ def columns_of(arrival: Arrival, why: str = "", counts_as: str = "") -> dict[str
 
 
 def _compare(connection: sa.Connection, arrival: Arrival, exam_uid: str) -> None:
-    """Have data sets with the same SOP Instance UID compared. Both are kept; assembly judges whether it matters."""
+    """Have data sets with the same SOP Instance UID compared. Both are kept; assembly judges whether it matters.
+
+    A copy with a word on a proposal has the voxels that its mark holds, and no sender.
+    """
+    if arrival.facts is not None and ACCEPTED in arrival.facts.tags:
+        return
     other_data_sets = connection.execute(
         sa.select(instances.c.id).where(instances.c.sop_uid == arrival.sop_uid, instances.c.digest != arrival.digest)
     ).all()

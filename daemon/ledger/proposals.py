@@ -7,13 +7,17 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from daemon.assembly.answers import RecordedAnswer
 from daemon.assembly.records import Proposed, Verdict
+from daemon.assembly.revision_rule import is_preliminary
 from daemon.ledger.claims import Claim, release, to_announce
 from daemon.ledger.engine import new_id, note
 from daemon.ledger.moves import add, move, move_all, queued_anew
 from daemon.ledger.rows import ProposalRow, StudyRow, rows_where
-from daemon.ledger.states import PROPOSAL_REPLACED, PROPOSAL_STANDS
-from daemon.ledger.tables import proposals, studies
+from daemon.ledger.states import AWAITS_READER, IN_SPOOL, PROPOSAL_REPLACED, PROPOSAL_STANDS
+from daemon.ledger.tables import deliveries, instances, proposals, revisions, sent_objects, studies
+from dicom_sr.kinds import REPORT_KINDS, kind_of
+from pipeline.catalog import REJECTED_PROPOSAL
 
 # Kind of event.
 REJECTED = "proposal-rejected"
@@ -43,7 +47,20 @@ def open_for(connection: sa.Connection, study: StudyRow, verdict: Verdict, now: 
 def proposed_for(connection: sa.Connection, study_id: str) -> Proposed | None:
     """The newest proposal of a study, and what became of it in words."""
     row = newest(connection, study_id)
-    return None if row is None else Proposed(row.digest, in_words(row), rejected=row.state == "rejected")
+    if row is None:
+        return None
+    waits_as = row.sop_uid or "" if row.state in AWAITS_READER else ""
+    return Proposed(row.digest, in_words(row), row.state == "rejected", waits_as, _evaluated(connection, study_id))
+
+
+def _evaluated(connection: sa.Connection, study_id: str) -> bool:
+    """Whether a revision of this study answered by a region that nobody had confirmed."""
+    answers = connection.execute(sa.select(revisions.c.answer).where(revisions.c.study_id == study_id)).scalars()
+    return any(_is_of_unconfirmed(answer) for answer in answers)
+
+
+def _is_of_unconfirmed(answer: RecordedAnswer | None) -> bool:
+    return answer is not None and any(is_preliminary(region) for region in answer["regions"].values())
 
 
 def in_words(row: ProposalRow) -> str:
@@ -51,8 +68,12 @@ def in_words(row: ProposalRow) -> str:
         return f"{WAITS}; {row.reason}" if row.reason else WAITS
     if row.state == "accepted":
         return "the proposal was accepted"
+    if row.state == "edited":
+        return "a reader drew the regions"
     if row.state == "rejected":
         return "the proposal was rejected by the reader"
+    if row.state == "superseded":
+        return "a newer proposal took its place"
     if row.state == "empty":
         return f"no region could be proposed: {row.reason}"
     if row.state == "failed":
@@ -102,6 +123,15 @@ def accept(connection: sa.Connection, row: ProposalRow, study_id: str, who: str,
     note(connection, now, "proposal-accepted", f"by {who}", study_id)
 
 
+def settle(connection: sa.Connection, row_id: str, state: str, study_id: str, now: float) -> None:
+    """A result was made of a reader's own regions: what waits is `accepted` or `edited` by that, unless it is more."""
+    still = connection.execute(sa.select(proposals.c.state).where(proposals.c.id == row_id)).scalar_one()
+    if still in AWAITS_READER:
+        reason = {"accepted": "the reader saved the same regions", "edited": ""}[state]
+        move(connection, "proposal", row_id, state, {"reason": reason, "finished_at": now})
+        note(connection, now, f"proposal-{state}", reason or "a reader drew the regions", study_id)
+
+
 def reject(connection: sa.Connection, row: ProposalRow, study_id: str, who: str, now: float) -> None:
     """The reader's word against a proposal; the study is judged again, so that it says so."""
     move(connection, "proposal", row.id, "rejected", {"reason": f"by {who}", "finished_at": now})
@@ -112,6 +142,13 @@ def reject(connection: sa.Connection, row: ProposalRow, study_id: str, who: str,
 def rejected_of(connection: sa.Connection, study_id: str) -> list[ProposalRow]:
     """Every proposal of a study that was rejected."""
     return rows_where(connection, ProposalRow, proposals.c.study_id == study_id, proposals.c.state == "rejected")
+
+
+def rejected_before(connection: sa.Connection, sop_uid: str) -> bool:
+    """Whether the spool holds a reader's word against it: the ledger may have been lost since."""
+    of_it = (instances.c.sop_uid == sop_uid) & instances.c.state.in_(IN_SPOOL)
+    documents = connection.execute(sa.select(instances.c.facts).where(of_it)).scalars()
+    return any(REJECTED_PROPOSAL in (document or {}).get("tags", {}) for document in documents)
 
 
 def taken(connection: sa.Connection, row_id: str, destinations: Sequence[str]) -> None:
@@ -125,3 +162,46 @@ def is_ours(connection: sa.Connection, sop_uid: str) -> bool:
 
 def judge_again(connection: sa.Connection, study_id: str) -> None:
     connection.execute(studies.update().where(studies.c.id == study_id).values(dirty=True))
+
+
+def counts(connection: sa.Connection) -> dict[str, int]:
+    """How many there are, by state."""
+    rows = connection.execute(sa.select(proposals.c.state, sa.func.count()).group_by(proposals.c.state)).all()
+    return {state: int(number) for state, number in rows}
+
+
+def waiting_since(connection: sa.Connection) -> float | None:
+    """When the oldest that waits for a reader was sent; None where none waits."""
+    waits = proposals.c.state.in_(AWAITS_READER)
+    oldest = connection.execute(sa.select(sa.func.min(proposals.c.finished_at)).where(waits)).scalar_one()
+    return None if oldest is None else float(oldest)
+
+
+@dataclass(frozen=True, slots=True)
+class Assessed:
+    """A proposal that a report of others refers to: by its own UID, or by those of preliminary reports on it."""
+
+    row: ProposalRow
+    reports: frozenset[str]
+
+
+def assessed_by(connection: sa.Connection, sop_uids: Sequence[str]) -> list[Assessed]:
+    """The newest proposal of each study that one of these UIDs stands for, or a preliminary report that was sent."""
+    direct = rows_where(connection, ProposalRow, proposals.c.sop_uid.in_(sop_uids), order_by=[proposals.c.created_at])
+    by_study = {row.study_id: Assessed(row, frozenset()) for row in direct}
+    kept_as = sa.func.coalesce(sent_objects.c.coerced_uid, sent_objects.c.sop_instance_uid)
+    sent = connection.execute(
+        sa.select(
+            revisions.c.study_id, revisions.c.answer, sent_objects.c.sop_instance_uid, kept_as, sent_objects.c.kind
+        )
+        .join(deliveries, deliveries.c.revision_id == revisions.c.id)
+        .join(sent_objects, sent_objects.c.delivery_id == deliveries.c.id)
+        .where(sent_objects.c.sop_instance_uid.in_(sop_uids) | kept_as.in_(sop_uids))
+    ).all()
+    for study_id, answer, *uids, kind in sent:
+        if not _is_of_unconfirmed(answer) or kind_of(kind) not in REPORT_KINDS or study_id in by_study:
+            continue
+        row = newest(connection, study_id)
+        if row is not None and row.state in AWAITS_READER:
+            by_study[study_id] = Assessed(row, frozenset(uids))
+    return list(by_study.values())

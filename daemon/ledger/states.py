@@ -111,8 +111,9 @@ FETCH: Steps = {
 
 PROPOSAL: Steps = {
     "pending": _state("to be made and sent", "sent empty failed rejected superseded", _SWEEP, first=True),
-    "sent": _state("at its destinations; waits for a reader", "accepted rejected superseded"),
-    "accepted": _state("an operator has accepted it", "superseded"),
+    "sent": _state("at its destinations; waits for a reader", "accepted edited rejected superseded"),
+    "accepted": _state("a reader has accepted it", "superseded"),
+    "edited": _state("a reader has drawn its regions, or edited them", "superseded"),
     # For ever: what it was made from is not proposed again.
     "rejected": _state("a reader has rejected it, or one of the same measurements"),
     "empty": _state("no region could be proposed", "superseded"),
@@ -202,6 +203,8 @@ PROPOSAL_STANDS = tuple(name for name in PROPOSAL if name != "superseded")
 # A newer one takes its place.
 PROPOSAL_REPLACED = tuple(name for name, state in PROPOSAL.items() if "superseded" in state.next)
 AWAITS_READER = ("sent",)
+# A reader has said what becomes of it.
+ANSWERED_BY_READER = ("accepted", "edited", "rejected")
 
 # Groups of instances
 

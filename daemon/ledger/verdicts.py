@@ -8,6 +8,8 @@ import sqlalchemy as sa
 
 from config.schema import Settings
 from daemon.assembly import Answer, Arrived, Stored, Verdict
+from daemon.assembly.proposing import CODE as MEASURED
+from daemon.assembly.proposing import REJECTED, STILL_MISSING
 from daemon.assembly.records import ANY_IDENTITY
 from daemon.ledger import comparisons
 from daemon.ledger import fetches as ledger_fetches
@@ -203,6 +205,9 @@ def apply(connection: sa.Connection, study: StudyRow, verdict: Verdict, now: flo
         values["flagged"] = "; ".join(
             filter(None, (verdict.flagged, f"newer data are incomplete, missing: {verdict.reason}"))
         )
+    elif verdict.state == "waiting" and verdict.code in (MEASURED, REJECTED):
+        # The report stays; what is proposed for the exam since is told beside it.
+        values["flagged"] = "; ".join(filter(None, (verdict.flagged, verdict.reason.partition(STILL_MISSING)[0])))
     if verdict.state in NOT_FETCHED_FOR:
         ledger_fetches.cancel(connection, study.id, now)
     elif not done:

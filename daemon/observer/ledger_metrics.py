@@ -15,9 +15,10 @@ from daemon.clock import Clock
 from daemon.finding import RANK, Finding
 from daemon.health import standing_checks
 from daemon.ledger import Ledger, heartbeats, set_aside, views, work_order
+from daemon.ledger import proposals as ledger_proposals
 from daemon.ledger.deliveries import failing
 from daemon.ledger.engine import require_tables
-from daemon.ledger.states import DELIVERY_OPEN, STAGE_OPEN, STUDY, WITHOUT_PREDICTION
+from daemon.ledger.states import DELIVERY_OPEN, PROPOSAL, STAGE_OPEN, STUDY, WITHOUT_PREDICTION
 from daemon.ledger.tables import deliveries, feedback, revisions, studies
 from daemon.listener.supervisor import state as listener_state
 from daemon.machine import disk_space
@@ -123,6 +124,7 @@ def _of_ledger(connection: sa.Connection, now: float, settings: Settings) -> Ite
     yield from _deliveries(connection, now, configured)
     yield from _work(connection, now)
     yield from _verdicts(connection, settings)
+    yield from _proposals(connection, now)
 
 
 def _deliveries(connection: sa.Connection, now: float, there: Container[str]) -> Iterator[Metric]:
@@ -160,6 +162,15 @@ def _work(connection: sa.Connection, now: float) -> Iterator[Metric]:
     swept = heartbeats.last_sign(connection, "sweep")
     if swept is not None:
         yield gauge("sweep_age_seconds", "How long ago the last sweep was.", {(): now - swept.at})
+
+
+def _proposals(connection: sa.Connection, now: float) -> Iterator[Metric]:
+    by_state = ledger_proposals.counts(connection)
+    states = {(state,): by_state.get(state, 0) for state in PROPOSAL}
+    yield gauge("proposals", "Proposals of regions.", states, ("state",))
+    since = ledger_proposals.waiting_since(connection)
+    age = 0.0 if since is None else max(0.0, now - since)
+    yield gauge("proposal_oldest_seconds", "How long the oldest proposal has waited for a reader.", {(): age})
 
 
 def _verdicts(connection: sa.Connection, settings: Settings) -> Iterator[Metric]:

@@ -1,7 +1,8 @@
-"""The copy of a proposal that counts, once somebody stands for it, and what of it was accepted."""
+"""The copy of a proposal that holds a word on it, and what of it was accepted."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Collection
 from pathlib import Path
 
@@ -12,30 +13,76 @@ from daemon.ledger import Ledger
 from daemon.ledger.rows import InstanceRow, rows_where
 from daemon.ledger.states import IN_SPOOL
 from daemon.ledger.tables import instances
-from pipeline.catalog import ACCEPTED, facts_from_json, put_acceptance
+from daemon.spool import JournalWriter, Spool
+from pipeline.catalog import ACCEPTED, Word, facts_from_json, put_acceptance
+from pipeline.catalog.acceptance import good_numbers
 from pipeline.errors import InputRejected
+from pipeline.records import Role
 from pipeline.roi.describe import describe
 from pipeline.roi.roles import role_of
 from pipeline.roi.rules import load_rules
 
+# In the results folder of a proposal.
+FILE = "proposal.dcm"
+# The calling AE title of what this installation put there itself.
+_BROUGHT_BY: dict[Word, str] = {"accepted": "ACCEPT", "preliminary": "PROPOSE", "rejected": "REJECT"}
 
-def accepted_copy(
-    proposal: Path, copy: Path, who: str, roles: Collection[str], settings: Settings, secret: bytes
-) -> list[str]:
-    """Write the proposal with the acceptance of its segments of these roles (none: all); their labels.
+
+def segments_of(proposal: Path, roles: Collection[str], settings: Settings) -> dict[int, str]:
+    """Numbers and labels of the segments of a proposal that are of these roles (none: all).
 
     Raises InputRejected where it has none of them.
     """
-    ds = pydicom.dcmread(proposal)
     rules = load_rules(settings.roi.rules)
-    described = describe(ds, proposal)
-    wanted = [d for d in described if not roles or role_of(d, rules).role in roles]
+    described = describe(pydicom.dcmread(proposal, stop_before_pixels=True), proposal)
+    wanted = {d.number: d.label for d in described if not roles or role_of(d, rules).role in roles}
     if not wanted:
         labels = ", ".join(d.label for d in described)
         raise InputRejected(f"nothing of this kind was proposed; there are: {labels}")
-    put_acceptance(ds, who, wanted[0].proposed_origin, (d.number for d in wanted), secret)
+    return wanted
+
+
+def proposed_roles(proposal: Path, settings: Settings) -> frozenset[Role]:
+    """What its segments are."""
+    rules = load_rules(settings.roi.rules)
+    described = describe(pydicom.dcmread(proposal, stop_before_pixels=True), proposal)
+    return frozenset(role for d in described if (role := role_of(d, rules).role) is not None)
+
+
+def good_segments(proposal: Path, settings: Settings) -> list[int]:
+    """The segments that a preliminary result may be made of: those of a tumour, or of lymph nodes, all of which are of
+    quality good.
+    """
+    ds = pydicom.dcmread(proposal, stop_before_pixels=True)
+    good = good_numbers(ds)
+    rules = load_rules(settings.roi.rules)
+    roles = {d.number: role_of(d, rules).role for d in describe(ds, proposal)}
+    doubtful = {role for number, role in roles.items() if number not in good}
+    return [number for number, role in roles.items() if role not in doubtful]
+
+
+def put_word(
+    spool: Spool, proposal: Path, who: str, numbers: Collection[int], secret: bytes, word: Word = "accepted"
+) -> None:
+    """Put the copy of a proposal that holds a word on some of its segments into the spool."""
+    with tempfile.TemporaryDirectory(dir=spool.root) as folder:
+        copy = Path(folder) / FILE
+        copy_with_word(proposal, copy, who, numbers, secret, word)
+        journal = JournalWriter(spool.journal, _BROUGHT_BY[word], "local")
+        try:
+            spool.ingest_file(copy, journal)
+        finally:
+            journal.close("released")
+
+
+def copy_with_word(
+    proposal: Path, copy: Path, who: str, numbers: Collection[int], secret: bytes, word: Word = "accepted"
+) -> None:
+    ds = pydicom.dcmread(proposal)
+    origins = {d.number: d.proposed_origin for d in describe(ds, proposal)}
+    # All regions of one proposal are made in one way.
+    put_acceptance(ds, who, origins[min(numbers)], numbers, secret, word)
     ds.save_as(copy, enforce_file_format=True)
-    return [d.label for d in wanted]
 
 
 def accepted_and_open(
@@ -47,7 +94,7 @@ def accepted_and_open(
     with ledger.read() as connection:
         copies = instances.c.sop_uid == sop_uid
         rows = rows_where(connection, InstanceRow, copies, instances.c.state.in_(IN_SPOOL))
-    facts = [f for f in (facts_from_json(row.facts) for row in rows) if ACCEPTED in f.tags]
+    facts = [f for f in (facts_from_json(row.facts) for row in rows) if ACCEPTED in f.tags and not f.unconfirmed]
     if not facts:
         return [], []
     numbers = {segment.number for one in facts for segment in one.segments}

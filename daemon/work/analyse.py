@@ -10,6 +10,7 @@ import structlog
 from daemon.clinical.exam import clinical_or_reasons, patient_of
 from daemon.ledger.claims import Claim, LeaseLost, release, update
 from daemon.ledger.engine import note
+from daemon.ledger.proposals import settle
 from daemon.ledger.rows import Inputs, InstanceRow, RevisionRow, StudyRow, rows_where
 from daemon.ledger.studies import move_study
 from daemon.ledger.tables import instances
@@ -17,7 +18,7 @@ from daemon.work.audit_events import exam_used
 from daemon.work.context import Context, renewing_lease
 from daemon.work.failure import TaskFailed, code_of, revision_failed
 from daemon.work.prior_exam import with_change
-from daemon.work.proposal_files import proposals_of
+from daemon.work.proposal_files import answered_by, is_rejected, proposals_of
 from daemon.work.revision_claim import take_revision
 from daemon.work.signatures_that_answer import answer_given, signatures_in_use
 from pipeline.analysis.signatures_in_use import Signatures
@@ -57,7 +58,10 @@ def run(context: Context, revision_id: str) -> None:
             context.files.put(revision_id, "panels.npz", panels_to_bytes(analysis.panels))
             context.files.put(revision_id, "regions.npz", regions_to_bytes(analysis.regions))
             context.files.put(revision_id, "result.json", analysis.result.to_json().encode())
+        proposal_id, becomes = answered_by(context, study.id, analysis.result)
         with context.ledger.write() as connection:
+            if becomes:
+                settle(connection, proposal_id, becomes, study.id, context.clock())
             columns = _handed_on(context.clock()) | {"answer": answer_given(row.answer, analysis.result, in_use)}
             release(connection, held, columns, state="running", stage="report")
             note(connection, context.clock(), "analysed", in_short(analysis.result), study.id, revision_id)
@@ -94,7 +98,7 @@ def _analyse(context: Context, study: StudyRow, row: RevisionRow) -> Analysis:
     """The science, with what is known of the patient beside this exam: clinical facts, and an earlier exam."""
     settings = context.settings
     exam = exam_of_revision(context, study.study_uid, row.inputs)
-    exam = replace(exam, proposals=proposals_of(context, study.id))
+    exam = replace(exam, proposals=proposals_of(context, study.id), rejected=is_rejected(context, study.id))
     exam_used(context, study, row)
     signatures = Signatures.from_settings(settings.signature)
     patient = patient_of(exam)

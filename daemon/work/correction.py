@@ -47,7 +47,11 @@ def _is_of_another(header: Dataset, patient: Dataset) -> bool:
 
 
 def wants_rejection(destination: Destination, settings: Settings) -> bool:
-    """Whether this destination is told with a Key Object which results are superseded."""
+    """Whether this destination is told with a Key Object which results are superseded: always where preliminary ones
+    go.
+    """
+    if destination.preliminary:
+        return True
     if destination.reject_superseded is None:
         return settings.report.reject_superseded
     return destination.reject_superseded

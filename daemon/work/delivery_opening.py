@@ -8,6 +8,7 @@ from ipaddress import ip_address
 import sqlalchemy as sa
 
 from config.schema import Destination, Settings
+from daemon.assembly.proposing import REJECTED
 from daemon.ledger.deliveries import destination_named, probe_now
 from daemon.ledger.engine import new_id, note
 from daemon.ledger.moves import add
@@ -37,6 +38,8 @@ def open_delivery(
 ) -> tuple[str, str]:
     """A delivery of what goes there of these objects: its id (empty: nothing does), and why it may not go.
 
+    A preliminary result opens none where it is not asked for.
+
     Args:
         place: the ids of study and revision.
         number: of the sets of objects of this destination.
@@ -45,6 +48,9 @@ def open_delivery(
     kinds = kinds_for(destination, objects, settings, number)
     if not kinds:
         return "", ""
+    withheld = why_withheld(result, destination)
+    if withheld:
+        return "", withheld
     refused = refusal(result, destination, settings)
     delivery_id = new_id()
     add(
@@ -64,6 +70,13 @@ def open_delivery(
     if refused:
         note(connection, now, "delivery-refused", f"{destination.name}: {refused}", study_id, revision_id)
     return delivery_id, refused
+
+
+def why_withheld(result: StudyResult, destination: Destination) -> str:
+    """Why a preliminary result, or the one that a rejection leaves, does not go there; empty if it does."""
+    if destination.preliminary or not (result.preliminary or REJECTED in result.reason_codes):
+        return ""
+    return "preliminary results go only to a [[destination]] with preliminary = true"
 
 
 def refusal(result: StudyResult, destination: Destination, settings: Settings) -> str:

@@ -75,7 +75,7 @@ def _date_of(connection: sa.Connection, study_uid: str, patient_key: str) -> str
 
 
 def _result(context: Context, revision_id: str) -> StudyResult | None:
-    """The result, if it is still kept and has regions."""
+    """The result, if it is still kept and has regions that a reader stands for."""
     path = context.files.get(revision_id, "result.json")
     if path is None:
         return None
@@ -84,7 +84,7 @@ def _result(context: Context, revision_id: str) -> StudyResult | None:
     except ValidationError:
         log.warning("prior-not-readable", revision=revision_id)
         return None
-    return result if any(part.rois for _, part in result.parts()) else None
+    return result if any(part.rois for _, part in result.parts()) and not result.preliminary else None
 
 
 def _report(context: Context, revision_id: str) -> InstanceRef | None:

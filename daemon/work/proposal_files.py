@@ -4,14 +4,39 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from daemon.ledger.proposals import newest
+from daemon.ledger.states import AWAITS_READER
 from daemon.ledger.tables import proposals
+from daemon.work.acceptance import FILE, proposed_roles
 from daemon.work.context import Context
 from pipeline.catalog import InstanceFacts, read_facts
 from pipeline.errors import ExamRejected
+from pipeline.result import StudyResult
 
-FILE = "proposal.dcm"
 # Who saves a copy has opened one of the last ones.
 MOST = 5
+
+
+def is_rejected(context: Context, study_id: str) -> bool:
+    """Whether a reader has rejected the newest one."""
+    with context.ledger.read() as connection:
+        row = newest(connection, study_id)
+    return row is not None and row.state == "rejected"
+
+
+def answered_by(context: Context, study_id: str, result: StudyResult) -> tuple[str, str]:
+    """The proposal that waits and what a result makes of it: `accepted` where a reader saved the same regions, `edited`
+    where he drew others; both empty where none waits, or the result has not all that it proposes from a reader.
+    """
+    with context.ledger.read() as connection:
+        row = newest(connection, study_id)
+    path = context.files.get(row.id, FILE) if row is not None and row.state in AWAITS_READER else None
+    if row is None or path is None or result.preliminary:
+        return "", ""
+    rois = [(role, roi) for _, part in result.parts() for role, roi in part.rois.items()]
+    if not proposed_roles(path, context.settings) <= {role for role, _ in rois}:
+        return "", ""
+    return row.id, "edited" if any(roi.origin == "drawn" for _, roi in rois) else "accepted"
 
 
 def proposals_of(context: Context, study_id: str) -> tuple[InstanceFacts, ...]:

@@ -18,13 +18,15 @@ from daemon.export.send_outcome import items_of, require_stored
 from daemon.export.transports import TRANSPORTS
 from daemon.ledger import proposals as ledger_proposals
 from daemon.ledger.claims import Claim, LeaseLost, backoff_s, claim
-from daemon.ledger.proposals import Outcome
+from daemon.ledger.proposals import Outcome, rejected_before
 from daemon.ledger.rows import ProposalRow, StudyRow, the_row
+from daemon.ledger.site_key import key_for
 from daemon.ledger.tables import instances, proposals
+from daemon.spool import Spool
+from daemon.work.acceptance import FILE, good_segments, put_word
 from daemon.work.analyse import FilesGone, exam_of_revision
 from daemon.work.context import Context, renewing_lease
 from daemon.work.failure import TaskFailed, code_of, sentence_of, translated, where_in_our_code
-from daemon.work.proposal_files import FILE
 from dicom_sr.proposal_segmentation import is_demonstration, proposal_segmentation
 from dicom_sr.report_source import ReportSource
 from pipeline.catalog import Exam, InstanceFacts
@@ -92,6 +94,9 @@ def _make_and_send(context: Context, row: ProposalRow, study: StudyRow) -> Outco
         before = _taken_before(connection, study.id, item.sop_instance_uid)
         if _was_rejected(connection, study.id, item.sop_instance_uid):
             return Outcome("rejected", "the reader rejected these regions before")
+        if rejected_before(connection, item.sop_instance_uid):
+            return Outcome("rejected", "the spool holds a reader's word against it")
+    _put_for_preliminary_result(context, path)
     taken = list(dict.fromkeys([*before, *row.taken_by]))
     asking = [d for d in context.settings.destination if WHAT in d.what]
     wanting = [d for d in asking if d.allow_demonstration] if is_demonstration(path) else asking
@@ -107,6 +112,19 @@ def _make_and_send(context: Context, row: ProposalRow, study: StudyRow) -> Outco
     if asking and not wanting:
         return Outcome("sent", "regions of a demonstration model go only where allow_demonstration = true")
     return Outcome("sent", "" if wanting else 'no [[destination]] has "proposal" in what')
+
+
+def _put_for_preliminary_result(context: Context, proposal: Path) -> None:
+    """Put what a preliminary result may be made of into the spool, where the settings ask for one."""
+    settings = context.settings
+    numbers = good_segments(proposal, settings) if settings.proposal.evaluate == "preliminary" else []
+    if not numbers:
+        return
+    if settings.spool.remote:
+        log.warning("no-preliminary-result", why="the spool is on another machine than this worker")
+        return
+    key = key_for(settings, context.ledger, context.clock())
+    put_word(Spool(settings.spool.path), proposal, "", numbers, key.secret, "preliminary")
 
 
 def _taken_before(connection: sa.Connection, study_id: str, sop_uid: str) -> list[str]:

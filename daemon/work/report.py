@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 import structlog
 
+from daemon.assembly.proposing import REJECTED
 from daemon.export.send_outcome import items_of
 from daemon.ledger.claims import OPEN, Claim, LeaseLost, release
 from daemon.ledger.engine import note
@@ -68,7 +69,9 @@ def _render_once(context: Context, study: StudyRow, row: RevisionRow, result: St
     done = files.get(row.id, "rendered")
     if done is not None:
         return done.read_text().split()
-    wanted = result.status == "evaluated" or context.settings.report.report_not_evaluated
+    # What a preliminary report said must not stand where a reader has rejected it.
+    rejected = REJECTED in result.reason_codes
+    wanted = result.status == "evaluated" or rejected or context.settings.report.report_not_evaluated
     if not wanted:
         return []
     source = report_source(context, study, row)

@@ -189,6 +189,9 @@ def _words(ds: Dataset, result: StudyResult) -> Iterator[Finding]:
     changed = sentences.change(result, say)
     if changed and changed not in [item.get("TextValue", "") for item in items if _name(item) == codes.COMMENT.value]:
         yield Finding("change", "the report does not tell what changed since the earlier exam as the result does")
+    stated = [_code(item) for item in items if _name(item) == codes.RESULT_STATUS.value]
+    if stated != ([codes.PRELIMINARY.value] if result.preliminary else []):
+        yield Finding("preliminary", "the report does not say as the result does whether it is preliminary")
     concepts = {code.value for code in codes.RISK_CATEGORY.values()}
     categories = [_code(item) for item in items if _name(item) in concepts]
     answers: list[Code] = [codes.RISK[p.prediction.category] for _, p in result.parts() if p.prediction is not None]

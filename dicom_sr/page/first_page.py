@@ -116,11 +116,12 @@ def _two_sides(
 
 
 def _banner(sheet: Sheet, say: Words, result: StudyResult) -> float:
-    if not result.demonstration:
+    warnings = [say(key) for key in ("preliminary", "demonstration") if getattr(result, key)]
+    if not warnings:
         return 12.0
     sheet.box(0, 0, SIDE_PX, 34, YELLOW)
-    room = SIDE_PX - 2 * MARGIN
-    sheet.text(SIDE_PX / 2, 24, say("demonstration"), 19, width=room, colour="black", bold=True, align="center")
+    room, words = SIDE_PX - 2 * MARGIN, say.listed(warnings, "gap")
+    sheet.text(SIDE_PX / 2, 24, words, 19, width=room, colour="black", bold=True, align="center")
     return 44.0
 
 

@@ -95,12 +95,13 @@ def more_pages(result: StudyResult, source: ReportSource, settings: Settings) ->
     say = words_of(settings)
     name = person_name(str(source.patient_study.get("PatientName") or "")) or say("no_name")
     demonstration = (say("demonstration"),) if result.demonstration else ()
+    preliminary = (say("preliminary"),) if result.preliminary else ()
     identity = str(source.patient_study.get("PatientID") or "")
     pages = Pages(
         say,
         settings.report.paper,
         f"{identity} · {name}" if identity else name,
-        say.listed((*demonstration, say("research"), say("not_verified")), "gap"),
+        say.listed((*preliminary, *demonstration, say("research"), say("not_verified")), "gap"),
     )
     _identity(pages, result, source, settings, name)
     pages.heading(say("answer"))

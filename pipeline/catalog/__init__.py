@@ -1,15 +1,17 @@
 """The catalog: what is known of each instance from its header alone, and instances grouped into exams."""
 
-from pipeline.catalog.acceptance import Acceptance, acceptance_of, is_sealed, put_acceptance
+from pipeline.catalog.acceptance import Acceptance, Word, acceptance_of, is_sealed, put_acceptance
 from pipeline.catalog.facts import (
     ACCEPTED,
     MEASURES,
     MR_CLASSES,
     OUR_MANUFACTURER,
     REGISTRATION_CLASS,
+    REJECTED_PROPOSAL,
     RESULT_CLASS_ROOTS,
     RTSTRUCT_CLASS,
     SEGMENTATION_CLASSES,
+    UNCONFIRMED,
     Exam,
     InstanceFacts,
     SegmentFacts,
@@ -34,9 +36,11 @@ __all__ = [
     "MR_CLASSES",
     "OUR_MANUFACTURER",
     "REGISTRATION_CLASS",
+    "REJECTED_PROPOSAL",
     "RESULT_CLASS_ROOTS",
     "RTSTRUCT_CLASS",
     "SEGMENTATION_CLASSES",
+    "UNCONFIRMED",
     "Acceptance",
     "Exam",
     "FrameRef",
@@ -45,6 +49,7 @@ __all__ = [
     "Selection",
     "SeriesFacts",
     "Value",
+    "Word",
     "acceptance_of",
     "exam_in",
     "exam_of",

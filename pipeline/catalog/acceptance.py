@@ -1,7 +1,8 @@
-"""A proposal of ours that somebody has accepted: the same segmentation with a block that says who, sealed by the site.
+"""A word on a proposal of ours: the same segmentation with a block that says what was decided and by whom, sealed.
 
 Only a block whose seal is this installation's counts. The file lies in the spool alone and is never sent, so that the
-archive's copy of the proposal goes on counting for nothing.
+archive's copy of the proposal goes on counting for nothing. What was decided is read again from the spool where the
+ledger is lost.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import hmac
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any  # Any: elements of pydicom, of any type
+from typing import Any, Literal, get_args  # Any: elements of pydicom, of any type
 
 from pydicom.dataset import Dataset
 
@@ -19,21 +20,43 @@ from pipeline.catalog.own_mark import GROUP, marked_digest
 from pipeline.records import ORIGINS, Origin
 
 CREATOR = "AXRAD ACCEPTANCE"
+NOT_VERIFIED = "Proposed by software, not verified"
 _TEXT, _SEAL = 0x01, 0x02
+# A reader stands for it; nobody does, and a preliminary result is made of it; a reader does not want it.
+Word = Literal["accepted", "preliminary", "rejected"]
 
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """`by`: who stands for it. `origin`: of the proposal. `numbers`: the segments that were accepted."""
+    """`by`: whose word it is; empty for a preliminary one. `origin`: of the proposal. `numbers`: which segments."""
 
     by: str
     origin: Origin
     numbers: frozenset[int]
+    word: Word = "accepted"
 
 
-def put_acceptance(ds: Dataset, by: str, origin: Origin, numbers: Iterable[int], secret: bytes) -> None:
-    """Accept some segments of a proposal, a data set with our mark. `secret`: of the site's key."""
-    text = json.dumps({"by": by, "origin": origin, "numbers": sorted(numbers)}, ensure_ascii=True)
+def quality_words(words: str) -> str:
+    """The Segment Description of a proposed region. `words`: how sure it is, and how it was made."""
+    return f"{NOT_VERIFIED}; {words}"
+
+
+def good_numbers(ds: Any) -> frozenset[int]:
+    """The segments of a proposal whose regions are of quality good, by their descriptions."""
+    good = quality_words("good, ")
+    return frozenset(
+        int(s.SegmentNumber) for s in ds.SegmentSequence if str(s.get("SegmentDescription") or "").startswith(good)
+    )
+
+
+def put_acceptance(
+    ds: Dataset, by: str, origin: Origin, numbers: Iterable[int], secret: bytes, word: Word = "accepted"
+) -> None:
+    """Put a word on some segments of a proposal, a data set with our mark. `secret`: of the site's key."""
+    stated: dict[str, object] = {"by": by, "origin": origin, "numbers": sorted(numbers)}
+    # Without it, a block is what it was before there were other words.
+    stated |= {} if word == "accepted" else {"word": word}
+    text = json.dumps(stated, ensure_ascii=True)
     block = ds.private_block(GROUP, CREATOR, create=True)
     block.add_new(_TEXT, "UT", text)
     block.add_new(_SEAL, "LO", _seal(ds, text, secret))
@@ -46,13 +69,16 @@ def acceptance_of(ds: Any) -> Acceptance | None:
         stated = json.loads(text) if text else None
         if not isinstance(stated, dict) or stated["origin"] not in ORIGINS:
             return None
-        return Acceptance(str(stated["by"]), stated["origin"], frozenset(int(n) for n in stated["numbers"]))
+        word = stated.get("word", "accepted")
+        if word not in get_args(Word):
+            return None
+        return Acceptance(str(stated["by"]), stated["origin"], frozenset(int(n) for n in stated["numbers"]), word)
     except (ValueError, KeyError, TypeError):
         return None
 
 
 def is_sealed(ds: Any, secret: bytes) -> bool:
-    """Whether this installation accepted just these segments of just these voxels."""
+    """Whether this installation said just this of just these voxels."""
     text = _value(ds, _TEXT)
     return bool(text) and hmac.compare_digest(_value(ds, _SEAL).encode(), _seal(ds, text, secret).encode())
 

@@ -39,8 +39,12 @@ MEASUREMENT_STATE_CLASSES = (
 )
 # Tag of a report or presentation state of others in which something is measured: on how many images.
 MEASURES = "measures"
-# Tag of a proposal of ours that somebody accepted.
+# Tag of a proposal of ours that somebody accepted, or that a preliminary result may be made of; its origin.
 ACCEPTED = "accepted"
+# Tag beside it: that nobody stands for it.
+UNCONFIRMED = "unconfirmed"
+# Tag of a proposal of ours that a reader rejected; its origin.
+REJECTED_PROPOSAL = "rejected_proposal"
 OUR_MANUFACTURER = "axrad"
 # What axrad writes is one of these: structured reports, Secondary Captures, Encapsulated PDF, key objects,
 # presentation states. An MR image or a SEG is never taken for a result of ours.
@@ -102,6 +106,11 @@ class InstanceFacts:
         return self.ref.sop_class_uid in (*SEGMENTATION_CLASSES, RTSTRUCT_CLASS)
 
     @property
+    def unconfirmed(self) -> bool:
+        """Whether it is a proposal of ours that nobody stands for, and that a preliminary result may be made of."""
+        return UNCONFIRMED in self.tags
+
+    @property
     def measures(self) -> bool:
         """Whether it holds measurements of a reader that count."""
         return MEASURES in self.tags
@@ -122,7 +131,7 @@ class Exam:
     """Everything of one study: image series, ROI objects, registrations, readers' measurements.
 
     `proposals`: segmentations of ours that were proposed for it; they count for nothing, and a copy that a reader saved
-    is known by them.
+    is known by them. `rejected`: a reader rejected the newest of them.
     """
 
     study_uid: str
@@ -131,6 +140,7 @@ class Exam:
     registrations: tuple[InstanceFacts, ...] = ()
     measurements: tuple[InstanceFacts, ...] = ()
     proposals: tuple[InstanceFacts, ...] = ()
+    rejected: bool = False
 
     @property
     def images(self) -> tuple[InstanceFacts, ...]:

@@ -15,9 +15,11 @@ from pipeline.catalog.facts import (
     ACCEPTED,
     OUR_MANUFACTURER,
     REGISTRATION_CLASS,
+    REJECTED_PROPOSAL,
     RESULT_CLASS_ROOTS,
     RTSTRUCT_CLASS,
     SEGMENTATION_CLASSES,
+    UNCONFIRMED,
     InstanceFacts,
     Value,
     patient_key,
@@ -105,7 +107,9 @@ def _facts(dataset: Dataset, path: Path) -> InstanceFacts:
     acceptance = acceptance_of(dataset) if mark == "ours" else None
     if acceptance is not None:
         # Ours it stays until somebody who has the site's key finds the seal to be ours too.
-        tags[ACCEPTED] = acceptance.origin
+        tags[REJECTED_PROPOSAL if acceptance.word == "rejected" else ACCEPTED] = acceptance.origin
+        if acceptance.word == "preliminary":
+            tags[UNCONFIRMED] = True
         described = tuple(s for s in described if s.number in acceptance.numbers)
     frame_of_reference = text_of(dataset, "FrameOfReferenceUID")
     return InstanceFacts(

@@ -2,47 +2,33 @@
 
 from __future__ import annotations
 
-import time
 import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from onnx import helper
 from pydicom import dcmread
 
 from config.schema import Settings
 from daemon.cli.accept import accept, reject
-from daemon.ledger import open_ledger, proposals
-from daemon.work.context import Context
-from pipeline.phantom import PhantomSpec, write_exam
-from pipeline.phantom.measurements import write_measurements
-from tests.integration.test_proposals import CLASSES, QUIET_S, SEGMENTATION, SENT, SETTINGS, House, order
-from tests.support.archives import archive as running_archive
+from daemon.ledger import proposals
+from daemon.ledger.tables import instances
+from daemon.work.acceptance import good_segments
+from pipeline.catalog import ACCEPTED
+from tests.support.measured_house import QUIET_S, SENT, House, a_house, order
 from tests.support.proposal_model import model_of, train, write
 
 ALONE = "nobody has drawn or measured anything; from the images alone: proposal sent, waits for confirmation"
+ENHANCEMENT = 'from_images = "enhancement"'
 
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
-    exam = write_exam(tmp_path / "exam", PhantomSpec(seed=23, preset="small", laterality="L", with_seg=False))
-    with running_archive(classes=(*CLASSES, SEGMENTATION)) as archive:
-        config = tmp_path / "axrad.toml"
-        text = SETTINGS.format(folder=tmp_path, port=archive.port)
-        config.write_text(text.replace("[proposal]\n", '[proposal]\nfrom_images = "enhancement"\n'))
-        settings = Settings.model_validate(tomllib.loads(config.read_text()))
-        made: list[House] = []
-        context = Context(
-            settings,
-            open_ledger(settings),
-            lambda: time.time() + made[0].later_s,
-            lambda task, row: made[0].announced.append((task, row)) or True,
-        )
-        made.append(House(context, archive, exam, tmp_path / "exam" / "none.dcm", config))
-        yield made[0]
-        context.ledger.close()
+    with a_house(tmp_path, ENHANCEMENT) as one:
+        yield one
 
 
 def proposed(house: House) -> object:
@@ -75,7 +61,24 @@ def test_what_a_reader_accepts_has_the_origin_enhancement(house: House) -> None:
     # The lymph nodes are still missing, and nothing is proposed for them.
     assert row.state == "waiting"
     assert "lymph node" in row.reason
+    with house.context.ledger.read() as connection:
+        facts = connection.execute(sa.select(instances.c.facts).where(instances.c.calling_ae == "ACCEPT")).scalar_one()
+    assert facts["tags"][ACCEPTED] == "enhancement"
     assert len(house.proposals()) == 1
+
+
+def test_no_policy_evaluates_it_before_a_readers_word(tmp_path: Path) -> None:
+    rois = '[assembly]\nrequire_rois = ["tumor"]\n'
+    with a_house(tmp_path, f'evaluate = "preliminary"\n{ENHANCEMENT}', f"preliminary = true\n{rois}") as house:
+        study = proposed(house)
+        assert (study.state, study.reason_code) == ("waiting", "from-images")  # type: ignore[attr-defined]
+        house.pass_time(5000)
+        assert house.judge().state == "waiting"
+        (path,) = house.context.settings.spool.path.glob("results/*/proposal.dcm")
+        assert good_segments(path, house.context.settings) == []
+        with house.context.ledger.read() as connection:
+            callers = set(connection.execute(sa.select(instances.c.calling_ae)).scalars())
+        assert callers == {"VIEWER"}, "nothing was put into the spool for a preliminary result"
 
 
 def test_what_a_reader_rejects_is_not_proposed_again(house: House) -> None:
@@ -89,7 +92,7 @@ def test_what_a_reader_rejects_is_not_proposed_again(house: House) -> None:
 
 def test_a_measurement_that_comes_later_takes_the_place_of_the_images(house: House) -> None:
     proposed(house)
-    house.ingest(write_measurements(house.exam))
+    house.ingest(house.measurements)
     house.pass_time(1000)
     assert house.judge().reason.startswith(SENT)
     assert [len(seg.SegmentSequence) for seg in house.proposals()][-1] > 1

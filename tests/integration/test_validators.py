@@ -30,6 +30,7 @@ from tests.support.report_variants import (
     named,
     not_evaluated,
     one_side_only,
+    preliminary,
 )
 from tests.support.reports import KINDS, Case, case, regions_of, write
 
@@ -39,6 +40,7 @@ CASES: dict[str, Callable[[], Case]] = {kind: partial(case, kind) for kind in KI
 CASES |= {code: partial(not_evaluated, code) for code in REASONS}
 CASES["one_side"] = one_side_only
 CASES["made_by_software"] = made_by_software
+CASES["preliminary"] = preliminary
 # What changes patient and study alone.
 NAMED = [f"name_{script}" for script in NAMES]
 CASES |= {f"name_{script}": partial(named, script) for script in NAMES}

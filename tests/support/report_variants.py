@@ -12,6 +12,7 @@ from tests.support.reports import BEGAN, Case, case, prediction
 
 # As the analysis gives them, one of each kind.
 REASONS = {
+    "rejected": "rejected by the reader",
     "sequence-rejected": "no series was recognised as T2: candidates were 'AX T2 FS 4 mm' and 'Localizer'",
     "roi-rejected": "no segmentation of the lymph nodes came with this exam",
     "geometry-rejected": "slices 11 and 12 of series 2.25.1010 lie on one another",
@@ -71,6 +72,12 @@ def made_by_software(confirmed_by: str | None = None) -> Case:
     changes = {"origin": "measured", "confirmed_by": confirmed_by, "segment_details": details}
     rois = {**given.result.rois, "tumor": tumor.model_copy(update=changes)}
     return replace(given, kind="made_by_software", result=given.result.model_copy(update={"rois": rois}))
+
+
+def preliminary() -> Case:
+    """A result on a tumour that no reader has confirmed."""
+    given = made_by_software()
+    return replace(given, kind="preliminary", result=given.result.model_copy(update={"preliminary": True}))
 
 
 def named(script: str) -> Case:

@@ -16,7 +16,7 @@ proposals = sa.Table(
     sa.Column("digest", sa.String(64), nullable=False),
     # ids of every instance that was judged
     sa.Column("context", sa.JSON, nullable=False),
-    # pending | sent | accepted | empty | failed | superseded
+    # pending | sent | accepted | edited | rejected | empty | failed | superseded
     sa.Column("state", sa.String(16), nullable=False, index=True),
     sa.Column("reason", sa.Text, nullable=False, server_default=""),
     # Of the segmentation, once it is made: a copy that an archive sends back is known by it.

@@ -27,6 +27,10 @@ FIRING: dict[str, dict[str, str]] = {
     "AxradSweepLate": {'axrad_check{check="sweep"}': STATE_2},
     "AxradNoWorkers": {'axrad_check{check="workers",subject="analyse"}': STATE_2},
     "AxradQueueHangs": {'axrad_health{check="queue-analyse"}': BROKEN},
+    "AxradProposalsWait": {
+        "axrad_proposal_oldest_seconds": "60x30 300000x300",
+        'axrad_proposals{state="sent"}': "0x30 1x300",
+    },
     "AxradExamsWaitLong": {'axrad_study_oldest_seconds{state="ready"}': "60x30 3700x300"},
     "AxradExamsFailed": {'axrad_studies{state="failed"}': ONE_EVENT},
     "AxradExamsHeld": {'axrad_studies{state="held"}': ONE_EVENT},

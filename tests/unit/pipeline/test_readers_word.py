@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pydicom
 import pytest
+from pydicom.encaps import encapsulate
+from pydicom.uid import RLELossless
 
 from config.schema import RoiSettings
 from pipeline.catalog import put_mark
@@ -79,3 +82,28 @@ def test_a_proposal_whose_file_is_gone_changes_nothing(tmp_path: Path) -> None:
     file = saved(tmp_path, block(), "BINARY")
     (roi,) = read_all([facts(file)], image, RoiSettings(), proposals=[gone]).rois
     assert roi.origin == "drawn"
+
+
+def one_bit_rle(frame: npt.NDArray[np.bool_]) -> bytes:
+    """A frame as OHIF run-length codes one bit per pixel: one segment of packed bits in literal runs."""
+    bits = np.packbits(frame.ravel(), bitorder="little").tobytes()
+    runs = b"".join(bytes([len(part) - 1]) + part for n in range(0, len(bits), 128) if (part := bits[n : n + 128]))
+    return struct.pack("<16I", 1, 64, *([0] * 14)) + runs + b"\0" * (len(runs) % 2)
+
+
+@pytest.mark.parametrize("edited", [False, True])
+def test_a_copy_of_one_bit_in_rle_accepts_by_equal_voxels_and_is_drawn_by_others(tmp_path: Path, edited: bool) -> None:
+    mask = block()
+    mask[1, 2, 3] = not edited
+    path = saved(tmp_path, mask, "BINARY")
+    ds = pydicom.dcmread(path)
+    frames = np.unpackbits(np.frombuffer(ds.PixelData, np.uint8), bitorder="little")
+    frames = frames[: ds.NumberOfFrames * ds.Rows * ds.Columns].reshape(-1, ds.Rows, ds.Columns).astype(bool)
+    ds.PixelData = encapsulate([one_bit_rle(frame) for frame in frames])
+    ds["PixelData"].VR, ds["PixelData"].is_undefined_length = "OB", True
+    ds.file_meta.TransferSyntaxUID = RLELossless
+    ds.save_as(path)
+    assert pydicom.dcmread(path).BitsAllocated == 1
+    roi = read_with(tmp_path, path)
+    assert roi.origin == ("drawn" if edited else "measured")
+    assert bool(roi.confirmed_by) is not edited

@@ -1,0 +1,254 @@
+"""A reader's word in a report of another system counts like `axrad accept` and `axrad reject`, and is never guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import highdicom as hd
+import pydicom
+import pytest
+import sqlalchemy as sa
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.sr.codedict import codes
+from pydicom.uid import ExplicitVRLittleEndian
+
+from daemon.cli.accept import accept
+from daemon.ledger import proposals
+from daemon.ledger.tables import events
+from tests.support.archives import COMPREHENSIVE_SR
+from tests.support.measured_house import SEGMENTATION, SENT, House, a_house, order, proposed
+
+AGREE = ("122775", "DCM", "Agreement with prior findings")
+DISAGREE = ("122776", "DCM", "Disagreement with prior findings")
+FINDING = ("121071", "DCM", "Finding")
+GROUP = ("125007", "DCM", "Measurement Group")
+SEGMENT = ("121191", "DCM", "Referenced Segment")
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    with a_house(tmp_path) as one:
+        proposed(one)
+        yield one
+
+
+def coded(value: tuple[str, str, str]) -> list[Dataset]:
+    code = Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value
+    return [code]
+
+
+def item(kind: str, name: tuple[str, str, str], *children: Dataset) -> Dataset:
+    made = Dataset()
+    made.RelationshipType, made.ValueType, made.ConceptNameCodeSequence = "CONTAINS", kind, coded(name)
+    if children:
+        made.ContentSequence = list(children)
+    return made
+
+
+def says(value: tuple[str, str, str], name: tuple[str, str, str] = FINDING) -> Dataset:
+    made = item("CODE", name)
+    made.ConceptCodeSequence = coded(value)
+    return made
+
+
+def refers_to(uid: str, *numbers: int, sop_class: str = SEGMENTATION) -> Dataset:
+    made, named = item("IMAGE", SEGMENT), Dataset()
+    named.ReferencedSOPClassUID, named.ReferencedSOPInstanceUID = sop_class, uid
+    if numbers:
+        named.ReferencedSegmentNumber = list(numbers)
+    made.ReferencedSOPSequence = [named]
+    return made
+
+
+def group(*children: Dataset) -> Dataset:
+    return item("CONTAINER", GROUP, *children)
+
+
+class Reader:
+    """Another system, which writes reports about what it is told of."""
+
+    def __init__(self, house: House) -> None:
+        self.house = house
+        (self.proposal,) = house.proposals()
+        self.uid = str(self.proposal.SOPInstanceUID)
+        self.written = 0
+
+    def sends(self, *content: Dataset, **changed: Any) -> str:
+        self.written += 1
+        source = pydicom.dcmread(self.house.exam.paths[0], stop_before_pixels=True)
+        ds = Dataset()
+        for keyword in ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "StudyDate"):
+            setattr(ds, keyword, source.get(keyword))
+        ds.SOPClassUID, ds.SOPInstanceUID = COMPREHENSIVE_SR, f"2.25.5551{self.written}"
+        ds.SeriesInstanceUID, ds.Modality, ds.Manufacturer = "2.25.5550", "SR", "Viewer"
+        ds.CompletionFlag, ds.VerificationFlag = "COMPLETE", "UNVERIFIED"
+        ds.ValueType, ds.ConceptNameCodeSequence = "CONTAINER", coded(("126000", "DCM", "Imaging Measurement Report"))
+        ds.ContentSequence = list(content)
+        for keyword, value in changed.items():
+            setattr(ds, keyword, value)
+        return self.sent(ds)
+
+    def sent(self, ds: Dataset) -> str:
+        ds.file_meta = FileMetaDataset()
+        ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID
+        ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+        path = self.house.measurements.with_name(f"{ds.SOPInstanceUID}.dcm")
+        ds.save_as(path, enforce_file_format=True)
+        self.house.ingest(path)
+        return str(ds.SOPInstanceUID)
+
+    def state(self) -> str:
+        with self.house.context.ledger.read() as connection:
+            row = proposals.newest(connection, self.house.study_id())
+        assert row is not None
+        return row.state
+
+    def listed(self) -> list[str]:
+        with self.house.context.ledger.read() as connection:
+            query = sa.select(events.c.detail).where(events.c.kind == "assessment-not-taken").order_by(events.c.id)
+            return list(connection.execute(query).scalars())
+
+
+def test_an_agreement_with_the_proposal_accepts_it_once(house: House) -> None:
+    reader = Reader(house)
+    uid = reader.sends(group(refers_to(reader.uid), says(AGREE)))
+    assert reader.state() == "accepted"
+    house.pass_time(1000)
+    assert house.judge().state == "ready"
+    result = house.report()
+    assert {r.confirmed_by for r in result.rois.values()} == {f"assessment {uid}"}
+    reader.sends(group(refers_to(reader.uid), says(AGREE)))
+    assert (reader.state(), reader.listed()) == ("accepted", [])
+    reader.sends(group(refers_to(reader.uid), says(DISAGREE)))
+    assert reader.state() == "accepted"
+    (words,) = reader.listed()
+    assert "no proposal waits for a reader's word: the proposal was accepted" in words
+
+
+def test_a_disagreement_rejects_it_and_says_so(house: House) -> None:
+    reader = Reader(house)
+    reader.sends(group(refers_to(reader.uid), says(DISAGREE)))
+    assert reader.state() == "rejected"
+    row = house.judge()
+    assert (row.state, row.reason_code) == ("waiting", "rejected")
+    reader.sends(group(refers_to(reader.uid), says(AGREE)))
+    assert reader.state() == "rejected"
+    assert "rejected by the reader" in reader.listed()[0]
+
+
+def test_segment_by_segment_what_is_right_is_accepted_alone(house: House) -> None:
+    reader = Reader(house)
+    tumour, *nodes = (int(s.SegmentNumber) for s in reader.proposal.SegmentSequence)
+    right = [group(refers_to(reader.uid, n), says(AGREE)) for n in (tumour, *nodes[1:])]
+    reader.sends(*right, group(refers_to(reader.uid, nodes[0]), says(DISAGREE)))
+    assert (reader.state(), reader.listed()) == ("accepted", [])
+    house.pass_time(1000)
+    assert house.judge().state == "ready"
+    rois = house.report().rois
+    assert rois["tumor"].segments == (tumour,)
+    assert rois["lymph_nodes"].segments == tuple(nodes[1:])
+
+
+def test_a_kind_that_is_not_told_whole_stays_open_and_is_listed(house: House) -> None:
+    reader = Reader(house)
+    tumour, first, *_ = reader.proposal.SegmentSequence
+    tracked = item("UIDREF", ("112040", "DCM", "Tracking Unique Identifier"))
+    tracked.UID = tumour.TrackingUID
+    reader.sends(group(tracked, says(AGREE)), group(refers_to(reader.uid, int(first.SegmentNumber)), says(AGREE)))
+    assert reader.state() == "accepted"
+    (words,) = reader.listed()
+    assert "it does not say clearly whether these are right: Lymph node 2, left" in words
+    house.pass_time(1000)
+    assert "the axillary lymph node ROI" in house.judge().reason
+
+
+@pytest.mark.parametrize(
+    "why", ["study", "patient", "partial", "modified", "two results", "contradiction", "one region"]
+)
+def test_what_is_unclear_or_of_others_changes_nothing_and_is_listed(house: House, why: str) -> None:
+    reader = Reader(house)
+    agrees = group(refers_to(reader.uid), says(AGREE))
+    modified = says(("M", "99SITE", "AI Result Modified"), ("D", "99SITE", "Assessment Decision"))
+    content, changed = {
+        "study": ((agrees,), {"StudyInstanceUID": "2.25.1"}),
+        "patient": ((agrees,), {"PatientID": "somebody else"}),
+        "partial": ((agrees,), {"CompletionFlag": "PARTIAL"}),
+        "modified": ((group(refers_to(reader.uid), modified),), {}),
+        "two results": ((group(refers_to(reader.uid), refers_to("2.25.9"), says(AGREE)),), {}),
+        "contradiction": ((agrees, group(refers_to(reader.uid, 1, 2, 3), says(DISAGREE))), {}),
+        "one region": ((group(refers_to(reader.uid, 1), says(DISAGREE)),), {}),
+    }[why]
+    reader.sends(*content, **changed)
+    assert reader.state() == "sent"
+    assert len(reader.listed()) == 1
+    assert house.judge().reason.startswith(SENT)
+
+
+def test_a_report_about_something_else_says_nothing_of_the_proposal(house: House) -> None:
+    reader = Reader(house)
+    evidence = Dataset()
+    evidence.StudyInstanceUID, series = house.exam.study_uid, Dataset()
+    series.SeriesInstanceUID = "2.25.7"
+    series.ReferencedSOPSequence = [refers_to(reader.uid).ReferencedSOPSequence[0]]
+    evidence.ReferencedSeriesSequence = [series]
+    other = group(refers_to("2.25.9"), says(AGREE))
+    reader.sends(other, CurrentRequestedProcedureEvidenceSequence=[evidence])
+    reader.sends(group(refers_to(reader.uid)))
+    assert (reader.state(), reader.listed()) == ("sent", [])
+    reader.sends(says(AGREE), CurrentRequestedProcedureEvidenceSequence=[evidence])
+    assert reader.state() == "accepted", "the only result that the report lists"
+
+
+def test_a_decision_in_codes_of_the_writers_own_is_read_by_its_meaning(house: House) -> None:
+    """As an assessment creator writes it whose reference stands beside the content."""
+    reader = Reader(house)
+    decision = says(("AIRA-REJECT", "99PACS", "AI Result Rejected"), ("AIRA-010", "99PACS", "Assessment Decision"))
+    reader.sends(decision, ReferencedSOPSequence=[refers_to(reader.uid).ReferencedSOPSequence[0]])
+    assert reader.state() == "rejected"
+
+
+def test_an_assessment_that_highdicom_wrote_is_read(house: House) -> None:
+    reader = Reader(house)
+    observer = hd.sr.ObserverContext(
+        observer_type=codes.DCM.Person, observer_identifying_attributes=hd.sr.PersonObserverIdentifyingAttributes("R^A")
+    )
+    agrees = hd.sr.QualitativeEvaluation(name=hd.sr.CodedConcept(*FINDING), value=hd.sr.CodedConcept(*AGREE))
+    groups = [
+        hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
+            tracking_identifier=hd.sr.TrackingIdentifier(str(segment.TrackingUID), str(segment.SegmentLabel)),
+            referenced_segment=hd.sr.ReferencedSegment.from_segmentation(reader.proposal, int(segment.SegmentNumber)),
+            qualitative_evaluations=[agrees],
+        )
+        for segment in reader.proposal.SegmentSequence
+    ]
+    content = hd.sr.MeasurementReport(
+        observation_context=hd.sr.ObservationContext(observer_person_context=observer),
+        procedure_reported=codes.LN.CTUnspecifiedBodyRegion,
+        imaging_measurements=groups,
+    )
+    images = [pydicom.dcmread(path, stop_before_pixels=True) for path in house.exam.paths]
+    reader.proposal.PatientID = pydicom.dcmread(house.exam.paths[0], stop_before_pixels=True).PatientID
+    document = hd.sr.ComprehensiveSR(
+        evidence=[reader.proposal, *images],
+        content=content[0],
+        series_instance_uid="2.25.66601",
+        series_number=1,
+        sop_instance_uid="2.25.66602",
+        instance_number=1,
+        is_complete=True,
+        manufacturer="Viewer",
+    )
+    reader.sent(document)
+    assert (reader.state(), reader.listed()) == ("accepted", [])
+
+
+def test_an_operator_who_accepted_before_is_not_overruled(house: House) -> None:
+    reader = Reader(house)
+    order(house, accept)
+    reader.sends(group(refers_to(reader.uid), says(DISAGREE)))
+    assert reader.state() == "accepted"
+    assert len(reader.listed()) == 1
