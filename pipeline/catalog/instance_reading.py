@@ -38,6 +38,9 @@ from pipeline.errors import NotDicom
 from pipeline.records import InstanceRef
 from pipeline.vendor_headers.tiled_images import tile_facts
 
+# PS3.16 CID 7005.
+_ACQUISITION = ("109101", "DCM")
+
 MOST_FRAMES = 1_000_000
 _UID = re.compile(r"[0-9]+(\.[0-9]+)+")
 
@@ -147,5 +150,12 @@ def _transfer_syntax(dataset: Dataset) -> str:
 def _is_ours(dataset: Dataset, sop_class: str) -> bool:
     if not any(sop_class == root or sop_class.startswith(root + ".") for root in RESULT_CLASS_ROOTS):
         return False
-    makers = [dataset, *(dataset.get("ContributingEquipmentSequence") or [])]
+    contributors = dataset.get("ContributingEquipmentSequence") or []
+    makers = [dataset, *(c for c in contributors if not _made_its_source(c))]
     return any(text_of(m, "Manufacturer").lower() == OUR_MANUFACTURER for m in makers)
+
+
+def _made_its_source(contributor: Dataset) -> bool:
+    """Whether it is named as what made the objects that this one is about, as highdicom names it."""
+    purposes = contributor.get("PurposeOfReferenceCodeSequence") or []
+    return any((text_of(p, "CodeValue"), text_of(p, "CodingSchemeDesignator")) == _ACQUISITION for p in purposes)

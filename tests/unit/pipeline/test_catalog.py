@@ -127,6 +127,13 @@ def test_contributing_equipment_makes_a_result_ours(tmp_path: Path) -> None:
     assert read_facts(save(dataset, tmp_path / "a.dcm")).ours
 
 
+def test_the_maker_of_what_a_report_is_about_does_not_make_the_report_ours(tmp_path: Path) -> None:
+    source = item(Manufacturer="axrad")
+    source.PurposeOfReferenceCodeSequence = [item(CodeValue="109101", CodingSchemeDesignator="DCM")]
+    dataset = header(SR, Manufacturer="Viewer", ContributingEquipmentSequence=Sequence([source]))
+    assert not read_facts(save(dataset, tmp_path / "a.dcm")).ours
+
+
 def test_a_file_that_is_no_dicom_says_so(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("nothing here")
     with pytest.raises(NotDicom, match="no DICOM file header"):
