@@ -15,6 +15,11 @@ from config.schema import Settings
 from config.schema.values import Lies
 
 
+def console_users(settings: Settings) -> Path:
+    """The file of the console's users: beside the spool, where the settings name no other."""
+    return settings.console.users or settings.spool.path.parent / "console-users.json"
+
+
 def misplaced(settings: Settings, *, writes: bool = True) -> Iterator[str]:
     """Every path that was set and is not what is needed there. `writes` false: nobody is going to write there."""
     yield from _below(settings, "", writes=writes)

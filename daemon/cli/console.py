@@ -109,10 +109,10 @@ def set_role(name: str, role: Role, config_path: Path | None) -> None:
 def _users(config_path: Path | None, change: str = "", detail: str = "") -> UserFile:
     """The file of users. A change is in the audit trail, as an attempt: before it is made."""
     from config.load import load
+    from config.places import console_users
     from daemon import audit
-    from daemon.console.user_file import path_of
 
     settings = load(config_path)
     if change:
         audit.operator_action(settings, "console-user", detail=f"{change} {detail}")
-    return UserFile(path_of(settings))
+    return UserFile(console_users(settings))

@@ -39,7 +39,7 @@ from daemon.console.sign_in import SignIn, set_language, sign_out
 from daemon.console.user_file import require_users
 from daemon.console.visit import ConsoleState
 from daemon.ledger import existing_ledger
-from daemon.network.server_tls import CurrentTls, TlsFiles
+from daemon.network.server_tls import CurrentTls, console_files
 from daemon.serving.limits import HttpLimits
 from daemon.serving.server import HttpServer
 from pipeline.errors import InputRejected
@@ -133,7 +133,7 @@ def serving(settings: Settings, config_path: Path | None) -> Iterator[HttpServer
     """
     console, users = settings.console, require_users(settings)
     try:
-        tls = CurrentTls(TlsFiles(console.certificate, console.key))
+        tls = CurrentTls(console_files(console))
     except (OSError, ValueError) as error:
         raise InputRejected(f"console.certificate cannot be used: {error}", code="bad-certificate") from error
     sessions = Sessions(console.idle_s, console.longest_s, time.monotonic)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import sqlalchemy as sa
+import structlog
 
 from config.schema import Settings
 from daemon.ledger import Ledger, proposals
@@ -24,6 +25,8 @@ from pipeline.result import StudyResult
 from pipeline.sequences import match
 from pipeline.sequences.evidence import Evidence
 from pipeline.sequences.slices import Slice
+
+log = structlog.get_logger("axrad.console")
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,10 @@ def results_of(settings: Settings, ledger: Ledger, study: StudyRow) -> Results |
         path = files.get(row.id, "result.json")
         if path is not None:
             there = {name: file for name in RESULT_NAMES if (file := files.get(row.id, name)) is not None}
-            return Results(row.id, row.number, StudyResult.from_json(path.read_bytes()), there)
+            try:
+                return Results(row.id, row.number, StudyResult.from_json(path.read_bytes()), there)
+            except (OSError, ValueError) as error:  # damaged, or of a later axrad: the exam's page is shown without it
+                log.error("result-not-read", revision=row.id, error=type(error).__name__)
     return None
 
 

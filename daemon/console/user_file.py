@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from config.places import console_users
 from config.schema import Settings
 from daemon.console import passwords
 from daemon.console.rights import ROLES, Role
@@ -22,7 +23,6 @@ from daemon.machine.file_lock import waiting_for_lock
 from daemon.spool.whole_files import write_synced
 from pipeline.errors import InputRejected, TryLater
 
-NAME = "console-users.json"
 SCHEMA = "axrad.console-users/1"
 # Names go into the audit trail and, of readers, into segmentations they accept.
 USER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
@@ -44,10 +44,6 @@ class User:
     totp: str = field(repr=False)
     generation: str = ""
     last_step: int = 0
-
-
-def path_of(settings: Settings) -> Path:
-    return settings.console.users or settings.spool.path.parent / NAME
 
 
 class UserFile:
@@ -126,7 +122,7 @@ class UserFile:
 
 def require_users(settings: Settings) -> UserFile:
     """The file of users. Raises InputRejected where nobody could sign in, BadUserFile."""
-    users = UserFile(path_of(settings))
+    users = UserFile(console_users(settings))
     if not users.all() and settings.console.oidc_issuer is None:
         raise InputRejected(
             "the console has no user: add one with `axrad console user add NAME --role ROLE`", code="no-user"

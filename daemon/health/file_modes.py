@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+from config.places import console_users
 from config.schema import Settings
 from daemon.audit import trail_path
 from daemon.finding import Finding
@@ -75,7 +76,7 @@ def _kept(settings: Settings) -> Iterator[tuple[Path, Path]]:
     beside = [] if ledger is None else [ledger.with_name(ledger.name + suffix) for suffix in ("", "-wal", "-shm")]
     # A key that is named elsewhere may be a secret of the platform, with owner and mode of its own.
     key = [] if settings.site.key_file else [path_of(settings)]
-    for place in (*key, *beside, trail_path(settings)):
+    for place in (*key, *beside, trail_path(settings), console_users(settings)):
         if place.exists():
             yield place, place
     for place in (root, backups_folder(settings)):

@@ -11,7 +11,7 @@ from cryptography import x509
 
 from config.schema import Settings
 from daemon.finding import Finding
-from daemon.network.server_tls import TlsFiles, listener_files, share_files
+from daemon.network.server_tls import TlsFiles, console_files, listener_files, share_files
 
 # A new certificate takes some people some weeks. A list is renewed within days or hours by its authority.
 SOON = timedelta(days=30)
@@ -20,11 +20,12 @@ FOREVER = datetime.max.replace(tzinfo=UTC)
 
 
 def examine(settings: Settings, now: float) -> Iterator[Finding]:
-    """One line for each file of `listen` and of the shared spool; `now`: seconds since 1970."""
+    """One line for each file of `listen`, of the shared spool and of the console; `now`: seconds since 1970."""
     moment = datetime.fromtimestamp(now, UTC)
     yield from _of_endpoint(listener_files(settings.listen), "listen.tls_", moment)
     if settings.spool.share_port is not None:
         yield from _of_endpoint(share_files(settings.spool), "spool.share_", moment)
+    yield from _of_endpoint(console_files(settings.console), "console.", moment)
 
 
 def _of_endpoint(files: TlsFiles, prefix: str, now: datetime) -> Iterator[Finding]:

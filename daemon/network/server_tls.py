@@ -13,7 +13,7 @@ from typing import Any  # Any: what `getpeercert` gives
 
 import structlog
 
-from config.schema import Listen, Spool
+from config.schema import Console, Listen, Spool
 from daemon.network.tls_profile import apply_profile, check_revocation
 
 log = structlog.get_logger("axrad.tls")
@@ -64,6 +64,10 @@ def listener_files(listen: Listen) -> TlsFiles:
 
 def share_files(spool: Spool) -> TlsFiles:
     return TlsFiles(spool.share_certificate, spool.share_key, spool.share_client_ca, spool.share_crl)
+
+
+def console_files(console: Console) -> TlsFiles:
+    return TlsFiles(console.certificate, console.key)
 
 
 def shown_by(connection: ssl.SSLSocket | ssl.SSLObject) -> ShownCertificate:

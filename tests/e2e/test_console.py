@@ -17,9 +17,11 @@ from typing import Any
 import pydicom
 import pytest
 
+from config.places import console_users
 from daemon.console import passwords
-from daemon.console.rights import ROLES
-from daemon.console.user_file import UserFile, path_of
+from daemon.console.orders import OF_EXAM
+from daemon.console.rights import ROLES, Role, may
+from daemon.console.user_file import UserFile
 from daemon.machine.private_files import private_files
 from daemon.processes.supervisor import axrad_command, wait_for_port
 from pipeline.phantom import PhantomExam, PhantomSpec, write_exam
@@ -54,6 +56,8 @@ class Place:
     out: Path
     reported: PhantomExam
     measured: PhantomExam
+    rejected: PhantomExam
+    held: PhantomExam
 
     def study(self, exam: PhantomExam) -> str:
         found = self.daemon.study(exam.study_uid)
@@ -78,26 +82,14 @@ class Place:
         return [{"visit": "/sign-in"}, {"fill": fields}, {"press": "Sign in"}]
 
     def browse(self, role: str, steps: Sequence[dict[str, Any]], **how: Any) -> list[dict[str, Any]]:
-        """What somebody sees; every look is without fault, whatever else the test asks."""
+        """What somebody of this role sees."""
         folder = self.out / str(how.pop("folder", role))
-        folder.mkdir(parents=True, exist_ok=True)
-        order = {"base": self.base, "out": str(folder), "steps": [*self.sign_in(role), *steps], **how}
-        environment = {**os.environ, "NODE_MODULES": str(viewer.FOLDER)}
-        command = ["node", str(viewer.HERE / "browse.mjs")]
-        done = subprocess.run(command, input=json.dumps(order), env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr[-3000:]
-        looks: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
-        for look in looks:
-            for what in ("faults", "alerts", "complaints", "picturesBroken"):
-                assert not look[what], (look["name"], what, look[what])
-            assert look["wide"] <= 0, f"{look['name']} is {look['wide']} pixels wider than the window"
-            assert look["scripts"] == 0
-        return looks
+        return viewer.browse(self.base, [*self.sign_in(role), *steps], folder, **how)
 
 
-def changed(exam: PhantomExam, **values: str) -> None:
-    """Other values in every header of an exam; `{}` stands for what was there."""
-    for path in exam.paths:
+def changed(paths: Sequence[Path], **values: str) -> None:
+    """Other values in these headers; `{}` stands for what was there."""
+    for path in paths:
         ds = pydicom.dcmread(path)
         ds.SpecificCharacterSet = "ISO_IR 192"
         for keyword, value in values.items():
@@ -105,31 +97,41 @@ def changed(exam: PhantomExam, **values: str) -> None:
         ds.save_as(path, enforce_file_format=True)
 
 
+def proposed(daemon: Daemon, exam: PhantomExam) -> None:
+    """Wait until regions were proposed for an exam."""
+    wait_for(
+        lambda: "waits for confirmation" in str((daemon.study(exam.study_uid) or {}).get("reason")),
+        "a proposal", moves=lambda: str(daemon.study(exam.study_uid)),
+    )  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    if not (viewer.FOLDER / "node_modules" / "axe-core").is_dir():
+    if not viewer.browses():
         pytest.skip("no axe-core (script/peers-viewer installs it)")
     folder = tmp_path_factory.mktemp("console")
     reported = write_exam(folder / "a", PhantomSpec(seed=31, preset="small", laterality="L"))
-    changed(reported, PatientName=NAME)
+    changed(reported.paths, PatientName=NAME)
     measured = write_exam(folder / "b", PhantomSpec(seed=23, preset="small", laterality="L", with_seg=False))
-    changed(measured, SeriesDescription="{} " + HOSTILE)
-    measurements = write_measurements(measured)
+    changed(measured.paths, SeriesDescription="{} " + HOSTILE)
+    rejected = write_exam(folder / "c", PhantomSpec(seed=24, preset="small", laterality="L", with_seg=False))
+    held = write_exam(folder / "d", PhantomSpec(seed=40, preset="small", laterality="L"))
+    changed(held.paths[::2], PatientID="ANOTHER")
+    measurements = [write_measurements(exam) for exam in (measured, rejected)]
     port = free_port()
     section = {"console": f"port = {port}", **SECTIONS}
     with running_archive(classes=(COMPREHENSIVE_SR, SECONDARY_CAPTURE)) as archive:
         table = destination(archive.port, ae_title="ARCHIVE", what=["sr", "page"], allow_demonstration=True)
         with running(folder / "axrad", [table], **section) as daemon, Console(daemon, port) as users:
-            for path in (folder / "a", folder / "b", measurements):
+            for path in (*(folder / name for name in "abcd"), *measurements):
                 done = daemon.axrad("ingest", str(path))
                 assert done.returncode == 0, done.stderr
             daemon.wait_for(reported.study_uid, "delivered", "not_evaluated")
-            wait_for(
-                lambda: "waits for confirmation" in str((daemon.study(measured.study_uid) or {}).get("reason")),
-                "a proposal", moves=lambda: str(daemon.study(measured.study_uid)),
-            )  # fmt: skip
+            daemon.wait_for(held.study_uid, "held")
+            for exam in (measured, rejected):
+                proposed(daemon, exam)
             out = Path(os.environ.get("AXRAD_CONSOLE_PICTURES", folder / "pictures"))
-            yield Place(daemon, f"http://127.0.0.1:{port}", users, out, reported, measured)
+            yield Place(daemon, f"http://127.0.0.1:{port}", users, out, reported, measured, rejected, held)
 
 
 class Console:
@@ -139,7 +141,7 @@ class Console:
         self._daemon, self._port = daemon, port
 
     def __enter__(self) -> UserFile:
-        users = UserFile(path_of(self._daemon.settings))
+        users = UserFile(console_users(self._daemon.settings))
         with private_files():
             for role in ROLES:
                 users.add(role, role, PASSWORD)
@@ -246,6 +248,44 @@ def test_an_exam_is_found_by_its_patients_id_which_is_in_no_address(place: Place
     assert "knows no such exam" in looks["none"]["text"]
     trail = place.daemon.settings.spool.path.with_name("audit.jsonl").read_text(encoding="utf-8")
     assert str(ds.PatientID) not in trail
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("role", ["operator", "radiologist"])
+def test_every_order_is_asked_first(place: Place, role: Role, width: int) -> None:
+    exam = place.study(place.reported)
+    steps: list[dict[str, Any]] = []
+    for name in OF_EXAM:
+        if may(role, name):
+            steps += [{"visit": f"/exams/{exam}/{name}"}, {"look": name}]
+    looks = place.browse(role, steps, width=width, folder=f"ask-{role}-{width}")
+    assert all(OF_EXAM[look["name"]].warning in look["text"] for look in looks)
+    assert len(looks) >= 3
+
+
+def test_an_operator_stops_an_exam_goes_on_with_it_and_a_radiologist_rejects_its_regions(place: Place) -> None:
+    exam = place.study(place.rejected)
+    steps = [
+        {"visit": f"/exams/{exam}"}, {"press": "Stop this exam"}, {"press": "Stop this exam"}, {"look": "stopped"},
+        {"press": "Try again"}, {"press": "Try again"}, {"look": "going-on"},
+    ]  # fmt: skip
+    stopped, going_on = place.browse("operator", steps, width=390, folder="stop")
+    assert "cancelled" in stopped["text"]
+    assert "cancelled" not in going_on["text"].partition("What happened")[0]
+    proposed(place.daemon, place.rejected)
+    path = f"/exams/{exam}"
+    steps = [{"visit": path}, {"press": "Reject the regions"}, {"press": "Reject the regions"}, {"look": "rejected"}]
+    (rejected,) = place.browse("radiologist", steps, folder="reject")
+    assert "rejected: what was proposed" in rejected["text"]
+
+
+def test_an_operator_accepts_the_identities_of_an_exam_that_is_held(place: Place) -> None:
+    path = f"/exams/{place.study(place.held)}"
+    steps = [{"visit": path}, {"look": "held"}, {"press": "Accept the identities"}, {"press": "Accept the identities"}]
+    held, accepted = place.browse("operator", [*steps, {"look": "accepted"}], folder="held")
+    assert "held" in held["text"]
+    assert "assembled with the identities it has" in accepted["text"]
+    place.daemon.wait_for(place.held.study_uid, "delivered", "not_evaluated", deliveries=False)
 
 
 def test_a_radiologist_accepts_regions_and_the_exam_is_reported(place: Place) -> None:

@@ -13,11 +13,12 @@ from typing import Any
 
 import requests
 
+from config.places import console_users
 from config.schema import Audit, Console, Settings, Spool
 from daemon.console import passwords
 from daemon.console.application import serving
 from daemon.console.rights import ROLES, Role
-from daemon.console.user_file import UserFile, path_of
+from daemon.console.user_file import UserFile
 from daemon.ledger import open_ledger
 from daemon.machine.private_files import private_files
 
@@ -98,7 +99,7 @@ def console_settings(folder: Path, **console: Any) -> Settings:
 @contextmanager
 def console_of(settings: Settings, config_path: Path | None = None) -> Iterator[RunningConsole]:
     """Serve the console of settings, whose ledger and users are made where they are not there."""
-    users = UserFile(path_of(settings))
+    users = UserFile(console_users(settings))
     with private_files():
         settings.spool.path.mkdir(parents=True, exist_ok=True)
         open_ledger(settings).close()

@@ -155,3 +155,34 @@ def read(url: str, study_uid: str, out: Path, **work: Any) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr[-3000:]
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return answer
+
+
+def browses() -> bool:
+    """Whether there is all that `browse` needs."""
+    return all((FOLDER / "node_modules" / name).is_dir() for name in ("axe-core", "playwright-core"))
+
+
+def browse(
+    base: str, steps: list[dict[str, Any]], out: Path | None = None, *, quiet: bool = True, **how: Any
+) -> list[dict[str, Any]]:
+    """Somebody at a browser, as `browse.mjs` says; what was seen, which was whole and not too wide each time.
+
+    `quiet`: nor did the browser complain of anything.
+    """
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+    order = {"base": base, "out": None if out is None else str(out), "steps": steps, **how}
+    environment = {**os.environ, "NODE_MODULES": str(FOLDER)}
+    command = ["node", str(HERE / "browse.mjs")]
+    done = subprocess.run(command, input=json.dumps(order), env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    looks: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
+    for look in looks:
+        # Chromium complains of a page that is refused; what the test expects is its matter.
+        complaints = [c for c in look["complaints"] if f"status of {look['status']}" not in c]
+        troubles = {"faults": look["faults"], "alerts": look["alerts"], "pictures": look["picturesBroken"]}
+        assert not any(troubles.values()), (look["name"], troubles)
+        assert not (quiet and complaints), (look["name"], complaints)
+        assert look["wide"] <= 0, f"{look['name']} is {look['wide']} pixels wider than the window"
+        assert look["scripts"] == 0
+    return looks

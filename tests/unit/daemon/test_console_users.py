@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from config.load import load
 from daemon.cli.console import console
+from daemon.cli.up import up
 from daemon.console import passwords, sessions
 from daemon.console.rights import ACTIONS, PAGES, ROLES, may
 from daemon.console.sessions import Sessions
 from daemon.console.user_file import BadUserFile, UserFile
+from daemon.processes.supervisor import Supervisor
 from pipeline.errors import InputRejected
 
 PASSWORD = "correct horse battery"
@@ -223,3 +226,13 @@ def test_without_a_user_the_console_does_not_start_and_says_what_to_do(tmp_path:
     done = CliRunner().invoke(console, ["--config", str(config(tmp_path))])
     assert isinstance(done.exception, InputRejected)
     assert "axrad console user add" in done.exception.message
+
+
+def test_up_with_the_console_needs_a_user_and_then_keeps_it_running(tmp_path: Path) -> None:
+    done = CliRunner().invoke(up, ["--console", "--config", str(config(tmp_path))])
+    assert isinstance(done.exception, InputRejected)
+    assert "axrad console user add" in done.exception.message
+    settings = load(config(tmp_path), environ={})
+    names = [child.name for child in Supervisor(settings, None, flower=False, console=True).children]
+    assert "console" in names
+    assert "console" not in [child.name for child in Supervisor(settings, None, flower=False).children]

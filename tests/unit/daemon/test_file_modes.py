@@ -126,3 +126,13 @@ def test_a_site_key_that_others_may_read_is_told(settings: Settings) -> None:
     assert (finding.level, "site.key" in finding.text) == ("warn", True)
     key.chmod(0o600)
     assert file_modes(settings).ok
+
+
+def test_the_consoles_users_that_others_may_read_are_told_of(tmp_path: Path) -> None:
+    (tmp_path / "spool").mkdir(mode=0o700)
+    users = tmp_path / "console-users.json"
+    users.write_text("{}", encoding="utf-8")
+    users.chmod(0o644)
+    finding = file_modes(Settings(spool=SpoolSection(path=tmp_path / "spool")))
+    assert finding.level == "warn"
+    assert str(users) in finding.text

@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from config.schema import Settings
+from config.schema import Console, Settings
 from daemon.finding import Finding
 from daemon.health import tls_dates
 
@@ -69,3 +69,11 @@ def test_a_file_that_holds_no_list_is_named(tmp_path: Path, content: bytes) -> N
     one = findings(tmp_path, **authority, tls_crl=content)["tls_crl"]
     assert one.level == "fail"
     assert str(tmp_path / "tls_crl") in one.text
+
+
+def test_the_consoles_certificate_is_told_of(tmp_path: Path) -> None:
+    path = tmp_path / "console.pem"
+    path.write_bytes(certificate(5))
+    settings = Settings(console=Console(certificate=path, key=path))
+    (one,) = tls_dates.examine(settings, NOW.timestamp())
+    assert (one.subject, one.level) == ("console.certificate", "warn")
