@@ -11,7 +11,8 @@ from typing import Any  # Any: values of JSON
 
 from pipeline.records import Json
 from pipeline.research.drawing import clustered_heatmap
-from pipeline.research.reproduce import findings, irregularities, paper_figures, released_tables
+from pipeline.research.reproduce import appendix_signatures, findings, irregularities, paper_figures, released_tables
+from pipeline.research.reproduce.appendix_signatures import Appendix
 from pipeline.research.reproduce.findings import EXPLANATION
 from pipeline.research.reproduce.irregularities import Irregularity
 from pipeline.research.reproduce.released_tables import COHORTS, SOURCE, Tables
@@ -43,6 +44,7 @@ class Reproduction:
     signatures: dict[str, findings.Signature]
     correlations: dict[str, findings.Correlation]
     irregularities: list[Irregularity]
+    appendix: Appendix
     facts: dict[str, Json]
 
 
@@ -55,6 +57,7 @@ def reproduce(folder: Path) -> Reproduction:
     signatures = {"aln_tumour": findings.signature(read.fig2b), "multiomic": findings.signature(read.fig2c)}
     correlations = findings.correlations(read)
     listed = irregularities.find(read, signatures)
+    appendix = appendix_signatures.appendix(read)
     facts: dict[str, Json] = {
         "schema": "axrad.reproduction/1",
         "paper": _PAPER,
@@ -64,9 +67,10 @@ def reproduce(folder: Path) -> Reproduction:
         "fig2d": findings.fig2d(read, signatures),
         "fig4": findings.fig4(read),
         "fig5": findings.fig5(correlations),
+        "appendix": appendix.facts,
         "irregularities": [asdict(irregularity) for irregularity in listed],
     }
-    return Reproduction(read, signatures, correlations, listed, facts)
+    return Reproduction(read, signatures, correlations, listed, appendix, facts)
 
 
 def write(reproduction: Reproduction, folder: Path) -> None:
@@ -121,6 +125,7 @@ def page(reproduction: Reproduction) -> str:
         "<h2>Irregularities of the tables</h2>",
         _list(reproduction.irregularities),
         *_figures(reproduction),
+        *_appendix(reproduction),
     ]
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>The published tables, reproduced</title>'
@@ -173,6 +178,33 @@ def _figures(reproduction: Reproduction) -> Iterable[str]:
         yield _figure(
             paper_figures.correlation_heatmap(correlation, names[key]), _correlation_caption(reproduction.facts, key)
         )
+
+
+def _appendix(reproduction: Reproduction) -> Iterable[str]:
+    facts: dict[str, Any] = reproduction.appendix.facts
+    yield "<h2>The appendix</h2><p>AUC of signatures of each block of released columns, one positive class:</p>"
+    rows = [
+        (name, str(v["columns"]), *(f"{v[c]['auc']:.3f}" for c in COHORTS), f"{v['cross_validated']:.3f}")
+        for name, v in facts["signatures"].items()
+    ]
+    heads = ("signature", "columns", *(c.replace("_", "-") for c in COHORTS), "cross-validated in training")
+    yield _table(heads, rows)
+    yield (
+        f"<p>Calls on {facts['n']} training patients, to whom the signatures were fitted; cutoffs by Youden, "
+        "radiologists from clinical N 1 on.</p>"
+    )
+    measures = ("sensitivity", "specificity", "ppv", "npv", "accuracy")
+    shown = [(c["name"], *("" if c[m] is None else f"{c[m]:.3f}" for m in measures)) for c in facts["calls"]]
+    yield _table(("calls", *measures), shown)
+    tests = [
+        (t["a"], t["b"], f"{t['p']:.2g}", f"{t['p_holm']:.2g}") for t in facts["mcnemar"] if t["measure"] == "accuracy"
+    ]
+    yield "<p>McNemar's exact test of accuracy:</p>" + _table(("a", "b", "P", "Holm's P, all measures"), tests)
+    yield _figure(
+        appendix_signatures.sankey(reproduction.appendix), "Who is classified right by ALN, tumour, both, neither."
+    )
+    items = "".join(f"<li>{html.escape(text)}</li>" for text in facts["missing"])
+    yield f"<p>Not in the tables:</p><ul>{items}</ul>"
 
 
 def _change(facts: dict[str, Any]) -> str:

@@ -122,9 +122,26 @@ def test_only_irregularities_that_are_there_are_listed(out: Path) -> None:
     assert not codes & {"inverted", "validation-after-chemotherapy", "label-changes", "other-patients", "table-2"}
 
 
+def test_the_appendix_has_every_signature_combined_calls_and_what_is_missing(out: Path) -> None:
+    facts = json.loads((out / "reproduction.json").read_text())["appendix"]
+    assert list(facts["signatures"]) == ["ALN", "tumour", "T1+C", "T2", "ADC", "ALN-tumour", "clinical", "multiomic"]
+    assert [facts["signatures"][name]["columns"] for name in ("ALN", "T2", "ALN-tumour", "clinical", "multiomic")] == [
+        6, 4, 12, 5, 17,
+    ]  # fmt: skip
+    assert facts["signatures"]["ALN"]["training"]["auc"] > 0.8
+    assert facts["signatures"]["ALN"]["external"]["auc"] < 0.5, "one positive class"
+    assert sum(facts["right"].values()) == facts["n"] == 59
+    by_name = {call["name"]: call for call in facts["calls"]}
+    assert by_name["ALN or tumour"]["sensitivity"] >= by_name["ALN"]["sensitivity"]
+    assert by_name["radiologists"]["accuracy"] == 1
+    page = (out / "report.html").read_text()
+    assert "Not in the tables" in page
+    assert "Sankey diagram" in page
+
+
 def test_the_page_needs_no_other_file(out: Path) -> None:
     page = (out / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 11
+    assert page.count("data:image/png;base64,") == 12
     assert "<script" not in page
     assert 'src="http' not in page
 
