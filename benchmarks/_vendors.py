@@ -117,12 +117,14 @@ def _refusals(
 
 
 def _with_class(positive: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:
-    """Two vendors of which one has 85 % of the positives and the other 85 % of the negatives, and a third with both."""
-    rng = np.random.default_rng(4)
-    usual = rng.random(len(positive)) < 0.85
-    number = np.where(positive == usual, 0, 1)
-    number[rng.permutation(len(positive))[: len(positive) // 4]] = 2
-    return number.astype(np.intp)
+    """A fourth of each class on a third vendor; of the others seven eighths of a class on one vendor of two."""
+    number = np.empty(len(positive), dtype=np.intp)
+    for vendor, cases in enumerate((np.flatnonzero(positive), np.flatnonzero(~positive))):
+        order = np.random.default_rng(4 + vendor).permutation(cases)
+        third, rest = np.split(order, [len(order) // 4])
+        number[third], number[rest] = 2, vendor
+        number[rest[: len(rest) // 8]] = 1 - vendor
+    return number
 
 
 def _measured(positive: npt.NDArray[np.bool_], scanners: list[str], change: Change) -> tuple[Floats, list[str]]:

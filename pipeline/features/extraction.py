@@ -29,11 +29,13 @@ def extract(
     settings: Features,
     wanted: frozenset[str] | None = None,
     processes: int = 1,
+    shapes: Shapes | None = None,
 ) -> FeatureSet:
     """Features of every mask on the volume of its sequence, named `{sequence}.{roi}.{pyradiomics name}`.
 
     `wanted`: full names; then only these are computed, and each of them ends in `values` or in `missing`. None: all.
-    A mask has the grid of its volume. Values do not depend on the number of `processes`.
+    A mask has the grid of its volume. Values do not depend on the number of `processes`. `shapes`: filled and read by
+    one process, so that a region that is measured again on another image has its shape already.
 
     Raises: InputRejected if `settings.params` is not a parameter file that PyRadiomics accepts.
     """
@@ -41,7 +43,7 @@ def extract(
     local = all(p.local for p in parameters.values())
     if processes > 1 and local and settings.engine != "plain":
         return gather(_shared(volumes, masks, parameters, wanted, processes), wanted)
-    shapes: Shapes = {}
+    shapes = {} if shapes is None else shapes
     parts: dict[tuple[Sequence, Role], RoiFeatures] = {}
     for sequence, volume in volumes.items():
         rois = {role: mask for (name, role), mask in masks.items() if name == sequence}

@@ -29,6 +29,7 @@ from pipeline.features.paired_tables import BY, Agreement, Pairing, in_figures, 
 from pipeline.features.parameters import for_sequence
 from pipeline.features.perturbation import AROUND, KINDS, Kind, Original, original
 from pipeline.features.region import Refusal, find
+from pipeline.features.region_work import Shapes
 from pipeline.parallel.forked_work import cores_for
 from pipeline.records import Mask, Role, Sequence, Side, Volume
 from pipeline.whole_file import replacing, write_whole
@@ -74,6 +75,7 @@ def perturbed_features(
             except Refusal:
                 continue
     roles = list(dict.fromkeys(role for _, role in originals))
+    shapes: Shapes = {}  # noise leaves the region as it is
     for number in range(count + 1):
         kind = kind_of(number) if number else None
         row: Row = {"study_uid": study_uid, "side": side, "number": number, "kind": kind or AS_IT_IS}
@@ -85,7 +87,7 @@ def perturbed_features(
                     rng = np.random.default_rng(_seed(study_uid, side, name, role, number))
                     pair = one.perturbed(kind, rng) if kind else (one.volume, one.mask)
                     images[name], regions[name, role] = pair
-            row |= extract(images, regions, settings, processes=processes).values
+            row |= extract(images, regions, settings, processes=processes, shapes=shapes).values
         yield row
 
 

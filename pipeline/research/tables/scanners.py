@@ -7,9 +7,11 @@ patients; a group that goes with the label, since taking it out would take the a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 
 from config.schema import Training
 from pipeline.errors import InputRejected
@@ -24,6 +26,7 @@ Bools = npt.NDArray[np.bool_]
 LEAST_PATIENTS = 10
 # Cramer's V of scanner group and label from which on they are taken for aliased: two groups of 75 and 25 % positive.
 ALIASED = 0.5
+CHANCE = 0.05
 NOBODY = -1
 
 
@@ -180,13 +183,30 @@ def _refuse_aliased(scanners: Scanners, positive: Bools, where: str) -> None:
             "told from what differs between classes",
             code="aliased-scanners",
         )
-    strength = association(scanners.number, positive)
+    strength, which = association(scanners.number, positive), ""
+    if strength < ALIASED:
+        strength, which = _aliased_pair(scanners, positive)
     if strength >= ALIASED:
         raise InputRejected(
-            f"{where} go with the label (Cramer's V {strength:.2f}, limit {ALIASED:g}): harmonisation would take the "
-            "answer out together with the scanner",
+            f"{where}{which} go with the label (Cramer's V {strength:.2f}, limit {ALIASED:g}): harmonisation would "
+            "take the answer out together with the scanner",
             code="aliased-scanners",
         )
+
+
+def _aliased_pair(scanners: Scanners, positive: Bools) -> tuple[float, str]:
+    """The largest Cramer's V of two of the groups by more than chance among so many pairs, and which they are.
+
+    Groups that do not go with the label would hide it in the whole table's. 0 where there is none.
+    """
+    pairs = list(combinations(range(len(scanners.groups)), 2))
+    most = (0.0, "")
+    for a, b in pairs:
+        both = np.isin(scanners.number, (a, b))
+        strength = association(scanners.number[both], positive[both])
+        if stats.chi2.sf(strength**2 * both.sum(), 1) < CHANCE / len(pairs):
+            most = max(most, (strength, f": {scanners.groups[a]} and {scanners.groups[b]}"))
+    return most
 
 
 def _refuse_covariates(scanners: Scanners, positive: Bools, columns: tuple[str, ...], table: str) -> None:

@@ -280,6 +280,23 @@ def test_groups_that_go_with_the_label_are_refused() -> None:
         assert error.value.code == "aliased-scanners"
 
 
+def test_two_groups_that_go_with_the_label_are_refused_among_others_that_do_not() -> None:
+    """As a whole the groups have a Cramer's V of 0.43."""
+    data = scanned(140).assign(manufacturer="Philips")
+    for label, here, there in (("R", "GE", "SIEMENS"), ("N", "SIEMENS", "GE")):
+        rows = np.flatnonzero(data["nodes"] == label)
+        data.loc[rows[:20], "manufacturer"] = np.where(np.arange(20) < 18, here, there)
+    with pytest.raises(InputRejected, match="ge and siemens go with the label") as refused:
+        train(table(data), COMBAT)
+    assert refused.value.code == "aliased-scanners"
+
+
+def test_many_small_groups_are_not_refused_for_what_chance_does() -> None:
+    rng, data = np.random.default_rng(0), scanned(160)
+    data["manufacturer"] = rng.permutation(np.repeat([f"vendor {i}" for i in range(10)], 16))
+    assert train(table(data), COMBAT).header.harmonisation is not None
+
+
 def test_association_is_cramers_v() -> None:
     number = np.array([0] * 40 + [1] * 40)
     positive = np.array([True] * 30 + [False] * 10 + [True] * 10 + [False] * 30)

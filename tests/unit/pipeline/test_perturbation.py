@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from config.schema import Features, Settings, Work
 from daemon.cli.extract import extract
 from pipeline.errors import InputRejected
-from pipeline.features import repeats
+from pipeline.features import classes, repeats
 from pipeline.features.intraclass import one_way, two_way
 from pipeline.features.paired_tables import paired_stability
 from pipeline.features.perturbation import KINDS, LARGEST_CHANGE, noise_level, original
@@ -135,6 +135,15 @@ def _exams(repeats: Repeats, studies: range) -> None:
                 assert measure is not None
                 image, mask = one_roi(study)
                 measure("L", {"t1c": image}, {("t1c", "tumor"): mask})
+
+
+def test_shape_is_not_measured_again_where_only_the_image_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    image, mask = one_roi()
+    measured, real = [], classes.shape
+    monkeypatch.setattr(classes, "shape", lambda *args: measured.append(args) or real(*args))
+    rows = list(perturbed_features("1.2", "L", {"t1c": image}, {("t1c", "tumor"): mask}, Features(), 4))
+    assert len(measured) == 4
+    assert [rows[0][n] == rows[4][n] for n in rows[0] if "_shape_" in n] == [True] * 14
 
 
 def test_rows_and_coefficients_are_written_and_work_resumes(tmp_path: Path, settings: Settings) -> None:
