@@ -4,6 +4,7 @@
 association of its own; processes are running when the clock starts. `reference`: headers read in this process, each
 line in a transaction of its own, over a tenth of them. On SQLite, and where it is installed on PostgreSQL behind a line
 that adds 0.2 ms to every answer. `own_ms`: processor time of the indexer per instance, without that of its processes.
+`longest_write_ms`: of the transaction that kept others from writing for longest, in processor time.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
 from benchmarks._delayed_line import delayed
+from benchmarks._write_locks import write_locks
 from benchmarks.intake import EXPLICIT_LE, MR_IMAGE, _header_elements
 from config.schema import Ledger as LedgerSection
 from config.schema import Settings, Spool
@@ -46,12 +49,13 @@ def run(instances: int = 10_000) -> Iterator[dict[str, object]]:
         batches = _measured(database, instances, _as_it_works)
         yield {
             "name": f"indexing, {NAMES[database]}",
-            "ours": round(batches[0]),
-            "reference": round(single[0]),
+            "ours": round(batches.per_s),
+            "reference": round(single.per_s),
             "unit": "/s",
-            "ratio": round(batches[0] / single[0], 2),
-            "own_ms": round(batches[1], 3),
-            "own_ms_reference": round(single[1], 3),
+            "ratio": round(batches.per_s / single.per_s, 2),
+            "own_ms": round(batches.own_ms, 3),
+            "own_ms_reference": round(single.own_ms, 3),
+            "longest_write_ms": round(batches.write_ms, 1),
         }
 
 
@@ -74,8 +78,17 @@ def database_url(database: str) -> Iterator[str | None]:
 Work = Callable[[Settings, Ledger, HeaderPool], object]
 
 
-def _measured(database: str, count: int, work: Work) -> tuple[float, float]:
-    """Instances per second, and milliseconds of this process's processor time per instance."""
+@dataclass(frozen=True)
+class Speed:
+    """`own_ms`: of this process's processor time per instance; `write_ms`: of its thread's, in the longest transaction
+    that writes."""
+
+    per_s: float
+    own_ms: float
+    write_ms: float
+
+
+def _measured(database: str, count: int, work: Work) -> Speed:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="axrad-indexing-")))
         url = stack.enter_context(database_url(database))
@@ -89,13 +102,14 @@ def _measured(database: str, count: int, work: Work) -> tuple[float, float]:
         _receive(spool.path, WARM, count)
         os.sync()
         began, used = time.perf_counter(), time.process_time()
-        work(settings, ledger, readers)
+        with write_locks(ledger, time.thread_time) as held:
+            work(settings, ledger, readers)
         seconds, spent = time.perf_counter() - began, time.process_time() - used
         with ledger.read() as connection:
             stored = connection.execute(sa.select(sa.func.count()).select_from(rows)).scalar_one()
     if stored != WARM + count:
         raise RuntimeError(f"{stored} rows of {WARM + count}")
-    return count / seconds, 1000 * spent / count
+    return Speed(count / seconds, 1000 * spent / count, 1000 * max(held))
 
 
 def _as_it_works(settings: Settings, ledger: Ledger, readers: HeaderPool) -> None:

@@ -3,14 +3,17 @@
 Both ends of DCMTK run with TCP_NODELAY=1; without it they stall on each other's acknowledgements. Our listener runs as
 it is shipped (two acceptors, `durability = association`: all of it is on the disk when the association ends), storescp
 as it is shipped (it never syncs). Both stay up while rounds alternate between them, the file system synced before
-each, so that neither pays for the other's writes; the medians are compared.
+each, so that neither pays for the other's writes; the medians are compared. `indexer beside`: all of `axrad listen`,
+whose indexer gives way to the acceptors; `lag_s`: how long after the last sender had ended the ledger had every image.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import socket
+import sqlite3
 import statistics
 import struct
 import subprocess
@@ -19,13 +22,14 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from config.schema import Listen, Settings, Spool
 from daemon.listener import serve, state
+from daemon.processes.listening import receive
 from daemon.spool.part10 import header
 
 ROUNDS = 5
@@ -43,28 +47,50 @@ def run() -> Iterator[dict[str, object]]:
         return
     with tempfile.TemporaryDirectory(prefix="axrad-intake-") as name:
         folder = Path(name)
-        for matrix, associations, images in CASES:
-            sets = [_images(folder / f"in-{matrix}-{n}", matrix, images, n) for n in range(associations)]
-            ours, reference = [], []
-            with _axrad(folder / "spool") as mine_at, _storescp(folder / "out", forking=associations > 1) as theirs_at:
-                for _ in range(ROUNDS):
-                    ours.append(_round(sets, mine_at, images, folder / "spool" / "instances"))
-                    reference.append(_round(sets, theirs_at, images, folder / "out"))
-            mine, theirs = statistics.median(ours), statistics.median(reference)
-            yield {
-                "name": f"intake {matrix}x{matrix}, {associations} association{'s' if associations > 1 else ''}",
-                "ours": round(mine, 1),
-                "reference": round(theirs, 1),
-                "unit": "/s",
-                "ratio": round(mine / theirs, 3),
-            }
+        for (matrix, associations, images), indexing in itertools.product(CASES, (False, True)):
+            yield _case(folder, matrix, associations, images, indexing=indexing)
             for used in folder.iterdir():
-                shutil.rmtree(used)
+                shutil.rmtree(used) if used.is_dir() else used.unlink()
+
+
+def _case(folder: Path, matrix: int, associations: int, images: int, *, indexing: bool) -> dict[str, object]:
+    ours, reference, lags = [], [], []
+    spool = folder / "spool"
+    with _axrad(spool, indexing=indexing) as mine_at, _storescp(folder / "out", forking=associations > 1) as theirs_at:
+        for number in range(ROUNDS):
+            # What the ledger knows already would not be read again.
+            here = folder / f"in-{number}"
+            sets = [_images(here / str(n), matrix, images, 10 * number + n) for n in range(associations)]
+            ours.append(_round(sets, mine_at, images))
+            lags.append(_lag_s(spool, images * associations * (number + 1)) if indexing else 0.0)
+            _empty(spool / "instances")
+            reference.append(_round(sets, theirs_at, images))
+            _empty(folder / "out")
+            shutil.rmtree(here)
+    mine, theirs = statistics.median(ours), statistics.median(reference)
+    beside = ", indexer beside" if indexing else ""
+    return {
+        "name": f"intake {matrix}x{matrix}, {associations} association{'s' if associations > 1 else ''}{beside}",
+        "ours": round(mine, 1),
+        "reference": round(theirs, 1),
+        "unit": "/s",
+        "ratio": round(mine / theirs, 3),
+        **({"lag_s": round(statistics.median(lags), 1)} if indexing else {}),
+    }
+
+
+def _lag_s(spool: Path, images: int) -> float:
+    """Seconds until the ledger has so many instances."""
+    began = time.perf_counter()
+    with closing(sqlite3.connect(f"file:{spool.parent / 'ledger.sqlite'}?mode=ro", uri=True)) as ledger:
+        while ledger.execute("SELECT count(*) FROM instances").fetchone()[0] < images:
+            time.sleep(0.05)
+    return time.perf_counter() - began
 
 
 def _images(folder: Path, matrix: int, count: int, number: int) -> Path:
     """MR images with a header of the usual size (some 130 elements) and noise as pixels; UIDs differ between sets."""
-    folder.mkdir()
+    folder.mkdir(parents=True)
     rng = np.random.default_rng(number)
     for index in range(count):
         uid = f"2.25.{matrix}{number}{index + 100000}"
@@ -110,14 +136,16 @@ def _element(group: int, element: int, vr: str, value: str | int) -> bytes:
     return struct.pack("<HH2sH", group, element, vr.encode("ascii"), len(raw)) + raw
 
 
-def _round(sets: list[Path], port: int, images: int, kept: Path) -> float:
-    """One round, on a file system that has nothing left to write for anybody; what was kept is removed after it."""
+def _round(sets: list[Path], port: int, images: int) -> float:
+    """One round, on a file system that has nothing left to write for anybody."""
     os.sync()
-    rate = _rate(sets, port, images)
+    return _rate(sets, port, images)
+
+
+def _empty(kept: Path) -> None:
     for path in kept.rglob("*"):
         if path.is_file():
             path.unlink()
-    return rate
 
 
 def _rate(sets: list[Path], port: int, images: int) -> float:
@@ -132,10 +160,11 @@ def _rate(sets: list[Path], port: int, images: int) -> float:
 
 
 @contextmanager
-def _axrad(folder: Path) -> Iterator[int]:
+def _axrad(folder: Path, *, indexing: bool) -> Iterator[int]:
+    """The acceptors alone, or all of `axrad listen`."""
     settings = Settings(listen=Listen(port=0), spool=Spool(path=folder, warn_free_bytes=0, refuse_free_bytes=0))
     stop = threading.Event()
-    listener = threading.Thread(target=serve, args=(settings, stop))
+    listener = threading.Thread(target=receive if indexing else serve, args=(settings, stop))
     listener.start()
     try:
         while (known := state(settings)) is None or not _answers(int(str(known["port"]))):

@@ -14,13 +14,12 @@ import tempfile
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import sqlalchemy as sa
-
 from benchmarks._filled_ledger import NOW, WITH_FILES, fill
+from benchmarks._write_locks import write_locks
 from benchmarks.indexing import database_url
 from config.schema import Ledger as LedgerSection
 from config.schema import Settings, Spool
@@ -125,23 +124,3 @@ def _cost(ask: Callable[[], object], ledger: Ledger, clock: Callable[[], float])
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     return Cost(1000 * statistics.median(seconds), peak // 1024, 1000 * max(held, default=0.0))
-
-
-@contextmanager
-def write_locks(ledger: Ledger, clock: Callable[[], float]) -> Iterator[list[float]]:
-    """Seconds of each transaction that may write, from before its beginning (SQLite's BEGIN IMMEDIATE) to its end."""
-    held: list[float] = []
-    write = ledger.write
-
-    @contextmanager
-    def timed() -> Iterator[sa.Connection]:
-        began = clock()
-        with write() as connection:
-            yield connection
-        held.append(clock() - began)
-
-    setattr(ledger, "write", timed)  # noqa: B010 - a method of this one ledger
-    try:
-        yield held
-    finally:
-        delattr(ledger, "write")
