@@ -96,7 +96,7 @@ def deg_summary(findings: Findings) -> dict[str, Json]:
         "rule": {"moderated_q_below": findings.plan.deg_q, "log_fold_change_at_least": findings.plan.deg_fold},
         "prior_df": deg.prior.df if np.isfinite(deg.prior.df) else None,
         "prior_variance": deg.prior.variance if np.isfinite(deg.prior.variance) else None,
-        "constant": len(deg.constant),
+        "constant": list(deg.constant),
         "too_few_values": len(deg.too_few),
     }
 
@@ -125,7 +125,7 @@ def markers_summary(chosen: Markers) -> dict[str, Json]:
     tests = chosen.tests
     return {
         **_chance(tests.level, len(tests.table), tests.below, tests.table["q"], tests.chance),
-        "constant": len(tests.constant),
+        "constant": list(tests.constant),
         "too_few_values": len(tests.too_few),
         "in_forest": chosen.ranked,
         "incomplete": chosen.incomplete,

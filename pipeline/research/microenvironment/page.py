@@ -15,6 +15,7 @@ from pipeline.research.microenvironment import figures
 from pipeline.research.microenvironment.analysis import Findings
 from pipeline.research.microenvironment.cell_tables import Cells
 from pipeline.research.microenvironment.cohort import Groups
+from pipeline.research.microenvironment.differences import Differences
 from pipeline.research.microenvironment.methods import methods
 from pipeline.research.microenvironment.plan import differing
 from pipeline.research.tables.reading import csv_of, shortened
@@ -137,9 +138,9 @@ def _genes(findings: Findings, facts: dict[str, Json]) -> str:
         _chance(summary, "genes"),
         _paragraph(
             f"{summary['differing']} genes differ ({rule}): {summary['up']} are higher in {groups.first}, "
-            f"{summary['down']} lower. Not testable: {len(deg.constant)} without spread, {len(deg.too_few)} with too "
-            "few values."
+            f"{summary['down']} lower."
         ),
+        _not_tested(deg),
         _figure(figures.volcano(deg.table, list(chosen.index), (groups.first, groups.second)), "Volcano plot."),
     ]
     first = facts_of.deg_table(deg).head(_SHOWN_GENES)
@@ -148,6 +149,16 @@ def _genes(findings: Findings, facts: dict[str, Json]) -> str:
     ]
     parts.append(f'<div class="scroll">{table(list(first.columns), lines)}</div>')
     return "".join(parts) + _paragraph("All genes: genes.csv.")
+
+
+def _not_tested(tests: Differences) -> str:
+    """Which names were not tested, and why."""
+    parts = [
+        f"{len(names)} {why} ({shortened(names)})"
+        for names, why in ((tests.constant, "without spread"), (tests.too_few, "with too few values"))
+        if names
+    ]
+    return _paragraph(f"Not tested: {'; '.join(parts)}.") if parts else ""
 
 
 def _sets(findings: Findings, facts: dict[str, Json]) -> str:
@@ -216,7 +227,7 @@ def _markers(kind: str, findings: Findings, facts: dict[str, Json]) -> str:
             if chosen.incomplete:
                 text += f" {chosen.incomplete} with P < {chosen.tests.level} have empty cells and did not enter."
             parts = [f"<h2>{title[0].upper() if title[0] == 'm' else title[0]}{title[1:]}</h2>"]
-            parts += [_chance(summaries[kind], title), _paragraph(text)]
+            parts += [_chance(summaries[kind], title), _not_tested(chosen.tests), _paragraph(text)]
             if len(chosen.selected):
                 picture = figures.importance(chosen.selected, (groups.first, groups.second))
                 parts.append(f'<div class="row">{_figure(picture, "The largest mean decreases in Gini.")}</div>')

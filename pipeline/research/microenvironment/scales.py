@@ -76,7 +76,7 @@ def to_compare(matrix: Matrix, scale: Scale, *, stated: bool) -> Floats:
             raise InputRejected(
                 f"{matrix.intake.file} holds counts: all {values.size} cells are whole numbers, the largest "
                 f"{np.nanmax(values):.0f}, and the patients' sums go from {sums.min():.0f} to {sums.max():.0f}. Give "
-                "normalised values, or say --scale NAME=counts to compare log2(counts per million + 1).",
+                "normalised values, or say --scale MATRIX=counts to compare log2(counts per million + 1).",
                 code="counts",
             )
         if (sums <= 0).any():

@@ -181,6 +181,25 @@ def test_a_table_of_cells_alone_is_enough(planted: MolecularCohort, tmp_path: Pa
     assert facts["deg"] == []
 
 
+def test_mangled_names_constant_genes_and_absent_patients_are_listed_with_figures(
+    planted: MolecularCohort, tmp_path: Path
+) -> None:
+    planted.write(tmp_path)
+    expression = planted.expression.iloc[300:, 2:].copy()
+    expression.index = pd.Index(["1-Mar", "2-Sep", *expression.index[2:]])
+    expression.iloc[5] = 7.0
+    expression.to_csv(tmp_path / "expression.csv")
+    result = run(tmp_path, "--score", "score", "--expression", str(tmp_path / "expression.csv"), "--json")
+    assert result.exit_code == 0, result.output
+    facts = json.loads(result.stdout)
+    figures = facts["inputs"]["expression"]
+    assert (figures["mangled"], figures["missing"], figures["patients"]) == (["1-Mar", "2-Sep"], 2, 58)
+    assert facts["deg_summary"]["constant"] == [expression.index[5]]
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert f"1 without spread ({expression.index[5]})" in page
+    assert "expression: 2 names that a spreadsheet made into dates or numbers, left out: 1-Mar, 2-Sep" in page
+
+
 def test_patients_without_a_score_count_in_no_group_and_their_molecules_stay(
     planted: MolecularCohort, tmp_path: Path
 ) -> None:
