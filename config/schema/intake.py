@@ -8,22 +8,19 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from config.schema.base import Section
+from config.schema.urls import BrokerUrl, LedgerUrl, RemoteUrl, with_password
 from config.schema.values import (
     AeTitle,
-    BrokerUrl,
     CertificateName,
     InFile,
     KeptFile,
-    LedgerUrl,
     LongString,
     Network,
     OwnFolder,
     OwnHost,
     OwnPort,
-    RemoteUrl,
     TimeZone,
     UidRoot,
-    with_password,
 )
 
 

@@ -7,9 +7,9 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from config.schema.base import Section
+from config.schema.urls import BaseUrl
 from config.schema.values import (
     AeTitle,
-    BaseUrl,
     CertificateName,
     CharacterSet,
     Host,

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from config.schema.base import Section
-from config.schema.values import BaseUrl, InFile, LongString, OwnFolder, Sequence, Uid
+from config.schema.urls import BaseUrl
+from config.schema.values import InFile, LongString, OwnFolder, Sequence, Uid
 
 # Of sequences whose unit is arbitrary: a z score over the body, in steps of a tenth of a standard deviation.
 ADVISED = {"standardise": "body", "scale": 100.0, "bin_width": 10.0}

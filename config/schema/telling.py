@@ -7,21 +7,8 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from config.schema.base import Section
-from config.schema.values import (
-    BaseUrl,
-    EmailAddress,
-    Host,
-    InFile,
-    Name,
-    Network,
-    OwnFile,
-    OwnFolder,
-    OwnHost,
-    OwnPort,
-    Port,
-    Syslog,
-    WebUrl,
-)
+from config.schema.urls import BaseUrl, Syslog, WebUrl
+from config.schema.values import EmailAddress, Host, InFile, Name, Network, OwnFile, OwnFolder, OwnHost, OwnPort, Port
 
 
 class Log(Section):

@@ -7,21 +7,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from config.schema import Pacs, Settings
-from daemon.assembly import Answer, Verdict, Wanted
+from daemon.assembly import Verdict, Wanted
 from daemon.ledger import claims
 from daemon.ledger.claims import OPEN, Claim, to_announce
 from daemon.ledger.engine import new_id, note
 from daemon.ledger.moves import add, move_all, queued_anew
 from daemon.ledger.rows import FetchRow, StudyRow, row_where, rows_where, the_row
 from daemon.ledger.states import FETCH_OPEN, FETCH_WANTED
-from daemon.ledger.tables import fetches, instances, pacs_answers, studies
-from pipeline.catalog import MR_CLASSES
+from daemon.ledger.tables import fetches, studies
 
 # At a time, over all workers: an archive that hangs must not take the workers that deliver.
 FETCHES_AT_ONCE = 2
@@ -177,77 +176,6 @@ def record_failure(connection: sa.Connection, held: Claim, study: StudyRow, now:
 
 def _judge_again(connection: sa.Connection, study: StudyRow) -> None:
     connection.execute(studies.update().where(studies.c.id == study.id).values(dirty=True))
-
-
-def stored_uids(connection: sa.Connection, study_uid: str) -> frozenset[str]:
-    """SOP Instance UIDs of an exam whose files are here."""
-    rows = connection.execute(
-        sa.select(instances.c.sop_uid).where(instances.c.exam_uid == study_uid, instances.c.state == "stored")
-    ).scalars()
-    return frozenset(rows)
-
-
-def path_of_an_image(connection: sa.Connection, study_uid: str) -> str | None:
-    """The path of some image of the exam, relative to the spool."""
-    return connection.execute(
-        sa.select(instances.c.path)
-        .where(instances.c.exam_uid == study_uid, instances.c.state == "stored", instances.c.sop_class.in_(MR_CLASSES))
-        .limit(1)
-    ).scalar_one_or_none()
-
-
-def record_answers(
-    connection: sa.Connection, study_uid: str, answers: Sequence[Answer], keyed: Callable[[str, str], str] | None = None
-) -> None:
-    """Replace what the archives said of an exam before.
-
-    Args:
-        keyed: brings a plain digest under the key with this id, as the digests of the exam are.
-    """
-    key_id = connection.execute(
-        sa.select(studies.c.key_id).where(studies.c.study_uid == study_uid).with_for_update()
-    ).scalar_one_or_none()
-
-    def as_the_exam(digest: str | None) -> str | None:
-        return digest if digest is None or not key_id or keyed is None else keyed(digest, key_id)
-
-    connection.execute(pacs_answers.delete().where(pacs_answers.c.exam_uid == study_uid))
-    for a in answers:
-        connection.execute(
-            pacs_answers.insert().values(
-                exam_uid=study_uid,
-                pacs=a.pacs,
-                asked_at=a.asked_at,
-                patient_key=as_the_exam(a.patient_key),
-                patient_id_key=as_the_exam(a.patient_id_key),
-                key_id=key_id or "",
-                series=[list(s) for s in a.series],
-            )
-        )
-
-
-def expect_priors(connection: sa.Connection, study: StudyRow, study_uids: Sequence[str], now: float) -> None:
-    """Mark these studies as priors before their images arrive, unless the ledger has them as exams already."""
-    known = set(connection.execute(sa.select(studies.c.study_uid).where(studies.c.study_uid.in_(study_uids))).scalars())
-    for uid in study_uids:
-        if uid in known:
-            continue
-        add(
-            connection,
-            "study",
-            "assembling",
-            {
-                "id": new_id(),
-                "study_uid": uid,
-                "role": "prior",
-                "patient_key": study.patient_key,
-                "key_id": study.key_id,
-                "first_arrival_at": now,
-                "last_arrival_at": now,
-                "changed_at": now,
-                "dirty": True,
-            },
-        )
 
 
 def _open_unless_tried(

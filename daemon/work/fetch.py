@@ -13,6 +13,7 @@ from daemon.assembly import Answer
 from daemon.fetch import dimse
 from daemon.fetch.plan import Batch, NotInArchive, make_plan
 from daemon.fetch.retrieve import NoRoom, address_for, directory_of, retrieve
+from daemon.ledger import archive_answers
 from daemon.ledger import fetches as ledger_fetches
 from daemon.ledger.claims import Claim, LeaseLost, backoff_s, update
 from daemon.ledger.rows import FetchRow, StudyRow
@@ -85,7 +86,7 @@ def _images(context: Context, row: FetchRow, study: StudyRow) -> str:
     """What is missing, from the first archive that has it; in words what came."""
     settings = context.settings
     with context.ledger.read() as connection:
-        stored = ledger_fetches.stored_uids(connection, study.study_uid)
+        stored = archive_answers.stored_uids(connection, study.study_uid)
     wanted = ledger_fetches.wanted_of(row)
 
     def from_one(pacs: Pacs) -> str:
@@ -129,7 +130,7 @@ def _ask(context: Context, row: FetchRow, study: StudyRow) -> str:
         keys = [patient_key(patient, by) if patient else None for by in (issuer, "")]
         answers.append(Answer(pacs.name, now, keys[0], keys[1], series))
     with context.ledger.write() as connection:
-        ledger_fetches.record_answers(connection, study.study_uid, answers, partial(_keyed, context))
+        archive_answers.record_answers(connection, study.study_uid, answers, partial(_keyed, context))
     return ""
 
 
@@ -141,7 +142,7 @@ def _priors(context: Context, row: FetchRow, study: StudyRow) -> str:
     """The patient's earlier MR exams, whole; they are kept as priors and not reported."""
     settings = context.settings
     with context.ledger.read() as connection:
-        path = ledger_fetches.path_of_an_image(connection, study.study_uid)
+        path = archive_answers.path_of_an_image(connection, study.study_uid)
     if path is None or not (settings.spool.path / path).exists():
         raise NotInArchive("no image of this study is in the spool, so nobody can tell whose priors to ask for")
     header = bounded_reading.read(settings.spool.path / path)
@@ -158,7 +159,7 @@ def _priors(context: Context, row: FetchRow, study: StudyRow) -> str:
         if not uids:
             return f"{pacs.name} has no earlier MR exam of this patient"
         with context.ledger.write() as connection:
-            ledger_fetches.expect_priors(connection, study, uids, context.clock())
+            archive_answers.expect_priors(connection, study, uids, context.clock())
         received = retrieve(pacs, [Batch(uid) for uid in uids], settings)
         return f"{len(uids)} earlier exams ({received} images) came from {pacs.name}"
 

@@ -16,7 +16,7 @@ from daemon.assembly import Answer
 from daemon.audit import trail_path
 from daemon.health import standing_checks
 from daemon.ledger import Ledger
-from daemon.ledger.fetches import record_answers
+from daemon.ledger.archive_answers import record_answers
 from daemon.ledger.tables import instances, revisions, studies
 from daemon.notify.conditions import happened
 from pipeline.errors import InputRejected

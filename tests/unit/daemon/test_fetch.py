@@ -15,7 +15,7 @@ from daemon.assembly import Answer, Verdict, Wanted
 from daemon.export.multipart import parts
 from daemon.fetch.plan import Batch, NotInArchive, Series, TooMuch, make_plan
 from daemon.fetch.retrieve import retrieve_ways
-from daemon.ledger import Ledger, fetches
+from daemon.ledger import Ledger, archive_answers, fetches
 from daemon.ledger.claims import claim
 from daemon.ledger.tables import fetches as table
 from daemon.ledger.tables import studies
@@ -211,5 +211,5 @@ def test_an_answer_takes_the_place_of_the_one_before(ledger: Ledger, study: obje
     ]
     with ledger.write() as connection:
         for answer in answers:
-            fetches.record_answers(connection, "1.2", [answer])
+            archive_answers.record_answers(connection, "1.2", [answer])
         assert evidence_of(connection, study).answers == (answers[1],)

@@ -21,8 +21,8 @@ from daemon.finding import Finding
 from daemon.health import site_key_check
 from daemon.indexing.indexer import run
 from daemon.ledger import Ledger, keyed_digests, open_ledger, operator_requests, site_key
+from daemon.ledger.archive_answers import record_answers
 from daemon.ledger.engine import bare_ledger
-from daemon.ledger.fetches import record_answers
 from daemon.ledger.instances import Arrival, columns_of, record
 from daemon.ledger.keyed_digests import bring, bring_all, bring_along, keyed_facts, mark_mixed
 from daemon.ledger.migrations import copies_before_upgrades, migrate
