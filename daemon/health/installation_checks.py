@@ -34,7 +34,8 @@ def pyradiomics() -> Finding:
     if distribution.version != PYRADIOMICS:
         text = f"PyRadiomics is {distribution.version}; features are defined by {PYRADIOMICS}"
         return Finding("pyradiomics", "fail", text, WHEELS)
-    files = {Path(file).name for file in distribution.files or ()}
+    # Before Python 3.12 files are listed that are no longer there.
+    files = {file.name for file in distribution.files or () if Path(str(file.locate())).exists()}
     if not any(f"_cmatrices{suffix}" in files for suffix in EXTENSION_SUFFIXES):
         text = "PyRadiomics' compiled part is missing, or was built for another Python"
         return Finding("pyradiomics", "fail", text, WHEELS)

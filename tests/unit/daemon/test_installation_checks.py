@@ -23,6 +23,9 @@ def installed(folder: Path, version: str, *files: str) -> None:
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: pyradiomics\nVersion: {version}\n")
     (info / "RECORD").write_text("".join(f"radiomics/{file},,\n" for file in files))
+    (folder / "radiomics").mkdir()
+    for file in files:
+        (folder / "radiomics" / file).touch()
 
 
 @pytest.fixture
@@ -64,6 +67,12 @@ def test_a_pyradiomics_of_another_python_is_told(folder: Path, compiled: str) ->
 def test_a_pyradiomics_of_this_python_is_right(folder: Path) -> None:
     installed(folder, PYRADIOMICS, f"_cmatrices{EXTENSION_SUFFIXES[0]}")
     assert pyradiomics().ok
+
+
+def test_a_pyradiomics_whose_compiled_part_was_removed_is_told(folder: Path) -> None:
+    installed(folder, PYRADIOMICS, name := f"_cmatrices{EXTENSION_SUFFIXES[0]}")
+    (folder / "radiomics" / name).unlink()
+    assert "is missing" in pyradiomics().text
 
 
 def test_a_package_with_an_import_name_of_ours_is_named() -> None:
