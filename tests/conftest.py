@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 # No test depends on wall time; on a build machine the examples are the same at every run.
 hypothesis.settings.register_profile("axrad", deadline=None, derandomize=os.environ.get("CI") == "true")
 hypothesis.settings.register_profile("long", hypothesis.settings.get_profile("axrad"), max_examples=1000)
+# For a second run of the same tests, on another Python.
+hypothesis.settings.register_profile("few", hypothesis.settings.get_profile("axrad"), max_examples=10)
 hypothesis.settings.load_profile("axrad")
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -17,15 +17,14 @@ from pipeline.phantom import PhantomExam, PhantomSpec, write_exam
 from tests.support.day import Day, day_of
 from tests.support.machines import database
 from tests.support.poison import poison_slice
-from tests.support.schedule import Fault, elsewhere, schedule
+from tests.support.schedule import USUAL_SEEDS, Fault, elsewhere, schedule
 from tests.support.senders import KeptOpen, PlainSender, Sender
 from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.peer("storescu"), pytest.mark.timeout(1800)]
 
 EXAMS = int(os.environ.get("AXRAD_FAULT_EXAMS", "5"))
-# Eight in a row have every kind of fault.
-SEEDS = [int(text) for text in os.environ.get("AXRAD_FAULT_SEEDS", "1,2,3,4,5,6,7,8").split(",")]
+SEEDS = [int(text) for text in os.environ.get("AXRAD_FAULT_SEEDS", "").split(",") if text] or USUAL_SEEDS
 SENDERS = 4
 SPAN_S = 4.0 * EXAMS
 

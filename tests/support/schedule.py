@@ -10,6 +10,8 @@ from tests.support.world import ROLES
 
 # Seeds in a row of four share out all kinds between them; then four others do so on PostgreSQL and Redis.
 SHARES = 4
+# Every kind once on a machine by itself, and a day on PostgreSQL and Redis; `script/test --long` takes more.
+USUAL_SEEDS = (1, 2, 3, 4, 8)
 # Longer than a lease of the day (`work.lease_s`).
 LEASE_S = 5.0
 # Processes that a day stops for longer than a lease.

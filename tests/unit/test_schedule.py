@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.__main__ import main, options_of
-from tests.support.schedule import KINDS, SHARES, elsewhere, schedule
+from tests.support.schedule import KINDS, SHARES, USUAL_SEEDS, elsewhere, schedule
 from tests.support.world import ROLES
 
 
@@ -17,6 +17,12 @@ def test_eight_seeds_in_a_row_have_every_kind_on_either_kind_of_machine(first: i
         assert len(mine) == SHARES
         met = {fault.kind for seed in mine for fault in schedule(seed, 60)}
         assert met == {kind.name for kind in KINDS if not (kind.embedded and there)}
+
+
+def test_the_usual_seeds_have_every_kind_on_one_machine_and_a_day_on_the_other() -> None:
+    alone = [seed for seed in USUAL_SEEDS if not elsewhere(seed)]
+    assert {fault.kind for seed in alone for fault in schedule(seed, 60)} == {kind.name for kind in KINDS}
+    assert len(alone) < len(USUAL_SEEDS)
 
 
 def test_the_same_seed_makes_the_same_day_and_another_another() -> None:
