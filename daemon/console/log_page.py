@@ -19,15 +19,25 @@ LAST_BYTES, MOST_LINES = 1 << 20, 200
 def log(visit: Visit) -> Response:
     """What people did: those events whose requestor is a person; or all (`all=1`)."""
     everything = "all" in visit.query
-    events = []
-    for message in _last(trail_path(visit.settings)):
-        event = _event(message)
-        if event is not None and (everything or event["by_person"]):
-            events.append(event)
-        if len(events) == MOST_LINES:
-            break
+    events = last_events(trail_path(visit.settings), everything=everything)
     visit.viewed("log")
     return visit.render("log.html", section="log", events=events, everything=everything)
+
+
+def last_events(path: Path, *, everything: bool) -> list[dict[str, Any]]:
+    """Events from the end of the trail, the newest first; those alike in a row are one, `times` says of how many."""
+    events: list[dict[str, Any]] = []
+    for message in _last(path):
+        event = _event(message)
+        if event is None or not (everything or event["by_person"]):
+            continue
+        if events and all(events[-1][key] == value for key, value in event.items() if key != "at"):
+            events[-1]["times"] += 1
+            continue
+        if len(events) == MOST_LINES:
+            break
+        events.append(event | {"times": 1})
+    return events
 
 
 def _last(path: Path) -> Iterator[dict[str, Any]]:

@@ -304,7 +304,8 @@ def test_a_radiologist_accepts_regions_and_the_exam_is_reported(place: Place) ->
     assert "radiologist" in str(result.rois["tumor"].confirmed_by)
 
 
-def test_an_admin_reads_the_log_of_what_people_did(place: Place) -> None:
+@pytest.mark.parametrize("width", WIDTHS)
+def test_an_admin_reads_the_log_of_what_people_did(place: Place, width: int) -> None:
     log, everything = place.browse(
         "admin", [{"visit": "/log"}, {"look": "log"}, {"visit": "/log?all=1"}, {"look": "all"}]
     )
