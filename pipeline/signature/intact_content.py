@@ -11,9 +11,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from pipeline.signature import linear, radial_svm, trees
+from pipeline.signature import linear, radial_svm, scanner_groups, trees
 from pipeline.signature.classifiers import KINDS
-from pipeline.signature.record import Floats, Signature
+from pipeline.signature.record import Floats, HarmonisationFacts, Signature
 
 CONSTANTS: Mapping[tuple[str, ...], tuple[str, ...]] = {
     linear.ARRAYS: ("intercept",),
@@ -68,13 +68,27 @@ def _check_classifier(signature: Signature) -> None:
 def _check_harmonisation(signature: Signature) -> None:
     facts, p = signature.header.harmonisation, len(signature.header.columns)
     if facts is None:
+        if any(name.startswith("combat_") for name in signature.arrays):
+            raise ValueError("it has estimates of a harmonisation that it does not tell of")
         return
+    _check_scanners(facts)
     groups = len(facts.groups)
     shapes = {"centre": (p,), "scale": (p,), "effects": (len(facts.covariates), p)}
     for name, shape in (shapes | {"shift": (groups, p), "spread": (groups, p)}).items():
         _require_shape(signature, f"combat_{name}", shape)
     if min(signature.array("combat_scale").min(), signature.array("combat_spread").min()) <= 0:
         raise ValueError("a spread of its harmonisation is not positive")
+
+
+def _check_scanners(facts: HarmonisationFacts) -> None:
+    """What training refuses: a scanner group of two names, or by a fact that nobody has before a prediction."""
+    reasons = [(column, scanner_groups.why_no_scanner(column)) for column in facts.columns]
+    reasons += [(column, scanner_groups.why_no_covariate(column)) for column in facts.covariates]
+    for column, why in reasons:
+        if why:
+            raise ValueError(f"it is harmonised by {column}, which {why}")
+    if len({group.name for group in facts.groups}) < len(facts.groups):
+        raise ValueError("two of its scanner groups have one name")
 
 
 def _check_trees(signature: Signature, p: int) -> None:

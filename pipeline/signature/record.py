@@ -71,8 +71,8 @@ class TrainedGroup(Record):
     """A scanner group of the training cases: its name, how many of them it has, and how many of these are positive."""
 
     name: str
-    cases: int
-    positives: int
+    cases: int = Field(ge=1)
+    positives: int = Field(ge=0)
 
 
 class HarmonisationFacts(Record):

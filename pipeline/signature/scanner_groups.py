@@ -46,8 +46,8 @@ _NOT_A_SCANNER: Final = frozenset(
 
 
 def columns_in(text: str) -> tuple[str, ...]:
-    """The columns of `A+B`."""
-    return tuple(part.strip() for part in text.split("+") if part.strip())
+    """The columns of `A+B`, each once."""
+    return tuple(dict.fromkeys(part.strip() for part in text.split("+") if part.strip()))
 
 
 def why_no_scanner(column: str) -> str:

@@ -22,6 +22,7 @@ from pipeline.records import FeatureSet
 from pipeline.research.evaluation.evaluate import Questions, evaluate
 from pipeline.research.evaluation.scored_cohort import score
 from pipeline.research.tables import design
+from pipeline.research.tables.feature_table import read
 from pipeline.research.tables.scanners import Scanners, association
 from pipeline.research.training import combat, fitting, nested
 from pipeline.research.training.train import Identity, train
@@ -463,3 +464,49 @@ def test_estimates_that_are_no_numbers_of_another_shape_or_too_many_are_refused(
 
 def changed(name: str, array: np.ndarray) -> dict[str, np.ndarray]:
     return {**SIGNATURE.arrays, f"combat_{name}": array}
+
+
+def harmonised(**facts: object) -> Signature:
+    header = SIGNATURE.header
+    return Signature(
+        header.model_copy(update={"harmonisation": header.harmonisation.model_copy(update=facts)}),
+        SIGNATURE.arrays | {"combat_effects": np.zeros((len(facts.get("covariates", ())), len(header.columns)))},
+    )
+
+
+GROUP = SIGNATURE.header.harmonisation.groups[0]
+
+
+@pytest.mark.parametrize(
+    ("forged", "words"),
+    [
+        (harmonised(groups=(GROUP, GROUP, GROUP)), "one name"),
+        (harmonised(groups=(GROUP.model_copy(update={"cases": -3}),) * 3), "groups"),
+        (harmonised(covariates=("ki67_percent",)), "ki67_percent"),
+        (harmonised(covariates=("nonsense",)), "nonsense"),
+        (harmonised(columns=(SIGNATURE.header.columns[0],)), "is a feature"),
+        (harmonised(columns=("positive_nodes",)), "positive_nodes"),
+        (Signature(SIGNATURE.header.model_copy(update={"harmonisation": None}), SIGNATURE.arrays), "does not tell of"),
+    ],
+)
+def test_a_forged_harmonisation_is_refused_whatever_the_digest_says(forged: Signature, words: str) -> None:
+    with pytest.raises(InputRejected, match=words):
+        container.from_bytes(container.to_bytes(forged), "s.axsig")
+
+
+def test_a_column_that_is_named_twice_counts_once() -> None:
+    assert scanner_groups.columns_in("manufacturer + model+manufacturer+") == ("manufacturer", "model")
+
+
+def test_stable_features_and_an_open_number_go_with_harmonisation(tmp_path: Path) -> None:
+    data = DATA.rename(columns={"id": "study_uid"}).assign(side="L")
+    data.to_csv(tmp_path / "t.csv", index=False)
+    columns, rng = [c for c in data if c.count(".") >= 2], np.random.default_rng(0)
+    rows = [data.assign(number=n, kind="noise") for n in range(4)]
+    for row in rows[1:]:
+        row[columns] = row[columns] + rng.normal(size=(len(row), len(columns))) * 0.1
+    pd.concat(rows).drop(columns="nodes").to_parquet(tmp_path / "t.csv.perturbed.parquet", index=False)
+    read_ = read(tmp_path / "t.csv", label="nodes", positive="R", id_column="study_uid")
+    header = train(read_, recipe(stable_icc=0.9, top="auto", folds=3, trees=10)).header
+    assert header.harmonisation is not None
+    assert header.top_choice is not None
