@@ -306,8 +306,7 @@ def test_a_radiologist_accepts_regions_and_the_exam_is_reported(place: Place) ->
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_an_admin_reads_the_log_of_what_people_did(place: Place, width: int) -> None:
-    log, everything = place.browse(
-        "admin", [{"visit": "/log"}, {"look": "log"}, {"visit": "/log?all=1"}, {"look": "all"}]
-    )
+    steps = [{"visit": "/log"}, {"look": "log"}, {"visit": "/log?all=1"}, {"look": "all"}]
+    log, everything = place.browse("admin", steps, width=width, folder=f"log-{width}")
     assert "Login" in log["text"]
     assert "DICOM Instances" in everything["text"]
