@@ -1,8 +1,10 @@
 """Other programs for radiomics on the same exam, from the same files, in the same run.
 
-`AXRAD_PEERS_PYTHON` names the interpreter of an environment in which the peers are installed (they are no dependencies
-of ours); without it there is nothing to compare. A row says how many features both have under comparable definitions,
-and how many of them agree to six digits.
+`AXRAD_PEERS` names a folder with an environment per peer, as `script/peers-radiomics FOLDER` makes them (they are no
+dependencies of ours); `AXRAD_PEERS_PYTHON` in its place the interpreter of one environment for all. Without either
+there is nothing to compare, and a peer that is not installed is said to be skipped. Times are of the processor, reading
+included and warm. A row says how many features both have under comparable definitions, and how many of them agree to
+six digits.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from benchmarks._peer_names import NYXUS, PICTOLOGICS, RADIOMICSJ, plain
 from benchmarks.features import Row, Scene, scene
 from config.schema import Features
 from pipeline.features import Parameters, from_settings
@@ -31,42 +34,24 @@ from pipeline.features.reference_call import as_image, plain_call
 AGREE = 1e-6
 LIMIT_S = 1200
 
-NYXUS = {
-    "3ENERGY": "Energy",
-    "3INTERQUARTILE_RANGE": "InterquartileRange",
-    "3KURTOSIS": "Kurtosis",
-    "3MAX": "Maximum",
-    "3MEAN": "Mean",
-    "3MEAN_ABSOLUTE_DEVIATION": "MeanAbsoluteDeviation",
-    "3MEDIAN": "Median",
-    "3MIN": "Minimum",
-    "3P10": "10Percentile",
-    "3P90": "90Percentile",
-    "3RANGE": "Range",
-    "3ROBUST_MEAN_ABSOLUTE_DEVIATION": "RobustMeanAbsoluteDeviation",
-    "3ROOT_MEAN_SQUARED": "RootMeanSquared",
-    "3SKEWNESS": "Skewness",
-    "3VARIANCE_BIASED": "Variance",
-}
-
 
 def run(shrink: int = 1) -> Iterator[Row]:
     """One row per peer that answers; the plain call first."""
-    python = os.environ.get("AXRAD_PEERS_PYTHON")
-    if not python:
-        print("peers: AXRAD_PEERS_PYTHON names no interpreter with peers, so none is compared", file=sys.stderr)
+    if not (os.environ.get("AXRAD_PEERS") or os.environ.get("AXRAD_PEERS_PYTHON")):
+        print("peers: AXRAD_PEERS names no folder with peers' environments, so none is compared", file=sys.stderr)
         return
     every = from_settings(Features())
     original = replace(every, image_types={"Original": {}})
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         _write(scene(shrink), folder)
+        _ours(folder, original)
         ours_all, values = _timed(partial(_ours, folder, every))
         ours_original, _ = _timed(partial(_ours, folder, original))
         seconds, plain = _timed(partial(_plain, folder, every))
         yield _row("PyRadiomics 3.0.1, plain call", ours_all, seconds, values, plain)
-        for peer in ("flash-radiomics", "mirp", "nyxus"):
-            answer = _ask(python, peer, folder)
+        for peer in ("pictologics", "fastrad", "radiomicsj", "flash-radiomics", "mirp", "nyxus"):
+            answer = _ask(peer, folder)
             if answer is None:
                 continue
             ours = ours_all if peer == "flash-radiomics" else ours_original
@@ -106,12 +91,24 @@ def _plain(folder: Path, parameters: Parameters) -> dict[str, float]:
 
 
 def _timed(work: Callable[[], dict[str, float]]) -> tuple[float, dict[str, float]]:
-    started = time.perf_counter()
+    started = time.process_time()
     answer = work()
-    return time.perf_counter() - started, answer
+    return time.process_time() - started, answer
 
 
-def _ask(python: str, peer: str, folder: Path) -> tuple[float, dict[str, float]] | None:
+def _interpreter(peer: str) -> str | None:
+    folder = os.environ.get("AXRAD_PEERS")
+    if not folder:
+        return os.environ["AXRAD_PEERS_PYTHON"]
+    own = Path(folder) / peer / "bin" / "python"
+    return str(own) if own.exists() else None
+
+
+def _ask(peer: str, folder: Path) -> tuple[float, dict[str, float]] | None:
+    python = _interpreter(peer)
+    if python is None:
+        print(f"peers: {peer} is not installed here, so it is skipped", file=sys.stderr)
+        return None
     worker = Path(__file__).with_name("_peer.py")
     done = subprocess.run(
         [python, str(worker), peer, str(folder)], capture_output=True, text=True, timeout=LIMIT_S, check=False
@@ -128,10 +125,17 @@ def _renamed(peer: str, values: Mapping[str, float]) -> dict[str, float]:
     """Under PyRadiomics' names, as far as the peer has them."""
     if peer == "flash-radiomics":
         return dict(values)
+    if peer == "fastrad":
+        ours = {plain("_".join(parts)): "_".join(parts) for parts in from_settings(Features()).names()}
+        regions = ((*full.split(".", 2), value) for full, value in values.items())
+        return {f"{s}.{r}.{ours[plain(name)]}": value for s, r, name, value in regions if plain(name) in ours}
     found: dict[str, float] = {}
+    tables = {"pictologics": PICTOLOGICS, "radiomicsj": RADIOMICSJ}
     for full, value in values.items():
         sequence, role, name = full.split(".", 2)
-        if peer == "nyxus" and name in NYXUS:
+        if name in tables.get(peer, {}):
+            found[f"{sequence}.{role}.{tables[peer][name]}"] = value
+        elif peer == "nyxus" and name in NYXUS:
             found[f"{sequence}.{role}.original_firstorder_{NYXUS[name]}"] = value
         elif peer == "mirp":
             # `cm_contrast_d1_3d_avg_fbsp_w25.0` is IBSI's `cm_contrast_3D_avg`
