@@ -9,6 +9,8 @@ phantoms may name the same one.
 from __future__ import annotations
 
 import hashlib
+import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal  # Any: elements of pydicom, of any type
 
@@ -17,6 +19,12 @@ import numpy.typing as npt
 import pydicom
 from pydicom.dataset import Dataset
 
+from pipeline.codestream import Broken
+from pipeline.decoding import Died, NotDecoded, pixels_in
+from pipeline.dicom_file import bounded_reading
+from pipeline.dicom_file.bounded_reading import MALFORMED
+from pipeline.errors import NotDicom
+
 GROUP = 0x4A5D
 CREATOR = "AXRAD SEGMENTATION"
 _DIGEST, _KIND = 0x01, 0x02
@@ -24,8 +32,8 @@ _PARAMETERS = "sha256 of the voxels: "
 _FAMILY = ("123104", "DCM", "Morphological Operations")
 LABELMAP = "LABELMAP"
 State = Literal["none", "ours", "changed"]
-# What numpy and pydicom read without a decoder of their own; what else there may be cannot be held against the mark.
-_UNREADABLE = (AttributeError, ValueError, TypeError, KeyError, IndexError, NotImplementedError, RuntimeError, OSError)
+# What cannot be decoded here cannot be held against the mark.
+_UNREADABLE = (*MALFORMED, Broken, Died, NotDecoded, NotDicom, zlib.error)
 
 
 def put_mark(ds: Dataset, kind: str) -> None:
@@ -61,22 +69,24 @@ def state_of(path: Path) -> State:
     Where the voxels cannot be decoded here, the mark is believed.
     """
     with pydicom.config.disable_value_validation():
-        ds = pydicom.dcmread(path, force=True)
+        ds, place = bounded_reading.located(path, force=True)
         digest = marked_digest(ds)
         if not digest:
             return "none"
         try:
-            return "ours" if voxel_digest(ds) == digest else "changed"
+            frames = pixels_in(path, ds, place, range(1, len(ds.PerFrameFunctionalGroupsSequence) + 1))
+            return "ours" if voxel_digest(ds, frames) == digest else "changed"
         except _UNREADABLE:
             return "ours"
 
 
-def voxel_digest(ds: Dataset) -> str:
+def voxel_digest(ds: Dataset, frames: Iterable[npt.NDArray[np.generic]] | None = None) -> str:
     """SHA-256 over which voxels each segment has.
 
+    `frames`: the decoded pixels, of `ds` itself where they are not given.
     The order of frames, empty frames, the encoding and the form (BINARY, LABELMAP) make no difference.
     """
-    frames = _pixels(ds)
+    frames = _pixels(ds) if frames is None else frames
     shared = (ds.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
     entries = []
     for frame, groups in zip(frames, ds.PerFrameFunctionalGroupsSequence, strict=True):
@@ -92,12 +102,11 @@ def voxel_digest(ds: Dataset) -> str:
 
 
 def _pixels(ds: Dataset) -> npt.NDArray[np.generic]:
-    """Every frame. Bits that are not compressed need no decoder (PS3.5 8.1.1: the first pixel is the lowest bit)."""
+    """Every frame of a data set that is not compressed (PS3.5 8.1.1: the first pixel is the lowest bit)."""
     shape = (len(ds.PerFrameFunctionalGroupsSequence), int(ds.Rows), int(ds.Columns))
-    bits = bytes(ds.PixelData)
     if ds.BitsAllocated != 1 or ds["PixelData"].is_undefined_length:
         return np.asarray(ds.pixel_array).reshape(shape)
-    packed = np.frombuffer(bits, np.uint8)
+    packed = np.frombuffer(bytes(ds.PixelData), np.uint8)
     return np.unpackbits(packed, count=int(np.prod(shape)), bitorder="little").reshape(shape)
 
 

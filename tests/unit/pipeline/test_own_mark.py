@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.encaps import encapsulate
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGLSLossless, RLELossless
 
 from config.schema import RoiSettings
 from pipeline.catalog import exam_of, put_mark, read_facts
@@ -132,3 +134,69 @@ def test_no_region_is_read_from_it(path: Path) -> None:
     volume = Volume(np.zeros((2, 4, 4), np.float32), grid, "1.2.3.4")
     with pytest.raises(RoiRejected, match="that axrad wrote"):
         read([read_facts(path)], volume, RoiSettings())
+
+
+def in_rle_of_bits(frame: np.ndarray) -> bytes:
+    """As OHIF packs a frame of one bit per pixel: literal runs of one RLE segment."""
+    packed = np.packbits(frame.ravel(), bitorder="little").tobytes()
+    runs = b"".join(bytes([len(run) - 1]) + run for run in (packed[n : n + 128] for n in range(0, len(packed), 128)))
+    data = (1).to_bytes(4, "little") + (64).to_bytes(4, "little") + bytes(56) + runs
+    return data + b"\0" * (len(data) % 2)
+
+
+def deflated(frame: np.ndarray) -> bytes:
+    packed = np.packbits(frame.ravel(), bitorder="little").tobytes()
+    coder = zlib.compressobj(wbits=-15)
+    data = coder.compress(packed + b"\0" * (len(packed) % 2)) + coder.flush()
+    return data + b"\0" * (len(data) % 2)
+
+
+# A syntax that pydicom writes, the one that it stands for, and how a frame is coded.
+CODINGS = {
+    "one bit in RLE": (RLELossless, "", in_rle_of_bits),
+    "deflated frames": (JPEGLSLossless, "1.2.840.10008.1.2.8.1\0", deflated),
+}
+
+
+def coded_again(path: Path, coding: str, frames: np.ndarray) -> None:
+    syntax, instead, code = CODINGS[coding]
+    ds = pydicom.dcmread(path)
+    ds.file_meta.TransferSyntaxUID = syntax
+    ds.PixelData = encapsulate([code(frame) for frame in frames])
+    ds["PixelData"].is_undefined_length = True
+    ds.save_as(path)
+    if instead:
+        path.write_bytes(path.read_bytes().replace(syntax.encode(), instead.encode()))
+
+
+def as_labelmap(path: Path, frames: np.ndarray) -> None:
+    ds = pydicom.dcmread(path)
+    numbers = [g.SegmentIdentificationSequence[0].ReferencedSegmentNumber for g in ds.PerFrameFunctionalGroupsSequence]
+    ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.66.7"
+    ds.SegmentationType, ds.BitsAllocated, ds.BitsStored, ds.HighBit = "LABELMAP", 8, 8, 7
+    ds.PixelData = np.stack([f * np.uint8(n) for f, n in zip(frames, numbers, strict=True)]).tobytes()
+    ds["PixelData"].VR = "OB"
+    ds.compress(RLELossless, generate_instance_uid=False)
+    ds.save_as(path)
+
+
+@pytest.mark.parametrize("coding", [*CODINGS, "labelmap in RLE"])
+@pytest.mark.parametrize("changed", [False, True])
+def test_one_voxel_tells_in_whatever_coding(path: Path, coding: str, changed: bool) -> None:
+    frames = marked(path).pixel_array.copy()
+    if changed:
+        frames[tuple(np.argwhere(frames)[0])] = 0
+    if coding in CODINGS:
+        coded_again(path, coding, frames)
+    else:
+        as_labelmap(path, frames)
+    facts = read_facts(path)
+    assert (facts.ours, facts.tags["own_mark"]) == ((False, "changed") if changed else (True, "ours"))
+
+
+def test_where_the_voxels_cannot_be_decoded_the_mark_is_believed(path: Path) -> None:
+    frames = marked(path).pixel_array
+    coded_again(path, "one bit in RLE", frames)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2 * 2 - 200])
+    assert read_facts(path).ours
