@@ -28,7 +28,9 @@ from pipeline.errors import NotDicom
 GROUP = 0x4A5D
 CREATOR = "AXRAD SEGMENTATION"
 _DIGEST, _KIND = 0x01, 0x02
-_PARAMETERS = "sha256 of the voxels: "
+_MARKED = "axrad, sha256 of the voxels: "
+# Until the mark was put beside an algorithm of another name, that name had to begin with ours.
+_MARKED_BEFORE = "sha256 of the voxels: "
 _FAMILY = ("123104", "DCM", "Morphological Operations")
 LABELMAP = "LABELMAP"
 State = Literal["none", "ours", "changed"]
@@ -43,10 +45,11 @@ def put_mark(ds: Dataset, kind: str) -> None:
     block.add_new(_DIGEST, "LO", digest)
     block.add_new(_KIND, "CS", kind.upper())
     for segment in ds.SegmentSequence:
-        others = list(segment.get("SegmentationAlgorithmIdentificationSequence") or ())
-        ours = algorithm_item(f"axrad {kind}", "1", _FAMILY)
-        ours.AlgorithmParameters = f"{_PARAMETERS}{digest}"
-        segment.SegmentationAlgorithmIdentificationSequence = [ours, *others]
+        # One item: several are allowed, and highdicom opens no segmentation that has them.
+        named = segment.get("SegmentationAlgorithmIdentificationSequence")
+        algorithm = named[0] if named else algorithm_item(f"axrad {kind}", "1", _FAMILY)
+        algorithm.AlgorithmParameters = f"{_MARKED}{digest}"
+        segment.SegmentationAlgorithmIdentificationSequence = [algorithm]
 
 
 def algorithm_item(name: str, version: str, family_code: tuple[str, str, str]) -> Dataset:
@@ -136,8 +139,9 @@ def _digest_of_algorithm(ds: Any) -> str:
     for segment in ds.get("SegmentSequence") or ():
         for algorithm in segment.get("SegmentationAlgorithmIdentificationSequence") or ():
             name, parameters = (str(algorithm.get(k) or "") for k in ("AlgorithmName", "AlgorithmParameters"))
-            if name.startswith("axrad ") and parameters.startswith(_PARAMETERS):
-                return parameters.removeprefix(_PARAMETERS).strip("\0 ")
+            before = name.startswith("axrad ") and parameters.startswith(_MARKED_BEFORE)
+            if before or parameters.startswith(_MARKED):
+                return parameters.removeprefix(_MARKED).removeprefix(_MARKED_BEFORE).strip("\0 ")
     return ""
 
 

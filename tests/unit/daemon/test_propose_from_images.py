@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import highdicom as hd
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -21,6 +22,7 @@ from pipeline.phantom.measurements import write_measurements
 from pipeline.roi.describe import describe
 from pipeline.roi.roles import role_of
 from pipeline.roi.rules import load_rules
+from tests.support import validators
 
 
 @pytest.fixture(scope="module")
@@ -62,10 +64,16 @@ def test_the_segmentation_is_ours_automatic_and_names_its_method(out: Path) -> N
         "axrad functional tumour volume",
     )
     names = [a.AlgorithmName for a in segment.SegmentationAlgorithmIdentificationSequence]
-    assert names == ["axrad proposal", "axrad functional tumour volume"]
+    assert names == ["axrad functional tumour volume"]
     assert "doubtful, from enhancement, from the images alone" in segment.SegmentDescription
     (described,) = describe(ds, out / "proposal.dcm")
     assert (role_of(described, load_rules(None)).role, described.proposed_origin) == ("tumor", "enhancement")
+
+
+@pytest.mark.peer("dciodvfy")
+def test_validator_and_highdicom_take_the_segmentation(out: Path) -> None:
+    assert validators.dciodvfy(out / "proposal.dcm") == []
+    assert [s.SegmentLabel for s in hd.seg.segread(out / "proposal.dcm").SegmentSequence] == ["Tumor"]
 
 
 def test_words_for_a_person_tell_figures_and_doubts(exam: PhantomExam, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian, 
 
 from config.schema import RoiSettings
 from pipeline.catalog import exam_of, put_mark, read_facts
+from pipeline.catalog.own_mark import algorithm_item
 from pipeline.errors import RoiRejected
 from pipeline.geometry import Geometry
 from pipeline.records import Volume
@@ -88,6 +89,29 @@ def test_it_stays_ours_where_an_archive_removed_private_elements(path: Path) -> 
     marked(path)
     without_private_elements(path)
     assert read_facts(path).ours
+
+
+def test_the_mark_of_earlier_versions_beside_our_algorithm_is_known(path: Path) -> None:
+    ds = marked(path)
+    for segment in ds.SegmentSequence:
+        (algorithm,) = segment.SegmentationAlgorithmIdentificationSequence
+        algorithm.AlgorithmParameters = algorithm.AlgorithmParameters.removeprefix("axrad, ")
+    ds.save_as(path)
+    without_private_elements(path)
+    assert read_facts(path).ours
+
+
+def test_the_mark_stands_beside_an_algorithm_of_another_name(path: Path) -> None:
+    ds = pydicom.dcmread(path)
+    for segment in ds.SegmentSequence:
+        named = algorithm_item("a site's network", "3", ("123110", "DCM", "Artificial Intelligence"))
+        segment.SegmentationAlgorithmIdentificationSequence = [named]
+    put_mark(ds, "proposal")
+    ds.save_as(path)
+    without_private_elements(path)
+    assert read_facts(path).ours
+    segments = pydicom.dcmread(path).SegmentSequence
+    assert {len(s.SegmentationAlgorithmIdentificationSequence) for s in segments} == {1}
 
 
 def test_without_private_elements_too_one_voxel_makes_it_a_readers(path: Path) -> None:
