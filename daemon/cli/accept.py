@@ -37,8 +37,8 @@ def accept(config_path: Path | None, study: str, roles: tuple[str, ...]) -> None
     """
     from daemon.indexing.indexer import index_once
     from daemon.ledger.keyed_digests import bring_all
+    from daemon.ledger.proposals import awaits_reader
     from daemon.ledger.site_key import key_for
-    from daemon.ledger.states import AWAITS_READER
     from daemon.share.exam_files import files_of
     from daemon.spool import Spool
     from daemon.work import readers_word
@@ -50,7 +50,7 @@ def accept(config_path: Path | None, study: str, roles: tuple[str, ...]) -> None
         raise InputRejected(f"the spool is at {settings.spool.remote}: accept it there")
     path = files_of(settings).get(proposal.id, FILE) if proposal is not None else None
     accepted_before = proposal is not None and proposal.state == "accepted"
-    if proposal is None or (not accepted_before and (path is None or proposal.state not in AWAITS_READER)):
+    if proposal is None or (not accepted_before and (path is None or not awaits_reader(proposal))):
         raise case.nothing_waits()
     key = key_for(settings, ledger, time.time())
     bring_all(ledger, key)
@@ -76,8 +76,8 @@ def reject(config_path: Path | None, study: str) -> None:
     Nothing is proposed again from the same measurements. The exam waits for regions that a reader draws, or for other
     measurements. Rejecting again changes nothing.
     """
+    from daemon.ledger.proposals import awaits_reader
     from daemon.ledger.site_key import key_for
-    from daemon.ledger.states import AWAITS_READER
     from daemon.share.exam_files import files_of
     from daemon.spool import Spool
     from daemon.work import readers_word
@@ -92,7 +92,7 @@ def reject(config_path: Path | None, study: str) -> None:
         raise InputRejected(
             f"the proposal for study {case.study.id} was accepted; a segmentation that the reader draws takes its place"
         )
-    if proposal is None or proposal.state not in AWAITS_READER:
+    if proposal is None or not awaits_reader(proposal):
         raise case.nothing_waits()
     settings, now = case.settings, time.time()
     path, key = files_of(settings).get(proposal.id, FILE), key_for(settings, case.ledger, now)

@@ -12,7 +12,6 @@ import structlog
 from config.schema import Settings
 from daemon.ledger import Ledger, proposals
 from daemon.ledger.rows import ProposalRow, StudyRow
-from daemon.ledger.states import AWAITS_READER
 from daemon.ledger.studies import find
 from daemon.ledger.tables import instances, revisions
 from daemon.ledger.verdicts import TooLarge, stored_of
@@ -170,7 +169,7 @@ def proposal_of(settings: Settings, ledger: Ledger, study: StudyRow) -> Waiting 
     if row is None:
         return None
     path = files_of(settings).get(row.id, FILE)
-    return Waiting(row, proposals.in_words(row), row.state in AWAITS_READER, path)
+    return Waiting(row, proposals.in_words(row), proposals.awaits_reader(row), path)
 
 
 def first_region_series(content: ExamContent, results: Results | None) -> ShownSeries | None:

@@ -13,7 +13,7 @@ from daemon.assembly.revision_rule import is_preliminary
 from daemon.ledger.claims import Claim, release, to_announce
 from daemon.ledger.engine import new_id, note
 from daemon.ledger.moves import add, move, move_all, queued_anew
-from daemon.ledger.rows import ProposalRow, StudyRow, rows_where
+from daemon.ledger.rows import ProposalRow, StudyRow, rows_where, the_row
 from daemon.ledger.states import AWAITS_READER, IN_SPOOL, PROPOSAL_REPLACED, PROPOSAL_STANDS
 from daemon.ledger.tables import deliveries, instances, proposals, revisions, sent_objects, studies
 from dicom_sr.kinds import REPORT_KINDS, kind_of
@@ -118,23 +118,29 @@ def try_again(connection: sa.Connection, held: Claim, study_id: str, why: str, a
     judge_again(connection, study_id)
 
 
+def awaits_reader(row: ProposalRow) -> bool:
+    """Whether a reader may have seen it and has not said what becomes of it: it is where it was to go, or at the first
+    of its destinations while another does not answer.
+    """
+    return row.state in AWAITS_READER or (row.state == "pending" and bool(row.taken_by))
+
+
 def accept(connection: sa.Connection, row: ProposalRow, study_id: str, who: str, now: float) -> None:
-    move(connection, "proposal", row.id, "accepted", {"reason": f"by {who}", "finished_at": now})
+    move(connection, "proposal", row.id, "accepted", {"reason": f"by {who}", "finished_at": now}, void_lease=True)
     note(connection, now, "proposal-accepted", f"by {who}", study_id)
 
 
 def settle(connection: sa.Connection, row_id: str, state: str, study_id: str, now: float) -> None:
     """A result was made of a reader's own regions: what waits is `accepted` or `edited` by that, unless it is more."""
-    still = connection.execute(sa.select(proposals.c.state).where(proposals.c.id == row_id)).scalar_one()
-    if still in AWAITS_READER:
+    if awaits_reader(the_row(connection, ProposalRow, row_id)):
         reason = {"accepted": "the reader saved the same regions", "edited": ""}[state]
-        move(connection, "proposal", row_id, state, {"reason": reason, "finished_at": now})
+        move(connection, "proposal", row_id, state, {"reason": reason, "finished_at": now}, void_lease=True)
         note(connection, now, f"proposal-{state}", reason or "a reader drew the regions", study_id)
 
 
 def reject(connection: sa.Connection, row: ProposalRow, study_id: str, who: str, now: float) -> None:
     """The reader's word against a proposal; the study is judged again, so that it says so."""
-    move(connection, "proposal", row.id, "rejected", {"reason": f"by {who}", "finished_at": now})
+    move(connection, "proposal", row.id, "rejected", {"reason": f"by {who}", "finished_at": now}, void_lease=True)
     note(connection, now, REJECTED, f"by {who}", study_id)
     judge_again(connection, study_id)
 

@@ -110,7 +110,9 @@ FETCH: Steps = {
 }
 
 PROPOSAL: Steps = {
-    "pending": _state("to be made and sent", "sent empty failed rejected superseded", _SWEEP, first=True),
+    "pending": _state(
+        "to be made and sent", "sent accepted edited empty failed rejected superseded", _SWEEP, first=True
+    ),
     "sent": _state("at its destinations; waits for a reader", "accepted edited rejected superseded"),
     "accepted": _state("a reader has accepted it", "superseded"),
     "edited": _state("a reader has drawn its regions, or edited them", "superseded"),

@@ -19,14 +19,13 @@ from daemon.feedback.feedback_records import MAY_NOT_SEND, is_same_patient
 from daemon.feedback.segment_verdicts import OurSegment, verdicts_on
 from daemon.ledger import Ledger
 from daemon.ledger.engine import note
-from daemon.ledger.proposals import Assessed, assessed_by, in_words
+from daemon.ledger.proposals import Assessed, assessed_by, awaits_reader, in_words
 from daemon.ledger.rows import InstanceRow, ProposalRow, StudyRow, the_row
 from daemon.ledger.site_key import SiteKey
-from daemon.ledger.states import AWAITS_READER
 from daemon.share.exam_files import files_of
 from daemon.spool import Spool
 from daemon.work import readers_word
-from daemon.work.acceptance import FILE, good_segments
+from daemon.work.acceptance import FILE, accepted_and_open, good_segments
 from pipeline.catalog import patient_key
 from pipeline.dicom_file import bounded_reading
 from pipeline.dicom_file.bounded_reading import MALFORMED
@@ -103,7 +102,7 @@ class Words:
         allowed: bool,
         now: float,
     ) -> None:
-        why = self._why_not(ds, row, proposal, decision) if allowed else MAY_NOT_SEND
+        why = self._why_not(ds, row, proposal, path, decision) if allowed else MAY_NOT_SEND
         spool, who = Spool(self.settings.spool.path), f"assessment {row.sop_uid}"
         if not why and decision.rejected:
             readers_word.reject(self.ledger, spool, proposal, path, who, self.settings, self.key, now)
@@ -114,7 +113,7 @@ class Words:
             with self.ledger.write() as connection:
                 note(connection, now, NOT_TAKEN, f"from {row.calling_ae}: {words}", proposal.study_id)
 
-    def _why_not(self, ds: Dataset, row: InstanceRow, proposal: ProposalRow, decision: Decision) -> str:
+    def _why_not(self, ds: Dataset, row: InstanceRow, proposal: ProposalRow, path: Path, decision: Decision) -> str:
         """Why the report decides nothing, without names; empty if it does."""
         alone = patient_key(text_of(ds, "PatientID"), "")
         alone = self.key.keyed(alone) if row.key_id == self.key.id else alone
@@ -127,10 +126,20 @@ class Words:
             return "it names another patient"
         if str(ds.get("CompletionFlag") or "COMPLETE") != "COMPLETE":
             return "it is not complete"
-        if proposal.state in AWAITS_READER:
+        if awaits_reader(proposal):
             return ""
-        same = proposal.state == ("rejected" if decision.rejected else "accepted" if decision.accepted else "")
-        return SAID_ALREADY if same else f"no proposal waits for a reader's word: {in_words(proposal)}"
+        if decision.rejected and proposal.state == "rejected":
+            return SAID_ALREADY
+        if decision.accepted and proposal.state == "accepted":
+            return self._beyond(proposal, path, decision.accepted)
+        return f"no proposal waits for a reader's word: {in_words(proposal)}"
+
+    def _beyond(self, proposal: ProposalRow, path: Path, numbers: tuple[int, ...]) -> str:
+        """What is agreed with and was not accepted when the proposal was, which happens once."""
+        _, left = accepted_and_open(path, proposal.sop_uid, self.ledger, (), self.settings)
+        labels = {d.number: d.label for d in describe(pydicom.dcmread(path, stop_before_pixels=True), path)}
+        more = [labels[number] for number in numbers if labels[number] in left]
+        return f"the proposal was accepted before, without {', '.join(more)}" if more else SAID_ALREADY
 
 
 def decide(verdicts: dict[int, Verdict], segments: dict[int, _Segment]) -> Decision:

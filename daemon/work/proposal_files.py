@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from daemon.ledger.proposals import newest
-from daemon.ledger.states import AWAITS_READER
+from daemon.ledger.proposals import awaits_reader, newest
 from daemon.ledger.tables import proposals
 from daemon.work.acceptance import FILE, proposed_roles
 from daemon.work.context import Context
@@ -30,7 +29,7 @@ def answered_by(context: Context, study_id: str, result: StudyResult) -> tuple[s
     """
     with context.ledger.read() as connection:
         row = newest(connection, study_id)
-    path = context.files.get(row.id, FILE) if row is not None and row.state in AWAITS_READER else None
+    path = context.files.get(row.id, FILE) if row is not None and awaits_reader(row) else None
     if row is None or path is None or result.preliminary:
         return "", ""
     rois = [(role, roi) for _, part in result.parts() for role, roi in part.rois.items()]

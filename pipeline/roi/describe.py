@@ -10,6 +10,7 @@ from pydicom import Dataset
 
 from pipeline.catalog.acceptance import Acceptance, acceptance_of
 from pipeline.catalog.facts import InstanceFacts, SegmentFacts
+from pipeline.catalog.own_mark import has_mark
 from pipeline.dicom_file.text_values import text_of
 from pipeline.errors import RoiRejected
 from pipeline.records import Code, InstanceRef, Origin
@@ -27,7 +28,8 @@ class Description:
     """One segment, or one ROI of an RTSTRUCT. `anatomies` and `modifiers`: every region and modifier code given.
 
     `algorithm_type`: MANUAL, SEMIAUTOMATIC, AUTOMATIC, or empty where it is not told; `algorithm`: the software's name.
-    `accepted`: of a proposal of ours that somebody stands for, who.
+    `accepted`: of a proposal of ours that somebody stands for, who. `edited`: the object holds our mark; what is
+    read of it as a region was changed by somebody since, whatever algorithm it still names.
     """
 
     path: Path
@@ -44,13 +46,14 @@ class Description:
     algorithm_type: str = ""
     algorithm: str = ""
     accepted: Acceptance | None = None
+    edited: bool = False
 
     @property
     def origin(self) -> Origin:
         """Who made it: a reader, where the object does not say that software did."""
         if self.accepted is not None:
             return self.accepted.origin
-        return "drawn" if self.algorithm_type in ("", MANUAL) else "model"
+        return "drawn" if self.edited or self.algorithm_type in ("", MANUAL) else "model"
 
     @property
     def proposed_origin(self) -> Origin:
@@ -77,6 +80,7 @@ def of_facts(roi: InstanceFacts, segment: SegmentFacts) -> Description:
         type=segment.property_type,
         anatomies=(segment.anatomy,) if segment.anatomy else (),
         algorithm_type=segment.algorithm_type,
+        edited=roi.tags.get("own_mark") == "changed",
     )
 
 
@@ -89,11 +93,9 @@ def describe(ds: Dataset, path: Path) -> tuple[Description, ...]:
         items = ds.get("SegmentSequence") or []
         drawn = tuple(_segment(item, ref, path) for item in items if not _is_background(item))
         accepted = acceptance_of(ds)
-        return (
-            drawn
-            if accepted is None
-            else tuple(replace(s, accepted=accepted) for s in drawn if s.number in accepted.numbers)
-        )
+        if accepted is None:
+            return tuple(replace(s, edited=True) for s in drawn) if has_mark(ds) else drawn
+        return tuple(replace(s, accepted=accepted) for s in drawn if s.number in accepted.numbers)
     if kind == RTSTRUCT_CLASS:
         return _structures(ds, ref, path)
     raise RoiRejected(f"{path.name} is neither a segmentation nor a structure set", uid=uid)

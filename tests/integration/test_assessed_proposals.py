@@ -166,6 +166,39 @@ def test_a_kind_that_is_not_told_whole_stays_open_and_is_listed(house: House) ->
     assert "the axillary lymph node ROI" in house.judge().reason
 
 
+def test_a_kind_that_is_agreed_with_after_another_was_accepted_is_listed(house: House) -> None:
+    reader = Reader(house)
+    reader.sends(group(refers_to(reader.uid, 1), says(AGREE)))
+    reader.sends(*(group(refers_to(reader.uid, number), says(AGREE)) for number in (2, 3, 4)))
+    assert reader.state() == "accepted"
+    assert "the proposal was accepted before, without Lymph node 1, left, Lymph node 2, left" in reader.listed()[-1]
+
+
+# A port that nobody listens on.
+ONE_IS_DOWN = """[[destination]]
+name = "down"
+ae_title = "DOWN"
+host = "127.0.0.1"
+port = 9
+what = ["proposal"]
+"""
+
+
+@pytest.mark.parametrize(("verdict", "state"), [(AGREE, "accepted"), (DISAGREE, "rejected")])
+def test_a_word_counts_while_another_destination_does_not_take_the_proposal(
+    tmp_path: Path, verdict: tuple[str, str, str], state: str
+) -> None:
+    with a_house(tmp_path, goes=ONE_IS_DOWN) as house:
+        assert "regions are being proposed" in proposed(house).reason
+        reader = Reader(house)
+        assert reader.state() == "pending"
+        reader.sends(group(refers_to(reader.uid), says(verdict)))
+        assert (reader.state(), reader.listed()) == (state, [])
+        house.pass_time(5000)
+        house.judge()
+        assert (reader.state(), len(house.proposals())) == (state, 1)
+
+
 @pytest.mark.parametrize(
     "why", ["study", "patient", "partial", "modified", "two results", "contradiction", "one region"]
 )

@@ -54,6 +54,26 @@ def test_measurements_that_are_saved_again_send_no_new_proposal(house: House) ->
     assert len(house.proposals()) == 1
 
 
+def test_a_copy_with_our_mark_and_other_voxels_is_drawn_whatever_algorithm_it_names(
+    house: House, tmp_path: Path
+) -> None:
+    proposed(house)
+    (path,) = house.context.settings.spool.path.glob("results/*/proposal.dcm")
+    ds = pydicom.dcmread(path)
+    bits = bytearray(ds.PixelData)
+    bits[bits.index(255)] = 254
+    ds.PixelData = bytes(bits)
+    assert {s.SegmentAlgorithmType for s in ds.SegmentSequence} == {"SEMIAUTOMATIC"}
+    ds.save_as(tmp_path / "edited.dcm", enforce_file_format=True)
+    house.ingest(tmp_path / "edited.dcm")
+    house.pass_time(1000)
+    assert house.judge().state == "ready"
+    rois = house.report().rois
+    assert (rois["tumor"].origin, rois["lymph_nodes"].origin) == ("drawn", "measured")
+    with house.context.ledger.read() as connection:
+        assert proposals.counts(connection) == {"edited": 1}
+
+
 def test_our_proposal_that_the_archive_sends_back_counts_for_nothing(house: House, tmp_path: Path) -> None:
     proposed(house)
     with house.context.ledger.read() as connection:
