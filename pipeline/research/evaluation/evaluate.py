@@ -147,7 +147,8 @@ def compare(signature: Signature, other: Signature, cohort: Scored, complete_cas
     other_scored = cohorts.score(other, cohort.name, cohort.table, complete_cases=complete_cases)
     if other_scored.table.ids != cohort.table.ids:
         raise InputRejected(
-            f"{cohort.table.name}: {other.header.title} has no value for cases that {signature.header.title} scores",
+            f"{cohort.table.name}: {other.header.title} has no value for cases that {signature.header.title} scores; "
+            f"evaluate {other.header.title} and compare {signature.header.title} with it",
             code="missing-values",
         )
     ours = cohort.probabilities >= signature.header.cutoff

@@ -216,6 +216,15 @@ def test_cases_of_other_scanners_are_left_out_of_a_cohort_and_counted() -> None:
         score(SIGNATURE, "x", table(external.drop(columns="manufacturer")), complete_cases=False)
 
 
+def test_with_and_without_harmonisation_are_compared_on_the_cases_that_both_score() -> None:
+    external, plain = scanned(60, seed=7, prefix="x"), trained(DATA, name="plain")
+    external.loc[:9, "manufacturer"] = "UIH"
+    facts = evaluate(SIGNATURE, {"x": table(external)}, Questions(repeats=1), others=(plain,)).facts["cohorts"]["x"]
+    assert (facts["n"], facts["comparisons"][0]["other"]) == (50, "plain@1")
+    with pytest.raises(InputRejected, match=r"evaluate axilla@1 and compare plain@1 with it"):
+        evaluate(plain, {"x": table(external)}, Questions(repeats=1), others=(SIGNATURE,))
+
+
 def test_the_card_names_the_groups_and_what_was_done() -> None:
     text = model_card.markdown(SIGNATURE, None)
     assert "ComBat" in text
