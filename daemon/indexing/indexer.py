@@ -41,7 +41,8 @@ from daemon.work.audit_events import association_indexed
 from pipeline.errors import TryLater
 
 log = structlog.get_logger("axrad.indexer")
-LINES_AT_ONCE = 200
+# In one transaction: others that write wait for it.
+LINES_AT_ONCE = 100
 JOURNAL_POLL_S = 0.25
 RECONCILE_S = 600.0
 # How often it is looked whether a reader, be it a worker, has died.
