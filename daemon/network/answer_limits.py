@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Any  # Any: classes and answers of requests and urllib3, which are made at run time
 
 from requests import PreparedRequest, Response
-from requests.adapters import HTTPAdapter
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from daemon.network.http_tls import TlsAdapter
 from pipeline.errors import PeerUnreachable
 
 CHUNK_BYTES = 1 << 16
@@ -121,7 +121,7 @@ def too_slow(name: str) -> AnswerTooSlow:
     return AnswerTooSlow(f"{name} sends its answer too slowly; it was given up")
 
 
-class LimitedAdapter(HTTPAdapter):  # type: ignore[misc]
+class LimitedAdapter(TlsAdapter):
     """Sends requests as requests does, and holds the answers to `limits`. `name`: the peer in messages."""
 
     def __init__(self, name: str, limits: AnswerLimits) -> None:

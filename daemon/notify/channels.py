@@ -12,6 +12,7 @@ import requests
 
 from config.schema import Email, Settings
 from daemon.network.redirects import CarefulSession
+from daemon.network.tls_profile import accept_older_authorities
 from daemon.notify.conditions import WORDS
 from daemon.notify.notifier import Channel, Notice
 from pipeline.errors import PeerUnreachable
@@ -86,7 +87,9 @@ def mail(settings: Email, notice: Notice) -> None:
     message.set_content(notice.text + "\n\n" + "\n".join(json.dumps(item) for item in notice.items) + "\n")
     with smtplib.SMTP(settings.host, settings.port, timeout=CHANNEL_TIMEOUT_S) as server:
         if settings.starttls:
-            server.starttls(context=ssl.create_default_context())
+            context = ssl.create_default_context()
+            accept_older_authorities(context)
+            server.starttls(context=context)
         if settings.user is not None:
             server.login(settings.user, settings.password or "")
         if refused := server.send_message(message):

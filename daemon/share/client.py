@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import requests
 
+from daemon.network.http_tls import TlsAdapter
 from daemon.share.digests import content_digest
 from daemon.share.names import READ, WRITE
 from pipeline.errors import PeerUnreachable
@@ -65,6 +66,7 @@ class ShareClient:
         self._session = requests.Session()
         # No proxy, and no password from ~/.netrc instead of the token.
         self._session.trust_env = False
+        self._session.mount("https://", TlsAdapter())
         # What is digested must be what was sent.
         self._session.headers["Accept-Encoding"] = "identity"
         if ca is not None:
