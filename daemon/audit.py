@@ -187,10 +187,17 @@ def running(settings: Settings, application: str) -> Iterator[None]:
 
 def operator_action(settings: Settings, action: str, study: Study | None = None, detail: str = "") -> None:
     """A person gave an order on the command line. `action`: its word, a key of OPERATOR_EVENTS."""
+    _order(settings, action, [operator(APPLICATION)], study, detail)
+
+
+def assessment_taken(settings: Settings, action: str, study: Study, detail: str) -> None:
+    """A report of another system had the effect of an operator's order. `detail`: which report, and who sent it."""
+    _order(settings, action, [], study, detail)
+
+
+def _order(settings: Settings, action: str, by: list[Json], study: Study | None, detail: str) -> None:
     what, verb, kind = OPERATOR_EVENTS.get(action, (PROCEDURE_RECORD, "U", None))
-    message = event(
-        settings, what, verb, SUCCESS, [operator(APPLICATION), ourselves(settings, APPLICATION)], study, kind
-    )
+    message = event(settings, what, verb, SUCCESS, [*by, ourselves(settings, APPLICATION)], study, kind)
     if detail:
         message["EventIdentification"]["EventOutcomeDescription"] = detail
     message["axrad"] = {**message.get("axrad", {}), "action": action}

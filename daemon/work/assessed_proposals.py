@@ -14,6 +14,7 @@ import pydicom
 from pydicom.dataset import Dataset
 
 from config.schema import Settings
+from daemon import audit
 from daemon.feedback.assessment import MAX_REPORT_BYTES, REFERRING, Verdict, references
 from daemon.feedback.feedback_records import MAY_NOT_SEND, is_same_patient
 from daemon.feedback.segment_verdicts import OurSegment, verdicts_on
@@ -26,6 +27,7 @@ from daemon.share.exam_files import files_of
 from daemon.spool import Spool
 from daemon.work import readers_word
 from daemon.work.acceptance import FILE, accepted_and_open, good_segments
+from daemon.work.audit_events import named
 from pipeline.catalog import patient_key
 from pipeline.dicom_file import bounded_reading
 from pipeline.dicom_file.bounded_reading import MALFORMED
@@ -106,12 +108,21 @@ class Words:
         spool, who = Spool(self.settings.spool.path), f"assessment {row.sop_uid}"
         if not why and decision.rejected:
             readers_word.reject(self.ledger, spool, proposal, path, who, self.settings, self.key, now)
+            self._tell("reject", row, proposal)
         elif not why and decision.accepted:
             readers_word.accept(self.ledger, spool, proposal, path, who, decision.accepted, self.key, now)
+            self._tell("accept", row, proposal)
         words = why or decision.open
         if words and words != SAID_ALREADY:
             with self.ledger.write() as connection:
                 note(connection, now, NOT_TAKEN, f"from {row.calling_ae}: {words}", proposal.study_id)
+
+    def _tell(self, action: str, row: InstanceRow, proposal: ProposalRow) -> None:
+        """Into the audit trail."""
+        with self.ledger.read() as connection:
+            study = the_row(connection, StudyRow, proposal.study_id)
+        about = named(self.settings, self.ledger, audit.Study(study.study_uid, {}, study.id))
+        audit.assessment_taken(self.settings, action, about, f"assessment {row.sop_uid} from {row.calling_ae}")
 
     def _why_not(self, ds: Dataset, row: InstanceRow, proposal: ProposalRow, path: Path, decision: Decision) -> str:
         """Why the report decides nothing, without names; empty if it does."""

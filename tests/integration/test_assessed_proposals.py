@@ -117,6 +117,7 @@ def test_an_agreement_with_the_proposal_accepts_it_once(house: House) -> None:
     reader = Reader(house)
     uid = reader.sends(group(refers_to(reader.uid), says(AGREE)))
     assert reader.state() == "accepted"
+    assert f"assessment {uid} from VIEWER" in house.context.settings.audit.path.read_text()
     house.pass_time(1000)
     assert house.judge().state == "ready"
     result = house.report()
