@@ -67,12 +67,20 @@ def _of_patient(visit: Visit, connection: sa.Connection, patient_id: str, issuer
     return rows_where(connection, StudyRow, studies.c.patient_key.in_(digests), order_by=order, limit=PAGE)
 
 
-def _list(visit: Visit, rows: list[StudyRow], **values: object) -> Response:
-    defaults = {"state": "", "priority": "", "after": "", "first": True, "searched": False}
+def _list(
+    visit: Visit,
+    rows: list[StudyRow],
+    *,
+    state: str = "",
+    priority: str = "",
+    after: str = "",
+    first: bool = True,
+    searched: bool = False,
+) -> Response:
     shown = [(row, priority_in_words(row.priority)) for row in rows]
     return visit.render(
         "exams.html", 200, section="exams", exams=shown, states=list(STUDY), priorities=list(PRIORITIES),
-        now=time.time(), **{**defaults, **values},
+        now=time.time(), state=state, priority=priority, after=after, first=first, searched=searched,
     )  # fmt: skip
 
 

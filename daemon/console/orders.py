@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from daemon.audit_trail.operating_user import CONSOLE_USER
+from daemon.ledger.states import DELIVERY_OFFERED, MAY_BE_CANCELLED, NEW_REVISION_OFFERED, RETRY_OFFERED
 from daemon.ledger.work_order import PRIORITIES
 from daemon.machine.parent_watch import following
 from daemon.processes.supervisor import axrad_command
@@ -63,12 +64,12 @@ def _destination(study: str, form: Mapping[str, str]) -> list[str]:
 OF_EXAM: Final[Mapping[str, Order]] = {
     "retry": Order(
         "Try again", "The exam is worked on again.", lambda study, _: ["retry", study],
-        frozenset({"failed", "cancelled", "not_ours", "held"}),
+        frozenset(RETRY_OFFERED),
     ),
     "redo": Order(
         "Make a new report", "A new revision is made of the same images, and its report is delivered.",
         lambda study, _: ["retry", study, "--new-revision"],
-        frozenset({"reported", "delivered", "not_evaluated", "held"}),
+        frozenset(NEW_REVISION_OFFERED),
     ),
     "accept-identity": Order(
         "Accept the identities", "You have made sure that all objects of this exam are of one patient.",
@@ -77,12 +78,12 @@ OF_EXAM: Final[Mapping[str, Order]] = {
     "prioritise": Order("Change the priority", "The exam goes before or after others.", _level),
     "deliver": Order(
         "Deliver again", "The report is sent again, byte for byte.", _destination,
-        frozenset({"reported", "delivered", "not_evaluated", "cancelled"}),
+        frozenset(DELIVERY_OFFERED),
     ),
     "cancel": Order(
         "Stop this exam", "Nothing of it is analysed or sent any more. Trying again takes that back.",
         lambda study, _: ["cancel", study],
-        frozenset({"assembling", "waiting", "held", "ready", "running", "reported", "failed"}),
+        frozenset(MAY_BE_CANCELLED),
     ),
     "accept": Order(
         "Accept the regions",

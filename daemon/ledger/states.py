@@ -160,6 +160,12 @@ LACK_UNTOLD = ("assembling", "cancelled")
 # An operator may ask for a new revision of the same inputs.
 MAY_BE_REDONE = ("reported", "delivered", "not_evaluated", "failed")
 
+# Orders that the console offers for an exam.
+RETRY_OFFERED = ("failed", "cancelled", "not_ours", "held")
+NEW_REVISION_OFFERED = ("reported", "delivered", "not_evaluated", "held")
+DELIVERY_OFFERED = ("reported", "delivered", "not_evaluated", "cancelled")
+MAY_BE_CANCELLED = tuple(name for name, state in STUDY.items() if "cancelled" in state.next)
+
 # Groups of revisions
 
 # A worker may claim it, as its stage says.
