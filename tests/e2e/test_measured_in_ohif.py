@@ -83,7 +83,7 @@ def test_axes_drawn_in_ohif_become_a_proposal_that_the_reader_edits_there_and_a_
             edit = {"title": "Proposed by software", "image": axes[1]["image"], "segment": 2, "stroke": stroke}
             edited = viewer.read(url, exam.study_uid, tmp_path / "seen", edit=edit)
             assert tuple(edited["segments"]) == LABELS
-            assert node_is_green(tmp_path / "seen" / "proposal.png"), "the proposed node is not on the screen"
+            assert node_is_pink(tmp_path / "seen" / "proposal.png"), "the proposed node is not on the screen"
             (saved,) = objects(pacs, "SEG", there)
             assert not has_mark(saved)
             there.add(saved.SOPInstanceUID)
@@ -102,8 +102,8 @@ def test_axes_drawn_in_ohif_become_a_proposal_that_the_reader_edits_there_and_a_
     assert "ALN metastasis probability" in " ".join(view.text.split())
 
 
-def node_is_green(picture: Path) -> bool:
-    """Whether the green of the second segment lies over the images."""
+def node_is_pink(picture: Path) -> bool:
+    """Whether the colour that the segmentation recommends for nodes, sRGB (255, 100, 170), lies over the images."""
     pixels = np.asarray(Image.open(picture).convert("RGB")).astype(int)
     red, green, blue = pixels[:, 300:1100].reshape(-1, 3).T
-    return int(np.count_nonzero((green > red + 60) & (green > blue + 40))) > 300
+    return int(np.count_nonzero((red > green + 60) & (blue > green + 30))) > 300
