@@ -62,6 +62,8 @@ EVENTS = {
     "lost": "lost",
     "set-aside": "file set aside",
     "taken-up": "file taken up again",
+    "series-chosen": "series chosen",
+    "choice-cleared": "choice taken back",
     "patient-corrected": "another patient",
     "patient-followed": "another patient",
     "delivery-closed": "delivery closed",

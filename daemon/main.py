@@ -30,6 +30,7 @@ COMMANDS = {
     "deliver": "deliver",
     "accept": "accept",
     "reject": "accept",
+    "choose": "choose",
     "cancel": "ledger",
     "prioritise": "ledger",
     "feedback": "feedback",

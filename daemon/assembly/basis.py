@@ -28,7 +28,7 @@ def images_by_sequence(exam: Exam, matched: Match, phase: str) -> dict[SequenceN
     for name in SEQUENCES:
         chosen = [matched.chosen[name]] if name in matched.chosen else []
         images[name] = frozenset(u for s in (*chosen, *matched.contenders.get(name, ())) for u in selected_uids(s))
-    if phase == "peak":
+    if phase == "peak" and "t1c" not in exam.choices:
         candidates = {label.series_uid for label in matched.labels if label.label in T1C_LABELS}
         images["t1c"] |= {
             i.ref.sop_instance_uid for s in exam.series if s.series_uid in candidates for i in s.instances

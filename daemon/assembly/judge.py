@@ -34,6 +34,7 @@ from daemon.assembly.requirements import Requirements, requirements, what_is_the
 from daemon.assembly.rois import newest_rois, recognise, unreadable_rois
 from pipeline.analysis.body_part import elsewhere, exam_rules
 from pipeline.catalog import Exam, FrameRef, exam_of
+from pipeline.records import Sequence as SequenceName
 from pipeline.roi.rules import load_rules
 from pipeline.sequences import match
 
@@ -93,7 +94,7 @@ def _judged(exam: Arrived, correction: Correction | None, now: float, settings: 
     if exam.role == "prior" or is_prior(exam, counted, wait.max_age_days):
         return Verdict("expired", "prior", "a prior exam: kept, not reported", role="prior", flagged=flagged)
     counting = newest_rois(counted)
-    content = exam_of(exam.study_uid, [s.facts for s in counting])
+    content = replace(exam_of(exam.study_uid, [s.facts for s in counting]), choices=exam.choices)
     why_not = _not_ours(exam, content, settings)
     if why_not:
         return Verdict("not_ours", "other-body-part", why_not, flagged=flagged)
@@ -174,6 +175,15 @@ def _preferred_until(needed: Requirements, since: float, wait: Assembly, *, whol
     sequences = since + wait.prefer_complete_s if needed.preferred_sequences and not whole else since
     regions = since + (wait.prefer_regions_s or 0.0) if needed.preferred_regions else since
     return max(sequences, regions)
+
+
+def why_not_chosen(exam: Arrived, name: SequenceName, settings: Settings, in_use: InUse = EVERYTHING) -> str | None:
+    """Why the series that an operator chose for this sequence cannot be it, as far as headers tell; None: it can."""
+    counted, _ = without_duplicates(exam.stored, settings.intake.on_conflict, exam.identity)
+    content = replace(exam_of(exam.study_uid, [s.facts for s in newest_rois(counted)]), choices=exam.choices)
+    phase = in_use.phase or settings.sequences.phase
+    matched = match(content, settings.sequences.model_copy(update={"phase": phase}), brightness=_unseen)
+    return None if name in matched.chosen else matched.absent[name].why
 
 
 def settling_verdict(last_arrival_at: float, wait: Assembly) -> Verdict:

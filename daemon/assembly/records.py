@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from daemon.assembly.answers import Basis
 from pipeline.catalog import InstanceFacts
+from pipeline.records import Sequence
 
 # In `Arrived.accepted`: whatever identities there are.
 ANY_IDENTITY = "*"
@@ -74,6 +77,7 @@ class Arrived:
     `proposed`: None where no region was proposed yet.
     `identity`: the patient whose objects count where the same came under several. `comparing_since`: when an instance
     of it came again whose content is still to be compared. `answerable_since`: since when a signature can answer.
+    `choices`: Series Instance UIDs that an operator chose, by sequence.
     """
 
     study_uid: str
@@ -90,6 +94,7 @@ class Arrived:
     comparing_since: float | None = None
     answerable_since: float | None = None
     proposed: Proposed | None = None
+    choices: Mapping[Sequence, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)

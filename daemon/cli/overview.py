@@ -29,6 +29,7 @@ from daemon.ledger_in_words import (
     in_words,
     remedies_of,
 )
+from pipeline.needs import SEQUENCE_TITLES
 
 COLOURS = {"held": "yellow", "failed": "red", "waiting": "cyan", "delivered": "green", "not_evaluated": "magenta"}
 
@@ -128,6 +129,8 @@ def print_timeline(out: Console, study: JsonObject, settings: Settings) -> None:
     )
     if study["flagged"]:
         hanging(out, f"note: {study['flagged']}")
+    for name, uid in study["chosen_series"].items():
+        hanging(out, f"{SEQUENCE_TITLES[name]}: series {uid}, chosen by an operator")
     out.print(_events(study, zone))
     for line in _set_aside(study):
         hanging(out, line)

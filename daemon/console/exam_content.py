@@ -87,7 +87,7 @@ def content_of(settings: Settings, ledger: Ledger, study: StudyRow) -> ExamConte
         return ExamContent(Exam(study.study_uid, ()), (), too_large=error.what)
     root = settings.spool.path
     facts = [replace(s.facts, path=root / paths[s.id] if s.id in paths else None) for s in stored]
-    exam = exam_of(study.study_uid, facts)
+    exam = replace(exam_of(study.study_uid, facts), choices=study.chosen_series or {})
     try:
         matched = match(exam, settings.sequences, lambda _: 0.0)
     except ExamRejected as error:

@@ -7,21 +7,24 @@ from collections.abc import Sequence
 from starlette.responses import Response
 
 from daemon.console import console_audit
-from daemon.console.exam_content import study_named
+from daemon.console.exam_content import content_of, study_named
 from daemon.console.exam_page import about
 from daemon.console.orders import OF_EXAM, carry_out
 from daemon.console.visit import Visit
 from daemon.ledger.rows import StudyRow
 from daemon.ledger.work_order import PRIORITIES, priority_in_words
 from pipeline.errors import InputRejected
+from pipeline.needs import SEQUENCE_TITLES
 
 
 def ask(visit: Visit, name: str) -> Response:
     """What an order does, and a button to confirm it."""
     study = study_named(visit.state.ledger, visit.named["study"])
+    series = content_of(visit.settings, visit.state.ledger, study).series if name == "choose" else ()
     return visit.render(
         "order.html", section="exams", study=study, name=name, order=OF_EXAM[name], priorities=list(PRIORITIES),
         priority=priority_in_words(study.priority), destinations=[d.name for d in visit.settings.destination],
+        series=series, sequences=SEQUENCE_TITLES,
     )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -16,11 +17,13 @@ from daemon.ledger.work_order import PRIORITIES
 from daemon.machine.parent_watch import following
 from daemon.processes.supervisor import axrad_command
 from pipeline.errors import InputRejected, TryLater
+from pipeline.records import SEQUENCES
 
 LIMIT_S = 300.0
 # Commands at once; each loads a Python of its own.
 AT_ONCE = 2
 MOST_ANSWER = 2000
+UID = re.compile(r"[0-9.]{1,64}")
 _turns = threading.BoundedSemaphore(AT_ONCE)
 
 
@@ -55,6 +58,15 @@ def _region(study: str, form: Mapping[str, str]) -> list[str]:
     return ["accept", study, *([f"--roi={role}"] if role in ("tumor", "lymph_nodes") else [])]
 
 
+def _choice(study: str, form: Mapping[str, str]) -> list[str]:
+    name, uid = form.get("sequence", ""), form.get("series", "")
+    if name not in SEQUENCES:
+        raise InputRejected("choose a sequence", code="no-such-sequence")
+    if uid and not UID.fullmatch(uid):
+        raise InputRejected("choose a series of this exam", code="no-such-series")
+    return ["choose", study, f"--sequence={name}", f"--series={uid}" if uid else "--clear"]
+
+
 def _destination(study: str, form: Mapping[str, str]) -> list[str]:
     name = form.get("destination", "")
     return ["deliver", study, *([f"--to={name}"] if name else [])]
@@ -76,6 +88,11 @@ OF_EXAM: Final[Mapping[str, Order]] = {
         lambda study, _: ["retry", study, "--accept-identity"],
     ),
     "prioritise": Order("Change the priority", "The exam goes before or after others.", _level),
+    "choose": Order(
+        "Choose a series",
+        "The series is used for this sequence, whatever the rules say. A new report follows if it reads other images.",
+        _choice,
+    ),
     "deliver": Order(
         "Deliver again", "The report is sent again, byte for byte.", _destination,
         frozenset(DELIVERY_OFFERED),

@@ -32,6 +32,7 @@ ACTIONS: Final[Mapping[str, frozenset[Role]]] = {
     "accept-identity": _TECHNICAL,
     "cancel": _TECHNICAL,
     "prioritise": _OF_PATIENTS,
+    "choose": _OF_PATIENTS,
     "deliver": _TECHNICAL,
     "accept": frozenset({"radiologist"}),
     "reject": frozenset({"radiologist"}),

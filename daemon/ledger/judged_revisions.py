@@ -57,7 +57,11 @@ def make_revision(
             "study_id": study.id,
             "number": number,
             "input_digest": input_digest(verdict.inputs, study.redo),
-            "inputs": {"selected": [list(pair) for pair in verdict.inputs], "context": list(verdict.context)},
+            "inputs": {
+                "selected": [list(pair) for pair in verdict.inputs],
+                "context": list(verdict.context),
+                **({"chosen_series": study.chosen_series} if study.chosen_series else {}),
+            },
             "answer": None if verdict.basis is None else expected_answer(verdict.basis, study.redo),
             "created_at": now,
             "next_attempt_at": now,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict, TypeVar
+from typing import Any, NotRequired, TypedDict, TypeVar
 
 import sqlalchemy as sa
 
@@ -25,6 +25,7 @@ from daemon.ledger.tables import (
     signs_of_life,
     studies,
 )
+from pipeline.records import Sequence as SequenceName
 
 # A JSON object: facts of a header, details of a sign of life, what is shown to people.
 # Any: whatever JSON can hold.
@@ -32,10 +33,14 @@ JsonObject = dict[str, Any]
 
 
 class Inputs(TypedDict):
-    """What a revision was made of: [SOP Instance UID, digest] of what it measures, and ids of all that was judged."""
+    """What a revision was made of: [SOP Instance UID, digest] of what it measures, and ids of all that was judged.
+
+    `chosen_series`: what an operator had chosen when it was made, by sequence; absent before there were such choices.
+    """
 
     selected: list[list[str]]
     context: list[int]
+    chosen_series: NotRequired[dict[SequenceName, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,7 @@ class StudyRow:
     taken_as_ours: bool
     answerable_since: float | None
     lacked: str
+    chosen_series: dict[SequenceName, str] | None
     key_id: str
 
 

@@ -83,6 +83,7 @@ def _file_under(connection: sa.Connection, stays: StudyRow, goes: StudyRow, why:
         "first_arrival_at": min(stays.first_arrival_at, goes.first_arrival_at),
         "last_arrival_at": max(stays.last_arrival_at, goes.last_arrival_at),
         "dirty": True,
+        "chosen_series": {**(goes.chosen_series or {}), **(stays.chosen_series or {})} or None,
     }
     if stays.state in WOKEN_BY_ARRIVALS:
         move(connection, "study", stays.id, "assembling", {"reason": "", "reason_code": "", **arrived})

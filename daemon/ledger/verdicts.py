@@ -166,6 +166,7 @@ def evidence_of(connection: sa.Connection, study: StudyRow, most: int | None = N
         comparisons.waiting_since(connection, uid),
         study.answerable_since,
         ledger_proposals.proposed_for(connection, study.id),
+        study.chosen_series or {},
     )
 
 

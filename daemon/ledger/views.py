@@ -86,6 +86,7 @@ def describe(connection: sa.Connection, row: StudyRow) -> JsonObject:
         "changed_at": row.changed_at,
         "settled": row.state in SETTLED,
         "lacked": row.lacked.split(",") if row.lacked else [],
+        "chosen_series": row.chosen_series or {},
         "revision": revision.number if revision is not None else 0,
         "attempts": revision.attempts if revision is not None else 0,
         "deliveries": sent,

@@ -131,4 +131,4 @@ def exam_of_revision(context: Context, study_uid: str, inputs: Inputs) -> Exam:
                 if path is None and row.sop_uid in selected:
                     raise FilesGone("files of this exam are no longer in the spool", uid=row.sop_uid)
                 facts.append(facts_from_json(row.facts, path))
-    return exam_of(study_uid, facts)
+    return replace(exam_of(study_uid, facts), choices=inputs.get("chosen_series", {}))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.records import Code, InstanceRef
+from pipeline.records import Sequence as SequenceName
 
 SEGMENTATION_CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 RTSTRUCT_CLASS = "1.2.840.10008.5.1.4.1.1.481.3"
@@ -131,7 +132,8 @@ class Exam:
     """Everything of one study: image series, ROI objects, registrations, readers' measurements.
 
     `proposals`: segmentations of ours that were proposed for it; they count for nothing, and a copy that a reader saved
-    is known by them. `rejected`: a reader rejected the newest of them.
+    is known by them. `rejected`: a reader rejected the newest of them. `choices`: Series Instance UIDs that an operator
+    chose, by sequence; they come before every rule.
     """
 
     study_uid: str
@@ -141,6 +143,7 @@ class Exam:
     measurements: tuple[InstanceFacts, ...] = ()
     proposals: tuple[InstanceFacts, ...] = ()
     rejected: bool = False
+    choices: Mapping[SequenceName, str] = field(default_factory=dict)
 
     @property
     def images(self) -> tuple[InstanceFacts, ...]:

@@ -16,6 +16,7 @@ from pipeline.sequences.candidates import Chosen
 from pipeline.sequences.classify import Verdict, classify
 from pipeline.sequences.dynamic import Dynamic, dynamics, relabel
 from pipeline.sequences.evidence import Evidence
+from pipeline.sequences.operator_choice import as_chosen, named, refused
 from pipeline.sequences.records import Match, Region, SeriesLabel
 from pipeline.sequences.rules import Rules, rules
 from pipeline.sequences.t2_and_adc import choose_adc, choose_t2
@@ -36,7 +37,7 @@ def match(
     """
     check_phase(settings.phase)
     table = rules(settings.rules)
-    verdicts = [classify(Evidence(series), table) for series in exam.series]
+    verdicts = as_chosen([classify(Evidence(series), table) for series in exam.series], exam)
     of_exam = dynamics(verdicts)
     verdicts = relabel(verdicts, of_exam)
     chosen: dict[SequenceName, Selection] = {}
@@ -54,10 +55,10 @@ def match(
         reasons.extend(result.reasons)
         absent[name] = Absence(result.reasons[0][0], "; ".join(sentence for _, sentence in result.reasons))
 
-    take("t1c", _t1c(exam, verdicts, of_exam, settings, brightness))
+    take("t1c", refused("t1c", exam, verdicts) or _t1c(exam, verdicts, of_exam, settings, brightness))
     reference = _evidence_of(chosen.get("t1c"), verdicts)
-    t2 = _t2(verdicts, reference, drawn, settings, table, region)
-    adc = _adc(verdicts, reference, drawn, settings, table, region)
+    t2 = refused("t2", exam, verdicts, reference) or _t2(exam, verdicts, reference, drawn, settings, table, region)
+    adc = refused("adc", exam, verdicts, reference) or _adc(exam, verdicts, reference, drawn, settings, table, region)
     take("t2", t2)
     take("adc", adc)
     contenders: dict[SequenceName, tuple[Selection, ...]] = {"t2": t2.contenders, "adc": adc.contenders}
@@ -80,14 +81,6 @@ def check_phase(phase: str) -> None:
         )
 
 
-def _named_by_operator(name: SequenceName, verdicts: Sequence[Verdict], settings: Sequences) -> list[Verdict] | None:
-    """The series that an operator named for this sequence; None where nobody did."""
-    uid = settings.use.get(name)
-    if uid is None:
-        return None
-    return [v for v in verdicts if v.evidence.uid == uid]
-
-
 def _t1c(
     exam: Exam,
     verdicts: list[Verdict],
@@ -95,18 +88,19 @@ def _t1c(
     settings: Sequences,
     brightness: t1.Brightness,
 ) -> Chosen:
-    chosen_by_operator = _named_by_operator("t1c", verdicts, settings)
-    if chosen_by_operator:
-        verdict = replace(chosen_by_operator[0], t1=True)
+    by_person = named("t1c", exam, verdicts, settings.use)
+    if by_person is not None:
+        verdict, by = replace(by_person[0], t1=True), by_person[1]
         mine = t1.volumes_of_series(verdict.evidence.uid, of_exam) or t1.as_post(verdict)
-        picked = None if mine is None else t1.volume_of(mine, settings.phase, brightness)
+        picked = None if mine is None else t1.only_volume(mine) or t1.volume_of(mine, settings.phase, brightness)
         if mine is None or picked is None:
             return Chosen(None, (("phase-missing", f"series {verdict.evidence.uid} has no phase {settings.phase}"),))
-        return Chosen(t1.selection_of(picked[0], mine, f"named in sequences.use; {picked[1]}", 1.0))
+        return Chosen(t1.selection_of(picked[0], mine, f"{by}; {picked[1]}", 1.0))
     return t1.choose(exam, verdicts, of_exam, settings.phase, settings.min_margin, brightness)
 
 
 def _t2(
+    exam: Exam,
     verdicts: list[Verdict],
     reference: Evidence | None,
     drawn: frozenset[str],
@@ -114,14 +108,15 @@ def _t2(
     table: Rules,
     region: Region | None,
 ) -> Chosen:
-    chosen_by_operator = _named_by_operator("t2", verdicts, settings)
-    if chosen_by_operator:
-        chosen_by_operator = [replace(chosen_by_operator[0], label="t2", why="named in sequences.use")]
+    by_person = named("t2", exam, verdicts, settings.use)
+    if by_person is not None:
+        verdicts = [replace(by_person[0], label="t2", why=by_person[1])]
     points = table.prefer.get("t2", {})
-    return choose_t2(chosen_by_operator or verdicts, reference, drawn, points, settings.min_margin, region)
+    return choose_t2(verdicts, reference, drawn, points, settings.min_margin, region)
 
 
 def _adc(
+    exam: Exam,
     verdicts: list[Verdict],
     reference: Evidence | None,
     drawn: frozenset[str],
@@ -129,12 +124,12 @@ def _adc(
     table: Rules,
     region: Region | None,
 ) -> Chosen:
-    chosen_by_operator = _named_by_operator("adc", verdicts, settings)
-    if chosen_by_operator:
-        label = chosen_by_operator[0].label if chosen_by_operator[0].label in ("adc", "dwi") else "adc"
-        chosen_by_operator = [replace(chosen_by_operator[0], label=label, why="named in sequences.use")]
+    by_person = named("adc", exam, verdicts, settings.use)
+    if by_person is not None:
+        verdict, by = by_person
+        verdicts = [replace(verdict, label=verdict.label if verdict.label in ("adc", "dwi") else "adc", why=by)]
     return choose_adc(
-        chosen_by_operator or verdicts,
+        verdicts,
         reference,
         drawn,
         table.prefer.get("adc", {}),

@@ -160,6 +160,12 @@ def as_post(verdict: Verdict) -> Dynamic | None:
     return Dynamic(volumes, "named by an operator") if volumes else None
 
 
+def only_volume(dynamic: Dynamic) -> tuple[T1Volume, str] | None:
+    """The volume after contrast of a series that a person named, where it holds no other; no phase is to be chosen."""
+    posts = dynamic.posts
+    return (posts[0], "first phase after contrast of 1") if len(posts) == 1 else None
+
+
 def source_of(verdict: Verdict, dynamics: Sequence[Dynamic]) -> tuple[T1Volume, Dynamic] | None:
     """The volume after contrast that a subtraction (or its projection) was made from.
 

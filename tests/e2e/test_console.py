@@ -235,6 +235,37 @@ def test_an_operator_has_a_destination_tested_and_a_report_sent_again(place: Pla
     assert all("through the console" in m["ActiveParticipant"][0]["AlternativeUserID"] for m in orders)
 
 
+def test_a_radiologist_chooses_a_series_and_an_operator_takes_that_back(place: Place) -> None:
+    exam, uid = place.study(place.reported), place.reported.study_uid
+    headers = [pydicom.dcmread(path, stop_before_pixels=True) for path in place.reported.paths]
+    series = {int(ds.SeriesNumber): str(ds.SeriesInstanceUID) for ds in headers}
+    study = place.daemon.wait_for(uid, "delivered", "not_evaluated")
+    choose = [{"press": "Choose a series"}, {"look": "ask"}]
+    steps = [
+        {"visit": f"/exams/{exam}"}, *choose, {"fill": {"sequence": "t2", "series": series[1]}},
+        {"press": "Choose a series"}, {"look": "refused"},
+        *choose, {"fill": {"sequence": "t1c", "series": series[402]}}, {"press": "Choose a series"}, {"look": "chosen"},
+    ]  # fmt: skip
+    looks = {look["name"]: look for look in place.browse("radiologist", steps, folder="choose")}
+    assert "which it cannot be" in looks["refused"]["text"]
+    assert f"series {series[402]} is T1+C" in looks["chosen"]["text"]
+    study = place.daemon.wait_for(uid, "delivered", "not_evaluated", revision=study["revision"] + 1)
+    assert study["chosen_series"] == {"t1c": series[402]}
+    choice = place.daemon.result(uid).sequences["t1c"]
+    assert (choice.series_uid, choice.why.partition(";")[0]) == (series[402], "chosen by an operator")
+    shown = place.daemon.axrad("show", exam).stdout
+    assert "chosen by an operator" in shown
+    steps = [{"visit": f"/exams/{exam}"}, *choose, {"fill": {"sequence": "t1c", "series": ""}}]
+    steps += [{"press": "Choose a series"}, {"look": "cleared"}]
+    looks = {look["name"]: look for look in place.browse("operator", steps, width=390, folder="choose-back")}
+    assert "by the rules again" in looks["cleared"]["text"]
+    place.daemon.wait_for(uid, "delivered", "not_evaluated", revision=study["revision"] + 1)
+    assert place.daemon.result(uid).sequences["t1c"].series_uid == series[401]
+    lines = place.daemon.settings.spool.path.with_name("audit.jsonl").read_text(encoding="utf-8").splitlines()
+    orders = [m for m in map(json.loads, lines) if m.get("axrad", {}).get("action") == "choose"]
+    assert [m["ActiveParticipant"][0]["UserID"] for m in orders if "through" in str(m)] == ["radiologist", "operator"]
+
+
 def test_an_exam_is_found_by_its_patients_id_which_is_in_no_address(place: Place) -> None:
     ds = pydicom.dcmread(place.reported.paths[0], stop_before_pixels=True)
     issuer = str(ds.get("IssuerOfPatientID", ""))

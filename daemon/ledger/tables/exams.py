@@ -77,6 +77,8 @@ studies = sa.Table(
     sa.Column("answerable_since", Time, nullable=True),
     # What the first signature in the written order reads and the exam does not have: `t2,adc`.
     sa.Column("lacked", sa.String(64), nullable=False, server_default=""),
+    # Series Instance UIDs that an operator chose, by sequence.
+    sa.Column("chosen_series", sa.JSON(none_as_null=True), nullable=True),
     key_id_column(),
     sa.Index("ix_studies_state_changed_at", "state", "changed_at"),
     sa.Index("ix_studies_changed_at_id", "changed_at", "id"),

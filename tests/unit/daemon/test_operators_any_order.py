@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config.schema import Settings, Spool
+from daemon.assembly import EVERYTHING
 from daemon.ledger import Ledger, open_ledger
 from daemon.ledger.claims import claim, release, update
 from daemon.ledger.deliveries import send_again
@@ -21,12 +22,14 @@ from daemon.ledger.obsolete import close_deliveries
 from daemon.ledger.operator_requests import deliver, retry
 from daemon.ledger.priority_and_cancel import cancel, prioritise
 from daemon.ledger.rows import StudyRow, rows_where
+from daemon.ledger.series_choice import choose, clear
 from daemon.ledger.states import DEAD_LETTER, NOT_DELIVERED
 from daemon.ledger.studies import move_study, settle_if_delivered
 from daemon.ledger.tables import deliveries, instances, revisions
 from daemon.work.context import Context
 from daemon.work.sweep import assemble
 from pipeline.errors import InputRejected
+from pipeline.records import SEQUENCES
 from tests.support.facts import of_patient
 from tests.support.stories import DAY, NOON, breast_exam
 
@@ -35,7 +38,7 @@ STEPS = (
     "images", "regions", "stranger", "a minute", "three weeks", "lost", "back",
     "claim", "reported", "not evaluated", "analysis fails",
     "sent", "stored", "proven", "delivery fails", "closed", "again",
-    "cancel", "retry", "new revision", "accept identity", "deliver", "urgent",
+    "cancel", "retry", "new revision", "accept identity", "deliver", "urgent", "choose", "choose back",
 )  # fmt: skip
 
 
@@ -80,6 +83,11 @@ class Study:
                 retry(connection, study, self.now, **how)
             case "deliver":
                 deliver(connection, study, self.now, None)
+            case "choose":
+                t1c = EXAM.t1c[0].ref.series_uid
+                choose(connection, study, self.now, self.context.settings, EVERYTHING, "t2", t1c)
+            case "choose back":
+                clear(connection, study, self.now, SEQUENCES)
             case "urgent":
                 prioritise(connection, study, self.now, "urgent", 60)
             case "claim" | "reported" | "not evaluated" | "analysis fails":

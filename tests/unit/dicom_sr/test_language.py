@@ -63,6 +63,7 @@ SAID = (
     "and 29 more",
     "b@2 needs age_years, ki67_percent, which is missing: a@1 was used instead; age_years: no age in DICOM; "
     "ki67_percent: the clinical registry cannot be used; not in the registry",
+    "an operator chose series 1.2.840.5 as T2, which it cannot be: it is not in the exam",
     "protocol not seen in training: manufacturer X (trained on Y); tr_ms 5 (trained on 3 to 4)",
 )
 
