@@ -1,4 +1,6 @@
-"""The list of exams: by state, page by page; an exam by its id, its study's UID, or its patient's id."""
+"""The list of exams: by state, page by page; an exam by its id, its study's UID, its accession number, or its
+patient's id.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +10,13 @@ import sqlalchemy as sa
 from starlette.responses import Response
 
 from daemon.console.visit import Visit
-from daemon.ledger import site_key
+from daemon.ledger import accessions, site_key
 from daemon.ledger.rows import StudyRow, rows_where
 from daemon.ledger.states import STUDY
 from daemon.ledger.studies import find
 from daemon.ledger.tables import studies
 from daemon.ledger.work_order import PRIORITIES, priority_in_words
-from pipeline.catalog import patient_key
+from pipeline.catalog import accession_key, patient_key
 
 PAGE = 50
 MOST_TEXT = 128
@@ -44,27 +46,32 @@ def page_of(connection: sa.Connection, where: list[sa.ColumnElement[bool]]) -> l
 
 
 def search(visit: Visit) -> Response:
-    """Exams by what was typed, which came in a form and is in no address. A patient's id is compared as its digest."""
+    """Exams by what was typed, which came in a form and is in no address. A patient's id and an
+    accession number are compared as digests.
+    """
     text, issuer = (visit.form.get(name, "").strip()[:MOST_TEXT] for name in ("text", "issuer"))
     with visit.state.ledger.read() as connection:
         one = find(connection, text) if text else None
         if one is not None:
             return visit.back_to(f"/exams/{one.id}")
-        rows = _of_patient(visit, connection, text, issuer) if text and visit.may("search") else []
+        rows = _of_patient_or_order(visit, connection, text, issuer) if text and visit.may("search") else []
     visit.viewed("search")
     if len(rows) == 1:
         return visit.back_to(f"/exams/{rows[0].id}")
     return _list(visit, rows, searched=True)
 
 
-def _of_patient(visit: Visit, connection: sa.Connection, patient_id: str, issuer: str) -> list[StudyRow]:
-    plain = patient_key(patient_id, issuer)
-    digests = [plain]
+def _of_patient_or_order(visit: Visit, connection: sa.Connection, text: str, issuer: str) -> list[StudyRow]:
+    """Exams of a patient with this id, or with this accession number. A number is compared without an issuer."""
     key = site_key.read(site_key.path_of(visit.settings))
-    if key is not None:
-        digests.append(key.keyed(plain))
+
+    def digests(plain: str) -> list[str]:
+        return [plain] if key is None else [plain, key.keyed(plain)]
+
+    ordered = accessions.exams_of(connection, digests(accession_key(text)))[:PAGE]
+    which = studies.c.patient_key.in_(digests(patient_key(text, issuer))) | studies.c.study_uid.in_(ordered)
     order = [studies.c.changed_at.desc(), studies.c.id.desc()]
-    return rows_where(connection, StudyRow, studies.c.patient_key.in_(digests), order_by=order, limit=PAGE)
+    return rows_where(connection, StudyRow, which, order_by=order, limit=PAGE)
 
 
 def _list(

@@ -14,6 +14,7 @@ from daemon.spool import Spool, is_uid, read_meta
 from daemon.spool.journal import Entry
 from pipeline.catalog import (
     ACCEPTED,
+    ACCESSION,
     MEASURES,
     REJECTED_PROPOSAL,
     UNCONFIRMED,
@@ -65,13 +66,21 @@ def describe(
             facts = _with_word(facts, file, key)
         whole = entry is None or entry.size is None or _data_set_bytes(spool, path, arrival.size) == entry.size
         if whole or spool.verify(path):
+            facts, accession = _without_accession(facts)
             keyed = keyed_facts(facts, key) if key else facts
-            return replace(arrival, facts=keyed, plain_patient=facts.patient_key)
+            accession = key.keyed(accession) if key else accession
+            return replace(arrival, facts=keyed, plain_patient=facts.patient_key, accession=accession)
     except NotDicom as error:
         if spool.verify(path):
             return replace(arrival, note=error.message)
     remove_torn(spool, path)
     return replace(arrival, note=TORN, torn=True)
+
+
+def _without_accession(facts: InstanceFacts) -> tuple[InstanceFacts, str]:
+    """The facts as the ledger keeps them, and the digest of the accession number, which it keeps with the exam."""
+    number = facts.tags.get(ACCESSION, "")
+    return replace(facts, tags={k: v for k, v in facts.tags.items() if k != ACCESSION}), str(number)
 
 
 def with_measurements(facts: InstanceFacts, file: Path) -> InstanceFacts:

@@ -14,6 +14,7 @@ from itertools import groupby
 import sqlalchemy as sa
 
 from daemon.assembly.duplicates import CONTENT_TAG
+from daemon.ledger.accessions import Numbered, add_accessions
 from daemon.ledger.arrival_steps import Step, take_one
 from daemon.ledger.chunks import in_chunks
 from daemon.ledger.comparisons import request_comparisons
@@ -101,6 +102,7 @@ class _Run:
         self._notes: list[Note] = []
         self._compare: dict[str, float] = {}
         self._exams: set[str] = set()
+        self._numbered: set[Numbered] = set()
         self._open = OpenAssociations(connection, {s.association for s in steps})
         coming = {s.arrival.facts.ref.study_uid for s in steps if s.arrival is not None and s.arrival.facts is not None}
         self._studies = StudyTouches(connection, coming | self._open.exams, self._notes)
@@ -110,6 +112,7 @@ class _Run:
         add_all(self._connection, "instance", self._rows())
         request_comparisons(self._connection, self._compare)
         self._studies.write()
+        add_accessions(self._connection, self._numbered)
         note_all(self._connection, self._notes)
         self._open.write()
         return self._exams
@@ -149,4 +152,5 @@ class _Run:
             self._notes.append(resent_changed(arrival, exam_uid, self._studies.id_of(exam_uid)))
         patient = (facts.patient_key, arrival.key_id)
         self._studies.touch(exam_uid, patient, arrival.at, arrival.priority, backfill=arrival.backfill)
+        self._numbered.add((exam_uid, arrival.accession, arrival.key_id))
         return "stored", columns_of(arrival), exam_uid

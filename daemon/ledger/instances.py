@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from daemon.assembly.duplicates import CONTENT_TAG
 from daemon.ledger import comparisons
+from daemon.ledger.accessions import add_accessions
 from daemon.ledger.chunks import in_chunks
 from daemon.ledger.engine import Note, note, note_all
 from daemon.ledger.moves import add, move, move_all
@@ -30,7 +31,8 @@ class Arrival:
     """A file in the spool, as journal or walk tell it. `facts` is None if the header is unreadable.
 
     `torn`: its bytes were not those that had been received, and it was taken away. `key_id`: of the site's key that the
-    digests in `facts` were made with, and `plain_patient` its patient without it.
+    digests in `facts` were made with, and `plain_patient` its patient without it. `accession`: the digest of its
+    accession number, under the same key; empty where it has none.
     """
 
     sop_uid: str
@@ -48,6 +50,7 @@ class Arrival:
     torn: bool = False
     key_id: str = ""
     plain_patient: str = ""
+    accession: str = ""
 
 
 def is_known(connection: sa.Connection, sop_uid: str, digest: str) -> bool:
@@ -89,6 +92,7 @@ def record(connection: sa.Connection, arrival: Arrival) -> str | None:
         connection.execute(instances.delete().where(instances.c.id == old.id))
         old = None
     if old is not None:
+        add_accessions(connection, [(old.exam_uid, arrival.accession, arrival.key_id)] if old.exam_uid else [])
         is_result = old.counts_as == CountsAs.RESULT
         return _come_back(connection, old.id, old.exam_uid, arrival, is_result) if old.state in GONE else None
     if facts is None:
@@ -104,6 +108,7 @@ def record(connection: sa.Connection, arrival: Arrival) -> str | None:
         return None
     exam_uid = exam_of(connection, facts)
     instance_id = add(connection, "instance", "stored", columns_of(arrival) | {"exam_uid": exam_uid})
+    add_accessions(connection, [(exam_uid, arrival.accession, arrival.key_id)])
     _compare(connection, arrival, exam_uid)
     named = dict.fromkeys(r.sop_instance_uid for r in facts.references if r.sop_instance_uid)
     if named:

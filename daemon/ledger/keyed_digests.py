@@ -15,9 +15,10 @@ import sqlalchemy as sa
 import structlog
 
 from daemon.assembly.identity import NOBODY
+from daemon.ledger.accessions import add_accessions
 from daemon.ledger.engine import Ledger
 from daemon.ledger.site_key import SiteKey, is_keyed
-from daemon.ledger.tables import instances, pacs_answers, studies
+from daemon.ledger.tables import accessions, instances, pacs_answers, studies
 from pipeline.catalog import InstanceFacts
 
 log = structlog.get_logger("axrad.site_key")
@@ -42,7 +43,7 @@ def is_done(ledger: Ledger, key: SiteKey) -> bool:
     with ledger.read() as connection:
         return all(
             connection.execute(sa.select(sa.literal(1)).where(_under_another(table, key)).limit(1)).first() is None
-            for table in (studies, instances, pacs_answers)
+            for table in (studies, instances, pacs_answers, accessions)
         )
 
 
@@ -155,13 +156,15 @@ def _exam(connection: sa.Connection, key: SiteKey, exam_uid: str) -> int:
     where = (instances.c.exam_uid == exam_uid) & (instances.c.key_id != key.id)
     while rows := _instances(connection, where):
         count += _write(connection, key, rows)
-    return count + _answers(connection, key, (pacs_answers.c.exam_uid == exam_uid) & (pacs_answers.c.key_id != key.id))
+    count += _answers(connection, key, (pacs_answers.c.exam_uid == exam_uid) & (pacs_answers.c.key_id != key.id))
+    return count + _numbers(connection, key, (accessions.c.exam_uid == exam_uid) & (accessions.c.key_id != key.id))
 
 
 def _without_study(connection: sa.Connection, key: SiteKey) -> int:
     """Instances of exams that have come to one that is done already, and those that are nobody's exam."""
     count = _write(connection, key, _instances(connection, _under_another(instances, key)))
-    return count or _answers(connection, key, _under_another(pacs_answers, key))
+    count = count or _answers(connection, key, _under_another(pacs_answers, key))
+    return count or _numbers(connection, key, _under_another(accessions, key))
 
 
 def _instances(connection: sa.Connection, where: sa.ColumnElement[bool]) -> Sequence[sa.Row[Any, Any, Any]]:
@@ -205,6 +208,16 @@ def _answers(connection: sa.Connection, key: SiteKey, where: sa.ColumnElement[bo
                 key_id=key.id,
             )
         )
+    return len(rows)
+
+
+def _numbers(connection: sa.Connection, key: SiteKey, where: sa.ColumnElement[bool]) -> int:
+    """Accession numbers; one that is there under the key already is not written twice."""
+    rows = connection.execute(sa.select(accessions).where(where).limit(ROWS_AT_ONCE)).all()
+    for row in rows:
+        mine = (accessions.c.exam_uid == row.exam_uid) & (accessions.c.accession_key == row.accession_key)
+        connection.execute(accessions.delete().where(mine))
+        add_accessions(connection, [(row.exam_uid, key.keyed(row.accession_key), key.id)])
     return len(rows)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from daemon.assembly.study_join import common_properties
+from daemon.ledger.accessions import move_accessions
 from daemon.ledger.engine import note
 from daemon.ledger.moves import move
 from daemon.ledger.rows import StudyRow, rows_where, the_row
@@ -74,6 +75,7 @@ def _file_under(connection: sa.Connection, stays: StudyRow, goes: StudyRow, why:
     connection.execute(
         instances.update().where(instances.c.exam_uid == goes.study_uid).values(exam_uid=stays.study_uid)
     )
+    move_accessions(connection, goes.study_uid, stays.study_uid)
     connection.execute(events.update().where(events.c.study_id == goes.id).values(study_id=stays.id))
     connection.execute(fetches.delete().where(fetches.c.study_id == goes.id))
     connection.execute(proposals.delete().where(proposals.c.study_id == goes.id))

@@ -3,6 +3,7 @@
 from pipeline.catalog.acceptance import Acceptance, Word, acceptance_of, is_sealed, put_acceptance
 from pipeline.catalog.facts import (
     ACCEPTED,
+    ACCESSION,
     MEASURES,
     MR_CLASSES,
     OUR_MANUFACTURER,
@@ -17,6 +18,7 @@ from pipeline.catalog.facts import (
     SegmentFacts,
     SeriesFacts,
     Value,
+    accession_key,
     exam_of,
     exams,
     group,
@@ -32,6 +34,7 @@ from pipeline.catalog.selection import FrameRef, Selection, same_images
 
 __all__ = [
     "ACCEPTED",
+    "ACCESSION",
     "MEASURES",
     "MR_CLASSES",
     "OUR_MANUFACTURER",
@@ -51,6 +54,7 @@ __all__ = [
     "Value",
     "Word",
     "acceptance_of",
+    "accession_key",
     "exam_in",
     "exam_of",
     "exams",

@@ -42,6 +42,8 @@ MEASUREMENT_STATE_CLASSES = (
 MEASURES = "measures"
 # Tag of a proposal of ours that somebody accepted, or that a preliminary result may be made of; its origin.
 ACCEPTED = "accepted"
+# Tag of an image that has an accession number: its digest. The ledger keeps it beside the exam, not with each image.
+ACCESSION = "accession_key"
 # Tag beside it: that nobody stands for it.
 UNCONFIRMED = "unconfirmed"
 # Tag of a proposal of ours that a reader rejected; its origin.
@@ -154,6 +156,12 @@ class Exam:
 def patient_key(patient_id: str, issuer: str) -> str:
     """An opaque key that tells whether two objects claim the same patient."""
     return hashlib.sha256(f"{issuer}\0{patient_id}".encode()).hexdigest()[:16]
+
+
+def accession_key(number: str) -> str:
+    """An opaque key of an accession number; empty where there is none."""
+    text = number.strip()
+    return hashlib.sha256(f"accession\0{text}".encode()).hexdigest()[:16] if text else ""
 
 
 def group(instances: Iterable[InstanceFacts]) -> tuple[SeriesFacts, ...]:

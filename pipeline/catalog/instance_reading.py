@@ -13,6 +13,7 @@ from pydicom.errors import InvalidDicomError
 from pipeline.catalog.acceptance import acceptance_of
 from pipeline.catalog.facts import (
     ACCEPTED,
+    ACCESSION,
     OUR_MANUFACTURER,
     REGISTRATION_CLASS,
     REJECTED_PROPOSAL,
@@ -22,6 +23,7 @@ from pipeline.catalog.facts import (
     UNCONFIRMED,
     InstanceFacts,
     Value,
+    accession_key,
     patient_key,
 )
 from pipeline.catalog.frames import frame_facts
@@ -101,6 +103,8 @@ def _facts(dataset: Dataset, path: Path) -> InstanceFacts:
     if issuer:
         # Another system may know the patient without the issuer of the id.
         tags["patient_id_key"] = patient_key(patient_id, "")
+    if number := accession_key(text_of(dataset, "AccessionNumber")):
+        tags[ACCESSION] = number
     if is_roi:
         tags |= reference_tags(named) | author_tags(dataset) | region_tags(dataset, sop_class, path)
     mark = state_of(path) if sop_class in SEGMENTATION_CLASSES and has_mark(dataset) else "none"

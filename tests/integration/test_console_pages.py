@@ -12,9 +12,12 @@ import sqlalchemy as sa
 
 from daemon.console.exam_list import PAGE
 from daemon.console.rights import ACTIONS, PAGES, ROLES, Role, may
-from daemon.ledger import open_ledger
+from daemon.ledger import open_ledger, site_key
+from daemon.ledger.accessions import add_accessions
 from daemon.ledger.moves import add
+from daemon.ledger.site_key import key_for
 from daemon.ledger.tables import studies
+from pipeline.catalog import accession_key
 from tests.support.browsing import Person, RunningConsole, console_of, console_settings
 
 STUDY, UID = "0123456789abcdef", "1.2.826.0.1.3680043.8.498.1"
@@ -83,6 +86,24 @@ def test_an_order_or_search_without_the_right_is_refused_and_audited(
     assert last["EventIdentification"]["EventTypeCode"]["csd-code"] == "110132"
     assert last["axrad"]["page"] == what
     assert last["ActiveParticipant"][0]["UserID"] == role
+
+
+def test_an_exam_is_found_by_its_accession_number_by_those_who_may_search(
+    console: RunningConsole, people: dict[str, Person]
+) -> None:
+    key = site_key.read(site_key.path_of(console.settings))
+    ledger = open_ledger(console.settings)
+    key = key_for(console.settings, ledger, 1.0) if key is None else key
+    with ledger.write() as connection:
+        add_accessions(connection, [(UID, key.keyed(accession_key("A 77/2026")), key.id)])
+    ledger.close()
+    for role, status in (("operator", 303), ("radiologist", 303), ("viewer", 403)):
+        person = people[role]
+        answer = person.post("/exams/search", {"csrf": person.token(), "text": " A 77/2026 ", "issuer": "any"})
+        assert answer.status_code == status
+        if status == 303:
+            assert answer.headers["Location"] == f"/exams/{STUDY}"
+    assert "77/2026" not in str(console.trail())
 
 
 def test_every_page_and_order_has_its_cells() -> None:

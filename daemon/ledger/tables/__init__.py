@@ -10,7 +10,15 @@ from __future__ import annotations
 
 from daemon.ledger.tables.archives import fetches, pacs_answers
 from daemon.ledger.tables.columns import metadata
-from daemon.ledger.tables.exams import comparisons, instances, open_associations, revisions, roi_references, studies
+from daemon.ledger.tables.exams import (
+    accessions,
+    comparisons,
+    instances,
+    open_associations,
+    revisions,
+    roi_references,
+    studies,
+)
 from daemon.ledger.tables.proposals import proposals
 from daemon.ledger.tables.records import (
     audit_anchors,
@@ -27,6 +35,7 @@ from daemon.ledger.tables.records import (
 from daemon.ledger.tables.sending import breakers, commitments, deliveries, report_classes, sent_objects
 
 __all__ = [
+    "accessions",
     "audit_anchors",
     "breakers",
     "chores",

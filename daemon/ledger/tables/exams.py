@@ -89,6 +89,15 @@ studies = sa.Table(
     sa.Index("ix_studies_reason_code", "reason_code", sqlite_where=REASONED, postgresql_where=REASONED),
 )
 
+# Exams by digests of their accession numbers, under the site's key; one that was joined of several studies has several.
+accessions = sa.Table(
+    "accessions",
+    metadata,
+    sa.Column("exam_uid", Uid, primary_key=True),
+    sa.Column("accession_key", sa.String(32), primary_key=True, index=True),
+    key_id_column(),
+)
+
 revisions = sa.Table(
     "revisions",
     metadata,

@@ -19,7 +19,16 @@ from daemon.ledger import Ledger
 from daemon.ledger.arrival_batches import take_all
 from daemon.ledger.arrival_steps import Step, take_one_by_one
 from daemon.ledger.instances import Arrival, mark_lost
-from daemon.ledger.tables import comparisons, events, instances, open_associations, roi_references, studies, tallies
+from daemon.ledger.tables import (
+    accessions,
+    comparisons,
+    events,
+    instances,
+    open_associations,
+    roi_references,
+    studies,
+    tallies,
+)
 from daemon.ledger.work_order import ROUTINE, URGENT
 from pipeline.catalog import InstanceFacts
 from tests.support.facts import image, ours, seg
@@ -60,7 +69,7 @@ FACTS = st.one_of(
     st.builds(lambda facts: replace(facts, ref=replace(facts.ref, study_uid=STUDIES[1])), SLICES),
 )
 ARRIVALS = st.builds(
-    lambda facts, digest, at, unreadable, torn, priority, backfill: Arrival(
+    lambda facts, digest, at, unreadable, torn, priority, backfill, accession: Arrival(
         facts.ref.sop_instance_uid,
         digest,
         f"instances/{facts.ref.sop_instance_uid}-{digest}.dcm",
@@ -71,6 +80,7 @@ ARRIVALS = st.builds(
         priority=priority,
         backfill=backfill,
         torn=torn,
+        accession=accession,
     ),
     FACTS,
     st.sampled_from("ab"),
@@ -79,6 +89,7 @@ ARRIVALS = st.builds(
     st.sampled_from([False] * 6 + [True]),
     st.sampled_from([ROUTINE, ROUTINE, URGENT]),
     st.booleans(),
+    st.sampled_from(["", "one", "two"]),
 )
 STEPS = st.builds(
     lambda arrival, association, at, kind: Step(
@@ -127,6 +138,7 @@ def rows(ledger: Ledger) -> dict[str, object]:
             (comparisons, comparisons.c.sop_uid),
             (open_associations, open_associations.c.name),
             (studies, studies.c.study_uid),
+            (accessions, accessions.c.exam_uid),
         ):
             listed = connection.execute(sa.select(table).order_by(order, *table.primary_key.columns))
             shown[table.name] = [
@@ -181,7 +193,7 @@ def dying(ledger: Ledger, step: int) -> Iterator[None]:
 
 def empty(ledger: Ledger) -> None:
     """Empty, and with ids that begin with 1 again."""
-    tables = (roi_references, instances, studies, comparisons, open_associations, events, tallies)
+    tables = (accessions, roi_references, instances, studies, comparisons, open_associations, events, tallies)
     with ledger.write() as connection:
         if connection.dialect.name == "postgresql":
             names = ", ".join(table.name for table in tables)

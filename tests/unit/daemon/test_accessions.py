@@ -1,0 +1,117 @@
+"""An exam is found by its accession number, of which the ledger holds a digest under the site's key alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pydicom
+import pytest
+import sqlalchemy as sa
+
+from config.schema import Ledger as LedgerSection
+from config.schema import Settings
+from config.schema import Spool as SpoolSettings
+from daemon.indexing.indexer import index_once
+from daemon.ledger import Ledger, accessions, keyed_digests
+from daemon.ledger.instances import Arrival, mark_lost, record
+from daemon.ledger.site_key import SiteKey, key_for
+from daemon.ledger.tables import accessions as table
+from daemon.ledger.tables import instances, metadata
+from daemon.spool import JournalWriter, Spool
+from pipeline.catalog import accession_key
+from pipeline.phantom import PhantomExam, PhantomSpec, write_exam
+from tests.support.facts import image
+
+NOW, NUMBER = 1_800_000_000.0, "RIS-77-20260115"
+
+
+@pytest.fixture(scope="module")
+def exam(tmp_path_factory: pytest.TempPathFactory) -> PhantomExam:
+    written = write_exam(tmp_path_factory.mktemp("exam"), PhantomSpec(seed=3, preset="small"))
+    for path in written.paths:
+        ds = pydicom.dcmread(path)
+        ds.AccessionNumber = f" {NUMBER} "
+        ds.save_as(path, enforce_file_format=True)
+    return written
+
+
+@pytest.fixture
+def settings(ledger_url: str, tmp_path: Path) -> Settings:
+    return Settings(ledger=LedgerSection(url=ledger_url), spool=SpoolSettings(path=tmp_path / "spool"))
+
+
+@pytest.fixture
+def key(ledger: Ledger, settings: Settings) -> SiteKey:
+    return key_for(settings, ledger, NOW)
+
+
+def index(ledger: Ledger, settings: Settings, key: SiteKey, *paths: Path) -> None:
+    spool = Spool(settings.spool.path)
+    journal = JournalWriter(spool.journal, "MR", "127.0.0.1")
+    assert not [o for _, o in spool.ingest(paths, journal) if isinstance(o, Exception)]
+    journal.close("released")
+    index_once(ledger, spool, NOW, settings, key)
+
+
+def exams_of(ledger: Ledger, *digests: str) -> list[str]:
+    with ledger.read() as connection:
+        return accessions.exams_of(connection, digests)
+
+
+def arrive(ledger: Ledger, number: int, accession: str, key_id: str = "", study: str = "1.2.3") -> None:
+    facts = image(f"{study}.1", number, study=study)
+    uid = facts.ref.sop_instance_uid
+    with ledger.write() as connection:
+        record(connection, Arrival(uid, "d", f"{uid}.dcm", 10, NOW, facts=facts, key_id=key_id, accession=accession))
+
+
+def test_images_that_come_are_found_by_their_number_and_no_row_holds_it(
+    ledger: Ledger, settings: Settings, key: SiteKey, exam: PhantomExam
+) -> None:
+    index(ledger, settings, key, *exam.paths[:20])
+    plain = accession_key(NUMBER)
+    assert exams_of(ledger, key.keyed(plain)) == [exam.study_uid]
+    with ledger.read() as connection:
+        rows = repr([connection.execute(sa.select(each)).all() for each in metadata.tables.values()])
+        assert len(connection.execute(sa.select(table)).all()) == 1
+    assert NUMBER not in rows
+    assert plain not in rows
+
+
+def test_an_exam_of_before_is_found_once_one_of_its_images_comes_back(ledger: Ledger) -> None:
+    arrive(ledger, 0, "")
+    assert exams_of(ledger, "d1") == []
+    with ledger.write() as connection:
+        mark_lost(connection, connection.execute(sa.select(instances.c.id)).scalars().all(), NOW)
+    arrive(ledger, 0, "d1")
+    assert exams_of(ledger, "d1") == ["1.2.3"]
+
+
+def test_two_numbers_of_one_exam_and_two_exams_of_one_number(ledger: Ledger) -> None:
+    arrive(ledger, 0, "d1")
+    arrive(ledger, 1, "d2")
+    arrive(ledger, 0, "d2", study="1.2.4")
+    assert exams_of(ledger, "d1") == ["1.2.3"]
+    assert sorted(exams_of(ledger, "d2")) == ["1.2.3", "1.2.4"]
+    with ledger.write() as connection:
+        accessions.move_accessions(connection, "1.2.4", "1.2.3")
+    assert exams_of(ledger, "d2") == ["1.2.3"]
+
+
+def test_no_number_leads_nowhere(ledger: Ledger) -> None:
+    arrive(ledger, 0, "")
+    assert accession_key("  ") == ""
+    assert exams_of(ledger, "") == []
+
+
+def test_digests_of_a_process_without_the_key_are_brought_under_it(ledger: Ledger, key: SiteKey) -> None:
+    plain = accession_key(NUMBER)
+    arrive(ledger, 0, plain)
+    arrive(ledger, 1, key.keyed(plain), key.id)
+    assert not keyed_digests.is_done(ledger, key)
+    keyed_digests.bring_all(ledger, key)
+    assert keyed_digests.is_done(ledger, key)
+    assert exams_of(ledger, plain) == []
+    assert exams_of(ledger, key.keyed(plain)) == ["1.2.3"]
+    with ledger.read() as connection:
+        assert [row.key_id for row in connection.execute(sa.select(table))] == [key.id]
