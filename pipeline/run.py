@@ -36,6 +36,9 @@ from pipeline.result import Clinical, Part, StudyResult
 from pipeline.roi.grid_regions import GridRegion, grid_regions
 from pipeline.sequences import Match
 
+# Reason of a result that a reader's word against a proposal leaves: code and message.
+REJECTED = ("rejected", "rejected by the reader")
+
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
@@ -98,13 +101,16 @@ def analyse_folder(path: Path, settings: Settings, signatures: Signatures | None
 def _evaluate(inputs: Inputs, draft: Draft) -> list[tuple[str, str]]:
     """Run every step, filling the draft; the reasons why there is no prediction (empty: there is one)."""
     if inputs.exam.rejected and not inputs.exam.rois:
-        raise RoiRejected("rejected by the reader", code="rejected")
+        raise RoiRejected(REJECTED[1], code=REJECTED[0])
     match, exam_inventory = match_series(inputs, draft)
     with draft.timed("load"):
         loaded, exam_inventory.faulty = load_volumes(match, inputs)
     require_readable(loaded, exam_inventory, inputs)
     with draft.timed("roi"):
         rois = read_regions(loaded, exam_inventory, match, inputs, draft)
+    if inputs.exam.rejected and set(inputs.settings.assembly.require_rois) - {roi.role for roi in rois}:
+        # One kind of region counts, and the reader rejected the other, which the exam is to have.
+        raise RoiRejected(REJECTED[1], code=REJECTED[0])
     sides = sides_of(rois)
     draft.fields["laterality"] = "B" if len(sides) > 1 else sides[0]
     parts: dict[Side | None, Part] = {}

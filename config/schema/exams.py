@@ -71,7 +71,7 @@ class Proposal(Section):
     ser_least: float = Field(0.0, ge=0, le=10)
     early_s: float = Field(150.0, gt=0, le=600)
     late_s: float = Field(450.0, gt=0, le=1800)
-    ftv_least_cc: float = Field(0.1, gt=0)
+    ftv_least_cc: float = Field(0.3, gt=0)
     model: InFile | None = None
     model_time_s: float = Field(300.0, gt=0)
     model_memory_bytes: int = Field(4 * 1024**3, ge=64 * 1024**2)

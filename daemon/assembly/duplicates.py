@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from daemon.assembly.records import Stored
-from pipeline.catalog import InstanceFacts
+from pipeline.catalog import ACCEPTED, InstanceFacts
 
 GEOMETRY_TAGS = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns")
 # Set only where two data sets came under one UID: a process beside the indexer compares their content.
@@ -21,7 +21,8 @@ def without_duplicates(
 
     Headers that a PACS rewrote are no conflict: of such data sets the first that is present counts, so that a report
     does not change when a PACS rewrites headers. In a conflict the setting decides. Of data sets under several patients
-    those under `identity` count, where there are any.
+    those under `identity` count, where there are any. Of copies of a proposal with a reader's word the one counts that
+    accepts most: each word on another kind of region adds to what was accepted.
     """
     by_uid: dict[str, list[Stored]] = {}
     for item in sorted(stored, key=lambda s: (s.received_at, s.id)):
@@ -31,7 +32,7 @@ def without_duplicates(
         if len(items) == 1:
             counting += items
             continue
-        items = [i for i in items if i.facts.patient_key == identity] or items
+        items = _with_last_word([i for i in items if i.facts.patient_key == identity] or items)
         same = [i for i in items if not differs(items[0].facts, i.facts)]
         if len(same) < len(items):
             conflicts += 1
@@ -44,6 +45,13 @@ def without_duplicates(
         if conflicts
         else ""
     )
+
+
+def _with_last_word(items: Sequence[Stored]) -> list[Stored]:
+    """The data sets without the copies of an accepted proposal that another copy takes the place of."""
+    accepted = [i for i in items if ACCEPTED in i.facts.tags and not i.facts.unconfirmed]
+    last = max(accepted, key=lambda i: len(i.facts.segments), default=None)
+    return [i for i in items if i is last or i not in accepted]
 
 
 def differs(one: InstanceFacts, other: InstanceFacts) -> bool:

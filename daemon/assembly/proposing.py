@@ -46,9 +46,7 @@ def proposing(
     absent = [(ref.sop_instance_uid, "") for ref in measured_images_absent(content, counting)]
     digest = digest_of([*((s.facts.ref.sop_instance_uid, s.digest) for s in measured), *absent])
     if exam.proposed is not None and exam.proposed.digest == digest:
-        if exam.proposed.rejected:
-            return _rejected(verdict, exam.proposed)
-        return replace(verdict, code=CODE, reason=f"{HERE}, {exam.proposed.words}{STILL_MISSING}{verdict.reason}")
+        return _answered(verdict, exam.proposed, CODE, f"{HERE}, {exam.proposed.words}")
     quiet_at = max(s.received_at for s in measured) + settings.quiet_s
     if now < quiet_at:
         reason = f"{HERE}, regions are proposed when nothing has been measured for {settings.quiet_s:g} s"
@@ -72,10 +70,9 @@ def _from_images(
     images = [(s.facts.ref.sop_instance_uid, s.digest) for s in counting if s.facts.is_image]
     digest = digest_of([("from_images", settings.from_images), *images])
     if exam.proposed is not None and exam.proposed.digest == digest:
-        if exam.proposed.rejected:
-            return _rejected(verdict, exam.proposed)
-        words = f"{NOTHING}; from the images alone: {exam.proposed.words}"
-        return replace(verdict, code=FROM_IMAGES, reason=f"{words}{STILL_MISSING}{verdict.reason}")
+        return _answered(
+            verdict, exam.proposed, FROM_IMAGES, f"{NOTHING}; from the images alone: {exam.proposed.words}"
+        )
     quiet_at = exam.last_arrival_at + settings.quiet_s
     if now < quiet_at:
         due = quiet_at if verdict.due_at is None else min(quiet_at, verdict.due_at)
@@ -84,10 +81,14 @@ def _from_images(
     return replace(verdict, code=FROM_IMAGES, reason=reason, propose=digest)
 
 
-def _rejected(verdict: Verdict, proposed: Proposed) -> Verdict:
-    """A preliminary report may be out: one that says that the reader rejected it takes its place."""
-    state = "ready" if proposed.evaluated else verdict.state
-    return replace(verdict, state=state, code=REJECTED, reason=f"{REJECTED_WORDS}{STILL_MISSING}{verdict.reason}")
+def _answered(verdict: Verdict, proposed: Proposed, code: str, words: str) -> Verdict:
+    """What a proposal says. A preliminary report may be out: one that says that the reader rejected it, or one kind of
+    region of it, takes its place.
+    """
+    if proposed.rejected:
+        code, words = REJECTED, REJECTED_WORDS
+    state = "ready" if proposed.evaluated and (proposed.rejected or proposed.in_part) else verdict.state
+    return replace(verdict, state=state, code=code, reason=f"{words}{STILL_MISSING}{verdict.reason}")
 
 
 def without_unconfirmed(exam: Arrived) -> Arrived:

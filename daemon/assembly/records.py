@@ -56,8 +56,9 @@ class Wanted:
 class Proposed:
     """The newest proposal of regions for an exam: of which measurements (a digest), and what became of it in words.
 
-    `rejected`: a reader does not want it. `waits_as`: the SOP Instance UID under which it waits for a reader's word;
-    empty where it does not. `evaluated`: a preliminary result was made of a proposal of this exam.
+    `rejected`: a reader does not want it, or what he did not want of it is all that lacks. `in_part`: he does not want
+    some of it. `waits_as`: the SOP Instance UID under which it waits for a reader's word; empty where it does not, or
+    he has said something. `evaluated`: a preliminary result was made of a proposal of this exam.
     """
 
     digest: str
@@ -65,6 +66,7 @@ class Proposed:
     rejected: bool = False
     waits_as: str = ""
     evaluated: bool = False
+    in_part: bool = False
 
 
 @dataclass(frozen=True, slots=True)

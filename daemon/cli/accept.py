@@ -16,7 +16,10 @@ from pipeline.errors import InputRejected
 if TYPE_CHECKING:
     from config.schema import Settings
     from daemon.ledger import Ledger
+    from daemon.ledger.proposal_words import Answer
     from daemon.ledger.rows import ProposalRow, StudyRow
+    from daemon.ledger.site_key import SiteKey
+    from daemon.spool import Spool
 
 
 @click.command()
@@ -27,78 +30,75 @@ if TYPE_CHECKING:
     "roles",
     multiple=True,
     type=click.Choice(("tumor", "lymph_nodes")),
-    help="Only this region; may be given twice.  [default: all that was proposed]",
+    help="Only this region; may be given twice.  [default: all that waits]",
 )
 def accept(config_path: Path | None, study: str, roles: tuple[str, ...]) -> None:
     """Accept the regions that were proposed for STUDY as they are, on behalf of a reader who has looked at them.
 
     They count from then on as if the reader had sent them; reports say what they were grown from and who accepted them.
-    Accepting again changes nothing.
+    One kind (--roi) may be accepted now and the other at any later time. Accepting again changes nothing.
     """
     from daemon.indexing.indexer import index_once
     from daemon.ledger.keyed_digests import bring_all
-    from daemon.ledger.proposals import awaits_reader
     from daemon.ledger.site_key import key_for
-    from daemon.share.exam_files import files_of
     from daemon.spool import Spool
-    from daemon.work import readers_word
-    from daemon.work.acceptance import FILE, segments_of
 
     case = _case(config_path, "accept", study)
-    settings, ledger, proposal = case.settings, case.ledger, case.proposal
+    settings, ledger = case.settings, case.ledger
     if settings.spool.remote:
         raise InputRejected(f"the spool is at {settings.spool.remote}: accept it there")
-    path = files_of(settings).get(proposal.id, FILE) if proposal is not None else None
-    accepted_before = proposal is not None and proposal.state == "accepted"
-    if proposal is None or (not accepted_before and (path is None or not awaits_reader(proposal))):
-        raise case.nothing_waits()
+    proposal, path = case.answerable()
+    assert path is not None
     key = key_for(settings, ledger, time.time())
     bring_all(ledger, key)
     spool = Spool(settings.spool.path)
-    if accepted_before:
-        index_once(ledger, spool, time.time(), settings, key)
-        click.echo(f"accepted already: {_accepted_before(case, proposal, path, roles)}")
-        return
-    assert path is not None
-    labels = segments_of(path, roles, settings)
-    readers_word.accept(ledger, spool, proposal, path, case.who, labels, key, time.time())
+    labels = _take(case, spool, proposal, path, roles, "accepted", key)
     index_once(ledger, spool, time.time(), settings, key)
-    case.tell("accept", ", ".join(labels.values()))
-    click.echo(f"accepted: {', '.join(labels.values())}")
+    if not labels:
+        click.echo(f"accepted already: {_before(case, proposal, path, roles, 'accepted')}")
+        return
+    case.tell("accept", labels)
+    click.echo(f"accepted: {labels}")
 
 
 @click.command()
 @config_option
 @click.argument("study")
-def reject(config_path: Path | None, study: str) -> None:
+@click.option(
+    "--roi",
+    "roles",
+    multiple=True,
+    type=click.Choice(("tumor", "lymph_nodes")),
+    help="Only this region; may be given twice.  [default: all that waits]",
+)
+def reject(config_path: Path | None, study: str, roles: tuple[str, ...]) -> None:
     """Reject the regions that were proposed for STUDY, on behalf of a reader who has looked at them.
 
     Nothing is proposed again from the same measurements. The exam waits for regions that a reader draws, or for other
     measurements. Rejecting again changes nothing.
     """
-    from daemon.ledger.proposals import awaits_reader
     from daemon.ledger.site_key import key_for
-    from daemon.share.exam_files import files_of
     from daemon.spool import Spool
     from daemon.work import readers_word
-    from daemon.work.acceptance import FILE
 
     case = _case(config_path, "reject", study)
-    proposal = case.proposal
-    if proposal is not None and proposal.state == "rejected":
-        click.echo(f"rejected already: what was proposed for study {case.study.id}")
-        return
-    if proposal is not None and proposal.state == "accepted":
-        raise InputRejected(
-            f"the proposal for study {case.study.id} was accepted; a segmentation that the reader draws takes its place"
-        )
-    if proposal is None or not awaits_reader(proposal):
-        raise case.nothing_waits()
     settings, now = case.settings, time.time()
-    path, key = files_of(settings).get(proposal.id, FILE), key_for(settings, case.ledger, now)
-    readers_word.reject(case.ledger, Spool(settings.spool.path), proposal, path, case.who, settings, key, now)
-    case.tell("reject")
-    click.echo(f"rejected: what was proposed for study {case.study.id}; it waits for a region that a reader draws")
+    proposal, path = case.answerable(file_needed=False)
+    if path is None:
+        if proposal.state == "accepted" or roles:
+            raise InputRejected(f"what was proposed for study {case.study.id} is not on this machine: reject it there")
+        if proposal.state != "rejected":
+            readers_word.reject_unseen(case.ledger, proposal, case.who, now)
+            case.tell("reject")
+        click.echo(f"rejected: what was proposed for study {case.study.id}; it waits for a region that a reader draws")
+        return
+    key = key_for(settings, case.ledger, now)
+    labels = _take(case, Spool(settings.spool.path), proposal, path, roles, "rejected", key)
+    if not labels:
+        click.echo(f"rejected already: {_before(case, proposal, path, roles, 'rejected')}")
+        return
+    case.tell("reject", labels)
+    click.echo(f"rejected: {labels}; study {case.study.id} waits for a region that a reader draws")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +111,24 @@ class _Case:
     proposal: ProposalRow | None
     who: str
 
-    def nothing_waits(self) -> InputRejected:
+    def in_words(self) -> str:
         from daemon.ledger import proposals
 
-        state = "nothing was proposed" if self.proposal is None else proposals.in_words(self.proposal)
-        return InputRejected(f"study {self.study.id} has no proposal that waits for a reader: {state}")
+        return "nothing was proposed" if self.proposal is None else proposals.in_words(self.proposal)
+
+    def answerable(self, *, file_needed: bool = True) -> tuple[ProposalRow, Path | None]:
+        """The proposal, and its file. Raises InputRejected where no word on it is taken."""
+        from daemon.ledger.proposals import awaits_reader
+        from daemon.ledger.states import ANSWERED_BY_WORD
+        from daemon.share.exam_files import files_of
+        from daemon.work.acceptance import FILE
+
+        row = self.proposal
+        path = files_of(self.settings).get(row.id, FILE) if row is not None else None
+        answered = row is not None and row.state in ANSWERED_BY_WORD
+        if row is None or not (answered or awaits_reader(row)) or (file_needed and path is None):
+            raise InputRejected(f"study {self.study.id} has no proposal that waits for a reader: {self.in_words()}")
+        return row, path
 
     def tell(self, action: str, detail: str = "") -> None:
         """Into the audit trail."""
@@ -143,16 +156,33 @@ def _case(config_path: Path | None, command: str, study: str) -> _Case:
         return _Case(settings, ledger, row, proposals.newest(connection, row.id), operating_user()[0])
 
 
-def _accepted_before(case: _Case, proposal: ProposalRow, path: Path | None, roles: Collection[str]) -> str:
-    """What was accepted, in words. Raises InputRejected where that is less than what is to be accepted now."""
-    from daemon.work.acceptance import accepted_and_open
+def _take(
+    case: _Case, spool: Spool, proposal: ProposalRow, path: Path, roles: Collection[str], answer: Answer, key: SiteKey
+) -> str:
+    """Give the word on every region of these kinds (none: all) that waits; the labels of those, empty where none does.
 
-    if path is None:
-        return "what was proposed"
-    accepted, still_open = accepted_and_open(path, proposal.sop_uid, case.ledger, roles, case.settings)
-    if still_open:
-        raise InputRejected(
-            f"of the proposal for study {case.study.id} only {', '.join(accepted)} was accepted, and a proposal is "
-            f"accepted once: a reader can draw {', '.join(still_open)}, or save the proposal in a viewer"
-        )
-    return ", ".join(accepted) or "what was proposed"
+    Raises InputRejected where there is nothing of a kind, or the opposite was said of a kind that is named.
+    """
+    from daemon.work import readers_word
+    from daemon.work.acceptance import kinds_of, segments_of
+
+    wanted, kinds = segments_of(path, roles, case.settings), kinds_of(path, case.settings)
+    before = readers_word.answers_on(case.ledger, proposal, kinds)
+    other = [kind for kind, one in before.items() if one["answer"] not in ("", answer)]
+    open_ = frozenset(n for n in wanted if not before[kinds[n]]["answer"])
+    if any(kind in roles for kind in other) or (not open_ and len(other) == len(before)):
+        raise InputRejected(f"study {case.study.id}: {case.in_words()}; a region that the reader draws takes its place")
+    numbers = {"accepted": open_} if answer == "accepted" else {"rejected": open_}
+    word = readers_word.Word(case.who, **numbers)
+    readers_word.give(case.ledger, spool, proposal, path, word, case.settings, key, time.time())
+    return ", ".join(wanted[n] for n in sorted(open_))
+
+
+def _before(case: _Case, proposal: ProposalRow, path: Path, roles: Collection[str], answer: Answer) -> str:
+    """Labels of the regions of these kinds (none: all) of which this was said before."""
+    from daemon.work import readers_word
+    from daemon.work.acceptance import kinds_of, segments_of
+
+    before = readers_word.answers_on(case.ledger, proposal, kinds_of(path, case.settings))
+    those = {n for one in before.values() if one["answer"] == answer for n in one["accepted"] or one["segments"]}
+    return ", ".join(label for n, label in segments_of(path, roles, case.settings).items() if n in those)

@@ -155,7 +155,9 @@ def results_of(settings: Settings, ledger: Ledger, study: StudyRow) -> Results |
 
 @dataclass(frozen=True)
 class Waiting:
-    """The newest proposal of regions. `open`: it waits for a reader; `path`: of its segmentation, where it is here."""
+    """The newest proposal of regions. `open`: it, or one kind of region of it, waits for a reader; `path`: of its
+    segmentation, where it is here.
+    """
 
     row: ProposalRow
     words: str
@@ -169,7 +171,7 @@ def proposal_of(settings: Settings, ledger: Ledger, study: StudyRow) -> Waiting 
     if row is None:
         return None
     path = files_of(settings).get(row.id, FILE)
-    return Waiting(row, proposals.in_words(row), proposals.awaits_reader(row), path)
+    return Waiting(row, proposals.in_words(row), proposals.is_open(row), path)
 
 
 def first_region_series(content: ExamContent, results: Results | None) -> ShownSeries | None:

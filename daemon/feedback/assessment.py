@@ -34,6 +34,8 @@ SR_CLASSES = (
     "1.2.840.10008.5.1.4.1.1.88.35",  # Extensible
 )
 CODES: dict[tuple[str, str], Verdict] = {("122775", "DCM"): "agree", ("122776", "DCM"): "disagree"}
+# Words in the name of a question that asks for something else.
+CATEGORIES = ("category", "bi-rads", "birads", "分类")
 # Words in the name of a question, and whole answers to it, in lower case.
 QUESTIONS = ("agree", "assessment", "accept", "feedback", "verdict", "review of", "同意", "评价", "复核")
 ANSWERS: dict[str, Verdict] = {
@@ -155,6 +157,17 @@ def verdict_of(item: Dataset) -> Verdict | None:
     if kind == "TEXT":
         return _answer(item, str(item.get("TextValue", "")).strip().rstrip(".。").lower())
     return None
+
+
+def is_not_understood(item: Dataset) -> bool:
+    """Whether a content item answers a question about agreement in words or a code that mean nothing here.
+
+    An assessment category of the breast is another matter.
+    """
+    if verdict_of(item) is not None or item.get("ValueType") not in ("CODE", "TEXT"):
+        return False
+    question = _meaning(item, "ConceptNameCodeSequence")
+    return any(word in question for word in QUESTIONS) and not any(word in question for word in CATEGORIES)
 
 
 def _answer(item: Dataset, answer: str) -> Verdict | None:

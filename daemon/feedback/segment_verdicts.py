@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
 
-from daemon.feedback.assessment import SIDES, Verdict, code_of, items_of, verdict_of
+from daemon.feedback.assessment import SIDES, Verdict, code_of, is_not_understood, items_of, verdict_of
 from pipeline.catalog import MR_CLASSES
 from pipeline.records import Side
 
@@ -38,19 +38,22 @@ class OurSegment:
 def verdicts_on(report: Dataset, sop_uid: str, segments: Mapping[int, OurSegment]) -> dict[int, Verdict]:
     """The verdict on each segment, by its number, of those that the report says something of.
 
-    Two verdicts that differ on one segment are unclear.
+    Two verdicts that differ on one segment are unclear, and so is an answer that is not understood, where nothing else
+    is said of the segment.
     """
     seen: dict[int, set[Verdict]] = {}
+    not_understood: dict[int, set[Verdict]] = {}
     listed = tuple(_listed(report))
     for scope, side, verdict in _verdicts(report, (), "", 0):
         about = scope or listed
         ours = [r for r in about if _is_ours(r, sop_uid, segments)]
         if not ours:
             continue
-        clear: Verdict = verdict if len(ours) == len(about) else "unclear"
+        clear: Verdict = verdict if verdict is not None and len(ours) == len(about) else "unclear"
         for number in _numbers(ours, side, segments):
-            seen.setdefault(number, set()).add(clear)
-    return {number: next(iter(those)) if len(those) == 1 else "unclear" for number, those in sorted(seen.items())}
+            (seen if verdict is not None else not_understood).setdefault(number, set()).add(clear)
+    of_each = not_understood | seen
+    return {number: next(iter(those)) if len(those) == 1 else "unclear" for number, those in sorted(of_each.items())}
 
 
 def _is_ours(reference: Reference, sop_uid: str, segments: Mapping[int, OurSegment]) -> bool:
@@ -70,14 +73,16 @@ def _numbers(ours: list[Reference], side: str, segments: Mapping[int, OurSegment
 
 def _verdicts(
     item: Dataset, scope: tuple[Reference, ...], side: str, depth: int
-) -> Iterator[tuple[tuple[Reference, ...], str, Verdict]]:
-    """Depth first; what an item refers to, and a laterality among its children, hold for it and all below it."""
+) -> Iterator[tuple[tuple[Reference, ...], str, Verdict | None]]:
+    """Depth first; what an item refers to, and a laterality among its children, hold for it and all below it. None: an
+    answer that is not understood.
+    """
     children = list(items_of(item.get("ContentSequence"), depth))
     referred = [*(_of_item(item) if depth else ()), *(r for child in children for r in _of_item(child))]
     scope = tuple(dict.fromkeys(referred)) or scope
     side = next((s for child in children if (s := SIDES.get(code_of(child, "ConceptCodeSequence")))), side)
     verdict = verdict_of(item)
-    if verdict is not None:
+    if verdict is not None or is_not_understood(item):
         yield scope, side, verdict
     for child in children:
         yield from _verdicts(child, scope, side, depth + 1)

@@ -13,15 +13,19 @@ from daemon.assembly.revision_rule import is_preliminary
 from daemon.ledger.claims import Claim, release, to_announce
 from daemon.ledger.engine import new_id, note
 from daemon.ledger.moves import add, move, move_all, queued_anew
+from daemon.ledger.proposal_words import KindAnswer, are_open, closed, some_rejected, state_of
+from daemon.ledger.proposal_words import in_words as kinds_in_words
 from daemon.ledger.rows import ProposalRow, StudyRow, rows_where, the_row
-from daemon.ledger.states import AWAITS_READER, IN_SPOOL, PROPOSAL_REPLACED, PROPOSAL_STANDS
+from daemon.ledger.states import AWAITS_READER, IN_SPOOL, PROPOSAL_REPLACED, PROPOSAL_STANDS, TOLD_BY_KIND
 from daemon.ledger.tables import deliveries, instances, proposals, revisions, sent_objects, studies
 from dicom_sr.kinds import REPORT_KINDS, kind_of
-from pipeline.catalog import REJECTED_PROPOSAL
+from pipeline.catalog import ACCEPTED, REJECTED_PROPOSAL, facts_from_json
 
 # Kind of event.
 REJECTED = "proposal-rejected"
 WAITS = "proposal sent, waits for confirmation"
+# Kind and detail.
+Event = tuple[str, str]
 
 
 def open_for(connection: sa.Connection, study: StudyRow, verdict: Verdict, now: float) -> None:
@@ -38,7 +42,7 @@ def open_for(connection: sa.Connection, study: StudyRow, verdict: Verdict, now: 
     from_now = {"context": list(verdict.context), "created_at": now, **queued_anew(now)}
     if same is not None:
         # The study was cancelled and is resumed, or the measurements are again what they were: the newest one stands.
-        move(connection, "proposal", same.id, "pending", from_now | {"reason": ""})
+        move(connection, "proposal", same.id, "pending", from_now | {"reason": "", "answers": None})
         return
     of_study = {"id": new_id(), "study_id": study.id, "digest": verdict.propose, "taken_by": []}
     add(connection, "proposal", "pending", of_study | from_now)
@@ -49,8 +53,20 @@ def proposed_for(connection: sa.Connection, study_id: str) -> Proposed | None:
     row = newest(connection, study_id)
     if row is None:
         return None
-    waits_as = row.sop_uid or "" if row.state in AWAITS_READER else ""
-    return Proposed(row.digest, in_words(row), row.state == "rejected", waits_as, _evaluated(connection, study_id))
+    waits_as = row.sop_uid or "" if row.state in AWAITS_READER and not row.answers else ""
+    return Proposed(
+        row.digest,
+        in_words(row),
+        row.state == "rejected" or (some_rejected(row.answers or {}) and not is_open(row)),
+        waits_as,
+        _evaluated(connection, study_id),
+        is_rejected(row),
+    )
+
+
+def is_rejected(row: ProposalRow) -> bool:
+    """Whether a reader has rejected it, or one kind of region of it."""
+    return row.state == "rejected" or some_rejected(row.answers or {})
 
 
 def _evaluated(connection: sa.Connection, study_id: str) -> bool:
@@ -64,6 +80,8 @@ def _is_of_unconfirmed(answer: RecordedAnswer | None) -> bool:
 
 
 def in_words(row: ProposalRow) -> str:
+    if row.state in TOLD_BY_KIND and row.answers and (are_open(row.answers) or some_rejected(row.answers)):
+        return kinds_in_words(row.answers)
     if row.state == "sent":
         return f"{WAITS}; {row.reason}" if row.reason else WAITS
     if row.state == "accepted":
@@ -106,9 +124,12 @@ class Outcome:
 def finish(connection: sa.Connection, held: Claim, study_id: str, outcome: Outcome, now: float) -> None:
     """The last write of the worker; the study is judged again, so that it says so."""
     release(connection, held, {"reason": outcome.reason, "finished_at": now}, state=outcome.state)
-    kind = {"sent": "proposal-sent", "empty": "nothing-proposed", "rejected": REJECTED}.get(
-        outcome.state, "proposal-failed"
-    )
+    kind = {
+        "sent": "proposal-sent",
+        "accepted": "proposal-sent",
+        "empty": "nothing-proposed",
+        "rejected": REJECTED,
+    }.get(outcome.state, "proposal-failed")
     note(connection, now, kind, outcome.reason or WAITS, study_id)
     judge_again(connection, study_id)
 
@@ -125,36 +146,70 @@ def awaits_reader(row: ProposalRow) -> bool:
     return row.state in AWAITS_READER or (row.state == "pending" and bool(row.taken_by))
 
 
-def accept(connection: sa.Connection, row: ProposalRow, study_id: str, who: str, now: float) -> None:
-    move(connection, "proposal", row.id, "accepted", {"reason": f"by {who}", "finished_at": now}, void_lease=True)
-    note(connection, now, "proposal-accepted", f"by {who}", study_id)
+def is_open(row: ProposalRow) -> bool:
+    """Whether a reader's word on it, or on one kind of region of it, is still taken."""
+    return awaits_reader(row) or (row.state == "accepted" and are_open(row.answers or {}))
+
+
+def answer(
+    connection: sa.Connection, row: ProposalRow, answers: dict[str, KindAnswer], event: Event, now: float
+) -> None:
+    """The reader's word on kinds of region; the study is judged again, so that it says so. `event`: kind, detail."""
+    columns = {"answers": answers, "reason": event[1], "finished_at": now}
+    state = state_of(answers)
+    if state == row.state:
+        connection.execute(proposals.update().where(proposals.c.id == row.id).values(columns))
+    else:
+        move(connection, "proposal", row.id, state, columns, void_lease=True)
+    note(connection, now, *event, row.study_id)
+    judge_again(connection, row.study_id)
 
 
 def settle(connection: sa.Connection, row_id: str, state: str, study_id: str, now: float) -> None:
     """A result was made of a reader's own regions: what waits is `accepted` or `edited` by that, unless it is more."""
-    if awaits_reader(the_row(connection, ProposalRow, row_id)):
-        reason = {"accepted": "the reader saved the same regions", "edited": ""}[state]
-        move(connection, "proposal", row_id, state, {"reason": reason, "finished_at": now}, void_lease=True)
-        note(connection, now, f"proposal-{state}", reason or "a reader drew the regions", study_id)
+    row = the_row(connection, ProposalRow, row_id)
+    if not is_open(row):
+        return
+    reason = {"accepted": "the reader saved the same regions", "edited": ""}[state]
+    answers = closed(row.answers, reason) if row.answers and state == "accepted" else None
+    columns = {"reason": reason, "answers": answers, "finished_at": now}
+    if state == row.state:
+        connection.execute(proposals.update().where(proposals.c.id == row_id).values(columns))
+    else:
+        move(connection, "proposal", row_id, state, columns, void_lease=True)
+    note(connection, now, f"proposal-{state}", reason or "a reader drew the regions", study_id)
 
 
 def reject(connection: sa.Connection, row: ProposalRow, study_id: str, who: str, now: float) -> None:
-    """The reader's word against a proposal; the study is judged again, so that it says so."""
+    """The reader's word against all of a proposal; the study is judged again, so that it says so."""
     move(connection, "proposal", row.id, "rejected", {"reason": f"by {who}", "finished_at": now}, void_lease=True)
     note(connection, now, REJECTED, f"by {who}", study_id)
     judge_again(connection, study_id)
 
 
 def rejected_of(connection: sa.Connection, study_id: str) -> list[ProposalRow]:
-    """Every proposal of a study that was rejected."""
-    return rows_where(connection, ProposalRow, proposals.c.study_id == study_id, proposals.c.state == "rejected")
+    """Every proposal of a study that was rejected, or of which a kind was, also where a newer one took its place."""
+    rows = rows_where(connection, ProposalRow, proposals.c.study_id == study_id)
+    return [row for row in rows if is_rejected(row)]
 
 
-def rejected_before(connection: sa.Connection, sop_uid: str) -> bool:
-    """Whether the spool holds a reader's word against it: the ledger may have been lost since."""
+def answered_in_spool(connection: sa.Connection, sop_uid: str) -> tuple[dict[int, str], set[int]]:
+    """What the spool holds of readers' words on a proposal: the segments that count, with their origin, and those that
+    do not. The ledger may have been lost since, or be older than such words.
+    """
     of_it = (instances.c.sop_uid == sop_uid) & instances.c.state.in_(IN_SPOOL)
-    documents = connection.execute(sa.select(instances.c.facts).where(of_it)).scalars()
-    return any(REJECTED_PROPOSAL in (document or {}).get("tags", {}) for document in documents)
+    accepted: dict[int, str] = {}
+    rejected: set[int] = set()
+    for document in connection.execute(sa.select(instances.c.facts).where(of_it)).scalars():
+        facts = facts_from_json(document) if document else None
+        if facts is None or facts.unconfirmed:
+            continue
+        numbers = [segment.number for segment in facts.segments]
+        if REJECTED_PROPOSAL in facts.tags:
+            rejected.update(numbers)
+        elif ACCEPTED in facts.tags:
+            accepted |= dict.fromkeys(numbers, str(facts.tags[ACCEPTED]))
+    return accepted, rejected
 
 
 def taken(connection: sa.Connection, row_id: str, destinations: Sequence[str]) -> None:

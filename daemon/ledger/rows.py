@@ -12,6 +12,7 @@ from typing import Any, NotRequired, TypedDict, TypeVar
 import sqlalchemy as sa
 
 from daemon.assembly import RecordedAnswer
+from daemon.ledger.proposal_words import KindAnswer
 from daemon.ledger.tables import (
     breakers,
     deliveries,
@@ -134,6 +135,7 @@ class ProposalRow:
     reason: str
     sop_uid: str | None
     taken_by: list[str]
+    answers: dict[str, KindAnswer] | None
     created_at: float
     finished_at: float | None
     owner: str | None

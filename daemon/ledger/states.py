@@ -114,7 +114,7 @@ PROPOSAL: Steps = {
         "to be made and sent", "sent accepted edited empty failed rejected superseded", _SWEEP, first=True
     ),
     "sent": _state("at its destinations; waits for a reader", "accepted edited rejected superseded"),
-    "accepted": _state("a reader has accepted it", "superseded"),
+    "accepted": _state("a reader has accepted it, or one kind of region of it", "edited superseded"),
     "edited": _state("a reader has drawn its regions, or edited them", "superseded"),
     # For ever: what it was made from is not proposed again.
     "rejected": _state("a reader has rejected it, or one of the same measurements"),
@@ -213,6 +213,10 @@ PROPOSAL_REPLACED = tuple(name for name, state in PROPOSAL.items() if "supersede
 AWAITS_READER = ("sent",)
 # A reader has said what becomes of it.
 ANSWERED_BY_READER = ("accepted", "edited", "rejected")
+# He has said it of the proposal: the same again changes nothing, and a kind that was left open is still answered.
+ANSWERED_BY_WORD = ("accepted", "rejected")
+# Readers may have seen it, and something of it counts or may count.
+TOLD_BY_KIND = ("sent", "accepted")
 
 # Groups of instances
 

@@ -1,20 +1,16 @@
-"""The copy of a proposal that holds a word on it, and what of it was accepted."""
+"""The copy of a proposal that holds a word on it, and what its segments are."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import pydicom
 
 from config.schema import Settings
-from daemon.ledger import Ledger
-from daemon.ledger.rows import InstanceRow, rows_where
-from daemon.ledger.states import IN_SPOOL
-from daemon.ledger.tables import instances
 from daemon.spool import JournalWriter, Spool
-from pipeline.catalog import ACCEPTED, Word, facts_from_json, put_acceptance
+from pipeline.catalog import Word, put_acceptance
 from pipeline.catalog.acceptance import good_numbers
 from pipeline.errors import InputRejected
 from pipeline.records import Role
@@ -42,6 +38,13 @@ def segments_of(proposal: Path, roles: Collection[str], settings: Settings) -> d
     return wanted
 
 
+def kinds_of(proposal: Path, settings: Settings) -> dict[int, str]:
+    """The role of each segment by its number; empty where the rules of roles know none."""
+    rules = load_rules(settings.roi.rules)
+    described = describe(pydicom.dcmread(proposal, stop_before_pixels=True), proposal)
+    return {d.number: role_of(d, rules).role or "" for d in described}
+
+
 def proposed_roles(proposal: Path, settings: Settings) -> frozenset[Role]:
     """What its segments are."""
     rules = load_rules(settings.roi.rules)
@@ -61,13 +64,11 @@ def good_segments(proposal: Path, settings: Settings) -> list[int]:
     return [number for number, role in roles.items() if role not in doubtful]
 
 
-def put_word(
-    spool: Spool, proposal: Path, who: str, numbers: Collection[int], secret: bytes, word: Word = "accepted"
-) -> None:
-    """Put the copy of a proposal that holds a word on some of its segments into the spool."""
+def put_word(spool: Spool, proposal: Path, by: Mapping[int, str], secret: bytes, word: Word = "accepted") -> None:
+    """Put the copy of a proposal that holds a word on some of its segments into the spool. `by`: whose word on each."""
     with tempfile.TemporaryDirectory(dir=spool.root) as folder:
         copy = Path(folder) / FILE
-        copy_with_word(proposal, copy, who, numbers, secret, word)
+        copy_with_word(proposal, copy, by, secret, word)
         journal = JournalWriter(spool.journal, _BROUGHT_BY[word], "local")
         try:
             spool.ingest_file(copy, journal)
@@ -75,30 +76,9 @@ def put_word(
             journal.close("released")
 
 
-def copy_with_word(
-    proposal: Path, copy: Path, who: str, numbers: Collection[int], secret: bytes, word: Word = "accepted"
-) -> None:
+def copy_with_word(proposal: Path, copy: Path, by: Mapping[int, str], secret: bytes, word: Word = "accepted") -> None:
     ds = pydicom.dcmread(proposal)
     origins = {d.number: d.proposed_origin for d in describe(ds, proposal)}
     # All regions of one proposal are made in one way.
-    put_acceptance(ds, who, origins[min(numbers)], numbers, secret, word)
+    put_acceptance(ds, by, origins[min(by)], secret, word)
     ds.save_as(copy, enforce_file_format=True)
-
-
-def accepted_and_open(
-    proposal: Path, sop_uid: str | None, ledger: Ledger, roles: Collection[str], settings: Settings
-) -> tuple[list[str], list[str]]:
-    """Labels of the segments of an accepted proposal: those that were accepted, and those of these roles (none: all)
-    that were not. `sop_uid`: of the proposal and its accepted copy. Nothing where the copy is gone.
-    """
-    with ledger.read() as connection:
-        copies = instances.c.sop_uid == sop_uid
-        rows = rows_where(connection, InstanceRow, copies, instances.c.state.in_(IN_SPOOL))
-    facts = [f for f in (facts_from_json(row.facts) for row in rows) if ACCEPTED in f.tags and not f.unconfirmed]
-    if not facts:
-        return [], []
-    numbers = {segment.number for one in facts for segment in one.segments}
-    rules = load_rules(settings.roi.rules)
-    described = describe(pydicom.dcmread(proposal, stop_before_pixels=True), proposal)
-    wanted = [d for d in described if not roles or role_of(d, rules).role in roles]
-    return [d.label for d in described if d.number in numbers], [d.label for d in wanted if d.number not in numbers]

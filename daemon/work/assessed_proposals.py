@@ -7,7 +7,8 @@ open is an event of the study, which `axrad show` lists, and changes nothing.
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pydicom
@@ -20,13 +21,15 @@ from daemon.feedback.feedback_records import MAY_NOT_SEND, is_same_patient
 from daemon.feedback.segment_verdicts import OurSegment, verdicts_on
 from daemon.ledger import Ledger
 from daemon.ledger.engine import note
-from daemon.ledger.proposals import Assessed, assessed_by, awaits_reader, in_words
+from daemon.ledger.proposal_words import NAMES, KindAnswer
+from daemon.ledger.proposals import Assessed, assessed_by, awaits_reader, in_words, is_open
 from daemon.ledger.rows import InstanceRow, ProposalRow, StudyRow, the_row
 from daemon.ledger.site_key import SiteKey
+from daemon.ledger.states import ANSWERED_BY_WORD
 from daemon.share.exam_files import files_of
 from daemon.spool import Spool
 from daemon.work import readers_word
-from daemon.work.acceptance import FILE, accepted_and_open, good_segments
+from daemon.work.acceptance import FILE, good_segments, kinds_of
 from daemon.work.audit_events import named
 from pipeline.catalog import patient_key
 from pipeline.dicom_file import bounded_reading
@@ -37,7 +40,7 @@ from pipeline.roi.describe import describe
 from pipeline.roi.roles import role_of, side_of
 from pipeline.roi.rules import load_rules
 
-SAID_ALREADY = "what it says was said before"
+NOTHING_WAITS = "no proposal waits for a reader's word"
 OF_THE_REPORT = "it does not agree with the preliminary report, and does not say whether its regions are right"
 NO_SEGMENT = OurSegment("", None)
 NOT_TAKEN = "assessment-not-taken"
@@ -53,10 +56,13 @@ class _Segment:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """`accepted`: numbers of segments. `rejected`: the whole proposal is. `open`: what is left undecided, in words."""
+    """`accepted`, `rejected`: numbers of segments, of kinds all of whose segments the report speaks of. `open`: what is
+    left undecided, in words. `unclear`: labels of segments of kinds that it speaks of and does not tell whole.
+    """
 
     accepted: tuple[int, ...] = ()
-    rejected: bool = False
+    rejected: tuple[int, ...] = ()
+    unclear: Mapping[int, str] = field(default_factory=dict)
     open: str = ""
 
 
@@ -104,18 +110,21 @@ class Words:
         allowed: bool,
         now: float,
     ) -> None:
-        why = self._why_not(ds, row, proposal, path, decision) if allowed else MAY_NOT_SEND
-        spool, who = Spool(self.settings.spool.path), f"assessment {row.sop_uid}"
-        if not why and decision.rejected:
-            readers_word.reject(self.ledger, spool, proposal, path, who, self.settings, self.key, now)
-            self._tell("reject", row, proposal)
-        elif not why and decision.accepted:
-            readers_word.accept(self.ledger, spool, proposal, path, who, decision.accepted, self.key, now)
-            self._tell("accept", row, proposal)
-        words = why or decision.open
-        if words and words != SAID_ALREADY:
+        """Take what was not said before of each kind of region; list what is left open, or was said otherwise."""
+        listed = [self._why_not(ds, row, proposal) if allowed else MAY_NOT_SEND]
+        if not listed[0]:
+            before = readers_word.answers_on(self.ledger, proposal, kinds_of(path, self.settings))
+            listed = [left_open(decision, before), contradicted(decision, before, proposal)]
+            word = readers_word.Word(
+                f"assessment {row.sop_uid}", frozenset(decision.accepted), frozenset(decision.rejected)
+            )
+            spool = Spool(self.settings.spool.path)
+            taken = readers_word.give(self.ledger, spool, proposal, path, word, self.settings, self.key, now)
+            for answer in dict.fromkeys(taken.values()):
+                self._tell("accept" if answer == "accepted" else "reject", row, proposal)
+        for why in filter(None, listed):
             with self.ledger.write() as connection:
-                note(connection, now, NOT_TAKEN, f"from {row.calling_ae}: {words}", proposal.study_id)
+                note(connection, now, NOT_TAKEN, f"from {row.calling_ae}: {why}", proposal.study_id)
 
     def _tell(self, action: str, row: InstanceRow, proposal: ProposalRow) -> None:
         """Into the audit trail."""
@@ -124,8 +133,8 @@ class Words:
         about = named(self.settings, self.ledger, audit.Study(study.study_uid, {}, study.id))
         audit.assessment_taken(self.settings, action, about, f"assessment {row.sop_uid} from {row.calling_ae}")
 
-    def _why_not(self, ds: Dataset, row: InstanceRow, proposal: ProposalRow, path: Path, decision: Decision) -> str:
-        """Why the report decides nothing, without names; empty if it does."""
+    def _why_not(self, ds: Dataset, row: InstanceRow, proposal: ProposalRow) -> str:
+        """Why the report decides nothing, without names; empty if it may."""
         alone = patient_key(text_of(ds, "PatientID"), "")
         alone = self.key.keyed(alone) if row.key_id == self.key.id else alone
         with self.ledger.read() as connection:
@@ -137,32 +146,50 @@ class Words:
             return "it names another patient"
         if str(ds.get("CompletionFlag") or "COMPLETE") != "COMPLETE":
             return "it is not complete"
-        if awaits_reader(proposal):
+        if awaits_reader(proposal) or proposal.state in ANSWERED_BY_WORD:
             return ""
-        if decision.rejected and proposal.state == "rejected":
-            return SAID_ALREADY
-        if decision.accepted and proposal.state == "accepted":
-            return self._beyond(proposal, path, decision.accepted)
-        return f"no proposal waits for a reader's word: {in_words(proposal)}"
-
-    def _beyond(self, proposal: ProposalRow, path: Path, numbers: tuple[int, ...]) -> str:
-        """What is agreed with and was not accepted when the proposal was, which happens once."""
-        _, left = accepted_and_open(path, proposal.sop_uid, self.ledger, (), self.settings)
-        labels = {d.number: d.label for d in describe(pydicom.dcmread(path, stop_before_pixels=True), path)}
-        more = [labels[number] for number in numbers if labels[number] in left]
-        return f"the proposal was accepted before, without {', '.join(more)}" if more else SAID_ALREADY
+        return f"{NOTHING_WAITS}: {in_words(proposal)}"
 
 
 def decide(verdicts: dict[int, Verdict], segments: dict[int, _Segment]) -> Decision:
-    """Reject where every segment is disagreed with; accept those agreed with of each kind all of which are told."""
-    if all(verdicts.get(number) == "disagree" for number in segments):
-        return Decision(rejected=True)
-    untold = [number for number in segments if verdicts.get(number) not in ("agree", "disagree")]
-    unclear = {segments[number].role for number in untold}
-    agreed = tuple(n for n, s in segments.items() if verdicts.get(n) == "agree" and s.role not in unclear)
-    words = ", ".join(segments[number].label for number in untold)
-    left = f"it does not say clearly whether these are right: {words}" if untold else ""
-    return Decision(agreed, open=left)
+    """Of each kind all of whose segments are told: accept those agreed with; reject it where none is."""
+    roles = {segment.role for segment in segments.values()}
+    of_role = {role: {n: verdicts.get(n) for n, s in segments.items() if s.role == role} for role in roles}
+    clear = {role for role, those in of_role.items() if set(those.values()) <= {"agree", "disagree"}}
+    agreed = tuple(n for n, s in segments.items() if s.role in clear and verdicts[n] == "agree")
+    against = {role for role in clear if "agree" not in of_role[role].values()}
+    # A kind that it does not speak of waits for another word.
+    half = [
+        n
+        for n, s in segments.items()
+        if s.role not in clear and any(of_role[s.role].values()) and verdicts.get(n) not in ("agree", "disagree")
+    ]
+    return Decision(
+        agreed,
+        tuple(n for n, s in segments.items() if s.role in against),
+        {n: segments[n].label for n in half},
+    )
+
+
+def left_open(decision: Decision, before: Mapping[str, KindAnswer]) -> str:
+    """What it leaves open of the kinds of which nothing was said before, in words."""
+    answered = {n for one in before.values() if one["answer"] for n in one["segments"]}
+    labels = ", ".join(label for n, label in decision.unclear.items() if n not in answered)
+    return decision.open or (f"it does not say clearly whether these are right: {labels}" if labels else "")
+
+
+def contradicted(decision: Decision, before: Mapping[str, KindAnswer], proposal: ProposalRow) -> str:
+    """In words, of which kinds it says something else than what was said before; empty: of none."""
+    agreed, against = set(decision.accepted), set(decision.rejected)
+    others = []
+    for kind, one in before.items():
+        now = set(one["segments"]) & agreed
+        spoken = bool(now) or set(one["segments"]) <= against
+        if one["answer"] and spoken and now != set(one["accepted"]):
+            others.append(NAMES[kind])
+    if not others:
+        return ""
+    return NOTHING_WAITS + (f" on {' and '.join(others)}" if is_open(proposal) else "") + f": {in_words(proposal)}"
 
 
 def _segments(path: Path, settings: Settings) -> dict[int, _Segment]:

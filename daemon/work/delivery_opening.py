@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from config.schema import Destination, Settings
 from daemon.assembly.proposing import REJECTED
+from daemon.export.statuses import PRESENT, STORED
 from daemon.ledger.deliveries import destination_named, probe_now
 from daemon.ledger.engine import new_id, note
 from daemon.ledger.moves import add
@@ -16,12 +17,12 @@ from daemon.ledger.obsolete import why_gone
 from daemon.ledger.rows import JsonObject, StudyRow
 from daemon.ledger.states import FINISHED
 from daemon.ledger.studies import newest_revision, reopen
-from daemon.ledger.tables import deliveries
+from daemon.ledger.tables import deliveries, revisions, sent_objects
 from daemon.share.exam_files import Files
 from daemon.work.correction import kinds_for
 from daemon.work.object_sets import number_of
 from daemon.work.result_rerender import can_be_rerendered
-from dicom_sr.kinds import kind_of
+from dicom_sr.kinds import REPORT_KINDS, kind_of
 from pipeline.errors import InputRejected
 from pipeline.result import StudyResult
 
@@ -38,7 +39,7 @@ def open_delivery(
 ) -> tuple[str, str]:
     """A delivery of what goes there of these objects: its id (empty: nothing does), and why it may not go.
 
-    A preliminary result opens none where it is not asked for.
+    A preliminary result opens none where it is not asked for, one that a rejection leaves none where no report was.
 
     Args:
         place: the ids of study and revision.
@@ -48,7 +49,7 @@ def open_delivery(
     kinds = kinds_for(destination, objects, settings, number)
     if not kinds:
         return "", ""
-    withheld = why_withheld(result, destination)
+    withheld = why_withheld(result, destination, may_have_report(connection, study_id, revision_id, destination.name))
     if withheld:
         return "", withheld
     refused = refusal(result, destination, settings)
@@ -72,11 +73,29 @@ def open_delivery(
     return delivery_id, refused
 
 
-def why_withheld(result: StudyResult, destination: Destination) -> str:
-    """Why a preliminary result, or the one that a rejection leaves, does not go there; empty if it does."""
-    if destination.preliminary or not (result.preliminary or REJECTED in result.reason_codes):
+def why_withheld(result: StudyResult, destination: Destination, has_report: bool) -> str:
+    """Why a preliminary result, or the one that a rejection leaves, does not go there; empty if it does.
+
+    `has_report`: whether an earlier report of the study may be there.
+    """
+    if REJECTED in result.reason_codes:
+        return "" if has_report else "it takes back a report that never went there"
+    if destination.preliminary or not result.preliminary:
         return ""
     return "preliminary results go only to a [[destination]] with preliminary = true"
+
+
+def may_have_report(connection: sa.Connection, study_id: str, revision_id: str, destination: str) -> bool:
+    """Whether a report of another result of the study was taken there, or is on its way without an answer yet."""
+    of_it = (revisions.c.study_id == study_id) & (revisions.c.id != revision_id)
+    earlier = sa.select(deliveries.c.id, deliveries.c.state).join(revisions, deliveries.c.revision_id == revisions.c.id)
+    rows = connection.execute(earlier.where(of_it, deliveries.c.destination == destination)).all()
+    if any(row.state == "sending" for row in rows):
+        return True
+    taken = sent_objects.c.status.is_(None) | sent_objects.c.status.in_(STORED) | sent_objects.c.content.in_(PRESENT)
+    mine = sent_objects.c.delivery_id.in_([row.id for row in rows])
+    kinds = connection.execute(sa.select(sent_objects.c.kind).where(mine, taken)).scalars()
+    return any(kind_of(kind) in REPORT_KINDS for kind in kinds)
 
 
 def refusal(result: StudyResult, destination: Destination, settings: Settings) -> str:

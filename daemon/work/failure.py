@@ -65,7 +65,7 @@ def where_in_our_code(error: BaseException) -> str:
     trace, place = error.__traceback__, ""
     while trace is not None:
         code = trace.tb_frame.f_code
-        place = f"{code.co_filename.rsplit('/', 2)[-2]}/{code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno}"
+        place = f"{'/'.join(code.co_filename.split('/')[-2:])}:{trace.tb_lineno}"
         trace = trace.tb_next
     return place
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from daemon.ledger.proposals import awaits_reader, newest
+from daemon.ledger import proposals as ledger_proposals
+from daemon.ledger.proposal_words import rejected_kinds
+from daemon.ledger.proposals import is_open, newest
 from daemon.ledger.tables import proposals
 from daemon.work.acceptance import FILE, proposed_roles
 from daemon.work.context import Context
@@ -17,10 +19,10 @@ MOST = 5
 
 
 def is_rejected(context: Context, study_id: str) -> bool:
-    """Whether a reader has rejected the newest one."""
+    """Whether a reader has rejected the newest one, or one kind of region of it."""
     with context.ledger.read() as connection:
         row = newest(connection, study_id)
-    return row is not None and row.state == "rejected"
+    return row is not None and ledger_proposals.is_rejected(row)
 
 
 def answered_by(context: Context, study_id: str, result: StudyResult) -> tuple[str, str]:
@@ -29,11 +31,12 @@ def answered_by(context: Context, study_id: str, result: StudyResult) -> tuple[s
     """
     with context.ledger.read() as connection:
         row = newest(connection, study_id)
-    path = context.files.get(row.id, FILE) if row is not None and awaits_reader(row) else None
+    path = context.files.get(row.id, FILE) if row is not None and is_open(row) else None
     if row is None or path is None or result.preliminary:
         return "", ""
     rois = [(role, roi) for _, part in result.parts() for role, roi in part.rois.items()]
-    if not proposed_roles(path, context.settings) <= {role for role, _ in rois}:
+    wanted = proposed_roles(path, context.settings) - rejected_kinds(row.answers or {})
+    if not wanted <= {role for role, _ in rois}:
         return "", ""
     return row.id, "edited" if any(roi.origin == "drawn" for _, roi in rois) else "accepted"
 

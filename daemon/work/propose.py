@@ -18,12 +18,13 @@ from daemon.export.send_outcome import items_of, require_stored
 from daemon.export.transports import TRANSPORTS
 from daemon.ledger import proposals as ledger_proposals
 from daemon.ledger.claims import Claim, LeaseLost, backoff_s, claim
-from daemon.ledger.proposals import Outcome, rejected_before
+from daemon.ledger.proposal_words import answered, state_of
+from daemon.ledger.proposals import Outcome, answered_in_spool
 from daemon.ledger.rows import ProposalRow, StudyRow, the_row
 from daemon.ledger.site_key import key_for
 from daemon.ledger.tables import instances, proposals
 from daemon.spool import Spool
-from daemon.work.acceptance import FILE, good_segments, put_word
+from daemon.work.acceptance import FILE, good_segments, kinds_of, put_word
 from daemon.work.analyse import FilesGone, exam_of_revision
 from daemon.work.context import Context, renewing_lease
 from daemon.work.failure import TaskFailed, code_of, sentence_of, translated, where_in_our_code
@@ -94,8 +95,14 @@ def _make_and_send(context: Context, row: ProposalRow, study: StudyRow) -> Outco
         before = _taken_before(connection, study.id, item.sop_instance_uid)
         if _was_rejected(connection, study.id, item.sop_instance_uid):
             return Outcome("rejected", "the reader rejected these regions before")
-        if rejected_before(connection, item.sop_instance_uid):
-            return Outcome("rejected", "the spool holds a reader's word against it")
+        # The ledger may have been lost since.
+        spoken = answered_in_spool(connection, item.sop_instance_uid)
+        answers = answered({}, kinds_of(path, context.settings), *spoken, "a reader")
+        if any(spoken):
+            connection.execute(proposals.update().where(of_it).values(answers=answers))
+    if any(spoken):
+        # A reader has seen it, so it is where it was to go.
+        return Outcome(state_of(answers), "the spool holds a reader's word on it")
     _put_for_preliminary_result(context, path)
     taken = list(dict.fromkeys([*before, *row.taken_by]))
     asking = [d for d in context.settings.destination if WHAT in d.what]
@@ -124,7 +131,7 @@ def _put_for_preliminary_result(context: Context, proposal: Path) -> None:
         log.warning("no-preliminary-result", why="the spool is on another machine than this worker")
         return
     key = key_for(settings, context.ledger, context.clock())
-    put_word(Spool(settings.spool.path), proposal, "", numbers, key.secret, "preliminary")
+    put_word(Spool(settings.spool.path), proposal, dict.fromkeys(numbers, ""), key.secret, "preliminary")
 
 
 def _taken_before(connection: sa.Connection, study_id: str, sop_uid: str) -> list[str]:
@@ -143,7 +150,8 @@ class Made:
 
 def _was_rejected(connection: sa.Connection, study_id: str, sop_uid: str) -> bool:
     """Whether the reader rejected the same voxels: from the images alone, the same may be proposed again."""
-    return any(row.sop_uid == sop_uid for row in ledger_proposals.rejected_of(connection, study_id))
+    rows = ledger_proposals.rejected_of(connection, study_id)
+    return any(row.sop_uid == sop_uid and row.state == "rejected" for row in rows)
 
 
 def _made(context: Context, row: ProposalRow, study: StudyRow) -> Made | Outcome:
@@ -200,12 +208,17 @@ def _rejected(
     """The measurements that proposals were made from which a reader rejected."""
     mine = instances.c.sop_uid.in_([r.source.sop_instance_uid for r in reports])
     with context.ledger.read() as connection:
-        ids = {n for row in ledger_proposals.rejected_of(connection, study.id) for n in row.context}
-        uids = {
-            uid for n, uid in connection.execute(sa.select(instances.c.id, instances.c.sop_uid).where(mine)) if n in ids
-        }
-    of_them = [r for r in reports if r.source.sop_instance_uid in uids]
-    return placed_together(of_them, t1c, exam.images, check_patient=False).placed
+        rows = ledger_proposals.rejected_of(connection, study.id)
+        measured = connection.execute(sa.select(instances.c.id, instances.c.sop_uid).where(mine)).all()
+    by_id = {row.id: row.sop_uid for row in measured}
+    placed: list[Placed] = []
+    for row in rows:
+        uids = {by_id[n] for n in row.context if n in by_id}
+        of_them = [r for r in reports if r.source.sop_instance_uid in uids]
+        there = placed_together(of_them, t1c, exam.images, check_patient=False).placed
+        kinds = {kind for kind, one in (row.answers or {}).items() if one["answer"] == "rejected"}
+        placed += [p for p in there if not kinds or p.measurement.role in kinds]
+    return tuple(placed)
 
 
 def _is_drawn(region: Labelled, exam: Exam, rules: Rules) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args  # Any: elements of pydicom, of any type
 
@@ -28,12 +28,18 @@ Word = Literal["accepted", "preliminary", "rejected"]
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """`by`: whose word it is; empty for a preliminary one. `origin`: of the proposal. `numbers`: which segments."""
+    """`by`: whose word it is; empty for a preliminary one. `origin`: of the proposal. `numbers`: which segments.
+    `others`: segments for which somebody else stands, and who.
+    """
 
     by: str
     origin: Origin
     numbers: frozenset[int]
     word: Word = "accepted"
+    others: tuple[tuple[int, str], ...] = ()
+
+    def by_whom(self, number: int) -> str:
+        return dict(self.others).get(number, self.by)
 
 
 def quality_words(words: str) -> str:
@@ -49,11 +55,18 @@ def good_numbers(ds: Any) -> frozenset[int]:
     )
 
 
-def put_acceptance(
-    ds: Dataset, by: str, origin: Origin, numbers: Iterable[int], secret: bytes, word: Word = "accepted"
-) -> None:
-    """Put a word on some segments of a proposal, a data set with our mark. `secret`: of the site's key."""
-    stated: dict[str, object] = {"by": by, "origin": origin, "numbers": sorted(numbers)}
+def put_acceptance(ds: Dataset, by: Mapping[int, str], origin: Origin, secret: bytes, word: Word = "accepted") -> None:
+    """Put a word on some segments of a proposal, a data set with our mark.
+
+    Args:
+        by: the segments, and whose word it is.
+        secret: of the site's key.
+    """
+    numbers = sorted(by)
+    first = by[numbers[0]]
+    others = {str(number): by[number] for number in numbers if by[number] != first}
+    stated: dict[str, object] = {"by": first, "origin": origin, "numbers": numbers}
+    stated |= {"others": others} if others else {}
     # Without it, a block is what it was before there were other words.
     stated |= {} if word == "accepted" else {"word": word}
     text = json.dumps(stated, ensure_ascii=True)
@@ -72,7 +85,10 @@ def acceptance_of(ds: Any) -> Acceptance | None:
         word = stated.get("word", "accepted")
         if word not in get_args(Word):
             return None
-        return Acceptance(str(stated["by"]), stated["origin"], frozenset(int(n) for n in stated["numbers"]), word)
+        others = tuple((int(n), str(who)) for n, who in dict(stated.get("others") or {}).items())
+        return Acceptance(
+            str(stated["by"]), stated["origin"], frozenset(int(n) for n in stated["numbers"]), word, others
+        )
     except (ValueError, KeyError, TypeError):
         return None
 

@@ -34,6 +34,8 @@ _NEIGHBOURS, _THIN_MM = 9, 1.5
 _SMOOTH_MM = 0.8
 # More of a breast than this is enhancing gland, or the phases are others than they seem.
 _MOST = 0.4
+# Less of a breast than this in the images (a black half, a strip of the chest) is none to look for a tumour in.
+LEAST_BREAST_CC = 30.0
 WHY = (
     "Made from the images alone; nobody has marked a tumour here.",
     "The largest part of the breast that enhances may be gland, a vessel or a benign lesion.",
@@ -81,7 +83,10 @@ def _by_side(
         part = _largest(counting & breast, grid.spacing_xyz_mm[::-1])
         volume_cc = int(np.count_nonzero(part)) * grid.voxel_mm3 / 1000
         name = {"L": "left breast: ", "R": "right breast: ", None: ""}[side]
-        if volume_cc < settings.ftv_least_cc:
+        breast_cc = int(np.count_nonzero(breast)) * grid.voxel_mm3 / 1000
+        if breast_cc < LEAST_BREAST_CC:
+            notes.append(f"{name}only {breast_cc:.0f} cc of breast are in the images, and nothing is proposed in it")
+        elif volume_cc < settings.ftv_least_cc:
             notes.append(f"{name}nothing of {settings.ftv_least_cc:g} cc enhances by {settings.pe_percent:g} %")
         elif np.count_nonzero(part) > _MOST * np.count_nonzero(breast):
             notes.append(f"{name}more than {_MOST:.0%} of it enhances; no tumour is told from the gland")

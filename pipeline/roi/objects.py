@@ -168,7 +168,7 @@ def segment_of(described: Description, canvas: Canvas, rules: Rules, laterality:
         canvas.contradictions,
         described.origin,
         described.algorithm,
-        (described.accepted.by or None) if described.accepted is not None else None,
+        (described.accepted.by_whom(described.number) or None) if described.accepted is not None else None,
     )
 
 

@@ -4,27 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import highdicom as hd
 import pydicom
 import pytest
-import sqlalchemy as sa
-from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
-from pydicom.uid import ExplicitVRLittleEndian
 
 from daemon.cli.accept import accept
-from daemon.ledger import proposals
-from daemon.ledger.tables import events
-from tests.support.archives import COMPREHENSIVE_SR
-from tests.support.measured_house import SEGMENTATION, SENT, House, a_house, order, proposed
-
-AGREE = ("122775", "DCM", "Agreement with prior findings")
-DISAGREE = ("122776", "DCM", "Disagreement with prior findings")
-FINDING = ("121071", "DCM", "Finding")
-GROUP = ("125007", "DCM", "Measurement Group")
-SEGMENT = ("121191", "DCM", "Referenced Segment")
+from tests.support.assessing_reader import AGREE, DISAGREE, FINDING, Reader, group, item, refers_to, says
+from tests.support.measured_house import SENT, House, a_house, order, proposed
 
 
 @pytest.fixture
@@ -32,85 +21,6 @@ def house(tmp_path: Path) -> Iterator[House]:
     with a_house(tmp_path) as one:
         proposed(one)
         yield one
-
-
-def coded(value: tuple[str, str, str]) -> list[Dataset]:
-    code = Dataset()
-    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value
-    return [code]
-
-
-def item(kind: str, name: tuple[str, str, str], *children: Dataset) -> Dataset:
-    made = Dataset()
-    made.RelationshipType, made.ValueType, made.ConceptNameCodeSequence = "CONTAINS", kind, coded(name)
-    if children:
-        made.ContentSequence = list(children)
-    return made
-
-
-def says(value: tuple[str, str, str], name: tuple[str, str, str] = FINDING) -> Dataset:
-    made = item("CODE", name)
-    made.ConceptCodeSequence = coded(value)
-    return made
-
-
-def refers_to(uid: str, *numbers: int, sop_class: str = SEGMENTATION) -> Dataset:
-    made, named = item("IMAGE", SEGMENT), Dataset()
-    named.ReferencedSOPClassUID, named.ReferencedSOPInstanceUID = sop_class, uid
-    if numbers:
-        named.ReferencedSegmentNumber = list(numbers)
-    made.ReferencedSOPSequence = [named]
-    return made
-
-
-def group(*children: Dataset) -> Dataset:
-    return item("CONTAINER", GROUP, *children)
-
-
-class Reader:
-    """Another system, which writes reports about what it is told of."""
-
-    def __init__(self, house: House) -> None:
-        self.house = house
-        (self.proposal,) = house.proposals()
-        self.uid = str(self.proposal.SOPInstanceUID)
-        self.written = 0
-
-    def sends(self, *content: Dataset, **changed: Any) -> str:
-        self.written += 1
-        source = pydicom.dcmread(self.house.exam.paths[0], stop_before_pixels=True)
-        ds = Dataset()
-        for keyword in ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "StudyDate"):
-            setattr(ds, keyword, source.get(keyword))
-        ds.SOPClassUID, ds.SOPInstanceUID = COMPREHENSIVE_SR, f"2.25.5551{self.written}"
-        ds.SeriesInstanceUID, ds.Modality, ds.Manufacturer = "2.25.5550", "SR", "Viewer"
-        ds.CompletionFlag, ds.VerificationFlag = "COMPLETE", "UNVERIFIED"
-        ds.ValueType, ds.ConceptNameCodeSequence = "CONTAINER", coded(("126000", "DCM", "Imaging Measurement Report"))
-        ds.ContentSequence = list(content)
-        for keyword, value in changed.items():
-            setattr(ds, keyword, value)
-        return self.sent(ds)
-
-    def sent(self, ds: Dataset) -> str:
-        ds.file_meta = FileMetaDataset()
-        ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID
-        ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
-        path = self.house.measurements.with_name(f"{ds.SOPInstanceUID}.dcm")
-        ds.save_as(path, enforce_file_format=True)
-        self.house.ingest(path)
-        return str(ds.SOPInstanceUID)
-
-    def state(self) -> str:
-        with self.house.context.ledger.read() as connection:
-            row = proposals.newest(connection, self.house.study_id())
-        assert row is not None
-        return row.state
-
-    def listed(self) -> list[str]:
-        with self.house.context.ledger.read() as connection:
-            query = sa.select(events.c.detail).where(events.c.kind == "assessment-not-taken").order_by(events.c.id)
-            return list(connection.execute(query).scalars())
 
 
 def test_an_agreement_with_the_proposal_accepts_it_once(house: House) -> None:
@@ -167,12 +77,47 @@ def test_a_kind_that_is_not_told_whole_stays_open_and_is_listed(house: House) ->
     assert "the axillary lymph node ROI" in house.judge().reason
 
 
-def test_a_kind_that_is_agreed_with_after_another_was_accepted_is_listed(house: House) -> None:
+@pytest.mark.parametrize("order_of", [((1,), (2, 3, 4)), ((2, 3, 4), (1,))], ids=["tumour first", "nodes first"])
+def test_each_kind_is_agreed_with_in_a_report_of_its_own_at_any_time(
+    house: House, order_of: tuple[tuple[int, ...], ...]
+) -> None:
     reader = Reader(house)
-    reader.sends(group(refers_to(reader.uid, 1), says(AGREE)))
-    reader.sends(*(group(refers_to(reader.uid, number), says(AGREE)) for number in (2, 3, 4)))
-    assert reader.state() == "accepted"
-    assert "the proposal was accepted before, without Lymph node 1, left, Lymph node 2, left" in reader.listed()[-1]
+    first = reader.sends(*(group(refers_to(reader.uid, n), says(AGREE)) for n in order_of[0]))
+    house.pass_time(100000)
+    assert "wait for confirmation" in house.judge().reason.replace("waits", "wait")
+    second = reader.sends(*(group(refers_to(reader.uid, n), says(AGREE)) for n in order_of[1]))
+    house.pass_time(1000)
+    assert house.judge().state == "ready"
+    rois = house.report().rois
+    by = {1: rois["tumor"].confirmed_by, 2: rois["lymph_nodes"].confirmed_by}
+    assert by == {order_of[0][0]: f"assessment {first}", order_of[1][0]: f"assessment {second}"}
+    assert rois["lymph_nodes"].segments == (2, 3, 4)
+    reader.sends(*(group(refers_to(reader.uid, n), says(AGREE)) for n in order_of[0]))
+    assert (reader.state(), reader.listed()) == ("accepted", [])
+
+
+def test_a_kind_is_disagreed_with_after_the_other_was_accepted_by_command(house: House) -> None:
+    reader = Reader(house)
+    order(house, accept, "--roi", "tumor")
+    reader.sends(*(group(refers_to(reader.uid, n), says(DISAGREE)) for n in (2, 3, 4)))
+    assert (reader.state(), reader.listed()) == ("accepted", [])
+    house.pass_time(1000)
+    assert house.judge().reason.startswith("not evaluated: rejected by the reader; still missing: the axillary lymph")
+    reader.sends(*(group(refers_to(reader.uid, n), says(AGREE)) for n in (2, 3, 4)))
+    (words,) = reader.listed()
+    assert "the tumour was accepted, the lymph nodes were rejected by the reader" in words
+
+
+def test_an_answer_that_is_not_understood_is_listed(house: House) -> None:
+    reader = Reader(house)
+    asked = ("Q1", "99SITE", "Do you agree with the AI result?")
+    reader.sends(group(refers_to(reader.uid), says(("A7", "99SITE", "Cannot tell"), asked)))
+    assert reader.state() == "sent"
+    (words,) = reader.listed()
+    assert "it does not say clearly whether these are right: Tumor, left" in words
+    category = says(("B4", "99SITE", "Category 4"), ("Q2", "99SITE", "Assessment Category"))
+    reader.sends(group(refers_to(reader.uid), category, says(AGREE)))
+    assert (reader.state(), len(reader.listed())) == ("accepted", 1)
 
 
 # A port that nobody listens on.
@@ -214,7 +159,7 @@ def test_what_is_unclear_or_of_others_changes_nothing_and_is_listed(house: House
         "modified": ((group(refers_to(reader.uid), modified),), {}),
         "two results": ((group(refers_to(reader.uid), refers_to("2.25.9"), says(AGREE)),), {}),
         "contradiction": ((agrees, group(refers_to(reader.uid, 1, 2, 3), says(DISAGREE))), {}),
-        "one region": ((group(refers_to(reader.uid, 1), says(DISAGREE)),), {}),
+        "one region": ((group(refers_to(reader.uid, 2), says(DISAGREE)),), {}),
     }[why]
     reader.sends(*content, **changed)
     assert reader.state() == "sent"

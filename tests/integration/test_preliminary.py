@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pydicom
 import pytest
+import sqlalchemy as sa
 
 from daemon.cli.accept import accept, reject
 from daemon.finding import Finding
 from daemon.health.proposal_check import proposed as proposals_check
 from daemon.ledger import proposals
 from daemon.ledger.states import PROPOSAL
+from daemon.ledger.tables import deliveries
 from daemon.observer.ledger_metrics import LedgerCollector
 from daemon.work.acceptance import good_segments
 from tests.support.measured_house import House, a_house, order, proposed, saved_again
@@ -114,6 +117,42 @@ def test_a_rejection_takes_the_preliminary_report_back(house: House) -> None:
     house.ingest(saved_again(house, "anew", off=2.0))
     house.pass_time(1000)
     assert "proposal sent, waits for confirmation" in house.judge().flagged
+
+
+def test_a_rejection_goes_to_no_destination_that_never_had_the_preliminary_report(tmp_path: Path) -> None:
+    with a_house(tmp_path, POLICY, CONFIRMED_ONLY) as house:
+        preliminary(house)
+        house.report()
+        house.deliver()
+        destinations = [
+            d.model_copy(update={"preliminary": d.name == "ward"}) for d in house.context.settings.destination
+        ]
+        changed = house.context.settings.model_copy(update={"destination": destinations})
+        house.context = replace(house.context, settings=changed)
+        order(house, reject)
+        house.judge()
+        house.report()
+        sent = house.deliver()
+        with house.context.ledger.read() as connection:
+            names = set(connection.execute(sa.select(deliveries.c.destination)).scalars())
+    assert "rejected by the reader" in conclusions(reports(sent)[0])[0]
+    assert names == {"pacs"}, "also where the setting changed since; not where it never went"
+
+
+def test_a_kind_that_is_rejected_takes_the_preliminary_report_back_while_the_other_waits(house: House) -> None:
+    preliminary(house)
+    house.report()
+    house.deliver()
+    assert order(house, reject, "--roi", "lymph_nodes").exit_code == 0
+    row = house.judge()
+    assert row.state == "ready", (row.state, row.reason)
+    assert house.report().reasons == ("rejected by the reader",)
+    assert [ds.Modality for ds in house.deliver() if ds.Modality == "SR"] == ["SR"]
+    order(house, accept)
+    house.pass_time(1000)
+    assert house.judge().state == "ready"
+    result = house.report()
+    assert (result.status, result.reasons) == ("not_evaluated", ("rejected by the reader",))
 
 
 def test_a_readers_region_takes_the_place_of_a_preliminary_one(house: House) -> None:

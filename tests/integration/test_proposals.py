@@ -23,8 +23,7 @@ from daemon.ledger.tables import instances
 from daemon.spool import Spool
 from daemon.work.context import Context
 from daemon.work.sweep import assemble
-from pipeline.errors import InputRejected
-from tests.support.measured_house import SEGMENTATION, SENT, House, a_house, order, proposed, saved_again
+from tests.support.measured_house import SENT, House, a_house, order, proposed, saved_again
 
 
 @pytest.fixture
@@ -103,26 +102,71 @@ def test_an_operator_accepts_and_the_report_says_who(house: House) -> None:
     assert "accept" in (house.config.parent / "audit.jsonl").read_text()
 
 
-def test_accepting_twice_changes_nothing_and_accepts_no_more(house: House) -> None:
+@pytest.mark.parametrize(("first", "then"), [("tumor", "lymph_nodes"), ("lymph_nodes", "tumor")])
+def test_one_kind_is_accepted_now_and_the_other_later_and_the_report_uses_both(
+    house: House, first: str, then: str
+) -> None:
     proposed(house)
-    assert "accepted: Tumor, left" in order(house, accept, "--roi", "tumor").output
+    assert "\naccepted: " in order(house, accept, "--roi", first).output
     trail = (house.config.parent / "audit.jsonl").read_bytes()
-    assert order(house, accept, "--roi", "tumor").output.endswith("accepted already: Tumor, left\n")
-    more = order(house, accept)
-    assert isinstance(more.exception, InputRejected)
-    assert "only Tumor, left was accepted" in str(more.exception)
-    assert "can draw Lymph node 1, left" in str(more.exception)
-    with house.context.ledger.read() as connection:
-        copies = connection.execute(sa.select(instances.c.id).where(instances.c.sop_class == SEGMENTATION)).all()
-    assert len(copies) == 1
+    assert "accepted already: " in order(house, accept, "--roi", first).output
     assert (house.config.parent / "audit.jsonl").read_bytes() == trail
-    assert "was accepted; a segmentation that the reader draws" in str(order(house, reject).exception)
+    assert "a region that the reader draws takes its place" in str(order(house, reject, "--roi", first).exception)
+    house.pass_time(100000)
+    reason = house.judge().reason
+    tumour = "the tumour was accepted, the lymph nodes wait for confirmation"
+    nodes = "the tumour waits for confirmation, the lymph nodes were accepted"
+    assert reason.startswith(f"measurements are here, {tumour if first == 'tumor' else nodes}; still missing: ")
+    assert "\naccepted: " + ("Tumor" if then == "tumor" else "Lymph node 1") in order(house, accept).output
+    house.pass_time(1000)
+    assert house.judge().state == "ready"
+    assert set(house.report().rois) == {"tumor", "lymph_nodes"}
+    assert "accepted already: Tumor, left, Lymph node 1, left" in order(house, accept).output
+    assert "was accepted; a region that the reader draws" in str(order(house, reject).exception)
+
+
+def test_one_kind_is_accepted_and_the_other_drawn(house: House) -> None:
+    proposed(house)
+    edited = house.copy_of_proposal("edited", changed=True)
+    order(house, accept, "--roi", "lymph_nodes")
+    house.ingest(edited)
+    house.pass_time(1000)
+    assert house.judge().state == "ready"
+    assert "drawn" in {r.origin for r in house.report().rois.values()}
+    with house.context.ledger.read() as connection:
+        assert proposals.counts(connection) == {"edited": 1}
+
+
+def test_one_kind_is_rejected_after_the_other_was_accepted_and_is_not_proposed_again(house: House) -> None:
+    proposed(house)
+    order(house, accept, "--roi", "tumor")
+    assert "rejected: Lymph node 1, left" in order(house, reject).output
+    assert "rejected already: Lymph node 1, left" in order(house, reject, "--roi", "lymph_nodes").output
+    assert "the lymph nodes were rejected" in str(order(house, accept, "--roi", "lymph_nodes").exception)
+    house.pass_time(1000)
+    reason = house.judge().reason
+    assert reason.startswith("not evaluated: rejected by the reader; still missing: the axillary lymph node ROI")
+    house.ingest(saved_again(house, "again"))
+    house.pass_time(1000)
+    assert house.judge().reason.startswith("not evaluated: rejected by the reader")
+    assert len(house.proposals()) == 1
+
+
+def test_one_kind_is_accepted_after_the_other_was_rejected(house: House) -> None:
+    proposed(house)
+    assert "rejected: Lymph node 1, left" in order(house, reject, "--roi", "lymph_nodes").output
+    words = "measurements are here, the tumour waits for confirmation, the lymph nodes were rejected by the reader"
+    assert house.judge().reason.startswith(words)
+    assert order(house, accept).output.endswith("\naccepted: Tumor, left\n")
+    house.pass_time(1000)
+    reason = house.judge().reason
+    assert reason.startswith("not evaluated: rejected by the reader; still missing: the axillary lymph node ROI")
 
 
 def test_a_rejected_proposal_is_told_and_not_made_again_but_a_reader_may_draw(house: House) -> None:
     proposed(house)
     edited = house.copy_of_proposal("edited", changed=True)
-    assert "rejected: what was proposed" in order(house, reject).output
+    assert "rejected: Tumor, left, Lymph node 1, left" in order(house, reject).output
     trail = (house.config.parent / "audit.jsonl").read_bytes()
     assert b'"reject"' in trail
     assert "rejected already" in order(house, reject).output
@@ -190,7 +234,7 @@ def test_an_acceptance_that_somebody_else_sealed_counts_for_nothing(house: House
     assert row is not None
     forged = tmp_path / "forged.dcm"
     path = house.context.result_folder(row.id) / "proposal.dcm"
-    copy_with_word(path, forged, "somebody", (1, 2), b"another key")
+    copy_with_word(path, forged, {1: "somebody", 2: "somebody"}, b"another key")
     house.ingest(forged)
     house.pass_time(1000)
     assert house.judge().state == "waiting"
@@ -204,7 +248,8 @@ def test_measurements_count_for_nothing_where_proposals_are_off(house: House) ->
     assert house.judge().reason_code == "incomplete"
     with house.context.ledger.read() as connection:
         counts = connection.execute(sa.select(instances.c.counts_as).where(instances.c.sop_class.like("%.88.%")))
-        assert set(counts.scalars()) == {"others"}
+        # Read for what a reader says of a report, and for nothing else.
+        assert set(counts.scalars()) == {"feedback"}
 
 
 def test_only_what_nobody_drew_is_proposed(house: House, tmp_path: Path) -> None:

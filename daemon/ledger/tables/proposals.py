@@ -23,6 +23,8 @@ proposals = sa.Table(
     sa.Column("sop_uid", Uid, nullable=True, index=True),
     # names of the destinations that have taken it
     sa.Column("taken_by", sa.JSON, nullable=False),
+    # What readers said of each kind of region (daemon/ledger/proposal_words.py); null: nothing.
+    sa.Column("answers", sa.JSON(none_as_null=True), nullable=True),
     sa.Column("created_at", Time, nullable=False),
     sa.Column("finished_at", Time, nullable=True),
     *claim_columns(),

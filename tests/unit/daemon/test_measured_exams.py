@@ -101,6 +101,32 @@ def test_a_measurement_of_another_patient_holds_the_exam() -> None:
     assert verdict.state == "held"
 
 
+# A reader's word on each kind
+
+
+@pytest.mark.parametrize("both_first", [False, True])
+def test_of_copies_of_a_proposal_the_one_that_accepts_most_counts_and_they_are_no_conflict(both_first: bool) -> None:
+    story = a_story(exam.images, measured(exam.t1c[:1]))
+    copies = [("tumour", exam.seg("990.1", (TUMOR,), **{ACCEPTED: "measured"})), ("both", proposal())]
+    for hour, (digest, copy) in enumerate(copies[::-1] if both_first else copies):
+        story.arrive(NOON + hour * HOUR, copy, digest=digest)
+    verdict = story.judged(NOON + 5 * HOUR)
+    assert (verdict.state, verdict.flagged) == ("ready", "")
+    assert (proposal().ref.sop_instance_uid, "both") in verdict.inputs
+
+
+@pytest.mark.parametrize(("evaluated", "state"), [(False, "waiting"), (True, "ready")])
+def test_a_kind_that_was_rejected_while_the_other_waits_takes_a_preliminary_report_back(
+    evaluated: bool, state: str
+) -> None:
+    story = a_story(exam.images, measured(exam.t1c[:1]))
+    digest = story.judged(NOON + HOUR).propose
+    words = "the tumour waits for confirmation, the lymph nodes were rejected by the reader"
+    verdict = story.judged(NOON + HOUR, proposed=Proposed(digest, words, evaluated=evaluated, in_part=True))
+    assert (verdict.state, verdict.code) == (state, "measured")
+    assert verdict.reason.startswith(f"measurements are here, {words}; still missing: ")
+
+
 # Before a reader's word
 
 

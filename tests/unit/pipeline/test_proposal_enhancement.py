@@ -75,7 +75,7 @@ def test_the_tumour_is_proposed_and_neither_heart_nor_vessel_nor_skin() -> None:
     truth = ball(TUMOR, 9.0)
     assert 2 * (region.mask & truth).sum() / (region.mask.sum() + truth.sum()) > 0.9
     assert (region.side, region.label, region.origin, region.verdict) == ("L", "Tumor, left", "enhancement", "doubtful")
-    assert notes == ("right breast: nothing of 0.1 cc enhances by 70 %",)
+    assert notes == ("right breast: nothing of 0.3 cc enhances by 70 %",)
     assert "from the images alone" in region.words
 
 
@@ -90,9 +90,9 @@ def test_figures_are_those_of_the_definition() -> None:
 @pytest.mark.parametrize(
     ("made", "own", "why"),
     [
-        (phases(tumor_mm=0.0), Proposal(), "left breast: nothing of 0.1 cc enhances"),
-        (phases(rise=0.6), Proposal(), "left breast: nothing of 0.1 cc enhances"),
-        (phases(wash=2.0), Proposal(ser_least=0.9), "left breast: nothing of 0.1 cc enhances"),
+        (phases(tumor_mm=0.0), Proposal(), "left breast: nothing of 0.3 cc enhances"),
+        (phases(rise=0.6), Proposal(), "left breast: nothing of 0.3 cc enhances"),
+        (phases(wash=2.0), Proposal(ser_least=0.9), "left breast: nothing of 0.3 cc enhances"),
         (phases(gland=1.0), Proposal(), "left breast: more than 40% of it enhances"),
         (phases(), Proposal(ftv_least_cc=50.0), "left breast: nothing of 50 cc enhances"),
     ],
@@ -101,6 +101,22 @@ def test_where_no_tumour_stands_out_nothing_is_proposed_and_it_is_told(made: Pha
     regions, notes = functional_volumes(made, own)
     assert not regions
     assert any(note.startswith(why) for note in notes)
+
+
+def test_in_a_half_without_a_breast_nothing_is_proposed_and_it_is_told() -> None:
+    """The side of the tumour is black, down to what lies before the chest; a bright spot is left in it."""
+    made = phases()
+
+    def without(volume: Volume, spot: float) -> Volume:
+        voxels = volume.voxels_zyx.copy()
+        voxels[:, :63, 84:] = 1.0
+        voxels[ball((20, 66, 112), 5.0)] = spot
+        return Volume(voxels, volume.geometry, volume.series_uid)
+
+    some = (without(v, spot) for v, spot in zip((made.before, made.early, made.late), (200, 500, 470), strict=True))
+    regions, notes = functional_volumes(Phases(*some, 135.0, 405.0), Proposal(ftv_least_cc=0.1))
+    assert [region.side for region in regions if region.side == "L"] == []
+    assert any(n.startswith("left breast: only 9 cc of breast are in the images") for n in notes), notes
 
 
 def test_equal_images_give_equal_voxels() -> None:
