@@ -64,8 +64,8 @@ def routes(gate: Gate) -> list[Route]:
         Route("/exams/search", gate.page("search", exam_list.search), methods=["POST"]),
         Route("/exams/{study}", gate.page("exam", exam_page.exam)),
         Route("/exams/{study}/result/{name}", gate.page("report", exam_page.result_file)),
-        Route("/exams/{study}/series/{series:int}", gate.page("pictures", exam_page.slices)),
-        Route("/exams/{study}/series/{series:int}/picture", gate.page("pictures", exam_page.picture)),
+        Route("/exams/{study}/series/{series}", gate.page("pictures", exam_page.slices)),
+        Route("/exams/{study}/series/{series}/picture", gate.page("pictures", exam_page.picture)),
         *_orders_of_exams(gate),
         Route("/destinations", gate.page("destinations", machinery_pages.destinations)),
         Route(
@@ -111,8 +111,9 @@ def application(state: ConsoleState) -> Starlette:
         page = gate.message(arrival, HTTPStatus.NOT_FOUND, "This is not there.", "")
         return browser_rules.secured(page, arrival.scheme)
 
-    async def other_method(_: Request, __: Exception) -> Response:
-        return Response(status_code=HTTPStatus.METHOD_NOT_ALLOWED, headers={"Connection": "close"})
+    async def other_method(request: Request, _: Exception) -> Response:
+        refused = Response(status_code=HTTPStatus.METHOD_NOT_ALLOWED, headers={"Connection": "close"})
+        return browser_rules.secured(refused, request.url.scheme)
 
     app = Starlette(routes=routes(gate), exception_handlers={404: absent, 405: other_method})
     app.router.redirect_slashes = False

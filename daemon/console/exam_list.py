@@ -4,6 +4,7 @@ patient's id.
 
 from __future__ import annotations
 
+import math
 import time
 
 import sqlalchemy as sa
@@ -95,6 +96,7 @@ def _key(text: str) -> tuple[float, str] | None:
     """The key of a row, from the address of the next page."""
     at, _, study_id = text.partition(",")
     try:
-        return float(at), study_id
+        changed_at = float(at)
     except ValueError:
         return None
+    return (changed_at, study_id) if math.isfinite(changed_at) and study_id.isalnum() else None

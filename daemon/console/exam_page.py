@@ -170,7 +170,9 @@ def slices(visit: Visit) -> Response:
 def _series(visit: Visit) -> tuple[StudyRow, ExamContent, ShownSeries]:
     study = study_named(visit.state.ledger, visit.named["study"])
     content = content_of(visit.settings, visit.state.ledger, study)
-    return study, content, content.numbered(int(visit.named["series"]))
+    number = visit.named["series"]
+    plausible = number.isascii() and number.isdigit() and len(number) < 7
+    return study, content, content.numbered(int(number) if plausible else 0)
 
 
 def _with_regions(

@@ -23,6 +23,7 @@ from pipeline.errors import AxradError, TryLater
 log = structlog.get_logger("axrad.console")
 MOST_FORM_BYTES, MOST_FIELDS = 64 * 1024, 50
 PAGES_AT_ONCE = 8
+RETRY_S = 10
 FORM = "application/x-www-form-urlencoded"
 Work = Callable[[Visit], Response]
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -66,18 +67,21 @@ class Gate:
             why_not = _why_not(visit, request, arrival, what, form)
             if why_not:
                 return await self.in_thread(lambda: self._forbidden(visit, what, why_not), arrival)
-            return await self.in_thread(lambda: work(visit), arrival)
+            return await self.in_thread(lambda: work(visit), arrival, detailed=True)
 
         return endpoint
 
-    async def in_thread(self, work: Callable[[], Response], arrival: Arrival) -> Response:
-        """What the work answers, or a page that says why it could not; with every header."""
+    async def in_thread(self, work: Callable[[], Response], arrival: Arrival, *, detailed: bool = False) -> Response:
+        """What the work answers, or a page that says why it could not; with every header.
+
+        `detailed`: the page says what an error says, which may name files: not for visitors.
+        """
         if self._limiter is None:
             self._limiter = CapacityLimiter(PAGES_AT_ONCE)
         try:
             response = await to_thread.run_sync(work, limiter=self._limiter)
         except AxradError as error:
-            response = self.trouble(arrival, error)
+            response = self.trouble(arrival, error, detailed=detailed)
         except Exception as error:  # noqa: BLE001 - the outermost place: one page fails, the console does not
             log.error("page-failed", error=type(error).__name__, at=place_of(error))
             response = self.message(arrival, HTTPStatus.INTERNAL_SERVER_ERROR, "This page could not be made.", "")
@@ -117,12 +121,15 @@ class Gate:
             return None
         return session
 
-    def trouble(self, arrival: Arrival, error: AxradError) -> Response:
-        """A page that says what an error says."""
+    def trouble(self, arrival: Arrival, error: AxradError, *, detailed: bool) -> Response:
+        """A page for an error, with what it says where `detailed`."""
         later = isinstance(error, TryLater)
         status = HTTPStatus.SERVICE_UNAVAILABLE if later else HTTPStatus.NOT_FOUND
         title = "This cannot be shown just now." if later else "This is not there."
-        return self.message(arrival, status, title, error.message)
+        response = self.message(arrival, status, title, error.message if detailed else "")
+        if later:
+            response.headers["Retry-After"] = str(RETRY_S)
+        return response
 
     def message(self, arrival: Arrival, status: HTTPStatus, title: str, text: str) -> Response:
         values = frame_values(self.state.settings, arrival.language)

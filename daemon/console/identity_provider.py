@@ -118,12 +118,16 @@ class IdentityProvider:
         except JoseError as error:
             raise SignInRefused(f"the ID token is not valid: {type(error).__name__}") from None
         claims: Mapping[str, Any] = decoded.claims
+        # A token for several, or for another (OpenID Connect Core 3.1.3.7).
+        if claims.get("azp", self._console.oidc_client_id) != self._console.oidc_client_id:
+            raise SignInRefused("the ID token was made for another client")
         return claims
 
     def _identity(self, claims: Mapping[str, Any]) -> Identity:
         console = self._console
-        user = str(claims.get(console.oidc_user_claim) or claims["sub"])
-        if not USER_NAME.fullmatch(user):
+        named = claims.get(console.oidc_user_claim)
+        user = claims["sub"] if named in (None, "") else named
+        if not isinstance(user, str) or not USER_NAME.fullmatch(user):
             raise SignInRefused(f"the claim {console.oidc_user_claim} is no name of a user")
         role = role_of(claims.get(console.oidc_role_claim), console.oidc_roles)
         if role is None:

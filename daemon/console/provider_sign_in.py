@@ -23,14 +23,14 @@ def provider_routes(gate: Gate, provider: IdentityProvider) -> list[Route]:
         arrival = gate.arrival(request)
         back_to = f"{arrival.scheme}://{request.headers.get('host', '')}{BACK}"
         return gate.refusal(request, arrival) or await gate.in_thread(
-            partial(_begin, provider, arrival, back_to), arrival
+            partial(_begin, provider, arrival, back_to), arrival, detailed=True
         )
 
     async def finish(request: Request) -> Response:
         arrival = gate.arrival(request)
         cookie = request.cookies.get(browser_rules.cookie_name(arrival.scheme, "oidc"), "")
         work = partial(_finish, gate, provider, arrival, cookie, dict(request.query_params))
-        return gate.refusal(request, arrival) or await gate.in_thread(work, arrival)
+        return gate.refusal(request, arrival) or await gate.in_thread(work, arrival, detailed=True)
 
     return [Route("/sign-in/oidc", begin), Route(BACK, finish)]
 

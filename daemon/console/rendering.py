@@ -46,7 +46,9 @@ def speaker(language: str) -> Callable[..., str]:
     known = words(language)
 
     def say(sentence: str, **values: object) -> str:
-        return known.get(sentence, sentence).format(**values)
+        text = known.get(sentence, sentence)
+        # What comes without values may be an error's text, in which a brace is a brace.
+        return text.format(**values) if values else text
 
     return say
 

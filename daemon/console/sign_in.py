@@ -51,9 +51,11 @@ class SignIn:
         ours = nonce and form and browser_rules.equal(form.get("csrf", ""), expected)
         if not ours or form is None or not browser_rules.is_same_origin(request.headers, arrival.scheme):
             return await self._gate.in_thread(lambda: self._page(arrival, STALE, HTTPStatus.FORBIDDEN), arrival)
-        return await self._gate.in_thread(lambda: self._attempt(form, arrival), arrival)
+        before = request.cookies.get(browser_rules.cookie_name(arrival.scheme), "")
+        return await self._gate.in_thread(lambda: self._attempt(form, arrival, before), arrival)
 
-    def _attempt(self, form: dict[str, str], arrival: Arrival) -> Response:
+    def _attempt(self, form: dict[str, str], arrival: Arrival, before: str) -> Response:
+        """`before`: the token of the session that this browser had; it ends where another begins."""
         name = form.get("user", "").strip()[:64]
         wait_s = self._wait_s(name, arrival.address)
         person = Person(name if self._is_user(name) else "", "", arrival.address)
@@ -67,6 +69,7 @@ class SignIn:
             console_audit.signed_in(self._state.settings, person, "wrong password or code")
             return self._page(arrival, WRONG, HTTPStatus.UNAUTHORIZED)
         console_audit.signed_in(self._state.settings, Person(user.name, user.role, arrival.address))
+        self._state.sessions.end(before)
         token, _ = self._state.sessions.begin(user.name, user.role, user.generation, arrival.language)
         response = RedirectResponse("/", HTTPStatus.SEE_OTHER)
         browser_rules.set_cookie(response, arrival.scheme, token)
@@ -112,6 +115,7 @@ def sign_out(visit: Visit) -> Response:
     console_audit.signed_out(visit.settings, visit.person)
     visit.state.sessions.end_session(visit.session)
     response = visit.back_to("/sign-in")
+    response.headers["Clear-Site-Data"] = '"cache"'
     browser_rules.delete_cookie(response, visit.scheme)
     return response
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from daemon.ledger.states import DELIVERY_OVER, OF_A_REVISION, STOPPABLE, WOKEN_
 from daemon.ledger.tables import deliveries, revisions, studies
 from daemon.ledger.work_order import BACKFILL, ROUTINE, priority_in_words
 
+# An opaque id or a UID.
+NAME = re.compile(r"[0-9A-Za-z.]{1,128}")
 # A report that goes nowhere: the code, and why.
 STAYS = "stays-here"
 NOWHERE = "nothing was to be delivered: no [[destination]] takes any of it; the report stays here"
@@ -181,5 +184,7 @@ def study_id_of(connection: sa.Connection, study_uid: str) -> str | None:
 
 
 def find(connection: sa.Connection, name: str) -> StudyRow | None:
-    """A study by opaque id or Study Instance UID, or None."""
+    """A study by opaque id or Study Instance UID, or None. Text that is neither is not looked up: it may hold a NUL."""
+    if not NAME.fullmatch(name):
+        return None
     return row_where(connection, StudyRow, (studies.c.id == name) | (studies.c.study_uid == name))

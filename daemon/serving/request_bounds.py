@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from http import HTTPStatus
 
@@ -17,6 +18,8 @@ from daemon.serving.limits import HttpLimits
 log = structlog.get_logger("axrad.http")
 # Of a request that is refused, so much of its body is read; results are seldom larger.
 READ_AWAY_BYTES = 8 << 20
+# RFC 9110 7.2, without names that belong elsewhere in a URL.
+HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)(?::[0-9]{0,5})?")
 CLOSES = (b"connection", b"close")
 # Whether a host name in a request may be one that leads here; None: any.
 HostRule = Callable[[str], bool] | None
@@ -67,24 +70,18 @@ def refusal_of(scope: Scope, limits: HttpLimits, host_rule: HostRule) -> HTTPSta
         return HTTPStatus.BAD_REQUEST
     if not scope["raw_path"].startswith(b"/"):
         return HTTPStatus.BAD_REQUEST
-    if len(hosts) > 1 or any(not _is_host(host) for host in hosts):
+    names = [_name_of(host) for host in hosts]
+    if len(names) > 1 or None in names:
         return HTTPStatus.BAD_REQUEST
-    if host_rule is not None and hosts and not host_rule(_name_of(hosts[0])):
+    if host_rule is not None and any(name is not None and not host_rule(name) for name in names):
         return HTTPStatus.MISDIRECTED_REQUEST
     return None
 
 
-def _is_host(value: bytes) -> bool:
-    """A host with or without a port, and nothing that belongs elsewhere in a URL."""
-    allowed = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._:[]"
-    return bool(value) and all(byte in allowed for byte in value)
-
-
-def _name_of(host: bytes) -> str:
-    text = host.decode("ascii").lower()
-    if text.startswith("["):
-        return text[1:].partition("]")[0]
-    return text.partition(":")[0]
+def _name_of(host: bytes) -> str | None:
+    """The name or address of a host with or without a port; None where it is no such thing."""
+    match = HOST.fullmatch(host)
+    return None if match is None else match[1].decode("ascii").lower().strip("[]")
 
 
 def _may_be_read_away(scope: Scope) -> bool:
