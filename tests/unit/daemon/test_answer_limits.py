@@ -317,7 +317,7 @@ def test_an_archive_that_takes_its_time_for_every_page_is_not_listed_to_the_end(
         whole(listed.encode(), "Content-Type: application/dicom+json")(connection, path)
 
     with server(talk) as url, pytest.raises(AnswerTooSlow):
-        web.WebDirectory(address(url, timeout_s=0.1)).instances_of(STUDY, SERIES)
+        web.WebDirectory(address(url, timeout_s=0.5)).instances_of(STUDY, SERIES)
 
 
 def test_an_answer_of_an_archive_or_fhir_server_that_is_nested_without_end_is_given_up() -> None:
