@@ -96,6 +96,8 @@ class _LimitedBody:
                 yield piece
             self._require_in_time()
         except Exception:
+            # Nobody reads on: a peer that still sends would hold the connection until garbage is collected.
+            self._raw.close()
             self._require_in_time()
             raise
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
 import select
@@ -128,6 +129,18 @@ def test_an_answer_of_more_bytes_than_allowed_is_given_up(talk: Talk) -> None:
     says = "archive sends an answer of more than 100000 bytes"
     with server(talk) as url, session_of(SMALL) as session, pytest.raises(AnswerTooLarge, match=says):
         session.get(url)
+
+
+def test_the_connection_of_an_answer_that_was_given_up_is_closed_at_once() -> None:
+    gc.disable()
+    try:
+        with server(without_end(OK + b"\r\n", b" " * 65536)) as url, session_of(SMALL) as session:
+            with pytest.raises(AnswerTooLarge) as caught:
+                session.get(url)
+            # The server only ends when its connection does, and the exception still holds the answer.
+            assert caught.traceback
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("first", [b"HTTP/1.1 200 OK\r\nX: ", OK + b"\r\n", OK + b"Transfer-Encoding: chunked\r\n\r\n"])
