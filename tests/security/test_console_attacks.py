@@ -49,7 +49,7 @@ def own(tmp_path: Path) -> Iterator[RunningConsole]:
 def raw(console: RunningConsole, request: str) -> bytes:
     """What is answered to these lines, to the end of the connection."""
     port = int(console.base.rsplit(":", 1)[1])
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as line:
+    with socket.create_connection(("127.0.0.1", port)) as line:
         line.sendall(request.replace("\n", "\r\n").encode("latin-1"))
         parts = []
         while part := line.recv(65536):
