@@ -22,16 +22,19 @@ if TYPE_CHECKING:
     from daemon.spool import Spool
 
 
-@click.command()
-@config_option
-@click.argument("study")
-@click.option(
+roles_option = click.option(
     "--roi",
     "roles",
     multiple=True,
     type=click.Choice(("tumor", "lymph_nodes")),
     help="Only this region; may be given twice.  [default: all that waits]",
 )
+
+
+@click.command()
+@config_option
+@click.argument("study")
+@roles_option
 def accept(config_path: Path | None, study: str, roles: tuple[str, ...]) -> None:
     """Accept the regions that were proposed for STUDY as they are, on behalf of a reader who has looked at them.
 
@@ -64,13 +67,7 @@ def accept(config_path: Path | None, study: str, roles: tuple[str, ...]) -> None
 @click.command()
 @config_option
 @click.argument("study")
-@click.option(
-    "--roi",
-    "roles",
-    multiple=True,
-    type=click.Choice(("tumor", "lymph_nodes")),
-    help="Only this region; may be given twice.  [default: all that waits]",
-)
+@roles_option
 def reject(config_path: Path | None, study: str, roles: tuple[str, ...]) -> None:
     """Reject the regions that were proposed for STUDY, on behalf of a reader who has looked at them.
 
