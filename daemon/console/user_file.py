@@ -20,6 +20,7 @@ from config.schema import Settings
 from daemon.console import passwords
 from daemon.console.rights import ROLES, Role
 from daemon.machine.file_lock import waiting_for_lock
+from daemon.network.file_state import file_state
 from daemon.spool.whole_files import write_synced
 from pipeline.errors import InputRejected, TryLater
 
@@ -58,7 +59,7 @@ class UserFile:
     def all(self) -> Mapping[str, User]:
         """Every user by name. Raises BadUserFile."""
         with self._thread_lock:
-            state = _state(self.path)
+            state = file_state(self.path)
             if state != self._seen:
                 self._users, self._seen = _read(self.path), state
             return self._users
@@ -132,14 +133,6 @@ def require_users(settings: Settings) -> UserFile:
 
 def _generation() -> str:
     return secrets.token_hex(8)
-
-
-def _state(path: Path) -> tuple[int, int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _read(path: Path) -> dict[str, User]:

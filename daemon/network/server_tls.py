@@ -14,6 +14,7 @@ from typing import Any  # Any: what `getpeercert` gives
 import structlog
 
 from config.schema import Console, Listen, Spool
+from daemon.network.file_state import file_state
 from daemon.network.tls_profile import apply_profile, check_revocation
 
 log = structlog.get_logger("axrad.tls")
@@ -170,12 +171,4 @@ class CurrentTls:
         log.info("TLS files read again")
 
     def _on_disk(self) -> list[tuple[int, int, int] | None]:
-        return [_state(path) for path in self._files.named]
-
-
-def _state(path: Path) -> tuple[int, int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
+        return [file_state(path) for path in self._files.named]

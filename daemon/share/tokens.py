@@ -13,6 +13,7 @@ from pathlib import Path
 import structlog
 
 from config.schema import Spool
+from daemon.network.file_state import file_state
 from daemon.share.names import READ, WRITE
 from pipeline.errors import InputRejected
 
@@ -104,13 +105,5 @@ class CurrentTokens:
     def _on_disk(self) -> list[tuple[int, int, int] | None]:
         spool = self._spool
         return [
-            _state_of(path) for path in (spool.share_read_token_file, spool.share_write_token_file) if path is not None
+            file_state(path) for path in (spool.share_read_token_file, spool.share_write_token_file) if path is not None
         ]
-
-
-def _state_of(path: Path) -> tuple[int, int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
