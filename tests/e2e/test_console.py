@@ -307,7 +307,7 @@ def test_an_operator_stops_an_exam_goes_on_with_it_and_a_radiologist_rejects_its
     path = f"/exams/{exam}"
     steps = [{"visit": path}, {"press": "Reject the regions"}, {"press": "Reject the regions"}, {"look": "rejected"}]
     (rejected,) = place.browse("radiologist", steps, folder="reject")
-    assert "rejected: what was proposed" in rejected["text"]
+    assert "rejected: Tumor" in rejected["text"]
 
 
 def test_an_operator_accepts_the_identities_of_an_exam_that_is_held(place: Place) -> None:
