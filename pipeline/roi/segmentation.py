@@ -6,7 +6,7 @@ carry no reference to it: their plane positions alone place them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -112,7 +112,7 @@ def draw(
     drawn = {n: Drawn(f"segmentation {seg.uid}: frames {{}} and {{}} of segment {n}", seg.uid) for n in canvases}
     differences: dict[int, list[Difference]] = {n: [] for n in canvases}
     wanted = [f for f in seg.frames if f.segment is None or f.segment in canvases]
-    stored = decode(seg.path, [f.frame.source.frame for f in wanted], allow_lossy=seg.kind == "FRACTIONAL")
+    stored = _stored(seg, [f.frame.source.frame for f in wanted])
     for place, pixels in zip(wanted, stored, strict=True):
         if pixels.shape != place.plane.shape_zyx[1:]:
             raise PixelsRejected(f"segmentation {seg.uid} decodes to frames of {pixels.shape}", uid=seg.uid)
@@ -129,6 +129,21 @@ def draw(
     for number, canvas in canvases.items():
         canvas.contradictions = contradictions(differences[number], drawn[number].count)
     return canvases
+
+
+def _stored(seg: Segmentation, numbers: Sequence[int | None]) -> Iterator[npt.NDArray[np.generic]]:
+    """The frames' values. Those of a FRACTIONAL one are compared with a threshold, and may have lost a little."""
+    try:
+        yield from decode(seg.path, numbers, allow_lossy=seg.kind == "FRACTIONAL")
+    except PixelsRejected as error:
+        if error.code != "lossy":
+            raise
+        raise PixelsRejected(
+            f"segmentation {seg.uid} was compressed with loss, so its voxels need not be those that were drawn; have "
+            "it saved or sent without loss",
+            code="lossy",
+            uid=seg.uid,
+        ) from error
 
 
 def _masks(
