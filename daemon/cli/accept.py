@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,7 +58,7 @@ def accept(config_path: Path | None, study: str, roles: tuple[str, ...]) -> None
     labels = _take(case, spool, proposal, path, roles, "accepted", key)
     index_once(ledger, spool, time.time(), settings, key)
     if not labels:
-        click.echo(f"accepted already: {_before(case, proposal, path, roles, 'accepted')}")
+        click.echo(f"accepted already: {_before(case.as_it_is_now(), path, roles, 'accepted')}")
         return
     case.tell("accept", labels)
     click.echo(f"accepted: {labels}")
@@ -85,14 +85,15 @@ def reject(config_path: Path | None, study: str, roles: tuple[str, ...]) -> None
         if proposal.state == "accepted" or roles:
             raise InputRejected(f"what was proposed for study {case.study.id} is not on this machine: reject it there")
         if proposal.state != "rejected":
-            readers_word.reject_unseen(case.ledger, proposal, case.who, now)
+            if not readers_word.reject_unseen(case.ledger, proposal, case.who, now):
+                raise InputRejected(f"study {case.study.id}: {case.as_it_is_now().in_words()}")
             case.tell("reject")
         click.echo(f"rejected: what was proposed for study {case.study.id}; it waits for a region that a reader draws")
         return
     key = key_for(settings, case.ledger, now)
     labels = _take(case, Spool(settings.spool.path), proposal, path, roles, "rejected", key)
     if not labels:
-        click.echo(f"rejected already: {_before(case, proposal, path, roles, 'rejected')}")
+        click.echo(f"rejected already: {_before(case.as_it_is_now(), path, roles, 'rejected')}")
         return
     case.tell("reject", labels)
     click.echo(f"rejected: {labels}; study {case.study.id} waits for a region that a reader draws")
@@ -126,6 +127,12 @@ class _Case:
         if row is None or not (answered or awaits_reader(row)) or (file_needed and path is None):
             raise InputRejected(f"study {self.study.id} has no proposal that waits for a reader: {self.in_words()}")
         return row, path
+
+    def as_it_is_now(self) -> _Case:
+        from daemon.ledger import proposals
+
+        with self.ledger.read() as connection:
+            return replace(self, proposal=proposals.newest(connection, self.study.id))
 
     def tell(self, action: str, detail: str = "") -> None:
         """Into the audit trail."""
@@ -171,15 +178,19 @@ def _take(
         raise InputRejected(f"study {case.study.id}: {case.in_words()}; a region that the reader draws takes its place")
     numbers = {"accepted": open_} if answer == "accepted" else {"rejected": open_}
     word = readers_word.Word(case.who, **numbers)
-    readers_word.give(case.ledger, spool, proposal, path, word, case.settings, key, time.time())
-    return ", ".join(wanted[n] for n in sorted(open_))
+    taken = readers_word.give(case.ledger, spool, proposal, path, word, case.settings, key, time.time())
+    if open_ and answer not in {taken.get(kinds[n]) for n in open_}:
+        # Somebody else was quicker: what was said is told, as it is of any earlier word.
+        again = case.as_it_is_now()
+        return _take(again, spool, again.answerable()[0], path, roles, answer, key)
+    return ", ".join(wanted[n] for n in sorted(open_) if taken.get(kinds[n]) == answer)
 
 
-def _before(case: _Case, proposal: ProposalRow, path: Path, roles: Collection[str], answer: Answer) -> str:
+def _before(case: _Case, path: Path, roles: Collection[str], answer: Answer) -> str:
     """Labels of the regions of these kinds (none: all) of which this was said before."""
     from daemon.work import readers_word
     from daemon.work.acceptance import kinds_of, segments_of
 
-    before = readers_word.answers_on(case.ledger, proposal, kinds_of(path, case.settings))
+    before = readers_word.answers_on(case.ledger, case.answerable()[0], kinds_of(path, case.settings))
     those = {n for one in before.values() if one["answer"] == answer for n in one["accepted"] or one["segments"]}
     return ", ".join(label for n, label in segments_of(path, roles, case.settings).items() if n in those)

@@ -114,12 +114,17 @@ class Words:
         listed = [self._why_not(ds, row, proposal) if allowed else MAY_NOT_SEND]
         if not listed[0]:
             before = readers_word.answers_on(self.ledger, proposal, kinds_of(path, self.settings))
-            listed = [left_open(decision, before), contradicted(decision, before, proposal)]
             word = readers_word.Word(
                 f"assessment {row.sop_uid}", frozenset(decision.accepted), frozenset(decision.rejected)
             )
             spool = Spool(self.settings.spool.path)
             taken = readers_word.give(self.ledger, spool, proposal, path, word, self.settings, self.key, now)
+            if not taken:
+                # Somebody else may have been quicker.
+                with self.ledger.read() as connection:
+                    proposal = the_row(connection, ProposalRow, proposal.id)
+                before = readers_word.answers_on(self.ledger, proposal, kinds_of(path, self.settings))
+            listed = [left_open(decision, before), contradicted(decision, before, proposal)]
             for answer in dict.fromkeys(taken.values()):
                 self._tell("accept" if answer == "accepted" else "reject", row, proposal)
         for why in filter(None, listed):

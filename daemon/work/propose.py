@@ -4,12 +4,14 @@ ask for it.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import pydicom
 import sqlalchemy as sa
 import structlog
 
@@ -28,6 +30,7 @@ from daemon.work.acceptance import FILE, good_segments, kinds_of, put_word
 from daemon.work.analyse import FilesGone, exam_of_revision
 from daemon.work.context import Context, renewing_lease
 from daemon.work.failure import TaskFailed, code_of, sentence_of, translated, where_in_our_code
+from daemon.work.rejected_regions import without_rejected
 from dicom_sr.proposal_segmentation import is_demonstration, proposal_segmentation
 from dicom_sr.report_source import ReportSource
 from pipeline.catalog import Exam, InstanceFacts
@@ -147,6 +150,10 @@ class Made:
 
     data: bytes
 
+    @property
+    def sop_uid(self) -> str:
+        return str(pydicom.dcmread(io.BytesIO(self.data), specific_tags=["SOPInstanceUID"]).SOPInstanceUID)
+
 
 def _was_rejected(connection: sa.Connection, study_id: str, sop_uid: str) -> bool:
     """Whether the reader rejected the same voxels: from the images alone, the same may be proposed again."""
@@ -157,15 +164,26 @@ def _was_rejected(connection: sa.Connection, study_id: str, sop_uid: str) -> boo
 def _made(context: Context, row: ProposalRow, study: StudyRow) -> Made | Outcome:
     exam = exam_of_revision(context, study.study_uid, {"selected": [], "context": row.context})
     if not exam.measurements:
-        return _made_from_images(context, row, exam)
+        return _made_from_images(context, row, study, exam)
     regions, t1c = _from_measurements(context, row, study, exam)
     if not regions.regions:
         rejected = any(one.code == REJECTED for one in regions.not_used)
         return Outcome("rejected" if rejected else "empty", _why_nothing(regions))
-    return Made(_segmentation(context, row, exam, t1c, regions.regions))
+    return _not_rejected(context, row, study, exam, t1c, regions.regions)
 
 
-def _made_from_images(context: Context, row: ProposalRow, exam: Exam) -> Made | Outcome:
+def _not_rejected(
+    context: Context, row: ProposalRow, study: StudyRow, exam: Exam, t1c: Volume, regions: Sequence[Labelled]
+) -> Made | Outcome:
+    """The segmentation of those regions that no word in the spool is against."""
+    made = Made(_segmentation(context, row, exam, t1c, regions))
+    rest = without_rejected(context, study, regions, t1c, made.sop_uid)
+    if not rest:
+        return Outcome("rejected", "the spool holds a reader's word against these regions")
+    return made if len(rest) == len(regions) else Made(_segmentation(context, row, exam, t1c, rest))
+
+
+def _made_from_images(context: Context, row: ProposalRow, study: StudyRow, exam: Exam) -> Made | Outcome:
     rules = load_rules(context.settings.roi.rules)
     try:
         proposed = propose_from_images(exam, context.settings)
@@ -174,7 +192,7 @@ def _made_from_images(context: Context, row: ProposalRow, exam: Exam) -> Made | 
     regions = [r for r in proposed.regions if not _is_drawn(r, exam, rules)]
     if not regions:
         return Outcome("empty", "; ".join(proposed.notes) or "what the images show is drawn already")
-    return Made(_segmentation(context, row, exam, proposed.t1c, regions))
+    return _not_rejected(context, row, study, exam, proposed.t1c, regions)
 
 
 def _segmentation(context: Context, row: ProposalRow, exam: Exam, t1c: Volume, regions: Sequence[Labelled]) -> bytes:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from config.schema import Settings
 from daemon.ledger import Ledger, proposals
 from daemon.ledger.proposal_words import Answer, KindAnswer, accepted_by, answered, rejected_by
@@ -28,17 +30,19 @@ class Word:
 
 
 def answers_on(ledger: Ledger, row: ProposalRow, kinds: Mapping[int, str]) -> dict[str, KindAnswer]:
-    """What was said of each kind of a proposal. `kinds`: of all its segments.
+    """What was said of each kind of a proposal. `kinds`: of all its segments."""
+    with ledger.read() as connection:
+        return _answers_in(connection, row, kinds)
 
-    A ledger older than such answers has none of a proposal that was accepted; the spool holds what was.
-    """
+
+def _answers_in(connection: sa.Connection, row: ProposalRow, kinds: Mapping[int, str]) -> dict[str, KindAnswer]:
+    """A ledger older than such answers has none of a proposal that was accepted; the spool holds what was."""
     if row.answers or row.state not in ANSWERED_BY_WORD:
         return answered(row.answers or {}, kinds, (), (), "")
     by = row.reason.removeprefix("by ") or UNKNOWN
     if row.state == "rejected":
         return answered({}, kinds, (), kinds, by)
-    with ledger.read() as connection:
-        accepted, _ = proposals.answered_in_spool(connection, row.sop_uid or "")
+    accepted, _ = proposals.answered_in_spool(connection, row.sop_uid or "")
     return answered({}, kinds, accepted or kinds, (), by)
 
 
@@ -51,29 +55,35 @@ def give(
     proposed again from the same measurements. `path`: the proposal.
     """
     kinds = kinds_of(path, settings)
-    while proposals.awaits_reader(row) or row.state in ANSWERED_BY_WORD:
-        before = answers_on(ledger, row, kinds)
+    with ledger.write() as connection:
+        # Of two words at a time one waits here for the other, so that ledger and spool hold the same one.
+        newest = the_row(connection, ProposalRow, row.id, lock=True)
+        if not (proposals.awaits_reader(newest) or newest.state in ANSWERED_BY_WORD):
+            return {}
+        stored = _answers_in(connection, newest, kinds)
+        # A command may have died between spool and ledger: what the spool holds counts already.
+        spoken = proposals.answered_in_spool(connection, newest.sop_uid or "")
+        before = answered(stored, kinds, *spoken, UNKNOWN)
         after = answered(before, kinds, word.accepted, word.rejected, word.by)
-        if after == before:
+        if after == stored:
             return {}
         accepted, rejected = accepted_by(after), rejected_by(after)
-        # Of a spool on another machine the ledger alone knows a rejection; nothing is accepted there.
+        # Into the spool first: what the ledger alone knew would be lost with it. Of a spool on another machine the
+        # ledger alone knows a rejection; nothing is accepted there.
         if accepted and accepted != accepted_by(before):
             put_word(spool, path, accepted, key.secret)
         if rejected and rejected != rejected_by(before) and not settings.spool.remote:
             put_word(spool, path, rejected, key.secret, "rejected")
-        with ledger.write() as connection:
-            newest = the_row(connection, ProposalRow, row.id)
-            if (newest.answers, newest.state) == (row.answers, row.state):
-                of_word = "proposal-accepted" if accepted != accepted_by(before) else proposals.REJECTED
-                proposals.answer(connection, newest, after, (of_word, f"by {word.by}"), now)
-                return {kind: one["answer"] for kind, one in after.items() if one != before[kind]}
-        # Somebody else was quicker; both words count.
-        row = newest
-    return {}
+        of_word = "proposal-accepted" if accepted != accepted_by(stored) else proposals.REJECTED
+        proposals.answer(connection, newest, after, (of_word, f"by {word.by}"), now)
+    return {kind: one["answer"] for kind, one in after.items() if one != stored[kind]}
 
 
-def reject_unseen(ledger: Ledger, row: ProposalRow, who: str, now: float) -> None:
-    """Reject a proposal whose file is not on this machine."""
+def reject_unseen(ledger: Ledger, row: ProposalRow, who: str, now: float) -> bool:
+    """Reject a proposal whose file is not on this machine, unless somebody has spoken of it since; whether it was."""
     with ledger.write() as connection:
-        proposals.reject(connection, row, row.study_id, who, now)
+        newest = the_row(connection, ProposalRow, row.id, lock=True)
+        if not proposals.awaits_reader(newest):
+            return False
+        proposals.reject(connection, newest, row.study_id, who, now)
+    return True

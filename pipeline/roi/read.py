@@ -107,7 +107,7 @@ def read_all(
             if error.code in WRONG_PLACE:
                 raise
             failed.append((by_path[each.content.path], error))
-    drawn = with_word_of_readers(drawn, [p for f in proposals for p in _proposed(f, t1c, settings, rules)])
+    drawn = with_word_of_readers(drawn, [p for f in proposals for p in proposed_segments(f, t1c, settings, rules)])
     drawn, outdone = readers_first(drawn)
     counting, replaced = latest(drawn, earlier, {o.uid: by_path[o.content.path].tags.get("author_key") for o in opened})
     _check_covered(failed, counting, rules)
@@ -122,7 +122,7 @@ def read_all(
     return Reading(regions, tuple(left_out))
 
 
-def _proposed(proposal: InstanceFacts, t1c: Volume, settings: RoiSettings, rules: Rules) -> list[Drawn]:
+def proposed_segments(proposal: InstanceFacts, t1c: Volume, settings: RoiSettings, rules: Rules) -> list[Drawn]:
     """The segments of a proposal of ours on the grid; none where it lies elsewhere or its file is gone."""
     if proposal.path is None:
         return []

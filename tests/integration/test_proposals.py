@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +11,11 @@ import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
 
-from config.schema import Ledger, Settings
+from config.schema import Settings
 from daemon.cli.accept import accept, reject
 from daemon.cli.ledger import cancel, retry
-from daemon.indexing.reconcile import reconcile
-from daemon.ledger import open_ledger, proposals
-from daemon.ledger.site_key import key_for
+from daemon.ledger import proposals
 from daemon.ledger.tables import instances
-from daemon.spool import Spool
 from daemon.work.context import Context
 from daemon.work.sweep import assemble
 from tests.support.measured_house import SENT, House, a_house, order, proposed, saved_again
@@ -271,19 +266,3 @@ def test_only_what_nobody_drew_is_proposed(house: House, tmp_path: Path) -> None
     assert house.judge().reason.startswith(SENT)
     first_labels = [seg.SegmentSequence[0].SegmentLabel for seg in house.proposals()]
     assert first_labels == ["Tumor, left", "Lymph node 1, left"]
-
-
-def test_measurements_and_an_acceptance_survive_the_loss_of_the_ledger(house: House, tmp_path: Path) -> None:
-    study = proposed(house)
-    CliRunner().invoke(accept, ["--config", str(house.config), study.id, "--roi", "tumor"], catch_exceptions=False)
-    settings = house.context.settings.model_copy(update={"ledger": Ledger(url=f"sqlite:///{tmp_path / 'new.sqlite'}")})
-    house.context = replace(house.context, settings=settings, ledger=open_ledger(settings))
-    key = key_for(settings, house.context.ledger, time.time())
-    spool = Spool(settings.spool.path)
-    reconcile(house.context.ledger, spool, time.time(), key=key, measurements=True)
-    house.pass_time(1000)
-    row = house.judge()
-    assert row.reason_code == "measured"
-    assert "the axillary lymph node ROI" in row.reason
-    assert "tumour ROI" not in row.reason
-    house.context.ledger.close()
