@@ -70,9 +70,9 @@ def facts(*rows: tuple[str, str]) -> Grid:
 
 def markdown(title: str, sections: Sequence[Section]) -> str:
     """The document as Markdown."""
-    parts = [f"# {title}", ""]
+    parts = [f"# {plain(title)}", ""]
     for section in sections:
-        parts += [f"## {section.title}", ""] if section.title else []
+        parts += [f"## {plain(section.title)}", ""] if section.title else []
         for block in section.blocks:
             parts += [*_lines(block), ""]
     return "\n".join(parts)
@@ -100,18 +100,31 @@ def inline(text: str) -> str:
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
 
 
+def plain(text: str) -> str:
+    """Text as Markdown that holds no HTML: names of scanners, levels and cohorts are what somebody else wrote.
+
+    What stands between backticks is shown as it is.
+    """
+    spans = re.split(r"(`[^`]+`)", text)
+    return "".join(s if s.startswith("`") and len(s) > 1 else _without_markup(s) for s in spans)
+
+
+def _without_markup(text: str) -> str:
+    return re.sub(r"&(?=#?\w+;)", "&amp;", text).replace("<", "&lt;")
+
+
 def _lines(block: Block) -> list[str]:
     match block:
         case Grid(heads, rows):
             return [_row(heads), _row(tuple("---" for _ in heads)), *(_row(row) for row in rows)]
         case Bullets(lines):
-            return [f"- {line}" for line in lines]
+            return [f"- {plain(line)}" for line in lines]
         case Warned(text):
-            return [f"**{text}**"]
+            return [f"**{plain(text)}**"]
         case Unknown():
-            return [f"> {block.text}"]
+            return [f"> {plain(block.text)}"]
         case _:
-            return [block]
+            return [plain(block)]
 
 
 def _row(cells: tuple[str, ...]) -> str:
@@ -119,7 +132,7 @@ def _row(cells: tuple[str, ...]) -> str:
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+    return plain(" ".join(text.split())).replace("|", "\\|")
 
 
 def _html(block: Block) -> str:

@@ -23,6 +23,8 @@ from pipeline.signature.record import Floats
 CLINICAL_GROUP = "clinical"
 # With fewer cases of a class a column with two values may agree with the label by chance.
 LEAST_OF_CLASS = 5
+# Squares, and squares of squares, of what lies between are numbers of 64 bits; no feature of an image comes near.
+SMALLEST, LARGEST = 1e-70, 1e70
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ def for_training(table: Table, recipe: Training) -> Design:
     columns = (*features, *clinical_columns(recipe.clinical, table))
     groups = (*map(names.group_of, features), *[CLINICAL_GROUP] * (len(columns) - len(features)))
     values = matrix(table, columns, recipe.clinical)
+    _refuse_extremes(values, columns, table.name)
     keep = complete(values, columns, table, recipe.complete_cases)
     if recipe.harmonise is not None:
         keep &= _with_scanner(table, recipe, keep)
@@ -111,6 +114,22 @@ def _with_scanner(table: Table, recipe: Training, keep: npt.NDArray[np.bool_]) -
             code="missing-values",
         )
     return known
+
+
+def _refuse_extremes(values: Floats, columns: tuple[str, ...], name: str) -> None:
+    """Refuse columns whose spread cannot be computed: a signature of them would hold what is no number.
+
+    Raises:
+        InputRejected: naming the columns.
+    """
+    largest = np.nanmax(np.abs(values), axis=0, initial=0)
+    extreme = [columns[j] for j in np.flatnonzero((largest > LARGEST) | ((largest > 0) & (largest < SMALLEST)))]
+    if extreme:
+        raise InputRejected(
+            f"{name}: values of {shortened(extreme)} are larger than {LARGEST:g} or all smaller than {SMALLEST:g}: "
+            "their variance cannot be computed; give them in another unit, or leave them out with --ignore COLUMN",
+            code="extreme-values",
+        )
 
 
 def _refuse_labels(design: Design, name: str) -> None:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from neuroCombat import neuroCombat
 
-from config.schema import ScannerGroup, SignatureSettings
+from config.schema import ScannerGroup, SignatureSettings, Training
 from daemon.cli.signature import signature as command
 from pipeline.analysis.signatures_in_use import Signatures
 from pipeline.errors import AxradError, FeatureRejected, InputRejected
@@ -519,3 +519,30 @@ def test_stable_features_and_an_open_number_go_with_harmonisation(tmp_path: Path
     header = train(read_, recipe(stable_icc=0.9, top="auto", folds=3, trees=10)).header
     assert header.harmonisation is not None
     assert header.top_choice is not None
+
+
+@pytest.mark.parametrize("factor", [1e200, 1e-200, 1e80, 1e-80])
+@pytest.mark.parametrize("recipe", [COMBAT, FAST])
+def test_features_whose_variance_is_no_number_are_refused_by_name(factor: float, recipe: Training) -> None:
+    data = scanned(30)
+    column = next(c for c in data if c.count(".") >= 2)
+    data[column] *= factor
+    with pytest.raises(InputRejected, match=rf"values of {column} are .* their variance cannot be computed") as refused:
+        train(table(data), recipe)
+    assert refused.value.code == "extreme-values"
+
+
+@pytest.mark.parametrize("factor", [1e60, 1e-60])
+def test_very_large_and_very_small_features_give_a_signature_of_numbers(factor: float) -> None:
+    data = scanned()
+    columns = [c for c in data if c.count(".") >= 2]
+    data[columns] *= factor
+    signature = train(table(data), COMBAT)
+    assert all(np.isfinite(array).all() for array in signature.arrays.values() if array.dtype.kind == "f")
+
+
+def test_a_scanners_name_is_no_markup_on_the_card() -> None:
+    data = DATA.assign(manufacturer=DATA["manufacturer"].replace("Philips", "<b>Philips</b>"))
+    text = model_card.markdown(train(table(data), COMBAT))
+    assert "&lt;b>Philips" in text
+    assert "<b>" not in text

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from daemon.cli.signature import signature as command
 from pipeline.research.evaluation.evaluate import Questions, evaluate
-from pipeline.signature import card, demonstration_path, model_card
+from pipeline.signature import card, demonstration_path, document, model_card
 from pipeline.signature.container import load, save
 from pipeline.signature.record import Header, Signature
 from tests.support.signature_tables import clinical, frame, table, trained
@@ -85,3 +85,19 @@ def test_show_writes_the_card_as_html_and_prints_the_methods(tmp_path: Path) -> 
         assert done.output.startswith(start)
     assert page.read_text().startswith("<!DOCTYPE html>")
     assert "bin width of 25," in CliRunner().invoke(command, ["show", "--methods"]).output
+
+
+def test_what_others_wrote_is_no_markup_in_markdown() -> None:
+    assert document.plain("a<b>SIEMENS</b> &lt; | x") == "a&lt;b>SIEMENS&lt;/b> &amp;lt; | x"
+    assert document.plain("P < 0.05 & `a<b`") == "P &lt; 0.05 & `a<b`"
+    blocks = (
+        "<b>t</b>",
+        document.Bullets(("<b>l</b>",)),
+        document.Warned("<b>w</b>"),
+        document.Unknown("<b>u</b>"),
+        document.Grid(("<b>h</b>",), (("<b>c</b>",),)),
+    )
+    section = document.Section("<b>s</b>", blocks)
+    text = document.markdown("<b>x</b>", [section])
+    assert "<" not in text
+    assert text.count("&lt;b>") == 8
