@@ -14,6 +14,7 @@ from daemon.cli.research_extra import require_research
 from daemon.cli.signature_author import authors_of, authors_section, require_authors, sign, trust
 from daemon.cli.signature_evaluation import evaluate
 from daemon.cli.signature_family import family
+from daemon.cli.signature_levels import levels
 from daemon.cli.signature_methods import methods_of
 from daemon.cli.signature_registry import (
     activate_family,
@@ -39,7 +40,7 @@ def signature() -> None:
     """Make, judge and choose signatures."""
 
 
-for _command in (evaluate, family, sign, trust):
+for _command in (evaluate, family, levels, sign, trust):
     signature.add_command(_command)
 
 

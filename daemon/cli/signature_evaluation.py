@@ -212,6 +212,7 @@ def _cohort(
         ignore=ignore,
         foreign_columns=header.foreign_columns,
         mapping=mapping,
+        level_split=header.level_split,
     )
 
 

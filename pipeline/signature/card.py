@@ -55,6 +55,11 @@ def limits(signature: Signature, evaluation: Mapping[str, Json] | None) -> list[
         sentences.append(DEMONSTRATION)
     if h.foreign_columns:
         sentences.append("Its columns are not features of axrad: it cannot be run on images.")
+    if h.level_split is not None:
+        sentences.append(
+            f"For research alone: it tells {' or '.join(h.level_split.positive)} from "
+            f"{' or '.join(h.level_split.negative)}, one question of several to ordered levels. It can never be active."
+        )
     sentences += conclusions(evaluation)
     for name, row in external(evaluation).items():
         others = row.get("patients_not_compared_with")

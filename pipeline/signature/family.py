@@ -19,6 +19,8 @@ from pipeline.signature.record import Signature
 
 SCHEMA = "axrad.family/1"
 FILE = "family.json"
+# What `axrad signature levels` writes in its place.
+LEVELS = "levels.json"
 # A name or a version, as of a signature.
 CALLED = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+\-]*")
 
@@ -47,9 +49,15 @@ def read(folder: Path) -> Family:
 
     Raises:
         InputRejected: `family.json` cannot be read or is damaged, or a member is missing, altered, listed twice, of
-            another version, or of another question than the first.
+            another version, or of another question than the first; or it is a folder of ordered levels.
     """
     path = folder / FILE
+    if (folder / LEVELS).is_file() and not path.is_file():
+        raise InputRejected(
+            f"{folder} holds signatures of an outcome with more than two levels: they are for research alone, each is "
+            "evaluated by its own file, and none can be active",
+            code="research-only",
+        )
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
         if facts["schema"] != SCHEMA or not facts["members"]:

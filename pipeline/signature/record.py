@@ -20,6 +20,7 @@ from pipeline.extraction_settings import Form, as_trained, hash_of, phase_of
 from pipeline.needs import GROUPS, SignatureNeeds
 from pipeline.records import Json, Origin
 from pipeline.result import Record
+from pipeline.signature.level_split import LevelSplit
 
 Floats = npt.NDArray[np.float64]
 SCHEMA = "axrad.signature/1"
@@ -113,7 +114,8 @@ class Header(Record):
     itself (the first defaults), or that were not told. `ki67_high_percent`: from where on Ki-67 was high in the
     molecular subtypes that it was trained on; None: it reads none, or it was not told. `origins`: who made the regions
     that it was trained on. Files of before this was kept have none: drawn by readers. `harmonisation`: between which
-    scanner groups; None: none.
+    scanner groups; None: none. `level_split`: that it is one question of several to an outcome with more than two
+    levels, for research alone; None: its outcome has two.
     """
 
     schema_: Literal["axrad.signature/1"] = Field("axrad.signature/1", alias="schema")
@@ -148,6 +150,7 @@ class Header(Record):
     protocol: dict[str, ProtocolFact] = Field(default_factory=dict)
     origins: tuple[Origin, ...] = DRAWN_ONLY
     harmonisation: HarmonisationFacts | None = None
+    level_split: LevelSplit | None = None
     intended_use: str = ""
     software: dict[str, str] = Field(default_factory=dict)
 
@@ -166,7 +169,7 @@ class Header(Record):
     @model_serializer(mode="wrap")
     def _bytes_of_files_without_them_stay(self, serialise: SerializerFunctionWrapHandler) -> dict[str, object]:
         facts: dict[str, object] = serialise(self)
-        for name in ("extraction", "ki67_high_percent", "top_choice", "harmonisation"):
+        for name in ("extraction", "ki67_high_percent", "top_choice", "harmonisation", "level_split"):
             if facts.get(name) is None:
                 facts.pop(name, None)
         recipe = facts.get("recipe")
@@ -249,8 +252,10 @@ class Signature:
         """What it reads; `rank` is its place in the written order of the signatures in use.
 
         Raises:
-            InputRejected: its columns are not ours, so no exam has them.
+            InputRejected: its columns are not ours, so no exam has them; or it is for research alone.
         """
+        if self.header.level_split is not None:
+            raise InputRejected(f"{self.header.title} cannot run on images: it is for research alone")
         if self.header.foreign_columns:
             raise InputRejected(f"{self.header.title} cannot run on images: its columns are not ours")
         groups = {tuple(name.split(".", 1)) for name in self._groups}

@@ -196,7 +196,7 @@ class Registry:
     def shadow(self, signature: Signature, *, on: bool = True) -> None:
         """Compute it beside the active one, without reporting it; or stop that. Raises as `activate` does."""
         if on:
-            fitness.refuse_foreign(signature)
+            fitness.refuse_research(signature)
         sha256, state = self.add(signature), self._state()
         others = [s for s in state.shadow if s != sha256]
         self._write(replace(state, shadow=(*others, *([sha256] if on else []))))
@@ -261,7 +261,7 @@ def in_shadow(settings: SignatureSettings) -> tuple[Signature, ...]:
 
 def _usable(settings: SignatureSettings, signatures: tuple[Signature, ...]) -> tuple[Signature, ...]:
     for signature in signatures:
-        fitness.refuse_foreign(signature)
+        fitness.refuse_research(signature)
     if settings.require_author:
         from pipeline.signature.authors import require
 

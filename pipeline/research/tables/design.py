@@ -33,7 +33,8 @@ class Design:
 
     `kept_rows`: bool per row of the table; rows left out were incomplete. `patients`: the number of each case's one.
     `repeats`: (cases, repeats, columns), the cases perturbed, where the recipe asks for stable features; else None.
-    `scanners`: the scanner group of each case, where the recipe harmonises; else None.
+    `scanners`: the scanner group of each case, where the recipe harmonises; else None. `levels`: the level of each
+    case, where the classes are made of more than two: folds of nested cross-validation then hold every level.
     """
 
     columns: tuple[str, ...]
@@ -45,6 +46,7 @@ class Design:
     patients: Numbers | None = None
     repeats: Floats | None = None
     scanners: Scanners | None = None
+    levels: Numbers | None = None
 
     @property
     def left_out(self) -> int:
@@ -59,6 +61,7 @@ class Design:
             self, values=self.values[some], positive=self.positive[some], ids=ids, kept_rows=rows & self.kept_rows,
             patients=patients, repeats=None if self.repeats is None else self.repeats[some],
             scanners=None if self.scanners is None else self.scanners.of(some),
+            levels=None if self.levels is None else self.levels[some],
         )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +21,9 @@ from pipeline.research.tables.column_map import NOTHING, ColumnMap
 from pipeline.research.tables.faults import MOST, Faults
 from pipeline.research.tables.numbers import numbers_in, with_points
 from pipeline.research.tables.reading import read_frame
-from pipeline.research.tables.row_names import NOBODY, SIDES, as_text, ids_of, labels_of
+from pipeline.research.tables.row_names import NOBODY, SIDES, as_text, ids_of, labels_of, merged_levels
 from pipeline.signature import names
+from pipeline.signature.level_split import LevelSplit
 
 _HASH_COLUMNS = (names.EXTRACTION_HASH, names.PROTOCOL + names.EXTRACTION_HASH, "settings_hash")
 
@@ -52,6 +53,7 @@ class Table:
     extraction: Form | None = None
     ki67_high_percent: float | None = None
     perturbations: Path | None = None
+    level_split: LevelSplit | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -91,6 +93,7 @@ class Table:
             tuple(i for i, keep in zip(self.ids, which, strict=True) if keep), self.positive[which], self.columns,
             self.features[which], {k: v[which] for k, v in self.others.items()}, self.extraction_hash,
             self.foreign_columns, self.extraction, self.ki67_high_percent, self.perturbations,
+            self.level_split,
         )  # fmt: skip
 
 
@@ -119,11 +122,11 @@ def read(
         InputRejected: naming all rows and columns that are wrong.
     """
     frame, digest = read_frame(path, mapping)
-    table = from_frame(
+    return from_frame(
         frame, name=path.name, sha256=digest, label=label, positive=positive, negative=negative, id_column=id_column,
         ignore=ignore, companions=companions, foreign_columns=foreign_columns, settings=settings, mapping=mapping,
+        perturbations=perturbations_of(path),
     )  # fmt: skip
-    return replace(table, perturbations=perturbations_of(path))
 
 
 def perturbations_of(path: Path) -> Path:
@@ -146,8 +149,13 @@ def from_frame(
     settings: Settings | None = None,
     mapping: ColumnMap = NOTHING,
     sha256: str | None = None,
+    level_split: LevelSplit | None = None,
+    perturbations: Path | None = None,
 ) -> Table:
-    """`read` from a data frame. Without `sha256` the table's digest is that of its CSV form."""
+    """`read` from a data frame. Without `sha256` the table's digest is that of its CSV form.
+
+    `level_split`: the label has more than two levels, and the two classes are made of them.
+    """
     sha256 = sha256 or hashlib.sha256(frame.to_csv(index=False).encode()).hexdigest()
     faults = Faults(name)
     frame = _columns_once(mapping.applied(frame, faults), ignore, faults)
@@ -166,13 +174,15 @@ def from_frame(
     positive, negative = as_text(positive), None if negative is None else as_text(negative)
     is_positive = np.zeros(len(frame), dtype=np.bool_)
     if label in frame.columns:
-        is_positive, negative = labels_of(frame[label], positive, negative, faults)
+        cells = frame[label] if level_split is None else merged_levels(frame[label], level_split)
+        is_positive, negative = labels_of(cells, positive, negative, faults)
     features = numbers_in(frame, columns, faults)
     faults.refuse()
     others = {c: frame[c].to_numpy(dtype=object) for c in frame.columns if c not in (*columns, label, id_column)}
     return Table(
         name, sha256, label, positive, negative or "", id_column, ids, is_positive, columns, features, others,
         extraction_hash, foreign_columns, extraction, None if settings is None else settings.clinical.ki67_high_percent,
+        perturbations=perturbations, level_split=level_split,
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.research.tables.faults import Faults, row_list
+from pipeline.signature.level_split import LevelSplit
 
 SIDES = ("side", "laterality")
 # Of an id or an outcome, what stands for none; `none` may well be one.
@@ -71,6 +72,13 @@ def labels_of(
     elif negative not in values:
         faults.add("one-class", f"every case is {positive}; one class only", where)
     return np.array([text == positive for text in labels], dtype=np.bool_), negative
+
+
+def merged_levels(cells: pd.Series, split: LevelSplit) -> pd.Series:
+    """The cells with each level replaced by the class that it is part of; others stay, for `labels_of` to refuse."""
+    classes = dict.fromkeys(split.positive, split.positive_class)
+    classes |= dict.fromkeys(split.negative, split.negative_class)
+    return cells.map(lambda cell: classes.get(as_text(cell), cell))
 
 
 def _by_side(ids: tuple[str, ...], frame: pd.DataFrame) -> tuple[str, ...]:

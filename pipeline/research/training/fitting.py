@@ -175,27 +175,32 @@ def choose_top(
     return TopChoice(top=best, auc={str(top): auc for top, auc in aucs.items()})
 
 
-def folds(positive: Bools, count: int, seed: int, patients: Indices | None = None) -> Iterator[tuple[Indices, Indices]]:
+def folds(
+    strata: Bools | Indices, count: int, seed: int, patients: Indices | None = None
+) -> Iterator[tuple[Indices, Indices]]:
     """Stratified folds as (training, held out) indices; shuffled by `seed`. All cases of a patient are in one fold.
+
+    `strata`: the class of each case, or its level of several.
 
     Raises:
         InputRejected: patients with several cases are so many that a fold lacks a class.
     """
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-    nothing = np.zeros((len(positive), 1))
+    nothing = np.zeros((len(strata), 1))
     if patients is None or len(np.unique(patients)) == len(patients):
-        yield from StratifiedKFold(count, shuffle=True, random_state=seed).split(nothing, positive)
+        yield from StratifiedKFold(count, shuffle=True, random_state=seed).split(nothing, strata)
         return
-    fewest = min(len(np.unique(patients[positive])), len(np.unique(patients[~positive])))
+    classes = np.unique(strata)
+    fewest = min(len(np.unique(patients[strata == one])) for one in classes)
     for attempt in range(SHUFFLES if fewest >= count else 0):
         splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed + attempt * 1_000_003)
-        parts = list(splitter.split(nothing, positive, patients))
-        if all(0 < positive[held_out].sum() < len(held_out) for _, held_out in parts):
+        parts = list(splitter.split(nothing, strata, patients))
+        if all(len(np.unique(strata[held_out])) == len(classes) for _, held_out in parts):
             yield from parts
             return
     raise InputRejected(
-        f"no {count} folds by patient have both classes: too few patients of one class", code="few-cases"
+        f"no {count} folds by patient have every class: too few patients of one class", code="few-cases"
     )
 
 

@@ -60,8 +60,9 @@ def nested_cv(
     probabilities, called = np.zeros(len(design.positive)), np.zeros(len(design.positive), dtype=np.bool_)
     chosen = np.zeros((repeats * recipe.folds, len(design.columns)), dtype=np.bool_)
     empty, cutoffs = 0, []
+    strata = design.positive if design.levels is None else design.levels
     for repeat in range(repeats):
-        parts = fitting.folds(design.positive, recipe.folds, recipe.seed + repeat, design.patients)
+        parts = fitting.folds(strata, recipe.folds, recipe.seed + repeat, design.patients)
         for fold, (training, held_out) in enumerate(parts):
             decisions, selected = _fold(design, recipe, training, held_out)
             empty += len(selected) == 0

@@ -107,6 +107,7 @@ def _train(table: Table, recipe: Training, identity: Identity, progress: fitting
         protocol=training_ranges.protocol_of(table, cases.kept_rows),
         origins=_origins(table, cases.kept_rows),
         harmonisation=None if cases.scanners is None else scanners.facts_of(cases.scanners, cases.positive, recipe),
+        level_split=table.level_split,
         intended_use=identity.intended_use,
         software=software(),
     )

@@ -1,0 +1,1 @@
+"""Outcomes with more than two ordered levels, for research alone."""
