@@ -85,4 +85,6 @@ def _print_members(trained: TrainedFamily, out: Path) -> None:
         )
     for one in trained.left_out:
         click.echo(f"left out: {one.subset.name}: {one.why}", err=True)
+    if trained.on_common:
+        click.echo(f"metrics on the same exams: {out / 'metrics.csv'}")
     click.echo(f"report: {out / 'report.html'}")

@@ -15,10 +15,12 @@ from pathlib import Path
 from pipeline.errors import InputRejected
 from pipeline.records import Json
 from pipeline.signature import container
-from pipeline.signature.record import Signature
+from pipeline.signature.record import Header, Signature
 
 SCHEMA = "axrad.family/1"
 FILE = "family.json"
+# In it, the signature on the clinical variables alone: no member, but what members are compared with.
+CLINICAL = "clinical_alone"
 # What `axrad signature levels` writes in its place.
 LEVELS = "levels.json"
 # A name or a version, as of a signature.
@@ -27,12 +29,16 @@ CALLED = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+\-]*")
 
 @dataclass(frozen=True)
 class Family:
-    """`members` in their written order; `facts` is the whole of `family.json`."""
+    """`members` in their written order; `facts` is the whole of `family.json`.
+
+    `clinical_alone`: on the clinical variables alone, beside the members; it is never asked with them.
+    """
 
     name: str
     version: str
     members: tuple[Signature, ...]
     facts: Mapping[str, Json]
+    clinical_alone: Signature | None = None
 
     @property
     def title(self) -> str:
@@ -63,6 +69,7 @@ def read(folder: Path) -> Family:
         if facts["schema"] != SCHEMA or not facts["members"]:
             raise ValueError(f"it is not {SCHEMA}, or it has no members")
         listed = [(str(m["file"]), str(m["sha256"])) for m in facts["members"]]
+        beside = [(str(m["file"]), str(m["sha256"])) for m in [facts[CLINICAL]]] if CLINICAL in facts else []
         name, version = str(facts["name"]), str(facts["version"])
         if not (CALLED.fullmatch(name) and CALLED.fullmatch(version)):
             raise ValueError(f"it is called {f'{name}@{version}'[:80]!r}")
@@ -70,14 +77,17 @@ def read(folder: Path) -> Family:
         raise InputRejected(f"cannot read the family {path}: {error.strerror}", code="family-unreadable") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputRejected(f"{path} is damaged: {error}", code="family-unreadable") from error
-    outside = [file for file, _ in listed if Path(file).name != file]
+    outside = [file for file, _ in (*listed, *beside) if Path(file).name != file]
     if outside or len(dict(listed)) != len(listed):
         which = f"{outside[0]} is not in its folder" if outside else "a member is listed twice"
         raise InputRejected(f"{path} is damaged: {which}", code="family-unreadable")
     members = tuple(container.load(folder / file, sha256) for file, sha256 in listed)
+    alone = tuple(container.load(folder / file, sha256) for file, sha256 in beside)
     _one_question(members, path)
+    for signature in alone:
+        _refuse_other_question(signature.header, members[0].header, path)
     _one_version(members, version, path)
-    return Family(name, version, members, facts)
+    return Family(name, version, members, facts, alone[0] if alone else None)
 
 
 def files(folder: Path, family: Family) -> tuple[Path, ...]:
@@ -114,8 +124,12 @@ def _one_question(members: tuple[Signature, ...], path: Path) -> None:
                 f"{path}: {header.title} and {readers[member.inputs]} read the same inputs", code="family-unreadable"
             )
         readers[member.inputs] = header.title
-        asked = (header.label_column, header.positive_value, header.negative_value, header.positive_class)
-        if asked != (first.label_column, first.positive_value, first.negative_value, first.positive_class):
-            raise InputRejected(
-                f"{path}: {header.title} and {first.title} answer different questions", code="family-unreadable"
-            )
+        _refuse_other_question(header, first, path)
+
+
+def _refuse_other_question(header: Header, first: Header, path: Path) -> None:
+    asked = (header.label_column, header.positive_value, header.negative_value, header.positive_class)
+    if asked != (first.label_column, first.positive_value, first.negative_value, first.positive_class):
+        raise InputRejected(
+            f"{path}: {header.title} and {first.title} answer different questions", code="family-unreadable"
+        )

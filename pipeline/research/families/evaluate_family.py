@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ from pipeline.records import Json
 from pipeline.research import metrics
 from pipeline.research.evaluation import scored_cohort
 from pipeline.research.evaluation.evaluate import Evaluation, Questions, compare, evaluate
+from pipeline.research.families import metrics_table
 from pipeline.research.tables import design
 from pipeline.research.tables.feature_table import Table
 from pipeline.research.training import fitting
@@ -50,6 +52,7 @@ def evaluate_family(
     evaluations: list[Evaluation] = []
     rows: list[Json] = []
     readers: dict[str, list[Signature]] = {name: [] for name in tables}
+    alone = {name: _clinical_alone(family, name, table, questions.complete_cases) for name, table in tables.items()}
     for number, member in enumerate(family.members):
         why = {name: _why_not(member, name, table, questions.complete_cases) for name, table in tables.items()}
         able = {name: table for name, table in tables.items() if not why[name]}
@@ -70,7 +73,9 @@ def evaluate_family(
         "name": family.name,
         "version": family.version,
         "members": rows,
-        "comparison": {n: _comparison(readers[n], n, table, questions.complete_cases) for n, table in tables.items()},
+        "comparison": {
+            n: _comparison(readers[n], alone[n], n, table, questions.complete_cases) for n, table in tables.items()
+        },
     }
     return FamilyEvaluation(family, tuple(evaluations), facts)
 
@@ -98,12 +103,24 @@ def _member(member: Signature, evaluation: Evaluation | None, why: Mapping[str, 
     }
 
 
-def _comparison(readers: Sequence[Signature], name: str, table: Table, complete_cases: bool) -> dict[str, Json]:
-    """The members that a cohort can judge, on the exams that all of them read, against the first of them."""
+def _clinical_alone(family: Family, name: str, table: Table, complete_cases: bool) -> Signature | None:
+    """The family's signature on the clinical variables alone, where the cohort can judge it."""
+    alone = family.clinical_alone
+    return None if alone is None or _why_not(alone, name, table, complete_cases) else alone
+
+
+def _comparison(
+    readers: Sequence[Signature], alone: Signature | None, name: str, table: Table, complete_cases: bool
+) -> dict[str, Json]:
+    """The members that a cohort can judge, on the exams that all of them read, against the first of them.
+
+    `alone`: on the clinical variables alone; beside them in the table of metrics, on the same exams.
+    """
     if len(readers) < 2:
         return {"why_not": "fewer than two members can be judged", "members": []}
     first, *others = readers
-    common = table.rows(_read_by_all(readers, table, complete_cases))
+    beside = [*readers, *([] if alone is None else [alone])]
+    common = table.rows(_read_by_all(beside, table, complete_cases))
     positives, negatives = int(common.positive.sum()), int((~common.positive).sum())
     counts: dict[str, Json] = {"n": len(common), "positives": positives, "negatives": negatives}
     if min(positives, negatives) < FEWEST:
@@ -115,7 +132,27 @@ def _comparison(readers: Sequence[Signature], name: str, table: Table, complete_
         comparison = compare(first, other, scored, complete_cases)
         without: list[Json] = [*sorted(first.inputs - other.inputs)]
         rows.append({"name": other.header.title, "without": without, **comparison})
-    return {**counts, "against": first.header.title, "members": rows}
+    return {**counts, "against": first.header.title, "members": rows, **_metrics(beside, alone, name, common)}
+
+
+def _metrics(signatures: Sequence[Signature], alone: Signature | None, name: str, common: Table) -> dict[str, Json]:
+    """Every signature on the same exams, and each pair by DeLong's test."""
+    scored = {
+        metrics_table.CLINICAL_ALONE if one is alone else one.header.title: (
+            one, scored_cohort.score(one, name, common, complete_cases=True)
+        )
+        for one in signatures
+    }  # fmt: skip
+    rows: list[Json] = []
+    for title, (one, cohort) in scored.items():
+        auc = metrics.newcombe(cohort.decisions, cohort.positive, cohort.patients)
+        called = cohort.probabilities >= one.header.cutoff
+        rows.append(metrics_table.row(title, sorted(one.inputs), auc, called, cohort.positive, cohort.patients))
+    pairs = []
+    for (a, (_, x)), (b, (_, y)) in combinations(scored.items(), 2):
+        tested = metrics.delong_difference(x.decisions, y.decisions, x.positive, x.patients)
+        pairs.append(metrics_table.pair(a, b, *tested))
+    return {"metrics": rows, "comparisons": metrics_table.with_holm(pairs)}
 
 
 def _read_by_all(readers: Sequence[Signature], table: Table, complete_cases: bool) -> npt.NDArray[np.bool_]:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+
 from pipeline.records import Json
 from pipeline.research import agreement
+from pipeline.research.families import metrics_table
 from pipeline.research.families.train_family import Member, TrainedFamily
 from pipeline.research.metrics import Interval
 from pipeline.research.tables import design
@@ -11,7 +17,7 @@ from pipeline.research.tables.reading import sha256_of
 from pipeline.research.training import nested
 from pipeline.research.training.nested import Nested
 from pipeline.signature.container import to_bytes
-from pipeline.signature.family import SCHEMA
+from pipeline.signature.family import CLINICAL, SCHEMA
 from pipeline.signature.record import Signature
 
 
@@ -35,7 +41,17 @@ def facts(family: TrainedFamily) -> dict[str, Json]:
             for one in family.left_out
         ],
         "comparison": _comparison(family),
+        **_clinical_alone(family),
     }
+
+
+def _clinical_alone(family: TrainedFamily) -> dict[str, Json]:
+    """The file of the clinical variables alone, where there is one: it is no member, and is never asked with them."""
+    alone = family.clinical_alone
+    if alone is None:
+        return {}
+    named: Json = {"file": file_name(alone.signature), "sha256": sha256_of(to_bytes(alone.signature))}
+    return {CLINICAL: named}
 
 
 def file_name(signature: Signature) -> str:
@@ -81,7 +97,27 @@ def _comparison(family: TrainedFamily) -> dict[str, Json]:
             row["auc_difference"] = _interval(nested.auc_difference(judged, reference))
             row |= agreement.comparison(judged.called, reference.called, positive, judged.patients)
         rows.append(row)
-    return {**counts, "against": first.signature.header.title, "members": rows}
+    against = first.signature.header.title
+    return {**counts, "against": against, "members": rows, **_metrics(family, positive)}
+
+
+def _metrics(family: TrainedFamily, positive: npt.NDArray[np.bool_]) -> dict[str, Json]:
+    """Every member and the clinical variables alone on the same exams, held out; and each pair of them."""
+    judged = {m.signature.header.title: one for m, one in zip(family.members, family.on_common, strict=True)}
+    reads: dict[str, frozenset[str]] = {m.signature.header.title: m.signature.inputs for m in family.members}
+    alone = family.clinical_alone
+    if alone is not None and alone.judged is not None:
+        judged[metrics_table.CLINICAL_ALONE] = alone.judged
+        reads[metrics_table.CLINICAL_ALONE] = alone.signature.inputs
+    rows: list[Json] = [
+        metrics_table.row(name, sorted(reads[name]), one.auc, one.called, positive, one.patients)
+        for name, one in judged.items()
+    ]
+    pairs = [
+        metrics_table.pair(a, b, nested.auc_difference(one, other), nested.difference_p(one, other))
+        for (a, one), (b, other) in combinations(judged.items(), 2)
+    ]
+    return {"metrics": rows, "comparisons": metrics_table.with_holm(pairs)}
 
 
 def _nested(judged: Nested) -> dict[str, Json]:

@@ -10,7 +10,9 @@ from pathlib import Path
 from pipeline.records import Json
 from pipeline.research import html_tables
 from pipeline.research.evaluation.evaluation_page import write_evaluation
+from pipeline.research.families import metrics_table
 from pipeline.research.families.evaluate_family import FamilyEvaluation
+from pipeline.research.tables.reading import csv_of
 from pipeline.signature import card
 from pipeline.signature.methods import Making
 from pipeline.signature.whole_files import write_atomically
@@ -26,6 +28,12 @@ def write_family_evaluation(
     folder.mkdir(parents=True, exist_ok=True)
     for one in judged.evaluations:
         write_evaluation(one, folder / one.signature.header.name, (makings or {}).get(one.signature.sha256))
+    comparison = judged.facts["comparison"]
+    assert isinstance(comparison, dict)
+    for cohort, compared in comparison.items():
+        tables = metrics_table.frames(compared) if isinstance(compared, dict) and "metrics" in compared else {}
+        for name, frame in tables.items():
+            write_atomically(folder / f"{name}_{cohort}.csv", csv_of(frame))
     text = json.dumps(judged.facts, indent=1, allow_nan=False, ensure_ascii=False)
     write_atomically(folder / "evaluation.json", text.encode())
     write_atomically(folder / "report.html", page(judged).encode())
@@ -99,8 +107,15 @@ def _comparison(compared: Mapping[str, Json]) -> str:
     return (
         f"{title}<p>{compared['n']} exams, {compared['positives']} positive, that every member above reads. Intervals "
         f"at 95 %.</p>{html_tables.table(heads, lines)}<p>High or low at each one's own cutoff. Net per class: share "
-        f"moved to the right call minus share moved to the wrong one; NRI is their sum.</p>{calls}"
+        f"moved to the right call minus share moved to the wrong one; NRI is their sum.</p>{calls}{_metrics(compared)}"
     )
+
+
+def _metrics(compared: Mapping[str, Json]) -> str:
+    if "metrics" not in compared:
+        return ""
+    where = f"The same {compared['n']} exams of this cohort, {compared['positives']} positive."
+    return metrics_table.section(compared, "by DeLong's test", where)
 
 
 def _estimate(row: Mapping[str, Json]) -> str:

@@ -6,10 +6,14 @@ import html
 from collections.abc import Mapping
 from pathlib import Path
 
+import pandas as pd
+
 from pipeline.records import Json
 from pipeline.research import html_tables
+from pipeline.research.families import metrics_table
 from pipeline.research.families.facts import facts, file_name
 from pipeline.research.families.train_family import TrainedFamily
+from pipeline.research.tables.reading import csv_of
 from pipeline.signature import container
 from pipeline.signature.family import FILE, as_json
 from pipeline.signature.whole_files import write_atomically
@@ -31,9 +35,20 @@ def write_family(family: TrainedFamily, folder: Path) -> dict[str, Json]:
     content = facts(family)
     for member in family.members:
         container.save(member.signature, folder / file_name(member.signature))
+    if family.clinical_alone is not None:
+        alone = family.clinical_alone.signature
+        container.save(alone, folder / file_name(alone))
+    for name, frame in _frames(content).items():
+        write_atomically(folder / f"{name}.csv", csv_of(frame))
     write_atomically(folder / "report.html", page(content).encode())
     write_atomically(folder / FILE, as_json(content))
     return content
+
+
+def _frames(content: Mapping[str, Json]) -> dict[str, pd.DataFrame]:
+    compared = content["comparison"]
+    assert isinstance(compared, dict)
+    return metrics_table.frames(compared) if "metrics" in compared else {}
 
 
 def page(content: Mapping[str, Json]) -> str:
@@ -104,8 +119,18 @@ def _comparison(content: Mapping[str, Json]) -> str:
         f"{html_tables.table(heads, lines)}<h2>Who would be called otherwise</h2><p>High or low at each one's own "
         "cutoff, on held-out exams (first repeat). Net per class: share moved to the right call minus share moved to "
         "the wrong one; NRI is their sum, negative where calls get worse.</p>"
-        f"{calls}"
+        f"{calls}{_metrics(compared)}"
     )
+
+
+def _metrics(compared: Mapping[str, Json]) -> str:
+    if "metrics" not in compared:
+        return ""
+    where = (
+        f"The same {compared['n']} exams, held out: AUCs are means over folds and repeats, calls those of the first "
+        "repeat."
+    )
+    return metrics_table.section(compared, "by Nadeau and Bengio's corrected t over the same folds", where)
 
 
 def _left_out(content: Mapping[str, Json]) -> str:

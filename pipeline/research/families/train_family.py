@@ -21,6 +21,8 @@ from pipeline.signature.record import Signature
 
 # A subset for which the table has too little is left out with the reason; any other fault of the table is an error.
 TOO_LITTLE = ("few-cases", "nothing-selected")
+# Clinical facts are no scanner's.
+NOT_HARMONISED = {"harmonise": None, "batch": None, "covariates": ()}
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,19 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
+class ClinicalAlone:
+    """The recipe's clinical columns without any image: what every member has to beat. `judged`: on the common exams."""
+
+    signature: Signature
+    judged: Nested | None
+
+
+@dataclass(frozen=True)
 class TrainedFamily:
     """`members` in the order of asking. `common`: bool per row of the table, whether every member reads its exam.
 
     `on_common`: each member cross-validated on these exams alone, in the same folds; empty where they are too few.
+    `clinical_alone`: no member; None where the recipe has no clinical columns, or none of them passes selection.
     """
 
     identity: Identity
@@ -54,6 +65,7 @@ class TrainedFamily:
     left_out: tuple[LeftOut, ...]
     common: npt.NDArray[np.bool_]
     on_common: tuple[Nested, ...]
+    clinical_alone: ClinicalAlone | None = None
 
 
 def train_family(
@@ -86,7 +98,26 @@ def train_family(
             raise InputRejected(f"{table.name}: no subset can be trained: {why}", code="nothing-selected")
         common = np.logical_and.reduce([m.cases.kept_rows for m in members])
         on_common = tuple(_on(common, m, repeats) for m in members) if _enough(common, table, recipe) else ()
-    return TrainedFamily(identity, table, tuple(members), tuple(left_out), common, on_common)
+        alone = _clinical_alone(table, recipe, identity, common if on_common else None, repeats)
+    return TrainedFamily(identity, table, tuple(members), tuple(left_out), common, on_common, alone)
+
+
+def _clinical_alone(
+    table: Table, recipe: Training, identity: Identity, common: npt.NDArray[np.bool_] | None, repeats: int
+) -> ClinicalAlone | None:
+    if not recipe.clinical:
+        return None
+    its_own = recipe.model_copy(update={"sequences": (), "rois": (), "stable_icc": None, **NOT_HARMONISED})
+    try:
+        signature = train(table, its_own, replace(identity, name=f"{identity.name}.clinical-alone"))
+    except InputRejected as error:
+        if error.code not in TOO_LITTLE:
+            raise
+        return None
+    if common is None:
+        return ClinicalAlone(signature, None)
+    cases = design.for_training(table, its_own).on_rows(common)
+    return ClinicalAlone(signature, nested.nested_cv(cases, its_own, repeats))
 
 
 def _member(

@@ -190,7 +190,8 @@ def matrix(table: Table, columns: tuple[str, ...], clinical: tuple[str, ...]) ->
         InputRejected: the table lacks a column, or clinical cells cannot be read; all of them are named.
     """
     place = {name: i for i, name in enumerate(table.columns)}
-    lacking = [c for c in columns if c.split("=")[0] not in clinical and c not in place]
+    known = {*place, *(c for c in clinical if c in table.others)}
+    lacking = [c for c in columns if c not in known and c.split("=")[0] not in known]
     if lacking:
         raise InputRejected(f"{table.name}: missing columns: {shortened(lacking)}", code="missing-columns")
     values = np.full((len(table), len(columns)), np.nan)

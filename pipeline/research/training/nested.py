@@ -85,6 +85,15 @@ def auc_difference(a: Nested, b: Nested) -> metrics.Interval:
     return _interval(a.fold_aucs - b.fold_aucs, -1.0)
 
 
+def difference_p(a: Nested, b: Nested) -> float | None:
+    """Two-sided P of no difference by the same corrected t; None where all folds differ equally."""
+    differences = a.fold_aucs - b.fold_aucs
+    error = math.sqrt(_variance(differences))
+    if error == 0:
+        return None
+    return float(2 * stats.t.sf(abs(float(differences.mean())) / error, differences.size - 1))
+
+
 def naive_auc(design: Design, recipe: Training) -> float:
     """The mistake: columns are selected on everyone, and only the classifier is cross-validated. Mean fold AUC."""
     fitted = fitting.fit(
@@ -150,7 +159,11 @@ def _not_narrower(
 
 def _interval(aucs: Floats, least: float = 0.0) -> metrics.Interval:
     mean, count = float(aucs.mean()), aucs.size
-    # One fold in k is held out: test over training cases is 1 / (k - 1).
-    variance = (1 / count + 1 / (aucs.shape[1] - 1)) * float(aucs.var(ddof=1))
-    half = float(stats.t.ppf(0.975, count - 1)) * math.sqrt(variance)
+    half = float(stats.t.ppf(0.975, count - 1)) * math.sqrt(_variance(aucs))
     return metrics.Interval(mean, max(least, mean - half), min(1.0, mean + half))
+
+
+def _variance(aucs: Floats) -> float:
+    """Of the mean of folds (repeats, folds): one fold in k is held out, so test over training cases is 1 / (k - 1)."""
+    folds = int(aucs.shape[1])
+    return (1 / aucs.size + 1 / (folds - 1)) * float(aucs.var(ddof=1))

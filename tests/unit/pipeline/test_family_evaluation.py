@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,13 +14,18 @@ from click.testing import CliRunner, Result
 
 from daemon.cli.signature import signature
 from pipeline.errors import InputRejected
+from pipeline.research import metrics
 from pipeline.research.evaluation.evaluate import Questions, compare, evaluate
 from pipeline.research.evaluation.scored_cohort import score
+from pipeline.research.families import family_page
 from pipeline.research.families.evaluate_family import FamilyEvaluation, evaluate_family
+from pipeline.research.families.family_evaluation_page import write_family_evaluation
+from pipeline.research.families.train_family import train_family
+from pipeline.research.training.train import Identity
 from pipeline.signature import container, family
 from pipeline.signature.family import Family
 from pipeline.signature.registry import Registry
-from tests.support.signature_tables import FAST, feature, frame, table, trained
+from tests.support.signature_tables import FAST, MADE, clinical, feature, frame, table, trained
 
 DATA = frame(cases=60, effect=2.5)
 WHOLE = trained(DATA, name="aln")
@@ -140,3 +146,80 @@ def test_a_member_that_a_cohort_speaks_against_is_named_loudly_and_not_activated
     assert "aln.t1c@1: NO EVIDENCE on cohort b" in done.stderr
     assert "aln.t1c@1: NO EVIDENCE" in (tmp_path / "o" / "report.html").read_text()
     assert "aln.t1c@1 is left out" in _run("activate", made, "--registry", registry).stderr
+
+
+@pytest.fixture(scope="module")
+def with_clinical(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A family's folder, its first members with clinical columns."""
+    folder = tmp_path_factory.mktemp("family") / "aln"
+    recipe = FAST.model_copy(update={"sequences": ("t1c",), "clinical": ("ki67_percent", "clinical_n"), "folds": 3})
+    made = train_family(table(clinical(DATA)), recipe, Identity("aln"), 1, only=("aln", "aln.radiomic", "aln.tumor"))
+    family_page.write_family(made, folder)
+    return folder
+
+
+def test_one_table_has_every_member_and_the_clinical_variables_alone_on_the_same_exams(
+    with_clinical: Path, tmp_path: Path
+) -> None:
+    read = family.read(with_clinical)
+    assert read.clinical_alone is not None
+    assert read.clinical_alone.inputs == {"ki67_percent", "clinical_n"}
+    trained_on = pd.read_csv(with_clinical / "metrics.csv")
+    names = ["aln@1", "aln.radiomic@1", "aln.tumor@1", "clinical variables alone"]
+    assert trained_on["signature"].tolist() == names
+    cohort = clinical(OTHERS, seed=4)
+    judged = evaluate_family(read, {"b": table(cohort)}, Questions(repeats=1))
+    write_family_evaluation(judged, tmp_path / "judged")
+    rows = pd.read_csv(tmp_path / "judged" / "metrics_b.csv").set_index("signature")
+    assert rows.index.tolist() == names
+    assert rows["n"].nunique() == 1
+    for name, one in zip(names, (*read.members, read.clinical_alone), strict=True):
+        scored = score(one, "b", table(cohort), complete_cases=False)
+        right = (scored.probabilities >= one.header.cutoff) == scored.positive
+        assert rows.loc[name, "auc"] == pytest.approx(metrics.auc(scored.decisions, scored.positive))
+        assert rows.loc[name, "accuracy"] == pytest.approx(right.mean())
+        assert (rows.loc[name, ["auc_low", "npv_low"]] < rows.loc[name, ["auc", "npv"]].to_numpy()).all()
+    page = (tmp_path / "judged" / "report.html").read_text(encoding="utf-8")
+    assert "clinical variables alone" in page
+
+
+def test_every_pair_is_compared_by_delong_on_a_cohort_and_by_the_corrected_t_in_training(with_clinical: Path) -> None:
+    read = family.read(with_clinical)
+    cohort = table(clinical(OTHERS, seed=4))
+    compared = evaluate_family(read, {"b": cohort}, Questions(repeats=1)).facts["comparison"]["b"]["comparisons"]
+    inside = json.loads((with_clinical / "family.json").read_text(encoding="utf-8"))["comparison"]["comparisons"]
+    assert len(compared) == len(inside) == 4 * 3 / 2
+    first, alone = (score(one, "b", cohort, complete_cases=False) for one in (read.members[0], read.clinical_alone))
+    row = next(r for r in compared if (r["a"], r["b"]) == ("aln@1", "clinical variables alone"))
+    difference, p = metrics.delong_difference(first.decisions, alone.decisions, first.positive)
+    assert (row["difference"]["value"], row["p"]) == (pytest.approx(difference.value), pytest.approx(p))
+    assert all(r["p_holm"] is None or r["p_holm"] >= r["p"] for r in (*compared, *inside))
+    # The t that gives P is the one that gives the interval.
+    for r in inside:
+        if r["p"] is not None and abs(r["difference"]["ci"][0]) < 1:
+            assert (r["p"] < 0.05) == (r["difference"]["ci"][0] > 0 or r["difference"]["ci"][1] < 0)
+
+
+def test_the_clinical_variables_alone_are_no_member_and_never_become_active_with_the_family(
+    with_clinical: Path, tmp_path: Path
+) -> None:
+    read = family.read(with_clinical)
+    here = Registry(tmp_path / "registry")
+    here.activate_family(read, MADE, unevaluated=True)
+    assert read.clinical_alone.sha256 not in {s.sha256 for s in here.in_order()}
+    shutil.copytree(with_clinical, tmp_path / "aln")
+    (tmp_path / "aln" / "aln.clinical-alone.axsig").unlink()
+    with pytest.raises(InputRejected, match="clinical-alone"):
+        family.read(tmp_path / "aln")
+
+
+def test_a_cohort_without_the_clinical_columns_has_the_table_without_them(with_clinical: Path) -> None:
+    read = family.read(with_clinical)
+    radiomic = Family("aln", "1", (*read.members[1:2], T1_ONLY), {}, read.clinical_alone)
+    compared = evaluate_family(radiomic, {"b": table(OTHERS)}, Questions(repeats=1)).facts["comparison"]["b"]
+    assert [row["name"] for row in compared["metrics"]] == ["aln.radiomic@1", "aln.t1c@1"]
+
+
+def test_a_cohort_without_a_clinical_column_that_a_signature_reads_is_refused_by_its_name(with_clinical: Path) -> None:
+    with pytest.raises(InputRejected, match=r"missing columns: .*ki67_percent"):
+        score(family.read(with_clinical).members[0], "b", table(OTHERS), complete_cases=False)
