@@ -32,6 +32,8 @@ def cohort() -> None:
 @click.option("--test", type=click.Choice(["t", "wilcoxon"]), default="t", show_default=True)
 @click.option("--complete-cases", is_flag=True, help="Leave out pairs with empty cells.")
 @click.option("--foreign-columns", is_flag=True, help="Take every numeric column as a feature, whatever its name.")
+@click.option("--response", metavar="COLUMN", help="Response to treatment, in either table.")
+@click.option("--responder", "values", multiple=True, metavar="VALUE", help="Of the response: a responder; repeatable.")
 @config_option
 @json_option
 def delta(
@@ -42,20 +44,29 @@ def delta(
     test: Test,
     complete_cases: bool,
     foreign_columns: bool,
+    response: str | None,
+    values: tuple[str, ...],
     config_path: Path | None,
     as_json: bool,
 ) -> None:
-    """Paired tests between the feature tables BEFORE and AFTER of the same patients."""
+    """Paired tests between the feature tables BEFORE and AFTER of the same patients; responders against the others."""
     require_research()
+    if (response is None) != (not values):
+        raise click.UsageError("--response COLUMN and --responder VALUE go together")
     from pipeline.research.change.change_page import facts, write
     from pipeline.research.change.paired_tests import delta as tested
     from pipeline.research.change.pairs import read
+    from pipeline.research.change.responders import responders
 
-    pairs = read(before, after, id_column=id_column, complete_cases=complete_cases, foreign_columns=foreign_columns)
+    pairs = read(
+        before, after, id_column=id_column, complete_cases=complete_cases, foreign_columns=foreign_columns,
+        response=response,
+    )  # fmt: skip
+    compared = responders(pairs, values) if values else None
     result = tested(pairs, test)
-    write(result, pairs, out)
+    write(result, pairs, out, compared)
     if as_json:
-        click.echo(json.dumps(facts(result, pairs), indent=1))
+        click.echo(json.dumps(facts(result, pairs, compared), indent=1))
         return
     if pairs.incomplete:
         click.echo(f"{pairs.incomplete} pairs with empty cells left out", err=True)
@@ -64,6 +75,15 @@ def delta(
         click.echo(
             f"{row['group']:<20} {row['class']:<12} {row['features']:>5} {row['up']:>5} up {row['down']:>5} down"
         )
+    if compared is not None:
+        for moment in () if compared.why_not else ("before", "change"):
+            below, by_chance, discoveries = compared.below(moment)
+            click.echo(
+                f"responders ({compared.responders}) against others ({compared.others}), {moment}: {below} features "
+                f"with P<0.05, by chance {by_chance:.0f}; {discoveries} with q<0.05"
+            )
+        if compared.why_not:
+            click.echo(f"responders not compared: {compared.why_not}")
     click.echo(f"Report: {out / 'report.html'}")
 
 

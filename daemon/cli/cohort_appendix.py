@@ -61,6 +61,7 @@ def characteristics(
     help="A reader's or signature's calls, or scores that are high from the cutoff on; repeatable.",
 )  # fmt: skip
 @click.option("--column", "columns", multiple=True, metavar="COLUMN", help="Compared between who is right; repeatable.")
+@click.option("--nodes", metavar="COLUMN", help="The number of positive nodes: calls by 1, 2, 3 and more.")
 @click.option("--out", type=out_folder, required=True, help="Folder for report.html, JSON and CSVs.")
 @config_option
 @json_option
@@ -70,6 +71,7 @@ def calls(
     positive: str,
     specs: tuple[str, ...],
     columns: tuple[str, ...],
+    nodes: str | None,
     out: Path,
     config_path: Path | None,
     as_json: bool,
@@ -81,7 +83,7 @@ def calls(
     from pipeline.research.appendix.patients_table import read_patients
 
     patients, made, left_out = read_calls(read_patients(table, label=label, positive=positive), specs)
-    facts = write(patients, made, left_out, columns, out)
+    facts = write(patients, made, left_out, columns, out, nodes)
     if as_json:
         click.echo(json.dumps(facts, allow_nan=False))
         return

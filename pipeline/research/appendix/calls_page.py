@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from pipeline.records import Json
-from pipeline.research.appendix import figures, writing
+from pipeline.research.appendix import by_nodes, figures, writing
+from pipeline.research.appendix.by_nodes import Difference, OfNodes
 from pipeline.research.appendix.calls import THRESHOLDS, Call, Contest, Judged, combined, contests, judged, right_by
 from pipeline.research.appendix.characteristics import characteristics
 from pipeline.research.appendix.patients_table import PatientsTable
@@ -20,13 +21,19 @@ from pipeline.research.metrics import Interval
 
 
 def write(
-    patients: PatientsTable, calls: Sequence[Call], left_out: int, columns: Sequence[str], folder: Path
+    patients: PatientsTable,
+    calls: Sequence[Call],
+    left_out: int,
+    columns: Sequence[str],
+    folder: Path,
+    nodes: str | None = None,
 ) -> dict[str, Json]:
     """Accuracy of all calls and of their combinations, McNemar's tests, net benefit, and who is classified right.
 
-    `columns` are compared between the patients whom both of the first two calls, one of them, or neither gets right.
-    Writes `calls.json`, `calls.csv`, `mcnemar.csv` and `report.html`, none with a patient's id. Returns what the JSON
-    document holds.
+    `columns` are compared between the patients whom both of the first two calls, one of them, or neither gets right;
+    `nodes` is the column with the number of positive nodes, by which calls are told apart. Writes `calls.json`,
+    `calls.csv`, `mcnemar.csv`, with `nodes` `positive_nodes.csv`, and `report.html`, none with a patient's id. Returns
+    what the JSON document holds.
     """
     rules = combined(calls)
     rows = [judged(c, patients.positive, rule=False) for c in calls]
@@ -59,7 +66,21 @@ def write(
     ]
     if compared:
         body.append(writing.section("The groups compared", writing.characteristics_table(compared, sizes)))
+    if nodes is not None:
+        groups_by_nodes = by_nodes.groups_of(patients, nodes)
+        of_nodes, differences = by_nodes.by_nodes(calls, groups_by_nodes)
+        uncounted = len(patients) - sum(int(which.sum()) for which in groups_by_nodes.values())
+        facts["positive_nodes"] = {
+            "column": nodes, "uncounted": uncounted, "least_patients": by_nodes.LEAST_PATIENTS,
+            "groups": [_of_nodes(row) for row in of_nodes],
+            "fisher": [writing.plain(asdict(row)) for row in differences],
+        }  # fmt: skip
+        body.append(
+            writing.section("By the number of positive nodes", _nodes_section(of_nodes, differences, uncounted))
+        )
     frames = {"calls.csv": _calls_frame(rows), "mcnemar.csv": pd.DataFrame(tests)}
+    if nodes is not None:
+        frames["positive_nodes.csv"] = pd.json_normalize([_of_nodes(row) for row in of_nodes])
     writing.write_files(folder, "calls.json", facts, "Calls", body, frames)
     return facts
 
@@ -99,6 +120,29 @@ def _calls_frame(rows: Sequence[Judged]) -> pd.DataFrame:
         }
 
     return pd.DataFrame([line(row) for row in rows])
+
+
+def _nodes_section(rows: Sequence[OfNodes], differences: Sequence[Difference], uncounted: int) -> str:
+    lines: list[list[Json]] = [
+        [r.call, r.nodes, r.n, r.high, _interval(r.share) or r.why_not, _interval(r.auc)] for r in rows
+    ]
+    tests: list[list[Json]] = [[d.call, d.a, d.b, d.p, d.p_holm] for d in differences]
+    heads = ["call", "positive nodes", "patients", "called high", "share (exact interval)", "AUC against none"]
+    return (
+        f"<p>{uncounted} patients have no count. A group of fewer than {by_nodes.LEAST_PATIENTS} patients is counted, "
+        f"and nothing is computed of it.</p>{table(heads, lines)}<p>The share that is called high between groups with "
+        "positive nodes, by Fisher's exact test; Holm's P is over all of them.</p>"
+        + (table(["call", "nodes", "nodes", "P", "Holm's P"], tests) if tests else "<p>Fewer than two such groups.</p>")
+    )
+
+
+def _of_nodes(row: OfNodes) -> Json:
+    parts: dict[str, Json] = {}
+    for name, value in (("share_high", row.share), ("auc_against_none", row.auc)):
+        parts[name] = None if value is None else {"value": value.value, "ci": [value.low, value.high]}
+    return {
+        "call": row.call, "nodes": row.nodes, "n": row.n, "high": row.high, **parts, "why_not": row.why_not or None
+    }  # fmt: skip
 
 
 def _judged(row: Judged) -> Json:

@@ -12,7 +12,9 @@ import pandas as pd
 from pipeline.records import Json
 from pipeline.research.change.paired_tests import LEVEL, Delta
 from pipeline.research.change.pairs import Pairs
+from pipeline.research.change.responders import Responders
 from pipeline.research.drawing import clustered_heatmap
+from pipeline.research.html_tables import table
 from pipeline.research.tables.reading import csv_of
 from pipeline.signature.whole_files import write_atomically
 
@@ -24,10 +26,11 @@ td.n, th.n { text-align: right; font-variant-numeric: tabular-nums } th { text-a
 .row { display: flex; flex-wrap: wrap; gap: 1rem } .row figure { flex: 1 1 24rem; max-width: 36rem; margin: 0 }
 img { max-width: 100% } figcaption { color: #555; font-size: 13px }
 """
+_SHOWN = ("median_responders", "median_others", "responder_larger", "p", "q")
 _NAMES = {"t": "paired t-test", "wilcoxon": "Wilcoxon signed-rank test"}
 
 
-def facts(delta: Delta, pairs: Pairs) -> dict[str, Json]:
+def facts(delta: Delta, pairs: Pairs, compared: Responders | None = None) -> dict[str, Json]:
     """`delta.json`."""
     return {
         "schema": "axrad.cohort-delta/1",
@@ -47,19 +50,39 @@ def facts(delta: Delta, pairs: Pairs) -> dict[str, Json]:
              "down": int(r["down"])}
             for r in delta.by_class().to_dict("records")
         ],
+        **({} if compared is None else {"responders": _responders_facts(compared)}),
     }  # fmt: skip
 
 
-def write(delta: Delta, pairs: Pairs, folder: Path) -> None:
+def _responders_facts(compared: Responders) -> dict[str, Json]:
+    moments: dict[str, Json] = {}
+    for moment in () if compared.why_not else ("before", "change"):
+        below, by_chance, discoveries = compared.below(moment)
+        moments[moment] = {"p_below_0_05": below, "by_chance": by_chance, "q_below_0_05": discoveries}
+    return {
+        "responders": [*compared.values],
+        "n_responders": compared.responders,
+        "n_others": compared.others,
+        "without_response": compared.untold,
+        "test": "rank sum, exact up to 60 patients",
+        "least_possible_p": compared.least_p,
+        "why_not": compared.why_not or None,
+        **moments,
+    }
+
+
+def write(delta: Delta, pairs: Pairs, folder: Path, compared: Responders | None = None) -> None:
     """Write everything into `folder` (made if missing). No file holds a patient's id."""
-    summary = json.dumps(facts(delta, pairs), indent=1, allow_nan=False)
+    if compared is not None and not compared.why_not:
+        write_atomically(folder / "responders.csv", csv_of(compared.table.sort_values("p", kind="stable")))
+    summary = json.dumps(facts(delta, pairs, compared), indent=1, allow_nan=False)
     write_atomically(folder / "delta.json", summary.encode())
     write_atomically(folder / "features.csv", csv_of(delta.features, index=True))
     write_atomically(folder / "classes.csv", csv_of(delta.by_class()))
-    write_atomically(folder / "report.html", page(delta, pairs).encode())
+    write_atomically(folder / "report.html", page(delta, pairs, compared).encode())
 
 
-def page(delta: Delta, pairs: Pairs) -> str:
+def page(delta: Delta, pairs: Pairs, compared: Responders | None = None) -> str:
     """One HTML document that needs nothing else."""
     summary = facts(delta, pairs)
     notes = [
@@ -73,7 +96,35 @@ def page(delta: Delta, pairs: Pairs) -> str:
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Change over treatment</title>'
         f"<style>{_STYLE}</style></head><body><h1>Change over treatment</h1>{body}"
         f"<h2>By feature class</h2>{_class_table(delta.by_class())}<h2>Heatmaps</h2>{_heatmaps(delta, pairs)}"
-        "</body></html>"
+        f"{'' if compared is None else _responders(compared)}</body></html>"
+    )
+
+
+def _responders(compared: Responders) -> str:
+    head = (
+        f"<h2>Responders against the others</h2><p>{compared.responders} responders "
+        f"({html.escape(', '.join(compared.values))}), {compared.others} others; {compared.untold} pairs tell no "
+        "response and are left out. "
+    )
+    if compared.why_not:
+        return f"{head}{html.escape(compared.why_not)}.</p>"
+    counts = []
+    for moment in ("before", "change"):
+        below, by_chance, discoveries = compared.below(moment)
+        counts.append(
+            f"{moment}: {below} features with P < 0.05 (by chance {by_chance:.0f}), {discoveries} with q < 0.05"
+        )
+    lines: list[list[Json]] = [
+        [str(r["moment"]), str(r["feature"]), *(float(r[c]) for c in _SHOWN)]
+        for r in compared.table.nsmallest(20, "p").to_dict("records")
+    ]
+    heads = ["", "feature", "median, responders", "median, others", "a responder has the larger value", "P", "q"]
+    return (
+        f"{head}Rank test over all ways to deal out the ranks (up to 60 patients); the smallest P that "
+        f"groups of these sizes can have is {compared.least_p:.2g}. "
+        f"{'; '.join(counts)}. q is over the "
+        f"features of a moment.</p>{table(heads, lines)}"
+        "<p>The 20 smallest P; all are in responders.csv.</p>"
     )
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from pipeline.errors import InputRejected
 from pipeline.research.tables.reading import read_frame, refuse_repeated_columns, shortened
+from pipeline.research.tables.row_names import NOBODY, as_text
 from pipeline.signature.names import COMPANIONS, EXTRACTION_HASH, PROTOCOL, is_feature
 
 Floats = npt.NDArray[np.float64]
@@ -23,7 +24,7 @@ class Pairs:
     """`before` and `after`: float64 (patients, features), rows and columns alike. Finite throughout.
 
     `unpaired_before`, `unpaired_after`: patients that only one table has. `incomplete`: pairs left out for an empty
-    cell.
+    cell. `response`: of each pair, as text, where it was asked for; "" where a patient has none.
     """
 
     columns: tuple[str, ...]
@@ -33,6 +34,7 @@ class Pairs:
     unpaired_after: int
     incomplete: int
     digests: tuple[str, str]
+    response: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.before)
@@ -45,15 +47,19 @@ def read(
     id_column: str | None = None,
     complete_cases: bool = False,
     foreign_columns: bool = False,
+    response: str | None = None,
 ) -> Pairs:
-    """Read two CSV or Parquet tables and pair their rows by id.
+    """Read two CSV or Parquet tables and pair their rows by id. `response`: a column of either table.
 
     `foreign_columns`: every numeric column is a feature, whatever its name (published tables).
 
     Raises InputRejected: an id is empty or repeated, the feature columns differ, a cell is no number or (without
-    `complete_cases`) empty, the extraction settings differ, or fewer than three pairs remain.
+    `complete_cases`) empty, the extraction settings differ, fewer than three pairs remain, or both tables have a
+    response and they differ.
     """
     (first, one), (second, other) = (_table(path, id_column) for path in (before, after))
+    told = None if response is None else _response(first, second, response)
+    first, second = (table.drop(columns=[response], errors="ignore") for table in (first, second))
     columns = [_features(table, foreign_columns) for table in (first, second)]
     differ = sorted(set(columns[0]) ^ set(columns[1]))
     if differ or not columns[0]:
@@ -76,7 +82,22 @@ def read(
     return Pairs(
         tuple(columns[0]), x[whole], y[whole], len(first) - len(common), len(second) - len(common),
         int((~whole).sum()), (one, other),
+        () if told is None else tuple(told.reindex(np.array(common, dtype=object)[whole]).fillna("")),
     )  # fmt: skip
+
+
+def _response(first: pd.DataFrame, second: pd.DataFrame, column: str) -> pd.Series:
+    """The response by patient's id, "" where none is told."""
+    parts = [table[column].map(as_text) for table in (first, second) if column in table.columns]
+    if not parts:
+        raise InputRejected(f"Neither table has the column {column}.", code="missing-columns")
+    parts = [part[~part.isin([*NOBODY])] for part in parts]
+    common = parts[0].index.intersection(parts[-1].index)
+    differ = int((parts[0].loc[common] != parts[-1].loc[common]).sum())
+    if differ:
+        raise InputRejected(f"The two tables tell another {column} of {differ} patients.", code="contradiction")
+    together = pd.concat(parts)
+    return together[~together.index.duplicated()]
 
 
 def _table(path: Path, id_column: str | None) -> tuple[pd.DataFrame, str]:

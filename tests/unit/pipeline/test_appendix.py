@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from daemon.cli.cohort import cohort as command
 from pipeline.errors import InputRejected
+from pipeline.research.appendix import by_nodes
 from pipeline.research.appendix.calls import Call, combined, contests, judged, read_calls, right_by
 from pipeline.research.appendix.characteristics import characteristics
 from pipeline.research.appendix.patients_table import PatientsTable, read_patients
@@ -218,3 +219,52 @@ def test_the_command_compares_calls_and_draws_who_is_right(patients: pd.DataFram
     page = (out / "report.html").read_text()
     assert page.count("<img") == 2
     assert {p.name for p in out.iterdir()} == {"report.html", "calls.json", "calls.csv", "mcnemar.csv"}
+
+
+# By the number of positive nodes
+
+
+def nodes_table(folder: Path, counts: list[str]) -> PatientsTable:
+    """Who has more nodes is called more often, and has the larger score."""
+    numbers = [0 if text == "" else int(text) for text in counts]
+    frame = pd.DataFrame(
+        {"aln": [int(n > 0) for n in numbers], "nodes": counts, "model": [n / 10 for n in numbers],
+         "reader": [int(n > 1) for n in numbers]}
+    )  # fmt: skip
+    return table_of(frame, folder)
+
+
+def test_calls_are_told_by_the_number_of_positive_nodes_with_exact_tests(tmp_path: Path) -> None:
+    table = nodes_table(tmp_path, ["0"] * 12 + ["1"] * 8 + ["2"] * 4 + ["3", "5", "4", "9", "12", "3"] + [""])
+    patients, made, _ = read_calls(table, ["model=model@0.15", "reader=reader"])
+    rows, tests = by_nodes.by_nodes(made, by_nodes.groups_of(patients, "nodes"))
+    model = {row.nodes: row for row in rows if row.call == "model"}
+    assert [(r.n, r.high) for r in model.values()] == [(12, 0), (8, 0), (4, 4), (6, 6)]
+    assert model["2"].share is None
+    assert model["2"].why_not == "fewer than 5 patients"
+    assert model["1"].share.high == pytest.approx(0.3694, abs=1e-4), "Clopper and Pearson's of 0 in 8"
+    assert model["≥ 3"].auc.value == 1
+    assert [(t.call, t.a, t.b) for t in tests] == [("model", "1", "≥ 3"), ("reader", "1", "≥ 3")]
+    assert tests[0].p == pytest.approx(1 / 3003)
+    assert tests[0].p_holm == pytest.approx(2 / 3003)
+
+
+@pytest.mark.parametrize(
+    ("cell", "code"), [("1.5", "not-numbers"), ("-1", "not-numbers"), ("many", "not-numbers"), ("2", "contradiction")]
+)
+def test_what_is_no_count_or_contradicts_node_status_is_refused(tmp_path: Path, cell: str, code: str) -> None:
+    table = nodes_table(tmp_path, ["0"] * 6 + ["1"] * 6)
+    table.frame.loc[0, "nodes"] = cell
+    with pytest.raises(InputRejected) as refused:
+        by_nodes.groups_of(table, "nodes")
+    assert refused.value.code == code
+
+
+def test_the_page_of_calls_has_the_groups_by_nodes(tmp_path: Path) -> None:
+    nodes_table(tmp_path, ["0"] * 12 + ["1"] * 8 + ["3"] * 6)
+    arguments = ["calls", str(tmp_path / "patients.csv"), "--label", "aln", "--call", "model=model@0.15", "--call"]
+    arguments += ["reader=reader", "--nodes", "nodes", "--out", str(tmp_path / "out"), "--json"]
+    done = CliRunner().invoke(command, arguments, catch_exceptions=False)
+    assert json.loads(done.stdout)["positive_nodes"]["least_patients"] == 5
+    assert "By the number of positive nodes" in (tmp_path / "out" / "report.html").read_text()
+    assert len(pd.read_csv(tmp_path / "out" / "positive_nodes.csv")) == 8

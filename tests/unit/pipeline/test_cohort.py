@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from daemon.cli.cohort import cohort as command
@@ -16,6 +19,7 @@ from pipeline.errors import InputRejected
 from pipeline.prior.comparison import compare
 from pipeline.research.change.paired_tests import delta, parts
 from pipeline.research.change.pairs import read
+from pipeline.research.change.responders import rank_test, responders
 
 FEATURES = [
     "t1c.tumor.original_shape_MeshVolume",
@@ -148,3 +152,86 @@ def test_the_papers_pairs_give_the_papers_counts(cases: Path, tmp_path: Path) ->
     spelled.write_text(after.read_text().replace(",TADC267,", ",TADC26,", 1))
     found = delta(read(before, spelled, foreign_columns=True))
     assert (found.up, found.down) == (70, 68)
+
+
+# Responders
+
+
+def with_response(tables: tuple[pd.DataFrame, pd.DataFrame], responses: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The tables with a response after treatment; the volume shrinks by 15 more in the first eight patients."""
+    before, after = (table.copy() for table in tables)
+    after.loc[after.index[:8], FEATURES[0]] -= 15
+    return before, after.assign(response=responses)
+
+
+def test_responders_are_compared_before_treatment_and_in_what_changed(
+    tmp_path: Path, tables: tuple[pd.DataFrame, pd.DataFrame]
+) -> None:
+    responses = ["pCR"] * 4 + ["PR"] * 4 + ["SD"] * 10 + ["", "NA"]
+    pairs = read(*write(tmp_path, *with_response(tables, responses)), response="response")
+    compared = responders(pairs, ("pCR", "PR"))
+    assert (compared.responders, compared.others, compared.untold) == (8, 10, 2)
+    rows = compared.table.set_index(["moment", "feature"])
+    shrunk = rows.loc[("change", FEATURES[0])]
+    assert shrunk["responder_larger"] == 0
+    assert shrunk["p"] == pytest.approx(compared.least_p) == pytest.approx(2 / 43758)
+    change = (pairs.after - pairs.before)[:18, 3]
+    alike = stats.mannwhitneyu(change[:8], change[8:], method="exact")
+    assert rows.loc[("change", FEATURES[3]), "p"] == pytest.approx(alike.pvalue, rel=1e-9)
+
+
+@given(st.lists(st.integers(0, 4), min_size=6, max_size=8), st.integers(1, 5))
+def test_the_rank_test_counts_every_way_to_deal_out_equal_values(values: list[int], m: int) -> None:
+    group = np.arange(len(values)) < m
+    ranks = stats.rankdata(values)
+    away = abs(ranks[:m].sum() - m * (len(values) + 1) / 2)
+    sums = [sum(some) for some in combinations(ranks, m)]
+    counted = np.mean([abs(s - m * (len(values) + 1) / 2) >= away - 1e-9 for s in sums])
+    assert rank_test(np.array(values, float), group)[1] == pytest.approx(counted)
+
+
+def test_with_four_responders_nothing_is_compared_and_the_page_says_so(
+    tmp_path: Path, tables: tuple[pd.DataFrame, pd.DataFrame]
+) -> None:
+    paths = write(tmp_path, *with_response(tables, ["CR"] * 4 + ["SD"] * 16))
+    arguments = ["delta", *map(str, paths), "--out", str(tmp_path / "out"), "--response", "response"]
+    done = CliRunner().invoke(command, [*arguments, "--responder", "CR"], catch_exceptions=False)
+    assert "with fewer than 5 of either nothing is compared" in done.stdout
+    assert not (tmp_path / "out" / "responders.csv").exists()
+    assert "4 responders (CR), 16 others" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_responses_that_contradict_each_other_are_missing_or_unknown_are_refused(
+    tmp_path: Path, tables: tuple[pd.DataFrame, pd.DataFrame]
+) -> None:
+    before, after = with_response(tables, ["CR"] * 8 + ["SD"] * 12)
+    paths = write(tmp_path, before.assign(response="SD"), after)
+    with pytest.raises(InputRejected, match="another response of 8 patients"):
+        read(*paths, response="response")
+    with pytest.raises(InputRejected, match="Neither table has the column answer"):
+        read(*paths, response="answer")
+    with pytest.raises(InputRejected, match="No pair has the response pCR; the column has CR, SD"):
+        responders(read(*write(tmp_path, before, after), response="response"), ("pCR",))
+
+
+def test_the_command_writes_responders_and_a_response_is_no_feature_among_foreign_columns(
+    tmp_path: Path, tables: tuple[pd.DataFrame, pd.DataFrame]
+) -> None:
+    paths = write(tmp_path, *with_response(tables, ["1"] * 8 + ["0"] * 12))
+    arguments = [
+        "delta",
+        *map(str, paths),
+        "--out",
+        str(tmp_path / "out"),
+        "--response",
+        "response",
+        "--responder",
+        "1",
+    ]
+    done = CliRunner().invoke(command, [*arguments, "--foreign-columns", "--json"], catch_exceptions=False)
+    facts = json.loads(done.stdout)
+    assert facts["features"] == len(FEATURES)
+    assert facts["responders"]["change"]["q_below_0_05"] >= 1
+    rows = pd.read_csv(tmp_path / "out" / "responders.csv")
+    assert len(rows) == 2 * len(FEATURES)
+    assert not set(rows.columns) & {"id", "patient_id"}
