@@ -68,7 +68,6 @@ def appendix(tables: Tables) -> Appendix:
                 for t in contests(calls, combined(calls), positive)
             ],
             "right": {str(name): int(count) for name, count in right.value_counts().items()},
-            "missing": [*MISSING],
         },
         pd.DataFrame({"node status": status, "classified right by": right}),
     )  # fmt: skip

@@ -10,8 +10,16 @@ from pathlib import Path
 from typing import Any  # Any: values of JSON
 
 from pipeline.records import Json
+from pipeline.research import html_tables
 from pipeline.research.drawing import clustered_heatmap
-from pipeline.research.reproduce import appendix_signatures, findings, irregularities, paper_figures, released_tables
+from pipeline.research.reproduce import (
+    appendix_signatures,
+    clinical_subgroups,
+    findings,
+    irregularities,
+    paper_figures,
+    released_tables,
+)
 from pipeline.research.reproduce.appendix_signatures import Appendix
 from pipeline.research.reproduce.findings import EXPLANATION
 from pipeline.research.reproduce.irregularities import Irregularity
@@ -67,7 +75,8 @@ def reproduce(folder: Path) -> Reproduction:
         "fig2d": findings.fig2d(read, signatures),
         "fig4": findings.fig4(read),
         "fig5": findings.fig5(correlations),
-        "appendix": appendix.facts,
+        "subgroups": clinical_subgroups.by_clinical(read, signatures),
+        "appendix": {**appendix.facts, "missing": [clinical_subgroups.NOT_FIG_3, *appendix_signatures.MISSING]},
         "irregularities": [asdict(irregularity) for irregularity in listed],
     }
     return Reproduction(read, signatures, correlations, listed, appendix, facts)
@@ -125,7 +134,8 @@ def page(reproduction: Reproduction) -> str:
         "<h2>Irregularities of the tables</h2>",
         _list(reproduction.irregularities),
         *_figures(reproduction),
-        *_appendix(reproduction),
+        *_subgroups(reproduction.facts),
+        *_appendix(reproduction.facts, reproduction.appendix),
     ]
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>The published tables, reproduced</title>'
@@ -180,8 +190,24 @@ def _figures(reproduction: Reproduction) -> Iterable[str]:
         )
 
 
-def _appendix(reproduction: Reproduction) -> Iterable[str]:
-    facts: dict[str, Any] = reproduction.appendix.facts
+def _subgroups(whole: dict[str, Json]) -> Iterable[str]:
+    yield (
+        "<h2>Subgroups</h2><p>AUC of both signatures by the released clinical columns, one positive class; the meaning "
+        "of their codes was not released. Training patients are those that the signatures were fitted to. Of a level "
+        f"with fewer than {clinical_subgroups.LEAST_PER_CLASS} patients of a class there is none.</p>"
+    )
+    rows = [
+        (
+            f"{r['cohort']}".replace("_", "-"), str(r["column"]), str(r["level"]), f"{r['n']} ({r['positive']} R)",
+            html_tables.interval(r["aln_tumour"]), html_tables.interval(r["multiomic"]),
+        )
+        for r in html_tables.rows(whole["subgroups"])
+    ]  # fmt: skip
+    yield _table(("cohort", "column", "level", "patients", "ALN-tumour", "multiomic"), rows)
+
+
+def _appendix(whole: dict[str, Any], appendix: Appendix) -> Iterable[str]:
+    facts = whole["appendix"]
     yield "<h2>The appendix</h2><p>AUC of signatures of each block of released columns, one positive class:</p>"
     rows = [
         (name, str(v["columns"]), *(f"{v[c]['auc']:.3f}" for c in COHORTS), f"{v['cross_validated']:.3f}")
@@ -200,9 +226,7 @@ def _appendix(reproduction: Reproduction) -> Iterable[str]:
         (t["a"], t["b"], f"{t['p']:.2g}", f"{t['p_holm']:.2g}") for t in facts["mcnemar"] if t["measure"] == "accuracy"
     ]
     yield "<p>McNemar's exact test of accuracy:</p>" + _table(("a", "b", "P", "Holm's P, all measures"), tests)
-    yield _figure(
-        appendix_signatures.sankey(reproduction.appendix), "Who is classified right by ALN, tumour, both, neither."
-    )
+    yield _figure(appendix_signatures.sankey(appendix), "Who is classified right by ALN, tumour, both, neither.")
     items = "".join(f"<li>{html.escape(text)}</li>" for text in facts["missing"])
     yield f"<p>Not in the tables:</p><ul>{items}</ul>"
 

@@ -230,3 +230,19 @@ def test_clinical_n_stage_points_the_right_way(cases: Path) -> None:
         one = read.fig2c[name]
         column = next(c for c in one.clinical if "N分期" in c)
         assert auc(one.clinical[column].to_numpy(float), one.positive) == pytest.approx(expected, abs=0.005)
+
+
+def test_subgroups_have_both_signatures_by_level_and_no_auc_of_a_few(made_up: Path, out: Path) -> None:
+    rows = facts_of(out)["subgroups"]
+    stage = [r for r in rows if "N分期" in r["column"] and r["cohort"] == "external"]
+    table = pd.read_csv(made_up / "fig2c_external.csv", index_col=0, encoding="gb18030")
+    sizes = table.groupby("临床N分期1")["NR"].agg(["size", lambda nr: (nr == "R").sum()])
+    assert [[r["n"], r["positive"]] for r in stage] == sizes.to_numpy().tolist()
+    smallest = [min(r["positive"], r["n"] - r["positive"]) for r in stage]
+    assert min(smallest) < 5 <= max(r["n"] for r in rows)
+    for row, few in zip(stage, smallest, strict=True):
+        assert ("why_not" in row["aln_tumour"]) == (few < 5)
+    ages = [r for r in rows if "年龄" in r["column"] and r["cohort"] == "external"]
+    assert all(r["aln_tumour"]["value"] < 0.3 for r in ages), "one positive class"
+    page = (out / "report.html").read_text()
+    assert "Fig 3: none of the released tables is of it" in page
