@@ -81,6 +81,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     from daemon.health.file_modes import file_modes
     from daemon.health.limits import examine as limits
     from daemon.health.peers import ask_destination
+    from daemon.health.tallies_check import tallied
     from daemon.ledger.engine import bare_ledger
     from daemon.listener import state
     from daemon.observer.traffic_probes import Health
@@ -107,7 +108,9 @@ def examine(settings: Settings) -> Iterator[Finding]:
             health = Health(settings, ledger, lambda: _broker_url(settings)) if of_broker.ok else None
             with ledger.read() as connection:
                 working = [f for f in standing_checks.of_ledger(connection, settings, now) if f.code != "destination"]
+                counts = tallied(connection)
             yield from _working(working, health)
+            yield counts
         yield from limits(settings, ledger, listener)
     except AxradError as error:
         yield Finding("ledger", "fail", error.message)

@@ -87,8 +87,8 @@ def record(connection: sa.Connection, arrival: Arrival) -> str | None:
             add(connection, "instance", "lost", columns_of(arrival, arrival.note))
             note(connection, arrival.at, "lost", f"{arrival.sop_uid}: {arrival.note}")
         return None
-    if old is not None and old.state == "lost" and not old.exam_uid:
-        # It was torn before anyone had read it: there is nothing to come back to.
+    if old is not None and old.state in GONE and not old.exam_uid:
+        # Nobody could read it, or it was torn before anyone had: there is no exam to come back to.
         connection.execute(instances.delete().where(instances.c.id == old.id))
         old = None
     if old is not None:

@@ -60,7 +60,10 @@ class Entry:
     end: int = 0
 
 
-_FIELDS = frozenset(Entry.__slots__) - {"journal", "end"}
+_NUMBERS = frozenset({"ts", "size", "priority", "status"})
+_LISTS = frozenset({"committed", "failed"})
+_TEXTS = frozenset(Entry.__slots__) - {"journal", "end"} - _NUMBERS - _LISTS
+_REQUIRED = frozenset({"ts", "event", "association"})
 
 
 class JournalWriter:
@@ -177,12 +180,31 @@ def _read(path: Path, position: int) -> Iterator[Entry]:
 def _parse(line: bytes, journal: str, end: int) -> Entry | None:
     try:
         values: Any = json.loads(line)
-        fields = {key: value for key, value in values.items() if key in _FIELDS}
-        for key in ("committed", "failed"):
+        fields = {key: value for key, value in values.items() if value is not None or key in _REQUIRED}
+        for key in _LISTS:
             fields[key] = tuple(fields.get(key, ()))
-        return Entry(**fields, journal=journal, end=end)
-    except (ValueError, AttributeError, TypeError):
+        known = {key: value for key, value in fields.items() if key in _NUMBERS | _LISTS | _TEXTS}
+        entry = Entry(**known, journal=journal, end=end)
+    except (ValueError, AttributeError, TypeError, RecursionError):
         return None
+    return entry if all(map(_is_usable, known, known.values())) and _names_file(entry) else None
+
+
+def _is_usable(name: str, value: object) -> bool:
+    """Whether a value is of the kind that its field has. Nobody after this looks again."""
+    if name in _NUMBERS:
+        return isinstance(value, int | float) and abs(value) < 2**53
+    if name in _LISTS:
+        return isinstance(value, tuple) and all(isinstance(uid, str) for uid in value)
+    return isinstance(value, str)
+
+
+def _names_file(entry: Entry) -> bool:
+    """Whether a line that brings a file names one of the spool, in characters that a ledger takes."""
+    texts = (entry.path or "", entry.sop_instance_uid or "", entry.digest or "", entry.association)
+    if entry.path is None:
+        return True
+    return all(text.isprintable() for text in texts) and not {"..", "/"} & set(Path(entry.path).parts)
 
 
 def is_finished(root: Path, journal: str) -> bool:

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from daemon.ledger import Ledger
 from daemon.ledger.arrival_batches import take_all
 from daemon.ledger.arrival_steps import Step, take_one_by_one
 from daemon.ledger.instances import Arrival, mark_lost
+from daemon.ledger.states import IN_SPOOL
 from daemon.ledger.tables import (
     accessions,
     comparisons,
@@ -114,7 +116,7 @@ def between(connection: sa.Connection, what: str) -> None:
         ids = connection.execute(sa.select(instances.c.id).order_by(instances.c.id).limit(2)).scalars().all()
         mark_lost(connection, ids, NOW)
     elif what == "purged":
-        connection.execute(instances.update().where(instances.c.state == "stored").values(state="purged"))
+        connection.execute(instances.update().where(instances.c.state.in_(IN_SPOOL)).values(state="purged"))
     elif what == "judged":
         connection.execute(studies.update().values(dirty=False))
     elif what in ("waiting", "expired", "cancelled"):
@@ -221,6 +223,20 @@ def test_a_batch_leaves_the_rows_that_its_lines_leave_one_after_another_wherever
     ledger: Ledger, history: History, dies_at: int
 ) -> None:
     assert lived_through(ledger, history, take_all, dies_at) == lived_through(ledger, history, take_one_by_one)
+
+
+@pytest.mark.parametrize("gone", ["lost", "purged", "purging"])
+def test_a_file_that_nobody_could_read_is_filed_under_its_own_study_when_it_comes_again_and_can_be(
+    ledger: Ledger, gone: str
+) -> None:
+    """A study without a UID would take in the images of all patients."""
+    came = arrival(slice_of(0, 1))
+    with ledger.write() as connection:
+        take_all(connection, [Step("a1", NOW, replace(came, facts=None, note="why"), sending=True)])
+        connection.execute(instances.update().values(state=gone))
+        assert take_all(connection, [Step("a2", NOW, came, sending=True)]) == {STUDIES[0]}
+        assert connection.execute(sa.select(instances.c.exam_uid, instances.c.state)).all() == [(STUDIES[0], "stored")]
+        assert connection.execute(sa.select(studies.c.study_uid)).scalars().all() == [STUDIES[0]]
 
 
 def test_a_batch_takes_as_many_statements_for_many_lines_as_for_few(ledger: Ledger) -> None:

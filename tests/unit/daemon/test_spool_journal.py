@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -82,6 +83,23 @@ def test_damaged_lines_are_skipped_and_later_ones_are_read(
     good = journal.path.read_bytes()
     journal.path.write_bytes(junk.replace(b"\n", b"") + b"\n" + good)
     assert [e.event for e in read_journals(root, {})][-3:] == ["opened", "stored", "closed"]
+
+
+STORED = {"ts": 1.0, "event": "stored", "association": "a", "path": "p", "sop_instance_uid": "1.2", "digest": "d"}
+NO_ENTRIES = [
+    *({**STORED, "ts": value} for value in ("1", None, [1], float("nan"), float("inf"), 10**400)),
+    *({**STORED, name: ["x"]} for name in ("association", "event", "path", "sop_instance_uid", "calling_ae", "role")),
+    *({**STORED, "path": value} for value in ("../../etc/passwd", "/etc/passwd", "a/../../b", "p\0")),
+    *({**STORED, "sop_instance_uid": value} for value in (5, "\ud800", "1.2\0")),
+    *({**STORED, "event": "commitment", "committed": value} for value in (5, [["1.2"]], [None])),
+    {**STORED, "size": "9"},
+]
+
+
+@pytest.mark.parametrize("raw", [*(json.dumps(line).encode() for line in NO_ENTRIES), b"[" * 100_000])
+def test_a_line_with_values_of_the_wrong_kind_is_no_entry_and_the_next_one_is_read(spool: Spool, raw: bytes) -> None:
+    (spool.journal / "1.jsonl").write_bytes(raw + b"\n" + json.dumps(STORED).encode() + b"\n")
+    assert [(e.path, e.digest) for e in read_journals(spool.root, {})] == [("p", "d")]
 
 
 def test_a_line_that_the_disk_had_no_room_for_does_not_spoil_the_next(

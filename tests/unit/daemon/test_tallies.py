@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchmarks._filled_ledger import fill
 from config.schema import Settings, Spool
+from daemon.health import tallies_check
 from daemon.ledger import Ledger, dump, open_ledger, tallies, views
 from daemon.ledger.tables import deliveries, instances, studies
 from daemon.ledger.tables import tallies as changes
@@ -61,6 +63,7 @@ def test_tallies_equal_counting_after_any_history(ledger: Ledger, steps: list[tu
             pass
         with ledger.read() as connection:
             assert tallied(connection, "instance") == counted(connection, "instance"), steps[: number + 1]
+            assert tallies.wrong(connection) == []
 
 
 def take(connection: sa.Connection, number: int, step: str, first: object, second: object) -> None:
@@ -129,3 +132,31 @@ def test_a_ledger_from_a_backup_counts_what_is_in_it_and_not_what_was_written_tw
         dump.load(connection, tmp_path / "dump.gz")
         assert {kind: tallied(connection, kind) for kind in KINDS} == expected
     other.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (instances.delete().where(instances.c.id <= 3), tallies.Tally("instance", "stored", 3, 3 * 500_000)),
+        (
+            studies.update().where(studies.c.state == "held").values(state="expired"),
+            tallies.Tally("study", "held", 3, 0),
+        ),
+        (deliveries.delete().where(deliveries.c.destination == "viewer"), tallies.Tally("viewer", "delivered", 7, 0)),
+    ],
+    ids=["instances", "studies", "deliveries"],
+)
+def test_the_doctor_names_counts_that_a_change_without_triggers_left_wrong(
+    ledger: Ledger, change: sa.UpdateBase, expected: tallies.Tally
+) -> None:
+    filled(ledger, 100)
+    with ledger.write() as connection:
+        assert tallies_check.tallied(connection).ok
+        before = connection.execute(sa.select(changes)).all()
+        connection.execute(change)
+        connection.execute(changes.delete())
+        connection.execute(changes.insert(), [dict(row._mapping) for row in before])
+        finding = tallies_check.tallied(connection)
+        assert expected in tallies.wrong(connection)
+    assert not finding.ok
+    assert expected.subject in finding.text
