@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from config.schema import Features, Settings
+from pipeline.errors import InputRejected
 from pipeline.features import preparation
 from pipeline.features.extraction import extract
 from pipeline.features.feature_table import arrow
@@ -139,13 +140,26 @@ class Repeats:
         return self.table.with_name(f"{self.table.name}.perturbed.jsonl")
 
     def __enter__(self) -> Repeats:
-        """Take up what an earlier run wrote. Raises NotInstalled without pyarrow."""
+        """Take up what an earlier run wrote for this table; nothing where the table is begun anew.
+
+        Raises:
+            InputRejected: the file of perturbations is damaged, or pyarrow is not installed (NotInstalled).
+        """
+        resumed = any(path.exists() for path in (self.table, self.table.with_name(f"{self.table.name}.rows.jsonl")))
         if self.count or (self.others and self.path.exists()):
             _, pq = arrow(self.path)
-            self.rows = pq.read_table(self.path).to_pylist() if self.path.exists() else []
-            if self._journal.exists():
-                whole, _, _ = self._journal.read_text(encoding="utf-8").rpartition("\n")
-                self.rows += [json.loads(line) for line in whole.splitlines()]
+            if not resumed:
+                self._journal.unlink(missing_ok=True)
+                return self
+            try:
+                self.rows = pq.read_table(self.path).to_pylist() if self.path.exists() else []
+                self.rows += _journalled(self._journal) if self._journal.exists() else []
+                if not all(row.keys() >= set(KEYS) for row in self.rows):
+                    raise ValueError("rows without keys")
+            except (OSError, ValueError, AttributeError) as error:  # pyarrow's are of these kinds
+                raise InputRejected(
+                    f"{self.path.name}, or its journal, is no table of perturbations; remove it", code="bad-table"
+                ) from error
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -178,10 +192,10 @@ class Repeats:
         """Write the files. Of an exam that was done twice, since a run died in between, the later rows count."""
         lines: list[Agreement] = []
         if self.rows:
-            once = {tuple(row[key] for key in KEYS): row for row in self.rows}
-            names = sorted({name for row in once.values() for name in row} - set(KEYS))
-            self._write(list(once.values()), names)
-            lines += stability_of(list(once.values()), names)
+            rows = _newest(self.rows)
+            names = sorted({name for row in rows for name in row} - set(KEYS))
+            self._write(rows, names)
+            lines += stability_of(rows, names)
         for pairing, other in self.others.items():
             lines += paired_stability(self.table, other, pairing)
         if self.rows or self.others:
@@ -197,6 +211,26 @@ class Repeats:
         }
         with replacing(self.path) as file:
             pq.write_table(pa.table(columns), file)
+
+
+def _journalled(journal: Path) -> list[Row]:
+    """Rows of a run that was killed. A last line that was cut off is taken away: the next row must not follow it."""
+    whole, _, torn = journal.read_bytes().rpartition(b"\n")
+    if torn:
+        os.truncate(journal, len(whole) + bool(whole))
+    rows: list[Row] = [json.loads(line) for line in whole.splitlines()]
+    return rows
+
+
+def _newest(rows: list[Row]) -> list[Row]:
+    """Of an exam that was done twice the rows of the second time, which may be fewer; each begins with number 0."""
+    by_exam: dict[tuple[object, object], list[Row]] = {}
+    for row in rows:
+        key = row["study_uid"], row["side"]
+        if row["number"] == 0:
+            by_exam[key] = []
+        by_exam.setdefault(key, []).append(row)
+    return [row for mine in by_exam.values() for row in mine]
 
 
 def stability_of(rows: list[Row], names: list[str]) -> Iterator[Agreement]:

@@ -9,6 +9,7 @@ from pipeline.errors import InputRejected
 from pipeline.research.tables.faults import row_list
 from pipeline.research.tables.feature_table import Table
 from pipeline.research.tables.row_names import NOBODY
+from pipeline.signature import names
 from pipeline.signature.record import Floats
 
 STUDY = "study_uid"
@@ -48,21 +49,28 @@ def read_perturbations(table: Table, columns: tuple[str, ...]) -> Floats:
             repeats[row, numbers[int(repeat[place])]] = values[place]
     if np.isnan(repeats).all():
         raise InputRejected(f"{path.name} has no exam of {table.name}", code="no-perturbations")
-    if 0 in numbers:
-        _refuse_others(path.name, table, columns, repeats[:, numbers[0]])
+    if 0 not in numbers:
+        raise InputRejected(f"{path.name} lacks the exams as they are (number 0)", code="bad-table")
+    _refuse_others(path.name, table, columns, repeats[:, numbers[0]])
     return repeats
 
 
 def _refuse_others(file: str, table: Table, columns: tuple[str, ...], as_they_are: Floats) -> None:
     """Refuse a file whose exams, as they are, are not the table's. A table may be rounded, or have a cell mended.
 
+    Settings may be of one sequence, and regions of one role: each sequence in each region is looked at by itself.
+
     Raises:
-        InputRejected: in a row, more than half of the features differ from the table's.
+        InputRejected: in a row, more than half of the features of a sequence in a region differ from the table's.
     """
     own = table.features[:, [table.columns.index(c) for c in columns]]
     both = np.isfinite(own) & np.isfinite(as_they_are)
     differ = both & (np.abs(own - as_they_are) > SAME * np.maximum(np.abs(own), np.abs(as_they_are)))
-    others = differ.sum(axis=1) > both.sum(axis=1) / 2
+    groups = np.array([names.group_of(c) for c in columns])
+    others = np.zeros(len(table), dtype=np.bool_)
+    for group in dict.fromkeys(groups.tolist()):
+        here = groups == group
+        others |= differ[:, here].sum(axis=1) > both[:, here].sum(axis=1) / 2
     if others.any():
         raise InputRejected(
             f"{file} has other features than {table.name} for the same exams (rows "

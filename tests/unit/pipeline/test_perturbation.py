@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -151,6 +153,7 @@ def test_rows_and_coefficients_are_written_and_work_resumes(tmp_path: Path, sett
 
     whole, parts = Repeats(tmp_path / "whole.csv", settings, 8), Repeats(tmp_path / "parts.csv", settings, 8)
     _exams(whole, range(4))
+    parts.table.touch()
     _exams(parts, range(2))
     _exams(Repeats(tmp_path / "parts.csv", settings, 8), range(1, 4))  # the second exam is done twice
     rows = pq.read_table(whole.path).to_pylist()
@@ -193,6 +196,41 @@ def test_an_exam_that_fails_leaves_no_rows_and_without_perturbations_nothing_is_
     with Repeats(tmp_path / "t.csv", settings, 0) as none, none.of("1.2") as measure:
         assert measure is None
     assert list(tmp_path.glob("t.csv*")) == []
+
+
+def test_rows_of_an_earlier_run_do_not_count_for_what_is_done_anew(tmp_path: Path, settings: Settings) -> None:
+    import pyarrow.parquet as pq
+
+    table = tmp_path / "t.csv"
+    _exams(Repeats(table, settings, 4), range(2))
+    table.touch()
+    _exams(again := Repeats(table, settings, 2), range(1))
+    assert Counter(row["study_uid"] for row in pq.read_table(again.path).to_pylist()) == {"1.2.0": 3, "1.2.1": 5}
+    table.unlink()
+    _exams(anew := Repeats(table, settings, 2), range(2, 3))
+    assert {row["study_uid"] for row in pq.read_table(anew.path).to_pylist()} == {"1.2.2"}
+
+
+def test_a_run_that_was_killed_twice_while_it_wrote_goes_on(tmp_path: Path, settings: Settings) -> None:
+    table = tmp_path / "t.csv"
+    table.touch()
+    _exams(whole := Repeats(table, settings, 1), range(1))
+    row, journal = json.dumps(whole.rows[0]), tmp_path / "t.csv.perturbed.jsonl"
+    for _ in range(2):
+        with journal.open("a") as stream:
+            stream.write(row[:40])
+        Repeats(table, settings, 1).__enter__()
+        with journal.open("a") as stream:
+            stream.write(row + "\n")
+    assert len(Repeats(table, settings, 1).__enter__().rows) == 2 + 2
+
+
+@pytest.mark.parametrize("name", ["t.csv.perturbed.parquet", "t.csv.perturbed.jsonl"])
+def test_a_damaged_file_of_perturbations_is_refused(tmp_path: Path, settings: Settings, name: str) -> None:
+    (tmp_path / "t.csv").touch()
+    (tmp_path / name).write_bytes(b"\xff no table\n")
+    with pytest.raises(InputRejected, match="is no table of perturbations"):
+        Repeats(tmp_path / "t.csv", settings, 1).__enter__()
 
 
 def test_the_command_measures_each_exam_again(tmp_path: Path, settings: Settings) -> None:

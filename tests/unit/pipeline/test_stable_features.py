@@ -129,7 +129,9 @@ def test_too_few_cases_make_nothing_stable_and_clinical_columns_need_no_proof() 
         (lambda file: _edit(file, lambda d: d.assign(study_uid="other")), "has no exam of t.csv"),
         (lambda file: _edit(file, lambda d: d.assign(number="first")), "is no table of perturbations"),
         (lambda file: _edit(file, lambda d: d.assign(number=None)), "is no table of perturbations"),
-        (lambda file: _edit(file, _of_other_settings), "other features than t.csv .*rows 3"),
+        (lambda file: _edit(file, lambda d: d[d["number"] > 0]), "lacks the exams as they are"),
+        (lambda file: _edit(file, lambda d: _of_other_settings(d, "t1c")), "other features than t.csv .*rows 3"),
+        (lambda file: _edit(file, lambda d: _of_other_settings(d, "t2")), "other features than t.csv .*rows 3"),
     ],
 )
 def test_perturbations_that_are_not_those_of_the_table_are_refused(path: Path, spoil: object, words: str) -> None:
@@ -138,9 +140,9 @@ def test_perturbations_that_are_not_those_of_the_table_are_refused(path: Path, s
         design.for_training(table(path), STABLE)
 
 
-def _of_other_settings(data: pd.DataFrame) -> pd.DataFrame:
-    """As if the third exam had been measured again since."""
-    columns, rows = [c for c in data if "firstorder" in c], data["study_uid"] == "case2"
+def _of_other_settings(data: pd.DataFrame, sequence: str) -> pd.DataFrame:
+    """As if one sequence of the third exam had been measured again since."""
+    columns, rows = [c for c in data if c.startswith(f"{sequence}.")], data["study_uid"] == "case2"
     assert rows.sum() == REPEATS
     data.loc[rows, columns] = 1.5 * data.loc[rows, columns]
     return data
