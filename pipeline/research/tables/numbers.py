@@ -14,6 +14,8 @@ from pipeline.signature.cells import is_missing, is_number
 
 _COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?", re.ASCII)
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+", re.ASCII)
+# Whose square is still a number, and a spread whose square is still not zero. No feature comes near either.
+LARGEST, SMALLEST_SPREAD = 1e100, 1e-100
 
 
 def with_points(
@@ -61,6 +63,7 @@ def numbers_in(frame: pd.DataFrame, columns: tuple[str, ...], faults: Faults) ->
     values = np.full((len(frame), len(columns)), np.nan)
     wrong: list[tuple[int, str, str]] = []
     infinite: list[tuple[int, str, str]] = []
+    too_large: list[tuple[int, str, str]] = []
     for j, column in enumerate(columns):
         try:
             values[:, j] = _column(frame[column])
@@ -73,11 +76,13 @@ def numbers_in(frame: pd.DataFrame, columns: tuple[str, ...], faults: Faults) ->
                     infinite.append((row + 1, column, text))
                 elif not is_missing(text):
                     wrong.append((row + 1, column, str(cell)))
-        infinite += [
-            (row + 1, column, str(frame[column].iloc[row])) for row in np.flatnonzero(np.isinf(values[:, j])).tolist()
-        ]
+        large = np.abs(values[:, j]) > LARGEST
+        those = [(row + 1, column, str(frame[column].iloc[row])) for row in np.flatnonzero(large).tolist()]
+        infinite += [cell for cell in those if np.isinf(values[cell[0] - 1, j])]
+        too_large += [cell for cell in those if np.isfinite(values[cell[0] - 1, j])]
     faults.add_cells("not-numbers", "cells that are no numbers", wrong)
     faults.add_cells("not-numbers", "infinite values", infinite)
+    faults.add_cells("not-numbers", f"values of more than {LARGEST:g}", too_large)
     return values
 
 

@@ -99,6 +99,13 @@ def test_a_column_that_only_tells_the_scanner_is_no_candidate() -> None:
     assert name in train(table(data), COMBAT).header.constant_columns
 
 
+def test_a_column_of_which_the_square_is_nothing_is_no_candidate() -> None:
+    nothing = next(c for c in DATA if "firstorder" in c)
+    tiny = DATA.assign(**{nothing: DATA[nothing] * 1e-310})
+    for recipe in (COMBAT, FAST):
+        assert nothing not in train(table(tiny), recipe, Identity("axilla")).header.columns
+
+
 def test_held_out_cases_have_no_say(monkeypatch: pytest.MonkeyPatch) -> None:
     cases, seen = design.for_training(table(DATA), COMBAT), []
     real = combat.estimated
