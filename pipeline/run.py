@@ -25,7 +25,7 @@ from pipeline.analysis.sequence_matching import match_series, require_answer, re
 from pipeline.analysis.side_parts import join_sides, part_of_side
 from pipeline.analysis.signatures_in_use import Signatures
 from pipeline.analysis.volume_loading import load_volumes
-from pipeline.catalog import Exam, exam_in
+from pipeline.catalog import Bring, Exam, all_here, exam_in
 from pipeline.errors import ExamRejected, RoiRejected
 from pipeline.extraction_settings import settings_hash
 from pipeline.parallel.thread_counts import fixed_threads
@@ -59,11 +59,13 @@ def analyse(
     clinical: Clinical | None = None,
     timer: Timer = time.perf_counter,
     also: Also | None = None,
+    bring: Bring = all_here,
 ) -> Analysis:
     """Evaluate one exam whose facts carry paths. Never raises ExamRejected: that becomes the result's reason.
 
     Features are extracted as the first signature in use was trained, whatever the settings say of that. `clinical`
     None: not looked up, because no signature in use reads any. `also`: handed the volumes and masks of each side.
+    `bring`: has files in their places before they are read; what it raises ends the evaluation.
     """
     started = timer()
     draft = Draft(exam.study_uid, timer)
@@ -85,7 +87,7 @@ def analyse(
         if unusable is not None:
             raise unusable
         with fixed_threads():
-            reasons = _evaluate(Inputs(exam, settings, signatures, clinical or Clinical(), also), draft)
+            reasons = _evaluate(Inputs(exam, settings, signatures, clinical or Clinical(), also, bring), draft)
     except ExamRejected as error:
         reasons = [(error.code, error.message)]
     draft.timings_s["total"] = timer() - started

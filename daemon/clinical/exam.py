@@ -11,7 +11,7 @@ from config.schema import Clinical as Sources
 from daemon.clinical import gather
 from daemon.clinical.facts import ClinicalFacts, Identity, age_from_dicom, all_missing, parse_date
 from dicom_sr.report_source import read_header
-from pipeline.catalog import Exam
+from pipeline.catalog import Bring, Exam, all_here
 from pipeline.errors import InputRejected
 from pipeline.result import Clinical
 
@@ -28,12 +28,13 @@ class Patient:
     study_date: str
 
 
-def patient_of(exam: Exam) -> Patient | None:
+def patient_of(exam: Exam, bring: Bring = all_here) -> Patient | None:
     """Whom all images of this exam name; None if they name several, or no image can be read. Raises NotDicom."""
     images = exam.images
     readable = next((i for i in images if i.path is not None), None)
     if readable is None or readable.path is None or len({i.patient_key for i in images}) > 1:
         return None
+    bring((readable,))
     return _read(readable.path, readable.patient_key)
 
 

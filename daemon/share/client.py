@@ -14,6 +14,7 @@ import requests
 from daemon.network.http_tls import TlsAdapter
 from daemon.share.digests import content_digest
 from daemon.share.names import READ, WRITE
+from daemon.share.planes import CODING, DamagedCoding, Unpacker
 from pipeline.errors import PeerUnreachable
 
 # An intake host that is being restarted is waited for; the exam's lease is renewed meanwhile.
@@ -50,6 +51,7 @@ class ShareClient:
         token: one that reads and writes, or what gives the token for "read" and for "write".
         ca: who signed the intake host's certificate; without it the system's authorities.
         certificate: files of our own certificate and its key.
+        packed: have images made smaller for the way.
     """
 
     def __init__(
@@ -59,6 +61,8 @@ class ShareClient:
         ca: Path | None = None,
         pauses_s: Sequence[float] = PAUSES_S,
         certificate: tuple[Path, Path] | None = None,
+        *,
+        packed: bool = False,
     ) -> None:
         self._url = url.rstrip("/")
         self._token = token
@@ -67,8 +71,7 @@ class ShareClient:
         # No proxy, and no password from ~/.netrc instead of the token.
         self._session.trust_env = False
         self._session.mount("https://", TlsAdapter())
-        # What is digested must be what was sent.
-        self._session.headers["Accept-Encoding"] = "identity"
+        self._session.headers["Accept-Encoding"] = f"{CODING}, identity" if packed else "identity"
         if ca is not None:
             self._session.verify = str(ca)
         if certificate is not None:
@@ -95,11 +98,8 @@ class ShareClient:
             if answer.status_code == 404:
                 return None
             _require(answer)
-            size = 0
             with to.open("wb") as file:
-                for piece in answer.iter_content(CHUNK_BYTES):
-                    size += file.write(piece)
-            return size
+                return sum(file.write(piece) for piece in _content(answer))
 
     def _put_once(self, path: str, data: bytes) -> None:
         headers = self._authorised(WRITE) | {"Content-Digest": content_digest(data)}
@@ -140,6 +140,21 @@ class ShareClient:
             except PeerUnreachable:
                 time.sleep(pause_s)
         return attempt()
+
+
+def _content(answer: requests.Response) -> Iterator[bytes]:
+    """The file, whatever was done to it for the way. Raises PeerUnreachable where that broke."""
+    pieces = answer.iter_content(CHUNK_BYTES)
+    if answer.headers.get("Content-Encoding") != CODING:
+        yield from pieces
+        return
+    unpacker = Unpacker()
+    try:
+        for piece in pieces:
+            yield from unpacker.unpack(piece)
+        yield unpacker.end()
+    except DamagedCoding:
+        raise PeerUnreachable("the intake host's answer is damaged") from None
 
 
 def _require(answer: requests.Response) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +17,9 @@ from daemon.share.tokens import CurrentTokens
 from daemon.spool.instance_files import data_set_digest, relative_path
 from daemon.spool.whole_files import write_synced
 from pipeline.errors import NotDicom, TryLater
+
+# Instances of one exam that are fetched at once.
+LANES = 3
 
 
 class CopyDamaged(TryLater):
@@ -43,8 +48,11 @@ class StoredFile(Protocol):
 class Files(Protocol):
     """Files by what they are, not by where they lie. A path stays good while its piece of work runs."""
 
-    def instance(self, row: StoredFile) -> Path | None:
-        """The file of an instance; None where it is gone. Raises TryLater."""
+    def place(self, row: StoredFile) -> Path | None:
+        """Where the file of an instance is once it was brought; None where it is known to be gone."""
+
+    def bring(self, rows: Iterable[StoredFile]) -> list[StoredFile]:
+        """Have these files in their places; those that are gone are returned. Raises TryLater."""
 
     def get(self, revision_id: str, name: str) -> Path | None:
         """A file of a result as it is now; None where there is none. Raises TryLater."""
@@ -59,8 +67,12 @@ class LocalFiles:
     def __init__(self, root: Path) -> None:
         self._root = root
 
-    def instance(self, row: StoredFile) -> Path | None:
+    def place(self, row: StoredFile) -> Path | None:
         return _existing(self._root / row.path)
+
+    def bring(self, rows: Iterable[StoredFile]) -> list[StoredFile]:
+        """Nothing is to be done: `place` has looked."""
+        return []
 
     def get(self, revision_id: str, name: str) -> Path | None:
         return _existing(self._root / "results" / revision_id / name)
@@ -76,40 +88,65 @@ def _existing(path: Path) -> Path | None:
 class RemoteFiles:
     """Copies in `cache`, at most `cache_bytes` of them; what was used within `in_use_s` is never taken away.
 
-    An instance never changes and is copied once. A result may be written anew and is asked for every time.
+    An instance never changes and is copied once. A result may be written anew and is asked for every time. `client`:
+    for results; `lanes`: for instances, side by side, so that the line carries one while others are made ready.
     """
 
-    def __init__(self, client: ShareClient, cache: Path, cache_bytes: int, in_use_s: float) -> None:
-        self._client, self._cache = client, cache
+    def __init__(
+        self,
+        client: ShareClient,
+        cache: Path,
+        cache_bytes: int,
+        in_use_s: float,
+        lanes: Sequence[ShareClient] = (),
+    ) -> None:
+        self._client, self._cache, self._lanes = client, cache, tuple(lanes) or (client,)
         self._cache_bytes, self._in_use_s = cache_bytes, in_use_s
+        self._lock = threading.Lock()
         # Measured at the first copy, then whenever a sixteenth of the room was added: other processes add as well.
         self._bytes_until_eviction = 0
 
-    def instance(self, row: StoredFile) -> Path | None:
-        relative = relative_path(row.sop_uid, row.digest)
-        copy = self._cache / relative
-        try:
-            os.utime(copy)
-        except FileNotFoundError:
-            return self._copy(f"/instances/{row.sop_uid}/{row.digest}", copy, row.digest)
-        return copy
+    def place(self, row: StoredFile) -> Path:
+        return self._cache / relative_path(row.sop_uid, row.digest)
+
+    def bring(self, rows: Iterable[StoredFile]) -> list[StoredFile]:
+        missing = iter([row for row in rows if not _touched(self.place(row))])
+        taking = threading.Lock()
+
+        def carry(lane: ShareClient) -> list[StoredFile]:
+            gone: list[StoredFile] = []
+            while True:
+                with taking:
+                    row = next(missing, None)
+                if row is None:
+                    return gone
+                url_path = f"/instances/{row.sop_uid}/{row.digest}"
+                if self._copy(lane, url_path, self.place(row), row.digest) is None:
+                    gone.append(row)
+
+        if len(self._lanes) == 1:
+            return carry(self._lanes[0])
+        with ThreadPoolExecutor(len(self._lanes)) as pool:
+            return [row for gone in pool.map(carry, self._lanes) for row in gone]
 
     def get(self, revision_id: str, name: str) -> Path | None:
-        return self._copy(f"/results/{revision_id}/{name}", self._cache / "results" / revision_id / name)
+        copy = self._cache / "results" / revision_id / name
+        return self._copy(self._client, f"/results/{revision_id}/{name}", copy)
 
     def put(self, revision_id: str, name: str, data: bytes) -> None:
         self._client.put(f"/results/{revision_id}/{name}", data)
 
-    def _copy(self, url_path: str, copy: Path, digest: str | None = None) -> Path | None:
-        copy.parent.mkdir(parents=True, exist_ok=True)
+    def _copy(self, client: ShareClient, url_path: str, copy: Path, digest: str | None = None) -> Path | None:
+        copy.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         temporary = copy.with_name(f".{copy.name}.{os.getpid()}.{threading.get_ident()}")
         try:
-            size = self._client.fetch(url_path, temporary)
+            size = client.fetch(url_path, temporary)
             if size is None:
                 return None
             if digest is not None:
                 _require_same(temporary, digest)
-            self._make_room(size)
+            with self._lock:
+                self._make_room(size)
             temporary.replace(copy)
         finally:
             temporary.unlink(missing_ok=True)
@@ -132,12 +169,39 @@ class RemoteFiles:
                 return
             if used_at >= old:
                 break
-            path.unlink(missing_ok=True)
-            with suppress(OSError):
-                path.parent.rmdir()
+            _remove(path)
             total -= size
         if total > self._cache_bytes:
             raise CacheFull("the exams in work take more room than spool.cache_bytes allows; raise it")
+
+
+def _touched(copy: Path) -> bool:
+    """Whether it is there; if so, it was used just now."""
+    try:
+        os.utime(copy)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def forget_old_copies(settings: Settings, now: float) -> int:
+    """Remove the copies that nobody used for as long as the spool keeps exams, and how many those were.
+
+    Called by a worker's main process now and then: also one that has nothing to do keeps no images for longer.
+    """
+    if not settings.spool.remote or not settings.retention.enabled:
+        return 0
+    unused_s = max(86_400 * settings.retention.keep_days, 2 * settings.work.time_limit_s)
+    old = [path for used_at, _, path in _files(_cache_of(settings)) if used_at < now - unused_s]
+    for path in old:
+        _remove(path)
+    return len(old)
+
+
+def _remove(copy: Path) -> None:
+    copy.unlink(missing_ok=True)
+    with suppress(OSError):
+        copy.parent.rmdir()
 
 
 def _files(folder: Path) -> list[tuple[float, int, Path]]:
@@ -169,6 +233,15 @@ def files_of(settings: Settings) -> Files:
         return LocalFiles(spool.path)
     ours = spool.remote_certificate, spool.remote_key
     certificate = (ours[0], ours[1]) if ours[0] is not None and ours[1] is not None else None
-    client = ShareClient(spool.remote, CurrentTokens(spool).first, spool.remote_ca, certificate=certificate)
+    token, url, packed = CurrentTokens(spool).first, spool.remote, spool.remote_packed
+
+    def client() -> ShareClient:
+        return ShareClient(url, token, spool.remote_ca, certificate=certificate, packed=packed)
+
     # An exam may not take longer than its limit; twice that, and its copies are nobody's.
-    return RemoteFiles(client, spool.path / "copies", spool.cache_bytes, 2 * settings.work.time_limit_s)
+    in_use_s = 2 * settings.work.time_limit_s
+    return RemoteFiles(client(), _cache_of(settings), spool.cache_bytes, in_use_s, [client() for _ in range(LANES)])
+
+
+def _cache_of(settings: Settings) -> Path:
+    return settings.spool.path / "copies"

@@ -32,6 +32,7 @@ from daemon.serving.request_bounds import status_only
 from daemon.serving.server import HttpServer
 from daemon.share.digests import Incomplete, announced_digest
 from daemon.share.names import READ, WRITE, is_digest, is_result_file
+from daemon.share.planes import BLOCK_BYTES, CODING, Packer
 from daemon.share.refusals import Report, reported_in_background
 from daemon.share.result_upload import receive_file
 from daemon.share.tokens import CurrentTokens, scopes_of
@@ -46,6 +47,8 @@ MAX_RESULT_BYTES = 256 * 1024**2
 # Requests that are served at once; one beyond that waits so long, then it is asked to come back.
 REQUESTS_AT_ONCE, MAX_WAIT_S, SHARE_COME_BACK_S = 32, 5.0, 1
 PIECE_BYTES = 1024 * 1024
+# What does not become smaller than this share (JPEG is small already) is sent as it is.
+WORTH_PACKING = 0.9
 SCOPES = {"GET": READ, "PUT": WRITE}
 WRONG_TOKEN, OTHER_SCOPE, NOT_ITS_CERTIFICATE = "wrong-token", "token-lacks-scope", "not-its-certificate"
 
@@ -111,7 +114,7 @@ class Share:
             parts = ()
         match request.method, parts:
             case "GET", ("instances", uid, digest) if is_uid(uid) and is_digest(digest):
-                return _file(request, self._root / relative_path(uid, digest), "application/dicom")
+                return _file(request, self._root / relative_path(uid, digest), "application/dicom", _kind_of(request))
             case "GET", ("results", revision, name) if is_result_file(revision, name):
                 return _file(request, self._root / "results" / revision / name, "application/octet-stream")
             case "PUT", ("results", revision, name) if is_result_file(revision, name):
@@ -131,13 +134,18 @@ def _refused(request: Request, status: HTTPStatus, retry_after_s: int | None = N
     return status_only(status) if retry_after_s is None else status_only(status, Retry_After=str(retry_after_s))
 
 
-def _file(request: Request, path: Path, kind: str) -> Response:
+def _kind_of(request: Request) -> type[FileAnswer]:
+    codings = {coding.strip() for coding in request.headers.get("Accept-Encoding", "").split(",")}
+    return PackedAnswer if CODING in codings else FileAnswer
+
+
+def _file(request: Request, path: Path, kind: str, answer: type[FileAnswer] | None = None) -> Response:
     if "content-length" in request.headers or "transfer-encoding" in request.headers:
         # A body that nobody reads would be taken for the next request.
         return _refused(request, HTTPStatus.BAD_REQUEST)
     try:
         # Not in a thread: a task that is cancelled meanwhile would leave the file open.
-        return FileAnswer(path.open("rb"), kind)
+        return (answer or FileAnswer)(path.open("rb"), kind)
     except FileNotFoundError:
         return Response(status_code=HTTPStatus.NOT_FOUND)
 
@@ -157,6 +165,29 @@ class FileAnswer(StreamingResponse):
     async def _pieces(self) -> AsyncIterator[bytes]:
         while piece := await to_thread.run_sync(self._file.read, PIECE_BYTES):
             yield piece
+
+
+class PackedAnswer(FileAnswer):
+    """The file made smaller for the way, where its first block says that this is worth it."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        packer = Packer()
+        with self._file:
+            first = await to_thread.run_sync(self._file.read, BLOCK_BYTES)
+            packed = await to_thread.run_sync(packer.pack, first)
+            if len(packed) < WORTH_PACKING * len(first):
+                del self.headers["Content-Length"]
+                self.headers["Content-Encoding"] = CODING
+                self.body_iterator = self._packed(packer, packed)
+            else:
+                self._file.seek(0)
+            await super().__call__(scope, receive, send)
+
+    async def _packed(self, packer: Packer, packed: bytes) -> AsyncIterator[bytes]:
+        yield packed
+        while block := await to_thread.run_sync(self._file.read, BLOCK_BYTES):
+            yield await to_thread.run_sync(packer.pack, block)
+        yield packer.end()
 
 
 async def _keep(request: Request, path: Path) -> Response:

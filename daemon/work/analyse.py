@@ -11,19 +11,17 @@ from daemon.clinical.exam import clinical_or_reasons, patient_of
 from daemon.ledger.claims import Claim, LeaseLost, release, update
 from daemon.ledger.engine import note
 from daemon.ledger.proposals import settle
-from daemon.ledger.rows import Inputs, InstanceRow, RevisionRow, StudyRow, rows_where
+from daemon.ledger.rows import RevisionRow, StudyRow
 from daemon.ledger.studies import move_study
-from daemon.ledger.tables import instances
 from daemon.work.audit_events import exam_used
 from daemon.work.context import Context, renewing_lease
 from daemon.work.failure import TaskFailed, code_of, revision_failed
 from daemon.work.prior_exam import with_change
 from daemon.work.proposal_files import answered_by, is_rejected, proposals_of
 from daemon.work.revision_claim import take_revision
+from daemon.work.revision_exam import exam_of_revision
 from daemon.work.signatures_that_answer import answer_given, signatures_in_use
 from pipeline.analysis.signatures_in_use import Signatures
-from pipeline.catalog import Exam, exam_of, facts_from_json
-from pipeline.errors import FileSetAside, TryLater
 from pipeline.pictures import panels_to_bytes
 from pipeline.result import StudyResult
 from pipeline.roi.grid_regions import regions_to_bytes
@@ -31,12 +29,6 @@ from pipeline.run import Analysis, analyse
 
 log = structlog.get_logger("axrad.analyse")
 HANDED_ON_S = 10.0
-
-
-class FilesGone(TryLater):
-    """Files of this revision are no longer in the spool; they may be fetched or sent again."""
-
-    code = "files-gone"
 
 
 def run(context: Context, revision_id: str) -> None:
@@ -97,38 +89,22 @@ def _handed_on(now: float) -> dict[str, object]:
 def _analyse(context: Context, study: StudyRow, row: RevisionRow) -> Analysis:
     """The science, with what is known of the patient beside this exam: clinical facts, and an earlier exam."""
     settings = context.settings
-    exam = exam_of_revision(context, study.study_uid, row.inputs)
+    exam, bring = exam_of_revision(context, study.study_uid, row.inputs)
     exam = replace(exam, proposals=proposals_of(context, study.id), rejected=is_rejected(context, study.id))
     exam_used(context, study, row)
     signatures = Signatures.from_settings(settings.signature)
-    patient = patient_of(exam)
+    patient = patient_of(exam, bring)
     clinical = clinical_or_reasons(patient, signatures.clinical, settings.clinical)
     analysis = analyse(
-        exam, settings, signatures, revision=row.number, input_digest=row.input_digest, clinical=clinical
+        exam,
+        settings,
+        signatures,
+        revision=row.number,
+        input_digest=row.input_digest,
+        clinical=clinical,
+        bring=bring,
     )
     if patient is None or not patient.identity.patient_id or not patient.study_date:
         return analysis
     result = with_change(context, analysis.result, study.id, patient.key, patient.study_date)
     return replace(analysis, result=result)
-
-
-def exam_of_revision(context: Context, study_uid: str, inputs: Inputs) -> Exam:
-    """The instances that were judged when the revision was made, with their files.
-
-    What was selected must be here; of the rest the facts do, so that the judgement comes out as it did.
-    """
-    ids = inputs["context"]
-    selected = {uid for uid, _ in inputs["selected"]}
-    facts = []
-    with context.ledger.read() as connection:
-        for start in range(0, len(ids), 500):
-            some = instances.c.id.in_(ids[start : start + 500])
-            rows = rows_where(connection, InstanceRow, some, order_by=[instances.c.id])
-            for row in rows:
-                path = context.files.instance(row) if row.state == "stored" else None
-                if row.state == "unreadable" and row.sop_uid in selected:
-                    raise FileSetAside(f"instance {row.sop_uid} is {row.note}", uid=row.sop_uid)
-                if path is None and row.sop_uid in selected:
-                    raise FilesGone("files of this exam are no longer in the spool", uid=row.sop_uid)
-                facts.append(facts_from_json(row.facts, path))
-    return replace(exam_of(study_uid, facts), choices=inputs.get("chosen_series", {}))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from dicom_sr.report_source import ReportSource
-from pipeline.catalog import Exam
+from pipeline.catalog import Bring, Exam, all_here
 from pipeline.errors import ExamRejected
 from pipeline.records import SEQUENCES, InstanceRef
 from pipeline.result import StudyResult
@@ -17,6 +17,7 @@ def source_of(
     result: StudyResult,
     began: datetime,
     character_set_of: Callable[[InstanceRef], tuple[str, ...]] = lambda image: (),
+    bring: Bring = all_here,
 ) -> ReportSource:
     """Headers from the ROI objects and from an image of T1+C, else of the first sequence that was chosen, else any."""
     chosen = next((result.sequences[name] for name in SEQUENCES if name in result.sequences), None)
@@ -25,6 +26,7 @@ def source_of(
         raise ExamRejected("no image of this exam can be read", code="no-images")
     image = next((i for i in images if chosen and i.ref.series_uid == chosen.series_uid), images[0])
     assert image.path is not None
+    bring((image, *exam.rois))
     return ReportSource.from_files(
         image.path,
         [r.path for r in exam.rois if r.path is not None],

@@ -27,10 +27,10 @@ from daemon.ledger.site_key import key_for
 from daemon.ledger.tables import instances, proposals
 from daemon.spool import Spool
 from daemon.work.acceptance import FILE, good_segments, kinds_of, put_word
-from daemon.work.analyse import FilesGone, exam_of_revision
 from daemon.work.context import Context, renewing_lease
 from daemon.work.failure import TaskFailed, code_of, sentence_of, translated, where_in_our_code
 from daemon.work.rejected_regions import without_rejected
+from daemon.work.revision_exam import FilesGone, exam_of_revision
 from dicom_sr.proposal_segmentation import is_demonstration, proposal_segmentation
 from dicom_sr.report_source import ReportSource
 from pipeline.catalog import Exam, InstanceFacts
@@ -162,7 +162,9 @@ def _was_rejected(connection: sa.Connection, study_id: str, sop_uid: str) -> boo
 
 
 def _made(context: Context, row: ProposalRow, study: StudyRow) -> Made | Outcome:
-    exam = exam_of_revision(context, study.study_uid, {"selected": [], "context": row.context})
+    exam, bring = exam_of_revision(context, study.study_uid, {"selected": [], "context": row.context})
+    # Phases before and after contrast, what was measured and on which images: most of an exam.
+    bring((*exam.images, *exam.measurements))
     if not exam.measurements:
         return _made_from_images(context, row, study, exam)
     regions, t1c = _from_measurements(context, row, study, exam)

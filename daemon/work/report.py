@@ -18,7 +18,6 @@ from daemon.ledger.studies import move_study, settle_if_delivered
 from daemon.ledger.tables import deliveries, instances
 from daemon.metrics.results import result_made
 from daemon.work import correction, object_sets
-from daemon.work.analyse import exam_of_revision
 from daemon.work.audit_events import results_created
 from daemon.work.context import Context, renewing_lease
 from daemon.work.delivery_opening import open_delivery
@@ -26,6 +25,7 @@ from daemon.work.exam_source import source_of
 from daemon.work.failure import TaskFailed, code_of, revision_failed
 from daemon.work.result_rerender import ResultsGone, send_back_to_analysis
 from daemon.work.revision_claim import take_revision
+from daemon.work.revision_exam import exam_of_revision
 from dicom_sr import render
 from dicom_sr.report_classes import further_kinds
 from dicom_sr.report_source import ReportSource
@@ -130,10 +130,10 @@ def _tell_undecoded(context: Context, study: StudyRow, row: RevisionRow, keyword
 
 def report_source(context: Context, study: StudyRow, row: RevisionRow) -> ReportSource:
     """Headers of the exam's own files."""
-    exam = exam_of_revision(context, study.study_uid, row.inputs)
+    exam, bring = exam_of_revision(context, study.study_uid, row.inputs)
     result = _result(context, row.id)
     began = datetime.fromtimestamp(row.created_at, tz=UTC).astimezone(ZoneInfo(context.settings.site.timezone))
-    return source_of(exam, result, began, lambda image: character_set_of(context, image))
+    return source_of(exam, result, began, lambda image: character_set_of(context, image), bring)
 
 
 def character_set_of(context: Context, image: InstanceRef) -> tuple[str, ...]:

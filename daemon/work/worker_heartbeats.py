@@ -16,17 +16,31 @@ from daemon.clock import system_clock
 from daemon.ledger import heartbeats, obsolete, open_ledger
 from daemon.ledger.heartbeats import WORKER_GONE_S
 from daemon.machine import liveness_file
+from daemon.share.exam_files import forget_old_copies
 from pipeline.errors import TryLater
 
 log = structlog.get_logger("axrad.work")
+# Between two looks for copies of images that nobody used for long.
+CLEAN_COPIES_S = 3600.0
 
 
 def give_signs(settings: Settings, name: str, queues: Sequence[str], processes: int) -> None:
     """From when this process's worker is ready until it ends in order."""
     detail = {"queues": list(queues), "processes": processes, **obsolete.names_of(settings)}
 
+    looked_at = 0.0
+
+    def clean_copies() -> None:
+        nonlocal looked_at
+        if system_clock() - looked_at >= CLEAN_COPIES_S:
+            looked_at = system_clock()
+            removed = forget_old_copies(settings, looked_at)
+            if removed:
+                log.info("copies-removed", files=removed)
+
     def leave(present: bool) -> None:
         liveness_file.touch()
+        clean_copies()
         try:
             # Opened each time: a connection that is open when the pool forks must not be shared.
             ledger = open_ledger(settings)

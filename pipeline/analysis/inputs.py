@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from config.schema import Settings
 from pipeline.analysis.signatures_in_use import Signatures
-from pipeline.catalog import Exam
+from pipeline.catalog import Bring, Exam, all_here
 from pipeline.records import Mask, Role, Sequence, Side, Volume
 from pipeline.result import Clinical
 
@@ -18,7 +18,7 @@ Also = Callable[[Side | None, Mapping[Sequence, Volume], Mapping[tuple[Sequence,
 class Inputs:
     """An exam whose facts carry paths, the settings, the signatures in use and the clinical values of the patient.
 
-    `also`: handed what the features of each side are measured on.
+    `also`: handed what the features of each side are measured on. `bring`: asked for every file before it is read.
     """
 
     exam: Exam
@@ -26,3 +26,4 @@ class Inputs:
     signatures: Signatures
     clinical: Clinical
     also: Also | None = None
+    bring: Bring = all_here

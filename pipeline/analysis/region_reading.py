@@ -33,7 +33,7 @@ def read_regions(
         if name in inventory.faulty:
             raise inventory.faulty[name]
         others = {str(other): volume for other, volume in loaded.items() if other != name}
-        reading = roi.read_all(objects, loaded[name], settings.roi, others, exam.images, exam.proposals)
+        reading = roi.read_all(objects, loaded[name], settings.roi, others, exam.images, exam.proposals, inputs.bring)
         draft.fields["left_out"] = (*draft.fields.get("left_out", ()), *reading.left_out)
         rois += [replace(region, drawn_on=name) for region in reading.rois]
     rois.sort(key=lambda region: ROLES.index(region.role))

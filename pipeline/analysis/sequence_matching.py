@@ -9,6 +9,7 @@ from pipeline.analysis.inputs import Inputs
 from pipeline.analysis.inventory import Inventory, rejection
 from pipeline.analysis.quality_checks import header_checks
 from pipeline.analysis.result_draft import Draft, choice_of
+from pipeline.catalog import FrameRef
 from pipeline.errors import RoiRejected
 from pipeline.records import ROLES, SEQUENCES, Side, Volume
 from pipeline.records import Sequence as SequenceName
@@ -22,7 +23,7 @@ def match_series(inputs: Inputs, draft: Draft) -> tuple[Match, Inventory]:
     Raises SequenceRejected where no signature in use can answer with them, RoiRejected where nothing is drawn.
     """
     with draft.timed("match"):
-        match = sequences.match(inputs.exam, inputs.settings.sequences)
+        match = sequences.match(inputs.exam, inputs.settings.sequences, lambda frames: _brightness(frames, inputs))
     draft.fields["sequences"] = {name: choice_of(s) for name, s in match.chosen.items()}
     draft.fields["absent"] = {name: absence.why for name, absence in match.absent.items()}
     draft.quality += [QualityCheck(check="sequences", value=note, ok=True) for note in match.notes]
@@ -30,7 +31,15 @@ def match_series(inputs: Inputs, draft: Draft) -> tuple[Match, Inventory]:
     inventory = require_answer(match, inputs, "")
     if not inputs.exam.rois:
         raise RoiRejected("there is no ROI object (DICOM SEG or RTSTRUCT) in this exam", code="no-roi-object")
+    inputs.bring((*inputs.exam.rois, *inputs.exam.registrations))
     return match, inventory
+
+
+def _brightness(frames: tuple[FrameRef, ...], inputs: Inputs) -> float:
+    """Of a phase; only the slices that are looked at have to be here."""
+    middle = sequences.middle_of(frames)
+    inputs.bring(frame.instance for frame in middle)
+    return sequences.mean_signal(middle)
 
 
 def require_answer(match: Match, inputs: Inputs, where: str) -> Inventory:

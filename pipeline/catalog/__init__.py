@@ -13,12 +13,14 @@ from pipeline.catalog.facts import (
     RTSTRUCT_CLASS,
     SEGMENTATION_CLASSES,
     UNCONFIRMED,
+    Bring,
     Exam,
     InstanceFacts,
     SegmentFacts,
     SeriesFacts,
     Value,
     accession_key,
+    all_here,
     exam_of,
     exams,
     group,
@@ -30,7 +32,7 @@ from pipeline.catalog.json_codec import facts_from_json, facts_to_json
 from pipeline.catalog.measurement_presence import measured_images
 from pipeline.catalog.own_mark import put_mark, voxel_digest
 from pipeline.catalog.scan import scan
-from pipeline.catalog.selection import FrameRef, Selection, same_images
+from pipeline.catalog.selection import FrameRef, Selection, images_of, same_images
 
 __all__ = [
     "ACCEPTED",
@@ -45,6 +47,7 @@ __all__ = [
     "SEGMENTATION_CLASSES",
     "UNCONFIRMED",
     "Acceptance",
+    "Bring",
     "Exam",
     "FrameRef",
     "InstanceFacts",
@@ -55,12 +58,14 @@ __all__ = [
     "Word",
     "acceptance_of",
     "accession_key",
+    "all_here",
     "exam_in",
     "exam_of",
     "exams",
     "facts_from_json",
     "facts_to_json",
     "group",
+    "images_of",
     "is_sealed",
     "measured_images",
     "patient_key",

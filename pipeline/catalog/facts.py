@@ -7,7 +7,7 @@ about, so that neither opens a file twice. It holds no names of people; `patient
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -57,6 +57,15 @@ RESULT_CLASS_ROOTS = (
     "1.2.840.10008.5.1.4.1.1.104",
     "1.2.840.10008.5.1.4.1.1.11",
 )
+
+# Has the files of instances in their places before they are read. Where an exam's files are far away, only what is used
+# comes; what is not to be had it raises.
+Bring = Callable[[Iterable["InstanceFacts"]], None]
+
+
+def all_here(instances: Iterable[InstanceFacts]) -> None:
+    """Bring nothing: every file is in its place."""
+
 
 Value = None | int | float | str | list[int] | list[float] | list[str]
 

@@ -41,6 +41,14 @@ class Selection:
         return replace(self, frames=frames, frames_by_b={}, repeats_by_b={})
 
 
+def images_of(selection: Selection) -> list[InstanceFacts]:
+    """Every image that loading the selection reads, each once."""
+    frames = [*selection.frames]
+    for b, volume in selection.frames_by_b.items():
+        frames += [frame for repeat in selection.repeats_by_b.get(b) or (volume,) for frame in repeat]
+    return list({frame.instance.ref: frame.instance for frame in frames}.values())
+
+
 def same_images(one: Selection, other: Selection) -> bool:
     """Whether two selections read the same slices in the same way, whatever led to them."""
     return (one.frames, one.frames_by_b, one.repeats_by_b, one.unit_scale) == (

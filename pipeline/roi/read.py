@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from config.schema import RoiSettings
 from pipeline.align.resample import Bools
-from pipeline.catalog import InstanceFacts
+from pipeline.catalog import Bring, InstanceFacts, all_here
 from pipeline.errors import ExamRejected, GeometryRejected, NotDicom, PixelsRejected, RoiRejected
 from pipeline.geometry import box_of
 from pipeline.records import ROLES, LeftOut, Mask, Roi, Role, Segment, Side, Volume
@@ -69,10 +69,12 @@ def read_all(
     other_grids: Mapping[str, Volume] = MappingProxyType({}),
     images: Iterable[InstanceFacts] = (),
     proposals: Sequence[InstanceFacts] = (),
+    bring: Bring = all_here,
 ) -> Reading:
     """As `read`, with what was left out.
 
     `proposals`: what we proposed for the exam. A reader's segment with the voxels of one is that proposal, accepted.
+    `bring`: asked for the images that an object names as its source.
 
     An object that cannot be read is left out where others draw all the regions that it names; else its error is raised.
     """
@@ -90,7 +92,7 @@ def read_all(
     if opened and not chosen:
         judgements = "; ".join(f"{d.name}: {r.why}" for d, r in judged.items())
         raise RoiRejected(f"no segment is recognised as tumour or lymph node: {judgements}", code="roi-not-recognised")
-    places = source_frames(images, {n for o in opened for n in o.named})
+    places = source_frames(images, {n for o in opened for n in o.named}, bring)
     drawn: list[Drawn] = []
     elsewhere: list[Description] = []
     for each in opened:

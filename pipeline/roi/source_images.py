@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.catalog import InstanceFacts
+from pipeline.catalog import Bring, InstanceFacts, all_here
 from pipeline.errors import ExamRejected
 from pipeline.geometry import Geometry
 from pipeline.records import Contradiction
@@ -35,16 +35,19 @@ class Difference:
     size: bool
 
 
-def source_frames(images: Iterable[InstanceFacts], named: Iterable[Named]) -> dict[Named, Frame]:
+def source_frames(
+    images: Iterable[InstanceFacts], named: Iterable[Named], bring: Bring = all_here
+) -> dict[Named, Frame]:
     """The planes of the images named, from their headers. An image that has no readable plane is left out."""
     uids = {uid for uid, _ in named}
     frames_named: dict[Named, Frame] = {}
-    for image in images:
-        if image.ref.sop_instance_uid in uids and image.path is not None:
-            try:
-                frames_named |= by_name(read_frames(image.path))
-            except ExamRejected:
-                continue
+    sources = [image for image in images if image.ref.sop_instance_uid in uids]
+    bring(sources)
+    for path in (image.path for image in sources if image.path is not None):
+        try:
+            frames_named |= by_name(read_frames(path))
+        except ExamRejected:
+            continue
     return frames_named
 
 

@@ -4,6 +4,7 @@ from pipeline.sequences.before_contrast import before_contrast
 from pipeline.sequences.enhancement_phases import TimedPhases, enhancement_phases
 from pipeline.sequences.match import match
 from pipeline.sequences.records import T1C_LABELS, Label, Match, Region, SeriesLabel
+from pipeline.sequences.volume_brightness import mean_signal, middle_of
 
 __all__ = [
     "T1C_LABELS",
@@ -15,4 +16,6 @@ __all__ = [
     "before_contrast",
     "enhancement_phases",
     "match",
+    "mean_signal",
+    "middle_of",
 ]

@@ -12,6 +12,13 @@ from pipeline.sequences.slices import position_of
 SLICES = 9
 
 
+def middle_of(frames: tuple[FrameRef, ...]) -> tuple[FrameRef, ...]:
+    """The slices of a volume that `mean_signal` looks at; of these it takes all."""
+    ordered = sorted(frames, key=lambda f: position_of(f) or ())
+    middle = max(0, (len(ordered) - SLICES) // 2)
+    return tuple(ordered[middle : middle + SLICES])
+
+
 def mean_signal(frames: tuple[FrameRef, ...]) -> float:
     """The mean value of the volume's middle slices; volumes of one dynamic compare by it.
 
@@ -21,9 +28,7 @@ def mean_signal(frames: tuple[FrameRef, ...]) -> float:
     # Volumes are loaded by what matching selects, so the loader imports this package.
     from pipeline.volumes import load
 
-    ordered = sorted(frames, key=lambda f: position_of(f) or ())
-    middle = max(0, (len(ordered) - SLICES) // 2)
-    part = tuple(ordered[middle : middle + SLICES])
+    part = middle_of(frames)
     volume = load(
         Selection(part[0].instance.ref.series_uid, "to find the peak", frames=part), Sequences(allow_lossy=True)
     )

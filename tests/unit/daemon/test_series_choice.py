@@ -19,8 +19,8 @@ from daemon.ledger.priority_and_cancel import cancel
 from daemon.ledger.rows import Inputs, RevisionRow, StudyRow, rows_where
 from daemon.ledger.studies import move_study
 from daemon.ledger.tables import instances, revisions
-from daemon.work.analyse import exam_of_revision
 from daemon.work.context import Context
+from daemon.work.revision_exam import exam_of_revision
 from daemon.work.sweep import assemble
 from pipeline.catalog import InstanceFacts
 from pipeline.errors import InputRejected
@@ -159,10 +159,10 @@ def test_the_analysis_reads_the_choice_that_its_revision_was_made_with(house: Ho
     of_second = house.revisions()[1].inputs
     house.clear()
     facts_only: Inputs = {**of_second, "selected": []}
-    exam = exam_of_revision(house.context, EXAM.t2[0].ref.study_uid, facts_only)
+    exam, _ = exam_of_revision(house.context, EXAM.t2[0].ref.study_uid, facts_only)
     assert exam.choices == {"t2": OTHER}
     before: Inputs = {"selected": [], "context": of_second["context"]}
-    assert not exam_of_revision(house.context, exam.study_uid, before).choices
+    assert not exam_of_revision(house.context, exam.study_uid, before).exam.choices
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,11 @@ class House:
             connection.close()
 
 
+def brought(files: RemoteFiles, row: Row) -> Path | None:
+    """The instance's file; None where the intake host has none."""
+    return files.place(row) if not files.bring([row]) else None
+
+
 @contextmanager
 def shared(folder: Path, **more: object) -> Iterator[House]:
     given = {"path": folder / "spool", "share_port": 0, "share_token": TOKEN, **more}
@@ -101,7 +106,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 def test_an_instance_comes_over_byte_for_byte(house: House) -> None:
     row = house.receive("1.2.3")
-    path = house.files().instance(row)
+    path = brought(house.files(), row)
     assert path is not None
     assert path.read_bytes() == (house.spool.root / row.path).read_bytes()
 
@@ -109,18 +114,18 @@ def test_an_instance_comes_over_byte_for_byte(house: House) -> None:
 def test_an_instance_is_copied_once(house: House) -> None:
     row = house.receive("1.2.4")
     files = house.files()
-    first = files.instance(row)
+    first = brought(files, row)
     house.spool.remove(row.path)
-    assert files.instance(row) == first
+    assert brought(files, row) == first
 
 
 def test_two_data_sets_under_one_uid_are_told_apart(house: House) -> None:
     rows = [house.receive("1.2.5", pixels) for pixels in (b"\1\2" * 16, b"\3\4" * 16)]
-    assert len({path.read_bytes() for row in rows if (path := house.files().instance(row))}) == 2
+    assert len({path.read_bytes() for row in rows if (path := brought(house.files(), row))}) == 2
 
 
 def test_what_the_intake_host_does_not_have_is_none(house: House) -> None:
-    assert house.files().instance(Row("1.2.999", ANY_DIGEST, "")) is None
+    assert brought(house.files(), Row("1.2.999", ANY_DIGEST, "")) is None
     assert house.files().get(REVISION, "sr.dcm") is None
 
 
@@ -151,7 +156,7 @@ def test_a_wrong_token_is_told_nothing_and_changes_nothing(house: House) -> None
 
 def test_a_worker_with_a_wrong_token_is_told_which_setting_is_wrong(house: House) -> None:
     with pytest.raises(ShareRefused, match="share_token"):
-        house.files("another-token-that-is-wrong").instance(house.receive("1.2.7"))
+        brought(house.files("another-token-that-is-wrong"), house.receive("1.2.7"))
 
 
 # What may be asked for
@@ -224,7 +229,7 @@ def test_another_method_is_refused_without_a_word(house: House) -> None:
 def test_the_log_holds_no_uid_and_no_name(house: House) -> None:
     row = house.receive("1.2.840.77777")
     with structlog.testing.capture_logs() as lines:
-        house.files().instance(row)
+        brought(house.files(), row)
         house.raw("GET", f"/instances/{row.sop_uid}/{row.digest}", Authorization="")
         house.raw("GET", f"/instances/{row.sop_uid}/Secret^Person")
     assert [line["event"] for line in lines] == ["share-refused", "share-refused"]
@@ -243,16 +248,16 @@ def test_an_instance_whose_bytes_are_others_is_not_used(house: House) -> None:
         file.chmod(0o600)
         file.write_bytes(damaged)
         with pytest.raises(CopyDamaged):
-            house.files().instance(row)
+            brought(house.files(), row)
     file.write_bytes(whole)
-    assert house.files().instance(row) is not None
+    assert brought(house.files(), row) is not None
 
 
 def test_an_intake_host_that_is_away_is_a_peer_that_cannot_be_reached(tmp_path: Path) -> None:
     with shared(tmp_path) as house:
         files, row = house.files(), house.receive("1.2.3")
     with pytest.raises(PeerUnreachable, match="intake host"):
-        files.instance(row)
+        brought(files, row)
     with pytest.raises(PeerUnreachable):
         files.put(REVISION, "result.json", b"x")
 
@@ -271,7 +276,7 @@ def test_a_worker_waits_for_an_intake_host_that_restarts(tmp_path: Path, monkeyp
     monkeypatch.setattr("daemon.share.client.time.sleep", restart)
     client = ShareClient(f"http://127.0.0.1:{port}", TOKEN, pauses_s=(1.0, 2.0))
     try:
-        assert RemoteFiles(client, tmp_path / "copies", 10**6, 60).instance(row) is not None
+        assert brought(RemoteFiles(client, tmp_path / "copies", 10**6, 60), row) is not None
         assert came_back[0] == 1.0
     finally:
         client.close()
@@ -321,22 +326,22 @@ def test_copies_stay_within_their_bound_and_what_was_used_longest_ago_goes_first
     files = RemoteFiles(house.client(), cache, 20 * size, in_use_s=60)
     paths = []
     for number, row in enumerate(rows):
-        paths.append(used(files.instance(row), 10_000 - 100 * number))
+        paths.append(used(brought(files, row), 10_000 - 100 * number))
         assert sum(p.stat().st_size for p in cache.rglob("*.dcm")) <= 20 * size
     kept = [path.exists() for path in paths]
     assert kept == sorted(kept)
     assert kept[-1]
     assert 15 <= sum(kept) <= 20
-    assert files.instance(rows[0]) is not None
+    assert brought(files, rows[0]) is not None
 
 
 def test_copies_that_are_in_use_are_not_taken_away(house: House) -> None:
     rows = [house.receive(f"1.4.{n}", bytes([n]) * 10_000) for n in range(5)]
     size = (house.spool.root / rows[0].path).stat().st_size
     files = RemoteFiles(house.client(), house.folder / "copies-full", 3 * size, in_use_s=60)
-    kept = [files.instance(row) for row in rows[:3]]
+    kept = [brought(files, row) for row in rows[:3]]
     with pytest.raises(CacheFull, match=r"spool\.cache_bytes"):
-        files.instance(rows[3])
+        brought(files, rows[3])
     assert all(path is not None and path.exists() for path in kept)
 
 
@@ -350,10 +355,10 @@ def test_over_tls_the_certificate_is_checked(tmp_path: Path) -> None:
         url = f"https://127.0.0.1:{house.server.server_port}"
         files = RemoteFiles(ShareClient(url, TOKEN, certificates.authority, ()), tmp_path / "copies", 10**6, 60)
         files.put(REVISION, "sr.dcm", b"report" * 100_000)
-        assert files.instance(row) is not None
+        assert brought(files, row) is not None
         stranger = RemoteFiles(ShareClient(url, TOKEN, certificates.stranger, ()), tmp_path / "others", 10**6, 60)
         with pytest.raises(PeerUnreachable):
-            stranger.instance(row)
+            brought(stranger, row)
         with pytest.raises(PeerUnreachable):
             house.files().get(REVISION, "sr.dcm")
 
