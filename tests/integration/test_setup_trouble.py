@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.certificates import make_certificates
 from tests.support.installing import (
+    base_python,
     copy_of_project,
     environment,
     index,
@@ -138,11 +139,14 @@ def test_a_folder_that_cannot_be_written_is_named(project: Path, tmp_path: Path,
 
 
 def test_a_folder_of_wheels_is_enough_where_there_is_no_network(tmp_path: Path) -> None:
+    """Nor does the name of the folder matter, a home that cannot be written, or files that are for their owner alone."""
     if subprocess.run([*OWN, "-n", "true"], capture_output=True, check=False).returncode:
         pytest.skip("namespaces are not allowed here")
-    project = small_project(tmp_path / "project")
-    env = environment(tmp_path / "bin", AXRAD_WHEELS=str(wheels(tmp_path / "wheels", "setuptools")))
-    done = set_up(project, env, *OWN, "-n")
+    folder = tmp_path / "Dr. Müller's 胸部 (1) & %s #2"
+    folder.mkdir()
+    project = small_project(folder / "axrad – Projekt")
+    env = environment(tmp_path / "bin", AXRAD_WHEELS=str(wheels(folder / "Räder 3", "setuptools")), HOME="/proc")
+    done = set_up(project, env, *OWN, "-n", "sh", "-c", 'umask 077; exec "$@"', "-")
     assert done.returncode == 0, done.stderr
     assert subprocess.check_output([project / ".venv" / "bin" / "axrad"], text=True) == "axrad is here\n"
     again = set_up(project, env, *OWN, "-n")
@@ -202,7 +206,7 @@ def test_an_interrupted_set_up_is_repeated_from_the_start(tmp_path: Path, reache
 
 
 def test_another_python_than_the_environments_makes_a_new_environment(tmp_path: Path) -> None:
-    """The environment of a Python that is gone, as after an upgrade of the system."""
+    """The environment of a Python that is gone, as after an upgrade of the system; then of another than the named one."""
     project = small_project(tmp_path / "project")
     env = environment(tmp_path / "bin", AXRAD_WHEELS=str(wheels(tmp_path / "wheels", "setuptools")))
     assert set_up(project, env).returncode == 0
@@ -212,3 +216,27 @@ def test_another_python_than_the_environments_makes_a_new_environment(tmp_path: 
     shutil.rmtree(project / ".venv" / "lib64", ignore_errors=True)
     assert set_up(project, env).returncode == 0
     assert (project / ".venv" / "bin" / "axrad").exists()
+
+    other = tmp_path / "python-of-another-version"
+    other.write_text(f"""#!/bin/sh\ncase "$2" in *'"%d.%d"'*) echo 3.99 ;; *) exec {base_python()} "$@" ;; esac\n""")
+    other.chmod(0o755)
+    (project / ".venv" / "of the other").touch()
+    set_up(project, {**env, "PYTHON": str(other)})
+    assert not (project / ".venv" / "of the other").exists()
+
+
+def test_a_named_python_that_cannot_be_used_is_told_and_no_other_taken(project: Path, tmp_path: Path) -> None:
+    done = set_up(project, environment(tmp_path / "bin", PYTHON="/no/such python"))
+    assert (done.returncode, lines(done)[-1].partition(" that ")[0]) == (
+        1,
+        "axrad: PYTHON names no Python 3.11, 3.12 or 3.13",
+    )
+    assert not (project / ".venv").exists()
+
+
+@pytest.mark.parametrize("mark", list('":$`\\'))
+def test_a_folder_in_which_no_environment_works_is_named(tmp_path: Path, mark: str) -> None:
+    """The first line of each program in an environment holds its path, in quotes for a shell."""
+    done = set_up(copy_of_project(tmp_path / f"a{mark}b"), environment(tmp_path / "bin"))
+    assert (done.returncode, len(lines(done))) == (1, 1)
+    assert lines(done)[0].endswith(f"a{mark}b")

@@ -15,7 +15,7 @@ def test_both_roles_have_a_row_of_every_method_and_a_missing_real_case_is_told(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("AXRAD_CASES", raising=False)
-    rows = {str(row["name"]): row for row in proposal.run(exams=1, icc=0)}
+    rows = {str(row["name"]): row for row in proposal.run(exams=1, icc=0, enhancement=1)}
     for role in ("tumor", "lymph_nodes"):
         for method in proposal.METHODS:
             assert 0 <= float(str(rows[f"proposal {role} Dice: {method}"]["ours"])) <= 1
@@ -23,6 +23,7 @@ def test_both_roles_have_a_row_of_every_method_and_a_missing_real_case_is_told(
     assert rows["proposal wrong and called good"]["lesions"] == sum(
         int(str(rows[f"proposal {role} Dice: axrad"]["lesions"])) for role in ("tumor", "lymph_nodes")
     )
+    assert rows["proposal tumor Dice: from the images alone"]["exams"] == 1
     assert "skipped" in rows["proposal breast1 Dice over 200 readers"]
     assert "SKIPPED" in capsys.readouterr().err
 
