@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from config.load import load
+from config.places import console_users
 from daemon import audit
 from daemon.cli.options import config_option, json_option, out_file
 from daemon.ledger import existing_ledger
@@ -30,7 +31,7 @@ key_file = click.Path(exists=True, dir_okay=False, path_type=Path)
     "--encrypt", "key_file", type=key_file, help="Encrypted with what stands in this file; then with the site's key."
 )
 def backup(config_path: Path | None, as_json: bool, out: Path | None, instances: bool, key_file: Path | None) -> None:
-    """Write ledger, results and signatures to one file; everything may go on meanwhile."""
+    """Write ledger, results, signatures and the console's users to one file; everything may go on meanwhile."""
     from daemon.recovery.backup import backup as make
 
     settings = load(config_path)
@@ -63,6 +64,7 @@ def restore(config_path: Path | None, as_json: bool, file: Path, replace: bool, 
     from daemon.recovery.backup import restore as bring_back
 
     settings = load(config_path)
+    had_users = console_users(settings).exists()
     contents = bring_back(settings, file, time.time(), replace=replace, key_file=key_file)
     with closing(existing_ledger(settings)) as ledger, ledger.read() as connection:
         missing = missing_key(connection, settings)
@@ -71,6 +73,8 @@ def restore(config_path: Path | None, as_json: bool, file: Path, replace: bool, 
         click.echo(json.dumps({**asdict(contents), "missing_site_key": missing}))
     else:
         click.echo(f"{contents.rows} rows and {contents.files} files of {contents.made_at} are back")
+    if had_users:
+        click.echo(f"the console's users stay as they are in {console_users(settings)}", err=True)
     if contents.format == BEFORE_DIGESTS:
         click.echo("it was made before backups had a digest: whether all of its bytes are right is not known", err=True)
     if missing is not None:

@@ -1,9 +1,9 @@
 """Backup and restore: the ledger, the results that were rendered, the signatures; the received instances if asked for.
 
 One tar file: `manifest.json`, `ledger.jsonl.gz` (daemon.ledger.dump, the same for SQLite and PostgreSQL), `results/…`,
-`signatures/…`, `instances/…`, and a digest of it all at its end. An encrypted one holds `site.key` as well. The ledger
-is read first, in one transaction, while everything runs: what it refers to is on the disk by then, and what is written
-later is merely more than it knows of.
+`signatures/…`, `instances/…`, `console-users.json`, and a digest of it all at its end. An encrypted one holds
+`site.key` as well. The ledger is read first, in one transaction, while everything runs: what it refers to is on the
+disk by then, and what is written later is merely more than it knows of.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import BinaryIO, cast
 
 import sqlalchemy as sa
 
+from config.places import console_users
 from config.schema import Settings
 from daemon.ledger import site_key
 from daemon.ledger.database_errors import LedgerDamaged
@@ -35,7 +36,7 @@ from pipeline.whole_file import replacing
 FORMAT = "axrad.backup/2"
 # Without a digest at its end.
 BEFORE_DIGESTS = "axrad.backup/1"
-MANIFEST, LEDGER, SITE_KEY = "manifest.json", "ledger.jsonl.gz", "site.key"
+MANIFEST, LEDGER, SITE_KEY, USERS = "manifest.json", "ledger.jsonl.gz", "site.key", "console-users.json"
 # Written by running processes into any ledger; a ledger with nothing else in it is empty.
 SIGNS = ("signs_of_life", "chores", "journal_positions", "breakers", "report_classes", "site_key")
 
@@ -105,7 +106,9 @@ def backup(
             return contents
         plain = Path(scratch) / "backup.tar"
         with replacing(plain, mode=0o600, synced=False) as raw:
-            _pack(raw, contents, [(LEDGER, dumped), (SITE_KEY, site_key.path_of(settings)), *files], now)
+            # Where a platform mounts secrets, the key's path is a link; the key itself belongs into the file.
+            key = site_key.path_of(settings).resolve()
+            _pack(raw, contents, [(LEDGER, dumped), (SITE_KEY, key), *files], now)
         with replacing(out, temporary=part, mode=0o600) as raw:
             encrypt(plain, raw, key_file)
     return contents
@@ -123,6 +126,8 @@ def _pack(raw: BinaryIO, contents: Contents, files: Iterable[tuple[str, Path]], 
 
 
 def _files(settings: Settings, *, instances: bool) -> Iterator[tuple[str, Path]]:
+    if (users := console_users(settings).resolve()).is_file():
+        yield USERS, users
     for name, folder in folders(settings, instances=instances).items():
         for path in sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".")):
             yield f"{name}/{path.relative_to(folder).as_posix()}", path
@@ -232,15 +237,18 @@ def _opened(settings: Settings, now: float, *, replace: bool) -> Ledger:
 def _unpack(settings: Settings, path: Path, scratch: Path) -> Path:
     """Put the files where they belong; the ledger's dump, in `scratch`."""
     places = folders(settings, instances=True)
+    secret = {SITE_KEY: site_key.path_of(settings), USERS: console_users(settings)}
     try:
         with tarfile.open(path) as tar:
             for member in tar:
                 top, _, rest = member.name.partition("/")
                 if member.name == LEDGER:
                     tar.extract(member, scratch, filter="data")
-                elif member.name == SITE_KEY and member.isfile() and not (key := site_key.path_of(settings)).exists():
-                    member.name, member.mode = key.name, 0o600
-                    tar.extract(member, _made(key.parent), filter="data")
+                elif member.name in secret and member.isfile():
+                    # What is here stays: an older key is another one, and users of before may have been removed since.
+                    if not (place := secret[member.name]).exists():
+                        member.name, member.mode = place.name, 0o600
+                        tar.extract(member, _made(place.parent), filter="data")
                 elif rest and top in places and member.isfile():
                     member.name = rest
                     tar.extract(member, _made(places[top]), filter="data")

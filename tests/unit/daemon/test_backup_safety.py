@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from config.schema import Settings, Spool
+from config.places import console_users
+from config.schema import Console, Settings, Spool
+from daemon.console.user_file import UserFile
 from daemon.ledger import open_ledger, site_key
 from daemon.ledger.site_key import SiteKey, SiteKeyTrouble, key_for, path_of
 from daemon.main import cli
@@ -164,6 +166,59 @@ def test_a_key_that_is_here_is_not_replaced_by_one_from_a_backup(
     path_of(other).write_text("ab" * 32)
     restore(other, made(keyed[0], tmp_path / "b.axrad", passphrase), NOW, key_file=passphrase)
     assert path_of(other).read_text() == "ab" * 32
+
+
+@pytest.fixture
+def signed_up(keyed: tuple[Settings, SiteKey]) -> Settings:
+    """A site whose console has a user."""
+    settings, _ = keyed
+    UserFile(console_users(settings)).add("li.na", "radiologist", "a long enough password")
+    return settings
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_the_consoles_users_come_back_with_their_secrets_for_their_own_eyes(
+    signed_up: Settings, tmp_path: Path, passphrase: Path, encrypted: bool
+) -> None:
+    key_file = passphrase if encrypted else None
+    path = made(signed_up, tmp_path / "b", key_file)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert (b"argon2id" in path.read_bytes()) is not encrypted
+    other = Settings(
+        spool=Spool(path=tmp_path / "c" / "spool"), console=Console(users=tmp_path / "elsewhere" / "people.json")
+    )
+    restore(other, path, NOW, key_file=key_file)
+    assert UserFile(console_users(other)).all() == UserFile(console_users(signed_up)).all()
+    assert stat.S_IMODE(console_users(other).stat().st_mode) == 0o600
+
+
+def test_a_user_who_was_removed_since_does_not_come_back(signed_up: Settings, tmp_path: Path) -> None:
+    path, users = made(signed_up, tmp_path / "b.tar"), UserFile(console_users(signed_up))
+    users.add("root", "admin", "another long password")
+    users.remove("li.na")
+    config = settings_file(tmp_path / "a")
+    done = CliRunner().invoke(cli, ["restore", "--replace", str(path), "--config", config])
+    assert done.exit_code == 0, done.output
+    assert "the console's users stay" in done.stderr
+    assert list(users.all()) == ["root"]
+
+
+def test_a_backup_of_before_it_held_users_leaves_none(keyed: tuple[Settings, SiteKey], tmp_path: Path) -> None:
+    other = site(tmp_path / "c")
+    restore(other, made(keyed[0], tmp_path / "b.tar"), NOW)
+    assert not console_users(other).exists()
+
+
+def test_secrets_that_are_mounted_as_links_are_in_the_backup_themselves(
+    signed_up: Settings, tmp_path: Path, passphrase: Path
+) -> None:
+    for path in (path_of(signed_up), console_users(signed_up)):
+        path.rename(path.with_name("mounted-" + path.name))
+        path.symlink_to("mounted-" + path.name)
+    other = site(tmp_path / "c")
+    restore(other, made(signed_up, tmp_path / "b.axrad", passphrase), NOW, key_file=passphrase)
+    assert site_key.read(path_of(other)) == site_key.read(path_of(signed_up))
+    assert list(UserFile(console_users(other)).all()) == ["li.na"]
 
 
 def test_without_the_right_key_file_an_encrypted_backup_is_refused(
