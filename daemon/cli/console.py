@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import threading
 from pathlib import Path
 
 import click
@@ -23,19 +21,11 @@ def console(context: click.Context, config_path: Path | None) -> None:
     """The pages in the browser, on console.host and console.port. Ctrl-C ends them."""
     if context.invoked_subcommand is not None:
         return
-    from config.load import load
     from daemon import audit
+    from daemon.cli.process_start import begin, stop_signals
     from daemon.console.application import serve
-    from daemon.logs import guard_last_words, set_up
-    from daemon.machine.parent_watch import follow
 
-    follow()
-    settings = load(config_path)
-    set_up(settings.log, "console")
-    guard_last_words()
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    settings, stop = begin(config_path, "console"), stop_signals()
     with audit.running(settings, "console"):
         serve(settings, config_path, stop)
 

@@ -6,17 +6,14 @@ import os
 import signal
 import socket
 import sys
-import threading
 import warnings
 from pathlib import Path
 
 import click
 
-from config.load import load
 from daemon import audit, metrics
 from daemon.cli.options import config_option
-from daemon.logs import guard_last_words, set_up
-from daemon.machine.parent_watch import follow
+from daemon.cli.process_start import begin, stop_signals
 from daemon.spool import check_usable
 
 
@@ -24,18 +21,12 @@ from daemon.spool import check_usable
 @config_option
 def listen(config_path: Path | None) -> None:
     """Receive exams: acceptors and the indexer of their spool."""
-    follow()
-    settings = load(config_path)
-    set_up(settings.log, "listen")
-    guard_last_words()
+    settings = begin(config_path, "listen")
     check_usable(settings.spool.path)
     metrics.set_up(settings)  # before anything that counts is imported
     from daemon.processes.listening import receive
 
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    receive(settings, stop)
+    receive(settings, stop_signals())
 
 
 @click.command()
@@ -50,10 +41,7 @@ def listen(config_path: Path | None) -> None:
 @click.option("--concurrency", type=click.IntRange(1), help="Processes; default: work.processes for analyse, else 1.")
 def work(config_path: Path | None, role: str, concurrency: int | None) -> None:
     """A Celery worker."""
-    follow()
-    settings = load(config_path)
-    set_up(settings.log, f"work-{role}")
-    guard_last_words()
+    settings = begin(config_path, f"work-{role}")
     metrics.set_up(settings)  # before anything that counts is imported
     from daemon.broker.queue_names import NAMES, ROLES
     from daemon.broker.server import broker_url
@@ -90,13 +78,7 @@ def observe(config_path: Path | None) -> None:
     """Metrics and health over HTTP, and notices to people."""
     from daemon.observer.observing import observe as watch
 
-    follow()
-    settings = load(config_path)
-    set_up(settings.log, "observe")
-    guard_last_words()
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    settings, stop = begin(config_path, "observe"), stop_signals()
     with audit.running(settings, "observe"):
         watch(settings, stop)
 
@@ -111,10 +93,7 @@ def beat(config_path: Path | None) -> None:
     from daemon.processes.beat import scheduler
     from daemon.processes.celery_app import make_app_in_time
 
-    follow()
-    settings = load(config_path)
-    set_up(settings.log, "beat")
-    guard_last_words()
+    settings = begin(config_path, "beat")
     app = make_app_in_time(settings, broker_url(settings))
     service = Service(app, max_interval=settings.assembly.sweep_s, scheduler_cls=scheduler(settings))
     for number in (signal.SIGTERM, signal.SIGINT):
