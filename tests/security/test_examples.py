@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import ssl
 import stat
@@ -12,11 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 import yaml
 
+from config.load import load
 from tests.support import docs
+from tests.support.browsing import console_of
+from tests.support.composed import services
 from tests.support.listening import Listening, listening
 from tests.support.waiting import wait_for_listener
+from tests.unit.test_kubernetes import containers
 
 DOCKER = docs.ROOT / "docker"
 
@@ -28,7 +34,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("no openssl here")
     folder = tmp_path_factory.mktemp("docker")
     shutil.copy(DOCKER / "certificates", folder)
-    for names in ((), ("mr1.hospital.example",)):
+    for names in ((), ("mr1.hospital.example",), ("localhost",)):
         subprocess.run(["sh", str(folder / "certificates"), *names], check=True, capture_output=True)
     return folder / "tls"
 
@@ -98,3 +104,45 @@ def test_every_container_of_ours_gets_these_settings_and_certificates() -> None:
         assert over_tls[name]["volumes"] == [
             "./axrad.tls.toml:/etc/axrad/axrad.toml:ro", "./tls/axrad:/etc/axrad-tls:ro"
         ]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["compose", "kubernetes"])
+def test_the_console_of_the_example_speaks_tls_alone_and_for_its_own_name(
+    kind: str, made: Path, tmp_path: Path
+) -> None:
+    """With the environment that its container is given, and the certificate of the documented step."""
+    own, certificate = made / "localhost", made / "localhost" / "localhost"
+    if kind == "compose":
+        given = {
+            key: re.sub(r"\$\{CONSOLE_NAME:-(\w+)\}", r"\1", v)
+            for key, v in services("console")["console"]["environment"].items()
+        }
+        places, name = {"/etc/axrad-console": str(own)}, "localhost"
+    else:
+        container = next(c for where, c in containers() if where.endswith("/console"))
+        given = {e["name"]: e["value"] for e in container["env"]}
+        places = {
+            "/etc/axrad-console/tls.crt": f"{certificate}.pem",
+            "/etc/axrad-console/tls.key": f"{certificate}.key",
+        }
+        name = "axrad.example.org"
+    environ = {key: places_in(value, places) for key, value in given.items() if key.startswith("AXRAD_CONSOLE__")}
+    settings = load(environ=environ | {"AXRAD_CONSOLE__PORT": "0", "AXRAD_SPOOL__PATH": str(tmp_path / "spool")})
+    assert settings.console.host == "0.0.0.0"
+    with console_of(settings) as console:
+        person = console.visitor()
+        person.http.verify = str(made / "authority.pem")
+        base = person.base = console.base.replace("127.0.0.1", "localhost")
+        port = base.rpartition(":")[2]
+        answer = person.get("/sign-in", headers={"Host": f"{name}:{port}"})
+        assert (answer.status_code, "__Host-axrad-sign-in" in answer.headers["Set-Cookie"]) == (200, True)
+        for other in ("127.0.0.1", "evil.example", "console", "axrad"):
+            assert person.get("/sign-in", headers={"Host": other}).status_code == 421
+        with pytest.raises(requests.exceptions.ConnectionError):
+            requests.get(base.replace("https", "http"))
+
+
+def places_in(text: str, places: dict[str, str]) -> str:
+    for theirs, ours in places.items():
+        text = text.replace(theirs, ours)
+    return text

@@ -157,10 +157,11 @@ class House:
         return self.states()
 
 
-def services() -> dict[str, dict[str, Any]]:
-    """Those of the compose file that run our image."""
-    found = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))["services"]
-    return {name: service for name, service in found.items() if service.get("image", "").startswith("axrad")}
+def services(*profiles: str) -> dict[str, dict[str, Any]]:
+    """Those of the compose file that run our image, and that start without a profile or with one of these."""
+    everything = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))["services"]
+    ours = {name: service for name, service in everything.items() if service.get("image", "").startswith("axrad")}
+    return {name: s for name, s in ours.items() if set(s.get("profiles", profiles)) <= set(profiles)}
 
 
 def environment(service: Mapping[str, Any], house: House) -> dict[str, str]:

@@ -17,6 +17,8 @@ from daemon.share.tokens import BOTH, read_tokens
 FOLDER = Path(__file__).resolve().parents[2] / "docker" / "k8s"
 # The oldest release that its makers still mend, and the newest whose schemas are here.
 VERSIONS = ("1.33", "1.37")
+# Lets somebody in, beside the policy of the intake pod; what that pod may reach stays as it is.
+CONSOLE_POLICY = "NetworkPolicy/console"
 
 
 def documents(path: Path) -> list[dict[str, Any]]:
@@ -28,8 +30,32 @@ def kustomization() -> dict[str, Any]:
     return found
 
 
+def component() -> dict[str, Any]:
+    """What brings the console, where a site names it."""
+    (document,) = documents(FOLDER / "console" / "kustomization.yaml")
+    return document
+
+
 def resources() -> list[dict[str, Any]]:
-    return [document for name in kustomization()["resources"] for document in documents(FOLDER / name)]
+    """Everything, with the console."""
+    made = [document for name in kustomization()["resources"] for document in documents(FOLDER / name)]
+    made += [document for name in component()["resources"] for document in documents(FOLDER / "console" / name)]
+    patches = [p for patch in component()["patches"] for p in documents(FOLDER / "console" / patch["path"])]
+    for patch in patches:
+        assert named(patch) in map(named, made)
+        made = [patched(document, patch) if named(document) == named(patch) else document for document in made]
+    return made
+
+
+def patched(document: Any, patch: Any) -> Any:
+    """As kustomize merges: tables by key, lists of what has a name by that name, everything else replaced."""
+    if isinstance(document, dict) and isinstance(patch, dict):
+        merged = {key: patched(document[key], value) if key in document else value for key, value in patch.items()}
+        return document | merged
+    if isinstance(document, list) and all("name" in item for item in [*document, *patch]):
+        by_name = {item["name"]: item for item in document}
+        return list((by_name | {item["name"]: patched(by_name.get(item["name"]), item) for item in patch}).values())
+    return patch
 
 
 def named(document: dict[str, Any]) -> str:
@@ -65,13 +91,21 @@ def test_kustomize_finds_every_file_and_every_file_is_used() -> None:
     found = kustomization()
     assert found["kind"] == "Kustomization"
     named_files = {*found["resources"], *(f for g in found["configMapGenerator"] for f in g["files"])}
-    assert named_files == {path.name for path in FOLDER.iterdir()} - {"kustomization.yaml"}
+    assert named_files == {path.name for path in FOLDER.iterdir() if path.is_file()} - {"kustomization.yaml"}
+    files = {*component()["resources"], *(patch["path"] for patch in component()["patches"])}
+    assert files == {path.name for path in (FOLDER / "console").iterdir()} - {"kustomization.yaml"}
+
+
+def test_the_console_is_off_until_a_site_names_it() -> None:
+    assert "components" not in kustomization()
+    assert "# components: [console]" in (FOLDER / "kustomization.yaml").read_text(encoding="utf-8")
+    assert component()["kind"] == "Component"
 
 
 def test_every_process_that_a_site_needs_is_there() -> None:
     commands = {" ".join(container["args"]) for _, container in containers()}
     assert commands == {
-        "listen", "work --role analyse", "work --role deliver", "work --role sweep", "beat", "observe"
+        "listen", "work --role analyse", "work --role deliver", "work --role sweep", "beat", "observe", "console"
     }  # fmt: skip
 
 
@@ -141,14 +175,17 @@ def test_the_settings_of_each_container_are_settings(name: str, container: dict[
     }
     for secret, content in secrets.items():
         (tmp_path / secret).write_text(content)
-    environ = {e["name"]: e["value"].replace("/run/secrets/axrad", str(tmp_path)) for e in container["env"]}
+    for certificate in ("tls.crt", "tls.key"):
+        (tmp_path / certificate).touch()
+    places = re.compile("/run/secrets/axrad|/etc/axrad-console")
+    environ = {e["name"]: places.sub(str(tmp_path), e["value"]) for e in container["env"]}
     settings = load(FOLDER / "axrad.toml", environ=environ)
     assert settings.listen.port == 11112
     assert all(token.scopes != BOTH for token in read_tokens(settings.spool)), "one token reads, another writes"
 
 
 def test_every_pod_has_a_policy_for_what_it_may_reach_and_the_workers_reach_no_archive() -> None:
-    policies = [d["spec"] for d in resources() if d["kind"] == "NetworkPolicy"]
+    policies = [d["spec"] for d in resources() if d["kind"] == "NetworkPolicy" and named(d) != CONSOLE_POLICY]
     assert all(set(spec["policyTypes"]) == {"Ingress", "Egress"} and spec["egress"] for spec in policies)
     workers = next(spec for spec in policies if "matchExpressions" in spec["podSelector"])
     ports = {port["port"] for rule in workers["egress"] for port in rule["ports"]}
@@ -159,5 +196,5 @@ def test_every_policy_lets_out_to_the_ports_of_the_urls_that_the_first_steps_nam
     steps = (FOLDER / "kustomization.yaml").read_text(encoding="utf-8")
     named = {int(port) for port in re.findall(r"-url=\w+://\S+?:(\d+)/", steps)}
     assert len(named) == 2
-    for policy in (d for d in resources() if d["kind"] == "NetworkPolicy"):
+    for policy in (d for d in resources() if d["kind"] == "NetworkPolicy" and "egress" in d["spec"]):
         assert named <= {port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]}
