@@ -51,15 +51,16 @@ def search(visit: Visit) -> Response:
     accession number are compared as digests.
     """
     text, issuer = (visit.form.get(name, "").strip()[:MOST_TEXT] for name in ("text", "issuer"))
+    visit.viewed("search")
     with visit.state.ledger.read() as connection:
         one = find(connection, text) if text else None
         if one is not None:
             return visit.back_to(f"/exams/{one.id}")
         rows = _of_patient_or_order(visit, connection, text, issuer) if text and visit.may("search") else []
-    visit.viewed("search")
+        older = not accessions.is_complete(connection), accessions.unknown(connection)
     if len(rows) == 1:
         return visit.back_to(f"/exams/{rows[0].id}")
-    return _list(visit, rows, searched=True)
+    return _list(visit, rows, searched=True, older=older)
 
 
 def _of_patient_or_order(visit: Visit, connection: sa.Connection, text: str, issuer: str) -> list[StudyRow]:
@@ -84,11 +85,14 @@ def _list(
     after: str = "",
     first: bool = True,
     searched: bool = False,
+    older: tuple[bool, int] = (False, 0),
 ) -> Response:
+    """`older`: whether accession numbers of older exams are still being read, and of how many none can be."""
     shown = [(row, priority_in_words(row.priority)) for row in rows]
     return visit.render(
         "exams.html", 200, section="exams", exams=shown, states=list(STUDY), priorities=list(PRIORITIES),
         now=time.time(), state=state, priority=priority, after=after, first=first, searched=searched,
+        reading=older[0], unknown=older[1],
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import structlog
 from celery import Celery, current_task
@@ -32,6 +33,9 @@ from daemon.work.exam_limits import ENDING_GRACE_S
 from daemon.work.failure import TaskFailed
 from daemon.work.large_exams import LargeExamThread
 from pipeline.errors import TryLater
+
+if TYPE_CHECKING:
+    from daemon.work.older_accessions import OlderAccessions
 
 KINDS = {"axrad.deliver": "delivery", "axrad.fetch": "fetch", "axrad.propose": "proposal"}
 REDIS = ("redis", "unix")
@@ -203,12 +207,18 @@ def _add_tasks(app: Celery, settings: Settings) -> None:
 
     watch, large_exams = JumpWatch(system_clock, time.monotonic), LargeExamThread()
 
+    @functools.cache
+    def older_accessions() -> OlderAccessions:
+        from daemon.work.older_accessions import OlderAccessions
+
+        return OlderAccessions()
+
     @app.task(name="axrad.sweep", shared=False, send_events=False)  # type: ignore[untyped-decorator]
     def sweep_task() -> None:
         from daemon.work.sweep import sweep
 
         try:
-            sweep(context(), watch, large_exams)
+            sweep(context(), watch, large_exams, older_accessions())
         except TryLater as error:
             log.warning("sweep-put-off", code=error.code)
 

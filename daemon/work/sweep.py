@@ -20,6 +20,7 @@ from daemon.work.context import Context
 from daemon.work.dispatch import ANNOUNCED_S, dispatch_revisions
 from daemon.work.failure import code_of, sentence_of, where_in_our_code
 from daemon.work.large_exams import LARGE, LargeExamThread
+from daemon.work.older_accessions import OlderAccessions
 from daemon.work.signatures_that_answer import judge_again_if_changed, signatures_in_use
 from pipeline.errors import TryLater
 
@@ -30,7 +31,12 @@ SUM_UP_EVERY_S = 60.0
 TASKS = {"delivery": "axrad.deliver", "fetch": "axrad.fetch", "proposal": "axrad.propose"}
 
 
-def sweep(context: Context, watch: JumpWatch | None = None, large_exams: LargeExamThread | None = None) -> None:
+def sweep(
+    context: Context,
+    watch: JumpWatch | None = None,
+    large_exams: LargeExamThread | None = None,
+    older_accessions: OlderAccessions | None = None,
+) -> None:
     """One tick."""
     if watch is not None:
         mend_after_jump(context, watch)
@@ -42,6 +48,8 @@ def sweep(context: Context, watch: JumpWatch | None = None, large_exams: LargeEx
     announce_due(context)
     clean_up(context)
     sum_up_tallies(context)
+    if older_accessions is not None:
+        older_accessions.go_on(context)
     _sign(context)
 
 

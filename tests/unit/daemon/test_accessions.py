@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pydicom
@@ -16,8 +17,11 @@ from daemon.ledger import Ledger, accessions, keyed_digests
 from daemon.ledger.instances import Arrival, mark_lost, record
 from daemon.ledger.site_key import SiteKey, key_for
 from daemon.ledger.tables import accessions as table
-from daemon.ledger.tables import instances, metadata
+from daemon.ledger.tables import instances, metadata, revisions, studies
 from daemon.spool import JournalWriter, Spool
+from daemon.work import older_accessions
+from daemon.work.context import Context
+from daemon.work.older_accessions import OlderAccessions
 from pipeline.catalog import accession_key
 from pipeline.phantom import PhantomExam, PhantomSpec, write_exam
 from tests.support.facts import image
@@ -102,6 +106,92 @@ def test_no_number_leads_nowhere(ledger: Ledger) -> None:
     arrive(ledger, 0, "")
     assert accession_key("  ") == ""
     assert exams_of(ledger, "") == []
+
+
+def context(ledger: Ledger, settings: Settings) -> Context:
+    return Context(settings, ledger, lambda: NOW, lambda task, row_id: True)
+
+
+def from_before(ledger: Ledger) -> None:
+    """As the ledger was left by an axrad that kept no digests of accession numbers."""
+    with ledger.write() as connection:
+        connection.execute(table.delete())
+
+
+def test_exams_of_before_get_their_number_from_what_lies_in_the_spool(
+    ledger: Ledger, settings: Settings, key: SiteKey, exam: PhantomExam
+) -> None:
+    index(ledger, settings, key, *exam.paths[:3])
+    from_before(ledger)
+    with ledger.read() as connection:
+        assert not accessions.is_complete(connection)
+    OlderAccessions().go_on(context(ledger, settings))
+    assert exams_of(ledger, key.keyed(accession_key(NUMBER))) == [exam.study_uid]
+    with ledger.read() as connection:
+        assert accessions.is_complete(connection)
+        assert accessions.unknown(connection) == 0
+
+
+def test_an_exam_whose_images_are_gone_gets_it_from_its_report(
+    ledger: Ledger, settings: Settings, key: SiteKey, exam: PhantomExam
+) -> None:
+    index(ledger, settings, key, exam.paths[0])
+    from_before(ledger)
+    with ledger.write() as connection:
+        connection.execute(instances.update().values(state="purged"))
+        study_id = connection.execute(sa.select(studies.c.id)).scalar_one()
+        values = {"input_digest": "d", "inputs": {}, "state": "reported", "stage": "done", "created_at": NOW}
+        connection.execute(
+            revisions.insert().values(id="r1", study_id=study_id, number=1, next_attempt_at=NOW, **values)
+        )
+    report = settings.spool.path / "results" / "r1" / "sr.dcm"
+    report.parent.mkdir(parents=True)
+    shutil.copy(exam.paths[0], report)
+    OlderAccessions().go_on(context(ledger, settings))
+    assert exams_of(ledger, key.keyed(accession_key(NUMBER))) == [exam.study_uid]
+
+
+def test_exams_are_gone_through_in_portions_once_and_those_without_a_file_are_counted(
+    ledger: Ledger, settings: Settings, key: SiteKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(older_accessions, "EXAMS_AT_ONCE", 2)
+    monkeypatch.setattr(accessions, "RANGE", 4)
+    for number in range(7):
+        arrive(ledger, 0, "d1" if number == 3 else "", key.id, study=f"1.2.{number}")
+    older, work, counts = OlderAccessions(), context(ledger, settings), []
+    for _ in range(6):
+        older.go_on(work)
+        with ledger.read() as connection:
+            counts.append((accessions.unknown(connection), accessions.is_complete(connection)))
+    assert counts[0] == (2, False)
+    assert [n for n, _ in counts] == sorted(n for n, _ in counts)
+    assert counts[-1] == (6, True)
+    keyed_digests.bring_all(ledger, key)
+    with ledger.read() as connection:
+        assert accessions.unknown(connection) == 6
+    arrive(ledger, 1, "", key.id, study="1.2.99")
+    OlderAccessions().go_on(work)
+    with ledger.read() as connection:
+        assert accessions.unknown(connection) == 6, "a new exam has no number, and nobody looks for one"
+
+
+def test_a_file_that_cannot_be_read_stops_nothing(
+    ledger: Ledger, settings: Settings, key: SiteKey, exam: PhantomExam
+) -> None:
+    index(ledger, settings, key, *exam.paths[:2])
+    from_before(ledger)
+    with ledger.read() as connection:
+        first = connection.execute(sa.select(instances.c.path).order_by(instances.c.id)).scalars().first()
+    (settings.spool.path / str(first)).write_bytes(b"torn")
+    OlderAccessions().go_on(context(ledger, settings))
+    assert exams_of(ledger, key.keyed(accession_key(NUMBER))) == [exam.study_uid]
+
+
+def test_without_the_sites_key_it_waits(ledger: Ledger, tmp_path: Path) -> None:
+    arrive(ledger, 0, "")
+    OlderAccessions().go_on(context(ledger, Settings(spool=SpoolSettings(path=tmp_path / "spool"))))
+    with ledger.read() as connection:
+        assert not accessions.is_complete(connection)
 
 
 def test_digests_of_a_process_without_the_key_are_brought_under_it(ledger: Ledger, key: SiteKey) -> None:
