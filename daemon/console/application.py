@@ -7,9 +7,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
+from typing import Final
 
 import structlog
 from starlette.applications import Starlette
@@ -29,7 +31,7 @@ from daemon.console import (
     signature_pages,
     today_page,
 )
-from daemon.console.gate import Gate
+from daemon.console.gate import Gate, Work
 from daemon.console.identity_provider import IdentityProvider
 from daemon.console.orders import OF_EXAM
 from daemon.console.picture_process import PictureProcess
@@ -48,47 +50,58 @@ log = structlog.get_logger("axrad.console")
 STATIC_S = 3600
 
 
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A page or order of those who are signed in. `what`: its row in the tables of `rights`; empty: for every role."""
+
+    path: str
+    what: str
+    work: Work
+    method: str = "GET"
+
+
+def _orders_of_exams() -> list[Address]:
+    """Of each order the page that asks and the form that gives it."""
+    made = []
+    for name in OF_EXAM:
+        path = f"/exams/{{study}}/{name}"
+        made.append(Address(path, name, partial(order_pages.ask, name=name)))
+        made.append(Address(path, name, partial(order_pages.give, name=name), "POST"))
+    return made
+
+
+ADDRESSES: Final[tuple[Address, ...]] = (
+    Address("/sign-out", "", sign_out, "POST"),
+    Address("/language", "", set_language, "POST"),
+    Address("/", "today", today_page.today),
+    Address("/exams", "exams", exam_list.exams),
+    Address("/exams/search", "search", exam_list.search, "POST"),
+    Address("/exams/{study}", "exam", exam_page.exam),
+    Address("/exams/{study}/result/{name}", "report", exam_page.result_file),
+    Address("/exams/{study}/series/{series}", "pictures", exam_page.slices),
+    Address("/exams/{study}/series/{series}/picture", "pictures", exam_page.picture),
+    *_orders_of_exams(),
+    Address("/destinations", "destinations", machinery_pages.destinations),
+    Address("/destinations/{name}/test", "test-destination", machinery_pages.test_destination, "POST"),
+    Address("/signatures", "signatures", signature_pages.signatures),
+    Address("/signatures/{digest}", "signatures", signature_pages.signature),
+    Address("/signatures/{digest}/activate", "activate", signature_pages.ask_activate),
+    Address("/signatures/{digest}/activate", "activate", signature_pages.activate, "POST"),
+    Address("/workers", "workers", machinery_pages.workers),
+    Address("/log", "log", log_page.log),
+)
+
+
 def routes(gate: Gate) -> list[Route]:
-    """Every address. The first word of `page` is the row of the tables in `rights`; empty: whoever is signed in."""
     sign_in = SignIn(gate)
     return [
         *([] if gate.state.provider is None else provider_routes(gate, gate.state.provider)),
         Route("/sign-in", sign_in.show),
         Route("/sign-in", sign_in.take, methods=["POST"]),
-        Route("/sign-out", gate.page("", sign_out), methods=["POST"]),
-        Route("/language", gate.page("", set_language), methods=["POST"]),
         _static("style.css", "text/css"),
         _static("icon.svg", "image/svg+xml"),
-        Route("/", gate.page("today", today_page.today)),
-        Route("/exams", gate.page("exams", exam_list.exams)),
-        Route("/exams/search", gate.page("search", exam_list.search), methods=["POST"]),
-        Route("/exams/{study}", gate.page("exam", exam_page.exam)),
-        Route("/exams/{study}/result/{name}", gate.page("report", exam_page.result_file)),
-        Route("/exams/{study}/series/{series}", gate.page("pictures", exam_page.slices)),
-        Route("/exams/{study}/series/{series}/picture", gate.page("pictures", exam_page.picture)),
-        *_orders_of_exams(gate),
-        Route("/destinations", gate.page("destinations", machinery_pages.destinations)),
-        Route(
-            "/destinations/{name}/test", gate.page("test-destination", machinery_pages.test_destination),
-            methods=["POST"],
-        ),
-        Route("/signatures", gate.page("signatures", signature_pages.signatures)),
-        Route("/signatures/{digest}", gate.page("signatures", signature_pages.signature)),
-        Route("/signatures/{digest}/activate", gate.page("activate", signature_pages.ask_activate)),
-        Route("/signatures/{digest}/activate", gate.page("activate", signature_pages.activate), methods=["POST"]),
-        Route("/workers", gate.page("workers", machinery_pages.workers)),
-        Route("/log", gate.page("log", log_page.log)),
-    ]  # fmt: skip
-
-
-def _orders_of_exams(gate: Gate) -> list[Route]:
-    """Of each order the page that asks and the form that gives it."""
-    made = []
-    for name in OF_EXAM:
-        path = f"/exams/{{study}}/{name}"
-        made.append(Route(path, gate.page(name, partial(order_pages.ask, name=name))))
-        made.append(Route(path, gate.page(name, partial(order_pages.give, name=name)), methods=["POST"]))
-    return made
+        *(Route(one.path, gate.page(one.what, one.work), methods=[one.method]) for one in ADDRESSES),
+    ]
 
 
 def _static(name: str, kind: str) -> Route:
@@ -107,9 +120,7 @@ def application(state: ConsoleState) -> Starlette:
     gate = Gate(state)
 
     async def absent(request: Request, _: Exception) -> Response:
-        arrival = gate.arrival(request)
-        page = gate.message(arrival, HTTPStatus.NOT_FOUND, "This is not there.", "")
-        return browser_rules.secured(page, arrival.scheme)
+        return await gate.absent(request)
 
     async def other_method(request: Request, _: Exception) -> Response:
         refused = Response(status_code=HTTPStatus.METHOD_NOT_ALLOWED, headers={"Connection": "close"})

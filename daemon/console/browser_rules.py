@@ -81,20 +81,27 @@ def scheme_of(headers: Headers, peer: str, proxies: Networks, of_connection: str
     """How the browser reached us: over our own TLS, or a trusted proxy's."""
     if of_connection == "https":
         return "https"
-    forwarded = headers.get("x-forwarded-proto", "").strip().lower()
-    return "https" if forwarded == "https" and is_trusted(peer, proxies) else "http"
+    forwarded = _listed(headers, "x-forwarded-proto")
+    return "https" if forwarded[-1:] == ["https"] and is_trusted(peer, proxies) else "http"
 
 
 def client_of(headers: Headers, peer: str, proxies: Networks) -> str:
     """The address that the browser has: of what trusted proxies name, the last that is no such proxy."""
     address = peer
-    named = [part.strip() for part in headers.get("x-forwarded-for", "").split(",") if part.strip()]
+    named = _listed(headers, "x-forwarded-for")
     while named and is_trusted(address, proxies):
         try:
             address = str(ip_address(named.pop()))
         except ValueError:
             break
     return address
+
+
+def _listed(headers: Headers, name: str) -> list[str]:
+    """The values of a header in the order in which they were added. A proxy may add a line of its own below the one
+    that a browser has made up.
+    """
+    return [part.strip().lower() for line in headers.getlist(name) for part in line.split(",") if part.strip()]
 
 
 def is_same_origin(headers: Headers, scheme: str) -> bool:

@@ -134,12 +134,14 @@ class Results:
 RESULT_NAMES = ("result.json", "page.png", "page.pdf", "sr.dcm")
 
 
-def results_of(settings: Settings, ledger: Ledger, study: StudyRow) -> Results | None:
+def results_of(settings: Settings, ledger: Ledger, study: StudyRow, number: int | None = None) -> Results | None:
+    """Of the revision of this number; without one of the newest that has any."""
+    which = revisions.c.study_id == study.id
+    if number is not None:
+        which &= revisions.c.number == number
     with ledger.read() as connection:
         rows = connection.execute(
-            sa.select(revisions.c.id, revisions.c.number)
-            .where(revisions.c.study_id == study.id)
-            .order_by(revisions.c.number.desc())
+            sa.select(revisions.c.id, revisions.c.number).where(which).order_by(revisions.c.number.desc())
         ).all()
     files = files_of(settings)
     for row in rows:

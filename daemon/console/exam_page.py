@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from daemon import audit
 from daemon.console import pictures
+from daemon.console.command_links import pieces
 from daemon.console.exam_content import (
     ExamContent,
     Results,
@@ -52,7 +53,7 @@ def exam(visit: Visit) -> Response:
         study=rows,
         patient=_patient(visit, content) if visit.may("names") else None,
         events=_timeline(rows),
-        remedies=remedies_of(rows),
+        remedies=[pieces(line, visit.may) for line in remedies_of(rows)],
         lacked=[INPUTS[name] for name in rows["lacked"]],
         content=content,
         results=results,
@@ -111,9 +112,13 @@ def _report_text(visit: Visit, results: Results | None) -> str:
 
 
 def result_file(visit: Visit) -> Response:
-    """A file of the newest result: the page for readers as picture or PDF, or every number as JSON."""
-    study = study_named(visit.state.ledger, visit.named["study"])
-    results, name = results_of(visit.settings, visit.state.ledger, study), visit.named["name"]
+    """A file of a revision's result, of the newest where none is named: the page for readers as picture or PDF, or
+    every number as JSON.
+    """
+    study, name = study_named(visit.state.ledger, visit.named["study"]), visit.named["name"]
+    number = visit.query.get("revision", "")
+    which = int(number) if number.isascii() and number.isdigit() and len(number) < 7 else None
+    results = results_of(visit.settings, visit.state.ledger, study, which)
     if results is None or name not in KINDS or name not in results.files:
         raise InputRejected("this exam has no such file", code="no-such-file")
     visit.viewed(f"report {name}", about(study))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from urllib.parse import parse_qsl
 
@@ -60,31 +61,32 @@ class Gate:
             form: dict[str, str] | None = {}
             if request.method == "POST":
                 form = await form_of(request)
-            visit = Visit(
-                self.state, session, arrival.scheme, arrival.address, request.path_params, dict(request.query_params),
-                form or {},
-            )  # fmt: skip
+            visit = self._visit(request, session, arrival, form or {})
             why_not = _why_not(visit, request, arrival, what, form)
             if why_not:
                 return await self.in_thread(lambda: self._forbidden(visit, what, why_not), arrival)
-            return await self.in_thread(lambda: work(visit), arrival, detailed=True)
+            return await self.in_thread(lambda: work(visit), arrival, visit)
 
         return endpoint
 
-    async def in_thread(self, work: Callable[[], Response], arrival: Arrival, *, detailed: bool = False) -> Response:
+    async def in_thread(
+        self, work: Callable[[], Response], arrival: Arrival, visit: Visit | None = None, *, detailed: bool = False
+    ) -> Response:
         """What the work answers, or a page that says why it could not; with every header.
 
-        `detailed`: the page says what an error says, which may name files: not for visitors.
+        `visit`: of somebody who is signed in. Visitors are told what an error says only where `detailed`: it may name
+        files.
         """
         if self._limiter is None:
             self._limiter = CapacityLimiter(PAGES_AT_ONCE)
         try:
             response = await to_thread.run_sync(work, limiter=self._limiter)
         except AxradError as error:
-            response = self.trouble(arrival, error, detailed=detailed)
+            response = self.trouble(arrival, error, visit, detailed=detailed or visit is not None)
         except Exception as error:  # noqa: BLE001 - the outermost place: one page fails, the console does not
             log.error("page-failed", error=type(error).__name__, at=place_of(error))
-            response = self.message(arrival, HTTPStatus.INTERNAL_SERVER_ERROR, "This page could not be made.", "")
+            title = "This page could not be made."
+            response = self.message(arrival, HTTPStatus.INTERNAL_SERVER_ERROR, title, visit=visit)
         return browser_rules.secured(response, arrival.scheme)
 
     def arrival(self, request: Request) -> Arrival:
@@ -121,19 +123,36 @@ class Gate:
             return None
         return session
 
-    def trouble(self, arrival: Arrival, error: AxradError, *, detailed: bool) -> Response:
+    def trouble(self, arrival: Arrival, error: AxradError, visit: Visit | None, *, detailed: bool) -> Response:
         """A page for an error, with what it says where `detailed`."""
         later = isinstance(error, TryLater)
         status = HTTPStatus.SERVICE_UNAVAILABLE if later else HTTPStatus.NOT_FOUND
         title = "This cannot be shown just now." if later else "This is not there."
-        response = self.message(arrival, status, title, error.message if detailed else "")
+        response = self.message(arrival, status, title, error.message if detailed else "", visit)
         if later:
             response.headers["Retry-After"] = str(RETRY_S)
         return response
 
-    def message(self, arrival: Arrival, status: HTTPStatus, title: str, text: str) -> Response:
+    async def absent(self, request: Request) -> Response:
+        """The page for an address that leads nowhere."""
+        arrival = self.arrival(request)
+        session = self.session(request, arrival)
+        visit = None if session is None else self._visit(request, session, arrival, {})
+        page = partial(self.message, arrival, HTTPStatus.NOT_FOUND, "This is not there.", visit=visit)
+        return await self.in_thread(page, arrival, visit)
+
+    def message(
+        self, arrival: Arrival, status: HTTPStatus, title: str, text: str = "", visit: Visit | None = None
+    ) -> Response:
+        """A page of one sentence; with the way to the other pages for somebody who is signed in."""
+        if visit is not None:
+            return visit.render("message.html", status, title=title, text=text)
         values = frame_values(self.state.settings, arrival.language)
         return HTMLResponse(rendering.page("message.html", {**values, "title": title, "text": text}), status)
+
+    def _visit(self, request: Request, session: Session, arrival: Arrival, form: dict[str, str]) -> Visit:
+        named, query = request.path_params, dict(request.query_params)
+        return Visit(self.state, session, arrival.scheme, arrival.address, named, query, form)
 
     def _forbidden(self, visit: Visit, what: str, why: str) -> Response:
         console_audit.refused(visit.settings, visit.person, what, why)

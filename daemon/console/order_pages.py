@@ -21,6 +21,7 @@ def ask(visit: Visit, name: str) -> Response:
     """What an order does, and a button to confirm it."""
     study = study_named(visit.state.ledger, visit.named["study"])
     series = content_of(visit.settings, visit.state.ledger, study).series if name == "choose" else ()
+    visit.viewed(f"ask {name}", about(study))
     return visit.render(
         "order.html", section="exams", study=study, name=name, order=OF_EXAM[name], priorities=list(PRIORITIES),
         priority=priority_in_words(study.priority), destinations=[d.name for d in visit.settings.destination],

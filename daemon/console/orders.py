@@ -8,6 +8,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -53,9 +54,9 @@ def _level(study: str, form: Mapping[str, str]) -> list[str]:
     return ["prioritise", study, f"--level={level}"]
 
 
-def _region(study: str, form: Mapping[str, str]) -> list[str]:
+def _regions(word: str, study: str, form: Mapping[str, str]) -> list[str]:
     role = form.get("role", "")
-    return ["accept", study, *([f"--roi={role}"] if role in ("tumor", "lymph_nodes") else [])]
+    return [word, study, *([f"--roi={role}"] if role in ("tumor", "lymph_nodes") else [])]
 
 
 def _choice(study: str, form: Mapping[str, str]) -> list[str]:
@@ -105,11 +106,11 @@ OF_EXAM: Final[Mapping[str, Order]] = {
     "accept": Order(
         "Accept the regions",
         "You have looked at the proposed regions on every slice. They count as if you had drawn them.",
-        _region,
+        partial(_regions, "accept"),
     ),
     "reject": Order(
         "Reject the regions", "Nothing is proposed again from the same measurements.",
-        lambda study, _: ["reject", study],
+        partial(_regions, "reject"),
     ),
 }  # fmt: skip
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import threading
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import CancelledError, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
@@ -35,13 +35,17 @@ class PictureProcess:
     def ask(self, work: Callable[[Unpack[Arguments]], Result], *arguments: *Arguments) -> Result:
         """What `work(*arguments)` returns in the child, or raises there.
 
-        Raises ExamRejected where the child did not survive it, PicturesBusy where too many wait.
+        Raises ExamRejected where the child did not survive it, PicturesBusy where too many wait, or where the child did
+        not survive what came before.
         """
         if not self._room.acquire(blocking=False):
             raise PicturesBusy("many pictures are being made; try again in a moment")
         try:
             pool = self._running()
             return pool.submit(work, *arguments).result(LIMIT_S)
+        except CancelledError as error:
+            # The child was ended over the file of somebody else.
+            raise PicturesBusy("pictures are being made anew; try again in a moment") from error
         except BrokenProcessPool as error:
             self._give_up(pool)
             raise ExamRejected("the process that read this file died of it", code="process-died") from error

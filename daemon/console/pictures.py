@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,6 +29,8 @@ TILE, VIEW, DASH = 256, 768, 7.0
 COLOURS = {"tumor": (255, 176, 0), "lymph_nodes": (100, 210, 255), "": (220, 220, 220)}
 # Label, role, whether it is proposed, first, largest and last slice (from 1), volume in mm3.
 Extent = tuple[str, str, bool, int, int, int, float]
+# A date as DICOM writes it.
+DATE = re.compile(r"^(\d{4})(\d\d)(\d\d)$")
 PATIENT = ("PatientName", "PatientID", "PatientBirthDate", "AccessionNumber", "StudyDate")
 
 
@@ -48,7 +51,7 @@ def patient_of(path: Path) -> dict[str, str]:
     values = {keyword: str(header.get(keyword) or "").strip() for keyword in PATIENT}
     groups = [group.replace("^", " ").strip() for group in values["PatientName"].split("=")]
     values["PatientName"] = " · ".join(group for group in groups if group)
-    return values
+    return {k: DATE.sub(r"\1-\2-\3", value) if k.endswith("Date") else value for k, value in values.items()}
 
 
 def report_text_of(path: Path) -> str:

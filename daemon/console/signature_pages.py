@@ -51,6 +51,7 @@ def ask_activate(visit: Visit) -> Response:
     use = visit.query.get("use", "active")
     if use not in USES:
         raise InputRejected("a signature is active, a shadow, or off", code="no-such-use")
+    visit.viewed("signatures")
     return visit.render("activate.html", section="signatures", entry=entry, use=use)
 
 

@@ -16,6 +16,7 @@ from config.load import ConfigError, load
 from daemon.console.identity_provider import role_of
 from tests.support import viewer
 from tests.support.browsing import RunningConsole, console_of, console_settings
+from tests.support.console_site import WIDTHS
 from tests.support.postgres import free_port
 from tests.support.waiting import wait_for_end
 
@@ -70,8 +71,9 @@ def signed_in(console: RunningConsole, name: str, back: str, *more: dict[str, An
         {"fill": {"login": name, "password": "any"}}, {"press": "Sign-in"}, {"press": "Continue"}, {"await": back},
         {"look": "there"}, *more,
     ]  # fmt: skip
-    # The provider's own pages ask for fonts from elsewhere.
-    return viewer.browse(console.base, steps, axe=False, quiet=False)
+    with viewer.Browser() as browser:
+        # The provider's own pages ask for fonts from elsewhere.
+        return browser.browse(console.base, steps, axe=False, quiet=False)
 
 
 pytestmark = [pytest.mark.peer("chromium"), pytest.mark.peer("node")]
@@ -84,6 +86,13 @@ def test_a_claim_gives_the_role(console: RunningConsole) -> None:
     assert log["status"] == 403
     who = next(m for m in console.trail() if m["ActiveParticipant"][0]["UserID"] == "li.na")
     assert who["EventIdentification"]["EventTypeCode"]["originalText"] == "Login"
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_page_to_sign_in_offers_the_provider(console: RunningConsole, width: int) -> None:
+    with viewer.Browser() as browser:
+        (page,) = browser.browse(console.base, [{"visit": "/sign-in"}, {"look": "sign-in"}], width=width)
+    assert "Sign in at the hospital's identity provider" in page["text"]
 
 
 def test_of_several_roles_the_one_listed_last_counts(console: RunningConsole) -> None:

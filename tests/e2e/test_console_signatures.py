@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
+from typing import Any
 
 import pytest
 
 from config.load import load
+from daemon.console.application import ADDRESSES
 from pipeline.signature.registry import Registry
 from tests.support import viewer
 from tests.support.browsing import PASSWORD, RunningConsole, console_of
+from tests.support.console_site import WIDTHS, unvisited
 from tests.support.signature_family import in_registry, reading
 
 pytestmark = [pytest.mark.peer("chromium"), pytest.mark.peer("node")]
+DESK, PHONE = WIDTHS
 
 
 @pytest.fixture(scope="module")
@@ -33,36 +36,52 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningConsole
         yield running
 
 
-def signing_in(console: RunningConsole, role: str) -> list[dict[str, object]]:
-    fields = {"user": role, "password": PASSWORD, "code": console.code(role)}
-    return [{"visit": "/sign-in"}, {"fill": fields}, {"press": "Sign in"}]
+@pytest.fixture(scope="module")
+def browser(console: RunningConsole) -> Iterator[viewer.Browser]:
+    """With an administrator and a viewer who are signed in."""
+    with viewer.Browser() as one:
+        for role in ("admin", "viewer"):
+            fields = {"user": role, "password": PASSWORD, "code": console.code(role)}
+            steps = [{"visit": "/sign-in"}, {"fill": fields}, {"press": "Sign in"}]
+            one.browse(console.base, steps, who=role)
+        yield one
 
 
-@pytest.mark.parametrize(("width", "role"), [(1280, "admin"), (390, "viewer")])
-def test_a_card_says_what_a_signature_is(console: RunningConsole, tmp_path: Path, width: int, role: str) -> None:
-    steps = [*signing_in(console, role), {"visit": "/signatures"}, {"look": "list"}]
-    steps += [{"press": "nodes-and-tumour", "exact": False}, {"look": "card"}]
-    listed, shown = viewer.browse(console.base, steps, tmp_path, width=width)
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("role", ["admin", "viewer"])
+def test_a_card_says_what_a_signature_is(
+    console: RunningConsole, browser: viewer.Browser, width: int, role: str
+) -> None:
+    steps: list[dict[str, Any]] = [
+        {"visit": "/signatures"},
+        {"look": "list"},
+        {"press": "nodes-and-tumour", "exact": False},
+        {"look": "card"},
+    ]
+    listed, shown = browser.browse(console.base, steps, width=width, who=role)
     assert "asked as number 1" in listed["text"]
     assert "nodes-and-tumour" in shown["text"]
     assert ("Take it out of use" in shown["text"]) is (role == "admin")
 
 
 def test_an_admin_takes_a_signature_out_of_use_and_learns_why_it_may_not_come_back(
-    console: RunningConsole, tmp_path: Path
+    console: RunningConsole, browser: viewer.Browser
 ) -> None:
     assert console.settings.signature.registry is not None
     registry = Registry(console.settings.signature.registry)
     (entry,) = registry.entries()
     path = f"/signatures/{entry.signature.sha256}"
-    wait = [*signing_in(console, "admin"), {"visit": path}]
     steps = [
-        *wait, {"press": "Take it out of use"}, {"look": "ask"}, {"press": "Take it out of use"}, {"look": "off"},
-        {"press": "Make it a shadow"}, {"press": "Make it a shadow"}, {"look": "shadow"},
+        {"visit": path}, {"press": "Take it out of use"}, {"look": "ask"}, {"press": "Take it out of use"},
+        {"look": "off"},
+    ]  # fmt: skip
+    looks = {look["name"]: look for look in browser.browse(console.base, steps, width=PHONE, who="admin")}
+    assert "is not active" in looks["off"]["text"]
+    steps = [
+        {"visit": path}, {"press": "Make it a shadow"}, {"press": "Make it a shadow"}, {"look": "shadow"},
         {"press": "Make it active"}, {"look": "ask-active"}, {"press": "Make it active"}, {"look": "refused"},
     ]  # fmt: skip
-    looks = {look["name"]: look for look in viewer.browse(console.base, steps, tmp_path, width=390)}
-    assert "is not active" in looks["off"]["text"]
+    looks = {look["name"]: look for look in browser.browse(console.base, steps, width=DESK, who="admin")}
     assert "is a shadow" in looks["shadow"]["text"]
     assert "signature evaluate" in looks["refused"]["text"], looks["refused"]["text"][:600]
     (entry,) = registry.entries()
@@ -71,3 +90,8 @@ def test_an_admin_takes_a_signature_out_of_use_and_learns_why_it_may_not_come_ba
     lines = console.settings.audit.path.read_text(encoding="utf-8").splitlines()
     orders = [m for m in map(json.loads, lines) if m.get("axrad", {}).get("action") == "activate"]
     assert {m["ActiveParticipant"][0]["UserID"] for m in orders} == {"admin"}
+
+
+def test_every_page_and_order_of_signatures_was_visited_at_both_widths(browser: viewer.Browser) -> None:
+    """By the tests above."""
+    assert unvisited([one for one in ADDRESSES if one.path.startswith("/signatures")], browser.visited) == []

@@ -12,10 +12,12 @@ import sqlalchemy as sa
 
 from daemon.console.exam_list import PAGE
 from daemon.console.rights import ACTIONS, PAGES, ROLES, Role, may
-from daemon.ledger import open_ledger, site_key
+from daemon.ledger import accessions, open_ledger, site_key
 from daemon.ledger.accessions import add_accessions
 from daemon.ledger.moves import add
+from daemon.ledger.periodic_jobs import take_if_due
 from daemon.ledger.site_key import key_for
+from daemon.ledger.tables import accessions as accessions_table
 from daemon.ledger.tables import studies
 from pipeline.catalog import accession_key
 from tests.support.browsing import Person, RunningConsole, console_of, console_settings
@@ -116,6 +118,54 @@ def test_what_somebody_looks_at_is_in_the_trail(console: RunningConsole, people:
     assert last["EventIdentification"]["EventID"]["csd-code"] == "110103"
     assert last["ActiveParticipant"][0]["UserID"] == "viewer"
     assert last["ParticipantObjectIdentification"][0]["ParticipantObjectID"] == UID
+
+
+@pytest.mark.parametrize("what", PATHS)
+def test_every_page_that_is_shown_is_in_the_trail_and_one_that_is_not_there_is_not(
+    console: RunningConsole, people: dict[str, Person], what: str
+) -> None:
+    role = next(role for role in ("admin", "radiologist") if may(role, what))
+    before = len(console.trail())
+    answer = people[role].get(PATHS[what])
+    lines = console.trail()[before:]
+    assert len(lines) == (answer.status_code == 200)
+    assert all(line["ActiveParticipant"][0]["UserID"] == role for line in lines)
+
+
+def test_a_page_that_is_not_there_keeps_the_way_to_the_others(people: dict[str, Person]) -> None:
+    for path in ("/exams/nobody", "/no-such-page", "/signatures/abc"):
+        answer = people["viewer"].get(path)
+        assert answer.status_code == 404
+        assert 'href="/exams"' in answer.text
+        assert "Sign out" in answer.text
+    assert 'href="/exams"' not in Person(people["viewer"].base).get("/no-such-page").text
+
+
+def test_a_search_without_an_answer_says_that_older_exams_may_be_missing(
+    console: RunningConsole, people: dict[str, Person]
+) -> None:
+    def answer() -> str:
+        person = people["operator"]
+        return person.post("/exams/search", {"csrf": person.token(), "text": "no such number"}).text
+
+    assert "still being read" in answer()
+    ledger = open_ledger(console.settings)
+    with ledger.write() as connection:
+        take_if_due(connection, accessions.CHORE, 1.0, 1.0)
+        add_accessions(connection, [("1.2.3.9", accessions.UNKNOWN, "")])
+    assert "no file of them is left: 1." in answer()
+    with ledger.write() as connection:
+        connection.execute(accessions_table.delete().where(accessions_table.c.accession_key == accessions.UNKNOWN))
+    ledger.close()
+    assert "lder exam" not in answer()
+
+
+def test_the_first_page_leads_from_a_held_exam_to_the_orders_that_the_role_may_give(people: dict[str, Person]) -> None:
+    order = f'href="/exams/{STUDY}/accept-identity"'
+    for role in ROLES:
+        text = people[role].get("/").text
+        assert (order in text) is may(role, "accept-identity")
+        assert f"<code>axrad retry {STUDY} --accept-identity</code>" in text
 
 
 def test_markup_in_a_reason_is_text(people: dict[str, Person]) -> None:

@@ -6,11 +6,14 @@ import json
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
+from starlette.datastructures import Headers
 
 from config.schema import Console
+from daemon.console import browser_rules
 from daemon.console.identity_provider import IdentityProvider, SignInRefused, role_of
 from daemon.console.orders import OF_EXAM
 from daemon.console.user_file import UserFile
@@ -262,3 +265,24 @@ def test_a_name_of_another_type_is_no_name(claims: dict[str, object], user: str 
 def test_what_is_in_the_trail_is_json_whoever_sent_it(operator: Person, console: RunningConsole) -> None:
     operator.get("/exams/x%0aforged", headers={"X-Forwarded-For": '1.2.3.4"}\n'.strip()})
     assert all(isinstance(json.dumps(line), str) for line in console.trail())
+
+
+def test_a_line_that_a_browser_made_up_above_the_proxys_own_is_not_believed() -> None:
+    """HAProxy adds X-Forwarded-For below what came."""
+    proxies = [ip_network("10.0.0.1")]
+
+    def headers(name: str, *lines: str) -> Headers:
+        return Headers(raw=[(name.encode(), line.encode()) for line in lines])
+
+    addresses = headers("x-forwarded-for", "198.51.100.9", "203.0.113.7")
+    assert browser_rules.client_of(addresses, "10.0.0.1", proxies) == "203.0.113.7"
+    assert browser_rules.client_of(addresses, "203.0.113.1", proxies) == "203.0.113.1"
+    for lines, scheme in (
+        (("https", "http"), "http"),
+        (("http", "https"), "https"),
+        (("https, http",), "http"),
+        ((), "http"),
+    ):
+        made = headers("x-forwarded-proto", *lines)
+        assert browser_rules.scheme_of(made, "10.0.0.1", proxies, "http") == scheme
+        assert browser_rules.scheme_of(made, "10.0.0.2", proxies, "http") == "http"

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -162,27 +162,59 @@ def browses() -> bool:
     return all((FOLDER / "node_modules" / name).is_dir() for name in ("axe-core", "playwright-core"))
 
 
-def browse(
-    base: str, steps: list[dict[str, Any]], out: Path | None = None, *, quiet: bool = True, **how: Any
-) -> list[dict[str, Any]]:
-    """Somebody at a browser, as `browse.mjs` says; what was seen, which was whole and not too wide each time.
+class Browser:
+    """One Chromium for many orders, as `browse.mjs` says.
 
-    `quiet`: nor did the browser complain of anything.
+    `visited`: method and path of every answer that was no refusal, and how wide the window was.
     """
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-    order = {"base": base, "out": None if out is None else str(out), "steps": steps, **how}
-    environment = {**os.environ, "NODE_MODULES": str(FOLDER)}
-    command = ["node", str(HERE / "browse.mjs")]
-    done = subprocess.run(command, input=json.dumps(order), env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    looks: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
-    for look in looks:
-        # Chromium complains of a page that is refused; what the test expects is its matter.
-        complaints = [c for c in look["complaints"] if f"status of {look['status']}" not in c]
-        troubles = {"faults": look["faults"], "alerts": look["alerts"], "pictures": look["picturesBroken"]}
-        assert not any(troubles.values()), (look["name"], troubles)
-        assert not (quiet and complaints), (look["name"], complaints)
-        assert look["wide"] <= 0, f"{look['name']} is {look['wide']} pixels wider than the window"
-        assert look["scripts"] == 0
-    return looks
+
+    def __init__(self) -> None:
+        self.visited: set[tuple[str, str, int]] = set()
+        environment = {**os.environ, "NODE_MODULES": str(FOLDER)}
+        self._process = subprocess.Popen(
+            ["node", str(HERE / "browse.mjs")], env=environment, text=True, encoding="utf-8",
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+
+    def __enter__(self) -> Browser:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._process as process:
+            assert process.stdin is not None
+            process.stdin.close()
+            wait_for_end(process)
+
+    def browse(
+        self, base: str, steps: Sequence[dict[str, Any]], out: Path | None = None, *, quiet: bool = True, **how: Any
+    ) -> list[dict[str, Any]]:
+        """Somebody at the browser; what was seen, which was whole and not too wide each time.
+
+        `quiet`: nor did the browser complain of anything.
+        """
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
+        order = {"base": base, "out": None if out is None else str(out), "steps": steps, **how}
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        answer = json.loads(self._process.stdout.readline())
+        assert "error" not in answer, answer["error"][-3000:]
+        self.visited |= {
+            (method, path, how.get("width", 1280)) for method, path, status in answer["answers"] if status < 400
+        }
+        looks: list[dict[str, Any]] = answer["looks"]
+        for look in looks:
+            _require_whole(look, quiet=quiet)
+        return looks
+
+
+def _require_whole(look: dict[str, Any], *, quiet: bool) -> None:
+    # Chromium complains of a page that is refused; what the test expects is its matter.
+    complaints = [c for c in look["complaints"] if f"status of {look['status']}" not in c]
+    troubles = {"faults": look["faults"], "alerts": look["alerts"], "pictures": look["picturesBroken"]}
+    assert not any(troubles.values()), (look["name"], troubles)
+    assert not (quiet and complaints), (look["name"], complaints)
+    assert look["wide"] <= 0, f"{look['name']} is {look['wide']} pixels wider than the window"
+    assert look["scripts"] == 0

@@ -1,53 +1,74 @@
-// Somebody at a browser: does what ORDER says and tells what each page shows. NODE_MODULES=DIR node browse.mjs < ORDER
-// ORDER: {base, out, width, scheme: "light" | "dark", language, scripts: false, steps: [...]}. A step is one of
-// {visit: PATH}, {press: NAME} (a button or link), {fill: {NAME: VALUE}}, {open: SUMMARY}, {await: PATH}, {look: NAME}.
-// A look leaves OUT/NAME.png and tells {name, path, status, text, title, wide, faults, picturesBroken, alerts}: `wide` how many
-// pixels the page is wider than the window, `faults` what axe-core finds.
+// Somebody at a browser: does what each order says and tells what each page shows. NODE_MODULES=DIR node browse.mjs, an order a line.
+// ORDER: {base, out, width, scheme: "light" | "dark", language, scripts: false, who, steps: [...]}. `who`: who is at the browser;
+// the cookies of the last order of the same one are there again. A step is one of {visit: PATH}, {press: NAME} (a button or
+// link), {fill: {NAME: VALUE}}, {open: SUMMARY}, {keys: [KEY, ...]}, {type: TEXT}, {await: PATH}, {look: NAME}.
+// The answer, a line: {looks, answers}, or {error}. A look leaves OUT/NAME.png and tells {name, path, status, text, title, wide,
+// faults, picturesBroken, alerts, focus}: `wide` how many pixels the page is wider than the window, `faults` what axe-core finds,
+// `focus` the text of what the keyboard is at. `answers`: every [method, path, status] of a page, form or picture.
 import fs from "node:fs";
 import { createRequire } from "node:module";
-import os from "node:os";
 import path from "node:path";
+import readline from "node:readline";
 
-const order = JSON.parse(fs.readFileSync(0, "utf8"));
 const require = createRequire(path.join(path.resolve(process.env.NODE_MODULES), "x.js"));
 const { chromium } = require("playwright-core");
-const axe = order.axe === false ? "" : fs.readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
-const profile = fs.mkdtempSync(path.join(os.tmpdir(), "axrad-browse-"));
-const browser = await chromium.launchPersistentContext(profile, {
-  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", headless: true, ignoreHTTPSErrors: true,
-  viewport: { width: order.width ?? 1280, height: order.height ?? 900 },
-  colorScheme: order.scheme ?? "light", locale: order.language ?? "en-GB", javaScriptEnabled: order.scripts ?? true,
+let axe = "";
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", headless: true,
   args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"],
 });
-browser.setDefaultTimeout(60000);
-const page = browser.pages()[0] ?? (await browser.newPage());
-let status = 0, alerts = [], complaints = [];
-page.on("dialog", (dialog) => { alerts.push(dialog.message()); dialog.dismiss(); });
-page.on("console", (message) => { if (message.type() === "error") complaints.push(message.text()); });
-page.on("response", (response) => { if (response.request().isNavigationRequest()) status = response.status(); });
+const cookies = new Map();
 
-async function look(name) {
-  await page.evaluate(() => document.querySelectorAll("img[loading=lazy]").forEach((i) => i.setAttribute("loading", "eager")));
-  await page.waitForFunction(() => [...document.images].every((i) => i.complete || !i.checkVisibility()), null, { timeout: 60000 });
-  if (order.out) await page.screenshot({ path: path.join(order.out, `${name}.png`), fullPage: true });
-  let faults = [];
-  if (axe) {
-    await page.evaluate(axe);
-    const found = await page.evaluate(() => window.axe.run(document));
-    faults = found.violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.html).slice(0, 3).join(" | ")}`);
+async function carriedOut(order) {
+  const context = await browser.newContext({
+    ignoreHTTPSErrors: true, viewport: { width: order.width ?? 1280, height: order.height ?? 900 },
+    colorScheme: order.scheme ?? "light", locale: order.language ?? "en-GB", javaScriptEnabled: order.scripts ?? true,
+  });
+  try {
+    context.setDefaultTimeout(60000);
+    if (cookies.has(order.who)) await context.addCookies(cookies.get(order.who));
+    const answer = await walk(order, await context.newPage());
+    if (order.who) cookies.set(order.who, await context.cookies());
+    return answer;
+  } finally {
+    await context.close();
   }
-  const facts = await page.evaluate(() => ({
-    text: document.body.innerText, title: document.title, lang: document.documentElement.lang,
-    wide: document.documentElement.scrollWidth - window.innerWidth, scripts: document.scripts.length,
-    picturesBroken: [...document.images].filter((i) => i.checkVisibility() && i.naturalWidth === 0).map((i) => i.src),
-  }));
-  const seen = { name, path: new URL(page.url()).pathname + new URL(page.url()).search, status, alerts, complaints, faults, ...facts };
-  alerts = []; complaints = [];
-  return seen;
 }
 
-const looks = [];
-try {
+async function walk(order, page) {
+  let status = 0, alerts = [], complaints = [];
+  const looks = [], answers = [];
+  page.on("dialog", (dialog) => { alerts.push(dialog.message()); dialog.dismiss(); });
+  page.on("console", (message) => { if (message.type() === "error") complaints.push(message.text()); });
+  page.on("response", (response) => {
+    const request = response.request();
+    if (request.isNavigationRequest()) status = response.status();
+    answers.push([request.method(), new URL(response.url()).pathname, response.status()]);
+  });
+
+  async function look(name) {
+    await page.evaluate(() => document.querySelectorAll("img[loading=lazy]").forEach((i) => i.setAttribute("loading", "eager")));
+    await page.waitForFunction(() => [...document.images].every((i) => i.complete || !i.checkVisibility()), null, { timeout: 60000 });
+    if (order.out) await page.screenshot({ path: path.join(order.out, `${name}.png`), fullPage: true });
+    let faults = [];
+    if (order.axe !== false) {
+      axe ||= fs.readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
+      await page.evaluate(axe);
+      const found = await page.evaluate(() => window.axe.run(document));
+      faults = found.violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.html).slice(0, 3).join(" | ")}`);
+    }
+    const facts = await page.evaluate(() => ({
+      text: document.body.innerText, title: document.title, lang: document.documentElement.lang,
+      wide: document.documentElement.scrollWidth - window.innerWidth, scripts: document.scripts.length,
+      focus: document.activeElement === document.body ? "" : document.activeElement.innerText || document.activeElement.name,
+      picturesBroken: [...document.images].filter((i) => i.checkVisibility() && i.naturalWidth === 0).map((i) => i.src),
+    }));
+    const { pathname, search } = new URL(page.url());
+    const seen = { name, path: pathname + search, status, alerts, complaints, faults, ...facts };
+    alerts = []; complaints = [];
+    return seen;
+  }
+
   for (const step of order.steps) {
     if (step.visit) await page.goto(order.base + step.visit);
     if (step.fill) for (const [name, value] of Object.entries(step.fill)) {
@@ -59,12 +80,20 @@ try {
       const target = page.getByRole("button", names).or(page.getByRole("link", names)).first();
       await Promise.all([page.waitForEvent("load"), target.click()]);
     }
+    if (step.keys) for (const key of step.keys) await page.keyboard.press(key);
+    if (step.type) await page.keyboard.type(step.type);
     if (step.await) await page.waitForURL((url) => url.pathname === step.await);
     if (step.open) await page.locator("summary", { hasText: step.open }).click();
     if (step.look) looks.push(await look(step.look));
   }
-  console.log(JSON.stringify(looks));
+  return { looks, answers };
+}
+
+try {
+  for await (const line of readline.createInterface({ input: process.stdin })) {
+    const answer = await carriedOut(JSON.parse(line)).catch((error) => ({ error: String(error.stack) }));
+    console.log(JSON.stringify(answer));
+  }
 } finally {
   await browser.close();
-  fs.rmSync(profile, { recursive: true, force: true });
 }

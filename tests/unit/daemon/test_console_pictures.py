@@ -64,13 +64,26 @@ def test_of_very_many_requests_some_are_asked_to_come_back(process: PictureProce
         except ExamRejected:
             pass
 
+    # One is refused; the other is ended, or asked to come back where it had not begun yet.
     both = [threading.Thread(target=ask) for _ in range(2)]
     for one in both:
         one.start()
     for one in both:
         one.join()
-    assert len(refused) == 1
+    assert refused
     assert process.ask(len, "next") == 4
+
+
+def test_who_waits_behind_a_file_that_ends_the_process_is_asked_to_come_back(process: PictureProcess) -> None:
+    assert process.ask(len, "warm") == 4
+    pool = process._running()
+    before = [pool.submit(never_end, "a file") for _ in range(6)]
+    pool.submit = lambda *_: before[-1]  # type: ignore[method-assign]
+    process.close()
+    process._pool = pool
+    with pytest.raises(PicturesBusy, match="try again"):
+        process.ask(len, "mine")
+    process._pool = None
 
 
 @pytest.fixture(scope="module")
@@ -108,5 +121,8 @@ def test_a_name_is_shown_in_each_of_its_scripts(exam: PhantomExam, tmp_path: Pat
     ds = pydicom.dcmread(image_of(exam))
     ds.SpecificCharacterSet, ds.PatientName = "ISO_IR 192", name
     path = tmp_path / "named.dcm"
+    ds.PatientBirthDate, ds.StudyDate = "19740131", ""
     ds.save_as(path)
-    assert pictures.patient_of(path)["PatientName"] == shown
+    patient = pictures.patient_of(path)
+    assert patient["PatientName"] == shown
+    assert (patient["PatientBirthDate"], patient["StudyDate"]) == ("1974-01-31", "")
