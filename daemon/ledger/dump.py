@@ -1,7 +1,7 @@
 """A ledger as a file and back: compressed JSON lines, the same for SQLite and PostgreSQL and for every version.
 
 The first line says which version of the tables follows; then each table's name and columns, then its rows as lists.
-Tables come in the order in which they may be filled.
+Tables come in the order in which they may be filled. The line before the last says which numbers were given to rows.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TextIO
 
 import sqlalchemy as sa
 
+from daemon.ledger.id_sequences import advance, sequences
 from daemon.ledger.rows import JsonObject
 from daemon.ledger.tally_triggers import recount
 from pipeline.errors import InputRejected
@@ -44,6 +45,7 @@ def dump(connection: sa.Connection, path: Path, version: str) -> int:
             for row in connection.execute(sa.select(table), execution_options={"yield_per": ROWS_PER_BATCH}):
                 _line(file, list(row))
                 rows += 1
+        _line(file, {"sequences": sequences(connection)})
         _line(file, {"rows": rows})
     return rows
 
@@ -67,6 +69,7 @@ def load(connection: sa.Connection, path: Path) -> int:
     columns: list[str] = []
     into: sa.Table | None = None
     batch: list[JsonObject] = []
+    given: dict[str, int] = {}
     rows, ended = 0, False
     for line in _lines(path):
         if isinstance(line, list) and into is not None:
@@ -81,10 +84,12 @@ def load(connection: sa.Connection, path: Path) -> int:
             into, columns = tables.get(line["table"]), line["columns"]
             if into is None or set(columns) - {c.name for c in into.columns}:
                 raise NoLedgerDump(f"{path.name} has a table {line['table']} that its version does not have")
+        if isinstance(line, dict) and "sequences" in line:
+            given = line["sequences"]
         ended = isinstance(line, dict) and line.get("rows") == rows
     if not ended:
         raise NoLedgerDump(f"{path.name} is cut off after {rows} rows")
-    _advance_sequences(connection, list(tables.values()))
+    advance(connection, given)
     if sa.inspect(connection).has_table("tallies"):
         recount(connection)
     return rows
@@ -108,18 +113,3 @@ def _lines(path: Path) -> Iterator[object]:
                 yield json.loads(line)
     except (OSError, EOFError, ValueError) as error:
         raise NoLedgerDump(f"{path.name} cannot be read: {type(error).__name__}") from error
-
-
-def _advance_sequences(connection: sa.Connection, tables: list[sa.Table]) -> None:
-    """PostgreSQL numbers new rows from a sequence, which rows with numbers of their own do not move."""
-    if connection.dialect.name != "postgresql":
-        return
-    for table in tables:
-        key = list(table.primary_key.columns)
-        if len(key) != 1 or not isinstance(key[0].type, sa.Integer):
-            continue
-        highest = connection.execute(sa.select(sa.func.max(key[0]))).scalar_one()
-        if highest is not None:
-            connection.execute(
-                sa.select(sa.func.setval(sa.func.pg_get_serial_sequence(table.name, key[0].name), highest))
-            )

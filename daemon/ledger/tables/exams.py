@@ -35,6 +35,8 @@ instances = sa.Table(
     sa.Index("ix_instances_here_by_state", "state", "size", "exam_uid", sqlite_where=HERE, postgresql_where=HERE),
     sa.Index("ix_instances_here_by_path", "path", sqlite_where=HERE, postgresql_where=HERE),
     sa.Index("ix_instances_here_by_time", "received_at", sqlite_where=HERE, postgresql_where=HERE),
+    # Revisions and proposals name instances by their ids: one that is gone leaves its id to no other.
+    sqlite_autoincrement=True,
 )
 
 roi_references = sa.Table(
