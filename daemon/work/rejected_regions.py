@@ -12,7 +12,7 @@ from daemon.ledger.rows import InstanceRow, StudyRow, rows_where
 from daemon.ledger.states import IN_SPOOL
 from daemon.ledger.tables import instances
 from daemon.work.context import Context
-from pipeline.catalog import REJECTED_PROPOSAL, InstanceFacts, facts_from_json
+from pipeline.catalog import REJECTED_PROPOSAL, facts_from_json
 from pipeline.catalog.facts import SEGMENTATION_CLASSES
 from pipeline.proposal.records import Labelled
 from pipeline.records import Volume
@@ -31,21 +31,22 @@ def without_rejected(
     All of them, where a word was given on just this proposal (`sop_uid`): it is known by its UID, and stands as it was.
     """
     with context.ledger.read() as connection:
-        words = list(_rejections(context, connection, study.study_uid))
-    if any(facts.ref.sop_instance_uid == sop_uid for facts in words):
+        rows = list(_rejections(connection, study.study_uid))
+    if any(row.sop_uid == sop_uid for row in rows):
         return tuple(regions)
+    context.files.bring(rows)
+    words = [facts_from_json(row.facts, context.files.place(row)) for row in rows]
     rules = load_rules(context.settings.roi.rules)
     rejected = [d for facts in words for d in proposed_segments(facts, t1c, context.settings.roi, rules)]
     return tuple(region for region in regions if not any(_is_same(region, one) for one in rejected))
 
 
-def _rejections(context: Context, connection: sa.Connection, study_uid: str) -> Iterator[InstanceFacts]:
+def _rejections(connection: sa.Connection, study_uid: str) -> Iterator[InstanceRow]:
     """Files with a sealed word against regions: without our seal, the tag is taken away when they arrive."""
     of_study = (instances.c.study_uid == study_uid) & instances.c.sop_class.in_(SEGMENTATION_CLASSES)
     for row in rows_where(connection, InstanceRow, of_study, instances.c.state.in_(IN_SPOOL)):
-        facts = facts_from_json(row.facts, context.files.instance(row))
-        if REJECTED_PROPOSAL in facts.tags:
-            yield facts
+        if REJECTED_PROPOSAL in facts_from_json(row.facts, None).tags:
+            yield row
 
 
 def _is_same(region: Labelled, rejected: Drawn) -> bool:

@@ -139,7 +139,7 @@ def test_a_folder_that_cannot_be_written_is_named(project: Path, tmp_path: Path,
 
 
 def test_a_folder_of_wheels_is_enough_where_there_is_no_network(tmp_path: Path) -> None:
-    """Nor does the name of the folder matter, a home that cannot be written, or files that are for their owner alone."""
+    """Nor does the name of the folder matter, a home that cannot be written, or files for their owner alone."""
     if subprocess.run([*OWN, "-n", "true"], capture_output=True, check=False).returncode:
         pytest.skip("namespaces are not allowed here")
     folder = tmp_path / "Dr. Müller's 胸部 (1) & %s #2"
@@ -206,7 +206,7 @@ def test_an_interrupted_set_up_is_repeated_from_the_start(tmp_path: Path, reache
 
 
 def test_another_python_than_the_environments_makes_a_new_environment(tmp_path: Path) -> None:
-    """The environment of a Python that is gone, as after an upgrade of the system; then of another than the named one."""
+    """The environment of a Python that is gone after an upgrade; then of another than the named one."""
     project = small_project(tmp_path / "project")
     env = environment(tmp_path / "bin", AXRAD_WHEELS=str(wheels(tmp_path / "wheels", "setuptools")))
     assert set_up(project, env).returncode == 0

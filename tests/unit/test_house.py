@@ -36,6 +36,7 @@ INTERNAL = {
     "Broken": "a codestream that contradicts its header; PixelsRejected where an image is read",
     "Died": "the child that decodes ended; PixelsRejected where an image is read",
     "_Died": "a process that reads headers ended; it is started again, and its file is set aside",
+    "DamagedCoding": "a coded answer of the intake host that is damaged; PeerUnreachable in the client",
     "ModelRefused": "a site's model that is not run; ExamRejected with the reason where its process answers",
     "OutputRefused": "a site's model gives what its card does not say; ExamRejected where its process answers",
     "NotDecoded": "what a decoder says of its data; PixelsRejected where an image is read",

@@ -58,7 +58,7 @@ def read(
     response and they differ.
     """
     (first, one), (second, other) = (_table(path, id_column) for path in (before, after))
-    told = None if response is None else _response(first, second, response)
+    answers = None if response is None else _response(first, second, response)
     first, second = (table.drop(columns=[response], errors="ignore") for table in (first, second))
     columns = [_features(table, foreign_columns) for table in (first, second)]
     differ = sorted(set(columns[0]) ^ set(columns[1]))
@@ -82,7 +82,7 @@ def read(
     return Pairs(
         tuple(columns[0]), x[whole], y[whole], len(first) - len(common), len(second) - len(common),
         int((~whole).sum()), (one, other),
-        () if told is None else tuple(told.reindex(np.array(common, dtype=object)[whole]).fillna("")),
+        () if answers is None else tuple(answers.reindex(np.array(common, dtype=object)[whole]).fillna("")),
     )  # fmt: skip
 
 

@@ -53,16 +53,16 @@ def responders(pairs: Pairs, values: Sequence[str]) -> Responders:
     """
     texts = np.array([as_text(cell) for cell in pairs.response])
     asked = tuple(as_text(value) for value in values)
-    told = ~np.isin(texts, [*NOBODY])
+    answered = ~np.isin(texts, [*NOBODY])
     unknown = [value for value in asked if value not in set(texts)]
     if unknown:
-        levels = sorted(set(texts[told]))
+        levels = sorted(set(texts[answered]))
         raise InputRejected(
             f"No pair has the response {shortened(unknown)}; the column has {shortened(levels) or 'none at all'}.",
             code="unknown-labels",
         )
-    group = np.isin(texts, asked)[told]
-    sizes = int(group.sum()), int((~group).sum()), int((~told).sum())
+    group = np.isin(texts, asked)[answered]
+    sizes = int(group.sum()), int((~group).sum()), int((~answered).sum())
     least_p = min(1.0, 2 / comb(sizes[0] + sizes[1], sizes[0]))
     empty = pd.DataFrame(columns=["moment", "feature", "p", "q"])
     if min(sizes[:2]) < LEAST_PATIENTS:
@@ -71,7 +71,7 @@ def responders(pairs: Pairs, values: Sequence[str]) -> Responders:
             "compared"
         )
         return Responders(asked, *sizes, least_p, empty, why)
-    before, after = pairs.before[told], pairs.after[told]
+    before, after = pairs.before[answered], pairs.after[answered]
     moments = {"before": before, "change": after - before}
     table = pd.concat([_moment(name, v, group, pairs.columns) for name, v in moments.items()], ignore_index=True)
     return Responders(asked, *sizes, least_p, table)
