@@ -29,7 +29,7 @@ class PictureProcess:
 
     def __init__(self, most_waiting: int = 32) -> None:
         self._pool: ProcessPoolExecutor | None = None
-        self._starting = threading.Lock()
+        self._starting = threading.RLock()
         self._room = threading.BoundedSemaphore(most_waiting)
 
     def ask(self, work: Callable[[Unpack[Arguments]], Result], *arguments: *Arguments) -> Result:
@@ -41,8 +41,11 @@ class PictureProcess:
         if not self._room.acquire(blocking=False):
             raise PicturesBusy("many pictures are being made; try again in a moment")
         try:
-            pool = self._running()
-            return pool.submit(work, *arguments).result(LIMIT_S)
+            # Together: one that gives up the process in between would leave a pool that takes nothing more.
+            with self._starting:
+                pool = self._running()
+                asked = pool.submit(work, *arguments)
+            return asked.result(LIMIT_S)
         except CancelledError as error:
             # The child was ended over the file of somebody else.
             raise PicturesBusy("pictures are being made anew; try again in a moment") from error

@@ -6,7 +6,8 @@ import io
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,24 @@ def test_of_very_many_requests_some_are_asked_to_come_back(process: PictureProce
         one.join()
     assert refused
     assert process.ask(len, "next") == 4
+
+
+def test_nobody_ends_the_process_between_its_choice_and_the_request(
+    process: PictureProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pool that was ended takes nothing more, and its RuntimeError would be a page that failed."""
+    pool, free = process._running(), list[bool]()
+    submit = pool.submit
+
+    def watched(work: Callable[[str], int], argument: str) -> Future[int]:
+        other = threading.Thread(target=lambda: free.append(process._starting.acquire(blocking=False)))
+        other.start()
+        other.join()
+        return submit(work, argument)
+
+    monkeypatch.setattr(pool, "submit", watched)
+    assert process.ask(len, "mine") == 4
+    assert free == [False]
 
 
 def test_who_waits_behind_a_file_that_ends_the_process_is_asked_to_come_back(process: PictureProcess) -> None:
