@@ -14,7 +14,7 @@ from pipeline.research.microenvironment.cell_tables import Cells
 from pipeline.research.microenvironment.cohort import LEAST_OF_A_GROUP, Cohort, Groups, by_label, by_score, read_cohort
 from pipeline.research.microenvironment.differences import Differences, differences
 from pipeline.research.microenvironment.enrichment import Enrichment, over_represented
-from pipeline.research.microenvironment.gene_sets import Collection, read_gene_sets
+from pipeline.research.microenvironment.gene_sets import Collection, read_collections, read_names
 from pipeline.research.microenvironment.matrices import Matrix, read_matrix
 from pipeline.research.microenvironment.mixtures import deconvolved
 from pipeline.research.microenvironment.plan import KINDS, Kind, Plan, Progress, Sources, differing
@@ -59,7 +59,7 @@ def analyse(sources: Sources, plan: Plan, progress: Progress = lambda what, done
         progress("reading matrices", done, len(paths))
         matrices[kind] = read_matrix(path, cohort.patients)
     scale = {kind: _scale(kind, matrix, plan) for kind, matrix in matrices.items()}
-    collections = tuple(read_gene_sets(path) for path in sources.gene_sets)
+    collections = read_collections(sources.gene_sets)
     notes: list[str] = []
     deg = enrichment = None
     if "expression" in matrices and groups is not None:
@@ -82,6 +82,8 @@ def analyse(sources: Sources, plan: Plan, progress: Progress = lambda what, done
 
 def _scale(kind: Kind, matrix: Matrix, plan: Plan) -> scales.Scale:
     stated = plan.scales.get(kind)
+    if stated is not None:
+        scales.refuse_impossible(matrix, stated, methylation=kind == "methylation")
     return stated or (scales.methylation_scale_of if kind == "methylation" else scales.scale_of)(matrix.values)
 
 
@@ -112,7 +114,7 @@ def _enriched(
         return None
     universe = {str(name) for name in deg.table.index}
     if background is not None:
-        listed = set(background.read_text(encoding="utf-8-sig").split())
+        listed = read_names(background)
         if not listed & set(matrix.names):
             raise InputRejected(
                 f"{background.name}: none of its {len(listed)} genes is in {matrix.intake.file}",

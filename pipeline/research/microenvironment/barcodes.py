@@ -19,9 +19,9 @@ PRIMARY = "01"  # "primary solid tumour" in TCGA's table of sample types
 class Samples:
     """Which position of a table is which patient's.
 
-    `positions`: patient → position of the sample that is used. `missing`: patients of the cohort without a sample.
-    `others`: names of other patients, or of no patient. `other_tissue`: samples of the cohort that are no primary
-    tumour by their barcode. `repeated`: further samples of a patient, left out.
+    `positions`: patient → position of the sample that is used. `missing`: patients of the cohort without a sample, or
+    with one that has no value. `others`: names of other patients, or of no patient. `other_tissue`: samples of the
+    cohort that are no primary tumour by their barcode. `repeated`: further samples of a patient, left out.
     """
 
     positions: dict[str, int]

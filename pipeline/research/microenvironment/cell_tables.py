@@ -69,7 +69,18 @@ def read_cell_signature(path: Path, genes: Collection[str]) -> tuple[CellSignatu
             "signature matrix has linear values throughout",
             code="wrong-scale",
         )
+    _refuse_alike(grid.titles[1:], chosen, grid.name)
     return CellSignature(rows.names, grid.titles[1:], chosen), (*rows.mangled, *rows.duplicated)
+
+
+def _refuse_alike(cells: Sequence[str], values: Floats, file: str) -> None:
+    """Refuse cells (genes, cells) of one name or with the same values: nothing tells them apart."""
+    _, first, same = np.unique(values, axis=1, return_index=True, return_inverse=True)
+    alike = [cells[j] for j, group in enumerate(same.reshape(-1)) if first[group] != j]
+    repeated = sorted({cell for cell in cells if cells.count(cell) > 1})
+    if alike or repeated:
+        what = f"of one name: {shortened(repeated)}" if repeated else f"with the values of another: {shortened(alike)}"
+        raise InputRejected(f"{file} has cells {what}", code="cells-alike")
 
 
 def read_cells(path: Path, cohort: Sequence[str]) -> Cells:
@@ -85,7 +96,7 @@ def read_cells(path: Path, cohort: Sequence[str]) -> Cells:
     values = matrix.values[:, cells]
     return Cells(
         matrix.patients, tuple(matrix.names[j] for j in cells), values, f"read from {path.name}", _kind(values),
-        _column(matrix, _P), _column(matrix, _CORRELATION), _column(matrix, _RMSE), matrix.intake,
+        _p_values(matrix), _column(matrix, _CORRELATION), _column(matrix, _RMSE), matrix.intake,
     )  # fmt: skip
 
 
@@ -96,7 +107,11 @@ def below(cells: Cells, level: float) -> Cells:
         InputRejected: there is no P, or fewer than three patients have one so small.
     """
     if cells.p is None:
-        raise InputRejected("the table of cells has no column P-value", code="no-p-values")
+        raise InputRejected(
+            "the table of cells has no column of P-values between 0 and 1 (9999 stands where CIBERSORT drew no "
+            "permutations)",
+            code="no-p-values",
+        )
     which = cells.p < level
     if which.sum() < 3:
         raise InputRejected(f"the fit of cells has P < {level:g} in {int(which.sum())} patients", code="other-patients")
@@ -124,6 +139,13 @@ def _kind(values: Floats) -> str:
 
 def _column(matrix: Matrix, spellings: Sequence[str]) -> Floats | None:
     return next((matrix.values[:, j] for j, n in enumerate(matrix.names) if _letters(n) in spellings), None)
+
+
+def _p_values(matrix: Matrix) -> Floats | None:
+    """The column of P; None where there is none, or it holds something else."""
+    p = _column(matrix, _P)
+    known = np.empty(0) if p is None else p[np.isfinite(p)]
+    return p if known.size and known.min() >= 0 and known.max() <= 1 else None
 
 
 def _letters(name: str) -> str:

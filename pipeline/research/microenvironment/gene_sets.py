@@ -42,11 +42,7 @@ def read_gene_sets(path: Path) -> Collection:
     Raises:
         InputRejected: it cannot be read, a line is no gene set, or two sets have one name.
     """
-    try:
-        data = path.read_bytes()
-        text = text_of(gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data, path.name)
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputRejected(f"cannot read the gene sets {path.name}: {error}", code="gene-sets-unreadable") from error
+    data, text = _read(path)
     lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     split = [(number, [cell.strip() for cell in line.split("\t")]) for number, line in lines]
     wrong = [number for number, cells in split if len(cells) < 3 or not cells[0]]
@@ -61,6 +57,39 @@ def read_gene_sets(path: Path) -> Collection:
     _refuse_repeated(sets, path.name)
     mangled = tuple(sorted({gene for one in sets for gene in one.genes if is_mangled(gene)}))
     return Collection(collection, path.name, sha256_of(data), sets, mangled)
+
+
+def read_collections(paths: Sequence[Path]) -> tuple[Collection, ...]:
+    """The files of gene sets, each once.
+
+    Raises:
+        InputRejected: as `read_gene_sets`, or two files have one content or one name, so that their sets would count
+            twice or be taken for each other's.
+    """
+    collections = tuple(read_gene_sets(path) for path in paths)
+    for what, keys in (("content", [one.sha256 for one in collections]), ("name", [one.name for one in collections])):
+        if len(set(keys)) < len(keys):
+            files = [one.file for one, key in zip(collections, keys, strict=True) if keys.count(key) > 1]
+            raise InputRejected(f"gene sets of one {what}: {shortened(files)}", code="duplicate-gene-sets")
+    return collections
+
+
+def read_names(path: Path) -> set[str]:
+    """Names of genes, one per line.
+
+    Raises:
+        InputRejected: it cannot be read.
+    """
+    return set(_read(path)[1].split())
+
+
+def _read(path: Path) -> tuple[bytes, str]:
+    """A file's bytes, and its text, which may be compressed by gzip."""
+    try:
+        data = path.read_bytes()
+        return data, text_of(gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data, path.name)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputRejected(f"cannot read the genes in {path.name}: {error}", code="gene-sets-unreadable") from error
 
 
 def _without_suffixes(name: str) -> str:

@@ -22,6 +22,8 @@ from pipeline.signature.record import Floats
 _SEPARATORS = ("\t", ";", ",")
 _EMPTY = ["", "NA", "N/A", "#N/A", "NaN", "nan", "null", "NULL", "None"]
 _COMMA = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?")
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
+_POINT = re.compile(r"[+-]?\d*\.\d+(?:[eE][+-]?\d+)?")
 _PARQUET = (".parquet", ".pq")
 
 
@@ -53,9 +55,13 @@ class Grid:
         """
         values = np.empty((len(self.frame), len(columns)))
         wrong: list[int] = []
+        commas: list[str] = []
         for j, column in enumerate(columns):
-            values[:, j], rows = _numbers(self.frame[column])
+            values[:, j], rows, with_commas = _numbers(self.frame[column])
             wrong += rows
+            commas += with_commas
+        if commas:
+            self._refuse_ambiguous(commas, points=any(_has_points(self.frame[c]) for c in columns))
         if wrong:
             rows = sorted(set(wrong))
             raise InputRejected(
@@ -63,6 +69,16 @@ class Grid:
                 code="not-numbers",
             )
         return values
+
+    def _refuse_ambiguous(self, commas: list[str], *, points: bool) -> None:
+        """Refuse numbers with a comma of which nothing tells whether it is the decimal one: 1,234."""
+        if points or all(_THOUSANDS.fullmatch(text) for text in commas):
+            why = "others with a point" if points else "all of them with three digits behind it"
+            raise InputRejected(
+                f"{self.name}: {len(commas)} numbers are written with a comma, {why}; write numbers without separators "
+                "of thousands, and with one sign for decimals",
+                code="ambiguous-numbers",
+            )
 
 
 def read_grid(path: Path) -> Grid:
@@ -122,22 +138,48 @@ def _separated(text: str, name: str) -> tuple[list[str], pd.DataFrame]:
 def _parquet(data: bytes, name: str) -> tuple[list[str], pd.DataFrame]:
     try:
         frame = pd.read_parquet(io.BytesIO(data))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, TypeError, KeyError, NotImplementedError) as error:
         raise InputRejected(f"{name} is no Parquet table: {error}", code="table-unreadable") from error
-    if not isinstance(frame.index, pd.RangeIndex):
-        frame = frame.reset_index()
+    if frame.index.nlevels > 1 or frame.columns.nlevels > 1:
+        why = "has an index of several levels; write one column of names"
+        raise InputRejected(f"{name} {why}", code="table-unreadable")
     titles = [str(column) for column in frame.columns]
-    return titles, frame.set_axis(range(frame.shape[1]), axis=1)
+    if not isinstance(frame.index, pd.RangeIndex):
+        titles.insert(0, str(frame.index.name or ""))
+        frame = pd.concat([pd.Series(frame.index.astype(object)), frame.reset_index(drop=True)], axis=1)
+    frame = frame.set_axis(range(frame.shape[1]), axis=1)
+    texts = [column for column in frame if frame[column].dtype == object]
+    nested = [titles[column] for column in texts if frame[column].map(_is_nested).any()]
+    if nested:
+        raise InputRejected(f"{name}: columns with lists in their cells: {shortened(nested)}", code="not-numbers")
+    # A date or a truth is no value of a gene, though it can be made a number.
+    for column in frame:
+        if frame[column].dtype.kind in "mMb":
+            frame[column] = frame[column].astype(str).astype(object)
+    return titles, frame
 
 
-def _numbers(cells: pd.Series) -> tuple[Floats, list[int]]:
-    """A column as numbers, and the rows that hold something else. A comma is a decimal point where it must be one."""
+def _is_nested(cell: object) -> bool:
+    return isinstance(cell, (list, tuple, dict, set, np.ndarray))
+
+
+def _has_points(cells: pd.Series) -> bool:
+    """Whether a number of the column has decimals behind a point."""
+    if cells.dtype != object:
+        values = pd.to_numeric(cells, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+        return bool((values[np.isfinite(values)] % 1 != 0).any())
+    return any(_POINT.fullmatch(str(cell).strip()) for cell in cells)
+
+
+def _numbers(cells: pd.Series) -> tuple[Floats, list[int], list[str]]:
+    """A column as numbers, the rows that hold something else, and the numbers that were written with a comma."""
     values = pd.to_numeric(cells, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan).copy()
-    rows = np.flatnonzero(np.isinf(values)).tolist()
+    rows, commas = np.flatnonzero(np.isinf(values)).tolist(), list[str]()
     for row in np.flatnonzero(np.isnan(values) & cells.notna().to_numpy()):
         text = str(cells.iloc[row]).strip()
         if _COMMA.fullmatch(text):
             values[row] = float(text.replace(",", "."))
+            commas.append(text)
         elif text not in _EMPTY:
             rows.append(int(row))
-    return values, rows
+    return values, rows, commas

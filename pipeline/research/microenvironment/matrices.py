@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -67,11 +67,19 @@ def read_matrix(path: Path, cohort: Sequence[str]) -> Matrix:
             "TCGA barcodes, which are shortened to the patient.",
             code="other-patients",
         )
+    if min(matches, in_titles) * 2 >= max(matches, in_titles, 2):
+        raise InputRejected(
+            f"{grid.name} has patients on both sides: {in_titles} among its titles and {matches} in a column; one side "
+            "must be genes or sites",
+            code="patients-on-both-sides",
+        )
     matrix = _patients_in_columns(grid, cohort) if in_titles >= matches else _patients_in_rows(grid, cohort, column)
     if len(matrix.patients) < LEAST_PATIENTS:
+        other = matrix.intake.samples.other_tissue
+        no_tumours = f" ({other} samples of them are no primary tumours by their barcode)" if other else ""
         raise InputRejected(
-            f"{grid.name} has {len(matrix.patients)} of the {len(cohort)} patients of the feature table; at least "
-            f"{LEAST_PATIENTS} are needed",
+            f"{grid.name} has {len(matrix.patients)} of the {len(cohort)} patients of the feature table{no_tumours}; "
+            f"at least {LEAST_PATIENTS} are needed",
             code="other-patients",
         )
     return matrix
@@ -131,5 +139,12 @@ def _matrix(
     if not rows.names:
         raise InputRejected(f"{grid.name} has no row with a usable name", code="no-genes")
     values = np.ascontiguousarray(values[:, list(rows.positions)])
+    # A sample without any value is none: it is counted with the missing ones, and costs no gene its other patients.
+    whole = np.isfinite(values).any(axis=1)
+    if len(patients) and not (whole.any() and np.nanmin(values) < np.nanmax(values)):
+        what = f"is {np.nanmin(values):.4g}" if whole.any() else "is empty"
+        raise InputRejected(f"{grid.name}: every cell of the cohort's patients {what}", code="no-values")
+    patients, values = [patients[row] for row in np.flatnonzero(whole).tolist()], values[whole]
+    samples = replace(samples, missing=samples.missing + int((~whole).sum()))
     intake = Intake(grid.name, grid.sha256, side, samples, rows, int(np.isnan(values).sum()), not_numeric)
     return Matrix(tuple(patients), rows.names, values, intake)

@@ -56,20 +56,31 @@ def methylation_scale_of(values: Floats) -> Scale:
     return "beta" if high <= 1 else "percent" if high <= 100 else "m"
 
 
+def refuse_impossible(matrix: Matrix, scale: Scale, *, methylation: bool) -> None:
+    """Refuse a stated scale that is not of such a matrix, or that its values cannot have.
+
+    Raises:
+        InputRejected: with the smallest and largest value.
+    """
+    finite = matrix.values[np.isfinite(matrix.values)]
+    low, high = float(finite.min()), float(finite.max())
+    other = (scale in ("beta", "percent", "m")) != methylation
+    ends = {"counts": (0, np.inf), "linear": (0, np.inf), "beta": (0, 1), "percent": (0, 100)}
+    least, most = ends.get(scale, (-LARGEST_LOGARITHM, LARGEST_LOGARITHM))
+    if other or low < least or high > most:
+        why = "which is no scale of such a matrix" if other else f"but its values go from {low:.4g} to {high:.4g}"
+        raise InputRejected(f"{matrix.intake.file} is said to be {WORDS[scale]}, {why}", code="wrong-scale")
+
+
 def to_compare(matrix: Matrix, scale: Scale, *, stated: bool) -> Floats:
     """Values (patients, genes) on the scale on which groups are compared: logarithms to base 2, methylation as it is.
 
     Linear values become log2(x + 1); counts that the user has stated to be such, log2 of counts per million + 1.
 
     Raises:
-        InputRejected: counts that nobody called so, or values that cannot be what the user says.
+        InputRejected: counts that nobody called so, or a patient without counts.
     """
     values = matrix.values
-    if scale in ("counts", "linear") and float(np.nanmin(values)) < 0:
-        raise InputRejected(
-            f"{matrix.intake.file} cannot be {WORDS[scale]}: its smallest value is {np.nanmin(values):.4g}",
-            code="wrong-scale",
-        )
     if scale == "counts":
         sums = np.nansum(values, axis=1)
         if not stated:

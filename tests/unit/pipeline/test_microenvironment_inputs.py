@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from pipeline.errors import InputRejected
 from pipeline.research.microenvironment import scales
 from pipeline.research.microenvironment.barcodes import patient_of, samples_of
-from pipeline.research.microenvironment.cell_tables import read_cell_signature, read_cells
+from pipeline.research.microenvironment.cell_tables import below, read_cell_signature, read_cells
 from pipeline.research.microenvironment.cohort import by_label, by_score, read_cohort
-from pipeline.research.microenvironment.gene_sets import read_gene_sets
+from pipeline.research.microenvironment.gene_sets import read_collections, read_gene_sets, read_names
 from pipeline.research.microenvironment.matrices import Matrix, read_matrix
 from pipeline.research.microenvironment.mixtures import deconvolved
 from pipeline.research.microenvironment.plan import Plan
@@ -270,9 +270,22 @@ def test_where_signature_and_mixtures_are_small_the_scale_that_fits_better_is_ta
     assert np.abs(cells.values - fractions).mean() < 0.03
 
 
-def test_negative_values_are_no_counts_whoever_says_so(tmp_path: Path) -> None:
-    with pytest.raises(InputRejected, match="cannot be counts: its smallest value is -"):
-        scales.to_compare(matrix(EXAMPLES["centred"], tmp_path), "counts", stated=True)
+@pytest.mark.parametrize(
+    ("example", "scale", "methylation", "message"),
+    [
+        ("centred", "counts", False, "said to be counts, but its values go from -"),
+        ("centred", "linear", False, "but its values go from -"),
+        ("linear", "log2", False, "said to be logarithms, but its values go from"),
+        ("log2", "beta", False, "which is no scale of such a matrix"),
+        ("log2", "beta", True, "said to be beta values"),
+        ("log2", "log2", True, "which is no scale of such a matrix"),
+    ],
+)
+def test_a_stated_scale_that_the_values_cannot_have_is_refused(
+    tmp_path: Path, example: str, scale: scales.Scale, methylation: bool, message: str
+) -> None:
+    with pytest.raises(InputRejected, match=message):
+        scales.refuse_impossible(matrix(EXAMPLES[example], tmp_path), scale, methylation=methylation)
 
 
 # Feature tables
@@ -402,3 +415,115 @@ def test_cells_that_mostly_but_not_always_sum_to_1_are_refused(tmp_path: Path) -
     pd.DataFrame(fractions, PATIENTS, list("ABC")).to_csv(tmp_path / "c.csv")
     with pytest.raises(InputRejected, match=r"do not sum to 1 in 1 of 12 patients: .*number 5"):
         read_cells(tmp_path / "c.csv", PATIENTS)
+
+
+# What an opponent brings
+
+
+def test_numbers_with_a_comma_that_may_stand_for_thousands_are_refused(tmp_path: Path) -> None:
+    frame().map(lambda value: f"{value * 1000:,.0f}").to_csv(tmp_path / "thousands.tsv", sep="\t")
+    mixed = frame().round(2).astype(str)
+    mixed[PATIENTS[0]] = mixed[PATIENTS[0]].str.replace(".", ",")
+    mixed.to_csv(tmp_path / "mixed.tsv", sep="\t")
+    for name, why in (("thousands", "all of them with three digits"), ("mixed", "others with a point")):
+        with pytest.raises(InputRejected, match=why):
+            read(tmp_path / f"{name}.tsv")
+    # Three decimals are no thousands where another number has two, or begins with 0.
+    frame().round(3).to_csv(tmp_path / "comma.csv", sep=";", decimal=",")
+    assert (read(tmp_path / "comma.csv").values == frame().round(3).T.to_numpy()).all()
+
+
+def test_a_sample_without_values_is_a_missing_patient_and_costs_no_gene(tmp_path: Path) -> None:
+    gaps = frame()
+    gaps[PATIENTS[3]] = np.nan
+    gaps.to_csv(tmp_path / "a.csv")
+    matrix = read(tmp_path / "a.csv")
+    assert list(matrix.patients) == [p for p in PATIENTS if p != PATIENTS[3]]
+    assert (matrix.intake.samples.missing, matrix.intake.missing_cells) == (1, 0)
+
+
+@pytest.mark.parametrize(("value", "message"), [(np.nan, "is empty"), (7.0, "is 7"), (0.0, "is 0")])
+def test_a_matrix_of_nothing_or_of_one_value_is_refused(tmp_path: Path, value: float, message: str) -> None:
+    frame().map(lambda _: value).to_csv(tmp_path / "a.csv")
+    with pytest.raises(InputRejected, match=f"every cell of the cohort's patients {message}"):
+        read(tmp_path / "a.csv")
+
+
+def test_patients_on_both_sides_and_normal_tissue_alone_are_refused_with_figures(tmp_path: Path) -> None:
+    values = np.random.default_rng(2).normal(8, 2, (12, 12))
+    pd.DataFrame(values, PATIENTS, PATIENTS).to_csv(tmp_path / "both.csv")
+    with pytest.raises(InputRejected, match="12 among its titles and 12 in a column"):
+        read(tmp_path / "both.csv")
+    frame().set_axis([f"{p}-11A" for p in PATIENTS], axis=1).to_csv(tmp_path / "normal.csv")
+    with pytest.raises(InputRejected, match=r"has 0 of the 12 patients .*\(12 samples of them are no primary tumours"):
+        read(tmp_path / "normal.csv")
+
+
+def odd_tables() -> dict[str, pd.DataFrame]:
+    """Parquet tables with patients in rows, odd each in its own way."""
+    plain = frame().T
+    return {
+        "levels": plain.set_axis(pd.MultiIndex.from_arrays([PATIENTS, range(12)])),
+        "lists": plain.assign(GENE9=[[1.0, 2.0]] * 12),
+        "dates": plain.assign(GENE9=pd.Timestamp("2021-03-01")),
+        "categories": frame().set_axis(pd.Index(PATIENTS, dtype="category"), axis=1),
+    }
+
+
+@pytest.mark.parametrize(
+    ("odd", "message"),
+    [("levels", "several levels"), ("lists", "lists in their cells: GENE9"), ("dates", "12 cells are no"),
+     ("categories", "no Parquet table")],
+)  # fmt: skip
+def test_odd_parquet_tables_are_refused(tmp_path: Path, odd: str, message: str) -> None:
+    odd_tables()[odd].to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(InputRejected, match=message):
+        read(tmp_path / "a.parquet")
+
+
+def test_an_index_named_like_a_gene_and_a_column_of_truths_are_no_genes(tmp_path: Path) -> None:
+    frame().T.rename_axis("GENE3").assign(treated=True).to_parquet(tmp_path / "a.parquet")
+    matrix = read(tmp_path / "a.parquet")
+    assert list(matrix.names) == list(frame().index)
+    assert matrix.intake.not_numeric == ("treated",)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [(lambda s: s * 0 + 1, "with the values of another: B, C"), (lambda s: s.assign(C=s["A"]), "of another: C"),
+     (lambda s: s.set_axis(["A", "B", "A"], axis=1), "of one name: A")],
+)  # fmt: skip
+def test_cells_that_nothing_tells_apart_are_refused(tmp_path: Path, change, message: str) -> None:
+    genes = [f"G{n}" for n in range(8)]
+    cells = pd.DataFrame(np.random.default_rng(3).lognormal(3, 1, (8, 3)), genes, list("ABC"))
+    change(cells).to_csv(tmp_path / "s.txt", sep="\t")
+    with pytest.raises(InputRejected, match=message):
+        read_cell_signature(tmp_path / "s.txt", genes)
+
+
+def test_p_values_of_9999_are_none(tmp_path: Path) -> None:
+    cells = pd.DataFrame(np.random.default_rng(4).dirichlet(np.ones(4), 12), PATIENTS, list("ABCD"))
+    cells.assign(**{"P-value": 9999.0, "RMSE": 0.8}).to_csv(tmp_path / "c.txt", sep="\t")
+    result = read_cells(tmp_path / "c.txt", PATIENTS)
+    assert result.p is None
+    with pytest.raises(InputRejected, match="no column of P-values between 0 and 1"):
+        below(result, 0.05)
+
+
+def test_gene_sets_given_twice_or_under_one_name_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "go.gmt").write_text("S\td\tA\tB\n")
+    (tmp_path / "go.txt").write_text("T\td\tA\tB\n")
+    with pytest.raises(InputRejected, match="gene sets of one content"):
+        read_collections([tmp_path / "go.gmt", tmp_path / "go.gmt"])
+    with pytest.raises(InputRejected, match="gene sets of one name"):
+        read_collections([tmp_path / "go.gmt", tmp_path / "go.txt"])
+
+
+def test_a_background_is_read_in_every_encoding_and_compressed(tmp_path: Path) -> None:
+    text = "TP53\nMYC\n"
+    for data in (text.encode("utf-16"), text.encode("utf-8-sig"), gzip.compress(text.encode())):
+        (tmp_path / "b.txt").write_bytes(data)
+        assert read_names(tmp_path / "b.txt") == {"TP53", "MYC"}
+    (tmp_path / "b.txt").write_bytes(b"\x1f\x8bdamaged")
+    with pytest.raises(InputRejected, match="cannot read the genes"):
+        read_names(tmp_path / "b.txt")
