@@ -60,6 +60,7 @@ EVENTS = {
     "fetched": "fetched",
     "resent-changed": "sent again",
     "lost": "lost",
+    "copies-used": "other copies used",
     "set-aside": "file set aside",
     "taken-up": "file taken up again",
     "series-chosen": "series chosen",

@@ -38,6 +38,7 @@ COMMANDS = {
     "backup": "backup",
     "restore": "backup",
     "site-key": "site_key",
+    "spools": "spools",
     "ingest": "ingest",
     "run": "run",
     "match": "match",

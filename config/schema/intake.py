@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from config.schema.base import Section
 from config.schema.urls import BrokerUrl, LedgerUrl, RemoteUrl, with_password
 from config.schema.values import (
+    MAIN_SPOOL,
     AeTitle,
     CertificateName,
     InFile,
@@ -19,6 +20,7 @@ from config.schema.values import (
     OwnFolder,
     OwnHost,
     OwnPort,
+    SpoolId,
     TimeZone,
     UidRoot,
 )
@@ -83,8 +85,12 @@ class Spool(Section):
     certificate of this authority (`remote_certificate`, `remote_key`); `share_certificates`: which ones, by names or
     "sha256:…", as in [[peer]]; without it, any. At most `share_connections` are open at once, and
     `share_connections_per_address` from one address; beyond that, those go first that showed no token.
+
+    Several spools may have one ledger. `id`: this spool's name in it, or, beside `remote`, the name of the spool that
+    is read from there. `others`: ids of other spools that this machine reads, each with the endpoint that serves it.
     """
 
+    id: SpoolId = MAIN_SPOOL
     path: OwnFolder = Path("axrad-data/spool")
     warn_free_bytes: int = Field(20 * 1024**3, ge=0)
     refuse_free_bytes: int = Field(2 * 1024**3, ge=0)
@@ -104,6 +110,7 @@ class Spool(Section):
     share_connections: int = Field(256, ge=1)
     share_connections_per_address: int = Field(64, ge=1)
     remote: RemoteUrl | None = None
+    others: dict[SpoolId, RemoteUrl] = Field(default_factory=dict)
     remote_ca: InFile | None = None
     remote_certificate: InFile | None = None
     remote_key: InFile | None = None
@@ -112,9 +119,9 @@ class Spool(Section):
 
     @model_validator(mode="after")
     def _shared_with_a_token(self) -> Spool:
-        if (self.share_port is not None or self.remote) and not self._has_tokens:
+        if (self.share_port is not None or self.remote or self.others) and not self._has_tokens:
             raise ValueError(
-                "share_port and remote need share_token (AXRAD_SPOOL__SHARE_TOKEN in the environment), "
+                "share_port, remote and others need share_token (AXRAD_SPOOL__SHARE_TOKEN in the environment), "
                 "or share_read_token_file and share_write_token_file"
             )
         if (self.share_certificate is None) != (self.share_key is None):
@@ -127,6 +134,8 @@ class Spool(Section):
             raise ValueError("share_certificates and share_crl need share_client_ca")
         if self.remote and self.share_port is not None:
             raise ValueError("a machine that reads the spool from remote cannot share it")
+        if self.id in self.others:
+            raise ValueError("others names this machine's own spool")
         return self
 
     @property

@@ -23,6 +23,9 @@ MAPPED_IPV4 = IPv6Network("::ffff:0:0/96")
 UID = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+")
 NAME_OF_HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}))*\.?")
 EMAIL = re.compile(r"[^\s@<>,;]+@[^\s@<>,;]+")
+SPOOL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,15}")
+# The spool of a site that has one.
+MAIN_SPOOL = "main"
 HOURS = re.compile(r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d")
 
 RIGHTS = ("store", "retrieve", "echo", "commit", "report-commitment", "feedback", "find")
@@ -121,6 +124,12 @@ def name(text: str) -> str:
     return text
 
 
+def spool_id(text: str) -> str:
+    if not SPOOL_ID.fullmatch(text):
+        raise ValueError('the id of a spool has 1 to 16 letters, digits, "-" and "_", as in "main" or "site-b"')
+    return text
+
+
 def long_string(text: str) -> str:
     """DICOM's LO (PS3.5 6.2): the text goes into every report."""
     if len(text) > 64 or "\\" in text:
@@ -195,6 +204,7 @@ Hours = Annotated[str, AfterValidator(hours)]
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(network)]
 # Names stand in the ledger, in metrics and in lines on a terminal.
 Name = Annotated[str, AfterValidator(name)]
+SpoolId = Annotated[str, AfterValidator(spool_id)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 # Port 0: any that is free.
 OwnPort = Annotated[int, Field(ge=0, le=65535)]

@@ -44,7 +44,7 @@ def accept(config_path: Path | None, study: str, roles: tuple[str, ...]) -> None
     from daemon.indexing.indexer import index_once
     from daemon.ledger.keyed_digests import bring_all
     from daemon.ledger.site_key import key_for
-    from daemon.spool import Spool
+    from daemon.ledger.spools import own_spool
 
     case = _case(config_path, "accept", study)
     settings, ledger = case.settings, case.ledger
@@ -54,7 +54,7 @@ def accept(config_path: Path | None, study: str, roles: tuple[str, ...]) -> None
     assert path is not None
     key = key_for(settings, ledger, time.time())
     bring_all(ledger, key)
-    spool = Spool(settings.spool.path)
+    spool = own_spool(settings, ledger, time.time())
     labels = _take(case, spool, proposal, path, roles, "accepted", key)
     index_once(ledger, spool, time.time(), settings, key)
     if not labels:
@@ -117,12 +117,13 @@ class _Case:
     def answerable(self, *, file_needed: bool = True) -> tuple[ProposalRow, Path | None]:
         """The proposal, and its file. Raises InputRejected where no word on it is taken."""
         from daemon.ledger.proposals import awaits_reader
+        from daemon.ledger.spools import home_in
         from daemon.ledger.states import ANSWERED_BY_WORD
-        from daemon.share.exam_files import files_of
+        from daemon.share.spool_files import files_of
         from daemon.work.acceptance import FILE
 
         row = self.proposal
-        path = files_of(self.settings).get(row.id, FILE) if row is not None else None
+        path = files_of(self.settings, home_in(self.ledger)).get(row.id, FILE) if row is not None else None
         answered = row is not None and row.state in ANSWERED_BY_WORD
         if row is None or not (answered or awaits_reader(row)) or (file_needed and path is None):
             raise InputRejected(f"study {self.study.id} has no proposal that waits for a reader: {self.in_words()}")

@@ -16,7 +16,8 @@ from daemon import audit
 from daemon.cli.options import config_option
 from daemon.ledger import Ledger, existing_ledger, obsolete, operator_requests, studies
 from daemon.ledger.rows import JsonObject, StudyRow
-from daemon.share.exam_files import files_of
+from daemon.ledger.spools import home_in
+from daemon.share.spool_files import files_of
 from pipeline.errors import InputRejected
 
 
@@ -70,7 +71,7 @@ def _one(settings: Settings, ledger: Ledger, study: str, destination: str | None
         if row is None:
             raise InputRejected(f"the ledger knows no study {study}; `axrad studies` lists those it knows")
         if destination is not None:
-            opened = send_to(connection, settings, files_of(settings), row, destination, now)
+            opened = send_to(connection, settings, files_of(settings, home_in(ledger)), row, destination, now)
             if opened is not None:
                 return row, [opened]
         known = {d.name for d in settings.destination}
@@ -81,7 +82,7 @@ def _all(settings: Settings, ledger: Ledger, destination: str | None) -> list[st
     """What must fail is not queued; it is told with the reason."""
     from daemon.work.delivery_opening import why_not
 
-    files, not_sent = files_of(settings), Counter[tuple[str, str]]()
+    files, not_sent = files_of(settings, home_in(ledger)), Counter[tuple[str, str]]()
 
     def may(connection: Connection, letter: JsonObject) -> bool:
         reason = why_not(connection, settings, files, letter)

@@ -17,6 +17,8 @@ from daemon.feedback.feedback_records import store_outcomes
 from daemon.feedback.pathology import read_outcomes
 from daemon.ledger import existing_ledger
 from daemon.ledger.rows import JsonObject
+from daemon.ledger.spools import home_in
+from daemon.share.spool_files import files_of
 
 
 @click.group()
@@ -32,8 +34,10 @@ def import_(config_path: Path | None, as_json: bool, table: Path) -> None:
     """Store the outcomes in TABLE: a CSV with the columns study_uid, outcome (positive or negative), perhaps side."""
     settings = load(config_path)
     outcomes = read_outcomes(table)
-    with existing_ledger(settings).write() as connection:
-        result = store_outcomes(connection, settings.spool.path, outcomes, time.time())
+    ledger = existing_ledger(settings)
+    files = files_of(settings, home_in(ledger))
+    with ledger.write() as connection:
+        result = store_outcomes(connection, lambda name: files.get(name, "result.json"), outcomes, time.time())
     audit.operator_action(settings, "feedback-import", detail=f"{result.stored} outcomes")
     if as_json:
         click.echo(json.dumps({"stored": result.stored, "unknown": list(result.unknown)}))

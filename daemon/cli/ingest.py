@@ -28,15 +28,16 @@ def ingest(config_path: Path | None, as_json: bool, background: bool, paths: tup
     from daemon.ledger import open_ledger
     from daemon.ledger.keyed_digests import bring_all
     from daemon.ledger.site_key import key_for
+    from daemon.ledger.spools import own_spool
     from daemon.ledger.work_order import BACKFILL
     from daemon.recovery import unreadable_files
-    from daemon.spool import JournalWriter, Spool
+    from daemon.spool import JournalWriter
     from pipeline.errors import InputRejected, NotDicom
 
     settings = load(config_path)
     set_up(settings.log, "ingest")
-    spool = Spool(settings.spool.path)
     ledger = open_ledger(settings)
+    spool = own_spool(settings, ledger, system_clock())
     key = key_for(settings, ledger, system_clock())
     bring_all(ledger, key)
     files = [

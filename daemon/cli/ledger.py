@@ -115,7 +115,7 @@ def show(config_path: Path | None, as_json: bool, report: bool, study: str) -> N
     with ledger.read() as connection:
         rows = views.timeline(connection, _study_named(connection, study))
     if report:
-        print_report(settings, rows, as_json)
+        print_report(settings, ledger, rows, as_json)
         return
     if as_json:
         click.echo(json.dumps(rows))

@@ -127,6 +127,8 @@ def print_timeline(out: Console, study: JsonObject, settings: Settings) -> None:
     out.print(
         f"{study['instances']} instances, {study['priority']}, role {study['role']}, revision {study['revision']}"
     )
+    if len(study["spools"]) > 1 or study["spools"].keys() - {settings.spool.id}:
+        out.print("in the spools " + ", ".join(f"{name} ({n})" for name, n in study["spools"].items()))
     if study["flagged"]:
         hanging(out, f"note: {study['flagged']}")
     for name, uid in study["chosen_series"].items():

@@ -22,7 +22,7 @@ from daemon.spool import check_usable
 def listen(config_path: Path | None) -> None:
     """Receive exams: acceptors and the indexer of their spool."""
     settings = begin(config_path, "listen")
-    check_usable(settings.spool.path)
+    check_usable(settings.spool.path, settings.spool.id)
     metrics.set_up(settings)  # before anything that counts is imported
     from daemon.processes.listening import receive
 
@@ -47,9 +47,12 @@ def work(config_path: Path | None, role: str, concurrency: int | None) -> None:
     from daemon.broker.server import broker_url
     from daemon.health.site_files import require_right
     from daemon.processes.celery_app import make_app_in_time
+    from daemon.spool.identity import require_id
     from daemon.work.worker_heartbeats import give_signs
 
     require_right(settings)
+    if not settings.spool.remote:
+        require_id(settings.spool.path, settings.spool.id)
     app = make_app_in_time(settings, broker_url(settings))
     queues = NAMES if role == "all" else ROLES[role]
     size = concurrency or (settings.work.processes if role in ("all", "analyse") else 4 if role == "deliver" else 1)

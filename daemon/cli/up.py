@@ -33,7 +33,7 @@ def up(config_path: Path | None, with_flower: bool, with_console: bool) -> None:
 
         require_users(settings)
     require_right(settings)
-    check_usable(settings.spool.path)
+    check_usable(settings.spool.path, settings.spool.id)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -12,10 +12,11 @@ import structlog
 from config.schema import Settings
 from daemon.ledger import Ledger, proposals
 from daemon.ledger.rows import ProposalRow, StudyRow
+from daemon.ledger.spools import home_in
 from daemon.ledger.studies import find
 from daemon.ledger.tables import instances, revisions
 from daemon.ledger.verdicts import TooLarge, stored_of
-from daemon.share.exam_files import files_of
+from daemon.share.spool_files import files_of
 from daemon.work.acceptance import FILE
 from pipeline.catalog import Exam, Selection, exam_of
 from pipeline.errors import ExamRejected, InputRejected
@@ -143,7 +144,7 @@ def results_of(settings: Settings, ledger: Ledger, study: StudyRow, number: int 
         rows = connection.execute(
             sa.select(revisions.c.id, revisions.c.number).where(which).order_by(revisions.c.number.desc())
         ).all()
-    files = files_of(settings)
+    files = files_of(settings, home_in(ledger))
     for row in rows:
         path = files.get(row.id, "result.json")
         if path is not None:
@@ -172,7 +173,7 @@ def proposal_of(settings: Settings, ledger: Ledger, study: StudyRow) -> Waiting 
         row = proposals.newest(connection, study.id)
     if row is None:
         return None
-    path = files_of(settings).get(row.id, FILE)
+    path = files_of(settings, home_in(ledger)).get(row.id, FILE)
     return Waiting(row, proposals.in_words(row), proposals.is_open(row), path)
 
 

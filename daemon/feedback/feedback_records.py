@@ -11,9 +11,10 @@ import sqlalchemy as sa
 import structlog
 
 from config.schema import Settings
+from config.schema.values import MAIN_SPOOL
 from daemon.feedback.assessment import SR_CLASSES, Assessment, read_assessment
 from daemon.feedback.pathology import Outcome
-from daemon.feedback.verdicts import VerdictOf, store_verdict
+from daemon.feedback.verdicts import ResultOf, VerdictOf, results_in, store_verdict
 from daemon.ledger import Ledger
 from daemon.ledger.engine import note
 from daemon.ledger.rows import InstanceRow, rows_where
@@ -56,13 +57,15 @@ def collect(
     settings: Settings | None = None,
     key: SiteKey | None = None,
     words: TakesWords | None = None,
+    result_of: ResultOf | None = None,
 ) -> int:
     """Read every report of others that was not read yet; the number of verdicts that were stored. Safe to repeat.
 
     With `settings`, only reports of peers that may send feedback count. `key`: the site's, where the ledger has one.
-    `words`: what a report says of proposed regions goes there.
+    `words`: what a report says of proposed regions goes there. `result_of`: where results lie, if not all
+    in this spool.
     """
-    verdict_count = 0
+    verdict_count, reports = 0, _Reports(spool_root, result_of or results_in(spool_root))
     while True:
         with ledger.read() as connection:
             rows = rows_where(
@@ -71,12 +74,13 @@ def collect(
                 instances.c.state == "ignored",
                 instances.c.sop_class.in_(SR_CLASSES),
                 instances.c.counts_as == CountsAs.OTHERS,
+                instances.c.spool == (MAIN_SPOOL if settings is None else settings.spool.id),
                 order_by=[instances.c.id],
                 limit=OUTCOMES_AT_ONCE,
             )
         for row in rows:
             allowed = may_send(settings, row.calling_ae)
-            verdict_count += _collect_one(ledger, spool_root, row, now, allowed, key, words)
+            verdict_count += _collect_one(ledger, reports, row, now, allowed, key, words)
         if len(rows) < OUTCOMES_AT_ONCE:
             return verdict_count
 
@@ -89,9 +93,17 @@ def may_send(settings: Settings | None, calling_ae: str) -> bool:
     return any(FEEDBACK in rights_of(p) for p in peers) or (not peers and calling_ae == INGESTED)
 
 
+@dataclass(frozen=True, slots=True)
+class _Reports:
+    """Where reports of others lie, and the results that they are about."""
+
+    root: Path
+    result_of: ResultOf
+
+
 def _collect_one(
     ledger: Ledger,
-    spool_root: Path,
+    reports: _Reports,
     row: InstanceRow,
     now: float,
     allowed: bool,
@@ -101,15 +113,15 @@ def _collect_one(
     """Read one report. It is marked as read even if that fails, so that it never holds up the indexer again."""
     try:
         if words is not None:
-            words.take(spool_root / row.path, row, allowed, now)
-        assessment = _read(spool_root / row.path)
+            words.take(reports.root / row.path, row, allowed, now)
+        assessment = _read(reports.root / row.path)
         if assessment is not None and key is not None and row.key_id == key.id:
             assessment = replace(assessment, patient_id_key=key.keyed(assessment.patient_id_key))
         with ledger.write() as connection:
             _mark_read(connection, row.id)
             if assessment is None:
                 return 0
-            return _store_assessment(connection, spool_root, assessment, row, allowed, now)
+            return _store_assessment(connection, reports.result_of, assessment, row, allowed, now)
     except TryLater:
         raise
     except Exception as error:  # noqa: BLE001 - outermost for one report
@@ -155,7 +167,7 @@ class _ReportedRevision(NamedTuple):
 
 def _store_assessment(
     connection: sa.Connection,
-    spool_root: Path,
+    result_of: ResultOf,
     assessment: Assessment,
     report_row: InstanceRow,
     allowed: bool,
@@ -183,14 +195,14 @@ def _store_assessment(
             words = f"from {report_row.calling_ae}: {reason}"
             note(connection, now, "feedback-not-taken", words, row.study_id, row.id)
             continue
-        _store_readers_verdicts(connection, spool_root, row, assessment, report_row.calling_ae, now)
+        _store_readers_verdicts(connection, result_of, row, assessment, report_row.calling_ae, now)
         verdict_count += len(assessment.verdicts)
     return verdict_count
 
 
 def _store_readers_verdicts(
     connection: sa.Connection,
-    spool_root: Path,
+    result_of: ResultOf,
     row: _ReportedRevision,
     assessment: Assessment,
     calling_ae: str,
@@ -209,7 +221,7 @@ def _store_readers_verdicts(
     author = {"author": assessment.author, "calling_ae": calling_ae}
     for side, verdict in assessment.verdicts.items():
         about = VerdictOf(row.study_id, row.id, "reader", assessment.document, side)
-        store_verdict(connection, spool_root, about, verdict, now, author)
+        store_verdict(connection, result_of, about, verdict, now, author)
     words = ", ".join(f"{side or 'exam'}: {verdict}" for side, verdict in sorted(assessment.verdicts.items()))
     note(connection, now, "feedback", f"a reader on revision {row.number}: {words}", row.study_id, row.id)
 
@@ -249,7 +261,7 @@ def is_same_patient(connection: sa.Connection, row: OfPatient, full: str, alone:
 
 
 def store_outcomes(
-    connection: sa.Connection, spool_root: Path, outcomes: Iterable[Outcome], now: float
+    connection: sa.Connection, result_of: ResultOf, outcomes: Iterable[Outcome], now: float
 ) -> StoredOutcomes:
     """Store outcomes of pathology; one that was stored before is replaced."""
     stored, unknown = 0, []
@@ -262,6 +274,6 @@ def store_outcomes(
             continue
         revision = newest_revision(connection, study.id, FINISHED)
         about = VerdictOf(study.id, revision.id if revision is not None else None, "pathology", REGISTRY, outcome.side)
-        store_verdict(connection, spool_root, about, outcome.verdict, now)
+        store_verdict(connection, result_of, about, outcome.verdict, now)
         stored += 1
     return StoredOutcomes(stored, tuple(unknown))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import sqlalchemy as sa
 from daemon.ledger.rows import JsonObject
 from daemon.ledger.tables import feedback, studies
 from pipeline.result import StudyResult
+
+# The result of a revision, as a file; None where it is not kept.
+ResultOf = Callable[[str], Path | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +30,19 @@ class VerdictOf:
     side: str
 
 
+def results_in(spool_root: Path) -> ResultOf:
+    """Results that lie in a spool of this machine."""
+
+    def result_of(revision_id: str) -> Path | None:
+        path = spool_root / "results" / revision_id / "result.json"
+        return path if path.exists() else None
+
+    return result_of
+
+
 def store_verdict(
     connection: sa.Connection,
-    spool_root: Path,
+    result_of: ResultOf,
     about: VerdictOf,
     verdict: str,
     now: float,
@@ -37,7 +51,7 @@ def store_verdict(
     """Store a verdict with what the result predicted; one of the same source, document and side is replaced."""
     key = {"study_id": about.study_id, "source": about.source, "document": about.document, "side": about.side}
     connection.execute(feedback.delete().filter_by(**key))
-    predicted = _predicted(spool_root, about.revision_id, about.side) if about.revision_id is not None else {}
+    predicted = _predicted(result_of, about.revision_id, about.side) if about.revision_id is not None else {}
     connection.execute(
         feedback.insert().values(
             **key, revision_id=about.revision_id, verdict=verdict, said_at=now, **predicted, **(author or {})
@@ -45,13 +59,13 @@ def store_verdict(
     )
 
 
-def _predicted(spool_root: Path, revision_id: str, side: str) -> JsonObject:
+def _predicted(result_of: ResultOf, revision_id: str, side: str) -> JsonObject:
     """What the result predicted for this side, if there is exactly one prediction."""
     # Not at the top: it loads the metrics library, whose folder must be set first.
     from daemon.metrics.results import scanner_of
 
-    path = spool_root / "results" / revision_id / "result.json"
-    if not path.exists():
+    path = result_of(revision_id)
+    if path is None:
         return {}
     result = StudyResult.from_json(path.read_bytes())
     predictions = [p.prediction for s, p in result.parts() if p.prediction is not None and side in ("", s or side)]

@@ -64,7 +64,8 @@ def store_and_find(settings: Settings, ledger: Ledger, patience_s: float) -> str
 
 def _clean(settings: Settings, ledger: Ledger, sop_uid: str) -> bool:
     """Remove this probe, and forgotten ones, from spool and ledger; whether this one was there."""
-    of_the_probe = (instances.c.calling_ae == HEALTH_AE_TITLE) & (instances.c.sop_class == BASIC_TEXT_SR)
+    ours = (instances.c.spool == settings.spool.id) & (instances.c.sop_class == BASIC_TEXT_SR)
+    of_the_probe = ours & (instances.c.calling_ae == HEALTH_AE_TITLE)
     old = instances.c.received_at < time.time() - LEFT_BEHIND_S
     with ledger.read() as connection:
         rows = connection.execute(

@@ -16,6 +16,7 @@ from daemon.finding import Finding, Level, briefly, words
 from daemon.health import site_files
 from daemon.health.proposal_check import proposed
 from daemon.health.site_key_check import site_key
+from daemon.health.spool_checks import spools
 from daemon.ledger import deliveries as ledger_deliveries
 from daemon.ledger import heartbeats, set_aside
 from daemon.ledger.states import JUDGING_FAILED, UNSENT
@@ -56,6 +57,7 @@ def of_ledger(connection: sa.Connection, settings: Settings, now: float) -> Iter
     if settings.proposal.enabled:
         yield proposed(connection, now)
     yield site_key(connection, settings)
+    yield from spools(connection, settings, now)
 
 
 def broker(settings: Settings) -> Iterator[Finding]:

@@ -58,6 +58,7 @@ def describe(
         calling_ae=entry.calling_ae if entry else "",
         sop_class=(entry.sop_class_uid or "") if entry else "",
         key_id=key.id if key else "",
+        spool=spool.id,
     )
     try:
         facts = read_facts(file)

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 import structlog
 
 from config.schema import Settings
+from config.schema.values import MAIN_SPOOL
 from daemon.export.commitment_reporters import destinations_believing
 from daemon.ledger import Ledger, commitments
 from daemon.ledger.arrival_batches import take_all
@@ -31,12 +32,13 @@ Take = Callable[[sa.Connection, Sequence[Step]], set[str]]
 @dataclass(frozen=True, slots=True)
 class Writer:
     """`settings`: whose reports of storage commitment are believed. `along`: the key that exams and patients of these
-    lines are brought under with them."""
+    lines are brought under with them. `spool`: whose journals they are."""
 
     ledger: Ledger
     now: float
     settings: Settings | None = None
     along: SiteKey | None = None
+    spool: str = MAIN_SPOOL
 
     def write(self, batch: Sequence[Line]) -> int:
         """Everything at once; where the ledger does not take that, one by one, and without what it does not take. How
@@ -88,7 +90,7 @@ class Writer:
             exams |= take(connection, waiting)
             if self.along is not None and exams:
                 bring_along(connection, self.along, exams, {a.plain_patient for _, a in batch if a is not None})
-            _save_positions(connection, {entry.journal: entry.end for entry, _ in batch})
+            _save_positions(connection, {entry.journal: entry.end for entry, _ in batch}, self.spool)
 
     def _step(self, entry: Entry, arrival: Arrival | None) -> Step:
         sending, ended = entry.event in ("stored", "duplicate"), entry.event == "closed"
@@ -102,7 +104,8 @@ class Writer:
             commitments.take_report(connection, *reported, self.now, *who)
 
 
-def _save_positions(connection: sa.Connection, ends: dict[str, int]) -> None:
+def _save_positions(connection: sa.Connection, ends: dict[str, int], spool: str) -> None:
     for some in in_chunks(sorted(ends)):
         connection.execute(journal_positions.delete().where(journal_positions.c.name.in_(some)))
-        connection.execute(journal_positions.insert(), [{"name": name, "position": ends[name]} for name in some])
+        rows = [{"name": name, "position": ends[name], "spool": spool} for name in some]
+        connection.execute(journal_positions.insert(), rows)

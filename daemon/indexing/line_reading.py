@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import structlog
 
 from config.schema import Settings
+from config.schema.values import MAIN_SPOOL
 from daemon.indexing.arrivals import describe
 from daemon.indexing.priority import Order, priority_of
 from daemon.ledger.instances import Arrival
@@ -23,17 +24,18 @@ log = structlog.get_logger("axrad.indexer")
 @dataclass(frozen=True, slots=True)
 class Rules:
     """How headers are read. `key`: of the site, under which digests of identifiers are kept. `measurements`: whether
-    those of readers count."""
+    those of readers count. `spool`: which one their files lie in."""
 
     order: Order = field(default_factory=Order)
     key: SiteKey | None = None
     measurements: bool = False
+    spool: str = MAIN_SPOOL
 
     @classmethod
-    def of(cls, settings: Settings | None, key: SiteKey | None) -> Rules:
+    def of(cls, settings: Settings | None, key: SiteKey | None, spool: str = MAIN_SPOOL) -> Rules:
         if settings is None:
-            return cls(key=key)
-        return cls(Order.of(settings), key, settings.proposal.enabled)
+            return cls(key=key, spool=spool)
+        return cls(Order.of(settings), key, settings.proposal.enabled, spool)
 
 
 def brings_file(entry: Entry) -> bool:
@@ -56,4 +58,4 @@ def arrival_of(spool: Spool, entry: Entry, rules: Rules, now: float) -> Arrival 
         log.error("file-unreadable", path=entry.path, error=errno.errorcode.get(number or 0, type(error).__name__))
         return None
     priority = priority_of(entry, arrival.facts, rules.order)
-    return replace(arrival, priority=priority, backfill=entry.role == BACKFILL)
+    return replace(arrival, priority=priority, backfill=entry.role == BACKFILL, spool=rules.spool)

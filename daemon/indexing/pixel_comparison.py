@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 import structlog
 
@@ -17,10 +18,14 @@ from daemon.clock import Clock
 from daemon.ledger import Ledger, comparisons, open_ledger
 from daemon.ledger.comparisons import PixelDigest
 from daemon.ledger.rows import InstanceRow
+from daemon.ledger.spools import home_in, own_spool
 from daemon.logs import place_of
+from daemon.share.exam_files import Files
+from daemon.share.spool_files import files_of
 from daemon.spool import Spool
+from daemon.spool.identity import SpoolRefused
 from pipeline.decoding import Died, content_of
-from pipeline.errors import TryLater
+from pipeline.errors import PeerUnreachable, TryLater
 
 log = structlog.get_logger("axrad.indexer")
 COMPARED_AT_ONCE = 50
@@ -30,17 +35,36 @@ LEDGER_POLL_S = 0.5
 UNDECODABLE = "its pixel data cannot be decoded"
 
 
-def compare_once(ledger: Ledger, spool: Spool, now: float) -> int:
-    """Compare what waits for it; how many UIDs. Safe to repeat, safe to kill."""
+def compare_once(ledger: Ledger, spool: Spool, now: float, files: Files | None = None) -> int:
+    """Compare what waits for it and lies in this spool, if only in part; how many UIDs. Safe to repeat, safe to kill.
+
+    `files`: where data sets of other spools are read; those of one that does not answer wait.
+    """
     with ledger.read() as connection:
-        waiting = comparisons.uids_to_compare(connection, COMPARED_AT_ONCE)
+        waiting = comparisons.uids_to_compare(connection, COMPARED_AT_ONCE, spool.id)
+    compared = 0
     for sop_uid in waiting:
         with ledger.read() as connection:
             rows = comparisons.data_sets(connection, sop_uid)
-        shown = {row.id: _shown(spool, row) for row in rows}
+        try:
+            shown = {row.id: _shown(_file_of(spool, row, files), row) for row in rows}
+        except PeerUnreachable as error:
+            log.warning("comparison-put-off", code=error.code, reason=error.message)
+            continue
         with ledger.write() as connection:
             comparisons.record_digests(connection, sop_uid, shown, now)
-    return len(waiting)
+        compared += 1
+    return compared
+
+
+def _file_of(spool: Spool, row: InstanceRow, files: Files | None) -> Path:
+    """Raises TryLater."""
+    if row.spool == spool.id or files is None:
+        return spool.root / row.path
+    path = files.place(row)
+    if path is None or files.bring([row]):
+        raise PeerUnreachable(f"a file is not in the spool {row.spool} just now")
+    return path
 
 
 def _decoded_bytes(tags: Mapping[str, object], frames: int) -> float:
@@ -50,12 +74,12 @@ def _decoded_bytes(tags: Mapping[str, object], frames: int) -> float:
     return rows * columns * samples * bits * frames / 8
 
 
-def _shown(spool: Spool, row: InstanceRow) -> PixelDigest:
+def _shown(path: Path, row: InstanceRow) -> PixelDigest:
     tags = row.facts["tags"]
     if _decoded_bytes(tags, row.facts["frames"]) > MOST_DECODED_BYTES:
         return PixelDigest(None, "it is too large to be compared")
     try:
-        digest = content_of(spool.root / row.path)
+        digest = content_of(path)
     except Died as error:
         log.error("comparison-died", sop_instance_uid=row.sop_uid, path=row.path, reason=error.reason)
         return PixelDigest(None, f"its pixel data end the decoder ({error.reason})", damaged=True)
@@ -68,11 +92,15 @@ def comparing(settings: Settings, spool: Spool, stop: threading.Event, clock: Cl
 
     def work() -> None:
         ledger: Ledger | None = None
+        files: Files | None = None
         while not stop.wait(LEDGER_POLL_S):
             try:
-                ledger = ledger or open_ledger(settings)
-                compare_once(ledger, spool, clock())
-            except TryLater:
+                if ledger is None:
+                    ledger = open_ledger(settings)
+                    files = files_of(settings, home_in(ledger), patient=False)
+                own_spool(settings, ledger, clock())
+                compare_once(ledger, spool, clock(), files)
+            except (TryLater, SpoolRefused):
                 stop.wait(2.0)  # the indexer tells of it
             except Exception as error:  # noqa: BLE001 - the outermost loop of this thread
                 log.error("comparing-failed", error=type(error).__name__, at=place_of(error))

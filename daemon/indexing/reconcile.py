@@ -9,13 +9,15 @@ from pathlib import Path
 import sqlalchemy as sa
 import structlog
 
+from config.schema.values import MAIN_SPOOL
 from daemon.indexing.arrivals import describe, remove_torn
 from daemon.ledger import Ledger
 from daemon.ledger.chunks import in_chunks
 from daemon.ledger.instances import is_known, mark_lost, record
 from daemon.ledger.site_key import SiteKey
+from daemon.ledger.spools import forget_copies
 from daemon.ledger.states import IN_SPOOL, UNSETTLED, WITHOUT_FILE
-from daemon.ledger.tables import instances, studies
+from daemon.ledger.tables import copies, instances, studies
 from daemon.ledger.tables.columns import HERE
 from daemon.logs import place_of
 from daemon.spool import Spool, read_meta
@@ -44,38 +46,59 @@ def reconcile(
 
     What arrives meanwhile is left to its journal, which also knows who sent it: `index` brings the journals in.
     """
-    unrecorded = [path for paths in in_chunks(spool.walk()) for path in _without_row(ledger, paths)]
+    unrecorded = [path for paths in in_chunks(spool.walk()) for path in _without_row(ledger, spool, paths)]
     if unrecorded:
         index()
     recorded = sum(_record_file(ledger, spool, path, now, key, measurements=measurements) for path in unrecorded)
-    lost = [row_id for row_id, path in rows_with_files(ledger) if not (spool.root / path).exists()]
+    gone = [row_id for row_id, path in copies_in(ledger, spool.id) if not (spool.root / path).exists()]
+    lost = [row_id for row_id, path in rows_with_files(ledger, spool.id) if not (spool.root / path).exists()]
+    for ids in in_chunks(gone):
+        with ledger.write() as connection:
+            forget_copies(connection, ids, spool.id)
     for ids in in_chunks(lost):
         with ledger.write() as connection:
             mark_lost(connection, ids, now)
     return recorded, len(lost)
 
 
-def _without_row(ledger: Ledger, paths: list[str]) -> list[str]:
+def _without_row(ledger: Ledger, spool: Spool, paths: list[str]) -> list[str]:
     """Those of some files that the ledger does not know to be here."""
+    here = HERE & (instances.c.spool == spool.id) & instances.c.state.not_in(WITHOUT_FILE)
     with ledger.read() as connection:
         in_ledger = set(
-            connection.execute(
-                sa.select(instances.c.path).where(
-                    HERE, instances.c.path.in_(paths), instances.c.state.not_in(WITHOUT_FILE)
-                )
-            ).scalars()
+            connection.execute(sa.select(instances.c.path).where(here, instances.c.path.in_(paths))).scalars()
         )
+        if others := [path for path in paths if path not in in_ledger]:
+            in_ledger |= set(
+                connection.execute(
+                    sa.select(instances.c.path)
+                    .join(copies, copies.c.instance_id == instances.c.id)
+                    .where(copies.c.spool == spool.id, instances.c.path.in_(others))
+                ).scalars()
+            )
     return [path for path in paths if path not in in_ledger]
 
 
-def rows_with_files(ledger: Ledger) -> Iterator[tuple[int, str]]:
-    """Id and path of every row that should have a file: some at a time, whatever their number, in no order."""
+def copies_in(ledger: Ledger, spool_id: str) -> list[tuple[int, str]]:
+    """Id and path of every row whose file lies in this spool as well as in its own."""
+    query = (
+        sa.select(instances.c.id, instances.c.path)
+        .join(copies, copies.c.instance_id == instances.c.id)
+        .where(copies.c.spool == spool_id)
+    )
+    with ledger.read() as connection:
+        return [(row.id, row.path) for row in connection.execute(query)]
+
+
+def rows_with_files(ledger: Ledger, spool_id: str = MAIN_SPOOL) -> Iterator[tuple[int, str]]:
+    """Id and path of every row that should have a file in this spool: some at a time, whatever their number, in no
+    order."""
     last = ""
     while True:
         with ledger.read() as connection:
             rows = connection.execute(
                 sa.select(instances.c.id, instances.c.path, instances.c.state)
-                .where(HERE, instances.c.path > last)
+                .where(HERE, instances.c.spool == spool_id, instances.c.path > last)
                 .order_by(instances.c.path)
                 .limit(ROWS_AT_ONCE)
             ).all()
@@ -99,7 +122,7 @@ def _record_file(
         with (spool.root / path).open("rb") as file:
             uid = read_meta(file).sop_instance_uid
         with ledger.read() as connection:
-            if is_known(connection, uid, digest):
+            if is_known(connection, uid, digest, spool.id):
                 return False
         arrival = describe(spool, path, uid, digest, now, key=key, measurements=measurements)
     except TryLater:
@@ -129,14 +152,22 @@ def verify_after_boot(ledger: Ledger, spool: Spool, now: float, boot_id: str | N
     current = boot_id or (BOOT_ID.read_text().strip() if BOOT_ID.exists() else "")
     before = mark.read_text().strip() if mark.exists() else None
     torn: list[int] = []
+    torn_copies: list[int] = []
     if before not in (None, current):
-        for instance_id, path in in_doubt(ledger):
+        for instance_id, path in in_doubt(ledger, spool.id):
             if _is_torn(spool, path):
                 remove_torn(spool, path)
                 torn.append(instance_id)
+        for instance_id, path in copies_in(ledger, spool.id):
+            if _is_torn(spool, path):
+                remove_torn(spool, path)
+                torn_copies.append(instance_id)
     if torn:
         with ledger.write() as connection:
             mark_lost(connection, torn, now)
+    if torn_copies:
+        with ledger.write() as connection:
+            forget_copies(connection, torn_copies, spool.id)
     if before != current:
         write_whole(mark, current.encode())
     return len(torn)
@@ -151,11 +182,12 @@ def _is_torn(spool: Spool, path: str) -> bool:
         return False
 
 
-def in_doubt(ledger: Ledger) -> list[tuple[int, str]]:
-    """Id and path of what may be torn."""
-    columns = sa.select(instances.c.id, instances.c.path, instances.c.state)
+def in_doubt(ledger: Ledger, spool_id: str = MAIN_SPOOL) -> list[tuple[int, str]]:
+    """Id and path of what may be torn in this spool."""
+    columns = sa.select(instances.c.id, instances.c.path, instances.c.state).where(instances.c.spool == spool_id)
+    of_spool = sa.select(sa.func.max(instances.c.received_at)).where(HERE, instances.c.spool == spool_id)
     with ledger.read() as connection:
-        newest = connection.execute(sa.select(sa.func.max(instances.c.received_at)).where(HERE)).scalar_one() or 0.0
+        newest = connection.execute(of_spool).scalar_one() or 0.0
         # The states are looked at here: asked for them, a database may prefer to look through all rows in them.
         rows = list(connection.execute(columns.where(HERE, instances.c.received_at >= newest - UNSYNCED_S)))
         unfinished = connection.execute(sa.select(studies.c.study_uid).where(studies.c.state.in_(UNSETTLED))).scalars()

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from daemon.assembly import Answer
 from daemon.ledger.engine import new_id
 from daemon.ledger.moves import add
-from daemon.ledger.rows import StudyRow
+from daemon.ledger.rows import InstanceRow, StudyRow, rows_where
 from daemon.ledger.tables import instances, pacs_answers, studies
 from pipeline.catalog import MR_CLASSES
 
@@ -22,13 +22,11 @@ def stored_uids(connection: sa.Connection, study_uid: str) -> frozenset[str]:
     return frozenset(rows)
 
 
-def path_of_an_image(connection: sa.Connection, study_uid: str) -> str | None:
-    """The path of some image of the exam, relative to the spool."""
-    return connection.execute(
-        sa.select(instances.c.path)
-        .where(instances.c.exam_uid == study_uid, instances.c.state == "stored", instances.c.sop_class.in_(MR_CLASSES))
-        .limit(1)
-    ).scalar_one_or_none()
+def an_image(connection: sa.Connection, study_uid: str) -> InstanceRow | None:
+    """Some image of the exam whose file is here."""
+    stored = (instances.c.exam_uid == study_uid) & (instances.c.state == "stored")
+    rows = rows_where(connection, InstanceRow, stored, instances.c.sop_class.in_(MR_CLASSES), limit=1)
+    return rows[0] if rows else None
 
 
 def record_answers(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from config.schema.values import MAIN_SPOOL
 from daemon.assembly.duplicates import CONTENT_TAG, NOT_COMPARABLE
 from daemon.ledger.chunks import in_chunks
 from daemon.ledger.engine import note
@@ -32,10 +33,21 @@ def request_comparisons(connection: sa.Connection, since: Mapping[str, float]) -
         connection.execute(comparisons.insert(), [{"sop_uid": uid, "since": since[uid]} for uid in some])
 
 
-def uids_to_compare(connection: sa.Connection, limit: int) -> list[str]:
-    """UIDs to be compared, the longest waiting first."""
-    query = sa.select(comparisons.c.sop_uid).order_by(comparisons.c.since, comparisons.c.sop_uid).limit(limit)
+def uids_to_compare(connection: sa.Connection, limit: int, spool_id: str = MAIN_SPOOL) -> list[str]:
+    """UIDs to be compared of which a data set lies in this spool, or none anywhere; the longest waiting first."""
+    query = (
+        sa.select(comparisons.c.sop_uid)
+        .where(_stored().where(instances.c.spool == spool_id).exists() | ~_stored().exists())
+        .order_by(comparisons.c.since, comparisons.c.sop_uid)
+        .limit(limit)
+    )
     return list(connection.execute(query).scalars())
+
+
+def _stored() -> sa.Select[tuple[int]]:
+    """Data sets with the UID of a row of `comparisons`."""
+    of_it = instances.c.sop_uid == comparisons.c.sop_uid
+    return sa.select(instances.c.id).where(of_it, instances.c.state == "stored").correlate(comparisons)
 
 
 def waiting_since(connection: sa.Connection, exam_uid: str) -> float | None:

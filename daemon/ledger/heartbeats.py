@@ -9,6 +9,8 @@ from daemon.ledger.tables import signs_of_life
 
 # A worker that has given no sign for this long is taken for gone; it gives one three times as often.
 WORKER_GONE_S = 90.0
+# Kind of the sign that the indexer of a spool gives.
+SPOOL_SIGN = "spool"
 
 
 def sign(connection: sa.Connection, name: str, kind: str, now: float, detail: JsonObject | None = None) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from config.schema.values import MAIN_SPOOL
 from daemon.assembly.duplicates import CONTENT_TAG
 from daemon.ledger import comparisons
 from daemon.ledger.accessions import add_accessions
@@ -15,6 +16,7 @@ from daemon.ledger.engine import Note, note, note_all
 from daemon.ledger.moves import add, move, move_all
 from daemon.ledger.proposals import is_ours as is_proposal
 from daemon.ledger.roi_filing import adopt_rois, exam_of
+from daemon.ledger.spools import add_copy, forget_copies, is_copied, replaced_by_copies
 from daemon.ledger.states import GONE, IN_SPOOL, SETTLED, CountsAs
 from daemon.ledger.studies import create_or_wake, study_id_of
 from daemon.ledger.tables import instances, roi_references, sent_objects, studies
@@ -32,7 +34,7 @@ class Arrival:
 
     `torn`: its bytes were not those that had been received, and it was taken away. `key_id`: of the site's key that the
     digests in `facts` were made with, and `plain_patient` its patient without it. `accession`: the digest of its
-    accession number, under the same key; empty where it has none.
+    accession number, under the same key; empty where it has none. `spool`: the one that the file lies in.
     """
 
     sop_uid: str
@@ -51,25 +53,25 @@ class Arrival:
     key_id: str = ""
     plain_patient: str = ""
     accession: str = ""
+    spool: str = MAIN_SPOOL
 
 
-def is_known(connection: sa.Connection, sop_uid: str, digest: str) -> bool:
-    """Whether this very data set is in the ledger and its file in the spool."""
-    row = connection.execute(
-        sa.select(instances.c.state).where(instances.c.sop_uid == sop_uid, instances.c.digest == digest)
-    ).one_or_none()
-    return row is not None and row.state not in GONE
+def is_known(connection: sa.Connection, sop_uid: str, digest: str, spool_id: str = MAIN_SPOOL) -> bool:
+    """Whether this very data set is in the ledger and its file in this spool."""
+    return bool(known_of(connection, [(sop_uid, digest)], spool_id))
 
 
-def known_of(connection: sa.Connection, data_sets: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
-    """Those of some data sets, by UID and digest, that are in the ledger and whose files are in the spool."""
+def known_of(
+    connection: sa.Connection, data_sets: Iterable[tuple[str, str]], spool_id: str = MAIN_SPOOL
+) -> set[tuple[str, str]]:
+    """Those of some data sets, by UID and digest, that are in the ledger and whose files are in this spool."""
     wanted = set(data_sets)
     known = set()
+    columns = (instances.c.id, instances.c.sop_uid, instances.c.digest, instances.c.state, instances.c.spool)
     for some in in_chunks(sorted({sop_uid for sop_uid, _ in wanted})):
-        rows = connection.execute(
-            sa.select(instances.c.sop_uid, instances.c.digest, instances.c.state).where(instances.c.sop_uid.in_(some))
-        )
-        known |= {(row.sop_uid, row.digest) for row in rows if row.state not in GONE}
+        for row in connection.execute(sa.select(*columns).where(instances.c.sop_uid.in_(some))).all():
+            if row.state not in GONE and (row.spool == spool_id or is_copied(connection, row.id, spool_id)):
+                known.add((row.sop_uid, row.digest))
     return known & wanted
 
 
@@ -77,9 +79,9 @@ def record(connection: sa.Connection, arrival: Arrival) -> str | None:
     """Write one arrival; the exam it belongs to. Repeating it changes nothing, and then, as for what is of no use to
     axrad, there is no exam. A lost or purged instance that came again is back."""
     old = connection.execute(
-        sa.select(instances.c.id, instances.c.state, instances.c.exam_uid, instances.c.counts_as).where(
-            instances.c.sop_uid == arrival.sop_uid, instances.c.digest == arrival.digest
-        )
+        sa.select(
+            instances.c.id, instances.c.state, instances.c.exam_uid, instances.c.counts_as, instances.c.spool
+        ).where(instances.c.sop_uid == arrival.sop_uid, instances.c.digest == arrival.digest)
     ).one_or_none()
     facts = arrival.facts
     if arrival.torn:
@@ -89,12 +91,17 @@ def record(connection: sa.Connection, arrival: Arrival) -> str | None:
         return None
     if old is not None and old.state in GONE and not old.exam_uid:
         # Nobody could read it, or it was torn before anyone had: there is no exam to come back to.
+        forget_copies(connection, [old.id])
         connection.execute(instances.delete().where(instances.c.id == old.id))
         old = None
     if old is not None:
         add_accessions(connection, [(old.exam_uid, arrival.accession, arrival.key_id)] if old.exam_uid else [])
         is_result = old.counts_as == CountsAs.RESULT
-        return _come_back(connection, old.id, old.exam_uid, arrival, is_result) if old.state in GONE else None
+        if old.state in GONE:
+            return _come_back(connection, old.id, old.exam_uid, arrival, is_result)
+        if old.spool != arrival.spool:
+            add_copy(connection, old.id, arrival.spool)
+        return None
     if facts is None:
         add(connection, "instance", "unreadable", columns_of(arrival))
         note_all(connection, [unreadable(arrival)])
@@ -151,7 +158,12 @@ def _come_back(
     facts = arrival.facts
     used = facts is not None and is_relevant(facts) and not is_result
     state = "unreadable" if facts is None else "stored" if used else "ignored"
-    columns: dict[str, object] = {"path": arrival.path, **({"counts_as": ""} if used else {})}
+    columns: dict[str, object] = {
+        "path": arrival.path,
+        "spool": arrival.spool,
+        **({"counts_as": ""} if used else {}),
+    }
+    forget_copies(connection, [instance_id], arrival.spool)
     if facts is not None:
         columns |= {"facts": to_keep(facts_to_json(facts)), "patient_key": facts.patient_key, "key_id": arrival.key_id}
     move(connection, "instance", instance_id, state, columns)
@@ -181,6 +193,7 @@ def columns_of(arrival: Arrival, why: str = "", counts_as: str = "") -> dict[str
         "counts_as": counts_as,
         "facts": to_keep(facts_to_json(facts)) if facts else {},
         "key_id": arrival.key_id,
+        "spool": arrival.spool,
     }
 
 
@@ -210,8 +223,11 @@ def unreadable(arrival: Arrival) -> Note:
 
 
 def mark_lost(connection: sa.Connection, ids: Iterable[int], now: float) -> None:
-    """Mark instances whose file vanished without retention. Exams that are not done yet are judged again."""
-    for instance_id in ids:
+    """Mark instances whose file vanished without retention. Exams that are not done yet are judged again. One that lies
+    in a further spool is not lost."""
+    ids = list(ids)
+    replaced = replaced_by_copies(connection, ids, now)
+    for instance_id in (i for i in ids if i not in replaced):
         if not move_all(connection, "instance", instances.c.id == instance_id, IN_SPOOL, "lost"):
             continue
         exam_uid = connection.execute(sa.select(instances.c.exam_uid).where(instances.c.id == instance_id)).scalar_one()

@@ -65,6 +65,7 @@ def make_revision(
             "answer": None if verdict.basis is None else expected_answer(verdict.basis, study.redo),
             "created_at": now,
             "next_attempt_at": now,
+            "spool": "",
         },
         stage="analyse",
     )

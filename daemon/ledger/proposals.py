@@ -44,7 +44,7 @@ def open_for(connection: sa.Connection, study: StudyRow, verdict: Verdict, now: 
         # The study was cancelled and is resumed, or the measurements are again what they were: the newest one stands.
         move(connection, "proposal", same.id, "pending", from_now | {"reason": "", "answers": None})
         return
-    of_study = {"id": new_id(), "study_id": study.id, "digest": verdict.propose, "taken_by": []}
+    of_study = {"id": new_id(), "study_id": study.id, "digest": verdict.propose, "taken_by": [], "spool": ""}
     add(connection, "proposal", "pending", of_study | from_now)
 
 

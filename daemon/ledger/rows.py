@@ -96,6 +96,7 @@ class RevisionRow:
     next_attempt_at: float
     enqueued_until: float | None
     answer: RecordedAnswer | None
+    spool: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +145,7 @@ class ProposalRow:
     attempts: int
     next_attempt_at: float
     enqueued_until: float | None
+    spool: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +192,7 @@ class InstanceRow:
     facts: JsonObject
     counts_as: str
     key_id: str
+    spool: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from daemon.ledger.engine import note
 from daemon.ledger.moves import move
 from daemon.ledger.rows import InstanceRow, JsonObject, row_where
+from daemon.ledger.spools import forget_copies
 from daemon.ledger.states import READABLE, CountsAs
 from daemon.ledger.studies import study_id_of
 from daemon.ledger.tables import instances, set_aside, studies
@@ -71,6 +72,7 @@ def take_up(connection: sa.Connection, sop_uid: str, digest: str, now: float) ->
         return done.rowcount > 0
     if not row.facts:
         # Its facts were never read: it is indexed as if it had just arrived.
+        forget_copies(connection, [row.id])
         connection.execute(instances.delete().where(instances.c.id == row.id))
         return True
     if row.counts_as != CountsAs.SET_ASIDE:

@@ -224,6 +224,8 @@ TOLD_BY_KIND = ("sent", "accepted")
 KNOWN_STATES = ("stored", "lost", "purging", "purged")
 GONE = ("lost", "purged", "purging")
 WITHOUT_FILE = ("lost", "purged")
+# Retention removes its file, or has removed it.
+REMOVED = ("purging", "purged")
 IN_SPOOL = ("stored", "ignored", "unreadable")
 # Its age alone decides when it is removed.
 UNUSED = ("ignored", "unreadable")

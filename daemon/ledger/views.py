@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from daemon.ledger import set_aside, tallies
 from daemon.ledger.rows import DeliveryRow, JsonObject, RevisionRow, StudyRow, rows_where
-from daemon.ledger.states import SETTLED, CountsAs
+from daemon.ledger.states import IN_SPOOL, SETTLED, CountsAs
 from daemon.ledger.studies import newest_revision
 from daemon.ledger.tables import deliveries, events, fetches, instances, proposals, revisions, studies
 from daemon.ledger.work_order import priority_in_words
@@ -142,6 +142,13 @@ def arrivals(connection: sa.Connection, study_uid: str) -> list[JsonObject]:
     ]
 
 
+def spools_of(connection: sa.Connection, study_uid: str) -> JsonObject:
+    """How many instances of a study, of those that are here, lie in each spool."""
+    here = (instances.c.exam_uid == study_uid) & instances.c.state.in_(IN_SPOOL)
+    query = sa.select(instances.c.spool, sa.func.count()).where(here).group_by(instances.c.spool)
+    return {row.spool: row[1] for row in connection.execute(query.order_by(instances.c.spool))}
+
+
 def timeline(connection: sa.Connection, row: StudyRow) -> JsonObject:
     """One study from first instance to proof of delivery."""
     happened = connection.execute(
@@ -150,6 +157,7 @@ def timeline(connection: sa.Connection, row: StudyRow) -> JsonObject:
     revisions_made = rows_where(connection, RevisionRow, revisions.c.study_id == row.id, order_by=[revisions.c.number])
     return describe(connection, row) | {
         "arrivals": arrivals(connection, row.study_uid),
+        "spools": spools_of(connection, row.study_uid),
         "set_aside": set_aside.listed(connection, row.id),
         "events": [{"at": e.at, "kind": e.kind, "detail": e.detail, "revision_id": e.revision_id} for e in happened],
         "revisions": [
@@ -163,6 +171,7 @@ def timeline(connection: sa.Connection, row: StudyRow) -> JsonObject:
                 "created_at": r.created_at,
                 "finished_at": r.finished_at,
                 "inputs": len(r.inputs["selected"]),
+                "spool": r.spool,
             }
             for r in revisions_made
         ],

@@ -46,7 +46,7 @@ def serve(settings: Settings, stop: threading.Event | None = None) -> None:
     """
     stop = stop or threading.Event()
     _check_certificates(settings.listen)
-    check_usable(settings.spool.path)
+    check_usable(settings.spool.path, settings.spool.id)
     with _signals(stop), _listening(settings.listen) as listening:
         port = listening.getsockname()[1]
         spool = Spool(settings.spool.path)

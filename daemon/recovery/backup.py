@@ -23,13 +23,14 @@ import sqlalchemy as sa
 
 from config.places import console_users
 from config.schema import Settings
-from daemon.ledger import site_key
+from daemon.ledger import site_key, spools
 from daemon.ledger.database_errors import LedgerDamaged
 from daemon.ledger.dump import NOT_DUMPED, dump, load, version_in
 from daemon.ledger.engine import Ledger, backups_folder, bare_ledger, require_tables
 from daemon.ledger.migrations import HEAD, LedgerTooNew, migrate, version_of
 from daemon.recovery.digest_trailer import Digesting, is_whole
 from daemon.recovery.encryption import WrongKey, decrypt, encrypt, is_encrypted
+from daemon.spool import Spool
 from pipeline.errors import InputRejected
 from pipeline.whole_file import replacing
 
@@ -38,7 +39,7 @@ FORMAT = "axrad.backup/2"
 BEFORE_DIGESTS = "axrad.backup/1"
 MANIFEST, LEDGER, SITE_KEY, USERS = "manifest.json", "ledger.jsonl.gz", "site.key", "console-users.json"
 # Written by running processes into any ledger; a ledger with nothing else in it is empty.
-SIGNS = ("signs_of_life", "chores", "journal_positions", "breakers", "report_classes", "site_key")
+SIGNS = ("signs_of_life", "chores", "journal_positions", "breakers", "report_classes", "site_key", "spools")
 
 
 class NoBackup(InputRejected):
@@ -199,6 +200,9 @@ def _restore(settings: Settings, path: Path, now: float, *, replace: bool) -> Co
             migrate(connection, backups_folder(settings))
             if missing_key(connection, settings) is not None:
                 site_key.allow_change(connection)
+        if not settings.spool.remote:
+            # The folder may be another one than the backup was made of, on another machine.
+            spools.put(ledger, Spool(settings.spool.path, settings.spool.id), now)
         if ledger.file is not None:
             ledger.file.remember()
     finally:

@@ -6,7 +6,7 @@ the very moment is `stored` again by then; if its file went all the same, the ro
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -19,12 +19,14 @@ from daemon.ledger.engine import backups_folder, note
 from daemon.ledger.instances import mark_lost
 from daemon.ledger.migrations import copies_before_upgrades
 from daemon.ledger.moves import move_all
+from daemon.ledger.spools import copies_going, forget_copies, own_spool
 from daemon.ledger.states import SETTLED, UNUSED
 from daemon.ledger.tables import instances, studies
 from daemon.ledger.tables.columns import HERE
 from daemon.machine import disk_space
 from daemon.retention.forgetting import forget, forget_those_of_before, words_of
 from daemon.spool import Spool
+from daemon.spool.identity import SpoolRefused
 from pipeline.analysis.remaining_words import RemainingWords
 
 log = structlog.get_logger("axrad.retention")
@@ -47,11 +49,14 @@ class Cleaned:
 
 
 def clean(ledger: Ledger, settings: Settings, now: float, files_at_once: int = FILES_AT_ONCE) -> Cleaned:
-    """One round. Does nothing where the spool is not on this machine."""
-    root = settings.spool.path
-    if not settings.retention.enabled or not (root / "instances").is_dir():
+    """One round, of this machine's spool. Does nothing where there is none, or another than the ledger knows."""
+    if not settings.retention.enabled or not (settings.spool.path / "instances").is_dir():
         return Cleaned()
-    spool = Spool(root)
+    try:
+        spool = own_spool(settings, ledger, now)
+    except SpoolRefused as error:
+        log.error("not-cleaned", code=error.code, reason=error.message)
+        return Cleaned()
     words = words_of(settings)
     files, size = finish(ledger, spool, words, now)
     for exam_uid, why in candidates(ledger, spool, settings, now):
@@ -87,7 +92,7 @@ def candidates(ledger: Ledger, spool: Spool, settings: Settings, now: float) -> 
         limits = limits.model_copy(update={"warn_free_bytes": keep.keep_free_bytes, "refuse_free_bytes": 0})
     before = now - min(keep.keep_days, keep.at_least_days) * DAY_S
     with ledger.read() as connection:
-        rows = sorted(_done_with_files(connection, before))
+        rows = sorted(_done_with_files(connection, before, spool.id))
     for last_arrival_at, _, study_uid in rows:
         if last_arrival_at <= now - keep.keep_days * DAY_S:
             yield study_uid, f"nothing came for {keep.keep_days:g} days"
@@ -97,9 +102,11 @@ def candidates(ledger: Ledger, spool: Spool, settings: Settings, now: float) -> 
             return
 
 
-def _done_with_files(connection: sa.Connection, before: float) -> Iterator[tuple[float, str, str]]:
-    """Last arrival, id and Study Instance UID of exams with files that are done and to which nothing came since."""
-    with_files = sa.select(instances.c.exam_uid).where(HERE, instances.c.state == "stored").distinct()
+def _done_with_files(connection: sa.Connection, before: float, spool_id: str) -> Iterator[tuple[float, str, str]]:
+    """Last arrival, id and Study Instance UID of exams with files in this spool that are done and to which nothing came
+    since."""
+    stored = (instances.c.state == "stored") & (instances.c.spool == spool_id)
+    with_files = sa.select(instances.c.exam_uid).where(HERE, stored).distinct()
     for exams in in_chunks(connection.execute(with_files).scalars().all()):
         # By the exams alone, which are few: asked for states as well, SQLite would look through all studies in them.
         rows = connection.execute(
@@ -115,7 +122,8 @@ def _done_with_files(connection: sa.Connection, before: float) -> Iterator[tuple
 def _clean_exam(
     ledger: Ledger, spool: Spool, words: RemainingWords, exam_uid: str, why: str, now: float
 ) -> tuple[int, int]:
-    """Files and bytes of one exam that are gone; none if something happened to it since it was looked at."""
+    """Files and bytes of one exam that are gone from this spool; none if something happened to it since it was looked
+    at. An exam goes whole: what of it lies in other spools is removed there."""
     with ledger.write() as connection:
         study = connection.execute(
             sa.select(studies.c.id).where(studies.c.study_uid == exam_uid, DONE).with_for_update()
@@ -140,7 +148,12 @@ def clean_unused(
         ids = (
             connection.execute(
                 sa.select(instances.c.id)
-                .where(HERE, instances.c.state.in_(UNUSED), instances.c.received_at <= before)
+                .where(
+                    HERE,
+                    instances.c.state.in_(UNUSED),
+                    instances.c.received_at <= before,
+                    instances.c.spool == spool.id,
+                )
                 .order_by(instances.c.received_at)
                 .limit(limit)
             )
@@ -158,11 +171,12 @@ def clean_unused(
 
 
 def finish(ledger: Ledger, spool: Spool, words: RemainingWords, now: float) -> tuple[int, int]:
-    """Delete what is going, and say that it is gone."""
+    """Delete what is going from this spool, and say that it is gone."""
+    of_spool = HERE & (instances.c.state == "purging") & (instances.c.spool == spool.id)
     with ledger.read() as connection:
-        going = connection.execute(
-            sa.select(instances.c.id, instances.c.path, instances.c.size).where(HERE, instances.c.state == "purging")
-        ).all()
+        going = connection.execute(sa.select(instances.c.id, instances.c.path, instances.c.size).where(of_spool)).all()
+        of_others = copies_going(connection, spool.id, FILES_AT_ONCE)
+    _finish_copies(ledger, spool, of_others, now)
     if not going:
         return 0, 0
     for row in going:
@@ -173,8 +187,24 @@ def finish(ledger: Ledger, spool: Spool, words: RemainingWords, now: float) -> t
             forget(connection, chunk, words)
             back = connection.execute(
                 sa.select(instances.c.id, instances.c.path).where(
-                    instances.c.id.in_(chunk), instances.c.state == "stored"
+                    instances.c.id.in_(chunk), instances.c.state == "stored", instances.c.spool == spool.id
                 )
             ).all()
             mark_lost(connection, [row.id for row in back if not (spool.root / row.path).exists()], now)
     return len(going), sum(int(row.size) for row in going)
+
+
+def _finish_copies(ledger: Ledger, spool: Spool, going: Sequence[tuple[int, str]], now: float) -> None:
+    """Delete the copies that lie here of what another spool removes."""
+    for _, path in going:
+        spool.remove(path)
+    for rows in in_chunks(going):
+        with ledger.write() as connection:
+            ids = [instance_id for instance_id, path in rows if not (spool.root / path).exists()]
+            forget_copies(connection, ids, spool.id)
+            back = (instances.c.state == "stored") & (instances.c.spool == spool.id)
+            mark_lost(
+                connection,
+                connection.execute(sa.select(instances.c.id).where(instances.c.id.in_(ids), back)).scalars().all(),
+                now,
+            )

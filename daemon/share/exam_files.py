@@ -13,13 +13,9 @@ from typing import Protocol
 
 from config.schema import Settings
 from daemon.share.client import ShareClient
-from daemon.share.tokens import CurrentTokens
 from daemon.spool.instance_files import data_set_digest, relative_path
 from daemon.spool.whole_files import write_synced
 from pipeline.errors import NotDicom, TryLater
-
-# Instances of one exam that are fetched at once.
-LANES = 3
 
 
 class CopyDamaged(TryLater):
@@ -37,6 +33,8 @@ class CacheFull(TryLater):
 class StoredFile(Protocol):
     """What of an instance names its file: a row of the ledger's `instances` has it."""
 
+    @property
+    def spool(self) -> str: ...
     @property
     def path(self) -> str: ...
     @property
@@ -189,10 +187,11 @@ def forget_old_copies(settings: Settings, now: float) -> int:
 
     Called by a worker's main process now and then: also one that has nothing to do keeps no images for longer.
     """
-    if not settings.spool.remote or not settings.retention.enabled:
+    spool = settings.spool
+    if not (spool.remote or spool.others) or not settings.retention.enabled:
         return 0
     unused_s = max(86_400 * settings.retention.keep_days, 2 * settings.work.time_limit_s)
-    old = [path for used_at, _, path in _files(_cache_of(settings)) if used_at < now - unused_s]
+    old = [path for used_at, _, path in _files(cache_of(settings)) if used_at < now - unused_s]
     for path in old:
         _remove(path)
     return len(old)
@@ -226,22 +225,6 @@ def _require_same(path: Path, digest: str) -> None:
         raise CopyDamaged("an instance came from the intake host with other bytes than were received")
 
 
-def files_of(settings: Settings) -> Files:
-    """What the settings say: the spool here, or the intake host's."""
-    spool = settings.spool
-    if not spool.remote:
-        return LocalFiles(spool.path)
-    ours = spool.remote_certificate, spool.remote_key
-    certificate = (ours[0], ours[1]) if ours[0] is not None and ours[1] is not None else None
-    token, url, packed = CurrentTokens(spool).first, spool.remote, spool.remote_packed
-
-    def client() -> ShareClient:
-        return ShareClient(url, token, spool.remote_ca, certificate=certificate, packed=packed)
-
-    # An exam may not take longer than its limit; twice that, and its copies are nobody's.
-    in_use_s = 2 * settings.work.time_limit_s
-    return RemoteFiles(client(), _cache_of(settings), spool.cache_bytes, in_use_s, [client() for _ in range(LANES)])
-
-
-def _cache_of(settings: Settings) -> Path:
+def cache_of(settings: Settings) -> Path:
+    """Where a machine keeps its copies."""
     return settings.spool.path / "copies"

@@ -4,6 +4,7 @@
 <root>/incoming/      files that are being written
 <root>/journal/       one append-only file per association (daemon.spool.journal)
 <root>/commitment/    requests for storage commitment that were sent to us (daemon.listener.commitment)
+<root>/spool.id       which spool this folder is (daemon.spool.identity)
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from config.schema.values import MAIN_SPOOL
 from daemon.spool import part10
 from daemon.spool.incoming import Description, Incoming, Stored
 from daemon.spool.instance_files import CHUNK_BYTES, InstanceFiles
@@ -20,10 +22,11 @@ from pipeline.errors import NotDicom
 
 
 class Spool(InstanceFiles):
-    """The store of instances under `root`, which is created where it is missing."""
+    """The store of instances under `root`, which is created where it is missing. `spool_id`: its name in the ledger."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, spool_id: str = MAIN_SPOOL) -> None:
         super().__init__(root)
+        self.id = spool_id
         self.journal = self.root / "journal"
         self.commitment = self.root / "commitment"
         for folder in (self.journal, self.commitment):

@@ -8,6 +8,8 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
+from config.schema.values import MAIN_SPOOL
+from daemon.spool.identity import require_id
 from daemon.spool.store import Spool
 from pipeline.errors import InputRejected
 
@@ -15,12 +17,14 @@ from pipeline.errors import InputRejected
 TEMPORARY_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
-def check_usable(root: Path) -> None:
+def check_usable(root: Path, spool_id: str = MAIN_SPOOL) -> None:
     """Make the spool's folders where they are missing, and try what receiving does.
 
-    Raises InputRejected: no folder can be made there, nothing can be written there, or files cannot have two names.
+    Raises InputRejected: no folder can be made there, nothing can be written there, files cannot have two names, or the
+    folder is another spool.
     """
     try:
+        require_id(root, spool_id)
         spool = Spool(root)
         if not os.access(spool.incoming, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))

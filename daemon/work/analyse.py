@@ -35,7 +35,7 @@ def run(context: Context, revision_id: str) -> None:
     """Claim the revision, analyse it, keep the result. A second call for the same revision finds nothing to do."""
 
     def begin(connection: sa.Connection, held: Claim, study: StudyRow) -> None:
-        update(connection, held, state="running")
+        update(connection, held, {"spool": context.settings.spool.id}, state="running")
         move_study(connection, study.id, "running", context.clock())
         note(connection, context.clock(), "started", f"attempt {held.attempt}", study.id, revision_id)
 

@@ -25,8 +25,9 @@ from daemon.ledger.proposal_words import NAMES, KindAnswer
 from daemon.ledger.proposals import Assessed, assessed_by, awaits_reader, in_words, is_open
 from daemon.ledger.rows import InstanceRow, ProposalRow, StudyRow, the_row
 from daemon.ledger.site_key import SiteKey
+from daemon.ledger.spools import home_in
 from daemon.ledger.states import ANSWERED_BY_WORD
-from daemon.share.exam_files import files_of
+from daemon.share.spool_files import files_of
 from daemon.spool import Spool
 from daemon.work import readers_word
 from daemon.work.acceptance import FILE, good_segments, kinds_of
@@ -83,7 +84,7 @@ class Words:
         with self.ledger.read() as connection:
             assessed = assessed_by(connection, about)
         for one in assessed:
-            path = files_of(self.settings).get(one.row.id, FILE)
+            path = files_of(self.settings, home_in(self.ledger), patient=False).get(one.row.id, FILE)
             decision = self._decision(ds, one, path) if path is not None else None
             if path is not None and decision is not None:
                 self._act(ds, row, one.row, path, decision, allowed, now)

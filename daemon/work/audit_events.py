@@ -61,7 +61,11 @@ def named(settings: Settings, ledger: Ledger, study: audit.Study) -> audit.Study
     with ledger.read() as connection:
         path = connection.execute(
             sa.select(instances.c.path)
-            .where(instances.c.exam_uid == study.study_uid, instances.c.state == "stored")
+            .where(
+                instances.c.exam_uid == study.study_uid,
+                instances.c.state == "stored",
+                instances.c.spool == settings.spool.id,
+            )
             .order_by(instances.c.id)
         ).scalars().first()  # fmt: skip
     if path is None:

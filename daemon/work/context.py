@@ -17,7 +17,9 @@ from config.schema import Settings
 from daemon.clock import Clock
 from daemon.ledger import Ledger
 from daemon.ledger.claims import Claim, LeaseLost, renew
-from daemon.share.exam_files import Files, files_of
+from daemon.ledger.spools import home_in
+from daemon.share.exam_files import Files
+from daemon.share.spool_files import files_of
 from daemon.work.background_thread import running_beside
 from daemon.work.exam_limits import EXIT_CODE, watching_limits
 from pipeline.errors import TryLater
@@ -49,7 +51,7 @@ class Context:
     @cached_property
     def files(self) -> Files:
         """The files of exams and results, wherever the spool is."""
-        return files_of(self.settings)
+        return files_of(self.settings, home_in(self.ledger))
 
     @property
     def results(self) -> Path:

@@ -142,10 +142,11 @@ def _priors(context: Context, row: FetchRow, study: StudyRow) -> str:
     """The patient's earlier MR exams, whole; they are kept as priors and not reported."""
     settings = context.settings
     with context.ledger.read() as connection:
-        path = archive_answers.path_of_an_image(connection, study.study_uid)
-    if path is None or not (settings.spool.path / path).exists():
+        image = archive_answers.an_image(connection, study.study_uid)
+    path = context.files.place(image) if image is not None else None
+    if image is None or path is None or context.files.bring([image]):
         raise NotInArchive("no image of this study is in the spool, so nobody can tell whose priors to ask for")
-    header = bounded_reading.read(settings.spool.path / path)
+    header = bounded_reading.read(path)
     patient = text_of(header, "PatientID")
     if not patient or set("*?\\") & set(patient):
         raise NotInArchive("the exam has no patient id that an archive could be asked for")

@@ -19,7 +19,7 @@ from daemon.export.association import address_of
 from daemon.export.send_outcome import items_of, require_stored
 from daemon.export.transports import TRANSPORTS
 from daemon.ledger import proposals as ledger_proposals
-from daemon.ledger.claims import Claim, LeaseLost, backoff_s, claim
+from daemon.ledger.claims import Claim, LeaseLost, backoff_s, claim, update
 from daemon.ledger.proposal_words import answered, state_of
 from daemon.ledger.proposals import Outcome, answered_in_spool
 from daemon.ledger.rows import ProposalRow, StudyRow, the_row
@@ -64,6 +64,8 @@ def run(context: Context, proposal_id: str) -> None:
         held = claim(connection, "proposal", proposal_id, context.owner, now, work.lease_s, work.attempts)
         if held is None:
             return
+        if the_row(connection, ProposalRow, proposal_id).sop_uid is None:
+            update(connection, held, {"spool": context.settings.spool.id})
         row = the_row(connection, ProposalRow, proposal_id)
         study = the_row(connection, StudyRow, row.study_id)
     try:

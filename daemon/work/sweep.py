@@ -7,6 +7,7 @@ from functools import partial
 
 import structlog
 
+from config.schema.values import MAIN_SPOOL
 from daemon import audit
 from daemon.assembly import Verdict, judge, settling_verdict, too_many_verdict
 from daemon.ledger import deliveries, fetches, heartbeats, obsolete, periodic_jobs, proposals, tallies, verdicts
@@ -170,13 +171,17 @@ def close_obsolete(context: Context) -> None:
 
 
 def clean_up(context: Context) -> None:
-    """Retention, every now and then, and then round after round until all is done."""
+    """Retention, every now and then, and then round after round until all is done: in each spool, by a sweep there."""
+    if context.settings.spool.remote:
+        return
+    spool_id = context.settings.spool.id
+    chore = "retention" if spool_id == MAIN_SPOOL else f"retention:{spool_id}"
     with context.ledger.write() as connection:
-        if not periodic_jobs.take_if_due(connection, "retention", context.clock(), context.settings.retention.every_s):
+        if not periodic_jobs.take_if_due(connection, chore, context.clock(), context.settings.retention.every_s):
             return
     if clean(context.ledger, context.settings, context.clock()).more:
         with context.ledger.write() as connection:
-            periodic_jobs.make_due(connection, "retention")
+            periodic_jobs.make_due(connection, chore)
 
 
 def sum_up_tallies(context: Context) -> None:

@@ -21,8 +21,9 @@ from daemon import audit
 from daemon.serving.limits import HttpLimits
 from daemon.serving.server import HttpServer
 from daemon.share.client import ShareClient, ShareRefused
-from daemon.share.exam_files import RemoteFiles, files_of
+from daemon.share.exam_files import RemoteFiles
 from daemon.share.server import share_limits, sharing
+from daemon.share.spool_files import files_of
 from daemon.share.tries import TRIES
 from pipeline.errors import PeerUnreachable
 from tests.support.certificates import Certificates, make_certificates

@@ -22,7 +22,7 @@ from daemon.ledger.tally_triggers import make_triggers
 from pipeline.errors import InputRejected
 
 log = structlog.get_logger("axrad.ledger")
-HEAD = "0021"
+HEAD = "0022"
 FIRST = "0001"
 KEPT_BACKUPS = 10
 COPY = "ledger-before-upgrade-"

@@ -13,6 +13,7 @@ from daemon.ledger.tables.columns import metadata
 from daemon.ledger.tables.exams import (
     accessions,
     comparisons,
+    copies,
     instances,
     open_associations,
     revisions,
@@ -30,6 +31,7 @@ from daemon.ledger.tables.records import (
     set_aside,
     signs_of_life,
     site_key,
+    spools,
     tallies,
 )
 from daemon.ledger.tables.sending import breakers, commitments, deliveries, report_classes, sent_objects
@@ -41,6 +43,7 @@ __all__ = [
     "chores",
     "commitments",
     "comparisons",
+    "copies",
     "deliveries",
     "events",
     "feedback",
@@ -59,6 +62,7 @@ __all__ = [
     "set_aside",
     "signs_of_life",
     "site_key",
+    "spools",
     "studies",
     "tallies",
 ]

@@ -6,6 +6,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from config.schema.values import MAIN_SPOOL
+
 metadata = sa.MetaData(
     naming_convention={
         "ix": "ix_%(column_0_label)s",
@@ -17,6 +19,11 @@ metadata = sa.MetaData(
 Time = sa.Float(53)
 Key = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 Uid = sa.String(128)
+
+
+def spool_column() -> sa.Column[str]:
+    """The spool that a row's files lie in; empty: none are made yet. Before version 0022 there was one spool."""
+    return sa.Column("spool", sa.String(16), nullable=False, server_default=MAIN_SPOOL)
 
 
 def claim_columns() -> tuple[sa.Column[Any], ...]:  # Any: of several types

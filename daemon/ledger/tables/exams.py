@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from daemon.ledger.tables.columns import DUE, HERE, REASONED, Key, Time, Uid, claim_columns, key_id_column, metadata
+from daemon.ledger.tables.columns import (
+    DUE,
+    HERE,
+    REASONED,
+    Key,
+    Time,
+    Uid,
+    claim_columns,
+    key_id_column,
+    metadata,
+    spool_column,
+)
 
 instances = sa.Table(
     "instances",
@@ -30,13 +41,22 @@ instances = sa.Table(
     # `states.CountsAs`; empty: a part of its exam
     sa.Column("counts_as", sa.String(16), nullable=False, server_default=""),
     key_id_column(),
+    spool_column(),
     sa.UniqueConstraint("sop_uid", "digest"),
     # Partial: what retention removed is most of the table, and costs none of those who ask after files.
     sa.Index("ix_instances_here_by_state", "state", "size", "exam_uid", sqlite_where=HERE, postgresql_where=HERE),
-    sa.Index("ix_instances_here_by_path", "path", sqlite_where=HERE, postgresql_where=HERE),
+    sa.Index("ix_instances_here_by_path", "spool", "path", sqlite_where=HERE, postgresql_where=HERE),
     sa.Index("ix_instances_here_by_time", "received_at", sqlite_where=HERE, postgresql_where=HERE),
     # Revisions and proposals name instances by their ids: one that is gone leaves its id to no other.
     sqlite_autoincrement=True,
+)
+
+# The same data set in a further spool: a sender that repeats itself may be led to another intake host.
+copies = sa.Table(
+    "copies",
+    metadata,
+    sa.Column("instance_id", Key, sa.ForeignKey("instances.id"), primary_key=True),
+    sa.Column("spool", sa.String(16), primary_key=True, index=True),
 )
 
 roi_references = sa.Table(
@@ -119,6 +139,8 @@ revisions = sa.Table(
     *claim_columns(),
     # What the answer rests on (daemon/assembly/answers.py); null: made before there was this column.
     sa.Column("answer", sa.JSON(none_as_null=True), nullable=True),
+    # Where its results lie.
+    spool_column(),
     sa.UniqueConstraint("study_id", "number"),
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from daemon.ledger.tables.columns import Time, Uid, claim_columns, metadata
+from daemon.ledger.tables.columns import Time, Uid, claim_columns, metadata, spool_column
 
 # Queued, claimed and tried like revisions and deliveries; the file is `proposal.dcm` in the results folder of its id.
 proposals = sa.Table(
@@ -28,5 +28,6 @@ proposals = sa.Table(
     sa.Column("created_at", Time, nullable=False),
     sa.Column("finished_at", Time, nullable=True),
     *claim_columns(),
+    spool_column(),
     sa.UniqueConstraint("study_id", "digest"),
 )

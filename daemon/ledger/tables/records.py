@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from daemon.ledger.tables.columns import Key, Time, Uid, metadata
+from daemon.ledger.tables.columns import Key, Time, Uid, metadata, spool_column
 
 events = sa.Table(
     "events",
@@ -49,7 +49,7 @@ signs_of_life = sa.Table(
     "signs_of_life",
     metadata,
     sa.Column("name", sa.String(160), primary_key=True),
-    # worker | sweep | ping | notify
+    # worker | sweep | ping | notify | spool
     sa.Column("kind", sa.String(16), nullable=False),
     sa.Column("at", Time, nullable=False),
     sa.Column("detail", sa.JSON, nullable=False),
@@ -108,6 +108,16 @@ journal_positions = sa.Table(
     metadata,
     sa.Column("name", sa.String(255), primary_key=True),
     sa.Column("position", Key, nullable=False),
+    spool_column(),
+)
+
+# The spools of this ledger. `folder`: the random name that was written into the folder when it was first used.
+spools = sa.Table(
+    "spools",
+    metadata,
+    sa.Column("id", sa.String(16), primary_key=True),
+    sa.Column("folder", sa.String(32), nullable=False),
+    sa.Column("since", Time, nullable=False),
 )
 
 # One row: the id of this ledger, made once.

@@ -83,7 +83,7 @@ WRONG = [
     ('[spool]\nremote = "ftp://intake"', "spool.remote", "begins with http:// or https://"),
     (f'[spool]\nremote = "https://intake/x"\nshare_token = "{SECRET}"', "spool.remote", "scheme, host and port alone"),
     ('[spool]\nshare_token = "short"', "spool.share_token", "at least 16 characters"),
-    ("[spool]\nshare_port = 1190", "spool", "share_port and remote need share_token"),
+    ("[spool]\nshare_port = 1190", "spool", "share_port, remote and others need share_token"),
     ('[ledger]\nurl = "mysql://db/axrad"', "ledger.url", "begins with postgresql://"),
     ('[ledger]\nurl = "postgresql://db.example.org"', "ledger.url", "names no database"),
     ('[ledger]\nurl = "postgresql:///axrad"', "ledger.url", "names no host"),

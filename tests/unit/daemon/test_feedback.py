@@ -22,7 +22,7 @@ from daemon.feedback import feedback_records
 from daemon.feedback.assessment import assessment_of, read_assessment
 from daemon.feedback.feedback_records import collect, store_outcomes
 from daemon.feedback.pathology import Outcome, read_outcomes
-from daemon.feedback.verdicts import listed
+from daemon.feedback.verdicts import listed, results_in
 from daemon.ledger.deliveries import record_sent
 from daemon.ledger.keyed_digests import bring_all
 from daemon.ledger.site_key import key_for
@@ -260,7 +260,7 @@ def test_a_report_that_cannot_be_read_stops_nothing(at: Desk) -> None:
 
 
 def test_outcomes_are_stored_once_and_replaced_by_later_ones(at: Desk) -> None:
-    root = at.context.settings.spool.path
+    root = results_in(at.context.settings.spool.path)
     with at.ledger.write() as connection:
         first = store_outcomes(
             connection, root, [Outcome("1.2.1", "", "positive"), Outcome("8.8", "", "negative")], 1.0
@@ -273,7 +273,7 @@ def test_outcomes_are_stored_once_and_replaced_by_later_ones(at: Desk) -> None:
 
 def test_an_outcome_of_the_other_side_has_no_prediction_beside_it(at: Desk) -> None:
     with at.ledger.write() as connection:
-        store_outcomes(connection, at.context.settings.spool.path, [Outcome("s1", "R", "positive")], 1.0)
+        store_outcomes(connection, results_in(at.context.settings.spool.path), [Outcome("s1", "R", "positive")], 1.0)
     (one,) = said(at)
     assert (one["side"], one["probability"]) == ("R", None)
 

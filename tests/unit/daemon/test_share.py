@@ -24,9 +24,10 @@ from config.schema import Settings
 from config.schema import Spool as SpoolSettings
 from daemon.serving.server import HttpServer
 from daemon.share.client import ShareClient, ShareRefused
-from daemon.share.exam_files import CacheFull, CopyDamaged, LocalFiles, RemoteFiles, files_of
+from daemon.share.exam_files import CacheFull, CopyDamaged, LocalFiles, RemoteFiles
 from daemon.share.names import RESULT_FILES, is_result_file
 from daemon.share.server import PIECE_BYTES, FileAnswer, sharing
+from daemon.share.spool_files import files_of
 from daemon.spool import Description, Spool, Stored
 from pipeline.errors import PeerUnreachable
 from tests.support.certificates import make_certificates
@@ -44,6 +45,7 @@ class Row:
     sop_uid: str
     digest: str
     path: str
+    spool: str = "main"
 
 
 @dataclass
@@ -397,5 +399,5 @@ def test_the_settings_say_where_files_are(tmp_path: Path) -> None:
     there = Settings.model_validate(
         {"spool": {"path": tmp_path / "spool", "remote": "http://intake", "share_token": TOKEN}}
     )
-    assert isinstance(files_of(here), LocalFiles)
-    assert isinstance(files_of(there), RemoteFiles)
+    assert isinstance(files_of(here).own, LocalFiles)
+    assert isinstance(files_of(there).own, RemoteFiles)
