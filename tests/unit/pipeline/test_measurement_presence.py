@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pydicom
 import pytest
+from pydicom.dataelem import RawDataElement
 
 from pipeline.catalog import measured_images
+from pipeline.errors import NotDicom
 from pipeline.measurements import MEASUREMENT_CLASSES
 from pipeline.phantom import PhantomSpec, write_exam
 from pipeline.phantom.measurements import write_measurements
@@ -29,3 +31,21 @@ def test_measurements_are_seen_in_the_classes_that_are_read(report: pydicom.Data
     image.ReferencedSOPInstanceUID, series.ReferencedImageSequence = "2.25.1", [image]
     report.ReferencedSeriesSequence = [series]
     assert bool(measured_images(report)) is (report.SOPClassUID in MEASUREMENT_CLASSES)
+
+
+@pytest.mark.parametrize("keyword", ["ContentSequence", "CurrentRequestedProcedureEvidenceSequence"])
+@pytest.mark.parametrize(("vr", "value"), [("LO", b"text"), ("FD", b"1e999 "), ("SQ", b"ab")])
+def test_a_damaged_report_holds_no_measurement_or_is_refused(
+    report: pydicom.Dataset, keyword: str, vr: str, value: bytes
+) -> None:
+    """Any other error would leave the file without a row in the ledger, to be read again every ten minutes."""
+    damaged = pydicom.Dataset()
+    damaged.update({element.tag: element for element in report})
+    damaged.SOPClassUID = MEASUREMENT_CLASSES[0]
+    tag = pydicom.datadict.tag_for_keyword(keyword)
+    damaged._dict[pydicom.tag.Tag(tag)] = RawDataElement(pydicom.tag.Tag(tag), vr, len(value), value, 0, False, True)
+    if vr == "LO":
+        assert bool(measured_images(damaged)) is (keyword != "ContentSequence")
+    else:
+        with pytest.raises(NotDicom, match="cannot be read: its structure is damaged"):
+            measured_images(damaged)
