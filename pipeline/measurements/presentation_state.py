@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
 
@@ -17,26 +18,37 @@ from pipeline.measurements.records import Graphic, ImageFrame
 from pipeline.measurements.shapes import drawn
 from pipeline.records import InstanceRef
 
-# Texts and shapes of one annotation; viewers write one of each.
+# Texts and shapes of one state; viewers write one of each per annotation.
 MOST_OBJECTS = 2_000
 # A text whose anchor lies as near to a shape as this belongs to it: pixels.
 NEAR = 3.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """A text, the graphic group that it belongs to and where it is anchored: read once, not once for each shape."""
+
+    dataset: Dataset
+    group: float | None
+    anchor: tuple[float, ...] | None
+
+
 def groups_of_state(dataset: Dataset) -> Iterator[Group]:
     """One group for each shape, or for two lines across each other with one text. Raises RoiRejected (too large)."""
-    uid = text_of(dataset, "SOPInstanceUID")
+    objects = 0
     for annotation in items_of(dataset, "GraphicAnnotationSequence"):
         shapes = [*items_of(annotation, "GraphicObjectSequence"), *items_of(annotation, "CompoundGraphicSequence")]
         texts = items_of(annotation, "TextObjectSequence")
-        if len(shapes) + len(texts) > MOST_OBJECTS:
-            raise too_much(uid, f"more than {MOST_OBJECTS:,} graphics in one annotation")
+        objects += len(shapes) + len(texts)
+        if objects > MOST_OBJECTS:
+            raise too_much(text_of(dataset, "SOPInstanceUID"), f"more than {MOST_OBJECTS:,} graphics")
         yield from _groups(annotation, shapes, texts, dataset)
 
 
 def _groups(
-    annotation: Dataset, shapes: Sequence[Dataset], texts: Sequence[Dataset], state: Dataset
+    annotation: Dataset, shapes: Sequence[Dataset], every_text: Sequence[Dataset], state: Dataset
 ) -> Iterator[Group]:
+    texts = [_Text(t, number(t, "GraphicGroupID"), _anchor(t)) for t in every_text]
     lines: list[tuple[Dataset, Line]] = []
     for shape in shapes:
         try:
@@ -91,17 +103,17 @@ def _image(annotation: Dataset, state: Dataset) -> ImageFrame:
 
 
 def _own_texts(
-    shape: Dataset, graphic: Graphic | None, shapes: Sequence[Dataset], texts: Sequence[Dataset]
-) -> list[Dataset]:
+    shape: Dataset, graphic: Graphic | None, shapes: Sequence[Dataset], texts: Sequence[_Text]
+) -> list[_Text]:
     """The texts of a shape: of its graphic group, anchored at it, or the only ones of its annotation."""
     group = number(shape, "GraphicGroupID")
     if group is not None:
-        mine = [t for t in texts if number(t, "GraphicGroupID") == group]
+        mine = [t for t in texts if t.group == group]
         if mine:
             return mine
-    free = [t for t in texts if number(t, "GraphicGroupID") is None]
+    free = [t for t in texts if t.group is None]
     if graphic is not None:
-        anchored = [t for t in free if _distance(graphic, _anchor(t)) <= NEAR]
+        anchored = [t for t in free if _distance(graphic, t.anchor) <= NEAR]
         if anchored:
             return anchored
     return free if len(shapes) == 1 or len(free) == 1 else []
@@ -127,5 +139,5 @@ def _distance(graphic: Graphic, point: tuple[float, ...] | None) -> float:
     return min(math.dist(point, p) for p in graphic.points)
 
 
-def _labels(texts: Sequence[Dataset]) -> tuple[str, ...]:
-    return tuple(t for t in (text_of(each, "UnformattedTextValue") for each in texts) if t)
+def _labels(texts: Sequence[_Text]) -> tuple[str, ...]:
+    return tuple(t for t in (text_of(each.dataset, "UnformattedTextValue") for each in texts) if t)

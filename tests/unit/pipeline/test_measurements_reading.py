@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 
 from pipeline.errors import NotDicom, RoiRejected
-from pipeline.measurements import Measurement, MeasurementReport, read_file, read_files, read_measurements
+from pipeline.measurements import (
+    Measurement,
+    MeasurementReport,
+    presentation_state,
+    read_file,
+    read_files,
+    read_measurements,
+)
 from pipeline.phantom.measurements import DrawnTool, LabelPlace, Tool, ohif_report
 from tests.support import measuring
 from tests.support.measuring import SPEC, image, stored
@@ -407,6 +414,16 @@ def test_trees_beyond_the_limits_are_refused() -> None:
     too_large(measuring.report(deep))
     too_large(measuring.report(*[measuring.node("TEXT", measuring.COMMENT, TextValue="x")] * 10_001))
     too_large(measuring.report(*[measuring.group()] * 501))
+
+
+def test_each_text_of_a_state_is_read_once_and_too_many_graphics_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    anchors: list[Dataset] = []
+    monkeypatch.setattr(presentation_state, "_anchor", anchors.append)
+    state = measuring.state(IMAGE, [measuring.graphic("POLYLINE", LONG)] * 30, [measuring.text("Tumor, left")] * 40)
+    read_measurements(stored(state))
+    assert len(anchors) == 40
+    state.GraphicAnnotationSequence = [*state.GraphicAnnotationSequence] * 30
+    too_large(stored(state))
 
 
 def test_a_file_of_too_many_items_or_bytes_is_refused_before_anything_is_made_of_it(tmp_path: Path) -> None:
