@@ -46,11 +46,7 @@ STAGE_WORDS = {
 }
 
 
-# The shipped signature was trained on drawn regions.
-MEASURED = (
-    'what = ["sr", "page", "proposal"]\n[proposal]\nenabled = true\nquiet_s = 3\n'
-    '[signature]\nallow_origins = ["measured", "model"]\n'
-)
+MEASURED = 'what = ["sr", "page", "proposal"]\n[proposal]\nenabled = true\nquiet_s = 3\n'
 
 
 def free_port() -> int:
