@@ -1,8 +1,9 @@
 """What an exam costs the ledger, month by month: its own code with a clock that stands still, and no pixels.
 
 `script/bench year --exams-per-day 10 --days 360`. Each exam is 24 images and a SEG in one association; it is indexed,
-judged, dispatched, claimed, reported, delivered to one archive, and cleaned away after `keep_days` (30). The workers'
-own transactions are made by the functions that make them; what reads files, computes or sends is left out.
+judged, dispatched, claimed, reported, delivered to one archive, and cleaned away after `--keep-days` (30). The workers'
+own transactions are made by the functions that make them; what reads files, computes or sends is left out. Where a
+month takes too long, `--month-days` makes it shorter.
 `ours`: milliseconds of a core per exam in that month, `reference`: in the second; `ratio`: the second over this one.
 `stages`: the same by stage; `tick_ms`: a sweep with nothing to do; `status_ms`, `scrape_ms`: asked once a month;
 `slowest`: the statements that took longest in all, in milliseconds of a core per exam. SQLite, in a temporary folder.
@@ -55,19 +56,22 @@ class Month:
     statements: Counter[str] = field(default_factory=Counter)
 
 
-def run(exams_per_day: int = 10, days: int = 360) -> Iterator[dict[str, object]]:
+def run(
+    exams_per_day: int = 10, days: int = 360, month_days: int = MONTH_DAYS, keep_days: int = 30
+) -> Iterator[dict[str, object]]:
     # One line per study would be printed beside the rows.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("error"))
     with tempfile.TemporaryDirectory(prefix="axrad-year-") as folder:
-        site = _Site(Path(folder))
+        site = _Site(Path(folder), keep_days)
         second: float | None = None
-        for month in range(days // MONTH_DAYS):
-            cost = site.month(month, exams_per_day)
+        for month in range(days // month_days):
+            cost = site.month(range(month * month_days, (month + 1) * month_days), exams_per_day)
             per_exam = 1000 * sum(cost.stages.values()) / cost.exams
             if month == 1:
                 second = per_exam
             yield {
-                "name": f"year, {exams_per_day} a day, month {month + 1}",
+                "name": f"year, {exams_per_day} a day, month {month + 1}"
+                + ("" if month_days == MONTH_DAYS else f" of {month_days} days"),
                 "ours": round(per_exam, 2),
                 "reference": round(second if second is not None else per_exam, 2),
                 "unit": "ms",
@@ -80,13 +84,13 @@ def run(exams_per_day: int = 10, days: int = 360) -> Iterator[dict[str, object]]
 
 
 class _Site:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, keep_days: int) -> None:
         self.now = START
         self.settings = Settings(
             spool=Spool(path=folder / "spool", warn_free_bytes=0, refuse_free_bytes=0),
             ledger=LedgerSection(),
             destination=(Destination(name="archive", ae_title="ARCHIVE", host="127.0.0.1", port=104),),
-            retention=Retention(keep_days=30),
+            retention=Retention(keep_days=keep_days),
         )
         (self.settings.spool.path / "instances").mkdir(parents=True)
         self.ledger = open_ledger(self.settings)
@@ -99,10 +103,10 @@ class _Site:
         self.announced.append((task, row_id))
         return True
 
-    def month(self, number: int, exams_per_day: int) -> Month:
+    def month(self, days: range, exams_per_day: int) -> Month:
         self._cost = Month()
         with _statements(self.ledger, self._cost.statements):
-            for day in range(number * MONTH_DAYS, (number + 1) * MONTH_DAYS):
+            for day in days:
                 for exam in range(exams_per_day):
                     at = START + day * DAY_S + OPENS_AT_S + OPEN_S * exam / exams_per_day
                     self.now = max(self.now, at)
