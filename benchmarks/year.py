@@ -114,7 +114,7 @@ class _Site:
                 self.now = START + (day + 1) * DAY_S
                 with self._stage("clean"):
                     while clean(self.ledger, self.settings, self.now).more:
-                        pass
+                        sweep.sum_up_tallies(self.context)
                     sweep.sum_up_tallies(self.context)
         return self._cost
 
@@ -128,6 +128,7 @@ class _Site:
         self.now += QUIET_S
         with self._stage("judge"):
             sweep.assemble(self.context)
+            sweep.sum_up_tallies(self.context)
         self.announced.clear()
         with self._stage("dispatch"):
             dispatch_revisions(self.context)

@@ -129,6 +129,7 @@ def running(
     tables: Sequence[str] = (),
     *,
     quiet_s: float = 1.0,
+    sweep_s: float = 0.3,
     port: int | None = None,
     flower: bool = False,
     **sections: str,
@@ -138,7 +139,7 @@ def running(
     written = {
         "spool": 'path = "spool"\nwarn_free_bytes = 1\nrefuse_free_bytes = 1\n',
         "listen": f"port = {port or free_port()}\n",
-        "assembly": f"quiet_s = {quiet_s}\nsweep_s = 0.3\n",
+        "assembly": f"quiet_s = {quiet_s}\nsweep_s = {sweep_s}\n",
         "work": "backoff_s = 1.0\nlease_s = 30\n",
         "log": 'level = "warning"\nformat = "json"\n',
     }
