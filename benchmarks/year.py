@@ -1,16 +1,18 @@
 """What an exam costs the ledger, month by month: its own code with a clock that stands still, and no pixels.
 
 `script/bench year --exams-per-day 10 --days 360`. Each exam is 24 images and a SEG in one association; it is indexed,
-judged, dispatched, claimed, reported, delivered to one archive, and cleaned away after `--keep-days` (30). The workers'
-own transactions are made by the functions that make them; what reads files, computes or sends is left out. Where a
-month takes too long, `--month-days` makes it shorter.
+judged, dispatched, claimed, reported, delivered to one archive, cleaned away after `--keep-days` (30), and packed after
+`--pack-days` (60; 0: never). The workers' own transactions are made by the functions that make them; what reads files,
+computes or sends is left out. Where a month takes too long, `--month-days` makes it shorter.
 `ours`: milliseconds of a core per exam in that month, `reference`: in the second; `ratio`: the second over this one.
 `stages`: the same by stage; `tick_ms`: a sweep with nothing to do; `status_ms`, `scrape_ms`: asked once a month;
+`packed`: instances that are packed, `packed_bytes_each`: what each takes, with the rows that lead to them.
 `slowest`: the statements that took longest in all, in milliseconds of a core per exam. SQLite, in a temporary folder.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 import tempfile
 import time
@@ -30,8 +32,10 @@ from config.schema import Ledger as LedgerSection
 from daemon.indexing.batches import Writer
 from daemon.ledger import Ledger, open_ledger, views
 from daemon.ledger.instances import Arrival
+from daemon.ledger.tables import packed_exams, packed_series
 from daemon.observer.ledger_metrics import LedgerCollector
 from daemon.retention import clean
+from daemon.spool.instance_files import relative_path
 from daemon.spool.journal import Entry
 from daemon.work import sweep
 from daemon.work.context import Context
@@ -57,12 +61,12 @@ class Month:
 
 
 def run(
-    exams_per_day: int = 10, days: int = 360, month_days: int = MONTH_DAYS, keep_days: int = 30
+    exams_per_day: int = 10, days: int = 360, month_days: int = MONTH_DAYS, keep_days: int = 30, pack_days: int = 60
 ) -> Iterator[dict[str, object]]:
     # One line per study would be printed beside the rows.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("error"))
     with tempfile.TemporaryDirectory(prefix="axrad-year-") as folder:
-        site = _Site(Path(folder), keep_days)
+        site = _Site(Path(folder), Retention(keep_days=keep_days, pack_days=pack_days or None))
         second: float | None = None
         for month in range(days // month_days):
             cost = site.month(range(month * month_days, (month + 1) * month_days), exams_per_day)
@@ -84,13 +88,13 @@ def run(
 
 
 class _Site:
-    def __init__(self, folder: Path, keep_days: int) -> None:
+    def __init__(self, folder: Path, retention: Retention) -> None:
         self.now = START
         self.settings = Settings(
             spool=Spool(path=folder / "spool", warn_free_bytes=0, refuse_free_bytes=0),
             ledger=LedgerSection(),
             destination=(Destination(name="archive", ae_title="ARCHIVE", host="127.0.0.1", port=104),),
-            retention=Retention(keep_days=keep_days),
+            retention=retention,
         )
         (self.settings.spool.path / "instances").mkdir(parents=True)
         self.ledger = open_ledger(self.settings)
@@ -170,12 +174,24 @@ class _Site:
             "scrape_ms": _milliseconds(lambda: list(collector.collect())),
             "ledger_mb": round(file.stat().st_size / 1e6, 1),
             "kb_per_exam": round(file.stat().st_size / 1e3 / self._number, 1),
+            **self._packed(),
         }
+
+    def _packed(self) -> dict[str, object]:
+        with self.ledger.read() as connection:
+            number, held = connection.execute(
+                sa.select(sa.func.sum(packed_exams.c.instances), sa.func.sum(sa.func.length(packed_exams.c.content)))
+            ).one()
+            # Of a series: two UIDs, and once more in the index by exam.
+            row = sa.func.length(packed_series.c.series_uid) + sa.func.length(packed_series.c.exam_uid)
+            series = connection.execute(sa.select(sa.func.sum(2 * row))).scalar_one()
+        return {"packed": number or 0, "packed_bytes_each": round((held + series) / number, 1) if number else None}
 
 
 def _arrival(facts: InstanceFacts, at: float, association: str) -> Arrival:
     uid = facts.ref.sop_instance_uid
-    return Arrival(uid, "d", f"instances/00/{uid}/d.dcm", 500_000, at, association, "MR", facts=facts)
+    digest = hashlib.sha256(uid.encode()).hexdigest()
+    return Arrival(uid, digest, relative_path(uid, digest), 500_000, at, association, "MR", facts=facts)
 
 
 def _milliseconds(ask: Callable[[], object]) -> float:

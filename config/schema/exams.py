@@ -108,6 +108,9 @@ class Retention(Section):
 
     Below `keep_free_bytes` (default: `spool.warn_free_bytes`) also younger ones, the oldest first, down to
     `at_least_days`. `enabled = false` keeps everything.
+
+    The ledger's rows of exams whose files are gone and of which nothing came for `pack_days` are packed, exam by exam,
+    and unpacked when something comes for them or is done with them ([packed](scaling.md#packed-exams)); unset: never.
     """
 
     enabled: bool = True
@@ -115,6 +118,7 @@ class Retention(Section):
     at_least_days: float = Field(1.0, ge=0)
     keep_free_bytes: int | None = Field(None, ge=0)
     every_s: float = Field(600.0, gt=0)
+    pack_days: float | None = Field(None, ge=0)
 
 
 class UrgentRule(Section):

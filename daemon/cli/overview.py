@@ -85,6 +85,8 @@ def _disk(facts: JsonObject) -> str:
     stored_bytes = sum(row["bytes"] for state, row in facts["instances"].items() if state not in WITHOUT_FILE)
     free = facts["disk_free_bytes"]
     left = "" if free is None else f", {bytes_in_words(free)} free"
+    if exams := facts["packed"].get("exams"):
+        left += f"; {exams['count']} old exams are packed in the ledger ({bytes_in_words(exams['bytes'])})"
     return f"disk of the spool: {bytes_in_words(stored_bytes)} of images and regions{left}"
 
 

@@ -17,6 +17,7 @@ from daemon.feedback.pathology import Outcome
 from daemon.feedback.verdicts import ResultOf, VerdictOf, results_in, store_verdict
 from daemon.ledger import Ledger
 from daemon.ledger.engine import note
+from daemon.ledger.packed_exams import packed_rows
 from daemon.ledger.rows import InstanceRow, rows_where
 from daemon.ledger.site_key import SiteKey
 from daemon.ledger.states import FINISHED, KNOWN_STATES, CountsAs
@@ -249,12 +250,16 @@ def is_same_patient(connection: sa.Connection, row: OfPatient, full: str, alone:
     """The same id, and not from two issuers. `full`, `alone`: digests of it with its issuer and without."""
     if full == row.patient_key:
         return True
-    facts = connection.execute(
-        sa.select(instances.c.facts)
-        .where(instances.c.exam_uid == row.study_uid, instances.c.patient_key == row.patient_key)
-        .where(instances.c.state.in_(KNOWN_STATES))
-        .limit(1)
-    ).scalar_one_or_none()
+    packed = (r.facts for r in packed_rows(connection, row.study_uid) if r.patient_key == row.patient_key)
+    facts = (
+        next(packed, None)
+        or connection.execute(
+            sa.select(instances.c.facts)
+            .where(instances.c.exam_uid == row.study_uid, instances.c.patient_key == row.patient_key)
+            .where(instances.c.state.in_(KNOWN_STATES))
+            .limit(1)
+        ).scalar_one_or_none()
+    )
     without_issuer = ((facts or {}).get("tags") or {}).get("patient_id_key")
     told_issuer = (without_issuer is not None, full != alone)
     return not all(told_issuer) and alone == (without_issuer or row.patient_key)

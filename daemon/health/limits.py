@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -16,6 +16,7 @@ from daemon.ledger import Ledger
 from daemon.ledger.states import FETCH_OPEN, REVISION_OPEN, SETTLED, UNJUDGED, UNSENT
 from daemon.ledger.tables import deliveries, fetches, instances, revisions, studies
 from daemon.ledger.tables.columns import HERE
+from daemon.ledger.tallies import Tally, tallied
 
 # Fraction of a limit above which an operator is warned.
 NEAR = 0.8
@@ -101,6 +102,7 @@ def of_ledger(settings: Settings, ledger: Ledger, now: float) -> Iterator[Findin
             ("fetch", _queue(connection, fetches, FETCH_OPEN, fetches.c.created_at)),
             ("deliver", _queue(connection, deliveries, UNSENT, deliveries.c.created_at)),
         ]
+        packed = {tally.state: tally for tally in tallied(connection, "packed")}
     limit = settings.listen.max_instance_bytes
     yield _limit(
         "instance-size",
@@ -117,6 +119,7 @@ def of_ledger(settings: Settings, ledger: Ledger, now: float) -> Iterator[Findin
         + f"; each for at most {settings.assembly.give_up_days:g} days after its last arrival",
         value=waiting[0],
     )
+    yield _limit("packed", _packed_in_words(settings, packed), value=_number(packed, "exams"))
     for queue, waiting_there in queues:
         yield _limit("waiting", _queue_in_words(waiting_there, now), value=waiting_there[0], subject=queue)
 
@@ -134,6 +137,19 @@ def _age_of_spool(settings: Settings, files: int, held_bytes: int, oldest: float
         age_days,
         keep.keep_days if keep.enabled else None,
     )
+
+
+def _number(packed: Mapping[str, Tally], what: str) -> int:
+    return packed[what].number if what in packed else 0
+
+
+def _packed_in_words(settings: Settings, packed: Mapping[str, Tally]) -> str:
+    exams, rows = _number(packed, "exams"), _number(packed, "instances")
+    days = settings.retention.pack_days
+    when = "no exam is packed any more (retention.pack_days)" if days is None else f"packed after {days:g} days"
+    if not exams:
+        return "no exam is packed in the ledger" + ("" if days is None else f"; {when}")
+    return f"{exams} exams, {rows} instances, {packed['exams'].bytes / max(rows, 1):.0f} bytes each; {when}"
 
 
 def _queue(

@@ -22,6 +22,7 @@ from daemon.ledger.engine import Note, note_all
 from daemon.ledger.instances import NOT_USED, OUR_RESULT, Arrival, columns_of, is_relevant, resent_changed, unreadable
 from daemon.ledger.moves import add_all
 from daemon.ledger.open_associations import OpenAssociations
+from daemon.ledger.packed_exams import unpack_for
 from daemon.ledger.roi_filing import first_images
 from daemon.ledger.states import CountsAs
 from daemon.ledger.study_touches import StudyTouches
@@ -53,6 +54,7 @@ def _is_rare(step: Step) -> bool:
 
 def _take_group(connection: sa.Connection, steps: Sequence[Step]) -> set[str]:
     arrivals = [step.arrival for step in steps if step.arrival is not None]
+    unpack_for(connection, (a.facts for a in arrivals if a.facts is not None))
     digests = _digests(connection, {a.sop_uid for a in arrivals})
     study_of: dict[str, str] = {}
     for arrival in arrivals:

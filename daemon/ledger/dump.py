@@ -6,6 +6,7 @@ Tables come in the order in which they may be filled. The line before the last s
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 from collections.abc import Iterator
@@ -43,7 +44,7 @@ def dump(connection: sa.Connection, path: Path, version: str) -> int:
         for table in _tables(connection):
             _line(file, {"table": table.name, "columns": [c.name for c in table.columns]})
             for row in connection.execute(sa.select(table), execution_options={"yield_per": ROWS_PER_BATCH}):
-                _line(file, list(row))
+                _line(file, [_as_text(value) for value in row])
                 rows += 1
         _line(file, {"sequences": sequences(connection)})
         _line(file, {"rows": rows})
@@ -67,13 +68,15 @@ def load(connection: sa.Connection, path: Path) -> int:
     """
     tables = {table.name: table for table in _tables(connection)}
     columns: list[str] = []
+    binary: list[str] = []
     into: sa.Table | None = None
     batch: list[JsonObject] = []
     given: dict[str, int] = {}
     rows, ended = 0, False
     for line in _lines(path):
         if isinstance(line, list) and into is not None:
-            batch.append(dict(zip(columns, line, strict=True)))
+            values = dict(zip(columns, line, strict=True))
+            batch.append(values | {name: base64.b64decode(values[name]) for name in binary})
             rows += 1
             if len(batch) < ROWS_PER_BATCH:
                 continue
@@ -84,6 +87,7 @@ def load(connection: sa.Connection, path: Path) -> int:
             into, columns = tables.get(line["table"]), line["columns"]
             if into is None or set(columns) - {c.name for c in into.columns}:
                 raise NoLedgerDump(f"{path.name} has a table {line['table']} that its version does not have")
+            binary = [c.name for c in into.columns if isinstance(c.type, sa.LargeBinary) and c.name in columns]
         if isinstance(line, dict) and "sequences" in line:
             given = line["sequences"]
         ended = isinstance(line, dict) and line.get("rows") == rows
@@ -100,6 +104,11 @@ def _tables(connection: sa.Connection) -> list[sa.Table]:
     reflected = sa.MetaData()
     reflected.reflect(connection)
     return [t for t in reflected.sorted_tables if t.name not in NOT_DUMPED]
+
+
+def _as_text(value: object) -> object:
+    """Bytes in base 64; everything else as it is."""
+    return base64.b64encode(value).decode() if isinstance(value, bytes | memoryview) else value
 
 
 def _line(file: TextIO, value: object) -> None:

@@ -14,6 +14,7 @@ from daemon.ledger.accessions import add_accessions
 from daemon.ledger.chunks import in_chunks
 from daemon.ledger.engine import Note, note, note_all
 from daemon.ledger.moves import add, move, move_all
+from daemon.ledger.packed_exams import unpack_for
 from daemon.ledger.proposals import is_ours as is_proposal
 from daemon.ledger.roi_filing import adopt_rois, exam_of
 from daemon.ledger.spools import add_copy, forget_copies, is_copied, replaced_by_copies
@@ -78,6 +79,8 @@ def known_of(
 def record(connection: sa.Connection, arrival: Arrival) -> str | None:
     """Write one arrival; the exam it belongs to. Repeating it changes nothing, and then, as for what is of no use to
     axrad, there is no exam. A lost or purged instance that came again is back."""
+    if arrival.facts is not None:
+        unpack_for(connection, [arrival.facts])
     old = connection.execute(
         sa.select(
             instances.c.id, instances.c.state, instances.c.exam_uid, instances.c.counts_as, instances.c.spool

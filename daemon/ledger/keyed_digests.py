@@ -17,6 +17,7 @@ import structlog
 from daemon.assembly.identity import NOBODY
 from daemon.ledger.accessions import add_accessions
 from daemon.ledger.engine import Ledger
+from daemon.ledger.packed_exams import rewrite
 from daemon.ledger.site_key import SiteKey, is_keyed
 from daemon.ledger.tables import accessions, instances, pacs_answers, studies
 from pipeline.catalog import InstanceFacts
@@ -156,6 +157,7 @@ def _exam(connection: sa.Connection, key: SiteKey, exam_uid: str) -> int:
     where = (instances.c.exam_uid == exam_uid) & (instances.c.key_id != key.id)
     while rows := _instances(connection, where):
         count += _write(connection, key, rows)
+    count += rewrite(connection, exam_uid, lambda row: None if row["key_id"] == key.id else _keyed_row(row, key))
     count += _answers(connection, key, (pacs_answers.c.exam_uid == exam_uid) & (pacs_answers.c.key_id != key.id))
     return count + _numbers(connection, key, (accessions.c.exam_uid == exam_uid) & (accessions.c.key_id != key.id))
 
@@ -185,6 +187,11 @@ def _write(connection: sa.Connection, key: SiteKey, rows: Sequence[sa.Row[Any, A
         changed,
     )
     return len(rows)
+
+
+def _keyed_row(row: dict[str, Any], key: SiteKey) -> dict[str, Any]:
+    patient = key.keyed(row["patient_key"])
+    return row | {"patient_key": patient, "facts": keyed_document(row["facts"], key), "key_id": key.id}
 
 
 def keyed_document(document: Any, key: SiteKey) -> Any:

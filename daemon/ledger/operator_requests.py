@@ -11,6 +11,7 @@ from daemon.assembly.identity import identity_keys
 from daemon.ledger.deliveries import dead_letters, probe_now, send_again
 from daemon.ledger.engine import note
 from daemon.ledger.moves import move, queued_anew
+from daemon.ledger.packed_exams import unpacked
 from daemon.ledger.priority_and_cancel import resume
 from daemon.ledger.rows import DeliveryRow, JsonObject, StudyRow, rows_where
 from daemon.ledger.states import FINISHED, MAY_BE_REDONE, TOO_MANY, UNSENT
@@ -22,6 +23,7 @@ from pipeline.errors import InputRejected
 
 def retry(connection: sa.Connection, row: StudyRow, now: float, *, new_revision: bool, accept_identity: bool) -> str:
     """Repeat a failed revision; or, asked for, redo a reported one or release a held study. Says what was done."""
+    unpacked(connection, row.study_uid)
     if accept_identity:
         return _release(connection, row, now)
     if new_revision:
@@ -120,6 +122,7 @@ def deliver(
     Args:
         known: names of destinations; deliveries to others are left as they are. None: all are known.
     """
+    unpacked(connection, row.study_uid)
     revision = newest_revision(connection, row.id, FINISHED)
     if revision is None:
         raise InputRejected(f"study {row.id} has no report yet")

@@ -72,6 +72,7 @@ class StudyRow:
     lacked: str
     chosen_series: dict[SequenceName, str] | None
     key_id: str
+    packed: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from config.schema import Settings
 from daemon.assembly import InUse, why_not_chosen
 from daemon.ledger.engine import note
+from daemon.ledger.packed_exams import unpacked
 from daemon.ledger.rows import StudyRow
 from daemon.ledger.tables import studies
 from daemon.ledger.verdicts import TooLarge, evidence_of
@@ -28,6 +29,7 @@ def choose(
 
     Raises InputRejected where the exam has no such series, or the series cannot be that sequence.
     """
+    unpacked(connection, row.study_uid)
     choices = dict(row.chosen_series or {})
     if choices.get(name) == uid:
         return f"series {uid} was chosen as {SEQUENCE_TITLES[name]} already"

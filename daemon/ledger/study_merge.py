@@ -10,7 +10,8 @@ from daemon.assembly.study_join import common_properties
 from daemon.ledger.accessions import move_accessions
 from daemon.ledger.engine import note
 from daemon.ledger.moves import move
-from daemon.ledger.rows import StudyRow, rows_where, the_row
+from daemon.ledger.packed_exams import packed_rows, unpacked
+from daemon.ledger.rows import JsonObject, StudyRow, rows_where, the_row
 from daemon.ledger.states import WOKEN_BY_ARRIVALS
 from daemon.ledger.tables import events, fetches, instances, pacs_answers, proposals, revisions, studies
 from pipeline.catalog import MR_CLASSES, RTSTRUCT_CLASS, SEGMENTATION_CLASSES, InstanceFacts, facts_from_json
@@ -34,6 +35,7 @@ def join(connection: sa.Connection, study: StudyRow, rule: Sequence[str], now: f
         why = common_properties(_images(connection, study.study_uid), _images(connection, sibling.study_uid), rule)
         if why is None:
             continue
+        unpacked(connection, sibling.study_uid)
         stays, goes = sorted((study, sibling), key=lambda row: _precedence(connection, row))
         if _has_revision(connection, goes.id):
             continue
@@ -68,7 +70,11 @@ def _images(connection: sa.Connection, study_uid: str) -> list[InstanceFacts]:
         .group_by(instances.c.series_uid)
     )
     rows = connection.execute(sa.select(instances.c.facts).where(instances.c.id.in_(first))).scalars()
-    return [facts_from_json(facts) for facts in rows]
+    packed: dict[str, JsonObject] = {}
+    for row in packed_rows(connection, study_uid):
+        if row.sop_class in MR_CLASSES:
+            packed.setdefault(row.series_uid, row.facts)
+    return [facts_from_json(facts) for facts in (*packed.values(), *rows)]
 
 
 def _file_under(connection: sa.Connection, stays: StudyRow, goes: StudyRow, why: str, now: float) -> None:

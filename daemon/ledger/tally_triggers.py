@@ -18,6 +18,8 @@ TALLIED = {
     "instances": ("instance", "''", "size"),
 }
 INTO = "INSERT INTO tallies (kind, subject, state, number, bytes)"
+# Of packed exams: how many and their bytes in the ledger; how many instances are in them.
+PACKED = (("exams", "1", "octet_length({row}content)"), ("instances", "{row}instances", "0"))
 
 
 def make_triggers(connection: sa.Connection) -> None:
@@ -27,12 +29,44 @@ def make_triggers(connection: sa.Connection) -> None:
             connection.exec_driver_sql(statement)
 
 
+def make_packed_trigger(connection: sa.Connection) -> None:
+    """Packed exams come and go, one row at a time; none is changed."""
+
+    def changes(row: str, sign: str) -> str:
+        each = ((state, *(c.format(row=f"{row}.") for c in counted)) for state, *counted in PACKED)
+        return " ".join(f"{INTO} VALUES ('packed', '', '{s}', {sign}{n}, {sign}{b});" for s, n, b in each)
+
+    for event, change in (("INSERT", changes("NEW", "")), ("DELETE", changes("OLD", "-"))):
+        name = f"tally_packed_exams_{event.lower()}"
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql(
+                f"CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS "
+                f"$$ BEGIN {change} RETURN NULL; END $$"
+            )
+            connection.exec_driver_sql(
+                f"CREATE TRIGGER {name} AFTER {event} ON packed_exams FOR EACH ROW EXECUTE FUNCTION {name}()"
+            )
+        else:
+            change = _in_dialect(connection, change)
+            connection.exec_driver_sql(f"CREATE TRIGGER {name} AFTER {event} ON packed_exams BEGIN {change} END")
+
+
+def _in_dialect(connection: sa.Connection, text: str) -> str:
+    """SQLite has octet_length since 3.43 only; `length` of a blob is the same."""
+    return text if connection.dialect.name == "postgresql" else text.replace("octet_length", "length")
+
+
 def recount(connection: sa.Connection) -> None:
     """Count everything: the ledger is old, or was filled from a backup."""
     connection.exec_driver_sql("DELETE FROM tallies")
     for table, (kind, subject, size) in TALLIED.items():
         counted = f"SELECT '{kind}', {subject} AS subject, state, count(*), sum({size}) FROM {table}"
         connection.exec_driver_sql(f"{INTO} {counted} GROUP BY 2, 3")
+    if sa.inspect(connection).has_table("packed_exams"):
+        for state, number, size in PACKED:
+            length = _in_dialect(connection, size.format(row=""))
+            counted = f"SELECT 'packed', '', '{state}', sum({number.format(row='')}), sum({length}) FROM packed_exams"
+            connection.exec_driver_sql(f"{INTO} {counted} HAVING count(*) > 0")
 
 
 def _sqlite(table: str) -> Iterator[str]:

@@ -17,6 +17,7 @@ from daemon.ledger import proposals as ledger_proposals
 from daemon.ledger.engine import note
 from daemon.ledger.judged_revisions import Shown, compared, hold_revision, make_revision, show_revision
 from daemon.ledger.moves import move_all
+from daemon.ledger.packed_exams import packed_rows, unpacked
 from daemon.ledger.rows import ArchiveAnswerRow, StudyRow, rows_where, the_row
 from daemon.ledger.states import (
     BEFORE_A_REVISION,
@@ -99,11 +100,15 @@ def take_to_judge(connection: sa.Connection, study_id: str, now: float) -> Study
     )
     if done.rowcount != 1:
         return None
+    study = the_row(connection, StudyRow, study_id)
+    if not study.packed:
+        return study
+    unpacked(connection, study.study_uid)
     return the_row(connection, StudyRow, study_id)
 
 
 def has_more_than(connection: sa.Connection, study_uid: str, most: int) -> bool:
-    """Whether an exam has more instances than that. Costs no more for an exam of any size."""
+    """Whether an exam has more instances than that, if it is not packed. Costs no more for an exam of any size."""
     some = (
         sa.select(instances.c.id)
         .where(instances.c.exam_uid == study_uid, instances.c.state.in_(KNOWN_STATES))
@@ -118,6 +123,7 @@ def stored_of(connection: sa.Connection, study_uid: str, most: int | None = None
 
     Raises TooLarge where their images have more than `most` frames, or lie in more than MOST_SERIES series.
     """
+    packed = [(r.id, r.facts, r.digest, r.received_at, r.state) for r in packed_rows(connection, study_uid)]
     rows = connection.execute(
         sa.select(instances.c.id, instances.c.facts, instances.c.digest, instances.c.received_at, instances.c.state)
         .where(instances.c.exam_uid == study_uid, OF_THE_EXAM)
@@ -126,7 +132,7 @@ def stored_of(connection: sa.Connection, study_uid: str, most: int | None = None
     )
     instances_of_exam: list[Stored] = []
     frames, series = 0, set()
-    for id_, document, digest, at, state in rows:
+    for id_, document, digest, at, state in packed or rows:
         facts = facts_from_json(document)
         instances_of_exam.append(Stored(id_, facts, digest, at, state == "stored", state == "unreadable"))
         if most is None:

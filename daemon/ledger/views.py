@@ -7,7 +7,8 @@ from collections.abc import Iterable
 import sqlalchemy as sa
 
 from daemon.ledger import set_aside, tallies
-from daemon.ledger.rows import DeliveryRow, JsonObject, RevisionRow, StudyRow, rows_where
+from daemon.ledger.packed_exams import packed_rows, received_of
+from daemon.ledger.rows import DeliveryRow, InstanceRow, JsonObject, RevisionRow, StudyRow, rows_where
 from daemon.ledger.states import IN_SPOOL, SETTLED, CountsAs
 from daemon.ledger.studies import newest_revision
 from daemon.ledger.tables import deliveries, events, fetches, instances, proposals, revisions, studies
@@ -18,7 +19,8 @@ NO_RESULT = instances.c.counts_as != CountsAs.RESULT
 
 
 def counts(connection: sa.Connection, now: float) -> JsonObject:
-    """Studies per state with the age of the oldest, deliveries per state, instances per state."""
+    """Studies per state with the age of the oldest, deliveries per state, instances per state, and what is packed: how
+    many exams in how many bytes of the ledger, and their instances, which are in no state."""
     studies_in = {t.state: t.number for t in tallies.tallied(connection, "study")}
     oldest = _oldest_change(connection, studies_in)
     by_destination: dict[str, dict[str, int]] = {}
@@ -27,6 +29,7 @@ def counts(connection: sa.Connection, now: float) -> JsonObject:
     return {
         "studies": {state: {"count": n, "oldest_s": round(now - oldest[state], 1)} for state, n in studies_in.items()},
         "deliveries": by_destination,
+        "packed": {t.state: {"count": t.number, "bytes": t.bytes} for t in tallies.tallied(connection, "packed")},
         "instances": {t.state: {"count": t.number, "bytes": t.bytes} for t in tallies.tallied(connection, "instance")},
     }
 
@@ -50,9 +53,8 @@ def list_studies(connection: sa.Connection, state: str | None = None, limit: int
 
 def describe(connection: sa.Connection, row: StudyRow) -> JsonObject:
     """One study in a line."""
-    received = connection.execute(
-        sa.select(sa.func.count()).select_from(instances).where(instances.c.exam_uid == row.study_uid, NO_RESULT)
-    ).scalar_one()
+    of_it = sa.select(sa.func.count()).select_from(instances).where(instances.c.exam_uid == row.study_uid, NO_RESULT)
+    received = received_of(connection, row.study_uid) if row.packed else connection.execute(of_it).scalar_one()
     revision = newest_revision(connection, row.id)
     sent = []
     if revision is not None:
@@ -116,19 +118,22 @@ def caption(connection: sa.Connection, kind: str, row_id: str) -> str:
 
 def arrivals(connection: sa.Connection, study_uid: str) -> list[JsonObject]:
     """What came of a study by which association, the first to come first."""
-    rows = connection.execute(
-        sa.select(
-            instances.c.association,
-            instances.c.calling_ae,
-            sa.func.count(),
-            sa.func.sum(instances.c.size),
-            sa.func.min(instances.c.received_at),
-            sa.func.max(instances.c.received_at),
-        )
-        .where(instances.c.exam_uid == study_uid, NO_RESULT)
-        .group_by(instances.c.association, instances.c.calling_ae)
-        .order_by(sa.func.min(instances.c.received_at), instances.c.association)
-    ).all()
+    rows = (
+        _packed_arrivals(connection, study_uid)
+        or connection.execute(
+            sa.select(
+                instances.c.association,
+                instances.c.calling_ae,
+                sa.func.count(),
+                sa.func.sum(instances.c.size),
+                sa.func.min(instances.c.received_at),
+                sa.func.max(instances.c.received_at),
+            )
+            .where(instances.c.exam_uid == study_uid, NO_RESULT)
+            .group_by(instances.c.association, instances.c.calling_ae)
+            .order_by(sa.func.min(instances.c.received_at), instances.c.association)
+        ).all()
+    )
     return [
         {
             "association": association,
@@ -147,6 +152,20 @@ def spools_of(connection: sa.Connection, study_uid: str) -> JsonObject:
     here = (instances.c.exam_uid == study_uid) & instances.c.state.in_(IN_SPOOL)
     query = sa.select(instances.c.spool, sa.func.count()).where(here).group_by(instances.c.spool)
     return {row.spool: row[1] for row in connection.execute(query.order_by(instances.c.spool))}
+
+
+def _packed_arrivals(connection: sa.Connection, study_uid: str) -> list[tuple[str, str, int, int, float, float]]:
+    """The same of an exam that is packed; nothing of one that is not."""
+    by_association: dict[tuple[str, str], list[InstanceRow]] = {}
+    for row in packed_rows(connection, study_uid):
+        if row.counts_as != CountsAs.RESULT:
+            by_association.setdefault((row.association, row.calling_ae), []).append(row)
+    counted = [
+        (*sender, len(rows), sum(r.size for r in rows), min(times), max(times))
+        for sender, rows in by_association.items()
+        for times in [[r.received_at for r in rows]]
+    ]
+    return sorted(counted, key=lambda row: (row[4], row[0]))
 
 
 def timeline(connection: sa.Connection, row: StudyRow) -> JsonObject:

@@ -25,6 +25,7 @@ from daemon.ledger.tables import instances, studies
 from daemon.ledger.tables.columns import HERE
 from daemon.machine import disk_space
 from daemon.retention.forgetting import forget, forget_those_of_before, words_of
+from daemon.retention.packing import pack_old
 from daemon.spool import Spool
 from daemon.spool.identity import SpoolRefused
 from pipeline.analysis.remaining_words import RemainingWords
@@ -70,9 +71,10 @@ def clean(ledger: Ledger, settings: Settings, now: float, files_at_once: int = F
     of_before = forget_those_of_before(ledger, words, now)
     if files:
         log.info("cleaned", files=files, bytes=size)
-    if files or of_before:
+    packed = pack_old(ledger, settings, now)
+    if files or of_before or packed.exams:
         ledger.shred()
-    return Cleaned(files, size, more=more_files >= files_at_once or of_before)
+    return Cleaned(files, size, more=more_files >= files_at_once or of_before or packed.more)
 
 
 def _remove_old_copies(settings: Settings, now: float) -> None:

@@ -53,9 +53,8 @@ def forget(connection: sa.Connection, ids: list[int], words: RemainingWords) -> 
 
 def forget_those_of_before(ledger: Ledger, words: RemainingWords, now: float) -> bool:
     """Some instances that an earlier version cleaned; whether there may be more."""
-    with ledger.read() as connection:
-        if connection.execute(sa.select(chores.c.name).where(chores.c.name == CHORE)).first():
-            return False
+    if all_forgotten(ledger):
+        return False
     last = 0
     for _ in range(BATCHES_AT_ONCE):
         some = _uncleaned(ledger, last)
@@ -66,6 +65,12 @@ def forget_those_of_before(ledger: Ledger, words: RemainingWords, now: float) ->
             forget(connection, some, words)
         last = some[-1]
     return True
+
+
+def all_forgotten(ledger: Ledger) -> bool:
+    """Whether no instance is left that an earlier version cleaned."""
+    with ledger.read() as connection:
+        return connection.execute(sa.select(chores.c.name).where(chores.c.name == CHORE)).first() is not None
 
 
 def _uncleaned(ledger: Ledger, after: int) -> list[int]:

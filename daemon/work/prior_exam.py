@@ -8,6 +8,7 @@ import sqlalchemy as sa
 import structlog
 from pydantic import ValidationError
 
+from daemon.ledger.packed_exams import packed_rows
 from daemon.ledger.states import AT_DESTINATION, FINISHED
 from daemon.ledger.studies import newest_revision
 from daemon.ledger.tables import deliveries, instances, studies
@@ -66,10 +67,13 @@ def find_prior(context: Context, study_id: str, patient_key: str, study_date: st
 
 def _date_of(connection: sa.Connection, study_uid: str, patient_key: str) -> str:
     """Study Date of an exam all of whose images are of this patient; else empty."""
+    packed = [row for row in packed_rows(connection, study_uid) if row.sop_class in MR_CLASSES]
+    if any(row.patient_key != patient_key for row in packed):
+        return ""
     images = sa.select(instances).where(instances.c.exam_uid == study_uid, instances.c.sop_class.in_(MR_CLASSES))
     if connection.execute(images.where(instances.c.patient_key != patient_key).limit(1)).first() is not None:
         return ""
-    one = connection.execute(images.limit(1)).first()
+    one = packed[0] if packed else connection.execute(images.limit(1)).first()
     date = one.facts.get("tags", {}).get("StudyDate") if one is not None else None
     return date if isinstance(date, str) and len(date) == 8 and date.isdigit() else ""
 

@@ -18,11 +18,11 @@ import structlog
 from daemon.ledger.database_errors import RESTORE, LedgerDamaged
 from daemon.ledger.dump import dump
 from daemon.ledger.tables import metadata
-from daemon.ledger.tally_triggers import make_triggers
+from daemon.ledger.tally_triggers import make_packed_trigger, make_triggers
 from pipeline.errors import InputRejected
 
 log = structlog.get_logger("axrad.ledger")
-HEAD = "0022"
+HEAD = "0023"
 FIRST = "0001"
 KEPT_BACKUPS = 10
 COPY = "ledger-before-upgrade-"
@@ -80,6 +80,7 @@ def _create(connection: sa.Connection, to: str) -> None:
     if to == HEAD:
         metadata.create_all(connection)
         make_triggers(connection)
+        make_packed_trigger(connection)
         _run(connection, "stamp", HEAD)
     else:
         _run(connection, "upgrade", to)

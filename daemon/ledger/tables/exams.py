@@ -59,6 +59,27 @@ copies = sa.Table(
     sa.Column("spool", sa.String(16), primary_key=True, index=True),
 )
 
+# Exams that were packed: their rows of `instances` and `roi_references` in one blob (daemon/ledger/packing.py).
+packed_exams = sa.Table(
+    "packed_exams",
+    metadata,
+    sa.Column("exam_uid", Uid, primary_key=True),
+    sa.Column("at", Time, nullable=False),
+    sa.Column("instances", sa.Integer, nullable=False),
+    # Those that count as received for the exam: without results of axrad that an archive sent back.
+    sa.Column("received", sa.Integer, nullable=False),
+    sa.Column("content", sa.LargeBinary, nullable=False),
+)
+
+# By their series, so that what comes of such a series later has its exam unpacked first.
+packed_series = sa.Table(
+    "packed_series",
+    metadata,
+    sa.Column("series_uid", Uid, primary_key=True),
+    sa.Column("exam_uid", Uid, primary_key=True, index=True),
+    sqlite_with_rowid=False,
+)
+
 roi_references = sa.Table(
     "roi_references",
     metadata,
@@ -102,10 +123,18 @@ studies = sa.Table(
     # Series Instance UIDs that an operator chose, by sequence.
     sa.Column("chosen_series", sa.JSON(none_as_null=True), nullable=True),
     key_id_column(),
+    # Its instances are in `packed_exams`.
+    sa.Column("packed", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Index("ix_studies_state_changed_at", "state", "changed_at"),
     sa.Index("ix_studies_changed_at_id", "changed_at", "id"),
     sa.Index(
         "ix_studies_dirty", "last_arrival_at", sqlite_where=sa.text("dirty = 1"), postgresql_where=sa.text("dirty")
+    ),
+    sa.Index(
+        "ix_studies_unpacked",
+        "last_arrival_at",
+        sqlite_where=sa.text("packed = 0"),
+        postgresql_where=sa.text("NOT packed"),
     ),
     sa.Index("ix_studies_due_at", "due_at", sqlite_where=DUE, postgresql_where=DUE),
     sa.Index("ix_studies_reason_code", "reason_code", sqlite_where=REASONED, postgresql_where=REASONED),

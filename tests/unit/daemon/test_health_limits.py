@@ -133,6 +133,6 @@ def test_without_a_listener_and_a_ledger_the_rest_is_told(tmp_path: Path) -> Non
 def test_the_doctor_has_a_line_for_each_limit(tmp_path: Path, ledger: Ledger) -> None:
     parts = set(by_name(examine(settings_of(tmp_path), ledger, {"associations": 1, "acceptors": [os.getpid()]})))
     assert parts == {
-        "associations", "open-files", "commitment", "instance-size", "spool", "incomplete",
+        "associations", "open-files", "commitment", "instance-size", "spool", "incomplete", "packed",
         "waiting-analyse", "waiting-fetch", "waiting-deliver",
     }  # fmt: skip

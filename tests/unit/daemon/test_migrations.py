@@ -123,7 +123,7 @@ def fill(connection: sa.Connection) -> dict[str, dict[str, Any]]:
 def value_for(column: sa.Column[Any]) -> Any:
     if isinstance(column.type, sa.JSON):
         return ["ä — 汉字", 1.5]
-    return {bool: True, int: 7, float: 1_700_000_000.125}.get(
+    return {bool: True, int: 7, float: 1_700_000_000.125, bytes: b"\x00\xff"}.get(
         column.type.python_type, "ä"[: column.type.length or 1] if isinstance(column.type, sa.String) else "ä"
     )
 

@@ -246,7 +246,8 @@ def test_where_nothing_waits_for_anybody_that_is_said() -> None:
     found: dict[str, Any] = {
         "studies": {"delivered": {"count": 2, "oldest_s": 60.0}}, "deliveries": {"pacs": {"delivered": 2}},
         "instances": {"stored": {"count": 9, "bytes": 3 * 1024**3}, "purged": {"count": 9, "bytes": 1024**4}},
-        "stuck": [], "running": 0, "announced": 0, "workers": [{"queues": ["analyse"], "processes": 1}], "sweep_s": 2.0,
+        "packed": {}, "stuck": [], "running": 0, "announced": 0, "sweep_s": 2.0,
+        "workers": [{"queues": ["analyse"], "processes": 1}],
         "destinations_down": [], "dead_letters": [], "set_aside": [], "journals": 0, "disk_free_bytes": 50 * 1024**3,
         "listener": {"host": "127.0.0.1", "port": 104, "associations": 0},
         "checks": [asdict(Finding("sweep", "ok", "x"))],
@@ -254,6 +255,8 @@ def test_where_nothing_waits_for_anybody_that_is_said() -> None:
     said = printed(found)
     assert "disk of the spool: 3.0 GiB of images and regions, 50.0 GiB free" in said
     assert said.endswith("All is well: nothing waits for you.\n")
+    packed = {"exams": {"count": 7, "bytes": 2048}, "instances": {"count": 35, "bytes": 0}}
+    assert "free; 7 old exams are packed in the ledger (2 KiB)" in " ".join(printed(found | {"packed": packed}).split())
     late = asdict(Finding("sweep", "fail", "no exam advances", "start it"))
     said = printed(found | {"checks": [late]})
     assert "All is well" not in said
