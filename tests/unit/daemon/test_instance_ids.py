@@ -106,12 +106,13 @@ def test_rows_indexes_and_triggers_are_there_after_the_upgrade(tmp_path: Path) -
     old = ledger_before(url, tmp_path)
     before = schema(old)
     with old.read() as connection:
-        rows = connection.execute(sa.select(instances).order_by(instances.c.id)).all()
+        rows = connection.exec_driver_sql("SELECT * FROM instances ORDER BY id").mappings().all()
     old.close()
     new = open_ledger(settings_for(url, tmp_path))
     after = schema(new)
     with new.write() as connection:
-        assert connection.execute(sa.select(instances).order_by(instances.c.id)).all() == rows
+        now = connection.exec_driver_sql("SELECT * FROM instances ORDER BY id").mappings().all()
+        assert [{name: row[name] for name in rows[0]} for row in now] == [dict(row) for row in rows]
         assert connection.exec_driver_sql("PRAGMA integrity_check").scalars().all() == ["ok"]
         assert "AUTOINCREMENT" in after["table instances"]
         # A trigger fires, and a unique key is unique.
@@ -121,7 +122,9 @@ def test_rows_indexes_and_triggers_are_there_after_the_upgrade(tmp_path: Path) -
         with pytest.raises(sa.exc.IntegrityError):
             connection.execute(instances.insert().values(**row("a")))
     new.close()
-    of_instances = {name for name in before if "instances" in name} - {"table instances"}
+    # A later step puts the spool before the path.
+    changed = {"table instances", "index ix_instances_here_by_path"}
+    of_instances = {name for name in before if "instances" in name} - changed
     assert {name: after[name] for name in of_instances} == {name: before[name] for name in of_instances}
     assert len(list(backups_folder(settings_for(url, tmp_path)).iterdir())) == 1
 
