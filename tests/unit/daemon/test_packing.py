@@ -133,7 +133,7 @@ def test_a_random_exam_is_the_same_rows_after_packing_and_unpacking(
 
 def _all_rows(connection: sa.Connection) -> tuple[list[str], list[str]]:
     rows, referring = (connection.execute(sa.select(t).order_by(*t.primary_key)) for t in (instances, roi_references))
-    return [repr(tuple(row)) for row in rows], [repr(tuple(row)) for row in referring]
+    return [json.dumps(list(row), sort_keys=True) for row in rows], [repr(tuple(row)) for row in referring]
 
 
 def test_a_series_that_is_in_every_exam_unpacks_none(ledger: Ledger) -> None:
