@@ -30,13 +30,17 @@ MAX_COME_BACK_S = 30.0
 T = TypeVar("T")
 
 
-class ShareRefused(PeerUnreachable):
+class IntakeHostAway(PeerUnreachable):
+    """No answer of the intake host, or none that can be used: no fault of the archive that waits for a result."""
+
+
+class ShareRefused(IntakeHostAway):
     """The intake host answers, and does not do what it is asked."""
 
     code = "share-refused"
 
 
-class _ComeBack(PeerUnreachable):
+class _ComeBack(IntakeHostAway):
     """The intake host has too much to do, and says how long to wait."""
 
     def __init__(self, message: str, after_s: float) -> None:
@@ -81,13 +85,13 @@ class ShareClient:
         """Write what lies at `path` into a new file; its size in bytes, or None where the intake host has no such file.
 
         Raises:
-            PeerUnreachable: no answer, or one that breaks off, however often it is tried.
+            IntakeHostAway: no answer, or one that breaks off, however often it is tried.
             ShareRefused: wrong token, or a request that the other side does not take.
         """
         return self._with_retries(lambda: self._fetch_once(path, to))
 
     def put(self, path: str, data: bytes) -> None:
-        """Have `data` kept at `path`. Raises PeerUnreachable, ShareRefused."""
+        """Have `data` kept at `path`. Raises IntakeHostAway, ShareRefused."""
         self._with_retries(lambda: self._put_once(path, data))
 
     def close(self) -> None:
@@ -127,7 +131,7 @@ class ShareClient:
             ) as answer:
                 yield answer
         except requests.RequestException as error:
-            raise PeerUnreachable(f"the intake host does not answer: {type(error).__name__}") from None
+            raise IntakeHostAway(f"the intake host does not answer: {type(error).__name__}") from None
 
     def _with_retries(self, attempt: Callable[[], T]) -> T:
         for pause_s in self._pauses_s:
@@ -137,13 +141,13 @@ class ShareClient:
                 raise
             except _ComeBack as error:
                 time.sleep(max(pause_s, error.after_s))
-            except PeerUnreachable:
+            except IntakeHostAway:
                 time.sleep(pause_s)
         return attempt()
 
 
 def _content(answer: requests.Response) -> Iterator[bytes]:
-    """The file, whatever was done to it for the way. Raises PeerUnreachable where that broke."""
+    """The file, whatever was done to it for the way. Raises IntakeHostAway where that broke."""
     pieces = answer.iter_content(CHUNK_BYTES)
     if answer.headers.get("Content-Encoding") != CODING:
         yield from pieces
@@ -154,7 +158,7 @@ def _content(answer: requests.Response) -> Iterator[bytes]:
             yield from unpacker.unpack(piece)
         yield unpacker.end()
     except DamagedCoding:
-        raise PeerUnreachable("the intake host's answer is damaged") from None
+        raise IntakeHostAway("the intake host's answer is damaged") from None
 
 
 def _require(answer: requests.Response) -> None:
@@ -177,5 +181,5 @@ def _require(answer: requests.Response) -> None:
         after_s = float(after) if re.fullmatch("[0-9]{1,4}", after) else 0.0
         raise _ComeBack(f"the intake host answers {answer.status_code}", min(after_s, MAX_COME_BACK_S))
     if answer.status_code in _RETRYABLE:
-        raise PeerUnreachable(f"the intake host answers {answer.status_code}")
+        raise IntakeHostAway(f"the intake host answers {answer.status_code}")
     raise ShareRefused(f"the intake host refuses a request with status {answer.status_code}")

@@ -7,11 +7,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from config.schema import Settings
-from daemon.share.client import PAUSES_S, ShareClient
+from daemon.share.client import PAUSES_S, IntakeHostAway, ShareClient
 from daemon.share.exam_files import LocalFiles, RemoteFiles, StoredFile, cache_of
 from daemon.share.tokens import CurrentTokens
 from daemon.spool.instance_files import relative_path
-from pipeline.errors import PeerUnreachable
 
 # Instances of one exam that are fetched at once.
 LANES = 3
@@ -19,7 +18,7 @@ LANES = 3
 HomeOf = Callable[[str], str | None]
 
 
-class SpoolOutOfReach(PeerUnreachable):
+class SpoolOutOfReach(IntakeHostAway):
     """Files lie in a spool that this machine does not read."""
 
     code = "spool-out-of-reach"
@@ -64,11 +63,11 @@ class SpoolFiles:
             files = self._in(spool_id, "images")
             # What lies here was left out before.
             left = files.bring(rows) if isinstance(files, RemoteFiles) else rows
-        except PeerUnreachable as error:
+        except IntakeHostAway as error:
             left, failure = rows, error
         for other_id, files in self._by_id.items():
             if left and other_id != spool_id and isinstance(files, RemoteFiles):
-                with suppress(PeerUnreachable):
+                with suppress(IntakeHostAway):
                     left = files.bring(left)
         if left and failure is not None:
             raise failure

@@ -15,6 +15,7 @@ from daemon.ledger import deliveries as ledger_deliveries
 from daemon.ledger.claims import Claim, LeaseLost, backoff_s, release, update
 from daemon.ledger.engine import note
 from daemon.ledger.rows import DeliveryRow, the_row
+from daemon.share.client import IntakeHostAway
 from daemon.work.context import Context
 from daemon.work.failure import code_of, sentence_of, where_in_our_code
 from pipeline.errors import AxradError, PeerUnreachable, TryLater
@@ -64,7 +65,8 @@ def delivery_failed(claimed: ClaimedDelivery, error: Exception) -> bool:
 
 
 def _count_for_breaker(claimed: ClaimedDelivery, connection: sa.Connection, error: Exception, now: float) -> None:
-    if claimed.destination is None or not isinstance(error, AxradError):
+    # Whether the archive answers is not known where its result could not be fetched.
+    if claimed.destination is None or not isinstance(error, AxradError) or isinstance(error, IntakeHostAway):
         return
     if isinstance(error, PeerUnreachable):
         ledger_deliveries.destination_failed(connection, claimed.destination, sentence_of(error), now, _jitter())

@@ -14,6 +14,7 @@ from daemon.export.transports import TRANSPORTS
 from daemon.indexing.indexer import index_once
 from daemon.ledger import operator_requests
 from daemon.ledger.deliveries import dead_letters, failing
+from daemon.ledger.tables import revisions
 from daemon.spool import Spool
 from tests.support.archives import archive
 from tests.support.certificates import make_certificates
@@ -77,6 +78,20 @@ def test_an_answer_that_refuses_an_object_does_not_open_the_breaker(make_desk: A
         at.deliver(f"{at.result()}-a")
     with at.ledger.read() as connection:
         assert failing(connection) == []
+
+
+def test_a_result_that_cannot_be_fetched_does_not_open_the_breaker_of_its_archive(make_desk: Any) -> None:
+    with archive() as there:
+        at = make_desk({"name": "a", "port": there.port, "breaker_failures": 1})
+        revision = at.result()
+        with at.ledger.write() as connection:
+            connection.execute(revisions.update().values(spool="north"))
+        assert at.deliver(f"{revision}-a") == "spool-out-of-reach"
+        with at.ledger.write() as connection:
+            assert failing(connection) == []
+            connection.execute(revisions.update().values(spool="main"))
+        at.wait_until_due(f"{revision}-a")
+        assert at.deliver(f"{revision}-a") == ""
 
 
 def test_an_archive_out_of_resources_is_left_alone_for_a_while(make_desk: Any) -> None:
