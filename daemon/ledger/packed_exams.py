@@ -85,9 +85,11 @@ def unpacked(connection: sa.Connection, exam_uid: str) -> int:
         return 0
     rows, references = unpack(packed.content)
     _remove(connection, exam_uid)
-    _take_over(connection, rows)
+    further = _take_over(connection, rows)
     for some in in_chunks(rows):
         connection.execute(instances.insert(), some)
+    for some_copies in in_chunks(further):
+        connection.execute(copies.insert(), [{"instance_id": row, "spool": spool} for row, spool in some_copies])
     for some_references in in_chunks(references):
         connection.execute(roi_references.insert(), [{"roi_id": roi, "sop_uid": uid} for roi, uid in some_references])
     connection.execute(studies.update().where(studies.c.study_uid == exam_uid).values(packed=False))
@@ -223,15 +225,23 @@ def _remove(connection: sa.Connection, exam_uid: str) -> None:
     connection.execute(packed_series.delete().where(packed_series.c.exam_uid == exam_uid))
 
 
-def _take_over(connection: sa.Connection, rows: list[Row]) -> None:
-    """What came of the same data sets since, and could not be read: the packed row is about it from now on."""
+def _take_over(connection: sa.Connection, rows: list[Row]) -> list[tuple[int, str]]:
+    """What came of the same data sets since, and could not be read: the packed row is about it from now on. Id and
+    spool of what lies in a further one as well, to be written once the rows are back."""
     by_data_set = {(row["sop_uid"], row["digest"]): row for row in rows}
+    further: list[tuple[int, str]] = []
     for some in in_chunks(sorted({row["sop_uid"] for row in rows})):
         for other in rows_where(connection, InstanceRow, instances.c.sop_uid.in_(some)):
             row = by_data_set.get((other.sop_uid, other.digest))
             if row is None:
                 continue
+            of_other = copies.c.instance_id == other.id
+            further += [
+                (row["id"], spool) for spool in connection.execute(sa.select(copies.c.spool).where(of_other)).scalars()
+            ]
+            connection.execute(copies.delete().where(of_other))
             connection.execute(instances.delete().where(instances.c.id == other.id))
             if other.state not in WITHOUT_FILE:
                 words = {"note": other.note or row["note"], "counts_as": other.counts_as or row["counts_as"]}
-                row |= {"state": other.state, "path": other.path, **words}
+                row |= {"state": other.state, "path": other.path, "spool": other.spool, **words}
+    return further

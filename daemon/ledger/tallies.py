@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from daemon.ledger.tables import deliveries, instances, studies, tallies
+from daemon.ledger.tables import deliveries, instances, packed_exams, studies, tallies
 from daemon.ledger.tables.columns import HERE
 
 # Changes that are summed up in one transaction: some ten milliseconds.
@@ -67,7 +67,14 @@ def wrong(connection: sa.Connection) -> list[Tally]:
         .where(HERE)
         .group_by(instances.c.state)
     )
-    both = sa.union_all(summed, of_studies, of_deliveries, of_instances).subquery()
+    held, inside = sa.func.length(packed_exams.c.content), packed_exams.c.instances
+    of_packed = [
+        sa.select(sa.literal("packed"), nothing, sa.literal("exams"), less, -sa.func.coalesce(sa.func.sum(held), 0)),
+        sa.select(
+            sa.literal("packed"), nothing, sa.literal("instances"), -sa.func.coalesce(sa.func.sum(inside), 0), zero
+        ).select_from(packed_exams),
+    ]
+    both = sa.union_all(summed, of_studies, of_deliveries, of_instances, *of_packed).subquery()
     number, held = sa.func.sum(both.c.number), sa.func.sum(both.c.bytes)
     rows = connection.execute(
         sa.select(both.c.kind, both.c.subject, both.c.state, number, held)

@@ -38,7 +38,16 @@ from daemon.ledger.rows import InstanceRow, StudyRow, row_where, rows_where
 from daemon.ledger.site_key import SiteKey
 from daemon.ledger.spools import add_copy, forget_copies
 from daemon.ledger.study_merge import _images, join
-from daemon.ledger.tables import events, instances, packed_exams, packed_series, revisions, roi_references, studies
+from daemon.ledger.tables import (
+    copies,
+    events,
+    instances,
+    packed_exams,
+    packed_series,
+    revisions,
+    roi_references,
+    studies,
+)
 from daemon.retention import clean
 from daemon.retention.packing import Packed, pack_old
 from daemon.spool.instance_files import relative_path
@@ -399,6 +408,27 @@ def test_a_file_that_nobody_can_read_does_not_keep_its_exam_from_being_unpacked(
     assert len(after) == SEVERAL
     state = "stored" if later is torn_and_then_whole else "unreadable"
     assert after[exam.t1c[0].ref.sop_instance_uid].state == state
+
+
+def test_a_file_that_nobody_can_read_stays_in_the_spools_that_it_came_in(site: Site) -> None:
+    uid = exam.t1c[0].ref.sop_instance_uid
+    site.pack()
+    for spool in ("north", "south"):
+        unread = Arrival(uid, "d", "here/bad", 500, site.now, "b", "MR", spool=spool)
+        site.take([Step("b", site.now, unread)], singly=True)
+    new_revision(site)
+    row = next(row for row in site.rows() if row.sop_uid == uid)
+    assert (row.state, row.spool) == ("unreadable", "north")
+    with site.ledger.read() as connection:
+        assert [tuple(one) for one in connection.execute(sa.select(copies))] == [(row.id, "south")]
+
+
+def test_counts_of_what_is_packed_are_what_counting_gives(site: Site) -> None:
+    for change in (site.pack, lambda: new_revision(site)):
+        change()
+        with site.ledger.read() as connection:
+            assert tallies.wrong(connection) == []
+    site.pack()
 
 
 def test_what_is_packed_takes_little_and_the_ledger_says_how_much(site: Site) -> None:
