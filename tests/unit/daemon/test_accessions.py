@@ -13,11 +13,13 @@ from config.schema import Ledger as LedgerSection
 from config.schema import Settings
 from config.schema import Spool as SpoolSettings
 from daemon.indexing.indexer import index_once
-from daemon.ledger import Ledger, accessions, keyed_digests
+from daemon.ledger import Ledger, accessions, keyed_digests, site_key
 from daemon.ledger.instances import Arrival, mark_lost, record
 from daemon.ledger.site_key import SiteKey, key_for
 from daemon.ledger.tables import accessions as table
 from daemon.ledger.tables import instances, metadata, revisions, studies
+from daemon.share import spool_files
+from daemon.share.server import sharing
 from daemon.spool import JournalWriter, Spool
 from daemon.work import older_accessions
 from daemon.work.context import Context
@@ -185,6 +187,36 @@ def test_a_file_that_cannot_be_read_stops_nothing(
     (settings.spool.path / str(first)).write_bytes(b"torn")
     OlderAccessions().go_on(context(ledger, settings))
     assert exams_of(ledger, key.keyed(accession_key(NUMBER))) == [exam.study_uid]
+
+
+def test_an_exam_in_another_spool_is_left_to_who_reads_it_and_waited_for_where_it_does_not_answer(
+    ledger: Ledger,
+    settings: Settings,
+    key: SiteKey,
+    exam: PhantomExam,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(spool_files, "PAUSES_S", ())
+    index(ledger, settings, key, *exam.paths[:3])
+    from_before(ledger)
+    own = settings.spool.model_copy(update={"path": tmp_path / "b" / "spool", "id": "b", "share_token": "t" * 27})
+    site = settings.site.model_copy(update={"key_file": site_key.path_of(settings)})
+    host = settings.model_copy(update={"spool": own, "site": site})
+
+    def go_on(others: dict[str, str]) -> tuple[list[str], int, bool]:
+        spool = own.model_copy(update={"others": others})
+        OlderAccessions().go_on(context(ledger, host.model_copy(update={"spool": spool})))
+        with ledger.read() as connection:
+            complete = accessions.is_complete(connection)
+            return exams_of(ledger, key.keyed(accession_key(NUMBER))), accessions.unknown(connection), complete
+
+    assert go_on({}) == ([], 0, False)
+    assert go_on({"main": "http://127.0.0.1:9"}) == ([], 0, False)
+    sharing_ = settings.spool.model_copy(update={"share_port": 0, "share_token": "t" * 27})
+    with sharing(sharing_) as server:
+        assert server is not None
+        assert go_on({"main": f"http://127.0.0.1:{server.server_port}"}) == ([exam.study_uid], 0, True)
 
 
 def test_without_the_sites_key_it_waits(ledger: Ledger, tmp_path: Path) -> None:
