@@ -28,7 +28,7 @@ def spools(config_path: Path | None, as_json: bool, replace: bool, give_up: str 
     from daemon.ledger.chunks import in_chunks
     from daemon.ledger.instances import mark_lost
     from daemon.ledger.spools import give_up as forget
-    from daemon.ledger.spools import known_spools, put
+    from daemon.ledger.spools import gone_with, known_spools, put
     from daemon.spool import Spool
 
     settings, now = load(config_path), time.time()
@@ -42,10 +42,12 @@ def spools(config_path: Path | None, as_json: bool, replace: bool, give_up: str 
         with ledger.write() as connection:
             if give_up == settings.spool.id or give_up not in {spool.id for spool in known_spools(connection)}:
                 raise InputRejected(f"{give_up} is not another spool of this ledger; `axrad spools` lists them")
-            lost = forget(connection, give_up, settings.spool.id, now)
+            lost = gone_with(connection, give_up)
         for some in in_chunks(lost):
             with ledger.write() as connection:
                 mark_lost(connection, some, now)
+        with ledger.write() as connection:
+            forget(connection, give_up, settings.spool.id, now)
         audit.operator_action(settings, "spool-give-up", detail=give_up)
     with ledger.read() as connection:
         known = known_spools(connection)

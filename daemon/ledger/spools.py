@@ -99,12 +99,18 @@ def known_spools(connection: sa.Connection) -> list[KnownSpool]:
     return [KnownSpool(row.id, row.since, signs.get(f"{SPOOL_SIGN}:{row.id}")) for row in rows]
 
 
-def give_up(connection: sa.Connection, spool_id: str, home_id: str, now: float) -> list[int]:
-    """Forget a spool that is gone for good; ids of the instances whose files were there alone. Results that lay there
-    are missed in `home_id`, and are made again where somebody still waits for them."""
+def gone_with(connection: sa.Connection, spool_id: str) -> list[int]:
+    """Ids of the instances whose files are gone with a spool, to be marked as lost before it is given up: a command
+    that is killed in between is repeated."""
     connection.execute(copies.delete().where(copies.c.spool == spool_id))
     there = (instances.c.spool == spool_id) & HERE
-    ids = list(connection.execute(sa.select(instances.c.id).where(there, instances.c.state.in_(IN_SPOOL))).scalars())
+    return list(connection.execute(sa.select(instances.c.id).where(there, instances.c.state.in_(IN_SPOOL))).scalars())
+
+
+def give_up(connection: sa.Connection, spool_id: str, home_id: str, now: float) -> None:
+    """Forget a spool that is gone for good. Results that lay there are missed in `home_id`, and are made again where
+    somebody still waits for them."""
+    there = (instances.c.spool == spool_id) & HERE
     # What retention was removing there is gone: the next round says so.
     connection.execute(instances.update().where(there, instances.c.state == "purging").values(spool=home_id))
     for table in (revisions, proposals):
@@ -117,7 +123,6 @@ def give_up(connection: sa.Connection, spool_id: str, home_id: str, now: float) 
     connection.execute(spools.delete().where(spools.c.id == spool_id))
     forget(connection, f"{SPOOL_SIGN}:{spool_id}")
     note(connection, now, "spool-given-up", f"the spool {spool_id} is gone for good")
-    return ids
 
 
 def home_in(ledger: Ledger) -> Callable[[str], str | None]:

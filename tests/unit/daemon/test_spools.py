@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from click.testing import CliRunner, Result
 
 from config.schema import Retention, Settings
 from daemon.health.spool_checks import SILENT_S, spools
@@ -16,10 +17,11 @@ from daemon.indexing.indexer import index_once
 from daemon.indexing.pixel_comparison import compare_once
 from daemon.indexing.reconcile import reconcile, verify_after_boot
 from daemon.ledger import Ledger, heartbeats, open_ledger, views
-from daemon.ledger.instances import mark_lost
-from daemon.ledger.spools import give_up, home_in, known_spools, own_spool, put
+from daemon.ledger import spools as ledger_spools
+from daemon.ledger.spools import home_in, known_spools, own_spool, put
 from daemon.ledger.tables import comparisons, copies, instances, journal_positions, revisions, studies
 from daemon.ledger.tables import spools as known_folders
+from daemon.main import cli
 from daemon.retention import clean
 from daemon.share.server import sharing
 from daemon.share.spool_files import SpoolOutOfReach, files_of
@@ -421,17 +423,30 @@ def test_one_spool_has_no_check_of_its_own(tmp_path: Path) -> None:
         assert list(spools(connection, settings, NOW + DAY)) == []
 
 
-def test_a_spool_that_is_gone_for_good_is_given_up(site: Site) -> None:
+def given_up(folder: Path) -> Result:
+    config = folder / "config.toml"
+    config.write_text(f'[spool]\npath = "{folder}/main/spool"\n[ledger]\nurl = "sqlite:///{folder}/ledger.sqlite"\n')
+    return CliRunner().invoke(cli, ["spools", "--give-up", "b", "--config", str(config)])
+
+
+def killed(*args: object) -> None:
+    raise RuntimeError
+
+
+def test_a_spool_that_is_gone_for_good_is_given_up_by_a_command_that_may_be_repeated(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     site.a.receive("1.2.3.1")
     site.b.receive("1.2.3.2")
     site.b.receive("1.2.3.3")
     site.a.receive("1.2.3.3")
     for host in (site.b, site.a):
         host.index()
-    with site.ledger.write() as connection:
-        lost = give_up(connection, "b", "main", NOW)
-    with site.ledger.write() as connection:
-        mark_lost(connection, lost, NOW)
+    monkeypatch.setattr(ledger_spools, "give_up", killed)
+    assert isinstance(given_up(tmp_path).exception, RuntimeError)
+    monkeypatch.undo()
+    again = given_up(tmp_path)
+    assert again.exit_code == 0, again.output
     by_uid = {row.sop_uid: (row.state, row.spool) for row in site.rows()}
     assert by_uid["1.2.3.1"] == ("stored", "main")
     assert by_uid["1.2.3.2"][0] == "lost"
