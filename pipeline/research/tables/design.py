@@ -12,6 +12,7 @@ from config.schema import Training
 from pipeline.errors import InputRejected
 from pipeline.research.tables.faults import MOST, row_list
 from pipeline.research.tables.feature_table import Table
+from pipeline.research.tables.numbers import LARGEST, SMALLEST
 from pipeline.research.tables.patients import Numbers, patients_of
 from pipeline.research.tables.perturbations import read_perturbations
 from pipeline.research.tables.reading import shortened
@@ -23,8 +24,6 @@ from pipeline.signature.record import Floats
 CLINICAL_GROUP = "clinical"
 # With fewer cases of a class a column with two values may agree with the label by chance.
 LEAST_OF_CLASS = 5
-# Squares, and squares of squares, of what lies between are numbers of 64 bits; no feature of an image comes near.
-SMALLEST, LARGEST = 1e-70, 1e70
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,8 @@ def _with_scanner(table: Table, recipe: Training, keep: npt.NDArray[np.bool_]) -
 
 
 def _refuse_extremes(values: Floats, columns: tuple[str, ...], name: str) -> None:
-    """Refuse columns whose spread cannot be computed: a signature of them would hold what is no number.
+    """Refuse columns whose spread cannot be computed: a signature of them would hold what is no number. Features that
+    are too large were refused by cell when the table was read; clinical columns come here.
 
     Raises:
         InputRejected: naming the columns.

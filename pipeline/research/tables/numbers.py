@@ -14,8 +14,8 @@ from pipeline.signature.cells import is_missing, is_number
 
 _COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?", re.ASCII)
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+", re.ASCII)
-# Whose square is still a number, and a spread whose square is still not zero. No feature comes near either.
-LARGEST, SMALLEST_SPREAD = 1e100, 1e-100
+# Squares, and squares of squares, of what lies between are numbers of 64 bits; no feature of an image comes near.
+SMALLEST, LARGEST = 1e-70, 1e70
 
 
 def with_points(
@@ -82,7 +82,7 @@ def numbers_in(frame: pd.DataFrame, columns: tuple[str, ...], faults: Faults) ->
         too_large += [cell for cell in those if np.isfinite(values[cell[0] - 1, j])]
     faults.add_cells("not-numbers", "cells that are no numbers", wrong)
     faults.add_cells("not-numbers", "infinite values", infinite)
-    faults.add_cells("not-numbers", f"values of more than {LARGEST:g}", too_large)
+    faults.add_cells("extreme-values", f"values of more than {LARGEST:g}, whose variance is no number", too_large)
     return values
 
 

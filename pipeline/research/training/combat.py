@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.research.tables.numbers import SMALLEST_SPREAD
+from pipeline.research.tables.numbers import SMALLEST
 from pipeline.research.tables.scanners import Scanners
 from pipeline.signature.harmonisation import Harmonisation
 from pipeline.signature.record import Floats
@@ -50,7 +50,7 @@ def varies_within(values: Floats, scanners: Scanners) -> Bools:
     varying = np.zeros(values.shape[1], dtype=np.bool_)
     for i in np.unique(scanners.number):
         here = values[scanners.number == i]
-        varying |= np.ptp(here, axis=0) > np.maximum(1e-12 * np.abs(here).max(axis=0), SMALLEST_SPREAD)
+        varying |= np.ptp(here, axis=0) > np.maximum(1e-12 * np.abs(here).max(axis=0), SMALLEST)
     return varying
 
 

@@ -17,7 +17,7 @@ from scipy import stats
 from config.schema import Training
 from pipeline.features.intraclass import one_way
 from pipeline.research.tables.design import CLINICAL_GROUP
-from pipeline.research.tables.numbers import SMALLEST_SPREAD
+from pipeline.research.tables.numbers import SMALLEST
 from pipeline.signature.record import Floats, GroupEvidence
 
 Indices = npt.NDArray[np.intp]
@@ -28,7 +28,7 @@ _FORESTS: ContextVar[dict[bytes, Floats] | None] = ContextVar("_FORESTS", defaul
 def constant_columns(values: Floats) -> npt.NDArray[np.bool_]:
     """Columns without spread: all cells equal to within rounding, or so nearly that the square of it is nothing."""
     spread = np.ptp(values, axis=0)
-    return np.asarray(spread <= np.maximum(1e-12 * np.abs(values).max(axis=0), SMALLEST_SPREAD))
+    return np.asarray(spread <= np.maximum(1e-12 * np.abs(values).max(axis=0), SMALLEST))
 
 
 def stable_columns(repeats: Floats, groups: tuple[str, ...], least: float) -> npt.NDArray[np.bool_]:
