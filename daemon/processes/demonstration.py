@@ -46,7 +46,11 @@ STAGE_WORDS = {
 }
 
 
-MEASURED = 'what = ["sr", "page", "proposal"]\n[proposal]\nenabled = true\nquiet_s = 3\n'
+# The shipped signature was trained on drawn regions.
+MEASURED = (
+    'what = ["sr", "page", "proposal"]\n[proposal]\nenabled = true\nquiet_s = 3\n'
+    '[signature]\nallow_origins = ["measured", "model"]\n'
+)
 
 
 def free_port() -> int:

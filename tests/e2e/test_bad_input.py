@@ -100,7 +100,7 @@ def test_a_t2_in_another_frame_of_reference_is_not_read_and_the_result_says_so(d
     daemon.wait_for(exam.study_uid, "delivered")
     found = daemon.result(exam.study_uid)
     assert found.prediction is not None
-    assert found.prediction.signature == "demonstration.t1c@2"
+    assert found.prediction.signature == "demonstration.t1c@1"
     assert "frame" in found.absent["t2.tumor"].lower()
 
 

@@ -28,7 +28,7 @@ SECTIONS = {
     "proposal": "enabled = true\nquiet_s = 1",
     "features": 'set = "signature"',
     "bias": "sequences = []",
-    "signature": "max_outside = 1.0\nmax_distance = 1e9",
+    "signature": 'allow_origins = ["measured"]\nmax_outside = 1.0\nmax_distance = 1e9',
 }
 
 

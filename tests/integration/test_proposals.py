@@ -93,7 +93,7 @@ def test_an_operator_accepts_and_the_report_says_who(house: House) -> None:
     assert result.status == "evaluated", result.reasons
     assert {(r.origin, r.unconfirmed) for r in result.rois.values()} == {("measured", False)}
     assert result.prediction is not None
-    assert not any("these are measured" in note for note in result.prediction.notes)
+    assert any("these are measured: the settings allow it" in note for note in result.prediction.notes)
     assert "accept" in (house.config.parent / "audit.jsonl").read_text()
 
 

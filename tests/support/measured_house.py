@@ -52,6 +52,7 @@ set = "signature"
 [bias]
 sequences = []
 [signature]
+allow_origins = ["measured"]
 max_outside = 1.0
 max_distance = 1e9
 [[destination]]

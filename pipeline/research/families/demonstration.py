@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from config.schema import Settings, Training
@@ -11,11 +12,10 @@ from pipeline.research.families.train_family import train_family
 from pipeline.research.tables import feature_table
 from pipeline.research.training import fitting
 from pipeline.research.training.train import Identity
+from pipeline.signature.record import Signature
 
 LABEL = "aln_metastasis"
 NAME = "demonstration"
-# 1: drawn regions alone. 2: measured ones beside them.
-VERSION = "2"
 INTENDED_USE = (
     "Demonstration of the software. Trained on synthetic exams (phantoms) whose tumours and nodes were drawn with a "
     "planted difference; it has never seen a patient, and what it says of one means nothing."
@@ -31,10 +31,17 @@ def train_demonstration(
     folder: Path,
     recipe: Training | None = None,
     repeats: int = 10,
+    shipped_first: Signature | None = None,
     progress: fitting.Progress | None = None,
 ) -> dict[str, Json]:
-    """Train on a table of phantom exams (label column `aln_metastasis`, 1 or 0); returns what `family.json` holds."""
+    """Train on a table of phantom exams (label column `aln_metastasis`, 1 or 0); returns what `family.json` holds.
+
+    `shipped_first`: the first member as it was shipped before, whose file stays as it is so that its results do.
+    """
     phantoms = feature_table.read(table_csv, label=LABEL, positive="1", negative="0", settings=Settings())
-    identity = Identity(NAME, VERSION, "ALN metastasis", demonstration=True, intended_use=INTENDED_USE)
+    identity = Identity(NAME, "1", "ALN metastasis", demonstration=True, intended_use=INTENDED_USE)
     trained = train_family(phantoms, recipe or Training(), identity, repeats, progress, MEMBERS)
+    if shipped_first is not None:
+        first, *others = trained.members
+        trained = replace(trained, members=(replace(first, signature=shipped_first), *others))
     return write_family(trained, folder)

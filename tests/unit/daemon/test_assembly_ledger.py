@@ -697,7 +697,7 @@ def test_the_checks_tell_when_the_sweep_cannot_read_the_signatures(house: House,
 
     assert check().ok
     sweep.judge_again_if_changed(house.context)
-    assert check().text.endswith("demonstration@2 and 8 more")
+    assert check().text.endswith("demonstration@1 and 8 more")
     away = SignatureSettings(registry=tmp_path / "away")
     house.settings = house.settings.model_copy(update={"signature": away})
     sweep.judge_again_if_changed(house.context)
@@ -708,7 +708,7 @@ def test_the_sweep_sees_that_a_signature_in_use_was_lost_altered_or_put_back(tmp
     registry = Registry(tmp_path / "signatures")
     of_registry = SignatureSettings(registry=registry.folder)
     registry.activate(load(demonstration_path()), MADE, unevaluated=True)
-    assert [needs.name for needs in signatures_in_use(of_registry).signatures] == ["demonstration@2"]
+    assert [needs.name for needs in signatures_in_use(of_registry).signatures] == ["demonstration@1"]
     (path,) = registry.folder.glob("*.axsig")
     whole = path.read_bytes()
     path.unlink()

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from daemon.cli.signature import signature
 from pipeline.errors import InputRejected
 from pipeline.research.families import demonstration
-from pipeline.signature import family
+from pipeline.signature import demonstration_path, family
 from pipeline.signature.container import load
 from tests.support.signature_tables import FAST, feature, frame
 
@@ -282,3 +282,15 @@ def test_the_demonstration_is_trained_by_the_same_recipe_and_says_what_it_is(fol
     assert all(m.header.demonstration and m.header.positive_class == "ALN metastasis" for m in made.members)
     assert "DEMONSTRATION" in _run("show", folder / "d" / "demonstration.t1c.axsig").stdout
     assert "DEMONSTRATION" in (folder / "d" / "report.html").read_text()
+
+
+def test_the_demonstrations_first_member_stays_the_file_that_was_shipped(folder: Path) -> None:
+    data = frame(effect=2.5).rename(columns={"nodes": "aln_metastasis"})
+    data["aln_metastasis"] = np.where(data["aln_metastasis"] == "R", 1, 0)
+    data.to_csv(folder / "phantoms.csv", index=False)
+    shipped = load(demonstration_path())
+    made = demonstration.train_demonstration(
+        folder / "phantoms.csv", folder / "d", FAST, repeats=1, shipped_first=shipped
+    )
+    assert made["members"][0]["sha256"] == shipped.sha256
+    assert (folder / "d" / "demonstration.axsig").read_bytes() == demonstration_path().read_bytes()

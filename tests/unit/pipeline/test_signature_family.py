@@ -144,26 +144,17 @@ def test_members_that_answer_different_questions_are_refused(tmp_path):
         family.read(_write(tmp_path, WHOLE, other))
 
 
-def test_the_demonstration_is_a_family_trained_on_drawn_and_measured_regions():
+def test_the_demonstration_is_a_family_whose_first_member_is_the_signature_of_before():
     members = family.demonstration()
-    assert members[0].sha256 == "a12cf46f1449e8dd82414261a39a973c0655a5940d417f1f40efcd43c9e90353"
+    assert members[0].sha256 == "da0c29e147090f14aca767dec1529f8dc3d18632d8b911dc44322c916549e6b1"
     assert members[0].sha256 == container.load(demonstration_path()).sha256
     assert all(member.header.demonstration for member in members)
-    assert {member.header.origins for member in members} == {("drawn", "measured")}
     assert [member.header.title.removeprefix("demonstration") for member in members] == [
-        "@2", ".t1c+t2@2", ".lymph_nodes@2", ".tumor@2", ".t1c@2", ".t1c+t2.lymph_nodes@2", ".t1c+t2.tumor@2",
-        ".t1c.lymph_nodes@2", ".t1c.tumor@2",
+        "@1", ".t1c+t2@1", ".lymph_nodes@1", ".tumor@1", ".t1c@1", ".t1c+t2.lymph_nodes@1", ".t1c+t2.tumor@1",
+        ".t1c.lymph_nodes@1", ".t1c.tumor@1",
     ]  # fmt: skip
     for member in members:
         assert member.inputs == {f"{s}.{r}" for s in member.header.recipe.sequences for r in member.header.recipe.rois}
-
-
-def test_a_file_of_the_demonstration_before_stays_what_it_was():
-    before = Path(__file__).with_name("demonstration_1.t1c.tumor.axsig")
-    signature = container.load(before)
-    assert signature.sha256 == "ce46639c8e947b1ee5a156352f4107045525bc5ed555e62e9f6f5953f5643d06"
-    assert (signature.header.title, signature.header.origins) == ("demonstration.t1c.tumor@1", ("drawn",))
-    assert container.to_bytes(signature) == before.read_bytes()
 
 
 def test_what_the_signatures_in_use_cover_is_said_by_sequences():

@@ -199,7 +199,7 @@ def test_the_settings_say_which_signatures_are_in_use(registry: Registry, tmp_pa
         (SignatureSettings(registry=registry.folder), ["multiomic@1", "radiomic@1"]),
     ):
         assert [s.header.title for s in in_order(settings)] == titles
-    assert in_order(SignatureSettings())[0].header.title == "demonstration@2"
+    assert in_order(SignatureSettings())[0].header.title == "demonstration@1"
 
 
 def test_activating_a_signature_again_mends_its_file(registry: Registry) -> None:
