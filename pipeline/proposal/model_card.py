@@ -22,7 +22,7 @@ from config.schema import Section
 from pipeline.errors import InputRejected
 from pipeline.records import Role, Side
 
-Input = Literal["t1c", "before", "t2"]
+Input = Literal["t1c", "before", "t2", "adc"]
 MIB = 1 << 20
 MOST_CARD_BYTES, MOST_MODEL_BYTES = 64 * 1024, 512 * MIB
 # A patch of more voxels than this is none: a whole exam at once.
@@ -34,10 +34,10 @@ class Inputs(Section):
     """`sequences` in the order of the model's channels; `spacing_mm` and `patch` along x, y and z.
 
     `normalisation` of each sequence: `none`; `zscore`, mean 0 and standard deviation 1; `percentile`, the 1st
-    percentile becomes 0 and the 99th 1, cut off there.
+    percentile becomes 0 and the 99th 1, cut off there. `adc` is in 10-6 mm2/s.
     """
 
-    sequences: tuple[Input, ...] = Field(min_length=1, max_length=3)
+    sequences: tuple[Input, ...] = Field(min_length=1, max_length=4)
     spacing_mm: Three
     normalisation: Literal["none", "zscore", "percentile"]
     patch: tuple[int, int, int]
