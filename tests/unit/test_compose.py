@@ -53,6 +53,14 @@ def test_ours_run_as_the_images_user_with_a_tmp_of_their_own(name: str) -> None:
     assert f"spool:{DATA}" in service["volumes"]
 
 
+def test_the_image_with_the_model_extra_is_built_on_the_same_base_and_image_as_pinned() -> None:
+    text = (docs.ROOT / "docker" / "model.Dockerfile").read_text(encoding="utf-8")
+    (base,) = re.findall("^ARG BASE=.*$", DOCKERFILE, re.MULTILINE)
+    assert {base, f"ARG AXRAD=axrad:{VERSION}"} <= set(text.splitlines())
+    assert "--require-hashes --no-deps" in text
+    assert (docs.ROOT / "script" / "pins" / "model.txt").is_file()
+
+
 def test_compose_and_kubernetes_name_the_image_of_this_version() -> None:
     assert {service["image"] for service in OURS.values()} == {f"axrad:{VERSION}"}
     (image,) = kustomization()["images"]
