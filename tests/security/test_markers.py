@@ -99,6 +99,11 @@ def overheard(client: redis.Redis) -> Iterator[list[bytes]]:
         thread.join()
 
 
+def _patient(url: str) -> redis.Redis:
+    """A client that waits as long as the broker is quiet; redis-py would end MONITOR after some seconds."""
+    return redis.Redis(unix_socket_path=url.removeprefix(SOCKET_SCHEME), socket_timeout=None)
+
+
 def bodies_of_messages(commands: list[bytes]) -> Iterator[bytes]:
     """Kombu writes them in base 64."""
     for command in commands:
@@ -143,7 +148,7 @@ def test_no_output_holds_what_a_header_says(
         sections = {"metrics": f"port = {port}"} | ({"broker": f'url = "{url_of(client)}"'} if client else {})
         daemon = stack.enter_context(running(tmp_path / "house", tables, flower=True, **sections))
         url = broker_url(daemon.settings)
-        embedded = redis.Redis(unix_socket_path=url.removeprefix(SOCKET_SCHEME)) if client is None else None
+        embedded = _patient(url) if client is None else None
         with overheard(client or embedded) as commands:  # type: ignore[arg-type]
             storescu(daemon.port, exam.folder)
             study = daemon.wait_for(exam.study_uid, "reported", "delivered", "not_evaluated")

@@ -23,7 +23,8 @@ def running_redis(folder: Path, *options: str) -> Iterator[redis.Redis]:
     port = free_port()
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
     process = subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL)
-    client = redis.Redis(port=port)
+    # Its own patience of some seconds would end MONITOR where a slow machine leaves the broker quiet for longer.
+    client = redis.Redis(port=port, socket_timeout=None)
     try:
         wait_for(lambda: _answers(client), "Redis")
         yield client
