@@ -68,8 +68,7 @@ def old_rows(connection: sa.Connection) -> None:
     for facts in exams():
         uid = facts.ref.sop_instance_uid
         row = columns_of(Arrival(uid, "d", f"instances/aa/{uid}.dcm", 10, NOW, facts=facts)) | {"state": "stored"}
-        row.pop("key_id")
-        connection.execute(theirs[0].insert().values(**row))
+        connection.execute(theirs[0].insert().values({name: row[name] for name in theirs[0].c.keys() & row.keys()}))
     for number, patient in (("1.1", "P1"), ("1.2", "P1"), ("1.3", "P2"), ("1.4", "")):
         key = patient_key(patient, "")
         times = dict.fromkeys(("first_arrival_at", "last_arrival_at", "changed_at"), NOW)
