@@ -177,7 +177,7 @@ def test_a_family_is_trained_judged_and_activated_from_the_command_line(folder: 
     facts = json.loads((made / "family.json").read_text())
     assert [m["name"] for m in facts["members"]] == ["aln@1", "aln.t1c@1", "aln.adc@1"]
     assert {p.name for p in made.iterdir()} == {
-        "aln.axsig", "aln.t1c.axsig", "aln.adc.axsig", "family.json", "report.html"
+        "aln.axsig", "aln.t1c.axsig", "aln.adc.axsig", "family.json", "report.html", "metrics.csv", "comparisons.csv"
     }  # fmt: skip
     assert "| 2 | aln.t1c@1 | t1c.tumor | 60 | 0 |" in _run("show", made).output
     assert json.loads(_run("show", made, "--json").output) == facts
