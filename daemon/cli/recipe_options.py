@@ -31,11 +31,7 @@ def _least_icc(context: click.Context, parameter: click.Parameter, text: str | N
     return least
 
 
-_TABLE_OPTIONS = (
-    click.option("--label", required=True, help="Column with the outcome."),
-    click.option("--positive", required=True, help="Its value for the positive class."),
-    click.option("--negative", help="Its value for the other class; found out where there are only two."),
-    click.option("--positive-name", help="What the positive class is called in reports; default: its value."),
+_COLUMN_OPTIONS = (
     click.option("--id", "id_column", help="Column with the patient or exam."),
     click.option(
         "--ki67-high", "ki67_high", type=click.FloatRange(0, 100), metavar="PERCENT",
@@ -47,6 +43,13 @@ _TABLE_OPTIONS = (
         help="What columns and cells of a table from elsewhere are here (TOML).",
     ),
 )  # fmt: skip
+_TABLE_OPTIONS = (
+    click.option("--label", required=True, help="Column with the outcome."),
+    click.option("--positive", required=True, help="Its value for the positive class."),
+    click.option("--negative", help="Its value for the other class; found out where there are only two."),
+    click.option("--positive-name", help="What the positive class is called in reports; default: its value."),
+    *_COLUMN_OPTIONS,
+)
 _OPTIONS = (
     click.option("--sequences", help="Comma-separated, of t1c,t2,adc."),
     click.option("--rois", help="Comma-separated, of tumor,lymph_nodes."),
@@ -83,6 +86,13 @@ _OPTIONS = (
 def table_options(command: _Command) -> _Command:
     """Which columns of a training table are the outcome and the patient."""
     for option in reversed(_TABLE_OPTIONS):
+        command = option(command)
+    return command
+
+
+def column_options(command: _Command) -> _Command:
+    """Which columns of a training table are read, and how, whatever the outcome is."""
+    for option in reversed(_COLUMN_OPTIONS):
         command = option(command)
     return command
 

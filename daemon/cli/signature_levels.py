@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any  # Any: values of options; the recipe chec
 import click
 
 from daemon.cli.options import config_option, json_option, out_folder
-from daemon.cli.recipe_options import progress_bar, recipe_of, recipe_options, with_ki67
+from daemon.cli.recipe_options import column_options, progress_bar, recipe_of, recipe_options, with_ki67
 from daemon.cli.research_extra import require_research
 
 if TYPE_CHECKING:
@@ -25,13 +25,7 @@ _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option(
     "--level", "levels", multiple=True, required=True, metavar="VALUE", help="Of the outcome, the lowest first; repeat."
 )
-@click.option("--id", "id_column", metavar="COLUMN", help="Column with the patient or exam.")
-@click.option(
-    "--ki67-high", "ki67_high", type=click.FloatRange(0, 100), metavar="PERCENT",
-    help="From where on Ki-67 is high in the table's molecular subtypes; default: clinical.ki67_high_percent.",
-)  # fmt: skip
-@click.option("--ignore", multiple=True, metavar="COLUMN", help="Leave a column out; repeatable.")
-@click.option("--map", "map_path", type=_file, help="What columns and cells of a table from elsewhere are here (TOML).")
+@column_options
 @click.option("--out", required=True, type=out_folder, help="Folder for the files, levels.json and report.html.")
 @click.option("--name", help="Default: the name of the folder.")
 @click.option("--version", default="1", show_default=True)

@@ -15,9 +15,9 @@ from daemon.ledger import Ledger
 from daemon.ledger.chunks import in_chunks
 from daemon.ledger.instances import is_known, mark_lost, record
 from daemon.ledger.site_key import SiteKey
-from daemon.ledger.spools import forget_copies
+from daemon.ledger.spools import copies_in, forget_copies
 from daemon.ledger.states import IN_SPOOL, UNSETTLED, WITHOUT_FILE
-from daemon.ledger.tables import copies, instances, studies
+from daemon.ledger.tables import instances, studies
 from daemon.ledger.tables.columns import HERE
 from daemon.logs import place_of
 from daemon.spool import Spool, read_meta
@@ -50,7 +50,7 @@ def reconcile(
     if unrecorded:
         index()
     recorded = sum(_record_file(ledger, spool, path, now, key, measurements=measurements) for path in unrecorded)
-    gone = [row_id for row_id, path in copies_in(ledger, spool.id) if not (spool.root / path).exists()]
+    gone = [row_id for row_id, path in _copies(ledger, spool.id) if not (spool.root / path).exists()]
     lost = [row_id for row_id, path in rows_with_files(ledger, spool.id) if not (spool.root / path).exists()]
     for ids in in_chunks(gone):
         with ledger.write() as connection:
@@ -69,25 +69,14 @@ def _without_row(ledger: Ledger, spool: Spool, paths: list[str]) -> list[str]:
             connection.execute(sa.select(instances.c.path).where(here, instances.c.path.in_(paths))).scalars()
         )
         if others := [path for path in paths if path not in in_ledger]:
-            in_ledger |= set(
-                connection.execute(
-                    sa.select(instances.c.path)
-                    .join(copies, copies.c.instance_id == instances.c.id)
-                    .where(copies.c.spool == spool.id, instances.c.path.in_(others))
-                ).scalars()
-            )
+            copied = connection.execute(copies_in(spool.id).where(instances.c.path.in_(others)))
+            in_ledger |= {row.path for row in copied}
     return [path for path in paths if path not in in_ledger]
 
 
-def copies_in(ledger: Ledger, spool_id: str) -> list[tuple[int, str]]:
-    """Id and path of every row whose file lies in this spool as well as in its own."""
-    query = (
-        sa.select(instances.c.id, instances.c.path)
-        .join(copies, copies.c.instance_id == instances.c.id)
-        .where(copies.c.spool == spool_id)
-    )
+def _copies(ledger: Ledger, spool_id: str) -> list[tuple[int, str]]:
     with ledger.read() as connection:
-        return [(row.id, row.path) for row in connection.execute(query)]
+        return [(row.id, row.path) for row in connection.execute(copies_in(spool_id))]
 
 
 def rows_with_files(ledger: Ledger, spool_id: str = MAIN_SPOOL) -> Iterator[tuple[int, str]]:
@@ -158,7 +147,7 @@ def verify_after_boot(ledger: Ledger, spool: Spool, now: float, boot_id: str | N
             if _is_torn(spool, path):
                 remove_torn(spool, path)
                 torn.append(instance_id)
-        for instance_id, path in copies_in(ledger, spool.id):
+        for instance_id, path in _copies(ledger, spool.id):
             if _is_torn(spool, path):
                 remove_torn(spool, path)
                 torn_copies.append(instance_id)

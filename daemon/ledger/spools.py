@@ -178,12 +178,13 @@ def replaced_by_copies(connection: sa.Connection, instance_ids: Iterable[int], n
     return replaced
 
 
+def copies_in(spool_id: str) -> sa.Select[tuple[int, str]]:
+    """Id and path of instances whose file lies in this spool as well as in their own."""
+    of_copies = sa.select(instances.c.id, instances.c.path).join(copies, copies.c.instance_id == instances.c.id)
+    return of_copies.where(copies.c.spool == spool_id)
+
+
 def copies_going(connection: sa.Connection, spool_id: str, limit: int) -> list[tuple[int, str]]:
     """Id and path of instances that retention removes or has removed, and that lie in this spool as well."""
-    rows = connection.execute(
-        sa.select(instances.c.id, instances.c.path)
-        .join(copies, copies.c.instance_id == instances.c.id)
-        .where(copies.c.spool == spool_id, instances.c.state.in_(REMOVED))
-        .limit(limit)
-    )
+    rows = connection.execute(copies_in(spool_id).where(instances.c.state.in_(REMOVED)).limit(limit))
     return [(row.id, row.path) for row in rows]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from functools import lru_cache
-from pathlib import Path
 
 import structlog
 
@@ -13,6 +12,7 @@ from daemon import audit
 from daemon.assembly import InUse, RecordedAnswer, side_answer
 from daemon.assembly.answers import SideAnswer
 from daemon.ledger import heartbeats, verdicts
+from daemon.network.file_state import file_state
 from daemon.work.context import Context
 from pipeline.errors import AxradError
 from pipeline.result import StudyResult
@@ -63,7 +63,7 @@ def judge_again_if_changed(context: Context) -> None:
         log.info("signatures-in-use", signatures=detail["names"], judged_again=again)
 
 
-def _file_times(settings: SignatureSettings) -> tuple[tuple[int, int] | None, ...]:
+def _file_times(settings: SignatureSettings) -> tuple[tuple[int, int, int] | None, ...]:
     """When the files that say which signatures are in use, the signatures, and who signed them, were written, and
     their sizes.
     """
@@ -75,19 +75,11 @@ def _file_times(settings: SignatureSettings) -> tuple[tuple[int, int] | None, ..
         from pipeline.signature import authors
 
         files += [*sorted(path.parent.glob(f"*{authors.SUFFIX}")), authors.trusted_path(settings) or path]
-    return tuple(map(_file_time, files))
-
-
-def _file_time(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size
+    return tuple(map(file_state, files))
 
 
 @lru_cache(maxsize=4)
-def _read(settings: SignatureSettings, _written: tuple[tuple[int, int] | None, ...]) -> InUse:
+def _read(settings: SignatureSettings, _written: tuple[tuple[int, int, int] | None, ...]) -> InUse:
     registry = settings.registry
     try:
         active = in_order(settings)
